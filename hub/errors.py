@@ -1,0 +1,66 @@
+"""Every error that the hub raises on purpose, with a stable code and what the caller may do about it.
+
+Bad data is never an exception (see ``transforms.issues``); these are refusals and failures of requests, runs and
+deliveries. Messages say what to do next and hold neither personal data nor secrets. docs/errors.md lists each code.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Intent(StrEnum):
+    """What the one who caught the error may do."""
+
+    RETRY = "retry"  # the same call may succeed later
+    GIVE_UP = "give_up"  # the same call will fail again
+    ASK_HUMAN = "ask_human"  # a person has to decide or mend something
+
+
+class Code(StrEnum):
+    """Stable error codes. A code is never re-used for another meaning."""
+
+    INTERNAL = "internal"
+    NOT_FOUND = "not_found"
+    INVALID_REQUEST = "invalid_request"
+    CONFLICT = "conflict"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    UNAVAILABLE = "unavailable"
+    SETTINGS_CONTRADICT = "settings_contradict"
+    SCHEMA_OUTDATED = "schema_outdated"
+    SCHEMA_TOO_NEW = "schema_too_new"
+    ROLE_TOO_STRONG = "role_too_strong"
+    DISTRICT_MISMATCH = "district_mismatch"
+    DISTRICT_BUSY = "district_busy"
+    FENCED = "fenced"
+    RUN_HELD = "run_held"
+    UPLOAD_INCOMPLETE = "upload_incomplete"
+
+
+HTTP_STATUS: dict[Code, int] = {
+    Code.NOT_FOUND: 404,
+    Code.INVALID_REQUEST: 400,
+    Code.CONFLICT: 409,
+    Code.UNAUTHORIZED: 401,
+    Code.FORBIDDEN: 403,
+    Code.UNAVAILABLE: 503,
+    Code.DISTRICT_BUSY: 409,
+    Code.RUN_HELD: 409,
+    Code.UPLOAD_INCOMPLETE: 409,
+}
+
+
+class HubError(Exception):
+    """A refusal or failure with a stable ``code``, a safe ``message`` and an ``intent``."""
+
+    def __init__(self, code: Code, message: str, *, intent: Intent = Intent.GIVE_UP) -> None:
+        super().__init__(f"{code.value}: {message}")
+        self.code = code
+        self.message = message
+        self.intent = intent
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status that fits the code; 500 where nothing better does."""
+        return HTTP_STATUS.get(self.code, 500)
