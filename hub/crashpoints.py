@@ -1,0 +1,30 @@
+"""Named places at which a test may kill the process, to prove that nothing acknowledged is lost.
+
+``HUB_CRASH_AT=name`` arms one place; unarmed places cost one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+import os
+
+#: Every place, in the order in which a sync and a delivery pass them.
+PLACES = (
+    "sync.claimed",
+    "sync.package_open",
+    "sync.transformed",
+    "sync.staged",
+    "apply.locked",
+    "apply.records_written",
+    "apply.views_written",
+    "apply.before_commit",
+    "apply.after_commit",
+    "deliver.before_send",
+    "deliver.after_send",
+    "deliver.after_acknowledge",
+)
+
+
+def crash_point(name: str) -> None:
+    """Ends the process at once, as ``kill -9`` would, when ``HUB_CRASH_AT`` names this place."""
+    if os.environ.get("HUB_CRASH_AT") == name:
+        os._exit(137)

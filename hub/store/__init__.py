@@ -1,0 +1,1 @@
+"""PostgreSQL: the only room that speaks SQL. It queries and writes; it never decides."""

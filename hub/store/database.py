@@ -1,0 +1,192 @@
+"""The pool and the one helper that opens a transaction for one district.
+
+Row-level security compares ``district_id`` with the setting ``hub.district``. It is set with SET LOCAL as the first
+statement of the transaction, so it ends with it: no connection carries a district back into the pool. The pool is never
+given a ``reset`` hook, which would replace asyncpg's RESET ALL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, LiteralString
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from hub.errors import Code, HubError, Intent
+
+SCHEMA = "hub"
+#: Errors after which the same call may succeed: the server is away, starting, stopping or out of connections.
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+_open_in_task: ContextVar[tuple[asyncio.Task[Any] | None, UUID] | None] = ContextVar("district", default=None)
+
+
+def unavailable() -> HubError:
+    """The error for a database that cannot be reached right now."""
+    return HubError(
+        Code.UNAVAILABLE, "The database cannot be reached. Try again in a moment.", intent=Intent.RETRY
+    )
+
+
+class Transaction:
+    """An open transaction. ``district_id`` is None for shared tables only."""
+
+    def __init__(self, connection: Any, district_id: UUID | None) -> None:
+        self.connection: asyncpg.Connection[asyncpg.Record] = connection
+        self.district_id = district_id
+
+    async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
+        """All rows of a query."""
+        return await self.connection.fetch(query, *values)
+
+    async def fetchrow(self, query: str, *values: object) -> asyncpg.Record | None:
+        """The first row of a query, or None."""
+        return await self.connection.fetchrow(query, *values)
+
+    async def fetchval(self, query: str, *values: object) -> Any:
+        """The first value of the first row, or None."""
+        return await self.connection.fetchval(query, *values)
+
+    async def execute(self, query: str, *values: object) -> int:
+        """Runs a statement; the number of rows that it touched (0 where PostgreSQL does not say)."""
+        status = await self.connection.execute(query, *values)
+        last = status.rsplit(" ", 1)[-1]
+        return int(last) if last.isdigit() else 0
+
+    async def executemany(self, query: str, rows: list[tuple[object, ...]]) -> None:
+        """Runs a statement once per row, pipelined."""
+        await self.connection.executemany(query, rows)
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=lambda v: orjson.dumps(v).decode(), decoder=orjson.loads
+    )
+
+
+class Database:
+    """A pool of connections that log in as one of the hub's roles."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool: asyncpg.Pool[asyncpg.Record] = pool
+
+    @classmethod
+    async def open(
+        cls, url: str, *, name: str, smallest: int = 1, largest: int = 10, statement_seconds: float = 0
+    ) -> Database:
+        """Opens a pool.
+
+        ``statement_seconds`` bounds each statement (0: no bound). Raises HubError(UNAVAILABLE) when the server cannot
+        be reached.
+        """
+        settings = {
+            "search_path": SCHEMA,
+            "application_name": name,
+            "timezone": "UTC",
+            "jit": "off",
+            "idle_in_transaction_session_timeout": "300s",
+            "statement_timeout": str(int(statement_seconds * 1000)),
+        }
+        try:
+            pool = await asyncpg.create_pool(
+                url, min_size=smallest, max_size=largest, init=_prepare, server_settings=settings, command_timeout=None,
+                timeout=10,
+            )  # fmt: skip
+        except _AWAY as error:
+            raise unavailable() from error
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Closes all connections, those in use after 10 s at the latest."""
+        try:
+            await asyncio.wait_for(self._pool.close(), 10)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def district(
+        self, district_id: UUID, *, readonly: bool = False, wait_seconds: float = 2
+    ) -> AsyncIterator[Transaction]:
+        """A transaction that sees and writes the rows of one district only.
+
+        Raises HubError(DISTRICT_MISMATCH) when this task has one open already (pass that on instead), and
+        HubError(UNAVAILABLE) when no connection is free within ``wait_seconds`` or the server is away.
+        """
+        district_id = UUID(str(district_id))  # only a UUID object is ever written into the statement
+        begin = "BEGIN READ ONLY" if readonly else "BEGIN"
+        task = asyncio.current_task()
+        outer = _open_in_task.get()
+        if outer is not None and outer[0] is task:
+            raise HubError(Code.DISTRICT_MISMATCH, "A district's transaction is open already: pass it on.")
+        token = _open_in_task.set((task, district_id))
+        try:
+            async with self._transaction(
+                f"{begin}; SET LOCAL hub.district = '{district_id}'", district_id, wait_seconds
+            ) as tx:
+                yield tx
+        finally:
+            _open_in_task.reset(token)
+
+    @asynccontextmanager
+    async def shared(self, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+        """A transaction without a district: it sees shared tables, and nothing of any district but its name."""
+        async with self._transaction("BEGIN", None, wait_seconds) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def _transaction(
+        self, begin: str, district_id: UUID | None, wait_seconds: float
+    ) -> AsyncIterator[Transaction]:
+        try:
+            connection = await self._pool.acquire(timeout=wait_seconds)
+        except (*_AWAY, asyncpg.InterfaceError) as error:
+            raise unavailable() from error
+        try:
+            await connection.execute(begin)
+            try:
+                yield Transaction(connection, district_id)
+            except BaseException:
+                await _roll_back(connection)
+                raise
+            await connection.execute("COMMIT")
+        except (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
+                asyncpg.ConnectionDoesNotExistError, ConnectionError) as error:  # fmt: skip
+            raise unavailable() from error
+        except asyncpg.InterfaceError as error:
+            if connection.is_closed():
+                raise unavailable() from error
+            raise
+        finally:
+            await self._release(connection)
+
+    async def _release(self, connection: Any) -> None:
+        try:
+            await asyncio.shield(self._pool.release(connection, timeout=5))
+        except (*_AWAY, asyncpg.InterfaceError):
+            connection.terminate()
+
+    async def listen(self, channel: LiteralString, url: str) -> Any:
+        """A connection of its own for LISTEN: a pooled one loses its listeners when it is released."""
+        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": f"hub {channel}"})
+        return connection
+
+
+async def _roll_back(connection: Any) -> None:
+    """Ends a failed transaction; a connection that cannot even do that is closed, so it never goes back dirty."""
+    try:
+        if not connection.is_closed():
+            await asyncio.wait_for(connection.execute("ROLLBACK"), 5)
+    except (*_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()

@@ -1,0 +1,106 @@
+"""What the tables look like from Python: which are shared, and which columns an entity's table has.
+
+Columns derive from the catalogue; a test compares them with PostgreSQL's own catalogue.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import polars as pl
+
+from transforms.catalogue import BASE_NAMES, Entity, Field, Kind
+
+#: Tables without a district, each with the reason. Every other table must force row-level security.
+SHARED_TABLES = {
+    "schema_steps": "which schema steps were applied",
+    "apps": "an app may hold grants in many districts",
+    "clients": "an app's OAuth credentials",
+    "access_tokens": "looked up before the district is known",
+    "admin_tokens": "looked up before the district is known",
+}
+#: Staging tables hold a run's rows for a moment; they have no policy and are reachable by the worker role alone.
+STAGING_PREFIX = "staging_"
+NIL_DISTRICT = "00000000-0000-0000-0000-000000000000"  # acts on the hub itself
+
+FIXED = ("district_id", "rid", "sourced_id", "active", "date_last_modified")
+DOCUMENTS = ("doc", "doc_private")
+#: The members of roles[] that have columns of their own, as arrays in the order of the document.
+ROLE_COLUMNS = {
+    "roleType": ("roles_role_type", "text[]"),
+    "role": ("roles_role", "text[]"),
+    "beginDate": ("roles_begin_date", "date[]"),
+    "endDate": ("roles_end_date", "date[]"),
+    "org": ("roles_org_rids", "integer[]"),
+}
+USER_ID_COLUMNS = {"type": ("user_ids_type", "text[]"), "identifier": ("user_ids_identifier", "text[]")}
+_SQL_TYPE = {
+    Kind.STRING: "text", Kind.ENUM: "text", Kind.YEAR: "text", Kind.BOOLEAN: "boolean", Kind.INTEGER: "bigint",
+    Kind.FLOAT: "double precision", Kind.DATE: "date", Kind.DATETIME: "timestamp with time zone",
+    Kind.REF: "integer", Kind.METADATA: "jsonb",
+}  # fmt: skip
+
+
+def field_columns(field: Field) -> dict[str, str]:
+    """The columns of one field, name to SQL type. Empty for what only the document holds (userProfiles)."""
+    if field.kind is Kind.USER_ID:
+        return dict(USER_ID_COLUMNS.values())
+    if field.kind is Kind.COMPONENT:
+        return dict(ROLE_COLUMNS.values()) if field.name == "roles" else {}
+    return {field.table_column: _SQL_TYPE[field.kind] + ("[]" if field.many else "")}
+
+
+@cache
+def value_columns(entity: Entity) -> dict[str, str]:
+    """The typed columns of an entity's table, in table order, name to SQL type."""
+    columns: dict[str, str] = {}
+    for field in entity.body:
+        if field.name not in BASE_NAMES:
+            columns |= field_columns(field)
+    return columns
+
+
+@cache
+def table_columns(entity: Entity) -> tuple[str, ...]:
+    """All columns of an entity's table, in table order."""
+    return (*FIXED, *value_columns(entity), *DOCUMENTS)
+
+
+def quoted(columns: tuple[str, ...] | list[str]) -> str:
+    """Column names as a quoted SQL list."""
+    return ", ".join(f'"{c}"' for c in columns)
+
+
+def _array_literal(column: str, dtype: pl.DataType) -> pl.Expr:
+    """A list column as PostgreSQL's array literal. Text items are quoted; a null item is NULL."""
+    item = pl.element().cast(pl.String)
+    if isinstance(dtype, pl.List) and dtype.inner == pl.String:
+        escaped = item.str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
+        item = pl.concat_str(pl.lit('"'), escaped, pl.lit('"'))
+    joined = pl.col(column).list.eval(item.fill_null("NULL")).list.join(",")
+    return pl.when(pl.col(column).is_null()).then(None).otherwise(pl.concat_str(pl.lit("{"), joined, pl.lit("}")))
+
+
+def to_table(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
+    """A resolved canonical frame as the text of an entity's ``value_columns``, ready for COPY.
+
+    Reference columns of ``frame`` hold rids (Int32, or lists of them), roles and userIds are lists of structs.
+    """
+    out: list[pl.Expr] = []
+    nested: list[pl.Expr] = []
+    for field in entity.body:
+        if field.name in BASE_NAMES:
+            continue
+        if field.kind in {Kind.USER_ID, Kind.COMPONENT}:
+            parts = USER_ID_COLUMNS if field.kind is Kind.USER_ID else ROLE_COLUMNS if field.name == "roles" else {}
+            nested += [
+                pl.col(field.name).list.eval(pl.element().struct.field(member)).alias(column)
+                for member, (column, _) in parts.items()
+            ]
+            out += [pl.col(column) for column, _ in parts.values()]
+        else:
+            nested.append(pl.col(field.name).alias(field.table_column))
+            out.append(pl.col(field.table_column))
+    wide = frame.select("rid", *nested)
+    lists = [_array_literal(c, t).alias(c) for c, t in wide.schema.items() if isinstance(t, pl.List)]
+    return wide.with_columns(lists).select(out)
