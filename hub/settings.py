@@ -1,0 +1,196 @@
+"""The one settings model. Every setting is an environment variable ``HUB_…``; docs/settings.md lists them all."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from hub.errors import Code, HubError
+
+SERVICE_ROLE = "hub_service"
+WORKER_ROLE = "hub_worker"
+SUPPORT_ROLE = "hub_support"
+ROLES = (SERVICE_ROLE, WORKER_ROLE, SUPPORT_ROLE)
+
+KEY_BYTES = 32
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _split(value: object) -> object:
+    """Lists are written with commas in the environment."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Build it with ``load``, which turns every refusal into a ``HubError``."""
+
+    model_config = SettingsConfigDict(env_prefix="HUB_", frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Address of PostgreSQL for a login that owns the schema and may create roles; `hub migrate` uses"
+        " it. Without it an embedded server runs.",
+    )
+    service_database_url: SecretStr | None = Field(
+        default=None,
+        description="Address for the API. Without it: that of `HUB_DATABASE_URL` with the role `hub_service` and a"
+        " password derived from the master key.",
+    )
+    worker_database_url: SecretStr | None = Field(
+        default=None, description="Address for the worker, as for the API, with the role `hub_worker`."
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, description="Address of Redis. Without it an embedded server runs (Linux x86_64, Python < 3.13)."
+    )
+    data_dir: Path = Field(
+        default=Path(".hub"), description="Folder of uploads, of the embedded servers and of the generated master key."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(default=8080, ge=1, le=65535, description="Port that the API listens on.")
+    base_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$",
+        description="Address by which clients reach the hub, without a slash at its end; it stands in every `href`."
+        " Without it: `http://` with host and port.",
+    )
+    master_key: SecretStr | None = Field(
+        default=None,
+        description="Base of all derived secrets, 32 characters or more. With the embedded PostgreSQL it is generated"
+        " once into `master.key` in the data folder; with a PostgreSQL of your own it is required.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_format: Literal["console", "json"] = Field(default="console", description="Form of the log lines.")
+    service_pool_size: int = Field(default=8, ge=1, le=200, description="Most database connections of an API process.")
+    worker_pool_size: int = Field(default=4, ge=2, le=200, description="Most database connections of a worker.")
+    upload_max_bytes: int = Field(
+        default=2_000_000_000, ge=1, description="Largest uploaded package, in bytes as it is sent."
+    )
+    token_lifetime_seconds: int = Field(default=3600, ge=1, le=3600, description="Life of an access token.")
+    webhook_timeout_seconds: float = Field(
+        default=15, gt=0, le=60, description="Longest wait for a receiver's whole answer."
+    )
+    webhook_lease_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="Time for which one worker holds a subscription; must be longer than the time-out.",
+    )
+    webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Networks (CIDR, with commas between) to which webhooks may go although they are private.",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse settings that contradict each other."""
+        if self.webhook_lease_seconds <= self.webhook_timeout_seconds:
+            raise ValueError(
+                "HUB_WEBHOOK_LEASE_SECONDS must be longer than HUB_WEBHOOK_TIMEOUT_SECONDS, or a slow delivery would"
+                " be sent twice"
+            )
+        if self.database_url is not None and self.master_key is None:
+            raise ValueError("HUB_DATABASE_URL needs HUB_MASTER_KEY: the roles' passwords are derived from it")
+        if self.database_url is None and (self.service_database_url or self.worker_database_url):
+            raise ValueError(
+                "HUB_SERVICE_DATABASE_URL and HUB_WORKER_DATABASE_URL need HUB_DATABASE_URL: all three are one database"
+            )
+        if self.master_key is not None and len(self.master_key.get_secret_value()) < KEY_BYTES:
+            raise ValueError(f"HUB_MASTER_KEY must have {KEY_BYTES} characters or more")
+        return self
+
+    @property
+    def embedded_postgres(self) -> bool:
+        """Whether the hub runs its own PostgreSQL."""
+        return self.database_url is None
+
+    @property
+    def embedded_redis(self) -> bool:
+        """Whether the hub runs its own Redis."""
+        return self.redis_url is None
+
+    @property
+    def public_url(self) -> str:
+        """The address by which clients reach the hub, without a slash at its end."""
+        if self.base_url is not None:
+            return self.base_url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def load(**overrides: Any) -> Settings:  # noqa: ANN401 - the settings' own types, checked by the model
+    """The settings from the environment, with ``overrides`` (from the command line) before it.
+
+    Raises ``HubError(SETTINGS_CONTRADICT)`` that names every setting which cannot be used, and never its value.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise HubError(Code.SETTINGS_CONTRADICT, "; ".join(_complaints(error))) from None
+
+
+def master_key(settings: Settings) -> bytes:
+    """The master key: the one that is set, else the one in ``master.key`` of the data folder, made when missing."""
+    if settings.master_key is not None:
+        return settings.master_key.get_secret_value().encode()
+    path = settings.data_dir / "master.key"
+    settings.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+    draft = path.with_name(f"master.key.{secrets.token_hex(8)}")
+    if not path.exists():
+        draft.touch(mode=0o600, exist_ok=False)
+        draft.write_text(secrets.token_hex(KEY_BYTES))
+        try:
+            path.hardlink_to(draft)  # of two that start at once, the first wins and both read its key
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    key = path.read_text().strip().encode()
+    if len(key) < KEY_BYTES:
+        raise HubError(
+            Code.SETTINGS_CONTRADICT, f"{path} does not hold a master key: bring it back from a backup, it is needed"
+        )
+    return key
+
+
+def role_password(key: bytes, role: str) -> str:
+    """The password of a database role: HMAC-SHA256 of its name under the master key, in hexadecimal."""
+    return hmac.new(key, role.encode(), "sha256").hexdigest()
+
+
+def role_passwords(key: bytes) -> dict[str, str]:
+    """The passwords of all roles that ``hub migrate`` makes, by role."""
+    return {role: role_password(key, role) for role in ROLES}
+
+
+def role_url(owner_url: str, role: str, password: str) -> str:
+    """The owner's address with another login in it; host, database and options stay."""
+    parts = urlsplit(owner_url)
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(role, safe='')}:{quote(password, safe='')}@{place}"))
+
+
+def database_urls(settings: Settings, owner_url: str) -> Mapping[str, str]:
+    """The addresses of one database by role (``ROLES``); those that are set win over the derived ones."""
+    key = master_key(settings)
+    urls = {role: role_url(owner_url, role, role_password(key, role)) for role in ROLES}
+    for role, given in ((SERVICE_ROLE, settings.service_database_url), (WORKER_ROLE, settings.worker_database_url)):
+        if given is not None:
+            urls[role] = given.get_secret_value()
+    return urls
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    texts = []
+    for detail in error.errors(include_input=False, include_url=False, include_context=False):
+        name = "_".join(str(part) for part in detail["loc"][:1])
+        text = detail["msg"].removeprefix("Value error, ")
+        texts.append(f"HUB_{name.upper()}: {text}" if name else text)
+    return texts
