@@ -7,6 +7,7 @@ and the 1.1 tables. The order of fields is the order of CSV columns; a version's
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from transforms.catalogue import vocabularies as voc
 from transforms.catalogue.model import Entity, Field, Kind, Need, Privacy
@@ -112,7 +113,7 @@ CLASSES = Entity(
 )  # fmt: skip
 
 contact = partial(text, privacy=Privacy.CONTACT)
-new_in_12 = {"rest11": ABSENT, "csv11": ABSENT}
+new_in_12: dict[str, Any] = {"rest11": ABSENT, "csv11": ABSENT}
 
 USERS = Entity(
     "users",
