@@ -1,0 +1,98 @@
+"""Districts: the tenants, their lock and their feed's head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from hub.errors import Code, HubError
+from hub.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class District:
+    """One tenant. ``position`` is the head of its feed."""
+
+    district_id: UUID
+    name: str
+    state: str
+    position: int
+    created_at: datetime
+
+
+_COLUMNS = "district_id, name, state, position, created_at"
+
+
+async def create(tx: Transaction, name: str) -> District:
+    """Adds the district that ``tx`` was opened for."""
+    row = await tx.fetchrow(
+        f"INSERT INTO districts (district_id, name) VALUES ($1, $2) RETURNING {_COLUMNS}", tx.district_id, name
+    )
+    assert row is not None  # noqa: S101 - INSERT … RETURNING gives one row
+    return District(**row)
+
+
+async def get(tx: Transaction, district_id: UUID) -> District:
+    """One district. Raises HubError(NOT_FOUND)."""
+    row = await tx.fetchrow(f"SELECT {_COLUMNS} FROM districts WHERE district_id = $1", district_id)
+    if row is None:
+        raise HubError(Code.NOT_FOUND, "There is no such district.")
+    return District(**row)
+
+
+async def rename(tx: Transaction, name: str) -> District:
+    """Changes the name of the district that ``tx`` was opened for. Raises HubError(NOT_FOUND)."""
+    row = await tx.fetchrow(
+        f"UPDATE districts SET name = $2 WHERE district_id = $1 RETURNING {_COLUMNS}", tx.district_id, name
+    )
+    if row is None:
+        raise HubError(Code.NOT_FOUND, "There is no such district.")
+    return District(**row)
+
+
+async def listing(tx: Transaction, *, after: UUID | None = None, limit: int = 100) -> list[District]:
+    """Districts in the order of their ids, from ``after`` on (exclusive)."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM districts WHERE $1::uuid IS NULL OR district_id > $1 ORDER BY district_id LIMIT $2",
+        after,
+        limit,
+    )
+    return [District(**row) for row in rows]
+
+
+async def lock(tx: Transaction) -> tuple[int, int]:
+    """Takes the district's lock until the transaction ends; (position, fence).
+
+    Every change of records, grants or views of a district happens under this row lock, so that positions are in commit
+    order and without gaps. Raises HubError(NOT_FOUND).
+    """
+    row = await tx.fetchrow(
+        "SELECT position, fence FROM districts WHERE district_id = $1 FOR UPDATE", tx.district_id
+    )
+    if row is None:
+        raise HubError(Code.NOT_FOUND, "There is no such district.")
+    return row["position"], row["fence"]
+
+
+async def draw_position(tx: Transaction) -> int:
+    """The next position of the district's feed. The caller holds the lock."""
+    position: int = await tx.fetchval(
+        "UPDATE districts SET position = position + 1 WHERE district_id = $1 RETURNING position", tx.district_id
+    )
+    return position
+
+
+async def next_rids(tx: Transaction) -> dict[str, int]:
+    """The next free rid per entity; entities without records are missing (they start at 0)."""
+    rows = await tx.fetch("SELECT entity, next_rid FROM heads WHERE district_id = $1", tx.district_id)
+    return {row["entity"]: row["next_rid"] for row in rows}
+
+
+async def keep_next_rids(tx: Transaction, heads: dict[str, int]) -> None:
+    """Stores the next free rids; they only ever grow. The caller holds the lock."""
+    await tx.executemany(
+        "INSERT INTO heads (district_id, entity, next_rid) VALUES ($1, $2, $3) "
+        "ON CONFLICT (district_id, entity) DO UPDATE SET next_rid = greatest(heads.next_rid, EXCLUDED.next_rid)",
+        [(tx.district_id, entity, rid) for entity, rid in heads.items()],
+    )

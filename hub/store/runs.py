@@ -1,0 +1,210 @@
+"""Sync runs: the queue of record. A worker claims one with a lease and a fence; Redis only wakes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import polars as pl
+
+from hub.errors import Code, HubError
+from hub.store.database import Database, Transaction
+
+LEASE_SECONDS = 30
+MAX_ATTEMPTS = 5
+#: How many findings of one run are kept row by row; the report counts all of them.
+KEPT_ISSUES = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one source, as its row says."""
+
+    run_id: UUID
+    source_id: UUID
+    upload_id: UUID | None
+    dry_run: bool
+    state: str
+    stage: str
+    progress: dict[str, Any]
+    counts: dict[str, Any]
+    guard: list[Any]
+    approved: dict[str, Any] | None
+    report: dict[str, Any]
+    timings: dict[str, Any]
+    position: int | None
+    attempt: int
+    error_code: str | None
+    error_message: str | None
+    requested_by: str
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+_COLUMNS = ", ".join(Run.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to carry out one run until the lease ends. ``fence`` outdates every earlier claim of the district."""
+
+    district_id: UUID
+    run: Run
+    lease_token: UUID
+    fence: int = field(default=0)
+
+
+async def request(
+    tx: Transaction, run_id: UUID, *, source_id: UUID, upload_id: UUID | None, dry_run: bool, requested_by: str
+) -> Run:
+    """Queues a run. The caller rings the doorbell after commit; a worker finds it without, only later."""
+    row = await tx.fetchrow(
+        "INSERT INTO runs (district_id, run_id, source_id, upload_id, dry_run, requested_by) "
+        f"VALUES ($1, $2, $3, $4, $5, $6) RETURNING {_COLUMNS}",
+        tx.district_id, run_id, source_id, upload_id, dry_run, requested_by,
+    )  # fmt: skip
+    assert row is not None  # noqa: S101 - INSERT … RETURNING gives one row
+    return Run(**row)
+
+
+async def get(tx: Transaction, run_id: UUID) -> Run:
+    """One run. Raises HubError(NOT_FOUND)."""
+    row = await tx.fetchrow(f"SELECT {_COLUMNS} FROM runs WHERE district_id = $1 AND run_id = $2", tx.district_id, run_id)
+    if row is None:
+        raise HubError(Code.NOT_FOUND, "This district has no such run.")
+    return Run(**row)
+
+
+async def listing(tx: Transaction, *, before: datetime | None = None, limit: int = 50) -> list[Run]:
+    """Runs of the district, newest first, requested before ``before``."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM runs WHERE district_id = $1 AND ($2::timestamptz IS NULL OR requested_at < $2) "
+        "ORDER BY requested_at DESC, run_id DESC LIMIT $3",
+        tx.district_id, before, limit,
+    )  # fmt: skip
+    return [Run(**row) for row in rows]
+
+
+_CLAIM = f"""
+WITH due AS (
+    SELECT r.district_id, r.run_id FROM runs r
+    WHERE (r.state = 'queued' OR (r.state = 'running' AND r.lease_until < now()))
+      AND NOT EXISTS (SELECT FROM runs o WHERE o.district_id = r.district_id AND o.run_id <> r.run_id
+                      AND o.state = 'running' AND o.lease_until >= now())
+    ORDER BY r.requested_at, r.run_id LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
+UPDATE runs r SET state = 'running', lease_token = $1, lease_until = now() + make_interval(secs => $2),
+    attempt = attempt + 1, started_at = coalesce(started_at, now())
+FROM due WHERE r.district_id = due.district_id AND r.run_id = due.run_id
+RETURNING r.district_id, {", ".join(f"r.{c}" for c in Run.__dataclass_fields__)}
+"""
+
+
+async def claim(db: Database) -> Claim | None:
+    """Claims the oldest due run of a district that has none running; None when there is nothing to do.
+
+    Two workers that look at the same moment may both see a district without a running run and take two of its queued
+    ones: the fence, drawn under the district's lock, lets only the later of them write, and the other one ends as busy.
+    """
+    token = uuid4()
+    async with db.shared() as tx:
+        row = await tx.fetchrow(_CLAIM, token, LEASE_SECONDS)
+    if row is None:
+        return None
+    values = dict(row)
+    district_id = values.pop("district_id")
+    run = Run(**values)
+    async with db.district(district_id) as tx:
+        fence = await tx.fetchval(
+            "UPDATE districts SET fence = fence + 1 WHERE district_id = $1 RETURNING fence", district_id
+        )
+        await tx.execute(
+            "UPDATE runs SET fence = $4 WHERE district_id = $1 AND run_id = $2 AND lease_token = $3",
+            district_id, run.run_id, token, fence,
+        )  # fmt: skip
+    return Claim(district_id, run, token, fence)
+
+
+async def heartbeat(db: Database, claim: Claim, *, stage: str, progress: dict[str, Any]) -> None:
+    """Extends the lease and shows progress. Raises HubError(FENCED) when the lease is somebody else's now."""
+    async with db.district(claim.district_id, wait_seconds=LEASE_SECONDS / 3) as tx:
+        touched = await tx.execute(
+            "UPDATE runs SET lease_until = now() + make_interval(secs => $4), stage = $5, progress = $6 "
+            "WHERE district_id = $1 AND run_id = $2 AND lease_token = $3 AND state = 'running'",
+            claim.district_id, claim.run.run_id, claim.lease_token, LEASE_SECONDS, stage, progress,
+        )  # fmt: skip
+    if not touched:
+        raise _fenced()
+
+
+def _fenced() -> HubError:
+    return HubError(Code.FENCED, "Another worker has taken over this run.")
+
+
+async def finish(
+    tx: Transaction, claim: Claim, state: str, *, counts: dict[str, Any] | None = None,
+    guard: list[Any] | None = None, report: dict[str, Any] | None = None, timings: dict[str, float] | None = None,
+    position: int | None = None, error: HubError | None = None,
+) -> None:  # fmt: skip
+    """Ends a claimed run. Raises HubError(FENCED) when the lease is somebody else's now."""
+    touched = await tx.execute(
+        "UPDATE runs SET state = $4, counts = coalesce($5, counts), guard = coalesce($6, guard), "
+        "report = coalesce($7, report), timings = coalesce($8, timings), position = $9, error_code = $10, "
+        "error_message = $11, stage = '', lease_token = NULL, lease_until = NULL, "
+        "finished_at = CASE WHEN $4 IN ('queued', 'held') THEN NULL ELSE now() END "
+        "WHERE district_id = $1 AND run_id = $2 AND lease_token = $3",
+        tx.district_id, claim.run.run_id, claim.lease_token, state, counts, guard, report, timings, position,
+        error.code.value if error else None, error.message if error else None,
+    )  # fmt: skip
+    if not touched:
+        raise _fenced()
+
+
+async def keep_issues(tx: Transaction, run_id: UUID, issues: pl.DataFrame) -> None:
+    """Replaces the findings of a run with the first ``KEPT_ISSUES`` of ``issues`` (transforms.issues.SCHEMA)."""
+    await tx.execute("DELETE FROM run_issues WHERE district_id = $1 AND run_id = $2", tx.district_id, run_id)
+    names = ("code", "entity", "file", "line", "field", "key", "cause")
+    kept = issues.head(KEPT_ISSUES).with_columns(pl.col(n).fill_null("") for n in names if n != "line")
+    await tx.execute(
+        "INSERT INTO run_issues (district_id, run_id, seq, code, entity, file, line, field, key, cause) "
+        "SELECT $1, $2, * FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[])",
+        tx.district_id, run_id, list(range(kept.height)), *(kept[n].to_list() for n in names),
+    )  # fmt: skip
+
+
+async def decide(tx: Transaction, run_id: UUID, *, approve: bool, actor: str) -> Run:
+    """Approves a held run (it is queued again with the counts that were approved) or rejects it.
+
+    Raises HubError(NOT_FOUND), HubError(CONFLICT) when the run is not held.
+    """
+    run = await get(tx, run_id)
+    if run.state != "held":
+        raise HubError(Code.CONFLICT, f"Only a held run can be approved or rejected; this one is {run.state}.")
+    approved = {"by": actor, "counts": run.counts} if approve else None
+    await tx.execute(
+        "UPDATE runs SET state = $3, approved = $4, finished_at = CASE WHEN $5 THEN NULL ELSE now() END "
+        "WHERE district_id = $1 AND run_id = $2 AND state = 'held'",
+        tx.district_id, run_id, "queued" if approve else "rejected", approved, approve,
+    )  # fmt: skip
+    return await get(tx, run_id)
+
+
+async def issues(
+    tx: Transaction, run_id: UUID, *, code: str | None = None, after: int = -1, limit: int = 100
+) -> list[dict[str, Any]]:
+    """Kept findings of a run in order, from ``seq`` ``after`` on (exclusive)."""
+    rows = await tx.fetch(
+        "SELECT seq, code, entity, file, line, field, key, cause FROM run_issues "
+        "WHERE district_id = $1 AND run_id = $2 AND seq > $3 AND ($4::text IS NULL OR code = $4) ORDER BY seq LIMIT $5",
+        tx.district_id, run_id, after, code, limit,
+    )  # fmt: skip
+    return [dict(row) for row in rows]
+
+
+async def queue(db: Database) -> dict[str, int]:
+    """How many runs wait and how many are being carried out, over all districts."""
+    async with db.shared() as tx:
+        rows = await tx.fetch("SELECT state, count(*) AS n FROM runs WHERE state IN ('queued', 'running') GROUP BY state")
+    return {row["state"]: row["n"] for row in rows}

@@ -1,0 +1,90 @@
+"""Sources: the connections of a district to its systems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from hub.errors import Code, HubError
+from hub.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One connection to one system of one district. ``digest`` is that of the package that was applied last."""
+
+    source_id: UUID
+    name: str
+    kind: str
+    config: dict[str, Any]
+    priority: int
+    state: str
+    cursor: dict[str, Any] | None
+    digest: str | None
+    files: list[str]
+    created_at: datetime
+
+
+_COLUMNS = "source_id, name, kind, config, priority, state, cursor, digest, files, created_at"
+
+
+async def create(
+    tx: Transaction, source_id: UUID, *, name: str, kind: str, config: dict[str, Any], priority: int = 100
+) -> Source:
+    """Adds a source to the transaction's district."""
+    row = await tx.fetchrow(
+        "INSERT INTO sources (district_id, source_id, name, kind, config, priority) VALUES ($1, $2, $3, $4, $5, $6) "
+        f"RETURNING {_COLUMNS}",
+        tx.district_id, source_id, name, kind, config, priority,
+    )  # fmt: skip
+    assert row is not None  # noqa: S101 - INSERT … RETURNING gives one row
+    return Source(**row)
+
+
+async def get(tx: Transaction, source_id: UUID) -> Source:
+    """One source. Raises HubError(NOT_FOUND)."""
+    row = await tx.fetchrow(
+        f"SELECT {_COLUMNS} FROM sources WHERE district_id = $1 AND source_id = $2", tx.district_id, source_id
+    )
+    if row is None:
+        raise HubError(Code.NOT_FOUND, "This district has no such source.")
+    return Source(**row)
+
+
+async def listing(tx: Transaction) -> list[Source]:
+    """All sources of the district, oldest first."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM sources WHERE district_id = $1 ORDER BY created_at, source_id", tx.district_id
+    )
+    return [Source(**row) for row in rows]
+
+
+async def change(
+    tx: Transaction, source_id: UUID, *, name: str | None = None, config: dict[str, Any] | None = None,
+    priority: int | None = None, state: str | None = None,
+) -> Source:  # fmt: skip
+    """Changes what is not None. A change of the configuration makes the next run compare row by row.
+
+    Raises HubError(NOT_FOUND).
+    """
+    row = await tx.fetchrow(
+        "UPDATE sources SET name = coalesce($3, name), config = coalesce($4, config), priority = coalesce($5, priority), "
+        "state = coalesce($6, state), digest = CASE WHEN $4::jsonb IS NULL THEN digest END "
+        f"WHERE district_id = $1 AND source_id = $2 RETURNING {_COLUMNS}",
+        tx.district_id, source_id, name, config, priority, state,
+    )  # fmt: skip
+    if row is None:
+        raise HubError(Code.NOT_FOUND, "This district has no such source.")
+    return Source(**row)
+
+
+async def applied(
+    tx: Transaction, source_id: UUID, *, digest: str, files: list[str], cursor: dict[str, Any] | None
+) -> None:
+    """Notes what was applied last, in the transaction that applies it."""
+    await tx.execute(
+        "UPDATE sources SET digest = $3, files = $4, cursor = $5 WHERE district_id = $1 AND source_id = $2",
+        tx.district_id, source_id, digest, files, cursor,
+    )  # fmt: skip
