@@ -1,0 +1,90 @@
+# Everything runs in .venv, which is made from hash-pinned requirements. `make help` lists the targets.
+PYTHON ?= python3
+ARGS ?=
+UV ?= uv
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+# Where packages come from is the caller's choice; where they go to is not.
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PYTHONPATH PYTHONHOME
+
+# The name of a stamp holds a checksum of what was installed from, so that unchanged requirements install nothing.
+CHECKSUM := $(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
+DEV_CHECKSUM := $(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
+RUN_STAMP := $(VENV)/.run-$(CHECKSUM)
+DEV_STAMP := $(VENV)/.dev-$(DEV_CHECKSUM)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types contracts bench docs requirements clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(RUN_STAMP) ## two districts in, scoped OneRoster and webhooks out; ARGS="--once", "--fresh", "--port 8090"
+	@$(BIN)/hub demo $(ARGS)
+
+test: $(DEV_STAMP) ## all tests, against real PostgreSQL, Redis and HTTP; ARGS="-k name"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_STAMP) types contracts ## style, types, import contracts, deployment files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	@if [ -f deploy/Dockerfile ]; then set -x; $(BIN)/hadolint deploy/Dockerfile; fi
+	@if [ -d deploy ]; then set -x; $(BIN)/yamllint --strict deploy; fi
+
+types: $(DEV_STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(DEV_STAMP) ## who may import whom
+	$(BIN)/lint-imports
+
+bench: $(DEV_STAMP) ## us, the floor measured in the same run, and the ratio; ARGS="--students 500000"
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+docs: $(DEV_STAMP) ## write the generated pages of docs/ anew
+	@$(BIN)/python -m tests.docs.generate
+
+requirements: ## resolve the pinned requirements anew (needs uv)
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make requirements" $(ARGS) \
+	  --extra embedded --extra build -o requirements.txt pyproject.toml
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make requirements" $(ARGS) -c requirements.txt \
+	  --extra embedded --extra build --extra dev -o requirements-dev.txt pyproject.toml
+
+clean: ## remove the environment and all caches; the data in .hub/ stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# A folder that was moved or copied brings stamps along that are not true any more.
+ifneq ($(shell cat $(VENV)/.home 2>/dev/null),$(CURDIR))
+$(RUN_STAMP) $(DEV_STAMP): .FORCE
+endif
+.PHONY: .FORCE
+.FORCE:
+
+# A stamp names what .venv holds: one for the run-time requirements, one for those and the developers' tools.
+# An environment that has the developers' tools serves the demo as well.
+$(RUN_STAMP):
+	@$(MAKE) --no-print-directory .environment REQUIREMENTS=requirements.txt STAMP=$(RUN_STAMP)
+
+$(DEV_STAMP):
+	@$(MAKE) --no-print-directory .environment REQUIREMENTS=requirements-dev.txt STAMP=$(DEV_STAMP)
+	@touch $(RUN_STAMP)
+
+.PHONY: .environment
+.environment:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "RosterHub needs Python 3.11 or newer, and '$(PYTHON)' is not: make PYTHON=/path/to/python3.11 ..." >&2; \
+	  exit 1; }
+	@# An environment does not survive that its Python goes away or that the folder moves.
+	@test "$$(cat $(VENV)/.home 2>/dev/null)" = "$(CURDIR)" && $(BIN)/python -c '' 2>/dev/null || { \
+	  echo "Making $(VENV) ..."; rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || { \
+	    echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu it is in the package python3-venv" >&2; exit 1; }; \
+	  printf '%s\n' "$(CURDIR)" > $(VENV)/.home; }
+	@rm -f $(VENV)/.run-* $(VENV)/.dev-*
+	@echo "Installing $(REQUIREMENTS) ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $(REQUIREMENTS)
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
