@@ -36,6 +36,9 @@ class Code(StrEnum):
     FENCED = "fenced"
     RUN_HELD = "run_held"
     UPLOAD_INCOMPLETE = "upload_incomplete"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
 
 
 HTTP_STATUS: dict[Code, int] = {
@@ -48,6 +51,9 @@ HTTP_STATUS: dict[Code, int] = {
     Code.DISTRICT_BUSY: 409,
     Code.RUN_HELD: 409,
     Code.UPLOAD_INCOMPLETE: 409,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.TOO_LARGE: 413,
+    Code.UNSUPPORTED_MEDIA_TYPE: 415,
 }
 
 

@@ -56,7 +56,7 @@ async def receive(
 ) -> tuple[int, str]:
     """Stores the bytes of an opened upload as they come; (number of bytes, SHA-256).
 
-    One short transaction per part: a slow sender holds no connection. Raises HubError(INVALID_REQUEST) past ``limit``.
+    One short transaction per part: a slow sender holds no connection. Raises HubError(TOO_LARGE) past ``limit``.
     """
     digest = hashlib.sha256()
     size = part = 0
@@ -64,7 +64,7 @@ async def receive(
     async for chunk in chunks:
         size += len(chunk)
         if size > limit:
-            raise HubError(Code.INVALID_REQUEST, f"The package is larger than the limit of {limit} bytes.")
+            raise HubError(Code.TOO_LARGE, f"The package is larger than the limit of {limit} bytes.")
         digest.update(chunk)
         held += chunk
         while len(held) >= PART_BYTES:
