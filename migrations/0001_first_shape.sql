@@ -486,15 +486,35 @@ CREATE TABLE audit (                         -- acts on the hub itself stand und
 --
 -- COPY is refused under row-level security, so rows land here first: unlogged, without a policy, reachable by the
 -- worker role alone, keyed by (district_id, run_id) and emptied after the run.
+-- fresh: the record is new. run_id and district_id come from the settings of the transaction, so that COPY need not carry them.
 
-CREATE UNLOGGED TABLE staging_source_records (run_id uuid NOT NULL, LIKE source_records);
-CREATE UNLOGGED TABLE staging_orgs (run_id uuid NOT NULL, LIKE orgs);
-CREATE UNLOGGED TABLE staging_academic_sessions (run_id uuid NOT NULL, LIKE academic_sessions);
-CREATE UNLOGGED TABLE staging_courses (run_id uuid NOT NULL, LIKE courses);
-CREATE UNLOGGED TABLE staging_classes (run_id uuid NOT NULL, LIKE classes);
-CREATE UNLOGGED TABLE staging_users (run_id uuid NOT NULL, LIKE users);
-CREATE UNLOGGED TABLE staging_enrollments (run_id uuid NOT NULL, LIKE enrollments);
-CREATE UNLOGGED TABLE staging_demographics (run_id uuid NOT NULL, LIKE demographics);
+CREATE UNLOGGED TABLE staging_source_records (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE source_records);
+CREATE UNLOGGED TABLE staging_orgs (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE orgs);
+CREATE UNLOGGED TABLE staging_academic_sessions (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE academic_sessions);
+CREATE UNLOGGED TABLE staging_courses (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE courses);
+CREATE UNLOGGED TABLE staging_classes (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE classes);
+CREATE UNLOGGED TABLE staging_users (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE users);
+CREATE UNLOGGED TABLE staging_enrollments (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE enrollments);
+CREATE UNLOGGED TABLE staging_demographics (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE demographics);
+
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname LIKE 'staging\_%'
+    LOOP
+        EXECUTE format(
+            'ALTER TABLE %I ALTER run_id SET DEFAULT current_setting(''hub.run'')::uuid, '
+            'ALTER district_id SET DEFAULT current_setting(''hub.district'')::uuid', name);
+    END LOOP;
+    FOR name IN SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname LIKE 'staging\_%'
+        AND relname <> 'staging_source_records'
+    LOOP
+        EXECUTE format('ALTER TABLE %I ALTER date_last_modified DROP NOT NULL', name);
+    END LOOP;
+    ALTER TABLE staging_source_records ALTER source_id DROP NOT NULL;
+END
+$$;
 
 -- Isolation -----------------------------------------------------------------------------------------------------
 

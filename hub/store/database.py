@@ -35,9 +35,7 @@ _open_in_task: ContextVar[tuple[asyncio.Task[Any] | None, UUID] | None] = Contex
 
 def unavailable() -> HubError:
     """The error for a database that cannot be reached right now."""
-    return HubError(
-        Code.UNAVAILABLE, "The database cannot be reached. Try again in a moment.", intent=Intent.RETRY
-    )
+    return HubError(Code.UNAVAILABLE, "The database cannot be reached. Try again in a moment.", intent=Intent.RETRY)
 
 
 class Transaction:

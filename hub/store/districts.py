@@ -67,9 +67,7 @@ async def lock(tx: Transaction) -> tuple[int, int]:
     Every change of records, grants or views of a district happens under this row lock, so that positions are in commit
     order and without gaps. Raises HubError(NOT_FOUND).
     """
-    row = await tx.fetchrow(
-        "SELECT position, fence FROM districts WHERE district_id = $1 FOR UPDATE", tx.district_id
-    )
+    row = await tx.fetchrow("SELECT position, fence FROM districts WHERE district_id = $1 FOR UPDATE", tx.district_id)
     if row is None:
         raise HubError(Code.NOT_FOUND, "There is no such district.")
     return row["position"], row["fence"]

@@ -80,9 +80,7 @@ async def _roles(connection: Any, passwords: Mapping[str, str]) -> None:
         await connection.execute(f"GRANT {OWNER} TO CURRENT_USER")
     for role in LOGIN_ROLES:
         verb = "ALTER" if role in known else "CREATE"
-        await connection.execute(
-            f"{verb} ROLE {role} LOGIN NOINHERIT PASSWORD '{scram_verifier(passwords[role])}'"
-        )
+        await connection.execute(f"{verb} ROLE {role} LOGIN NOINHERIT PASSWORD '{scram_verifier(passwords[role])}'")
     await connection.execute("ALTER ROLE hub_service SET log_parameter_max_length_on_error = 0")
     await connection.execute("ALTER ROLE hub_worker SET log_parameter_max_length_on_error = 0")
 
@@ -105,12 +103,14 @@ def _compare(applied: Mapping[int, str], known: list[Step]) -> list[Step]:
     newest = max(applied, default=0)
     if newest > max(s.number for s in known):
         raise HubError(
-            Code.SCHEMA_TOO_NEW, f"The database is at schema step {newest}, which this release does not know. Upgrade the hub."
+            Code.SCHEMA_TOO_NEW,
+            f"The database is at schema step {newest}, which this release does not know. Upgrade the hub.",
         )
     for step in known:
         if step.number in applied and applied[step.number] != step.checksum:
             raise HubError(
-                Code.SCHEMA_OUTDATED, f"Schema step {step.name} differs from the one that was applied. Restore the file."
+                Code.SCHEMA_OUTDATED,
+                f"Schema step {step.name} differs from the one that was applied. Restore the file.",
             )
     return [s for s in known if s.number not in applied]
 
@@ -125,7 +125,10 @@ async def _apply(connection: Any) -> list[str]:
             await connection.execute("SET LOCAL statement_timeout = '120s'")
             await connection.execute(step.sql)
             await connection.execute(
-                "INSERT INTO schema_steps (step, name, checksum) VALUES ($1, $2, $3)", step.number, step.name, step.checksum
+                "INSERT INTO schema_steps (step, name, checksum) VALUES ($1, $2, $3)",
+                step.number,
+                step.name,
+                step.checksum,
             )
     await connection.execute("RESET ROLE")
     return [s.name for s in missing]

@@ -72,7 +72,9 @@ async def request(
 
 async def get(tx: Transaction, run_id: UUID) -> Run:
     """One run. Raises HubError(NOT_FOUND)."""
-    row = await tx.fetchrow(f"SELECT {_COLUMNS} FROM runs WHERE district_id = $1 AND run_id = $2", tx.district_id, run_id)
+    row = await tx.fetchrow(
+        f"SELECT {_COLUMNS} FROM runs WHERE district_id = $1 AND run_id = $2", tx.district_id, run_id
+    )
     if row is None:
         raise HubError(Code.NOT_FOUND, "This district has no such run.")
     return Run(**row)
@@ -206,5 +208,7 @@ async def issues(
 async def queue(db: Database) -> dict[str, int]:
     """How many runs wait and how many are being carried out, over all districts."""
     async with db.shared() as tx:
-        rows = await tx.fetch("SELECT state, count(*) AS n FROM runs WHERE state IN ('queued', 'running') GROUP BY state")
+        rows = await tx.fetch(
+            "SELECT state, count(*) AS n FROM runs WHERE state IN ('queued', 'running') GROUP BY state"
+        )
     return {row["state"]: row["n"] for row in rows}

@@ -1,0 +1,86 @@
+"""Reading a district's small columns in bulk: what a source said last, and the integer columns that views are made of.
+
+Everything comes through COPY TO as text and is parsed by Polars: a tenth of the time of fetching rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+
+from hub.store.database import Transaction
+from transforms.catalogue import Entity
+
+
+async def _copy(tx: Transaction, query: str, schema: Mapping[str, Any], *values: object) -> pl.DataFrame:
+    buffer = io.BytesIO()
+    await tx.connection.copy_from_query(query, *values, output=buffer, format="csv", null="")
+    if not buffer.tell():
+        return pl.DataFrame(schema=dict(schema))
+    buffer.seek(0)
+    return await asyncio.to_thread(
+        pl.read_csv, buffer, has_header=False, schema={name: _wire(t) for name, t in schema.items()}
+    )
+
+
+def _wire(dtype: Any) -> Any:
+    return pl.String if dtype == pl.Boolean else dtype
+
+
+async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
+    """What one source said last of one entity: key (String), rid (UInt32), hash (UInt64), active (Boolean)."""
+    frame = await _copy(
+        tx,
+        "SELECT key, rid, hash, active::int FROM source_records WHERE district_id = $1 AND source_id = $2 AND entity = $3",
+        {"key": pl.String, "rid": pl.UInt32, "hash": pl.Int64, "active": pl.UInt8},
+        tx.district_id, source_id, entity,
+    )  # fmt: skip
+    return frame.with_columns(pl.col("hash").reinterpret(signed=False), pl.col("active").cast(pl.Boolean))
+
+
+async def sourced_ids(tx: Transaction, entity: Entity) -> pl.DataFrame:
+    """rid (UInt32) and sourcedId (String) of all records of an entity."""
+    return await _copy(
+        tx, f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1",
+        {"rid": pl.UInt32, "sourcedId": pl.String}, tx.district_id,
+    )  # fmt: skip
+
+
+async def integers(tx: Transaction, entity: Entity, columns: tuple[str, ...]) -> pl.DataFrame:
+    """rid, active and integer columns of an entity: rid (UInt32), active (UInt8 0/1), each column Int32 or null."""
+    names = "".join(f', "{c}"' for c in columns)
+    schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8} | dict.fromkeys(columns, pl.Int32)
+    return await _copy(
+        tx,
+        f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1 ORDER BY rid",
+        schema,
+        tx.district_id,
+    )
+
+
+async def tokens(tx: Transaction, entity: Entity, column: str) -> pl.DataFrame:
+    """rid (UInt32) and a short text column (role, type) as ``token``."""
+    return await _copy(
+        tx, f'SELECT rid, "{column}" FROM {entity.table} WHERE district_id = $1 ORDER BY rid',
+        {"rid": pl.UInt32, "token": pl.String}, tx.district_id,
+    )  # fmt: skip
+
+
+async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = ()) -> pl.DataFrame:
+    """Array columns unnested side by side: rid (UInt32) and one column per array (Int32, String for those in ``text``)."""
+    wanted = (*columns, *text)
+    arrays = ", ".join(f't."{c}"' for c in wanted)
+    names = ", ".join(f'u."{c}"' for c in wanted)
+    aliases = ", ".join(f'"{c}"' for c in wanted)
+    schema: dict[str, Any] = {"rid": pl.UInt32} | dict.fromkeys(columns, pl.Int32) | dict.fromkeys(text, pl.String)
+    return await _copy(
+        tx,
+        f"SELECT t.rid, {names} FROM {entity.table} t CROSS JOIN LATERAL unnest({arrays}) u({aliases}) "
+        f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL ORDER BY t.rid',
+        schema, tx.district_id,
+    )  # fmt: skip
