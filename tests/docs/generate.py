@@ -1,0 +1,49 @@
+"""Writes the generated pages of docs/: ``make docs``. A test keeps them equal to what the code says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from hub.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def settings_page() -> str:
+    """docs/settings.md: each setting with its default and what it does."""
+    lines = [
+        "# Settings",
+        "",
+        "Every setting is an environment variable. Settings that contradict each other are refused at start-up. This page",
+        "is generated: `make docs`.",
+        "",
+        "| Setting | Default | Meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"| `HUB_{name.upper()}` | {_shown(field.default)} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: object) -> str:
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, SecretStr):
+        raise TypeError("a secret has no default")
+    return f"`{default}`"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"settings.md": settings_page}
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
