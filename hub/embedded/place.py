@@ -49,7 +49,16 @@ class Place:
         if self.account is not None:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
-    def tidy(self) -> None:
+    def discard(self, server: str) -> None:
+        """Remove a server's data, password and log. Lock files stay, for others may be waiting on them."""
+        for path in {*self.base.glob(f"{server}*"), *self.folder.glob(f"{server}*")}:
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.suffix not in {".lock", ".users"}:
+                path.unlink()
+        self._tidy()
+
+    def _tidy(self) -> None:
         """Remove a base that lies away from the folder, and the note of it, once no server has data there."""
         if self.base == self.folder or any((self.base / name).exists() for name in ("postgres", "redis")):
             return

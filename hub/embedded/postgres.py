@@ -105,10 +105,7 @@ class EmbeddedPostgres:
         """Stop the server at once and remove its data and password. Nothing of it can be brought back."""
         self.stop(immediate=True)
         place, self._found = self._place(), None
-        shutil.rmtree(place.base / "postgres", ignore_errors=True)
-        for path in self._folder.glob("postgres.*"):
-            path.unlink()
-        place.tidy()
+        place.discard("postgres")
 
     def url(self, database: str = "postgres") -> str:
         """The address of one database for the superuser ``postgres``; only while the server runs."""

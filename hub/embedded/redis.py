@@ -93,10 +93,7 @@ class EmbeddedRedis:
         """Stop the server at once and remove its data and password."""
         self.stop(immediate=True)
         place, self._found = self._place(), None
-        shutil.rmtree(place.base / "redis", ignore_errors=True)
-        for path in self._folder.glob("redis.*"):
-            path.unlink()
-        place.tidy()
+        place.discard("redis")
 
     def url(self) -> str:
         """The address of the server's database 0; only while it runs."""

@@ -17,8 +17,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting is an environment variable. Settings that contradict each other are refused at start-up. This page",
-        "is generated: `make docs`.",
+        "Every setting is an environment variable. Settings that contradict each other are refused at start-up.",
+        "This page is generated: `make docs`.",
         "",
         "| Setting | Default | Meaning |",
         "|---|---|---|",

@@ -7,6 +7,7 @@ import socket
 import time
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import asyncpg
 import pytest
@@ -48,11 +49,11 @@ async def test_a_blocking_sleep_of_ours_on_the_loop_fails() -> None:
         ours["pause"](time.sleep)
 
 
-def _as_if_in_the_hub(source: str) -> dict[str, object]:
+def _as_if_in_the_hub(source: str) -> dict[str, Any]:
     """Functions whose code says that it stands in a file of the hub."""
     import hub  # noqa: PLC0415
 
     code: CodeType = compile(source, str(Path(hub.__file__).parent / "sample.py"), "exec")
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(code, names)
     return names
