@@ -1,0 +1,151 @@
+"""What every connector is: a kind, a configuration, and a source that hands over packages of RAW frames.
+
+A RAW frame is one CSV file of the OneRoster binding or a batch of its rows: String columns under the standard's header
+names of the package's version, any ``metadata.<name>`` columns, and ``line`` (UInt32; 1 is the header, data starts at
+2; connectors without lines count rows from 2). Empty cells are null. Optional columns may be missing.
+
+Bad data is never an exception: it is a finding (``transforms.issues``). ``ConnectorError`` is for what a person or a
+later attempt has to mend: a system that does not answer, a login that is refused, a disk that is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import polars as pl
+from pydantic import BaseModel
+
+from connectors.limits import DEFAULT_LIMITS, Limits
+from transforms.catalogue import Version
+
+Mode = Literal["bulk", "delta"]
+
+
+class Capability(StrEnum):
+    """What a source can do. ``UPLOAD`` takes packages that somebody sent; without it the source is only pulled."""
+
+    BULK = "bulk"
+    DELTA = "delta"
+    UPLOAD = "upload"
+
+
+class Intent(StrEnum):
+    """What the one who caught a ``ConnectorError`` may do."""
+
+    RETRY = "retry"  # the same pull may succeed later
+    GIVE_UP = "give_up"  # the same pull will fail again
+    ASK_HUMAN = "ask_human"  # a person has to mend the configuration or the other system
+
+
+class ConnectorError(Exception):
+    """A failure with a stable ``code``, a ``message`` without personal data or secrets, and an ``intent``."""
+
+    def __init__(self, code: str, message: str, *, intent: Intent) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.intent = intent
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of one file, in the file's order, and the findings made while reading them.
+
+    A finding of severity BLOCK_RECORD stands for a row that is not in ``frame``; its ``key`` is the row's sourcedId. An
+    empty ``key`` there means that nobody can tell which record the row was: deletions must not be drawn from that file.
+    """
+
+    frame: pl.DataFrame
+    issues: pl.DataFrame
+
+
+class Package(Protocol):
+    """What a source hands over in one pull. All methods are synchronous and may take long: call them in a thread."""
+
+    @property
+    def version(self) -> Version:
+        """The OneRoster version that the headers follow."""
+
+    @property
+    def mode(self) -> Mapping[str, Mode]:
+        """The files that were supplied (names without ``.csv``) and how each is meant. Others are untouched."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the names and bytes of all files, in hex: equal digest, equal content."""
+
+    @property
+    def issues(self) -> pl.DataFrame:
+        """Findings about the package and its files. One of severity BLOCK_SYNC refuses the whole package."""
+
+    @property
+    def source_system(self) -> str | None:
+        """The name that the exporting system gave itself."""
+
+    def rows(self, file: str) -> int | None:
+        """How many rows ``batches`` goes through, or None while that is not known."""
+
+    def batches(self, file: str, size: int = 250_000) -> Iterator[Batch]:
+        """The rows of ``file``, at most ``size`` at a time; each call starts anew. Raises KeyError for other files."""
+
+    def keys(self, file: str) -> pl.Series:
+        """The column sourcedId of all rows that ``batches`` yields, in the same order,
+        read without the other columns."""
+
+    def close(self) -> None:
+        """Removes everything that the package keeps on disk. May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A package and the cursor that the next pull should get once this package is applied."""
+
+    package: Package
+    cursor: Mapping[str, Any] | None = None
+
+
+class Source(Protocol):
+    """One configured system of one district."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this source can do."""
+
+    async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
+        """Fetches what there is since ``cursor`` (None: everything). Raises ConnectorError."""
+
+
+def utc_now() -> datetime:
+    """The time now, with its zone."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """All that a source may use. ``config`` is an instance of its spec's ``config_model``.
+
+    ``upload`` is the package that somebody sent (None: pull from the configured place). ``work_folder`` is where
+    temporary files may go (None: the system's place). ``secrets`` never show in a repr.
+    """
+
+    config: BaseModel
+    upload: Path | None = None
+    work_folder: Path | None = None
+    limits: Limits = DEFAULT_LIMITS
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    now: Callable[[], datetime] = utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSpec:
+    """One kind of source. ``open`` reads nothing and connects to nothing; the first pull does."""
+
+    kind: str
+    title: str
+    config_model: type[BaseModel]
+    open: Callable[[SourceContext], Source]
