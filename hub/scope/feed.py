@@ -1,0 +1,132 @@
+"""How a view changed: entered, updated, left. One entry for each entity and sync or grant edit, as sets.
+
+A sync's entry is cut in two steps. ``diff_view`` answers by set algebra alone wherever that is exact and names the few
+records whose projections have to be compared, document by document; ``ViewDiff.settle`` takes the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from hub.scope.projection import Projection
+from hub.scope.sets import Ints, bitmap
+
+
+@dataclass(frozen=True)
+class FeedEntry:
+    """What happened to one entity of one view; the three sets are disjoint. Not to be written to."""
+
+    entity: str
+    entered: BitMap = field(default_factory=BitMap)
+    updated: BitMap = field(default_factory=BitMap)
+    left: BitMap = field(default_factory=BitMap)
+
+    @cached_property
+    def touched(self) -> BitMap:
+        """All records of the entry: those that get a new stamp."""
+        return self.entered | self.updated | self.left
+
+    def __bool__(self) -> bool:
+        return bool(self.entered or self.updated or self.left)
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """The present records of one entity in a view, and those of them whose references are filtered."""
+
+    present: BitMap = field(default_factory=BitMap)
+    trimmed: BitMap = field(default_factory=BitMap)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Records whose own data changed: rids and, aligned, which fields (bit i: the i-th of ``Entity.body``)."""
+
+    rids: Ints
+    fields: npt.NDArray[np.uint64]
+
+    @classmethod
+    def none(cls) -> Changed:
+        """No record."""
+        return cls(np.empty(0, np.int32), np.empty(0, np.uint64))
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDiff:
+    """The part of an entry that sets alone decide, and ``check``: stayed records whose projections may differ."""
+
+    entity: str
+    entered: BitMap
+    left: BitMap
+    updated: BitMap
+    check: BitMap
+
+    def settle(self, differing: BitMap) -> FeedEntry:
+        """The entry, given those of ``check`` whose members (``Projection.members``) differ from before."""
+        return FeedEntry(self.entity, self.entered, self.updated | (differing & self.check), self.left)
+
+
+def diff_view(projection: Projection, old: Sets, new: Sets, changed: Changed, moved: BitMap) -> ViewDiff:
+    """What a sync did to one entity of a view whose grant stayed the same.
+
+    ``moved`` is what ``trim_changes`` found. After an edit of the grant, use ``edit_view``.
+    """
+    stayed = old.present & new.present
+    updated = _having(changed, projection.plain_bits)
+    refers = _having(changed, projection.reference_bits)
+    filtered = old.trimmed | new.trimmed
+    own = bitmap(changed.rids)
+    updated |= (refers - filtered) | (moved - own)
+    updated &= stayed
+    check = ((refers & filtered) | _having(changed, projection.check_bits) | (moved & own)) & stayed
+    return ViewDiff(projection.entity, new.present - old.present, old.present - new.present, updated, check - updated)
+
+
+def edit_view(before: Projection, after: Projection, old: Sets, new: Sets, moved: BitMap) -> ViewDiff:
+    """What an edit of the grant did to one entity of its view, while no record changed.
+
+    Where the field policy changed too, every record that stayed is to be compared.
+    """
+    stayed = old.present & new.present
+    entered, left = new.present - old.present, old.present - new.present
+    if before == after:
+        return ViewDiff(after.entity, entered, left, moved & stayed, BitMap())
+    return ViewDiff(after.entity, entered, left, BitMap(), stayed)
+
+
+def gone_after(gone: BitMap, entry: FeedEntry) -> BitMap:
+    """The tombstones after ``entry``."""
+    return (gone | entry.left) - entry.entered
+
+
+def merge(entries: Iterable[FeedEntry]) -> FeedEntry:
+    """The net effect of consecutive entries of one entity.
+
+    What entered and left again is nothing, what left and entered again is updated. Raises ``ValueError`` for no
+    entries and for entries of several entities.
+    """
+    iterator = iter(entries)
+    first = next(iterator, None)
+    if first is None:
+        raise ValueError("there is nothing to merge")
+    entity, entered, updated, left = first.entity, first.entered, first.updated, first.left
+    for entry in iterator:
+        if entry.entity != entity:
+            raise ValueError("entries of different entities cannot be merged")
+        returned = left & entry.entered
+        entered, left = (
+            (entered - entry.left) | (entry.entered - left),
+            (left - entry.entered) | (entry.left - entered),
+        )
+        updated = (updated | entry.updated | returned) - entered - left
+    return FeedEntry(entity, entered, updated, left)
+
+
+def _having(changed: Changed, bits: int) -> BitMap:
+    return bitmap(changed.rids[(changed.fields & np.uint64(bits)) != 0])

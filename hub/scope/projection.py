@@ -1,0 +1,252 @@
+"""How one record looks through one grant: which members show, which are masked, which references are left out.
+
+A document's text comes in two parts, the members of privacy class directory (``doc``) and the others
+(``doc_private``), each a run of ``,"name":value``. Most grants show one or both as they are, so that serving is
+concatenation. The raw byte 0x01 stands for the service's base URL at the start of each href; no JSON text may hold it
+otherwise, and the rewriting below puts it back at the hrefs of reference objects only, never by searching: data
+cannot forge it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import orjson
+
+from hub.scope.grants import FieldRule, GrantDefinition, Mask, policy_fields
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
+
+Sees = Callable[[str, int], bool]
+Refs = Mapping[str, Sequence[int]]
+
+BASE_MARK = "\x01"
+_ESCAPED_MARK = "\\u0001"
+_HREF_START = b'{"href":"\\u0001'
+_NO_LETTER = "-"  # a required member may be neither absent nor empty
+
+
+class Projection:
+    """What a grant shows of the records of one entity.
+
+    ``visible``: the fields that show, masked ones included. ``filterable``: those by which an app may filter or sort,
+    the base fields included. ``mode``: whether a record that is not trimmed shows all its members, the directory
+    members alone, or has to be rewritten. ``references``: the fields whose references are filtered in trimmed records
+    (``roles`` stands for its orgs); ``render`` wants the rids of each of them.
+    """
+
+    def __init__(self, definition: GrantDefinition, entity: str) -> None:
+        self.entity = entity
+        body = policy_fields(CATALOGUE[entity])
+        rule = definition.fields.get(entity, FieldRule())
+        self.masks: dict[str, Mask] = dict(rule.masks)
+        self.visible = frozenset(f.name for f in body if _shows(f, rule, definition))
+        self.filterable = frozenset(BASE_NAMES) | self.visible - self.masks.keys()
+        self.references = tuple(f.name for f in body if f.name in self.visible and _may_point_outside(f))
+        self.admitted_roles = definition.admitted_roles
+        self.mode: Literal["all", "directory", "rewrite"] = _mode(body, self.visible, masked=bool(self.masks))
+        self._targets = {f.name: f.target or "" for f in body if f.kind is Kind.REF}
+        self._many = frozenset(f.name for f in body if f.many)
+        self._required = frozenset(f.name for f in body if f.rest12 is Need.REQUIRED)
+        self._components = {c.name: _Component(c, self.visible) for c in CATALOGUE.components_of(entity)}
+        self._special = self._targets.keys() | self._components.keys() | self.masks.keys()
+        self._private = any(f.privacy is not Privacy.DIRECTORY and f.name in self.visible for f in body)
+        # Members inside components that must go, as the document spells them. Inside a JSON string a quote is escaped,
+        # so no value looks like this; a key in metadata may, and is then only slower.
+        self._dangling = tuple(f'"{name}":' for c in self._components.values() for name in c.hidden if c.shown)
+        #: Bits of fields (bit i: the i-th of ``Entity.body``) that change the projection, and of those that may.
+        self.plain_bits, self.reference_bits, self.check_bits = self._bits(CATALOGUE[entity].body)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Projection) and self._policy == other._policy
+
+    def __hash__(self) -> int:
+        return hash(self._policy)
+
+    @property
+    def _policy(self) -> tuple[object, ...]:
+        roles = self.admitted_roles if "roles" in self.references else None
+        return self.entity, self.visible, frozenset(self.masks.items()), roles
+
+    def _bits(self, body: Sequence[Field]) -> tuple[int, int, int]:
+        plain = references = check = 0
+        for number, field in enumerate(body):
+            if field.name not in self.visible:
+                continue
+            if field.name in self.masks or field.name in self._components:
+                check |= 1 << number
+            elif field.name in self.references:
+                references |= 1 << number
+            else:
+                plain |= 1 << number
+        return plain, references, check
+
+    def render(
+        self, sourced_id: str, modified: str, doc: str, doc_private: str, *,
+        refs: Refs | None = None, sees: Sees | None = None, fields: frozenset[str] | None = None,
+    ) -> str:  # fmt: skip
+        """The JSON object of an active record, with the base URL's mark in its hrefs.
+
+        ``sourced_id`` and ``modified`` (UTC, three digits of a second, ``Z``) need no escaping. A trimmed record comes
+        with ``refs``, the rids of its references in the order of the document for each of ``references``, and with
+        ``sees``; references it does not see are left out. ``fields`` selects members, base fields included.
+
+        Raises ``KeyError`` or ``ValueError`` where ``refs`` do not match the document: nothing unfiltered is returned.
+        """
+        if fields is not None:
+            head = _head(sourced_id, "active", modified, fields)
+            return "{" + (head + self.members(doc, doc_private, refs=refs, sees=sees, fields=fields))[1:] + "}"
+        return (
+            f'{{"sourcedId":"{sourced_id}","status":"active","dateLastModified":"{modified}"'
+            f"{self.members(doc, doc_private, refs=refs, sees=sees)}}}"
+        )
+
+    def members(
+        self, doc: str, doc_private: str, *, refs: Refs | None = None, sees: Sees | None = None,
+        fields: frozenset[str] | None = None,
+    ) -> str:  # fmt: skip
+        """The members after the base fields, as text that is empty or starts with a comma.
+
+        Two versions of a record look the same to the app exactly when these texts are equal.
+        """
+        if refs is None and fields is None and self.mode != "rewrite":
+            for member in self._dangling:
+                if member in doc:
+                    break
+            else:
+                return doc + doc_private if self.mode == "all" else doc
+        kept = self._rewritten(doc, doc_private, refs, sees, fields)
+        return "," + orjson.dumps(kept)[1:-1].decode() if kept else ""
+
+    def references_in(self, doc: str, doc_private: str) -> dict[str, list[str]]:
+        """The sourcedIds that a document refers to, in its order, for each of ``references`` that it has."""
+        record = _parse(doc + doc_private)
+        found = {}
+        for name in self.references:
+            if name in record:
+                values = record[name] if name in self._many else [record[name]]
+                member = self._components[name].scoped if name in self._components else None
+                found[name] = [(value[member] if member else value)["sourcedId"] for value in values]
+        return found
+
+    def _rewritten(
+        self, doc: str, doc_private: str, refs: Refs | None, sees: Sees | None, fields: frozenset[str] | None
+    ) -> dict[str, Any]:
+        shown = self.visible if fields is None else self.visible & fields
+        record = _parse(doc + doc_private if self._private else doc)
+        kept = {}
+        for name, value in record.items():
+            if name not in shown:
+                continue
+            if name in self._special:
+                value = self._shown(name, value, refs, sees)  # noqa: PLW2901 - what is kept instead
+                if not value:
+                    continue
+            kept[name] = value
+        return kept
+
+    def _shown(self, name: str, value: Any, refs: Refs | None, sees: Sees | None) -> Any:
+        """A reference, component or masked value as it shows; ``None`` or empty where nothing is left."""
+        if name in self.masks:
+            return _masked(self.masks[name], value, required=name in self._required)
+        values = value if name in self._many else [value]
+        if refs is not None and name in self.references:
+            values = self._within(name, values, refs[name], sees)
+        if name in self._components:
+            return [self._components[name].shown_entry(entry) for entry in values]
+        fragments = [_reference(entry) for entry in values]
+        return fragments if name in self._many else next(iter(fragments), None)
+
+    def _within(self, name: str, values: list[Any], rids: Sequence[int], sees: Sees | None) -> list[Any]:
+        if sees is None:
+            raise ValueError("references cannot be filtered without knowing what the view sees")
+        if name in self._components:
+            target, admitted = self._components[name].target, self.admitted_roles
+            return [
+                entry
+                for entry, rid in zip(values, rids, strict=True)
+                if sees(target, rid) and (admitted is None or entry["role"] in admitted)
+            ]
+        target = self._targets[name]
+        return [entry for entry, rid in zip(values, rids, strict=True) if sees(target, rid)]
+
+
+class _Component:
+    """Nested entries of a record: the reference that decides whether one shows, and members that never do."""
+
+    def __init__(self, component: Entity, visible: frozenset[str]) -> None:
+        scoped = [f for f in component.body if f.kind is Kind.REF and f.target in _ENTITIES]
+        self.scoped = scoped[0].name if scoped else None
+        self.target = (scoped[0].target if scoped else None) or ""
+        self.shown = component.name in visible
+        # A role names a profile of the same user; without the profiles it would point to nothing.
+        self.hidden = frozenset(
+            f.name
+            for f in component.body
+            if f.kind is Kind.REF and f.target not in _ENTITIES and f.target not in visible
+        )
+
+    def shown_entry(self, entry: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in entry.items() if name not in self.hidden}
+        if self.scoped is not None and self.scoped in kept:
+            kept[self.scoped] = _reference(kept[self.scoped])
+        return kept
+
+
+def tombstone(sourced_id: str, modified: str, *, fields: frozenset[str] | None = None) -> str:
+    """The JSON object of a record that left the view: nothing but the base fields, of them those in ``fields``."""
+    return "{" + _head(sourced_id, "tobedeleted", modified, fields)[1:] + "}"
+
+
+_ENTITIES = frozenset(e.name for e in CATALOGUE.entities)
+
+
+def _head(sourced_id: str, status: str, modified: str, fields: frozenset[str] | None) -> str:
+    base = (("sourcedId", sourced_id), ("status", status), ("dateLastModified", modified))
+    return "".join(f',"{name}":"{value}"' for name, value in base if fields is None or name in fields)
+
+
+def _shows(field: Field, rule: FieldRule, definition: GrantDefinition) -> bool:
+    if field.rest12 is Need.REQUIRED or field.name in rule.masks:
+        return True
+    if field.name in rule.hide:
+        return False
+    return field.privacy is Privacy.DIRECTORY or field.privacy in definition.privacy or field.name in rule.show
+
+
+def _may_point_outside(field: Field) -> bool:
+    """Whether the reference is filtered: required single ones are inside the view by closure."""
+    if field.kind is Kind.COMPONENT:
+        return any(f.kind is Kind.REF and f.target in _ENTITIES for f in CATALOGUE[field.name].body)
+    return field.kind is Kind.REF and (field.many or field.rest12 is not Need.REQUIRED)
+
+
+def _mode(body: Sequence[Field], visible: frozenset[str], *, masked: bool) -> Literal["all", "directory", "rewrite"]:
+    if masked:
+        return "rewrite"
+    if len(visible) == len(body):
+        return "all"
+    directory = {f.name for f in body if f.privacy is Privacy.DIRECTORY}
+    return "directory" if visible == directory else "rewrite"
+
+
+def _parse(members: str) -> dict[str, Any]:
+    record: dict[str, Any] = orjson.loads("{" + members[1:].replace(BASE_MARK, _ESCAPED_MARK) + "}")
+    return record
+
+
+def _reference(value: dict[str, Any]) -> orjson.Fragment | dict[str, Any]:
+    """A reference object whose href starts with the raw mark again, to be dumped verbatim."""
+    text = orjson.dumps({"href": value["href"], **value})
+    if not text.startswith(_HREF_START):
+        return value
+    return orjson.Fragment(b'{"href":"\x01' + text[len(_HREF_START) :])
+
+
+def _masked(mask: Mask, value: str, *, required: bool) -> str | None:
+    if mask is Mask.YEAR:
+        return value[:4] + "-01-01"
+    letter = next((c for c in value if c.isalpha()), None)
+    if letter is None:
+        return _NO_LETTER if required else None
+    return letter.upper()[:1]  # the capital of some letters is two
