@@ -36,6 +36,8 @@ class Code(StrEnum):
     FENCED = "fenced"
     RUN_HELD = "run_held"
     UPLOAD_INCOMPLETE = "upload_incomplete"
+    PACKAGE_REFUSED = "package_refused"
+    SOURCE_FAILED = "source_failed"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"

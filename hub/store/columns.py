@@ -84,3 +84,22 @@ async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str,
         f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL ORDER BY t.rid',
         schema, tx.district_id,
     )  # fmt: skip
+
+
+async def per_school(tx: Transaction, entity: Entity) -> dict[int, int]:
+    """The number of active records (classes, enrollments) per school, by the school's rid."""
+    rows = await tx.fetch(
+        f"SELECT school_rid, count(*) AS n FROM {entity.table} WHERE district_id = $1 AND active GROUP BY school_rid",
+        tx.district_id,
+    )
+    return {row["school_rid"]: row["n"] for row in rows}
+
+
+async def rids_of(tx: Transaction, entity: Entity, sourced_ids: list[str]) -> dict[str, int]:
+    """The rids of records by their sourcedId; ids that the district does not have are left out."""
+    rows = await tx.fetch(
+        f"SELECT sourced_id::text AS id, rid FROM {entity.table} WHERE district_id = $1 AND sourced_id = ANY($2::uuid[])",
+        tx.district_id,
+        sourced_ids,
+    )
+    return {row["id"]: row["rid"] for row in rows}

@@ -1,0 +1,89 @@
+"""Applying a staged difference: records, history, change log, views, feeds and the source's cursor in one transaction.
+
+The same function serves real runs, dry runs and held ones: the caller rolls the transaction back where nothing may stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from hub.crashpoints import crash_point
+from hub.errors import Code, HubError
+from hub.store import columns, districts, sources, staging
+from hub.store.database import Transaction
+from hub.store.runs import Claim
+from hub.sync import views
+from hub.sync.changes import EntityChanges
+from hub.sync.prepare import Prepared
+from hub.sync.views import Effect
+from transforms.catalogue import CATALOGUE
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the transaction did. ``emptied_schools`` had classes or enrollments before and have none after."""
+
+    position: int
+    effects: list[Effect]
+    emptied_schools: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is noted of the package that was taken: the next run compares with it."""
+
+    source_id: UUID
+    digest: str
+    files: list[str]
+    cursor: dict[str, Any] | None
+
+
+async def apply(tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken, at: datetime) -> Applied:
+    """Writes the difference at the district's next position.
+
+    Raises HubError(FENCED) when another worker has taken the district over since the claim: a zombie that wakes up late
+    finds a newer fence and writes nothing.
+    """
+    _, fence = await districts.lock(tx)
+    if fence != claim.fence:
+        raise HubError(Code.FENCED, "Another worker has taken over this district.")
+    crash_point("apply.locked")
+    position = await districts.draw_position(tx)
+    counted = [e for e in ("classes", "enrollments") if _removes(prepared.entities.get(e))]
+    before = [await columns.per_school(tx, CATALOGUE[e]) for e in counted]
+    await _write(tx, claim.run.run_id, taken.source_id, prepared, position, at)
+    after = [await columns.per_school(tx, CATALOGUE[e]) for e in counted]
+    emptied = {school for was, now in zip(before, after, strict=True) for school in was if school not in now}
+    crash_point("apply.records_written")
+    effects = await views.refresh(tx, position, at, run_id=claim.run.run_id, changes=prepared.entities)
+    await sources.applied(tx, taken.source_id, digest=taken.digest, files=taken.files, cursor=taken.cursor)
+    crash_point("apply.views_written")
+    return Applied(position, effects, len(emptied))
+
+
+def _removes(changes: EntityChanges | None) -> bool:
+    return changes is not None and bool(changes.deleted or changes.updates)
+
+
+async def _write(
+    tx: Transaction, run_id: UUID, source_id: UUID, prepared: Prepared, position: int, at: datetime
+) -> None:
+    rows: list[tuple[str, bytes, bytes, bytes]] = []
+    for name, changes in prepared.entities.items():
+        entity = CATALOGUE[name]
+        touched = changes.updated | changes.revived | changes.deleted
+        if touched:
+            await staging.keep_history(tx, entity, list(touched), position)
+        if changes.staged:
+            await staging.write_records(tx, entity, run_id, at)
+        if changes.deleted:
+            await staging.end_records(tx, entity, source_id, list(changes.deleted), at)
+        if changes:
+            updated = changes.updated | changes.revived
+            rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
+    await staging.write_sources(tx, source_id, run_id)
+    await staging.keep_changes(tx, position, run_id, at, rows)
+    await districts.keep_next_rids(tx, prepared.heads)

@@ -1,0 +1,62 @@
+"""What a run does to the records of one entity, and which fields of a changed record differ. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import orjson
+from pyroaring import BitMap
+
+from hub.sync.guard import Counts
+from transforms.catalogue import Entity
+
+#: The base-URL placeholder of documents as JSON can carry it.
+_PLACEHOLDER, _ESCAPED = "\x01", "\\u0001"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One changed record before and after: documents, and a bit per field of ``entity.body`` that differs."""
+
+    old: tuple[str, str]
+    new: tuple[str, str]
+    fields: int
+
+
+@dataclass(slots=True)
+class EntityChanges:
+    """The difference of one entity by rid. ``revived`` records were tobedeleted and are active again."""
+
+    counts: Counts = field(default_factory=Counts)
+    created: BitMap = field(default_factory=BitMap)
+    revived: BitMap = field(default_factory=BitMap)
+    deleted: BitMap = field(default_factory=BitMap)
+    updates: dict[int, Update] = field(default_factory=dict)
+    staged: bool = False  # whether staging holds rows of this entity
+
+    @property
+    def updated(self) -> BitMap:
+        """Records that were and stay active and whose documents differ."""
+        return BitMap(self.updates)
+
+    def __bool__(self) -> bool:
+        return bool(self.created or self.revived or self.deleted or self.updates)
+
+
+def members(doc: str, doc_private: str) -> dict[str, object]:
+    """The JSON members of a stored record; references keep the placeholder as U+0001."""
+    text = doc + doc_private
+    loaded: dict[str, object] = orjson.loads("{" + text[1:].replace(_PLACEHOLDER, _ESCAPED) + "}")
+    return loaded
+
+
+def compare(entity: Entity, old: tuple[str, str], new: tuple[str, str]) -> int:
+    """A bit per field of ``entity.body`` whose value differs between two stored documents; 0 when they are equal."""
+    if old == new:
+        return 0
+    before, after = members(*old), members(*new)
+    bits = 0
+    for bit, item in enumerate(entity.body):
+        if before.get(item.name) != after.get(item.name):
+            bits |= 1 << bit
+    return bits

@@ -1,0 +1,61 @@
+"""Making, editing and ending grants: the view and its feed move in the transaction that changes the grant."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from hub import ids
+from hub.errors import Code, HubError
+from hub.scope.grants import GrantDefinition
+from hub.store import districts
+from hub.store import grants as store
+from hub.store.database import Transaction
+from hub.sync import views
+from hub.sync.views import Effect
+
+
+async def create(
+    tx: Transaction, app_id: UUID, definition: GrantDefinition, at: datetime
+) -> tuple[store.Grant, Effect]:
+    """Gives an app a view of the district; everything in it enters at once.
+
+    Raises HubError(CONFLICT) when the app holds a grant here already.
+    """
+    await districts.lock(tx)
+    grant = await store.create(tx, ids.new_id(), app_id=app_id, definition=definition.model_dump(mode="json"))
+    effect = await views.regrant(tx, grant, definition, await districts.draw_position(tx), at)
+    return await store.get(tx, grant.grant_id), effect
+
+
+async def edit(
+    tx: Transaction, grant_id: UUID, definition: GrantDefinition, at: datetime
+) -> tuple[store.Grant, Effect]:
+    """Changes what an app sees. Raises HubError(NOT_FOUND), HubError(CONFLICT) for a revoked grant."""
+    await districts.lock(tx)
+    before = await _living(tx, grant_id)
+    await store.change(tx, grant_id, definition=definition.model_dump(mode="json"))
+    effect = await views.regrant(tx, before, definition, await districts.draw_position(tx), at)
+    return await store.get(tx, grant_id), effect
+
+
+async def preview(tx: Transaction, definition: GrantDefinition, grant_id: UUID | None = None) -> Effect:
+    """What ``create`` or (with ``grant_id``) ``edit`` would do; nothing is written. Raises HubError(NOT_FOUND)."""
+    return await views.preview(tx, await _living(tx, grant_id) if grant_id else None, definition)
+
+
+async def set_state(tx: Transaction, grant_id: UUID, state: str) -> store.Grant:
+    """Suspends, resumes ("active") or revokes a grant; reads and deliveries see it with their next statement.
+
+    Raises HubError(NOT_FOUND), HubError(CONFLICT) for a revoked grant: that is for good.
+    """
+    await districts.lock(tx)
+    await _living(tx, grant_id)
+    return await store.change(tx, grant_id, state=state)
+
+
+async def _living(tx: Transaction, grant_id: UUID) -> store.Grant:
+    grant = await store.get(tx, grant_id)
+    if grant.state == "revoked":
+        raise HubError(Code.CONFLICT, "This grant was revoked. Create a new one.")
+    return grant

@@ -1,0 +1,233 @@
+"""From a package to a staged difference: transform, compare with what the source said last, stage what differs.
+
+Nothing that readers see is written here. Polars work runs in threads; batches bound the memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+from connectors.protocol import Package
+from hub import ids
+from hub.scope import sets
+from hub.store import columns, districts, staging
+from hub.store.database import Database
+from hub.sync.changes import EntityChanges, Update, compare
+from hub.sync.progress import Progress
+from hub.sync.resolve import empty_index, resolve
+from transforms.catalogue import CATALOGUE, Entity
+from transforms.diff import diff, vanished
+from transforms.issues import collect
+from transforms.pipeline import Outcome, Transform, duplicated
+from transforms.render import render
+
+BATCH_ROWS = 250_000
+#: Entities that others refer to are taken whole: a reference may point to a later row of the file.
+_WHOLE = 1 << 30
+
+
+@dataclass(slots=True)
+class Prepared:
+    """The staged difference of a run. ``heads``: the next free rid per entity after it."""
+
+    entities: dict[str, EntityChanges] = field(default_factory=dict)
+    issues: list[pl.DataFrame] = field(default_factory=list)
+    heads: dict[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any(self.entities.values())
+
+
+class Preparation:
+    """The work of one run before anything is applied. ``indexes`` grow as entities are done, in dependency order."""
+
+    def __init__(
+        self, db: Database, district_id: UUID, run_id: UUID, source_id: UUID, package: Package, progress: Progress
+    ) -> None:
+        self.db, self.district_id, self.run_id, self.source_id = db, district_id, run_id, source_id
+        self.package, self.progress = package, progress
+        self.indexes: dict[str, pl.DataFrame] = {}
+        self.stored: dict[str, pl.DataFrame] = {}
+        self.known_ids: dict[str, pl.DataFrame] = {}
+        self.transform = Transform(package.version, held=lambda entity: self.stored[entity]["key"])
+        self.result = Prepared()
+
+    async def run(self) -> Prepared:
+        """Transforms and stages all entities of the package."""
+        async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
+            self.result.heads = await districts.next_rids(tx)
+        self.result.issues.append(self.package.issues)
+        for entity in CATALOGUE.entities:
+            await self._load(entity)
+            if entity.csv_file in self.package.mode:
+                await self._entity(entity)
+            else:
+                await self._index(entity, [])
+            if not _is_target(entity):
+                del self.stored[entity.name]
+        return self.result
+
+    async def _load(self, entity: Entity) -> None:
+        self.progress.enter("compare", entity=entity.name)
+        async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
+            self.stored[entity.name] = await columns.stored(tx, self.source_id, entity.name)
+
+    async def _entity(self, entity: Entity) -> None:
+        changes = self.result.entities[entity.name] = EntityChanges()
+        stored = self.stored[entity.name]
+        changes.counts.before = int(stored["active"].sum())
+        seen: list[pl.Series] = []
+        kept_out: list[pl.Series] = []
+        minted: list[pl.DataFrame] = []
+        outcomes = self._outcomes(entity)
+        self.progress.enter("transform", entity=entity.name, total=self.package.rows(entity.csv_file))
+        while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
+            self.result.issues.append(outcome.issues)
+            changes.counts.quarantined += outcome.quarantined.len()
+            kept_out.append(outcome.quarantined)
+            seen.append(await self._batch(entity, outcome, changes, minted))
+            self.progress.rows += outcome.frame.height
+            self.progress.enter("transform", entity=entity.name, total=self.progress.total)
+        await self._index(entity, minted)
+        gone = vanished(stored, seen, kept_out)
+        changes.deleted = sets.bitmap(gone["rid"].sort().to_numpy())
+        changes.counts.deleted = gone.height
+
+    def _outcomes(self, entity: Entity) -> Iterator[Outcome]:
+        size = _WHOLE if _is_target(entity) else BATCH_ROWS
+        files = [c.csv_file for c in CATALOGUE.components_of(entity.name) if c.csv_file in self.package.mode]
+        return self.transform.entity(
+            entity.name,
+            self._raw(entity.csv_file, size),
+            components={name: self._raw(name, _WHOLE) for name in files},
+            duplicate_keys=duplicated(self.package.keys(entity.csv_file)) if size != _WHOLE else None,
+        )
+
+    def _raw(self, file: str, size: int) -> Iterator[pl.DataFrame]:
+        for batch in self.package.batches(file, size):
+            self.result.issues.append(batch.issues)
+            yield batch.frame
+
+    async def _batch(
+        self, entity: Entity, outcome: Outcome, changes: EntityChanges, minted: list[pl.DataFrame]
+    ) -> pl.Series:
+        """Compares one batch, gives ids to what is new, resolves and renders what may differ, and stages it.
+
+        Returns the rids of the rows that the store knows already.
+        """
+        self.progress.enter("compare", entity=entity.name)
+        parts = await asyncio.to_thread(diff, outcome.frame, self.stored[entity.name])
+        changes.counts.unchanged += parts.unchanged
+        fresh = await self._mint(entity, parts.created)
+        if _is_target(entity):
+            minted.append(fresh.select("key", "rid", "sourcedId"))
+            await self._index(entity, minted)  # records may refer to others of their own entity
+        known = await self._with_ids(entity, pl.concat([parts.updated, parts.reactivated]))
+        if fresh.height:
+            changes.created |= sets.bitmap(fresh["rid"].to_numpy())
+            changes.counts.created += fresh.height
+            await self._stage(entity, fresh.with_columns(fresh=pl.lit(value=True)))
+        if known.height:
+            await self._changed(entity, known, changes)
+        changes.staged = changes.staged or bool(fresh.height or known.height)
+        return parts.seen
+
+    async def _mint(self, entity: Entity, created: pl.DataFrame) -> pl.DataFrame:
+        """New rows with rid and sourcedId, in ascending rid. Demographics take those of their user."""
+        if entity.rid_of:
+            found = created.join(self.indexes[entity.rid_of], on="key", how="inner", maintain_order="left")
+            return found.sort("rid")
+        first = self.result.heads.get(entity.name, 0)
+        self.result.heads[entity.name] = first + created.height
+        ordered = await asyncio.to_thread(created.sort, "key")
+        rids = pl.int_range(first, first + ordered.height, dtype=pl.UInt32, eager=True)
+        return ordered.with_columns(rids.alias("rid"), ids.mint(ordered.height).alias("sourcedId"))
+
+    async def _index(self, entity: Entity, minted: list[pl.DataFrame]) -> None:
+        """Makes the index of an entity that others refer to: what was known, and what is new."""
+        if not _is_target(entity):
+            return
+        stored = self.stored[entity.name]
+        known = empty_index()
+        if stored.height:
+            known = (
+                stored.select("key", "rid").join(await self._ids(entity), on="rid").select("key", "rid", "sourcedId")
+            )
+        self.indexes[entity.name] = pl.concat([known, *minted])
+
+    async def _ids(self, entity: Entity) -> pl.DataFrame:
+        if entity.name not in self.known_ids:
+            async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
+                self.known_ids[entity.name] = await columns.sourced_ids(tx, entity)
+        return self.known_ids[entity.name]
+
+    async def _with_ids(self, entity: Entity, changed: pl.DataFrame) -> pl.DataFrame:
+        """Rows that may differ, with the sourcedId of their record (rid is there from the comparison)."""
+        if not changed.height:
+            return changed
+        return changed.join(await self._ids(entity), on="rid", how="inner", maintain_order="left").sort("rid")
+
+    async def _stage(self, entity: Entity, rows: pl.DataFrame) -> None:
+        """Resolves, renders and copies rows (with fresh, rid, sourcedId) and their source records."""
+        self.progress.enter("render", entity=entity.name)
+        records, sources = await asyncio.to_thread(_texts, entity, rows, self.indexes)
+        self.progress.enter("stage", entity=entity.name)
+        await staging.stage(self.db, self.district_id, self.run_id, entity.table, *records)
+        await staging.stage(self.db, self.district_id, self.run_id, "source_records", *sources)
+
+    async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges) -> None:
+        """Tells real changes from hashes that merely went stale, by comparing documents with what is stored."""
+        self.progress.enter("render", entity=entity.name)
+        documents = await asyncio.to_thread(_documents, entity, rows, self.indexes)
+        self.progress.enter("compare", entity=entity.name)
+        rids = rows["rid"].to_list()
+        async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
+            before = await staging.documents(tx, entity, rids)
+        differs = []
+        for rid, doc, private in zip(rids, documents["doc"], documents["doc_private"], strict=True):
+            active, *old = before[rid]
+            bits = compare(entity, (old[0], old[1]), (doc, private))
+            differs.append(bits != 0 or not active)
+            if not active:
+                changes.revived.add(rid)
+            elif bits:
+                changes.updates[rid] = Update((old[0], old[1]), (doc, private), bits)
+        mask = pl.Series(differs, dtype=pl.Boolean)
+        changes.counts.updated += int(mask.sum())
+        changes.counts.unchanged += rows.height - int(mask.sum())
+        kept = rows.with_columns(fresh=pl.lit(value=False))
+        if mask.any():
+            await self._stage(entity, kept.filter(mask))
+        stale = kept.filter(~mask)
+        if stale.height:
+            text = await asyncio.to_thread(staging.sources_text, entity.name, stale)
+            await staging.stage(self.db, self.district_id, self.run_id, "source_records", *text)
+
+
+def _is_target(entity: Entity) -> bool:
+    """Whether any record refers to records of this entity."""
+    return any(f.target == entity.name for e in CATALOGUE.entities for f in e.references) or entity.name in {
+        "orgs",
+        "users",
+    }
+
+
+def _documents(entity: Entity, rows: pl.DataFrame, indexes: dict[str, Any]) -> pl.DataFrame:
+    return render(entity.name, resolve(entity, rows, indexes).documents)
+
+
+def _texts(entity: Entity, rows: pl.DataFrame, indexes: dict[str, Any]) -> tuple[Any, Any]:
+    resolved = resolve(entity, rows, indexes)
+    documents = render(entity.name, resolved.documents)
+    full = resolved.rids.with_columns(documents["doc"], documents["doc_private"])
+    return staging.records_text(entity, full), staging.sources_text(entity.name, rows)
+
+
+def findings(prepared: Prepared) -> pl.DataFrame:
+    """All findings of the run in one frame."""
+    return collect(prepared.issues)

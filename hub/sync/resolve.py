@@ -1,0 +1,78 @@
+"""From a source's keys to the hub's ids: every reference of a canonical frame becomes a rid and a sourcedId.
+
+Pure: frames in, frames out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from transforms.catalogue import BASE_NAMES, Entity, Kind
+
+#: key (String) -> rid (UInt32), sourcedId (String) of everything that may be referred to.
+INDEX_SCHEMA = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The same records twice: references as rids (for the table) and as sourcedIds (for the document)."""
+
+    rids: pl.DataFrame
+    documents: pl.DataFrame
+
+
+def empty_index() -> pl.DataFrame:
+    """An index of nothing."""
+    return pl.DataFrame(schema=INDEX_SCHEMA)
+
+
+def resolve(entity: Entity, frame: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> Resolved:
+    """Replaces the source keys in all references of ``frame`` by what ``indexes`` says of the target entities.
+
+    A key that no index knows becomes null; the pipeline has seen to it that there is none.
+    """
+    rids, documents = frame, frame
+    for field in entity.body:
+        if field.name in BASE_NAMES:
+            continue
+        if field.kind is Kind.REF and field.target is not None:
+            index = indexes[field.target]
+            columns = _list(frame, field.name, index) if field.many else _single(frame, field.name, index)
+        elif field.kind is Kind.COMPONENT and field.name == "roles":
+            columns = _roles(frame, indexes["orgs"])
+        else:
+            continue
+        rids = rids.with_columns(columns[0].alias(field.name))
+        documents = documents.with_columns(columns[1].alias(field.name))
+    return Resolved(rids, documents)
+
+
+def _single(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    found = frame.select(key=pl.col(name)).join(index, on="key", how="left", maintain_order="left")
+    return found["rid"].cast(pl.Int32), found["sourcedId"]
+
+
+def _list(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    # Items keep their order: the array column and the document's list stand side by side when a view trims them.
+    items = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), key=pl.col(name)).explode("key")
+    found = items.drop_nulls("key").join(index, on="key", how="inner", maintain_order="left")
+    grouped = found.group_by("row", maintain_order=True).agg(pl.col("rid").cast(pl.Int32), pl.col("sourcedId"))
+    rows = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"))
+    joined = rows.join(grouped, on="row", how="left", maintain_order="left")
+    return joined["rid"], joined["sourcedId"]
+
+
+def _roles(frame: pl.DataFrame, orgs: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    numbered = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), "roles")
+    items = numbered.explode("roles").drop_nulls("roles").unnest("roles")
+    names = [c for c in items.columns if c != "row"]
+    found = items.join(orgs.rename({"key": "org"}), on="org", how="left", maintain_order="left")
+    out: list[pl.Series] = []
+    for target in ("rid", "sourcedId"):
+        column = pl.col(target).cast(pl.Int32) if target == "rid" else pl.col(target)
+        struct = pl.struct(column.alias("org") if n == "org" else pl.col(n) for n in names)
+        grouped = found.select("row", struct.alias("roles")).group_by("row", maintain_order=True).agg("roles")
+        out.append(numbered.select("row").join(grouped, on="row", how="left", maintain_order="left")["roles"])
+    return out[0], out[1]
