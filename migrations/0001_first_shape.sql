@@ -281,6 +281,9 @@ CREATE TABLE users (
     metadata                 jsonb,
     doc                      text NOT NULL,
     doc_private              text NOT NULL,
+    -- Under row-level security an index on lower(…) is never used: lower() is not leakproof, the comparison is.
+    username_lower           text COLLATE "C" GENERATED ALWAYS AS (lower(username)) STORED,
+    email_lower              text COLLATE "C" GENERATED ALWAYS AS (lower(email)) STORED,
     PRIMARY KEY (district_id, rid),
     UNIQUE (district_id, sourced_id)
 );
@@ -331,8 +334,8 @@ CREATE TABLE demographics (
     UNIQUE (district_id, sourced_id)
 );
 
-CREATE INDEX users_username ON users (district_id, lower(username) COLLATE "C");
-CREATE INDEX users_email ON users (district_id, lower(email) COLLATE "C") WHERE email IS NOT NULL;
+CREATE INDEX users_username ON users (district_id, username_lower) WHERE username_lower IS NOT NULL;
+CREATE INDEX users_email ON users (district_id, email_lower) WHERE email_lower IS NOT NULL;
 CREATE INDEX users_identifier ON users (district_id, identifier COLLATE "C") WHERE identifier IS NOT NULL;
 CREATE INDEX classes_school ON classes (district_id, school_rid);
 CREATE INDEX classes_course ON classes (district_id, course_rid);

@@ -34,6 +34,9 @@ ROLE_COLUMNS = {
     "org": ("roles_org_rids", "integer[]"),
 }
 USER_ID_COLUMNS = {"type": ("user_ids_type", "text[]"), "identifier": ("user_ids_identifier", "text[]")}
+#: Columns that PostgreSQL computes in lower case, with an index each: an index on ``lower(…)`` cannot serve under
+#: row-level security, since that function is not leakproof.
+LOWER_COLUMNS = {("users", "username"): "username_lower", ("users", "email"): "email_lower"}
 _SQL_TYPE = {
     Kind.STRING: "text", Kind.ENUM: "text", Kind.YEAR: "text", Kind.BOOLEAN: "boolean", Kind.INTEGER: "bigint",
     Kind.FLOAT: "double precision", Kind.DATE: "date", Kind.DATETIME: "timestamp with time zone",
@@ -62,7 +65,7 @@ def value_columns(entity: Entity) -> dict[str, str]:
 
 @cache
 def table_columns(entity: Entity) -> tuple[str, ...]:
-    """All columns of an entity's table, in table order."""
+    """All columns of an entity's table that are written, in table order."""
     return (*FIXED, *value_columns(entity), *DOCUMENTS)
 
 
