@@ -1,0 +1,59 @@
+"""CANONICAL frames: their columns and types, from the catalogue."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind
+from transforms.hashing import content_hash
+from transforms.nesting import STRUCTS
+from transforms.normalise.userids import ITEM
+from transforms.sheet import Sheet
+
+_TYPES: dict[Kind, pl.DataType | type[pl.DataType]] = {
+    Kind.STRING: pl.String,
+    Kind.ENUM: pl.String,
+    Kind.YEAR: pl.String,
+    Kind.REF: pl.String,
+    Kind.METADATA: pl.String,
+    Kind.BOOLEAN: pl.Boolean,
+    Kind.DATE: pl.Date,
+    Kind.INTEGER: pl.Int64,
+    Kind.FLOAT: pl.Float64,
+    Kind.USER_ID: ITEM,
+}
+
+
+def body(entity: Entity) -> tuple[Field, ...]:
+    """The fields of canonical frames, in order: those of 1.2 documents without the base fields."""
+    return tuple(f for f in entity.body if f.name not in BASE_NAMES)
+
+
+def dtype(field: Field) -> pl.DataType | type[pl.DataType]:
+    """The type of a field's canonical column."""
+    one = STRUCTS[field.name] if field.kind is Kind.COMPONENT else _TYPES[field.kind]
+    return pl.List(one) if field.many else one
+
+
+def schema(name: str) -> dict[str, pl.DataType | type[pl.DataType]]:
+    """The columns of the canonical frames of an entity."""
+    fields = {f.name: dtype(f) for f in body(CATALOGUE[name])}
+    return {"key": pl.String, **fields, "hash": pl.UInt64, "line": pl.UInt32}
+
+
+def empty(entity: Entity) -> pl.DataFrame:
+    """A canonical frame without rows."""
+    return pl.DataFrame(schema=schema(entity.name))
+
+
+def frame_of(sheet: Sheet) -> pl.DataFrame:
+    """The good rows of a sheet as a canonical frame, with their content hash."""
+    good = sheet.frame if not sheet.out.any() else sheet.frame.filter(~sheet.out)
+    present = set(good.columns)
+    fields = body(sheet.entity)
+    columns = [
+        pl.col(f.name).cast(dtype(f)) if f.name in present else pl.lit(None, dtype(f)).alias(f.name) for f in fields
+    ]
+    frame = good.select("key", *columns, "line")
+    hashed = frame.with_columns(content_hash(frame, [f.name for f in fields]))
+    return hashed.select(*schema(sheet.entity.name))

@@ -1,0 +1,53 @@
+"""What is new, what may have changed and what is gone, by key and content hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+#: Columns of ``stored``: the source's key, the record's number, the hash of its last content, whether it is not
+#: deleted.
+STORED = {"key": pl.String, "rid": pl.UInt32, "hash": pl.UInt64, "active": pl.Boolean}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One batch against the store.
+
+    ``created`` has the canonical columns. ``updated`` (hash differs: candidates, their documents decide) and
+    ``reactivated`` (deleted in the store; the content may be equal or not) have the column ``rid`` too. ``seen`` are
+    the rids of all rows that the store knows, ``unchanged`` counts the active ones with an equal hash.
+    """
+
+    created: pl.DataFrame
+    updated: pl.DataFrame
+    reactivated: pl.DataFrame
+    seen: pl.Series
+    unchanged: int
+
+
+def diff(frame: pl.DataFrame, stored: pl.DataFrame) -> Difference:
+    """Compares a canonical frame with ``stored`` (columns ``STORED``, keys unique)."""
+    right = stored.select("key", "rid", "active", old="hash")
+    found = frame.select("key", "hash").join(right, on="key", how="left", maintain_order="left")
+    known, active = found["rid"].is_not_null(), found["active"].fill_null(value=False)
+    differs = found["hash"] != found["old"].fill_null(0)
+    with_rid = frame.with_columns(found["rid"])
+    changed = known & active & differs
+    return Difference(
+        created=frame.filter(~known),
+        updated=with_rid.filter(changed),
+        reactivated=with_rid.filter(known & ~active),
+        seen=found["rid"].drop_nulls(),
+        unchanged=int((known & active).sum()) - int(changed.sum()),
+    )
+
+
+def vanished(stored: pl.DataFrame, seen: Iterable[pl.Series], quarantined: Iterable[pl.Series]) -> pl.DataFrame:
+    """The active stored rows (key, rid) that no batch brought and no quarantined row stands for."""
+    rids = pl.concat([pl.Series("rid", [], dtype=pl.UInt32), *seen])
+    keys = pl.concat([pl.Series("key", [], dtype=pl.String), *quarantined])
+    left = stored.filter("active").select("key", "rid").join(rids.to_frame("rid"), on="rid", how="anti")
+    return left.filter(~pl.col("key").is_in(keys.implode())) if keys.len() else left

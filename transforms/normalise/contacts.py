@@ -1,0 +1,68 @@
+"""E-mail addresses and telephone numbers. A local part is never changed; what cannot be an address is dropped."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.issues import Action, Rule, Severity, declare
+from transforms.sheet import Sheet
+
+EML_001 = declare(
+    "EML-001", Severity.INFO, Action.FIX, "An e-mail address with capitals or a trailing dot in its domain, or mailto:",
+    "Nothing needs doing: the hub wrote the domain in lower case. The part before the @ is untouched.",
+)  # fmt: skip
+EML_002 = declare(
+    "EML-002", Severity.WARN, Action.DROP_VALUE, "Not an e-mail address, or several in one field",
+    "Correct the address in the student system; one address per person.",
+)  # fmt: skip
+EML_006 = declare(
+    "EML-006", Severity.INFO, Action.DROP_VALUE, "A placeholder in the place of an e-mail address (noemail@…)",
+    "Leave the field empty in the student system when there is no address.",
+)  # fmt: skip
+PHN_002 = declare(
+    "PHN-002", Severity.INFO, Action.DROP_VALUE, "An impossible telephone number or a placeholder",
+    "Leave the field empty in the student system when there is no number.",
+)  # fmt: skip
+
+_LETTER = r"a-z0-9\p{Ll}\p{Lo}"
+_LABEL = rf"[{_LETTER}](?:[{_LETTER}\p{{M}}-]*[{_LETTER}\p{{M}}])?\."
+_RIGHT = rf"^[^\s@,;<>()\[\]\\\"]{{1,64}}@(?:{_LABEL})+[{_LETTER}][{_LETTER}\p{{M}}-]+$"
+_PLACEHOLDER = r"(?i)^(?:no-?e?mail|none|no-?reply|unknown|not?applicable|n/?a|xxx+)@"
+_SHORTEST_NUMBER = 5
+
+
+def read_email(sheet: Sheet, name: str) -> None:
+    """Lower-cases domains, drops what is no address."""
+    before = sheet[name]
+    odd = before.str.contains(_RIGHT).fill_null(value=True)
+    if not odd.all():
+        parts = before.str.strip_prefix("mailto:").to_frame().select(
+            local=pl.col(name).str.extract(r"^([^@]*)@"),
+            domain=pl.col(name).str.extract(r"^[^@]*@([^@]*)$").str.to_lowercase().str.strip_chars_end("."),
+        )  # fmt: skip
+        mended = parts.select(pl.col("local") + "@" + pl.col("domain")).to_series()
+        right = mended.str.contains(_RIGHT).fill_null(value=False)
+        after = pl.select(pl.when(right).then(mended)).to_series()
+        sheet.put(name, after)
+        sheet.report(EML_001, right & (after != before), name)
+        sheet.report(EML_002, ~right & before.is_not_null(), name)
+    placeholder = sheet[name].str.contains(_PLACEHOLDER).fill_null(value=False)
+    _drop(sheet, name, placeholder, EML_006)
+
+
+def read_phone(sheet: Sheet, name: str) -> None:
+    """Drops numbers with fewer than five digits and numbers of zeros; every other spelling stays as it is."""
+    values = sheet[name]
+    if values.null_count() == values.len():
+        return
+    digits = values.str.replace_all(r"[^\p{Nd}]", "")
+    wrong = (digits.str.len_chars() < _SHORTEST_NUMBER) | digits.str.contains(
+        r"^(?:0+|9+|1234567890?|(?:1?555)?5550100)$"
+    )
+    _drop(sheet, name, wrong.fill_null(value=False), PHN_002)
+
+
+def _drop(sheet: Sheet, name: str, rows: pl.Series, rule: Rule) -> None:
+    if rows.any():
+        sheet.report(rule, rows, name)
+        sheet.put(name, pl.select(pl.when(~rows).then(sheet[name])).to_series())

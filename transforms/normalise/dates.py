@@ -1,0 +1,114 @@
+"""Days and years. A spelling is understood where it has one reading only; days and months are never guessed.
+
+``3/4/2025`` alone is ambiguous. It is read where another date of the same column and batch shows the order
+(``8/25/2025``) and none shows the opposite.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import date
+
+import polars as pl
+
+from transforms.catalogue import Field
+from transforms.issues import Action, Severity, declare
+from transforms.normalise.vocabulary import translate
+from transforms.sheet import Sheet, required
+
+_ISO = "Write dates as YYYY-MM-DD in the export, for example 2025-08-25."
+DAT_004 = declare("DAT-004", Severity.INFO, Action.FIX, "A date in another spelling with one possible reading", _ISO)
+DAT_005 = declare(
+    "DAT-005", Severity.WARN, Action.DROP_VALUE,
+    "Not a date, a two-digit year, a spreadsheet's serial number, or day and month cannot be told apart", _ISO,
+)  # fmt: skip
+DAT_006 = declare(
+    "DAT-006", Severity.BLOCK_RECORD, Action.QUARANTINE,
+    "A required date is not a date, or day and month cannot be told apart", _ISO,
+)  # fmt: skip
+DAT_008 = declare(
+    "DAT-008", Severity.INFO, Action.FIX, "A school year written as two years (2024-2025)",
+    "The hub took the year in which it ends. Write that year alone, for example 2025.",
+)  # fmt: skip
+DOB_001 = declare(
+    "DOB-001", Severity.WARN, Action.DROP_VALUE,
+    "A birth date is not a date, has a two-digit year, is a serial number, or can be read in two ways", _ISO,
+)  # fmt: skip
+
+FIRST_YEAR, LAST_YEAR = 1900, 2199
+_TIME = r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:[AaPp][Mm])?\s*(?:Z|[+-]\d{2}:?\d{2})?)?"
+_YEAR_FIRST = re.compile(rf"(\d{{4}})([-/.])(\d{{1,2}})\2(\d{{1,2}}){_TIME}", re.ASCII)
+_PLAIN = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
+_YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_TIME}", re.ASCII)
+_YEARS = re.compile(r"(\d{4})\s*[-/\u2013]\s*(\d{4}|\d{2})", re.ASCII)
+_MONTHS = 12
+
+
+def read_date(sheet: Sheet, field: Field) -> None:
+    """Makes the column Date."""
+    values = sheet[field.name]
+    if values.null_count() == values.len():
+        sheet.put(field.name, values.cast(pl.Date))
+        return
+    parsed = values.str.to_date("%Y-%m-%d", strict=False)
+    usual = values.str.len_bytes() == len("YYYY-MM-DD")
+    right = values.is_null() | (parsed.dt.year().is_between(FIRST_YEAR, LAST_YEAR) & usual).fill_null(value=False)
+    if right.all():
+        sheet.put(field.name, parsed)
+        return
+    bad = DAT_006 if required(field, sheet.version) else DOB_001 if field.name == "birthDate" else DAT_005
+    reader = date_reader(values.filter(~right).unique().to_list())
+    translate(sheet, field.name, right, reader, fixed=DAT_004, bad=bad)
+    sheet.put(field.name, sheet[field.name].str.to_date("%Y-%m-%d", strict=False))
+
+
+def read_year(sheet: Sheet, field: Field) -> None:
+    """Makes the column hold four digits: the year in which a school year ends."""
+    bad = DAT_006 if required(field, sheet.version) else DAT_005
+    translate(
+        sheet, field.name, sheet[field.name].str.contains(r"^(?:19|20|21)[0-9]{2}$"), _year, fixed=DAT_008, bad=bad
+    )
+
+
+def date_reader(values: Iterable[str]) -> Callable[[str], str | None]:
+    """A reader of odd spellings; ``values`` are all of one column, from which the order of day and month is learnt."""
+    firsts = [(int(m[1]), int(m[3])) for v in values if (m := _YEAR_LAST.fullmatch(v.strip()))]
+    day_first = any(a > _MONTHS for a, _ in firsts)
+    month_first = any(b > _MONTHS for _, b in firsts)
+    order = "day" if day_first and not month_first else "month" if month_first and not day_first else ""
+
+    def read(value: str) -> str | None:
+        text = value.strip()
+        if not text:
+            return ""
+        if m := _YEAR_FIRST.fullmatch(text):
+            return _day(m[1], m[3], m[4])
+        if m := _PLAIN.fullmatch(text):
+            return _day(m[1], m[2], m[3])
+        if m := _YEAR_LAST.fullmatch(text):
+            readings = {"month": _day(m[4], m[1], m[3]), "day": _day(m[4], m[3], m[1])}
+            if order:
+                return readings[order]
+            possible = {r for r in readings.values() if r}
+            return possible.pop() if len(possible) == 1 else None
+        return None
+
+    return read
+
+
+def _day(year: str, month: str, day: str) -> str | None:
+    try:
+        found = date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+    return found.isoformat() if FIRST_YEAR <= found.year <= LAST_YEAR else None
+
+
+def _year(value: str) -> str | None:
+    text = value.strip()
+    if m := _YEARS.fullmatch(text):
+        end = m[2] if len(m[2]) > 2 else m[1][:2] + m[2]  # noqa: PLR2004 - two digits continue the first year
+        return end if int(end) == int(m[1]) + 1 and FIRST_YEAR <= int(end) <= LAST_YEAR else None
+    plain = text.isascii() and text.isdigit() and len(text) == len("YYYY") and FIRST_YEAR <= int(text) <= LAST_YEAR
+    return text if plain or not text else None

@@ -1,0 +1,69 @@
+"""Grade levels: any usual spelling to the CEDS codes. What has no mapping is never turned into "Other"."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from transforms.catalogue import Field
+from transforms.catalogue.vocabularies import GRADES
+from transforms.issues import Action, Severity, declare
+from transforms.normalise.lists import gathered, items, placed
+from transforms.sheet import METADATA, Sheet
+
+GRD_001 = declare(
+    "GRD-001", Severity.INFO, Action.FIX, "A grade in another spelling (K, 1, Kindergarten, 5th)",
+    "The hub understood it. The codes are IT PR PK TK KG 01 to 13 PS UG Other.",
+)  # fmt: skip
+GRD_002 = declare(
+    "GRD-002", Severity.WARN, Action.DROP_VALUE, "A grade without a known meaning; it is kept in the metadata only",
+    "Map the grade to one of the codes IT PR PK TK KG 01 to 13 PS UG Other in the export.",
+)  # fmt: skip
+
+#: Where the unmapped spelling is kept.
+RAW = METADATA + "rosterhub.unmappedGrades"
+_WORDS = {
+    "k": "KG", "kg": "KG", "0": "KG", "00": "KG", "kindergarten": "KG", "kinder": "KG",
+    "-1": "PK", "p4": "PK", "pk": "PK", "prek": "PK", "prekindergarten": "PK", "pre-k": "PK",
+    "tk": "TK", "transitionalkindergarten": "TK",
+    "it": "IT", "infant": "IT", "toddler": "IT", "infanttoddler": "IT",
+    "pr": "PR", "preschool": "PR",
+    "12+": "13", "ps": "PS", "postsecondary": "PS", "ug": "UG", "ungraded": "UG", "other": "Other",
+    "first": "01", "second": "02", "third": "03", "fourth": "04", "fifth": "05", "sixth": "06", "seventh": "07",
+    "eighth": "08", "ninth": "09", "tenth": "10", "eleventh": "11", "twelfth": "12",
+}  # fmt: skip
+_NUMBER = re.compile(r"0*([1-9]|1[0-3])(?:st|nd|rd|th)?", re.ASCII)
+
+
+def grade(text: str) -> str | None:
+    """The CEDS code that ``text`` means, or ``None``."""
+    if text in GRADES.both:
+        return text
+    folded = re.sub(r"grade|gr\.?|\s|_", "", text.lower())
+    if m := _NUMBER.fullmatch(folded):
+        return f"{int(m[1]):02d}"
+    return _WORDS.get(folded) or _WORDS.get(folded.replace("-", ""))
+
+
+def read_grades(sheet: Sheet, field: Field) -> None:
+    """Makes a column of grades a List of CEDS codes; unmapped items go to the metadata."""
+    cells = sheet[field.name]
+    if cells.null_count() == cells.len():
+        sheet.put(field.name, cells.cast(pl.List(pl.String)))
+        return
+    table = items(cells)
+    distinct = table["item"].unique().to_list()
+    meant = [grade(d) for d in distinct]
+    table = table.with_columns(code=pl.col("item").replace_strict(distinct, meant, return_dtype=pl.String))
+    codes = table.filter(pl.col("code").is_not_null()).select("cell", "place", item="code").unique(["cell", "item"])
+    lost = (
+        table.filter(pl.col("code").is_null()).group_by("cell", maintain_order=True).agg(pl.col("item").str.join(","))
+    )
+    mended = table.filter(pl.col("code") != pl.col("item"))["cell"]
+    sheet.report(GRD_001, cells.is_in(mended.implode()), field.name)
+    if lost.height:
+        sheet.report(GRD_002, cells.is_in(lost["cell"].implode()), field.name)
+        kept = cells.alias("cell").to_frame().join(lost, on="cell", how="left", maintain_order="left")["item"]
+        sheet.put(RAW, kept)
+    sheet.put(field.name, placed(cells, gathered(codes)))

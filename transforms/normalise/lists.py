@@ -1,0 +1,73 @@
+"""Lists in one cell: items separated by commas, worked on once per distinct cell.
+
+The order of items has a meaning for subjects and their codes, and for the orgs of a 1.1 user (the first is the primary
+one); every other list is kept sorted.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.catalogue import Field, Kind
+from transforms.issues import Action, Severity, declare
+from transforms.normalise.text import NAME_001, NAME_003, tidy
+from transforms.sheet import Sheet
+
+LST_001 = declare(
+    "LST-001", Severity.INFO, Action.FIX,
+    "A list with blank items, spaces around items, repeated items, or identifiers separated by ; or |",
+    "The hub understood it. Separate items by one comma, without spaces and blank items.",
+)  # fmt: skip
+
+ORDERED = ("subjects", "subjectCodes", "orgs")
+_TIDY = r"^[^,\s]+$"
+
+
+def items(cells: pl.Series, *, identifiers: bool = False, ordered: bool = False) -> pl.DataFrame:
+    """The items of the distinct non-null ``cells``: columns cell, place, item, trimmed, without blanks and repeats."""
+    distinct = cells.drop_nulls().unique(maintain_order=True).alias("cell").to_frame()
+    commas = pl.col("cell").str.replace_all(r"[;|]", ",") if identifiers else pl.col("cell")
+    split = (
+        distinct.with_columns(item=commas.str.split(","))
+        .explode("item")
+        .with_columns(pl.col("item").str.strip_chars(" \t\u00a0\u200b\ufeff"))
+        .filter(pl.col("item") != "")
+        .with_columns(place=pl.int_range(pl.len(), dtype=pl.UInt32))
+    )
+    return split if ordered else split.unique(["cell", "item"], keep="first", maintain_order=True)
+
+
+def gathered(table: pl.DataFrame, *, ordered: bool = False) -> pl.DataFrame:
+    """One row per cell with its list: columns cell, items. Sorted by length and text unless the order has a meaning."""
+    sort = ["place"] if ordered else [pl.col("item").str.len_bytes(), pl.col("item")]
+    return table.sort(sort).group_by("cell").agg(items=pl.col("item"))
+
+
+def placed(cells: pl.Series, lists: pl.DataFrame) -> pl.Series:
+    """The lists of ``lists`` (cell, items) in the place of ``cells``; null where a cell is not in it."""
+    return cells.alias("cell").to_frame().join(lists, on="cell", how="left", maintain_order="left")["items"]
+
+
+def untidy(cells: pl.Series, table: pl.DataFrame) -> pl.Series:
+    """Where a cell is not simply its items joined by commas."""
+    plain = table.sort("place").group_by("cell", maintain_order=True).agg(pl.col("item").str.join(","))
+    changed = plain.filter(pl.col("item") != pl.col("cell"))["cell"]
+    return cells.is_in(changed.implode()) if changed.len() else cells.is_in([])
+
+
+def read_list(sheet: Sheet, field: Field) -> None:
+    """Makes a column of plain texts a List of String."""
+    if field.kind is not Kind.STRING:
+        return
+    cells, spaced, decoded = tidy(sheet[field.name])
+    sheet.report(NAME_001, spaced, field.name)
+    sheet.report(NAME_003, decoded, field.name)
+    ordered = field.name in ORDERED
+    table = items(cells, ordered=ordered)
+    sheet.report(LST_001, untidy(cells, table), field.name)
+    sheet.put(field.name, placed(cells, gathered(table, ordered=ordered)))
+
+
+def single(cells: pl.Series) -> bool:
+    """Whether every cell is one item or blank."""
+    return bool(cells.str.contains(_TIDY).all())

@@ -1,0 +1,56 @@
+"""Names of people. They are reported on, never changed beyond what ``text`` repairs."""
+
+from __future__ import annotations
+
+from transforms.catalogue import CATALOGUE
+from transforms.issues import Action, Severity, declare
+from transforms.sheet import Sheet
+
+NAME_007 = declare(
+    "NAME-007", Severity.WARN, Action.REPORT, "A person without a given name or without a family name",
+    "Nothing needs doing where a person has one name only; else fill the other one in the student system.",
+)  # fmt: skip
+NAME_008 = declare(
+    "NAME-008", Severity.WARN, Action.REPORT, "A placeholder in the place of a person's name (Test, Vacant, TBD)",
+    "Take test accounts and vacant posts out of the export.",
+)  # fmt: skip
+NAME_009 = declare(
+    "NAME-009", Severity.WARN, Action.REPORT, "A name with digits, @, angle brackets, or a leading = + - @",
+    "Correct the name in the student system. The hub keeps it as it is and escapes it wherever it is shown.",
+)  # fmt: skip
+NAME_010 = declare(
+    "NAME-010", Severity.BLOCK_RECORD, Action.QUARANTINE, "A name longer than 100 characters",
+    "Shorten the name in the student system.",
+)  # fmt: skip
+NAME_011 = declare(
+    "NAME-011", Severity.BLOCK_RECORD, Action.QUARANTINE, "A person without any name",
+    "Fill the given name and the family name in the student system.",
+)  # fmt: skip
+
+LONGEST = 100
+NAMES = tuple(f.name for f in CATALOGUE["users"].fields if f.name.endswith("Name"))
+_PLACEHOLDER = (
+    r"(?i)^(?:(?:test ?)?(?:student|teacher) ?[0-9]+|test(?: ?student| ?teacher)?|x{3,}|vacan(?:t|cy)|tb[da]|n/a"
+    r"|none|unknown|teacher staff)$"
+)
+_STRANGE = r"[0-9@<>]|^[=+\-@]"
+
+
+def check_names(sheet: Sheet) -> None:
+    """Reports on the names of a users sheet."""
+    given, family = sheet["givenName"].is_null(), sheet["familyName"].is_null()
+    if given.any() or family.any():
+        sheet.report(NAME_007, given & ~family, "givenName")
+        sheet.report(NAME_007, family & ~given, "familyName")
+        sheet.report(NAME_011, given & family, "familyName")
+    for name in NAMES:
+        if name not in sheet.frame.columns:
+            continue
+        values = sheet[name]
+        if values.null_count() == values.len():
+            continue
+        long = values.str.len_bytes() > LONGEST
+        if long.any():
+            sheet.report(NAME_010, values.str.len_chars() > LONGEST, name)
+        sheet.report(NAME_008, values.str.contains(_PLACEHOLDER), name)
+        sheet.report(NAME_009, values.str.contains(_STRANGE), name)

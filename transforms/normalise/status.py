@@ -1,0 +1,41 @@
+"""The base columns ``status`` and ``dateLastModified``: what they mean in bulk and in delta files."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.catalogue import Need
+from transforms.issues import Action, Severity, declare
+from transforms.normalise.vocabulary import VOC_001, VOC_003, token_reader, translate
+from transforms.sheet import Sheet
+
+STA_001 = declare(
+    "STA-001", Severity.INFO, Action.REPORT, "status or dateLastModified filled in a bulk file",
+    "Leave both columns blank in bulk files. The hub reads the status only to leave out rows marked as deleted.",
+)  # fmt: skip
+STA_002 = declare(
+    "STA-002", Severity.BLOCK_RECORD, Action.QUARANTINE, "A row of a delta file without a status",
+    "Write active or tobedeleted in each row of a delta file.",
+)  # fmt: skip
+
+
+def deleted(sheet: Sheet, *, delta: bool, first: bool) -> pl.Series:
+    """Which rows say that their object is deleted; the base columns leave the sheet.
+
+    In bulk mode a row marked as deleted counts as if it were not there, as its source asks.
+    """
+    field = sheet.entity["status"]
+    if field.vocabulary is None:
+        raise ValueError("the base field status has no vocabulary")
+    if sheet["status"].null_count() < sheet.frame.height:
+        right = sheet["status"].is_in(list(field.vocabulary.both))
+        reader = token_reader(field.vocabulary)
+        translate(sheet, "status", right, reader, fixed=VOC_001, bad=VOC_003)
+    if delta:
+        sheet.report(STA_002, sheet["status"].is_null() & ~sheet.out, "status")
+    elif first and field.csv_need(sheet.version) is Need.DELTA:
+        filled = sheet["status"].is_not_null() | sheet["dateLastModified"].is_not_null()
+        sheet.report(STA_001, filled & (filled.cum_sum() == 1), "status")
+    gone = (sheet["status"] == "tobedeleted").fill_null(value=False) & sheet["key"].is_not_null()
+    sheet.frame = sheet.frame.drop("status", "dateLastModified")
+    return gone

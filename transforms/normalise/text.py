@@ -1,0 +1,114 @@
+"""Text as people typed it: spaces, invisible characters, composed letters, wrongly decoded UTF-8.
+
+Repairs run until nothing changes, so a repaired value is never repaired again.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.issues import Action, Severity, declare
+from transforms.sheet import Sheet, required, spread
+
+NAME_001 = declare(
+    "NAME-001", Severity.INFO, Action.FIX,
+    "Spaces at the ends, double spaces, invisible or decomposed characters",
+    "Nothing needs doing: the hub removed them. They often come from copying out of a document.",
+)  # fmt: skip
+NAME_003 = declare(
+    "NAME-003", Severity.WARN, Action.FIX,
+    "UTF-8 text that was read as Windows-1252 on its way (two strange characters in the place of one letter)",
+    "The hub restored the letters, because the way back is exact. Set the export's encoding to UTF-8 to end it.",
+)  # fmt: skip
+TXT_001 = declare(
+    "TXT-001", Severity.WARN, Action.DROP_VALUE, "A value is longer than 4,000 characters",
+    "Shorten the field in the student system. Often a quote is missing, so that one cell swallowed many lines.",
+)  # fmt: skip
+TXT_002 = declare(
+    "TXT-002", Severity.BLOCK_RECORD, Action.QUARANTINE, "A required value is longer than 4,000 characters",
+    "Shorten the field in the student system. Often a quote is missing, so that one cell swallowed many lines.",
+)  # fmt: skip
+
+LONGEST = 4_000
+_ODD = r"^ | $|  |[^ -~]|^$"
+_CONTROL = r"[\x00-\x08\x0e-\x1f\x7f-\x9f]"
+# Zero-width space and no-break space, word joiner, soft hyphen, embedding and override marks. The joiners U+200C and
+# U+200D stay: they carry meaning in Persian, Indic scripts and emoji.
+_INVISIBLE = r"[\u200b\u2060\ufeff\u00ad\u202a-\u202e\u2066-\u2069]"
+_BREAK = r"[\t\n\x0b\x0c\r\u0085\u2028\u2029]+"
+# A lead byte of a UTF-8 sequence read as a letter, followed by a continuation byte read as Latin-1 or Windows-1252.
+_SUSPECT = (
+    "[\u00c2-\u00f4][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e"
+    "\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
+)
+
+
+def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """The repaired values (blank becomes null), where NAME-001 repaired and where NAME-003 did."""
+    odd = values.str.contains(_ODD).fill_null(value=False)
+    if not odd.any():
+        return values, odd, odd
+    before = values.filter(odd)
+    text, decoded = before, pl.repeat(value=False, n=before.len(), dtype=pl.Boolean, eager=True)
+    while True:
+        restored = _restored(text)
+        decoded = decoded | (restored != text)
+        step = _cleaned(restored)
+        if (step == text).all():
+            break
+        text = step
+    after = text.replace("", None)
+    spaced = after.ne_missing(before) & ~decoded
+    return spread(values, odd, after), spread(odd, odd, spaced), spread(odd, odd, decoded)
+
+
+def tidy_columns(sheet: Sheet, names: list[str]) -> None:
+    """Repairs the text columns ``names`` of a sheet and drops what is absurdly long."""
+    needed = {f.name for f in sheet.fields if required(f, sheet.version)}
+    for name in names:
+        values, spaced, decoded = tidy(sheet[name])
+        if spaced.any() or decoded.any():
+            sheet.put(name, values)
+            sheet.report(NAME_001, spaced, name)
+            sheet.report(NAME_003, decoded, name)
+        drop_long(sheet, name, needed=name in needed)
+
+
+def drop_long(sheet: Sheet, name: str, *, needed: bool) -> None:
+    """Nulls what is longer than any real value; keeps the row out where the value was required."""
+    values = sheet[name]
+    long = (values.str.len_bytes() > LONGEST).fill_null(value=False)
+    if not long.any():
+        return
+    long = long & (values.str.len_chars() > LONGEST)
+    sheet.report(TXT_002 if needed else TXT_001, long, name)
+    sheet.put(name, pl.select(pl.when(~long).then(values)).to_series())
+
+
+def mended(text: str) -> str:
+    """Undoes UTF-8 read as Windows-1252 or Latin-1, where the way back is exact; else the text itself."""
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            found = text.encode(encoding).decode("utf-8")
+        except (UnicodeEncodeError, UnicodeDecodeError):
+            continue
+        if found != text and found.encode().decode(encoding) == text:
+            return found
+    return text
+
+
+def _restored(text: pl.Series) -> pl.Series:
+    suspects = text.filter(text.str.contains(_SUSPECT)).unique().to_list()
+    table = {s: mended(s) for s in suspects}
+    return text.replace({k: v for k, v in table.items() if k != v}) if table else text
+
+
+def _cleaned(text: pl.Series) -> pl.Series:
+    return (
+        text.str.replace_all(_INVISIBLE, "")
+        .str.replace_all(_BREAK, " ")
+        .str.replace_all(_CONTROL, "")
+        .str.normalize("NFC")
+        .str.replace_all(r"\s{2,}", " ")
+        .str.strip_chars()
+    )

@@ -1,0 +1,57 @@
+"""userIds: ``{type:identifier}`` items in one cell, to structs of type and identifier."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.catalogue import Field
+from transforms.issues import Action, Severity, declare
+from transforms.normalise.sensitive import ID_009
+from transforms.sheet import Sheet
+
+USR_013 = declare(
+    "USR-013", Severity.WARN, Action.DROP_VALUE, "An item of userIds that is not {type:identifier}",
+    "Write each identifier as {type:identifier}, several separated by commas, for example {LDAP:jdoe},{LTI:4711}.",
+)  # fmt: skip
+
+ITEM = pl.Struct({"type": pl.String, "identifier": pl.String})
+_ITEM = r"\{[^{}]*\}"
+_WELL_FORMED = r"^\{[^{}:,]+:[^{},]+\}(?:,\{[^{}:,]+:[^{},]+\})*$"
+_SOCIAL_SECURITY = r"(?i)^\s*(?:ssn|social[ _-]?security.*)\s*$"
+
+
+def read_user_ids(sheet: Sheet, field: Field) -> None:
+    """Makes the column a List of {type, identifier}, sorted, without repeats; social security numbers never pass."""
+    cells = sheet[field.name]
+    if cells.null_count() == cells.len():
+        sheet.put(field.name, pl.repeat(None, cells.len(), dtype=pl.List(ITEM), eager=True))
+        return
+    whole = pl.col("item").str.strip_chars("{} ")
+    table = (
+        pl.DataFrame(
+            {"row": pl.arange(0, cells.len(), dtype=pl.UInt32, eager=True), "item": cells.str.extract_all(_ITEM)}
+        )
+        .filter(cells.is_not_null())
+        .explode("item")
+        .select(
+            "row",
+            type=whole.str.extract(r"^([^:]*):").str.strip_chars(),
+            identifier=whole.str.extract(r"^[^:]*:(.*)$").str.strip_chars(),
+        )
+    )
+    secret = table.filter(pl.col("type").str.contains(_SOCIAL_SECURITY))["row"]
+    good = table.filter(
+        (pl.col("type") != "") & (pl.col("identifier") != "") & ~pl.col("type").str.contains(_SOCIAL_SECURITY)
+    )
+    bad = table.filter((pl.col("type").fill_null("") == "") | (pl.col("identifier").fill_null("") == ""))["row"]
+    rows = pl.arange(0, cells.len(), dtype=pl.UInt32, eager=True)
+    sheet.report(
+        USR_013, (~cells.str.contains(_WELL_FORMED)).fill_null(value=False) & rows.is_in(bad.implode()), field.name
+    )
+    sheet.report(ID_009, rows.is_in(secret.implode()), field.name)
+    lists = good.unique().sort("row", "type", "identifier").group_by("row", maintain_order=True).agg(
+        items=pl.struct("type", "identifier")
+    )  # fmt: skip
+    sheet.put(
+        field.name, rows.alias("row").to_frame().join(lists, on="row", how="left", maintain_order="left")["items"]
+    )

@@ -1,0 +1,65 @@
+"""Every column of a sheet to its kind, as the catalogue states it."""
+
+from __future__ import annotations
+
+from transforms.catalogue import Field, Kind, Privacy
+from transforms.catalogue.vocabularies import GRADES
+from transforms.normalise.contacts import read_email, read_phone
+from transforms.normalise.dates import read_date, read_year
+from transforms.normalise.grades import read_grades
+from transforms.normalise.lists import read_list
+from transforms.normalise.metadata import metadata_columns, read_metadata
+from transforms.normalise.names import check_names
+from transforms.normalise.numbers import read_number
+from transforms.normalise.sensitive import drop_sensitive
+from transforms.normalise.text import drop_long, tidy_columns
+from transforms.normalise.userids import read_user_ids
+from transforms.normalise.vocabulary import read_boolean, read_enum
+from transforms.sheet import Sheet
+from transforms.validate.identifiers import check_keys
+from transforms.validate.required import check_blank
+
+
+def normalise(sheet: Sheet) -> None:
+    """Types all columns but references, which are resolved when the keys they may point to are known."""
+    fields = sheet.fields
+    texts = [f.name for f in fields if f.kind is Kind.STRING and not f.many and f.vocabulary is None]
+    extras = metadata_columns(sheet)
+    tidy_columns(sheet, texts + extras)
+    lists = [f.name for f in fields if f.kind is Kind.USER_ID or (f.many and f.kind is Kind.STRING)]
+    for name in lists:
+        drop_long(sheet, name, needed=False)
+    references = [f.name for f in fields if f.kind is Kind.REF and not f.many]
+    drop_sensitive(sheet, texts=texts + extras + lists, identifiers=references)
+    check_keys(sheet)
+    check_blank(sheet)
+    for field in fields:
+        _read(sheet, field)
+    if sheet.entity.name == "users":
+        check_names(sheet)
+    if "metadata" in sheet.entity:
+        read_metadata(sheet)
+
+
+def _read(sheet: Sheet, field: Field) -> None:
+    match field.kind:
+        case Kind.BOOLEAN:
+            read_boolean(sheet, field)
+        case Kind.DATE:
+            read_date(sheet, field)
+        case Kind.YEAR:
+            read_year(sheet, field)
+        case Kind.ENUM:
+            read_enum(sheet, field)
+        case Kind.INTEGER | Kind.FLOAT:
+            read_number(sheet, field)
+        case Kind.USER_ID:
+            read_user_ids(sheet, field)
+        case Kind.STRING if field.many and field.vocabulary is GRADES:
+            read_grades(sheet, field)
+        case Kind.STRING if field.many:
+            read_list(sheet, field)
+        case Kind.STRING if field.privacy is Privacy.CONTACT:
+            (read_email if field.name == "email" else read_phone)(sheet, field.name)
+        case _:
+            pass

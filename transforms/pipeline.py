@@ -1,0 +1,205 @@
+"""The chain from RAW to CANONICAL frames. It is the same in tests, ``hub validate`` and every run.
+
+One ``Transform`` per run, entities in the catalogue's order::
+
+    run = Transform("1.1", held=keys_in_store)
+    for outcome in run.entity("orgs", frames):
+        ...
+
+It does no I/O and reads no clock. An iterator must be read to its end before the next entity begins, because only then
+the entity's keys are known to the references of the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from transforms import canonical, issues, nesting
+from transforms.catalogue import CATALOGUE, Entity, Version
+from transforms.issues import RULES, Action
+from transforms.normalise.roles import roles_from_orgs
+from transforms.normalise.status import deleted
+from transforms.normalise.values import normalise
+from transforms.sheet import Sheet, findings, joined, no_keys, open_sheet, split
+from transforms.validate.cycles import children, cut_cycles
+from transforms.validate.duplicates import duplicated, resolve_duplicates
+from transforms.validate.known import REMEMBERED, TARGETS, Known
+from transforms.validate.references import check_owner, check_references
+from transforms.validate.relations import CLS_003, check_primary_teachers, check_relations, primary_teachers
+
+__all__ = ["Outcome", "Transform", "duplicated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of some rows of one entity.
+
+    ``frame`` is CANONICAL. ``quarantined`` are keys of rows kept out: their older versions stay. ``deleted`` are
+    keys that the source itself marks as deleted.
+    """
+
+    frame: pl.DataFrame
+    issues: pl.DataFrame
+    quarantined: pl.Series
+    deleted: pl.Series
+
+
+class Transform:
+    """One run over one package. Keeps the keys of the entities gone through, which later references need.
+
+    ``held(entity)`` gives the keys of the active records that the store has from this source; ``org_types`` (columns
+    key, type) their orgs' types, used where the package brings no orgs.
+    """
+
+    def __init__(
+        self, version: Version, *, held: Callable[[str], pl.Series] | None = None, org_types: pl.DataFrame | None =
+        None ) -> None:  # fmt: skip
+        self.version = version
+        self.known = Known() if held is None else Known(held)
+        if org_types is not None:
+            self.known.remember("orgs", org_types.select("key", "type"))
+
+    def entity(
+        self, name: str, batches: Iterable[pl.DataFrame], *, components: Mapping[str, Iterable[pl.DataFrame]] | None
+        = None, duplicate_keys: pl.Series | None = None, delta: bool = False,
+    ) -> Iterator[Outcome]:  # fmt: skip
+        """Outcomes of the RAW ``batches`` of one entity.
+
+        ``components`` are RAW batches of the CSV files that nest in it, by file name. ``duplicate_keys`` (see
+        ``duplicated``) are the keys that come more than once in the whole file; without them all batches are taken
+        as one. Entities that refer to themselves are held until all their keys are known, the others go batch by batch.
+        """
+        entity = CATALOGUE[name]
+        parts = nesting.read(entity, self.version, components or {}, self.known)
+        steps = _Steps(entity, self, parts, delta=delta)
+        held_back = any(f.target == name for f in entity.references)
+        waiting: list[Sheet] = []
+        for sheet in steps.sheets(batches, duplicate_keys):
+            if held_back:
+                waiting.append(sheet)
+            else:
+                yield steps.finish(sheet)
+        if waiting:
+            yield from steps.finish_together(waiting)
+        yield from steps.close()
+
+
+class _Steps:
+    """The steps of one entity and what they have to remember until its end."""
+
+    def __init__(self, entity: Entity, run: Transform, parts: nesting.Parts, *, delta: bool) -> None:
+        self.entity, self.version, self.known, self.parts, self.delta = entity, run.version, run.known, parts, delta
+        self.first = True
+        self.settled = False
+        self.good: list[pl.DataFrame] = []
+        self.causes: list[pl.DataFrame] = [pl.DataFrame(schema={"key": pl.String, "cause": pl.String})]
+        self.keys: list[pl.Series] = [no_keys()]
+        self.quarantined: list[pl.Series] = [no_keys()]
+        self.deleted: list[pl.Series] = [no_keys()]
+        self.teachers: list[pl.DataFrame] = []
+
+    def sheets(self, batches: Iterable[pl.DataFrame], duplicate_keys: pl.Series | None) -> Iterator[Sheet]:
+        """Normalised and validated sheets, each key on one row; rows with repeated keys come last, together."""
+        if duplicate_keys is None:
+            frames = list(batches)
+            batches = [pl.concat(frames, how="diagonal")] if frames else []
+        aside: list[Sheet] = []
+        for raw in batches:
+            sheet = self._typed(raw)
+            if duplicate_keys is None:
+                sheet = resolve_duplicates(sheet)
+            elif duplicate_keys.len():
+                twice = sheet["key"].is_in(duplicate_keys.implode()).fill_null(value=False)
+                sheet, repeated = split(sheet, twice)
+                aside.append(repeated)
+            yield self._validated(sheet)
+        if any(sheet.frame.height for sheet in aside):
+            yield self._validated(resolve_duplicates(joined(aside)))
+
+    def _typed(self, raw: pl.DataFrame) -> Sheet:
+        """A batch with typed values, without the rows that say they are deleted (their faults matter to nobody)."""
+        sheet = open_sheet(self.entity, self.version, raw)
+        normalise(sheet)
+        gone = deleted(sheet, delta=self.delta, first=self.first)
+        self.first = False
+        if not gone.any():
+            return sheet
+        sheet, left_out = split(sheet, gone)
+        lines = left_out["line"].implode()
+        sheet.findings = [f.filter(~f["line"].is_in(lines).fill_null(value=False)) for f in sheet.findings]
+        sheet.deleted = left_out["key"]
+        return sheet
+
+    def _validated(self, sheet: Sheet) -> Sheet:
+        check_references(sheet, self.known)
+        check_owner(sheet, self.known)
+        if "roles" in self.entity and self.version == "1.1":
+            roles_from_orgs(sheet, self.known.rows("orgs"))
+        nesting.attach(sheet, self.parts)
+        check_relations(sheet, self.known)
+        self._note(sheet)
+        return sheet
+
+    def _note(self, sheet: Sheet) -> None:
+        """Remembers keys and causes; no later step keeps a row out."""
+        self.quarantined.append(kept_out(sheet))
+        self.deleted.append(sheet.deleted)
+        if self.entity.name in TARGETS:
+            self.keys.append(sheet["key"])
+            self.good.append(sheet.frame.filter(~sheet.out).select("key", *REMEMBERED.get(self.entity.name, ())))
+            self.causes.append(causes_of(sheet))
+        teachers = primary_teachers(sheet)
+        if teachers is not None and teachers.height:
+            self.teachers.append(teachers)
+
+    def _settle(self) -> None:
+        if not self.settled:
+            self.known.settle(
+                self.entity.name, self.good, pl.concat(self.quarantined), pl.concat(self.deleted),
+                pl.concat(self.causes), delta=self.delta,
+            )  # fmt: skip
+        self.settled = True
+
+    def finish(self, sheet: Sheet) -> Outcome:
+        """The canonical outcome of a sheet whose references are all resolved."""
+        return Outcome(canonical.frame_of(sheet), sheet.issues(), kept_out(sheet), sheet.deleted)
+
+    def finish_together(self, sheets: list[Sheet]) -> Iterator[Outcome]:
+        """Resolves references inside the entity, which needs all its keys. Sheets are let go one by one."""
+        self._settle()
+        derived = any(f.derived and f.target == self.entity.name for f in self.entity.references)
+        if derived:
+            sheets = [joined(sheets)]
+        while sheets:
+            sheet = sheets.pop(0)
+            check_references(sheet, self.known, own=True)
+            if derived:
+                cut_cycles(sheet)
+                sheet.put("children", children(sheet.frame, self.known.keys(self.entity.name)))
+            yield self.finish(sheet)
+
+    def close(self) -> Iterator[Outcome]:
+        """Makes the entity's keys known to the next entities and reports what only shows at its end."""
+        self._settle()
+        found = nesting.leftovers(self.parts, pl.concat([*self.keys, *self.deleted]), self.known)
+        if self.teachers:
+            found.append(findings(CLS_003, self.entity, check_primary_teachers(pl.concat(self.teachers)), "primary"))
+        last = issues.collect(found)
+        if last.height:
+            yield Outcome(canonical.empty(self.entity), last, no_keys(), no_keys())
+
+
+def kept_out(sheet: Sheet) -> pl.Series:
+    """The keys of the rows that are kept out, each once."""
+    return sheet["key"].filter(sheet.out).drop_nulls().unique()
+
+
+def causes_of(sheet: Sheet) -> pl.DataFrame:
+    """Why rows are kept out: columns key and cause (the root one, else the row itself)."""
+    own = pl.lit(f"{sheet.entity.name}:") + pl.col("key")
+    found = [f for f in sheet.findings if f.height and RULES[f["code"][0]].action is Action.QUARANTINE]
+    reasons = issues.collect(found).drop_nulls("key").select("key", cause=pl.col("cause").fill_null(own))
+    return reasons.sort("key", "cause").unique("key", keep="first", maintain_order=True)

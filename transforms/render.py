@@ -1,0 +1,161 @@
+r"""Documents: the JSON 1.2 members of canonical rows, as text, made in columns.
+
+Each row gives two texts, ``doc`` (members of privacy class directory) and ``doc_private`` (all others). Both are
+empty or begin with a comma, so that a served record is its base members, ``doc``, ``doc_private`` and a closing
+brace. A reference's ``href`` begins with the byte \\x01 in the place of the service's base address; control
+characters are escaped everywhere else, so one replacement puts the address in.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.canonical import body
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
+from transforms.json_text import escaped
+
+#: Stands for the base address of the service.
+BASE = "\x01"
+#: Members that JSON requires and sources may leave out: the sourcedId takes their place.
+FALLBACKS = frozenset({("orgs", "identifier"), ("courses", "courseCode")})
+_BETWEEN = "\x1f"
+
+Piece = pl.Series | str
+
+
+def render(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns ``doc`` and ``doc_private`` for canonical rows whose references are hub sourcedIds.
+
+    ``frame`` has the canonical body columns and ``sourcedId``. The sourcedIds are URL-safe as they are (the hub
+    mints them).
+    """
+    entity = CATALOGUE[name]
+    open_: list[Piece] = []
+    private: list[Piece] = []
+    for field in body(entity):
+        pieces = _member(entity, field, frame)
+        (open_ if field.privacy is Privacy.DIRECTORY else private).extend(pieces)
+    return pl.DataFrame(
+        [_joined(open_, frame.height).alias("doc"), _joined(private, frame.height).alias("doc_private")]
+    )
+
+
+def _member(entity: Entity, field: Field, frame: pl.DataFrame) -> list[Piece]:
+    """The pieces of one member: the column as it is, or (with nulls) the whole member as one piece that may be null."""
+    values = frame[field.name]
+    if (entity.name, field.name) in FALLBACKS:
+        values = values.fill_null(frame["sourcedId"])
+    elif field.kind is Kind.STRING and field.rest12 is Need.REQUIRED and not field.many:
+        values = values.fill_null("")  # a person with one name: the other is required in JSON
+    if values.null_count() == values.len():
+        return []
+    start = f',"{field.name}":'
+    pieces = _value(field, values)
+    if values.null_count() == 0 and not field.many:
+        return [start, *pieces]
+    whole = _joined([start, *pieces], values.len(), nulls=True)
+    return [whole]
+
+
+def _value(field: Field, values: pl.Series) -> list[Piece]:
+    if field.many:
+        return ["[", _list(field, values), "]"]
+    match field.kind:
+        case Kind.REF:
+            before, between, after = _reference(field)
+            safe = escaped(values)
+            return [before, safe, between, safe, after]
+        case Kind.METADATA:
+            return [values]
+        case Kind.INTEGER | Kind.FLOAT:
+            return [values.cast(pl.String)]
+        case Kind.BOOLEAN | Kind.DATE:
+            return ['"', values.cast(pl.String), '"']
+        case _:
+            return ['"', escaped(values), '"']
+
+
+def _list(field: Field, values: pl.Series) -> pl.Series:
+    """The items of each list, joined by commas; null for null and empty lists."""
+    filled = values.to_frame("list").select(pl.when(pl.col("list").list.len() > 0).then("list")).to_series()
+    match field.kind:
+        case Kind.USER_ID:
+            return _structs(filled, ["type", "identifier"])
+        case Kind.COMPONENT if field.name == "userProfiles":
+            return _profiles(filled)
+        case Kind.COMPONENT:
+            return _components(CATALOGUE[field.name], filled)
+        case _:
+            pass
+    texts = escaped(filled.list.join(_BETWEEN), between=_BETWEEN)
+    if field.kind is not Kind.REF:
+        return '"' + texts.str.replace_all(_BETWEEN, '","', literal=True) + '"'
+    before, between, after = _reference(field)
+    one = pl.concat_str([pl.lit(before), pl.element(), pl.lit(between), pl.element(), pl.lit(after)])
+    return texts.str.split(_BETWEEN).to_frame("ids").select(pl.col("ids").list.eval(one).list.join(",")).to_series()
+
+
+def _components(entity: Entity, lists: pl.Series) -> pl.Series:
+    """Lists of structs as objects with the members of the component's catalogue entry."""
+    rows = _exploded(lists)
+    items = rows.select(pl.col("item").struct.unnest())
+    pieces = [p for f in entity.body if f.name not in BASE_NAMES for p in _member(entity, f, items)]
+    return _regathered(rows, _object(pieces, items.height), lists.len())
+
+
+def _profiles(lists: pl.Series) -> pl.Series:
+    entity = CATALOGUE["userProfiles"]
+    rows = _exploded(lists)
+    items = rows.select(pl.col("item").struct.unnest())
+    pieces = [p for f in entity.body if f.name not in BASE_NAMES for p in _member(entity, f, items)]
+    credentials = _structs(items["credentials"], ["type", "username"])
+    pieces.append(_joined([',"credentials":[', credentials, "]"], items.height, nulls=True))
+    return _regathered(rows, _object(pieces, items.height), lists.len())
+
+
+def _structs(lists: pl.Series, names: list[str]) -> pl.Series:
+    """Lists of flat structs of strings as objects; absent members are left out."""
+    rows = _exploded(lists)
+    items = rows.select(pl.col("item").struct.unnest())
+    pieces: list[Piece] = [
+        _joined([f',"{name}":"', escaped(items[name]), '"'], items.height, nulls=True) for name in names
+    ]
+    return _regathered(rows, _object(pieces, items.height), lists.len())
+
+
+def _exploded(lists: pl.Series) -> pl.DataFrame:
+    rows = pl.DataFrame({"row": pl.arange(0, lists.len(), dtype=pl.UInt32, eager=True), "item": lists})
+    return rows.filter(pl.col("item").list.len() > 0).explode("item")
+
+
+def _regathered(rows: pl.DataFrame, texts: pl.Series, height: int) -> pl.Series:
+    whole = (
+        rows.select("row")
+        .with_columns(text=texts)
+        .group_by("row", maintain_order=True)
+        .agg(pl.col("text").str.join(","))
+    )
+    every = pl.DataFrame({"row": pl.arange(0, height, dtype=pl.UInt32, eager=True)})
+    return every.join(whole, on="row", how="left", maintain_order="left")["text"]
+
+
+def _object(pieces: list[Piece], height: int) -> pl.Series:
+    """``{…}`` around members that each begin with a comma."""
+    return "{" + _joined(pieces, height).str.slice(1) + "}"
+
+
+def _joined(pieces: list[Piece], height: int, *, nulls: bool = False) -> pl.Series:
+    """The pieces of each row as one text. A null piece makes the text null (``nulls``) or is left out."""
+    series = {f"p{i}": p for i, p in enumerate(pieces) if isinstance(p, pl.Series)}
+    if not series:
+        return pl.repeat("".join(p for p in pieces if isinstance(p, str)), height, dtype=pl.String, eager=True)
+    parts = [pl.lit(p) if isinstance(p, str) else pl.col(f"p{i}") for i, p in enumerate(pieces)]
+    table = pl.DataFrame({name: p.alias(name) for name, p in series.items()})
+    return table.select(pl.concat_str(parts, ignore_nulls=not nulls)).to_series()
+
+
+def _reference(field: Field) -> tuple[str, str, str]:
+    if field.target is None:
+        raise ValueError(f"the reference {field.name} has no target")
+    target = CATALOGUE[field.target]
+    return f'{{"href":"{BASE}/{target.name}/', '","sourcedId":"', f'","type":"{target.singular}"}}'

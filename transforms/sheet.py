@@ -1,0 +1,166 @@
+"""A sheet: one batch of rows of one entity on its way from RAW to CANONICAL, with the findings made on the way.
+
+The steps in ``normalise`` and ``validate`` are plain functions that take a sheet, change its columns and report. A row
+that a finding keeps out stays on the sheet (marked in ``out``) until the end, so that all its faults are reported at
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from transforms import issues
+from transforms.catalogue import BASE_NAMES, Entity, Field, Kind, Need, Version
+from transforms.issues import Action, Rule
+
+METADATA = "metadata."
+
+
+@dataclass
+class Sheet:
+    """``frame`` has key, line, a column per field of the version's CSV file and any ``metadata.<name>`` columns."""
+
+    entity: Entity
+    version: Version
+    frame: pl.DataFrame
+    out: pl.Series
+    findings: list[pl.DataFrame] = field(default_factory=list)
+    deleted: pl.Series = field(default_factory=lambda: pl.Series("key", [], dtype=pl.String))
+
+    def __getitem__(self, name: str) -> pl.Series:
+        return self.frame[name]
+
+    def put(self, name: str, values: pl.Series) -> None:
+        """Sets the column ``name``."""
+        self.frame = self.frame.with_columns(values.alias(name))
+
+    def replace(self, name: str, rows: pl.Series, values: pl.Series) -> None:
+        """Sets the column ``name`` in ``rows`` (Boolean) to ``values`` (one per marked row)."""
+        self.put(name, spread(self.frame[name], rows, values))
+
+    def report(self, rule: Rule, rows: pl.Series, name: str = "", cause: pl.Series | None = None) -> None:
+        """Adds one finding per marked row, and keeps the row out where the rule says so. Null counts as not marked."""
+        marked = rows.fill_null(value=False)
+        if not marked.any():
+            return
+        if rule.action is Action.QUARANTINE:
+            self.out = self.out | marked
+        reason = pl.lit(None, pl.String) if cause is None else cause
+        found = self.frame.select("line", "key", cause=reason).filter(marked)
+        self.findings.append(findings(rule, self.entity, found, name))
+
+    def where(self, rows: pl.Series) -> Sheet:
+        """The marked rows as a sheet of their own, without the findings made so far."""
+        return Sheet(self.entity, self.version, self.frame.filter(rows), self.out.filter(rows))
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The catalogue's fields that this sheet has a column for, beside the base fields."""
+        return columns(self.entity, self.version)
+
+    def issues(self) -> pl.DataFrame:
+        """All findings so far."""
+        return issues.collect(self.findings)
+
+
+def columns(entity: Entity, version: Version) -> tuple[Field, ...]:
+    """The CSV columns that are read: neither base fields nor what is never kept (passwords)."""
+    return tuple(f for f in entity.csv_columns(version) if f.stored and f.name not in BASE_NAMES)
+
+
+def required(field_: Field, version: Version) -> bool:
+    """Whether a row cannot go on without a value: CSV asks for it and the object cannot be served without it."""
+    if field_.csv_need(version) is not Need.REQUIRED:
+        return False
+    need = field_.rest11 if field_.rest12 is Need.ABSENT else field_.rest12
+    return need is Need.REQUIRED or is_owner(field_)
+
+
+def is_owner(field_: Field) -> bool:
+    """Whether the field says which object a component's row nests in."""
+    return field_.kind is Kind.REF and field_.rest12 is Need.ABSENT and field_.rest11 is Need.ABSENT
+
+
+def file_of(entity: Entity) -> str:
+    """The file's name as findings show it."""
+    return f"{entity.csv_file}.csv"
+
+
+def findings(rule: Rule, entity: Entity, rows: pl.DataFrame, name: str = "") -> pl.DataFrame:
+    """One finding per row of ``rows`` (columns line, key, cause)."""
+    return rows.select(
+        code=pl.lit(rule.code),
+        entity=pl.lit(entity.name),
+        file=pl.lit(file_of(entity)),
+        line=pl.col("line"),
+        field=pl.lit(name),
+        key=pl.col("key"),
+        cause=pl.col("cause"),
+    )
+
+
+def open_sheet(entity: Entity, version: Version, raw: pl.DataFrame) -> Sheet:
+    """The sheet of a RAW frame: columns by field name, missing ones null and passwords left behind."""
+    present = set(raw.columns)
+    wanted = [
+        (pl.col(f.csv_name) if f.csv_name in present else pl.lit(None)).cast(pl.String).alias(f.name)
+        for f in entity.csv_columns(version)
+        if f.stored and f.csv_name is not None
+    ]
+    extra = [pl.col(c).cast(pl.String) for c in sorted(present) if c.startswith(METADATA) and c != METADATA]
+    frame = raw.select(*wanted, *extra, pl.col("line").cast(pl.UInt32))
+    blank = frame.select((pl.col(pl.String) == "").any())
+    empty = [name for name, found in blank.row(0, named=True).items() if found]
+    frame = frame.with_columns(pl.col(empty).replace("", None)).rename({"sourcedId": "key"})
+    return Sheet(entity, version, frame, nowhere(frame.height))
+
+
+def joined(sheets: Iterable[Sheet]) -> Sheet:
+    """Several sheets of one entity as one, findings included."""
+    parts = list(sheets)
+    first = parts[0]
+    return Sheet(
+        first.entity,
+        first.version,
+        pl.concat([s.frame for s in parts], how="diagonal"),
+        pl.concat([s.out for s in parts]),
+        [finding for s in parts for finding in s.findings],
+        pl.concat([s.deleted for s in parts]),
+    )
+
+
+def split(sheet: Sheet, rows: pl.Series) -> tuple[Sheet, Sheet]:
+    """The sheet without the marked rows, which keeps the findings, and the marked rows."""
+    if not rows.any():
+        return sheet, sheet.where(rows)
+    rest = sheet.where(~rows)
+    rest.findings, rest.deleted = sheet.findings, sheet.deleted
+    return rest, sheet.where(rows)
+
+
+def no_keys() -> pl.Series:
+    """An empty series of keys."""
+    return pl.Series("key", [], dtype=pl.String)
+
+
+def nowhere(height: int) -> pl.Series:
+    """A mark on no row."""
+    return pl.repeat(value=False, n=height, dtype=pl.Boolean, eager=True)
+
+
+def spread(column: pl.Series, rows: pl.Series, values: pl.Series) -> pl.Series:
+    """``column`` with ``values`` in the marked rows."""
+    if values.len() == 0:
+        return column
+    where = rows.arg_true()
+    at = pl.DataFrame({"row": where.cast(pl.UInt32), "value": values})
+    place = pl.DataFrame({"row": pl.arange(0, column.len(), dtype=pl.UInt32, eager=True), "old": column, "hit": rows})
+    return (
+        place.join(at, on="row", how="left", maintain_order="left")
+        .select(pl.when("hit").then("value").otherwise("old"))
+        .to_series()
+        .alias(column.name)
+    )

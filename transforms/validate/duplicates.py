@@ -1,0 +1,50 @@
+"""The same sourcedId more than once in a file: equal rows are one row, different rows are both kept out.
+
+Which of two different rows is right is never decided by their order.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.hashing import content_hash
+from transforms.issues import Action, Severity, declare
+from transforms.sheet import Sheet, split
+from transforms.validate.identifiers import trimmed
+
+ID_002 = declare(
+    "ID-002", Severity.INFO, Action.FIX, "The same row more than once",
+    "The hub kept one of the equal rows. Look for a join in the export that multiplies rows.",
+)  # fmt: skip
+ID_003 = declare(
+    "ID-003", Severity.BLOCK_RECORD, Action.QUARANTINE, "Different rows with the same sourcedId",
+    "Give each object its own sourcedId, or take the outdated row out of the export. An older good version stays.",
+)  # fmt: skip
+
+
+def duplicated(keys: pl.Series) -> pl.Series:
+    """The keys that come more than once in a file, from its whole key column.
+
+    They are compared by hash first, which is cheap for millions; a chance collision only sets a row aside for a moment.
+    """
+    marks = trimmed(keys).hash(0)
+    twice = marks.is_duplicated() if marks.n_unique() < marks.len() else None
+    return trimmed(keys.head(0) if twice is None else keys.filter(twice)).drop_nulls().unique().alias("key")
+
+
+def resolve_duplicates(sheet: Sheet) -> Sheet:
+    """Collapses equal rows (the first line stays) and keeps different rows of one key out."""
+    if sheet["key"].drop_nulls().is_unique().all():
+        return sheet
+    names = [f.name for f in sheet.fields] + ["metadata"] * ("metadata" in sheet.frame.columns)
+    marks = sheet.frame.select("key", "line", content=content_hash(sheet.frame, names))
+    group = pl.len().over("key") > 1
+    kinds = pl.col("content").n_unique().over("key")
+    first = pl.col("line") == pl.col("line").min().over("key")
+    flags = marks.select(
+        several=group & pl.col("key").is_not_null(), equal=kinds == 1, first=first,
+    )  # fmt: skip
+    repeated = flags["several"] & flags["equal"] & ~flags["first"]
+    sheet.report(ID_002, repeated, "sourcedId")
+    sheet.report(ID_003, flags["several"] & ~flags["equal"], "sourcedId")
+    return split(sheet, repeated)[0]

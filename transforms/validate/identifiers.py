@@ -1,0 +1,56 @@
+"""The sourcedId: there, of a storable form, and safe to show. Leading zeros and letter case are never touched."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.issues import Action, Severity, declare
+from transforms.normalise.text import NAME_001
+from transforms.sheet import Sheet
+
+ID_001 = declare(
+    "ID-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "The row has no sourcedId",
+    "Give every object a stable identifier in the student system; the hub never invents one.",
+)  # fmt: skip
+ID_010 = declare(
+    "ID-010", Severity.BLOCK_RECORD, Action.QUARANTINE,
+    "The sourcedId is longer than 255 characters or has control characters",
+    "Use the student system's own short identifier: 1 to 255 letters, digits and . - _ / @",
+)  # fmt: skip
+ID_011 = declare(
+    "ID-011", Severity.INFO, Action.REPORT, "The sourcedId has characters that OneRoster does not allow",
+    "The hub keeps it as it is. OneRoster allows letters, digits and . - _ / @ only; other systems may refuse the row.",
+)  # fmt: skip
+
+LONGEST = 255
+ALLOWED = r"^[0-9A-Za-z./@_-]+$"
+_OUTSIDE = r"^[\s\u200b\u2060\ufeff\x00]+|[\s\u200b\u2060\ufeff\x00]+$"
+_UNSTORABLE = r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+
+
+def trimmed(values: pl.Series) -> pl.Series:
+    """Identifiers without spaces and invisible characters at their ends; blank becomes null."""
+    odd = ~values.str.contains(ALLOWED)
+    if not odd.any():
+        return values
+    return values.str.replace_all(_OUTSIDE, "").replace("", None)
+
+
+def unstorable(values: pl.Series) -> pl.Series:
+    """Where an identifier can be neither stored nor shown."""
+    return (values.str.len_bytes() > LONGEST) & (values.str.len_chars() > LONGEST) | values.str.contains(_UNSTORABLE)
+
+
+def check_keys(sheet: Sheet) -> None:
+    """Trims the keys and keeps out rows whose key is missing or unstorable; such keys become null, so none is shown."""
+    before = sheet["key"]
+    if before.null_count() == 0 and before.str.contains(ALLOWED).all() and not (before.str.len_bytes() > LONGEST).any():
+        return
+    keys = trimmed(before)
+    sheet.put("key", keys)
+    refused = unstorable(keys).fill_null(value=False)
+    sheet.put("key", pl.select(pl.when(~refused).then(keys)).to_series())
+    sheet.report(NAME_001, before.ne_missing(keys) & keys.is_not_null() & ~refused, "sourcedId")
+    sheet.report(ID_001, keys.is_null() & ~sheet.out, "sourcedId")
+    sheet.report(ID_010, refused, "sourcedId")
+    sheet.report(ID_011, ~sheet["key"].str.contains(ALLOWED), "sourcedId")

@@ -1,0 +1,77 @@
+"""Which keys a reference may point to, and why a key is missing, collected while a run goes through the entities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from transforms.catalogue import CATALOGUE, Kind
+
+#: Columns of other entities that later checks look at, beside the key.
+REMEMBERED: dict[str, tuple[str, ...]] = {"orgs": ("type",), "academicSessions": ("type",), "classes": ("school",)}
+#: Entities that something refers to; of the others no keys are remembered.
+TARGETS = frozenset(f.target for e in CATALOGUE.all for f in e.fields if f.kind is Kind.REF and f.target)
+
+_CAUSES = {"key": pl.String, "cause": pl.String}
+
+
+def _no_keys(_entity: str) -> pl.Series:
+    return pl.Series("key", [], dtype=pl.String)
+
+
+@dataclass
+class Known:
+    """``held(entity)`` gives the keys of the active records that the store already has from this source.
+
+    A bulk file replaces what is held, so a held key stays valid only where its row was kept out; a file that did not
+    come or that holds changes only leaves what is held valid.
+    """
+
+    held: Callable[[str], pl.Series] = _no_keys
+    _keys: dict[str, pl.Series] = field(default_factory=dict)
+    _rows: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _causes: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    def keys(self, entity: str) -> pl.Series:
+        """All keys of ``entity`` that a reference may point to."""
+        if entity not in self._keys:
+            self._keys[entity] = self.held(entity).rename("key").cast(pl.String)
+        return self._keys[entity]
+
+    def rows(self, entity: str) -> pl.DataFrame:
+        """The good rows of this run with their ``REMEMBERED`` columns; empty where the entity did not come."""
+        names = ("key", *REMEMBERED.get(entity, ()))
+        return self._rows.get(entity, pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
+
+    def remember(self, entity: str, rows: pl.DataFrame) -> None:
+        """Sets what ``rows`` gives for an entity that did not come with this run."""
+        self._rows[entity] = rows
+
+    def settle(
+        self, entity: str, good: Iterable[pl.DataFrame], quarantined: pl.Series, deleted: pl.Series, causes:
+        pl.DataFrame, *, delta: bool,
+    ) -> None:  # fmt: skip
+        """Notes an entity's result: good rows (key and remembered columns), keys kept out and deleted, and why."""
+        if entity not in TARGETS:
+            return
+        names = ("key", *REMEMBERED.get(entity, ()))
+        rows = pl.concat([pl.DataFrame(schema=dict.fromkeys(names, pl.String)), *(g.select(names) for g in good)])
+        held = self.keys(entity)
+        stays = held.filter(~held.is_in(deleted.implode())) if delta else held.filter(held.is_in(quarantined.implode()))
+        self._keys[entity] = pl.concat([rows["key"], stays]).unique() if stays.len() else rows["key"]
+        self._rows[entity] = rows
+        self._causes[entity] = causes.select("key", "cause").unique("key", keep="first", maintain_order=True)
+
+    def cause(self, entity: str, keys: pl.Series) -> pl.Series:
+        """Why each of ``keys`` is missing: the cause of its own row being kept out, else that it is nowhere."""
+        causes = self._causes.get(entity, pl.DataFrame(schema=_CAUSES))
+        shown = pl.when(pl.col("key").str.len_bytes() <= 255).then(pl.col("key")).otherwise(pl.lit("?"))  # noqa: PLR2004
+        return (
+            keys.alias("key")
+            .to_frame()
+            .join(causes, on="key", how="left", maintain_order="left")
+            .select(pl.col("cause").fill_null(pl.lit(f"{entity}:") + shown))
+            .to_series()
+        )
