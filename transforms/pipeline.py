@@ -30,7 +30,10 @@ from transforms.validate.known import REMEMBERED, TARGETS, Known
 from transforms.validate.references import check_owner, check_references
 from transforms.validate.relations import CLS_003, check_primary_teachers, check_relations, primary_teachers
 
-__all__ = ["Outcome", "Transform", "duplicated"]
+__all__ = ["REVISION", "Outcome", "Transform", "duplicated"]
+
+#: Grows whenever the same package may give other canonical rows: packages are then compared row by row again.
+REVISION = 1
 
 
 @dataclass(frozen=True, slots=True)

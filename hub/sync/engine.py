@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import polars as pl
 import structlog
 
 from connectors.protocol import ConnectorError, Package
@@ -14,7 +15,7 @@ from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError, Intent
 from hub.store import grants, runs, sources, staging, uploads
-from hub.store.database import Database, Transaction
+from hub.store.database import Database
 from hub.store.runs import Claim
 from hub.sync import guard
 from hub.sync.apply import Applied, Taken, apply
@@ -148,6 +149,9 @@ async def _end(
     report = await asyncio.to_thread(summary, issues)
     counts = {name: c.counts for name, c in prepared.entities.items()}
     shown: dict[str, Any] = {"counts": {name: c.as_json() for name, c in counts.items()}, "report": report}
+    if not prepared and not claim.run.dry_run:
+        await _nothing_changed(db, claim, progress, taken, issues, shown)
+        return
     crash_point("sync.staged")
     progress.enter("apply")
     await runs.heartbeat(db, claim, stage="apply", progress=progress.as_json())
@@ -160,7 +164,7 @@ async def _end(
             )
             if reasons or claim.run.dry_run:
                 raise _RollBackError(applied, reasons)  # noqa: TRY301 - leaving the block is what rolls back
-            state = "applied" if prepared else "unchanged"
+            state = "applied"
             progress.enter("commit")
             shown["report"] |= {"effects": [e.as_json() for e in applied.effects]}
             await runs.finish(tx, claim, state, timings=progress.timings, position=applied.position, **shown)
@@ -193,14 +197,23 @@ async def _refused(db: Database, claim: Claim, package: Package, progress: Progr
         await runs.finish(tx, claim, "failed", report=summary(package.issues), timings=progress.timings, error=error)
 
 
+async def _nothing_changed(
+    db: Database, claim: Claim, progress: Progress, taken: Taken, issues: pl.DataFrame, shown: dict[str, Any]
+) -> None:
+    """Other bytes, the same records (rows in another order, say): no record, view or feed is written."""
+    progress.enter("commit")
+    async with db.district(claim.district_id, wait_seconds=30) as tx:
+        await runs.keep_issues(tx, claim.run.run_id, issues)
+        await staging.write_sources(tx, taken.source_id, claim.run.run_id)  # refreshes hashes that went stale
+        await sources.applied(tx, taken.source_id, digest=taken.digest, files=taken.files, cursor=taken.cursor)
+        await runs.finish(tx, claim, "unchanged", timings=progress.timings, **shown)
+    await _after(db, claim, "unchanged")
+
+
 async def _unchanged(db: Database, claim: Claim, progress: Progress) -> None:
     """The same bytes as last time: there is nothing to look at, and nothing is written but the run's own end."""
     progress.enter("done")
-
-    async def end(tx: Transaction) -> None:
+    async with db.district(claim.district_id, wait_seconds=30) as tx:
         await runs.finish(tx, claim, "unchanged", timings=progress.timings)
         if claim.run.upload_id is not None:
             await uploads.discard(tx, claim.run.upload_id)
-
-    async with db.district(claim.district_id, wait_seconds=30) as tx:
-        await end(tx)

@@ -22,13 +22,14 @@ from hub.sync.progress import Progress
 from hub.sync.resolve import empty_index, resolve
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.diff import diff, vanished
-from transforms.issues import collect
+from transforms.issues import RULES, Severity, collect
 from transforms.pipeline import Outcome, Transform, duplicated
 from transforms.render import render
 
 BATCH_ROWS = 250_000
 #: Entities that others refer to are taken whole: a reference may point to a later row of the file.
 _WHOLE = 1 << 30
+_BLOCKING = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
 
 
 @dataclass(slots=True)
@@ -56,6 +57,8 @@ class Preparation:
         self.known_ids: dict[str, pl.DataFrame] = {}
         self.transform = Transform(package.version, held=lambda entity: self.stored[entity]["key"])
         self.result = Prepared()
+        self.unread: dict[str, list[pl.Series]] = {}
+        self.unreadable: set[str] = set()
 
     async def run(self) -> Prepared:
         """Transforms and stages all entities of the package."""
@@ -94,7 +97,9 @@ class Preparation:
             self.progress.rows += outcome.frame.height
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
         await self._index(entity, minted)
-        gone = vanished(stored, seen, kept_out)
+        gone = vanished(stored, seen, kept_out + self.unread.get(entity.csv_file, []))
+        if entity.csv_file in self.unreadable:
+            gone = gone.clear()  # the row that could not be read may be any of these
         changes.deleted = sets.bitmap(gone["rid"].sort().to_numpy())
         changes.counts.deleted = gone.height
 
@@ -109,8 +114,13 @@ class Preparation:
         )
 
     def _raw(self, file: str, size: int) -> Iterator[pl.DataFrame]:
+        """RAW frames of one file. Rows that the reader kept out count as known; of an unreadable one nobody knows which."""
         for batch in self.package.batches(file, size):
             self.result.issues.append(batch.issues)
+            kept_out = batch.issues.filter(pl.col("code").is_in(_BLOCKING))["key"]
+            if (kept_out.fill_null("") == "").any():
+                self.unreadable.add(file)
+            self.unread.setdefault(file, []).append(kept_out)
             yield batch.frame
 
     async def _batch(

@@ -1,0 +1,109 @@
+"""The composition root: which servers, which logins, which parts. Nothing else chooses implementations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from hub.api import build_api
+from hub.api.context import ApiContext
+from hub.clock import SystemClock
+from hub.embedded import EmbeddedPostgres, EmbeddedRedis
+from hub.settings import SERVICE_ROLE, Settings, database_urls, master_key, role_passwords
+from hub.store.database import Database
+from hub.store.migrate import check, migrate
+from hub.worker.doorbell import Doorbell
+
+log = structlog.get_logger()
+#: Longest statement of an API process; a read that takes longer is a bug or an attack.
+STATEMENT_SECONDS = 30
+SHUTDOWN_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The addresses of PostgreSQL, by login, and of Redis."""
+
+    owner_url: str
+    database_urls: dict[str, str]
+    redis_url: str
+
+
+@contextlib.contextmanager
+def services(settings: Settings) -> Iterator[Services]:
+    """The servers that ``settings`` name; embedded ones run for as long as somebody uses them.
+
+    Raises HubError(UNAVAILABLE) when an embedded server cannot run here.
+    """
+    with contextlib.ExitStack() as stack:
+        if settings.database_url is not None:
+            owner_url = settings.database_url.get_secret_value()
+        else:
+            owner_url = stack.enter_context(EmbeddedPostgres(settings.data_dir)).url()
+        if settings.redis_url is not None:
+            redis_url = settings.redis_url.get_secret_value()
+        else:
+            redis_url = stack.enter_context(EmbeddedRedis(settings.data_dir)).url()
+        yield Services(owner_url, dict(database_urls(settings, owner_url)), redis_url)
+
+
+async def migrate_all(settings: Settings, found: Services) -> list[str]:
+    """Applies the schema steps that are missing; their names."""
+    return await migrate(found.owner_url, passwords=role_passwords(master_key(settings)))
+
+
+@contextlib.asynccontextmanager
+async def api(settings: Settings, found: Services) -> AsyncIterator[web.Application]:
+    """The API's application with its pool and its doorbell; closes them at the end.
+
+    Raises HubError(SCHEMA_OUTDATED | ROLE_TOO_STRONG | UNAVAILABLE).
+    """
+    url = found.database_urls[SERVICE_ROLE]
+    await check(url)
+    db = await Database.open(
+        url, name="hub api", largest=settings.service_pool_size, statement_seconds=STATEMENT_SECONDS
+    )
+    doorbell = Doorbell(found.redis_url)
+
+    async def wake(kind: str, district_id: UUID) -> None:
+        await doorbell.wake(kind, district_id)
+
+    try:
+        yield build_api(ApiContext(db, settings, SystemClock(), wake))
+    finally:
+        await doorbell.close()
+        await db.close()
+
+
+async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
+    """Serves the API until SIGTERM or SIGINT; then lets requests end, 30 s at most.
+
+    ``ready`` is called with the public address once it answers.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with services(settings) as found:
+        if settings.embedded_postgres:
+            await migrate_all(settings, found)
+        async with api(settings, found) as application:
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+            await runner.setup()
+            try:
+                site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True)
+                await site.start()
+                if ready is not None:
+                    ready(settings.public_url)
+                await stop.wait()
+            finally:
+                await runner.cleanup()
+
+
+__all__ = ["Services", "api", "migrate_all", "serve", "services"]
