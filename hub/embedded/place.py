@@ -73,12 +73,11 @@ def find_place(folder: Path) -> Place:
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     folder = folder.resolve()
     _refuse_strange(folder)
-    account = find_account() if os.geteuid() == 0 else None
-    here = Place(account, folder, folder)
     note = _note(folder)
-    if note.exists():
-        return Place(account, folder, _remembered(note))
-    if account is None or _can_pass(here):
+    base = _remembered(note) if note.exists() else folder
+    account = (_owner_of_data(base) or find_account()) if os.geteuid() == 0 else None
+    here = Place(account, folder, base)
+    if base != folder or account is None or _can_pass(here):
         return here
     base = _new_base()
     write_private(note, f"{base}\n")
@@ -99,6 +98,18 @@ def find_account() -> pwd.struct_passwd:
         f"the embedded servers do not run as root, and none of the accounts {', '.join(ACCOUNTS)} can be used: start"
         " the hub as an ordinary user, or set HUB_DATABASE_URL and HUB_REDIS_URL",
     )
+
+
+def _owner_of_data(base: Path) -> pwd.struct_passwd | None:
+    """The account that the data was made for: a better one may have appeared since, and could not open it."""
+    for name in ("postgres", "redis"):
+        try:
+            account = pwd.getpwuid((base / name).stat().st_uid)
+        except (FileNotFoundError, KeyError):
+            continue
+        if account.pw_uid != 0:
+            return account
+    return None
 
 
 def secret(path: Path) -> str:

@@ -20,7 +20,7 @@ import asyncpg
 import pytest
 import redis
 
-from hub.embedded import EmbeddedPostgres, EmbeddedRedis, process
+from hub.embedded import EmbeddedPostgres, EmbeddedRedis, place, process
 from hub.embedded import postgres as postgres_module
 from hub.embedded import redis as redis_module
 from hub.errors import HubError
@@ -313,6 +313,20 @@ def test_a_folder_that_only_we_can_enter(kind: type[Server], folder: Path) -> No
 
     assert not data.exists()
     assert not (closed / ".hub" / "embedded.place").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_stays_with_the_account_that_it_was_made_for(
+    kind: type[Server], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A better account may appear, as when a distribution's PostgreSQL is installed; it could not open the data."""
+    monkeypatch.setattr(place, "ACCOUNTS", ("nobody",))
+    with kind(folder) as server:
+        remember(server, "kept")
+    monkeypatch.setattr(place, "ACCOUNTS", ("daemon",))
+
+    with kind(folder) as server:
+        assert recall(server) == "kept"
 
 
 TRIAL = """
