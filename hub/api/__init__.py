@@ -1,0 +1,1 @@
+"""The HTTP API: OneRoster for apps, OAuth, health and the admin API."""

@@ -1,0 +1,159 @@
+"""The ``filter`` parameter: text in, a small tree of clauses out.
+
+    filter = clause [ SP ( "AND" / "OR" ) SP clause ]
+    clause = name *( "." name ) predicate "'" value "'"
+
+One pass from left to right, no recursion and no regular expression on what was sent, and bounds on everything, so that
+the worst input costs as little as any other (T43). Source: OneRoster 1.2 REST binding, filtering.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+LONGEST = 2048  # bytes of UTF-8
+MOST_TERMS = 20  # values in the comma lists of all clauses
+_DEEPEST = 4  # names in a path
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-:")
+#: What may stand inside the name of a metadata field, which districts choose.
+_QUOTE = "'"
+
+
+class Predicate(StrEnum):
+    """How a field is compared. Longer ones stand before their beginnings."""
+
+    NOT_EQUAL = "!="
+    AT_LEAST = ">="
+    AT_MOST = "<="
+    EQUAL = "="
+    GREATER = ">"
+    LESS = "<"
+    CONTAINS = "~"
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One comparison: ``path`` names the field, from the outside in."""
+
+    path: tuple[str, ...]
+    predicate: Predicate
+    value: str
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The value as a comma list, as fields with several values read it."""
+        return tuple(part.strip() for part in self.value.split(","))
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One clause, or two of which both (``every``) or at least one must hold."""
+
+    clauses: tuple[Clause, ...]
+    every: bool = True
+
+
+class FilterError(ValueError):
+    """What is wrong with a filter, and where; nothing of its values is repeated."""
+
+    def __init__(self, problem: str, at: int) -> None:
+        super().__init__(f"{problem} (at character {at + 1})")
+
+
+def parse(text: str) -> Filter:
+    """The clauses of a filter. Raises FilterError."""
+    if len(text.encode("utf-8", "surrogatepass")) > LONGEST:
+        raise FilterError(f"a filter may have {LONGEST} bytes at most", 0)
+    at = _skip(text, 0)
+    first, at = _clause(text, at)
+    at = _skip(text, at)
+    if at == len(text):
+        return _bounded(Filter((first,)))
+    every, at = _operator(text, at)
+    second, at = _clause(text, at)
+    at = _skip(text, at)
+    if at != len(text):
+        raise FilterError("a filter has two clauses at most, joined by one AND or one OR", at)
+    return _bounded(Filter((first, second), every=every))
+
+
+def _bounded(filter_: Filter) -> Filter:
+    if sum(len(clause.values) for clause in filter_.clauses) > MOST_TERMS:
+        raise FilterError(f"a filter may list {MOST_TERMS} values at most", 0)
+    return filter_
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] == " ":
+        at += 1
+    return at
+
+
+def _operator(text: str, at: int) -> tuple[bool, int]:
+    """Whether it is AND, and where the next clause begins."""
+    for word, every in (("AND ", True), ("OR ", False)):
+        if text.startswith(word, at) and text[at - 1] == " ":
+            return every, _skip(text, at + len(word))
+    raise FilterError("after a clause comes AND or OR in capitals, between spaces, or nothing", at)
+
+
+def _clause(text: str, at: int) -> tuple[Clause, int]:
+    path, at = _path(text, at)
+    at = _skip(text, at)
+    predicate, at = _predicate(text, at)
+    at = _skip(text, at)
+    value, at = _value(text, at)
+    return Clause(path, predicate, value), at
+
+
+def _path(text: str, at: int) -> tuple[tuple[str, ...], int]:
+    names: list[str] = []
+    while True:
+        start = at
+        while at < len(text) and text[at] in _NAME:
+            at += 1
+        if at == start:
+            raise FilterError("a field's name is missing", at)
+        names.append(text[start:at])
+        if len(names) > _DEEPEST:
+            raise FilterError("no field lies as deep as this", at)
+        if at == len(text) or text[at] != ".":
+            return tuple(names), at
+        at += 1
+
+
+def _predicate(text: str, at: int) -> tuple[Predicate, int]:
+    for predicate in Predicate:
+        if text.startswith(predicate.value, at):
+            return predicate, at + len(predicate.value)
+    raise FilterError("after a field comes one of = != > >= < <= ~", at)
+
+
+def _value(text: str, at: int) -> tuple[str, int]:
+    """What stands between single quotes; a quote inside is doubled or has a backslash before it."""
+    if at >= len(text) or text[at] != _QUOTE:
+        raise FilterError("values stand between single quotes", at)
+    start = at
+    at += 1
+    parts: list[str] = []
+    begin = at
+    while at < len(text):
+        if text[at] == _QUOTE:
+            parts.append(text[begin:at])
+            if not text.startswith(_QUOTE, at + 1):
+                return _storable("".join(parts), start), at + 1
+            begin, at = at + 1, at + 2
+        elif text.startswith("\\'", at):
+            parts.append(text[begin:at])
+            begin, at = at + 1, at + 2
+        else:
+            at += 1
+    raise FilterError("a value's closing quote is missing", start)
+
+
+def _storable(value: str, at: int) -> str:
+    """Refuses what PostgreSQL cannot hold in a text: NUL and halves of surrogate pairs."""
+    if "\0" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
+        raise FilterError("a value holds a character that no text can hold", at)
+    return value
