@@ -34,6 +34,7 @@ __all__ = ["REVISION", "Outcome", "Transform", "duplicated"]
 
 #: Grows whenever the same package may give other canonical rows: packages are then compared row by row again.
 REVISION = 1
+Unread = Callable[[], pl.Series]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +55,44 @@ class Transform:
     """One run over one package. Keeps the keys of the entities gone through, which later references need.
 
     ``held(entity)`` gives the keys of the active records that the store has from this source; ``org_types`` (columns
-    key, type) their orgs' types, used where the package brings no orgs.
+    key, type) their orgs' types, used where the package brings no orgs; ``calling_code`` ("1") is that of the
+    district's country, for telephone numbers in national form.
     """
 
     def __init__(
-        self, version: Version, *, held: Callable[[str], pl.Series] | None = None, org_types: pl.DataFrame | None =
-        None ) -> None:  # fmt: skip
+        self,
+        version: Version,
+        *,
+        held: Callable[[str], pl.Series] | None = None,
+        org_types: pl.DataFrame | None = None,
+        calling_code: str | None = None,
+    ) -> None:
         self.version = version
+        self.calling_code = calling_code
         self.known = Known() if held is None else Known(held)
         if org_types is not None:
             self.known.remember("orgs", org_types.select("key", "type"))
 
     def entity(
-        self, name: str, batches: Iterable[pl.DataFrame], *, components: Mapping[str, Iterable[pl.DataFrame]] | None
-        = None, duplicate_keys: pl.Series | None = None, delta: bool = False,
-    ) -> Iterator[Outcome]:  # fmt: skip
+        self,
+        name: str,
+        batches: Iterable[pl.DataFrame],
+        *,
+        components: Mapping[str, Iterable[pl.DataFrame]] | None = None,
+        duplicate_keys: pl.Series | None = None,
+        unread: Unread = no_keys,
+        delta: bool = False,
+    ) -> Iterator[Outcome]:
         """Outcomes of the RAW ``batches`` of one entity.
 
         ``components`` are RAW batches of the CSV files that nest in it, by file name. ``duplicate_keys`` (see
         ``duplicated``) are the keys that come more than once in the whole file; without them all batches are taken
-        as one. Entities that refer to themselves are held until all their keys are known, the others go batch by batch.
+        as one. ``unread()``, asked at the end, gives the keys of rows that the connector kept out. Entities that refer
+        to themselves are held until all their keys are known, the others go batch by batch.
         """
         entity = CATALOGUE[name]
         parts = nesting.read(entity, self.version, components or {}, self.known)
-        steps = _Steps(entity, self, parts, delta=delta)
+        steps = _Steps(entity, self, parts, delta=delta, unread=unread)
         held_back = any(f.target == name for f in entity.references)
         waiting: list[Sheet] = []
         for sheet in steps.sheets(batches, duplicate_keys):
@@ -93,8 +108,9 @@ class Transform:
 class _Steps:
     """The steps of one entity and what they have to remember until its end."""
 
-    def __init__(self, entity: Entity, run: Transform, parts: nesting.Parts, *, delta: bool) -> None:
+    def __init__(self, entity: Entity, run: Transform, parts: nesting.Parts, *, delta: bool, unread: Unread) -> None:
         self.entity, self.version, self.known, self.parts, self.delta = entity, run.version, run.known, parts, delta
+        self.calling_code, self.unread = run.calling_code, unread
         self.first = True
         self.settled = False
         self.good: list[pl.DataFrame] = []
@@ -125,7 +141,7 @@ class _Steps:
     def _typed(self, raw: pl.DataFrame) -> Sheet:
         """A batch with typed values, without the rows that say they are deleted (their faults matter to nobody)."""
         sheet = open_sheet(self.entity, self.version, raw)
-        normalise(sheet)
+        normalise(sheet, self.calling_code)
         gone = deleted(sheet, delta=self.delta, first=self.first)
         self.first = False
         if not gone.any():
@@ -161,7 +177,7 @@ class _Steps:
     def _settle(self) -> None:
         if not self.settled:
             self.known.settle(
-                self.entity.name, self.good, pl.concat(self.quarantined), pl.concat(self.deleted),
+                self.entity.name, self.good, pl.concat([*self.quarantined, self.unread()]), pl.concat(self.deleted),
                 pl.concat(self.causes), delta=self.delta,
             )  # fmt: skip
         self.settled = True

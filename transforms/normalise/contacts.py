@@ -19,6 +19,10 @@ EML_006 = declare(
     "EML-006", Severity.INFO, Action.DROP_VALUE, "A placeholder in the place of an e-mail address (noemail@…)",
     "Leave the field empty in the student system when there is no address.",
 )  # fmt: skip
+PHN_001 = declare(
+    "PHN-001", Severity.INFO, Action.FIX, "A telephone number with punctuation, or in the district's national form",
+    "Nothing needs doing: the hub wrote the number in the international form (+15551234567).",
+)  # fmt: skip
 PHN_002 = declare(
     "PHN-002", Severity.INFO, Action.DROP_VALUE, "An impossible telephone number or a placeholder",
     "Leave the field empty in the student system when there is no number.",
@@ -29,6 +33,11 @@ _LABEL = rf"[{_LETTER}](?:[{_LETTER}\p{{M}}-]*[{_LETTER}\p{{M}}])?\."
 _RIGHT = rf"^[^\s@,;<>()\[\]\\\"]{{1,64}}@(?:{_LABEL})+[{_LETTER}][{_LETTER}\p{{M}}-]+$"
 _PLACEHOLDER = r"(?i)^(?:no-?e?mail|none|no-?reply|unknown|not?applicable|n/?a|xxx+)@"
 _SHORTEST_NUMBER = 5
+_IMPOSSIBLE = r"^(?:0+|9+|1234567890?|(?:1?555)?5550100)$"
+#: The calling code of the countries whose national form is known.
+NORTH_AMERICA = "1"
+_NORTH_AMERICA = r"^(?:\+?1)?([2-9][0-9]{2}[2-9][0-9]{6})$"
+_NOTHING = r"^(never)^"
 
 
 def read_email(sheet: Sheet, name: str) -> None:
@@ -50,16 +59,25 @@ def read_email(sheet: Sheet, name: str) -> None:
     _drop(sheet, name, placeholder, EML_006)
 
 
-def read_phone(sheet: Sheet, name: str) -> None:
-    """Drops numbers with fewer than five digits and numbers of zeros; every other spelling stays as it is."""
+def read_phone(sheet: Sheet, name: str, calling_code: str | None) -> None:
+    """Writes numbers in the international form where country and number are certain; drops impossible ones.
+
+    A number without ``+`` is completed only with the district's ``calling_code``, so far for North America ("1").
+    """
     values = sheet[name]
     if values.null_count() == values.len():
         return
     digits = values.str.replace_all(r"[^\p{Nd}]", "")
-    wrong = (digits.str.len_chars() < _SHORTEST_NUMBER) | digits.str.contains(
-        r"^(?:0+|9+|1234567890?|(?:1?555)?5550100)$"
-    )
-    _drop(sheet, name, wrong.fill_null(value=False), PHN_002)
+    wrong = ((digits.str.len_bytes() < _SHORTEST_NUMBER) | digits.str.contains(_IMPOSSIBLE)).fill_null(value=False)
+    plain = values.str.replace_all(r"[\s().\u00a0\u2010-\u2015-]", "")
+    national = plain.str.extract(_NORTH_AMERICA if calling_code == NORTH_AMERICA else _NOTHING)
+    international = plain.str.extract(r"^\+([1-9][0-9]{6,14})$")
+    found = pl.select(pl.coalesce("+1" + national, "+" + international, values)).to_series()
+    changed = (found != values).fill_null(value=False) & ~wrong
+    if changed.any():
+        sheet.put(name, pl.select(pl.when(wrong).then(values).otherwise(found)).to_series())
+        sheet.report(PHN_001, changed, name)
+    _drop(sheet, name, wrong, PHN_002)
 
 
 def _drop(sheet: Sheet, name: str, rows: pl.Series, rule: Rule) -> None:

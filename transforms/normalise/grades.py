@@ -40,10 +40,13 @@ def grade(text: str) -> str | None:
     """The CEDS code that ``text`` means, or ``None``."""
     if text in GRADES.both:
         return text
-    folded = re.sub(r"grade|gr\.?|\s|_", "", text.lower())
-    if m := _NUMBER.fullmatch(folded):
-        return f"{int(m[1]):02d}"
-    return _WORDS.get(folded) or _WORDS.get(folded.replace("-", ""))
+    folded = re.sub(r"[\s_]", "", text.lower())
+    for spelling in (folded, re.sub(r"(?<=[a-z])-", "", folded), re.sub(r"^(?:grade|gr)[.:]?|grade$", "", folded)):
+        if spelling in _WORDS:
+            return _WORDS[spelling]
+        if m := _NUMBER.fullmatch(spelling):
+            return f"{int(m[1]):02d}"
+    return None
 
 
 def read_grades(sheet: Sheet, field: Field) -> None:

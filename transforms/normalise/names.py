@@ -5,6 +5,7 @@ from __future__ import annotations
 from transforms.catalogue import CATALOGUE
 from transforms.issues import Action, Severity, declare
 from transforms.sheet import Sheet
+from transforms.validate.required import REQ_001
 
 NAME_007 = declare(
     "NAME-007", Severity.WARN, Action.REPORT, "A person without a given name or without a family name",
@@ -22,11 +23,6 @@ NAME_010 = declare(
     "NAME-010", Severity.BLOCK_RECORD, Action.QUARANTINE, "A name longer than 100 characters",
     "Shorten the name in the student system.",
 )  # fmt: skip
-NAME_011 = declare(
-    "NAME-011", Severity.BLOCK_RECORD, Action.QUARANTINE, "A person without any name",
-    "Fill the given name and the family name in the student system.",
-)  # fmt: skip
-
 LONGEST = 100
 NAMES = tuple(f.name for f in CATALOGUE["users"].fields if f.name.endswith("Name"))
 _PLACEHOLDER = (
@@ -42,7 +38,7 @@ def check_names(sheet: Sheet) -> None:
     if given.any() or family.any():
         sheet.report(NAME_007, given & ~family, "givenName")
         sheet.report(NAME_007, family & ~given, "familyName")
-        sheet.report(NAME_011, given & family, "familyName")
+        sheet.report(REQ_001, given & family, "familyName")
     for name in NAMES:
         if name not in sheet.frame.columns:
             continue

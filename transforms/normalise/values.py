@@ -20,8 +20,11 @@ from transforms.validate.identifiers import check_keys
 from transforms.validate.required import check_blank
 
 
-def normalise(sheet: Sheet) -> None:
-    """Types all columns but references, which are resolved when the keys they may point to are known."""
+def normalise(sheet: Sheet, calling_code: str | None = None) -> None:
+    """Types all columns but references, which are resolved when the keys they may point to are known.
+
+    ``calling_code`` is that of the district's country, for telephone numbers in national form.
+    """
     fields = sheet.fields
     texts = [f.name for f in fields if f.kind is Kind.STRING and not f.many and f.vocabulary is None]
     extras = metadata_columns(sheet)
@@ -34,14 +37,14 @@ def normalise(sheet: Sheet) -> None:
     check_keys(sheet)
     check_blank(sheet)
     for field in fields:
-        _read(sheet, field)
+        _read(sheet, field, calling_code)
     if sheet.entity.name == "users":
         check_names(sheet)
     if "metadata" in sheet.entity:
         read_metadata(sheet)
 
 
-def _read(sheet: Sheet, field: Field) -> None:
+def _read(sheet: Sheet, field: Field, calling_code: str | None) -> None:
     match field.kind:
         case Kind.BOOLEAN:
             read_boolean(sheet, field)
@@ -55,11 +58,18 @@ def _read(sheet: Sheet, field: Field) -> None:
             read_number(sheet, field)
         case Kind.USER_ID:
             read_user_ids(sheet, field)
-        case Kind.STRING if field.many and field.vocabulary is GRADES:
-            read_grades(sheet, field)
-        case Kind.STRING if field.many:
-            read_list(sheet, field)
-        case Kind.STRING if field.privacy is Privacy.CONTACT:
-            (read_email if field.name == "email" else read_phone)(sheet, field.name)
+        case Kind.STRING:
+            _read_text(sheet, field, calling_code)
         case _:
             pass
+
+
+def _read_text(sheet: Sheet, field: Field, calling_code: str | None) -> None:
+    if field.many and field.vocabulary is GRADES:
+        read_grades(sheet, field)
+    elif field.many:
+        read_list(sheet, field)
+    elif field.name == "email":
+        read_email(sheet, field.name)
+    elif field.privacy is Privacy.CONTACT:
+        read_phone(sheet, field.name, calling_code)

@@ -31,7 +31,7 @@ REF_003 = declare(
     "Point schools to orgs of type school, school years to sessions of type schoolYear. The hub keeps the reference.",
 )  # fmt: skip
 ORG_001 = declare(
-    "ORG-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A user without any org that exists",
+    "ORG-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A user, or a role of a user, in an org that is not there",
     "Mend the org named as the cause, or give the user an org in the student system.",
 )  # fmt: skip
 
@@ -72,7 +72,8 @@ def _check_one(sheet: Sheet, field: Field, target: str, keys: pl.Series, known: 
     sheet.report(NAME_001, spread(missing, missing, _among(again, keys) & again.is_not_null()), field.name)
     missing = ~_among(values, keys)
     if missing.any():
-        rule = REF_001 if required(field, sheet.version) else REF_002
+        lost = ORG_001 if sheet.entity.name == "roles" and target == "orgs" else REF_001
+        rule = lost if required(field, sheet.version) else REF_002
         sheet.report(rule, missing, field.name, _causes(values, missing, target, known))
     sheet.put(field.name, pl.select(pl.when(~missing).then(values)).to_series())
 

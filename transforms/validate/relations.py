@@ -10,12 +10,12 @@ from transforms.sheet import Sheet
 from transforms.validate.known import Known
 
 DAT_001 = declare(
-    "DAT-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A session that ends before it begins",
-    "Correct startDate and endDate in the student system; everything that points to the session waits for it.",
+    "DAT-001", Severity.WARN, Action.REPORT, "An enrollment or role that ends before it begins",
+    "Correct beginDate and endDate in the student system. The hub keeps both as they are.",
 )  # fmt: skip
 DAT_007 = declare(
-    "DAT-007", Severity.WARN, Action.REPORT, "An enrollment or role that ends before it begins",
-    "Correct beginDate and endDate in the student system. The hub keeps both as they are.",
+    "DAT-007", Severity.BLOCK_RECORD, Action.QUARANTINE, "A session that ends before it begins",
+    "Correct startDate and endDate in the student system; everything that points to the session waits for it.",
 )  # fmt: skip
 CRS_003 = declare(
     "CRS-003", Severity.WARN, Action.DROP_VALUE, "subjects and subjectCodes with different numbers of items",
@@ -43,9 +43,9 @@ def check_relations(sheet: Sheet, known: Known) -> None:
     """Runs the checks that the sheet's columns allow."""
     names = set(sheet.frame.columns)
     if {"startDate", "endDate"} <= names:
-        sheet.report(DAT_001, sheet["endDate"] < sheet["startDate"], "endDate")
+        sheet.report(DAT_007, sheet["endDate"] < sheet["startDate"], "endDate")
     if {"beginDate", "endDate"} <= names:
-        sheet.report(DAT_007, sheet["endDate"] < sheet["beginDate"], "endDate")
+        sheet.report(DAT_001, sheet["endDate"] < sheet["beginDate"], "endDate")
     if {"subjects", "subjectCodes"} <= names:
         _check_subjects(sheet)
     if {"primary", "role"} <= names:

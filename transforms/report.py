@@ -1,0 +1,110 @@
+"""Findings summed up: what was fixed, dropped and kept out, which few causes explain most of it, where to look first.
+
+Made for ``hub validate``, run reports and the demo. Summaries hold codes, places and counts, no values; keys of people
+are left out unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from transforms.issues import RULES, Action, Rule, Severity
+
+#: Entities whose keys stand for people.
+_PEOPLE = ("users", "demographics", "roles", "userProfiles")
+_ORDER = {s: i for i, s in enumerate(Severity)}
+
+
+def summary(issues: pl.DataFrame, *, examples: int = 3, causes: int = 10, people: bool = False) -> dict[str, Any]:
+    """A JSON-able summary of a frame of findings.
+
+    - ``total``, and ``actions``: findings per action (``fix``, ``quarantine``, ``drop_value``, ``report``, ``refuse``);
+    - ``rows``: rows that are kept out, per entity;
+    - ``rules``: per code and entity, worst first: code, entity, severity, action, title, howto, count, examples (file,
+      line, field);
+    - ``causes``: what explains most kept out rows and dropped values: cause, rows, codes. The keys of people are
+      replaced by ``?`` unless ``people`` is true.
+    """
+    known = issues.with_columns(action=_of_rule("action"), severity=_of_rule("severity"))
+    kept_out = known.filter(pl.col("action") == Action.QUARANTINE.value)
+    return {
+        "total": issues.height,
+        "actions": _counts(known, "action"),
+        "rows": _counts(kept_out.unique(["file", "line"]), "entity"),
+        "rules": [_rule(group, examples) for group in _by_rule(known)],
+        "causes": _causes(known, causes, people=people),
+    }
+
+
+def rules_page(rules: Mapping[str, Rule] = RULES) -> str:
+    """docs/issues.md: every rule with what it does and how to mend it."""
+    lines = [
+        "# Findings",
+        "",
+        "What the hub finds in a roster, by code. A finding names a place (file, line, field) and never holds personal",
+        "data. This page is generated: `make docs`.",
+        "",
+        "| what happens | meaning |",
+        "|---|---|",
+        "| fix | repaired, because nobody could disagree |",
+        "| drop_value | the row goes on without this value |",
+        "| report | nothing was changed |",
+        "| quarantine | the row is kept out; an older good version stays |",
+        "| refuse | nothing of the package is applied |",
+        "",
+        "| code | finding | severity | what happens | how to mend it |",
+        "|---|---|---|---|---|",
+    ]
+    for code in sorted(rules, key=lambda c: (c.split("-")[0], c)):
+        rule = rules[code]
+        cells = (code, rule.title, rule.severity.value, rule.action.value, rule.howto)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _of_rule(name: str) -> pl.Expr:
+    values = [getattr(rule, name).value for rule in RULES.values()]
+    return pl.col("code").replace_strict(list(RULES), values, default="", return_dtype=pl.String)
+
+
+def _counts(frame: pl.DataFrame, name: str) -> dict[str, int]:
+    return dict(frame.group_by(name).len().sort(name).iter_rows())
+
+
+def _by_rule(known: pl.DataFrame) -> list[pl.DataFrame]:
+    groups = known.partition_by("code", "entity", maintain_order=False)
+    return sorted(
+        groups, key=lambda g: (_ORDER.get(g["severity"][0], len(_ORDER)), -g.height, g["code"][0], g["entity"][0])
+    )
+
+
+def _rule(group: pl.DataFrame, examples: int) -> dict[str, Any]:
+    code = group["code"][0]
+    rule = RULES.get(code)
+    places = group.select("file", "line", "field").sort("file", "line", "field", nulls_last=True)
+    return {
+        "code": code,
+        "entity": group["entity"][0],
+        "severity": group["severity"][0],
+        "action": group["action"][0],
+        "title": rule.title if rule else "",
+        "howto": rule.howto if rule else "",
+        "count": group.height,
+        "examples": places.head(examples).to_dicts(),
+    }
+
+
+def _causes(known: pl.DataFrame, most: int, *, people: bool) -> list[dict[str, Any]]:
+    entity = pl.col("cause").str.extract(r"^([A-Za-z]+):")
+    hidden = pl.when(entity.is_in(_PEOPLE)).then(entity + ":?").otherwise("cause")
+    found = known.filter(pl.col("cause").is_not_null() & pl.col("action").is_in(["quarantine", "drop_value"]))
+    groups = (
+        found.with_columns(cause="cause" if people else hidden)
+        .group_by("cause")
+        .agg(rows=pl.struct("file", "line").n_unique(), codes=pl.col("code").unique().sort())
+        .sort(["rows", "cause"], descending=[True, False])
+    )
+    return groups.head(most).to_dicts()
