@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
@@ -43,7 +43,7 @@ class Stamps:
     """
 
     times: tuple[datetime, ...] = ()
-    layers: Layers = np.zeros(0, dtype=np.uint16)  # noqa: RUF009 - empty, so nobody can write to it
+    layers: Layers = field(default_factory=lambda: _zeros(0, 0))
 
     @classmethod
     def of_feed(cls, feed: Iterable[tuple[datetime, FeedEntry]]) -> Stamps:
