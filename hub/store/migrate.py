@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -117,7 +118,7 @@ def _compare(applied: Mapping[int, str], known: list[Step]) -> list[Step]:
 
 async def _apply(connection: Any) -> list[str]:
     await connection.execute(f"SET ROLE {OWNER}")
-    missing = _compare(await _applied(connection), steps())
+    missing = _compare(await _applied(connection), await asyncio.to_thread(steps))
     for step in missing:
         async with connection.transaction():
             await connection.execute(f"SET LOCAL search_path = {SCHEMA}")
@@ -151,7 +152,7 @@ async def check(url: str) -> None:
                 Code.ROLE_TOO_STRONG,
                 "This login could read every district. Run with the logins hub_service and hub_worker.",
             )
-        if _compare(await _applied(connection), steps()):
+        if _compare(await _applied(connection), await asyncio.to_thread(steps)):
             raise HubError(Code.SCHEMA_OUTDATED, "The database is behind this release. Run: hub migrate")
     finally:
         await connection.close()

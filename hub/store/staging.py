@@ -91,9 +91,9 @@ async def write_records(tx: Transaction, entity: Entity, run_id: UUID, at: objec
     changed = ["active", *value_columns(entity), *DOCUMENTS]
     assignments = ", ".join(f'"{c}" = s."{c}"' for c in changed)
     await tx.execute(
-        f"UPDATE {entity.table} t SET {assignments}, date_last_modified = $3::timestamptz "
-        f"FROM {STAGING_PREFIX}{entity.table} s WHERE s.district_id = $1 AND s.run_id = $2 AND NOT s.fresh "
-        "AND t.district_id = $1 AND t.rid = s.rid",
+        f"WITH s AS MATERIALIZED (SELECT * FROM {staged} AND NOT s.fresh) "
+        f"UPDATE {entity.table} t SET {assignments}, date_last_modified = $3::timestamptz FROM s "
+        "WHERE t.district_id = $1 AND t.rid = s.rid",
         tx.district_id, run_id, at,
     )  # fmt: skip
 
@@ -106,10 +106,13 @@ async def write_sources(tx: Transaction, source_id: UUID, run_id: UUID) -> None:
         "WHERE district_id = $1 AND run_id = $2 AND fresh",
         tx.district_id, run_id, source_id,
     )  # fmt: skip
+    # Materialised, so that the few staged rows lead and each finds its record by key: staging tables have no statistics,
+    # and the planner would rather walk all source records.
     await tx.execute(
-        "UPDATE source_records t SET rid = s.rid, hash = s.hash, active = true FROM staging_source_records s "
-        "WHERE s.district_id = $1 AND s.run_id = $2 AND NOT s.fresh "
-        "AND t.district_id = $1 AND t.source_id = $3 AND t.entity = s.entity AND t.key = s.key",
+        "WITH s AS MATERIALIZED (SELECT entity, key, rid, hash FROM staging_source_records "
+        "WHERE district_id = $1 AND run_id = $2 AND NOT fresh) "
+        "UPDATE source_records t SET rid = s.rid, hash = s.hash, active = true FROM s "
+        "WHERE t.district_id = $1 AND t.source_id = $3 AND t.entity = s.entity AND t.key = s.key",
         tx.district_id, run_id, source_id,
     )  # fmt: skip
 
