@@ -5,6 +5,7 @@ Nothing is changed in place until ``finish``, so a recipe always sees clean valu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,14 +14,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hub.sandbox.package import FileForm
 from hub.sandbox.drawing import Ints
+from hub.sandbox.package import FileForm
 from transforms.catalogue import CATALOGUE, Version
 
 #: What a good importer does: mends the cell; leaves the value (or the surplus row) out and goes on; keeps the row out;
 #: goes on and says so.
 Outcome = Literal["fixed", "dropped", "quarantined", "reported"]
 #: Makes faulty values out of clean ones; ``None`` is a blank cell.
+_PLACES = 40
 Spoil = Callable[[np.random.Generator, list[str]], Sequence[str | None]]
 
 
@@ -144,13 +146,21 @@ def _finished(bench: Bench, file: str, clean: pl.DataFrame) -> tuple[pl.DataFram
     frame = clean.with_columns(series.alias(name) for name, series in columns.items()) if columns else clean
     if not bench.added[file]:
         return frame, np.arange(clean.height) + 2
-    frame = pl.concat([frame, *bench.added[file]])
-    extra = frame.height - clean.height
-    places = bench.rng.integers(0, clean.height + 1, extra)
-    order = np.insert(np.arange(clean.height), places, np.arange(clean.height, frame.height))
-    lines = np.empty(frame.height, np.int64)
-    lines[order] = np.arange(frame.height) + 2
-    return frame[order], lines
+    extra = pl.concat(bench.added[file])
+    # A few places only: pieces of a large frame cost no memory, a new order of its rows would.
+    places = np.sort(bench.rng.integers(0, clean.height + 1, min(_PLACES, extra.height)))
+    cuts = [0, *places.tolist(), clean.height]
+    shares = np.array_split(np.arange(extra.height), len(places))
+    pieces, order = [], []
+    for i, (start, end) in enumerate(itertools.pairwise(cuts)):
+        pieces.append(frame[start:end])
+        order.append(np.arange(start, end))
+        if i < len(shares):
+            pieces.append(extra[shares[i]])
+            order.append(shares[i] + clean.height)
+    lines = np.empty(clean.height + extra.height, np.int64)
+    lines[np.concatenate(order)] = np.arange(len(lines)) + 2
+    return pl.concat(pieces, rechunk=False), lines
 
 
 #: Columns that point to users: file, column, what becomes of a row whose user is kept out.

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from hub.sandbox.bench import Dirty
@@ -169,9 +170,10 @@ def _add_classes(later: Later, count: int) -> None:
         grades = set(base["grades"][0].split(","))
         taken = (later.take(later.students, school, grades) for _ in range(_CLASS_SIZE))
         students = [p.sourced_id for p in taken if p is not None]
-        teacher = later.take(later.teachers, school)
-        if teacher is None or not students:
+        teachers = later.teachers.get(school.sourced_id, [])
+        if not teachers or not students:
             continue
+        teacher = teachers[i // len(later.focus) % len(teachers)]
         key = later.new_ids("classes", 1)[0]
         label = base["title"][0].strip().rsplit(" - ", 1)[0]
         later.add("classes", base.with_columns(
@@ -209,13 +211,13 @@ def _lose_teacher(later: Later, school: School) -> bool:
     taught: dict[str, set[str]] = {p.sourced_id: set() for p in waiting}
     for user, class_ in seats.select("userSourcedId", "classSourcedId").iter_rows():
         taught[user].add(class_)
-    pairs = ((a, b) for a in waiting for b in waiting if a != b and taught[a.sourced_id])
+    leavers = [p for p in waiting if p.sourced_id not in later.used and taught[p.sourced_id]]
+    pairs = ((a, b) for a in leavers for b in waiting if a != b)
     pair = next(((a, b) for a, b in pairs if not taught[a.sourced_id] & taught[b.sourced_id]), None)
     if pair is None:
         return False
-    for person in pair:
-        waiting.remove(person)
-        later.used.add(person.sourced_id)
+    waiting.remove(pair[0])  # the heir may do more, but not leave
+    later.used |= {person.sourced_id for person in pair}
     gone, heir = pair[0].sourced_id, pair[1].sourced_id
     rows = seats.filter(pl.col("userSourcedId") == gone)
     removed = rows["sourcedId"].to_list()
@@ -262,15 +264,19 @@ def _end_enrollments(later: Later, count: int) -> None:
     if later.plan.change_percent is None:
         where = pl.col("schoolSourcedId").is_in([s.sourced_id for s in later.focus])
     spared = pl.concat([later.bystanders, pl.Series(sorted(later.used), dtype=pl.String)])
-    seats = later.before["enrollments"].filter(
-        where,
-        pl.col("role") == "student",
-        pl.col("beginDate") < later.date,
-        pl.col("endDate") > later.date,
-        ~pl.col("userSourcedId").is_in(spared.implode()),
+    # A mark per row, not a copy of the rows: this file is the large one.
+    possible = later.before["enrollments"].select(
+        where
+        & (pl.col("role") == "student")
+        & (pl.col("beginDate") < later.date)
+        & (pl.col("endDate") > later.date)
+        & ~pl.col("userSourcedId").is_in(spared.implode())
     )
-    chosen = later.rng.permutation(seats.height)[:count]
-    columns = seats[chosen].select("sourcedId", "userSourcedId", "classSourcedId", "schoolSourcedId")
+    rows = np.flatnonzero(possible.to_series().fill_null(value=False).to_numpy())
+    chosen = later.rng.permutation(rows)[:count]
+    columns = later.before["enrollments"][chosen].select(
+        "sourcedId", "userSourcedId", "classSourcedId", "schoolSourcedId"
+    )
     for enrollment, student, class_, school in columns.iter_rows():
         later.put("enrollments", "endDate", enrollment, later.date)
         later.events.append(

@@ -78,7 +78,7 @@ def _mojibake(_: np.random.Generator, values: list[str]) -> list[str]:
 
 
 def _phones(rng: np.random.Generator, values: list[str]) -> list[str]:
-    ways = ("({0}) {1}-{2}", "{0}-{1}-{2}", "{0}.{1}.{2}")
+    ways = ("+1 ({0}) {1}-{2}", "+1-{0}-{1}-{2}", "+1.{0}.{1}.{2}")
     return [ways[rng.integers(3)].format(v[2:5], v[5:8], v[8:]) for v in values]
 
 
@@ -131,7 +131,7 @@ RECIPES = (
         0.06,
         pl.col("role") == "student",
         _one_of("Student", "STUDENT"),
-        ("VOC-001", "USR-001"),
+        ("VOC-001",),
         "fixed",
         ("1.1",),
     ),
@@ -142,7 +142,7 @@ RECIPES = (
         0.06,
         pl.col("role") == "student",
         _one_of("Student", "STUDENT"),
-        ("VOC-001", "USR-001"),
+        ("VOC-001",),
         "fixed",
         ("1.2",),
     ),
@@ -217,7 +217,7 @@ RECIPES = (
         0.1,
         pl.col("role") == "student",
         _year_before,
-        ("DAT-001",),
+        ("DAT-007",),
         "reported",
     ),
     Recipe(
@@ -308,9 +308,9 @@ def _whole_files(bench: Bench) -> list[dict[str, Any]]:
     faults: tuple[tuple[str, str, str, tuple[str, ...], Outcome], ...] = (
         ("latin_1", "courses", "", ("FILE-001",), "fixed"),
         ("byte_order_mark", "users", "", ("FILE-001",), "fixed"),
-        ("header_case", "classes", "classType", ("FILE-002",), "fixed"),
-        ("header_invisible", "academicSessions", "title", ("FILE-002",), "fixed"),
-        ("bulk_status_filled", "courses", "status", (), "reported"),
+        ("header_case", "classes", "classType", ("FILE-010",), "fixed"),
+        ("header_invisible", "academicSessions", "title", ("FILE-010",), "fixed"),
+        ("bulk_status_filled", "courses", "status", ("FILE-020", "STA-001"), "reported"),
     )
     return [
         {"kind": kind, "file": f"{file}.csv", "line": 1, "sourcedId": "", "column": column, "field": column,

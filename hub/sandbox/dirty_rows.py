@@ -46,18 +46,22 @@ def _unknown_school(bench: Bench) -> None:
     """Students of a school that is not in the package: one missing school, many victims."""
     rows = bench.take("users", 0.05, _plain_students(bench))
     missing = make_ids(bench.rng, "orgs", 1, bench.seed, after=_NOWHERE)[0]
-    codes, wrong = ("ORG-001", "USR-001"), [missing] * len(rows)
+    wrong = [missing] * len(rows)
     if bench.version == "1.1":
         bench.spoil("users", "orgSourcedIds", rows, wrong)
-        bench.note("unknown_school", "users", rows, "orgSourcedIds", codes=codes, outcome="quarantined", cause=wrong)
+        bench.note(
+            "unknown_school", "users", rows, "orgSourcedIds", codes=("ORG-001",), outcome="quarantined", cause=wrong
+        )
         return
     bench.spoil("users", "primaryOrgSourcedId", rows, wrong)
-    bench.note("unknown_school", "users", rows, "primaryOrgSourcedId", codes=codes, outcome="quarantined", cause=wrong)
+    bench.note(
+        "unknown_school", "users", rows, "primaryOrgSourcedId", codes=("USR-001",), outcome="quarantined", cause=wrong
+    )
     keys = bench.clean["users"]["sourcedId"].gather(rows)
     at = np.flatnonzero(bench.clean["roles"]["userSourcedId"].is_in(keys.implode()).to_numpy())
     bench.free["roles"][at] = False
     bench.spoil("roles", "orgSourcedId", at, wrong)
-    bench.note("unknown_school", "roles", at, "orgSourcedId", codes=codes, outcome="quarantined", cause=wrong)
+    bench.note("unknown_school", "roles", at, "orgSourcedId", codes=("REF-001",), outcome="quarantined", cause=wrong)
 
 
 def _nameless(bench: Bench) -> None:
@@ -65,7 +69,7 @@ def _nameless(bench: Bench) -> None:
     rows = bench.take("users", 0.03, _plain_students(bench))
     for column in ("givenName", "familyName"):
         bench.spoil("users", column, rows, [None] * len(rows))
-    bench.note("missing_cell", "users", rows, "familyName", codes=("REQ-001", "NAME-007"), outcome="quarantined")
+    bench.note("missing_cell", "users", rows, "familyName", codes=("REQ-001",), outcome="quarantined")
 
 
 def _same_id_differs(bench: Bench, file: str, share: float) -> None:
@@ -99,9 +103,7 @@ def _orphans(bench: Bench) -> None:
         missing = make_ids(bench.rng, kind, 1 + len(rows) // 20, bench.seed, after=_NOWHERE)
         wrong = missing.gather(bench.rng.integers(0, len(missing), len(rows))).to_list()
         bench.spoil("enrollments", column, rows, wrong)
-        bench.note(
-            "orphan", "enrollments", rows, column, codes=("ENR-001", "REF-001"), outcome="quarantined", cause=wrong
-        )
+        bench.note("orphan", "enrollments", rows, column, codes=("REF-001",), outcome="quarantined", cause=wrong)
 
 
 def _missing_titles(bench: Bench) -> None:

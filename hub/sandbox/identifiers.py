@@ -20,6 +20,7 @@ _MIXES: tuple[tuple[Style, Style, Style], ...] = (
     ("number", "prefixed", "prefixed"),
     ("guid", "prefixed", "number"),
 )
+_AT_ONCE = 250_000
 _PEOPLE = ("students", "staff", "guardians")
 _LINKS = ("enrollments", "roles", "userProfiles")
 # Ten digits: nine would look like a social security number.
@@ -36,8 +37,11 @@ def style_of(kind: str, seed: int) -> Style:
 
 def guids(rng: np.random.Generator, count: int) -> pl.Series:
     """``count`` random lower-case version 4 UUIDs."""
-    if count == 0:
-        return pl.Series([], dtype=pl.String)
+    parts = [_guids(rng, min(_AT_ONCE, count - done)) for done in range(0, count, _AT_ONCE)]
+    return pl.concat(parts, rechunk=True) if parts else pl.Series([], dtype=pl.String)
+
+
+def _guids(rng: np.random.Generator, count: int) -> pl.Series:
     raw = np.frombuffer(rng.bytes(16 * count), np.uint8).reshape(count, 16).copy()
     raw[:, 6] = raw[:, 6] & 0x0F | 0x40
     raw[:, 8] = raw[:, 8] & 0x3F | 0x80

@@ -20,6 +20,8 @@ from hub.sandbox.schools import School
 
 #: New ids of a mid-year package lie beyond those of the first, planted ones included.
 _BEYOND = 50_000_000
+#: As many people of a school and role as can be needed: a queue of everybody would be large.
+_QUEUE = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def begin(plan: DistrictPlan, population: Population, dirty: Dirty) -> Later:
     spoilt = _spoilt(dirty)
     rng = np.random.default_rng([plan.seed, 300])
     free = people.filter(~pl.col("sourcedId").is_in(spoilt.implode()), pl.col("school").is_not_null())
-    free = free[rng.permutation(free.height)]
+    free = free[rng.permutation(free.height)].group_by("school", "role", maintain_order=True).head(_QUEUE)
     return Later(
         plan=plan,
         schools=population.place.schools,

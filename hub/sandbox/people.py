@@ -124,7 +124,7 @@ def _usernames(given: Ints, plain_family: pl.Series, number: pl.Series) -> pl.Se
 
 def phones(rng: np.random.Generator, count: int, seed: int) -> pl.Series:
     """E.164 numbers from the range 555-0100 to 555-0199, which no subscriber has."""
-    return f"+1{200 + seed % 700}55501" + pl.Series(rng.integers(0, 100, count)).cast(pl.String).str.zfill(2)
+    return f"+1{200 + seed % 300}55501" + pl.Series(rng.integers(0, 100, count)).cast(pl.String).str.zfill(2)
 
 
 def make_students(rng: np.random.Generator, place: Place, count: int) -> tuple[People, Households]:

@@ -207,11 +207,11 @@ def staff_posts(
 ) -> tuple[Ints, Ints, Ints]:
     """Role (index into ``STAFF_ROLES``), school (-1: district office) and second school (-1: none) of all staff.
 
-    Teachers come first, sorted by school; a school has at least one teacher per homeroom and three in all.
+    Teachers come first, sorted by school; a school has at least one teacher per homeroom and five in all.
     """
     pupils = np.bincount(students.school, minlength=len(place.schools))
     homerooms = np.bincount(schedule.class_school[schedule.homeroom], minlength=len(place.schools))
-    teachers = np.maximum(np.maximum(-(-pupils // 17), homerooms), 3)
+    teachers = np.maximum(np.maximum(-(-pupils // 17), homerooms), 5)
     school = np.repeat(np.arange(len(place.schools)), teachers)
     role = np.zeros(len(school), np.int64)
     second = np.full(len(school), -1)
