@@ -94,8 +94,7 @@ class Package(Protocol):
         """The rows of ``file``, at most ``size`` at a time; each call starts anew. Raises KeyError for other files."""
 
     def keys(self, file: str) -> pl.Series:
-        """The column sourcedId of all rows that ``batches`` yields, in the same order,
-        read without the other columns."""
+        """The column sourcedId of all rows that ``batches`` yields, in the same order, read without the others."""
 
     def close(self) -> None:
         """Removes everything that the package keeps on disk. May be called twice."""

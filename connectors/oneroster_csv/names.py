@@ -1,0 +1,83 @@
+"""Which files a OneRoster package may hold, and which of the archive's names stands for which of them.
+
+Names from outside are only compared with this list; none is ever used as a path.
+Source: CSV binding 1.2.1 sections 1 and 4; 1.1 the same.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from transforms.catalogue import CATALOGUE, Version
+
+MANIFEST = "manifest"
+VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
+#: Data files of services that the catalogue does not hold yet. They stand in manifests and are not read.
+OTHER_FILES: dict[Version, tuple[str, ...]] = {
+    "1.1": ("categories", "classResources", "courseResources", "lineItems", "resources", "results"),
+    "1.2": (
+        "categories", "classResources", "courseResources", "lineItemLearningObjectiveIds", "lineItems",
+        "lineItemScoreScales", "resources", "resultLearningObjectiveIds", "results", "resultScoreScales",
+        "scoreScales", "userResources",
+    ),
+}  # fmt: skip
+#: A misprint of the official list of files, copied by producers.
+_FILE_ALIASES = {"courseresourses": "courseResources"}
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
+_JUNK = {".ds_store", "thumbs.db", "desktop.ini"}
+_ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst", ".jar")
+
+
+def data_files(version: Version) -> tuple[str, ...]:
+    """All data files of ``version`` without ``.csv``, in the order of the manifest: alphabetical, case ignored."""
+    return tuple(sorted({*CATALOGUE.files(version), *OTHER_FILES[version]}, key=str.lower))
+
+
+_KNOWN = {name.lower(): name for version in VERSIONS for name in (MANIFEST, *data_files(version))}
+
+
+def known_file(name: str) -> str | None:
+    """The standard's file that ``name`` (a base name with ``.csv``) stands for, case ignored; None: not a known one."""
+    stem, dot, extension = name.strip().lower().rpartition(".")
+    if not dot or extension != "csv":
+        return None
+    return _KNOWN.get(stem) or _FILE_ALIASES.get(stem)
+
+
+def is_exact(name: str) -> bool:
+    """Whether ``name`` is spelt exactly as the standard spells it."""
+    return name.endswith(".csv") and name.removesuffix(".csv") in _KNOWN.values()
+
+
+def is_junk(path: str) -> bool:
+    """Whether an archive's entry is what operating systems leave behind."""
+    parts = path.split("/")
+    return parts[0] == "__MACOSX" or parts[-1].lower() in _JUNK or parts[-1].startswith("._")
+
+
+def is_archive(path: str) -> bool:
+    """Whether the name says that the entry is itself an archive."""
+    return path.lower().endswith(_ARCHIVES)
+
+
+def is_unsafe(path: str) -> bool:
+    """Whether a name could lead outside a folder or to a device on any system, or hides characters."""
+    if not path or "\\" in path or path.startswith("/") or ":" in path or len(path) > 1024:  # noqa: PLR2004 - no name is longer
+        return True
+    if any(unicodedata.category(c) in {"Cc", "Cf", "Cs"} for c in path):
+        return True
+    parts = path.rstrip("/").split("/")
+    return any(part in {"", ".", ".."} or part.split(".")[0].strip().lower() in _DEVICES for part in parts)
+
+
+def clashing(paths: Iterable[str]) -> bool:
+    """Whether two names are the same on a system that ignores case or composes accents."""
+    folded = [unicodedata.normalize("NFC", path).casefold().rstrip("/") for path in paths]
+    return len(folded) != len(set(folded))
+
+
+def top_folder(paths: Iterable[str]) -> str:
+    """The one folder (with its slash) that all ``paths`` are in, or nothing."""
+    tops = {path.partition("/")[0] + "/" if "/" in path else "" for path in paths}
+    return tops.pop() if len(tops) == 1 else ""
