@@ -217,7 +217,7 @@ RECIPES = (
         0.1,
         pl.col("role") == "student",
         _year_before,
-        ("DAT-007",),
+        ("DAT-001",),
         "reported",
     ),
     Recipe(

@@ -55,13 +55,19 @@ def _unknown_school(bench: Bench) -> None:
         return
     bench.spoil("users", "primaryOrgSourcedId", rows, wrong)
     bench.note(
-        "unknown_school", "users", rows, "primaryOrgSourcedId", codes=("USR-001",), outcome="quarantined", cause=wrong
+        "unknown_school",
+        "users",
+        rows,
+        "primaryOrgSourcedId",
+        codes=("USR-001", "REF-002"),
+        outcome="quarantined",
+        cause=wrong,
     )
     keys = bench.clean["users"]["sourcedId"].gather(rows)
     at = np.flatnonzero(bench.clean["roles"]["userSourcedId"].is_in(keys.implode()).to_numpy())
     bench.free["roles"][at] = False
     bench.spoil("roles", "orgSourcedId", at, wrong)
-    bench.note("unknown_school", "roles", at, "orgSourcedId", codes=("REF-001",), outcome="quarantined", cause=wrong)
+    bench.note("unknown_school", "roles", at, "orgSourcedId", codes=("ORG-001",), outcome="quarantined", cause=wrong)
 
 
 def _nameless(bench: Bench) -> None:
