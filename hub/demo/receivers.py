@@ -1,0 +1,63 @@
+"""The apps' own webhook receivers: they verify each signature, keep what came, and look records up with their token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from hub.webhooks.sign import verify
+
+Seen = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass
+class Receiver:
+    """One app's receiver on a loopback port. ``secrets`` are by subscription id."""
+
+    app: str
+    port: int
+    secrets: dict[str, str]
+    show: Seen
+    events: list[dict[str, Any]] = field(default_factory=list)
+    refused: int = 0
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    _runner: web.AppRunner | None = None
+
+    def url(self, district: str) -> str:
+        """Where the hub is to send what changes for this app in one district."""
+        return f"http://127.0.0.1:{self.port}/hooks/{district}"
+
+    async def start(self) -> None:
+        """Begins to listen."""
+        application = web.Application(client_max_size=1 << 20)
+        application.router.add_post("/hooks/{district}", self._receive)
+        self._runner = web.AppRunner(application, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    async def stop(self) -> None:
+        """Ends listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        if not any(verify(secret, headers, body) for secret in self.secrets.values()):
+            self.refused += 1
+            return web.Response(status=401, text="The signature does not fit.")
+        event = orjson.loads(body)
+        if event["type"] == "roster.changes":
+            self.events.append(event["data"])
+            self.show(self.app, event["data"])
+            self.news.set()
+        return web.Response(status=204)
+
+    def changes(self) -> list[dict[str, Any]]:
+        """Everything that came so far, in order."""
+        return [change for event in self.events for change in event["changes"]]
