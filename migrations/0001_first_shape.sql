@@ -429,6 +429,7 @@ CREATE TABLE subscriptions (
     state            text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused', 'disabled')),
     secret           bytea NOT NULL,         -- AES-256-GCM, bound to district, table, column and row
     position         bigint NOT NULL,        -- everything up to here was acknowledged
+    looked_to        bigint NOT NULL,        -- the feed has nothing more to send up to this position of the district
     window_to        bigint,                 -- the range that is being delivered: (position, window_to]
     inside           jsonb,                  -- the last acknowledged place inside that range
     batch_id         text,                   -- the frozen batch that waits for its acknowledgement
@@ -568,5 +569,5 @@ GRANT SELECT, INSERT, DELETE, TRUNCATE ON
 -- Support reads how the hub is doing, never a roster, a secret or an upload.
 GRANT SELECT ON schema_steps, districts, runs, run_issues, changes, grants, attempts TO hub_support;
 GRANT SELECT (district_id, source_id, name, kind, priority, state, digest, files, created_at) ON sources TO hub_support;
-GRANT SELECT (district_id, subscription_id, grant_id, url, state, position, window_to, attempt, ready_at, failing_since,
-    last_error, last_status, lease_until, created_at) ON subscriptions TO hub_support;
+GRANT SELECT (district_id, subscription_id, grant_id, url, state, position, looked_to, window_to, attempt, ready_at,
+    failing_since, last_error, last_status, lease_until, created_at) ON subscriptions TO hub_support;

@@ -1,0 +1,41 @@
+"""When a subscription whose receiver failed is tried again, and when it is given up. Pure: seconds in, seconds out."""
+
+from __future__ import annotations
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+#: The waits after the first, second, … failure: Standard Webhooks' example schedule, about 75 hours in all.
+STEPS = (5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
+#: After the last step, one probe an hour: one request costs the receiver nothing, and a mended one is found soon.
+PROBE = HOUR
+JITTER = 0.2
+LONGEST_RETRY_AFTER = HOUR
+#: A receiver that always says "at once" is not asked more often than this.
+SHORTEST_RETRY_AFTER = 5.0
+SHORTEST_PROBE = 5 * MINUTE
+PAUSE_AFTER = 5 * DAY
+APART = 12 * HOUR
+
+
+def wait(failures: int, *, chance: float, retry_after: float | None = None) -> float:
+    """Seconds until the next attempt after ``failures`` (1 or more) failures in a row.
+
+    ``chance`` in [0, 1) draws the jitter of ±20 %. ``retry_after`` is what the receiver asked for, honoured from 5
+    seconds (5 minutes once the schedule is through) up to an hour.
+    """
+    if retry_after is not None:
+        least = SHORTEST_RETRY_AFTER if failures <= len(STEPS) else SHORTEST_PROBE
+        return min(max(retry_after, least), LONGEST_RETRY_AFTER)
+    step = STEPS[failures - 1] if failures <= len(STEPS) else PROBE
+    return step * (1 + JITTER * (2 * chance - 1))
+
+
+def worn_out(failing: float, apart: float) -> bool:
+    """Whether a subscription is to be paused at this failure.
+
+    ``failing``: seconds since the first failure in a row. ``apart``: seconds between the first failure and the one
+    before this one. Both must be long: a hub that was switched off for a week has seen only one failure.
+    """
+    return failing >= PAUSE_AFTER and apart >= APART
