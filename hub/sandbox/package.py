@@ -15,20 +15,12 @@ from typing import Literal
 
 import polars as pl
 
+from connectors.oneroster_csv.manifest import manifest_bytes
 from transforms.catalogue import CATALOGUE, Version
 
 #: Called with what is being done, how much is done and how much there is.
 Progress = Callable[[str, int, int], None]
 
-#: Data files of the standard's other services; the sandbox writes none of them, but the manifest names all.
-_OTHER_FILES: dict[Version, tuple[str, ...]] = {
-    "1.1": ("categories", "classResources", "courseResources", "lineItems", "resources", "results"),
-    "1.2": (
-        "categories", "classResources", "courseResources", "lineItemLearningObjectiveIds", "lineItems",
-        "lineItemScoreScales", "resources", "resultLearningObjectiveIds", "results", "resultScoreScales", "scoreScales",
-        "userResources",
-    ),
-}  # fmt: skip
 _ROWS_AT_ONCE = 250_000
 _TIMESTAMP = (2026, 8, 1, 0, 0, 0)
 
@@ -55,15 +47,6 @@ def shape(file: str, version: Version, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(
         pl.col(name) if name in frame.columns else pl.lit(None, pl.String).alias(name) for name in header
     )
-
-
-def manifest(version: Version, present: Mapping[str, object], source_system: str) -> bytes:
-    """manifest.csv with every present file in bulk mode and a row for every other file of the version."""
-    names = sorted({*file_names(version), *_OTHER_FILES[version]}, key=str.lower)
-    rows = ["propertyName,value", "manifest.version,1.0", f"oneroster.version,{version}"]
-    rows += [f"file.{name},{'bulk' if name in present else 'absent'}" for name in names]
-    rows += [f"source.systemName,{source_system}", "source.systemCode,SANDBOX"]
-    return "".join(row + "\r\n" for row in rows).encode()
 
 
 def csv_chunks(frame: pl.DataFrame, form: FileForm) -> Iterator[bytes]:
@@ -94,7 +77,7 @@ def write_package(
     present = {name: frame for name, frame in frames.items() if frame.height}
     done = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr(_entry("manifest"), manifest(version, present, source_system))
+        archive.writestr(_entry("manifest"), manifest_bytes(version, present, source_system, "SANDBOX"))
         for name, frame in present.items():
             with archive.open(_entry(name), "w", force_zip64=frame.height > _ROWS_AT_ONCE) as target:
                 for chunk in csv_chunks(frame, forms.get(name, PLAIN)):
