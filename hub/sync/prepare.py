@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import polars as pl
+
 from connectors.protocol import Package
 from hub import ids
 from hub.scope import sets
