@@ -70,11 +70,19 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="Form of the log lines.")
     service_pool_size: int = Field(default=8, ge=1, le=200, description="Most database connections of an API process.")
-    worker_pool_size: int = Field(default=4, ge=2, le=200, description="Most database connections of a worker.")
+    worker_pool_size: int = Field(default=4, ge=3, le=200, description="Most database connections of a worker.")
     upload_max_bytes: int = Field(
         default=2_000_000_000, ge=1, description="Largest uploaded package, in bytes as it is sent."
     )
     token_lifetime_seconds: int = Field(default=3600, ge=1, le=3600, description="Life of an access token.")
+    app_requests_per_second: float = Field(
+        default=200,
+        gt=0,
+        description="Requests that one app may make of an API process in the long run; more get 429.",
+    )
+    app_requests_burst: int = Field(
+        default=1000, ge=1, description="Requests that one app may make of an API process at once, when it was quiet."
+    )
     webhook_timeout_seconds: float = Field(
         default=15, gt=0, le=60, description="Longest wait for a receiver's whole answer."
     )
@@ -82,6 +90,10 @@ class Settings(BaseSettings):
         default=60,
         gt=0,
         description="Time for which one worker holds a subscription; must be longer than the time-out.",
+    )
+    webhook_concurrency: int = Field(default=64, ge=1, le=1000, description="Most webhooks a worker sends at a time.")
+    webhook_district_concurrency: int = Field(
+        default=8, ge=1, le=1000, description="Most webhooks that all workers together send at a time for one district."
     )
     webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
@@ -96,6 +108,8 @@ class Settings(BaseSettings):
                 "HUB_WEBHOOK_LEASE_SECONDS must be longer than HUB_WEBHOOK_TIMEOUT_SECONDS, or a slow delivery would"
                 " be sent twice"
             )
+        if any(network.prefixlen == 0 for network in self.webhook_allow):
+            raise ValueError("HUB_WEBHOOK_ALLOW must not hold a whole address family: name the networks you need")
         if self.database_url is not None and self.master_key is None:
             raise ValueError("HUB_DATABASE_URL needs HUB_MASTER_KEY: the roles' passwords are derived from it")
         if self.database_url is None and (self.service_database_url or self.worker_database_url):
@@ -125,7 +139,7 @@ class Settings(BaseSettings):
         return f"http://{host}:{self.port}"
 
 
-def load(**overrides: Any) -> Settings:  # noqa: ANN401 - the settings' own types, checked by the model
+def load(**overrides: Any) -> Settings:
     """The settings from the environment, with ``overrides`` (from the command line) before it.
 
     Raises ``HubError(SETTINGS_CONTRADICT)`` that names every setting which cannot be used, and never its value.

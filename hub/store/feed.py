@@ -1,0 +1,79 @@
+"""Reading a grant's feed: what changed in a view after a position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from hub.store.database import Transaction
+from transforms.catalogue import Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One feed entry as it is stored: serialized bitmaps of rids."""
+
+    position: int
+    entity: str
+    at: datetime
+    entered: bytes
+    updated: bytes
+    departed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Whether a grant's feed may be read, and how far it goes.
+
+    ``position``: of its last entry, 0 without one. ``district_position``: all entries up to it are there to be read.
+    """
+
+    grant_state: str
+    district_state: str
+    position: int
+    district_position: int
+
+
+async def head(tx: Transaction, grant_id: UUID) -> Head | None:
+    """The head of a grant's feed; None when there is no such grant.
+
+    One statement, so one snapshot: no entry up to ``district_position`` can come later, for positions are drawn under
+    the district's lock and an entry is committed with its position.
+    """
+    row = await tx.fetchrow(
+        "SELECT g.state AS grant_state, d.state AS district_state, d.position AS district_position, "
+        "coalesce((SELECT max(f.position) FROM feed f WHERE f.district_id = $1 AND f.grant_id = $2), 0) AS position "
+        "FROM grants g JOIN districts d USING (district_id) WHERE g.district_id = $1 AND g.grant_id = $2",
+        tx.district_id, grant_id,
+    )  # fmt: skip
+    return Head(**row) if row else None
+
+
+async def entries(tx: Transaction, grant_id: UUID, *, after: int, to: int) -> list[Entry]:
+    """The entries in ``(after, to]``, in the order of their positions."""
+    rows = await tx.fetch(
+        "SELECT position, entity, at, entered, updated, departed FROM feed "
+        "WHERE district_id = $1 AND grant_id = $2 AND position > $3 AND position <= $4 ORDER BY position",
+        tx.district_id, grant_id, after, to,
+    )  # fmt: skip
+    return [Entry(**row) for row in rows]
+
+
+async def waiting_since(tx: Transaction, grant_id: UUID, *, after: int) -> datetime | None:
+    """When the first entry after a position was made; None when there is none."""
+    at: datetime | None = await tx.fetchval(
+        "SELECT at FROM feed WHERE district_id = $1 AND grant_id = $2 AND position > $3 ORDER BY position LIMIT 1",
+        tx.district_id, grant_id, after,
+    )  # fmt: skip
+    return at
+
+
+async def sourced_ids(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, str]:
+    """The sourcedIds of some records of an entity; a record that is not there any more is left out."""
+    rows = await tx.fetch(
+        f"SELECT rid, sourced_id::text AS id FROM {entity.table} WHERE district_id = $1 AND rid = ANY($2::integer[])",
+        tx.district_id,
+        rids,
+    )
+    return {row["rid"]: row["id"] for row in rows}

@@ -1,0 +1,47 @@
+"""Hearing notifications on a connection of its own: a pooled one loses its listeners when it is released."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+PAUSE_SECONDS = 1.0
+PROOF_SECONDS = 30.0
+_ANSWER_SECONDS = 10.0
+
+
+async def follow(url: str, channel: str, heard: Callable[[str], None]) -> None:
+    """Calls ``heard`` with the payload of each notification on ``channel``; never returns, cancel it.
+
+    After each (re)connection ``heard("")`` is called once: what was announced while nobody listened is gone. A dead
+    server may go unnoticed, so the connection is asked for a sign of life every 30 seconds. ``url`` must lead to
+    PostgreSQL itself: a pooler that hands connections out by transaction cannot listen.
+    """
+    while True:
+        # Away, starting or stopping: whoever listens also looks by itself every few seconds.
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await _once(url, channel, heard)
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _once(url: str, channel: str, heard: Callable[[str], None]) -> None:
+    """Listens until the connection is lost."""
+    connection: Any = await asyncpg.connect(
+        url, timeout=_ANSWER_SECONDS, server_settings={"application_name": f"hub listens {channel}"}
+    )
+    lost = asyncio.Event()
+    try:
+        connection.add_termination_listener(lambda _: lost.set())
+        await connection.add_listener(channel, lambda _connection, _pid, _channel, payload: heard(payload))
+        heard("")
+        while not lost.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(lost.wait(), PROOF_SECONDS)
+            if not lost.is_set():
+                await connection.execute("SELECT 1", timeout=_ANSWER_SECONDS)
+    finally:
+        connection.terminate()

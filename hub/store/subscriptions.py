@@ -1,0 +1,158 @@
+"""Webhook subscriptions: each is a position on its grant's feed. What users of the admin API do with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from hub.errors import Code, HubError
+from hub.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One subscription, without its secret. ``attempt``: failures in a row; ``last_error``: their class."""
+
+    subscription_id: UUID
+    grant_id: UUID
+    url: str
+    state: str
+    position: int
+    window_to: int | None
+    attempt: int
+    ready_at: datetime
+    failing_since: datetime | None
+    last_error: str | None
+    last_status: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One line of a subscription's attempt log."""
+
+    batch_id: str
+    attempt: int
+    at: datetime
+    milliseconds: int
+    status: int | None
+    error_class: str | None
+
+
+_COLUMNS = ", ".join(Subscription.__dataclass_fields__)
+
+
+async def create(tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url: str, secret: bytes) -> Subscription:
+    """Adds an active subscription that starts at the head of its grant's feed. ``secret`` is sealed.
+
+    Raises HubError(NOT_FOUND) when the district has no such grant, HubError(CONFLICT) when it was revoked.
+    """
+    row = await tx.fetchrow(
+        "INSERT INTO subscriptions (district_id, subscription_id, grant_id, url, secret, position, looked_to) "
+        "SELECT $1, $2, $3, $4, $5, "
+        "coalesce((SELECT max(f.position) FROM feed f WHERE f.district_id = $1 AND f.grant_id = $3), 0), d.position "
+        "FROM grants g JOIN districts d USING (district_id) "
+        f"WHERE g.district_id = $1 AND g.grant_id = $3 AND g.state <> 'revoked' RETURNING {_COLUMNS}",
+        tx.district_id, subscription_id, grant_id, url, secret,
+    )  # fmt: skip
+    if row is not None:
+        return Subscription(**row)
+    known = await tx.fetchval("SELECT 1 FROM grants WHERE district_id = $1 AND grant_id = $2", tx.district_id, grant_id)
+    if known is None:
+        raise HubError(Code.NOT_FOUND, "This district has no such grant.")
+    raise HubError(Code.CONFLICT, "This grant was revoked. Create a new one.")
+
+
+async def get(tx: Transaction, subscription_id: UUID) -> Subscription:
+    """One subscription. Raises HubError(NOT_FOUND)."""
+    return _found(
+        await tx.fetchrow(
+            f"SELECT {_COLUMNS} FROM subscriptions WHERE district_id = $1 AND subscription_id = $2",
+            tx.district_id, subscription_id,
+        )
+    )  # fmt: skip
+
+
+async def listing(tx: Transaction, *, grant_id: UUID | None = None) -> list[Subscription]:
+    """The district's subscriptions, or those of one grant, oldest first."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM subscriptions WHERE district_id = $1 AND ($2::uuid IS NULL OR grant_id = $2) "
+        "ORDER BY created_at, subscription_id",
+        tx.district_id, grant_id,
+    )  # fmt: skip
+    return [Subscription(**row) for row in rows]
+
+
+async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
+    """Stops deliveries; the position stands still and nothing is lost. Raises HubError(NOT_FOUND)."""
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET state = 'paused' "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id,
+        )
+    )  # fmt: skip
+
+
+async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:
+    """Goes on where the subscription stopped, at once and with a fresh schedule. Raises HubError(NOT_FOUND)."""
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET state = 'active', ready_at = now(), attempt = 0, failing_since = NULL "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id,
+        )
+    )  # fmt: skip
+
+
+async def sealed_secret(tx: Transaction, subscription_id: UUID) -> bytes:
+    """The sealed signing secrets, locked until the transaction ends. Raises HubError(NOT_FOUND)."""
+    secret: bytes | None = await tx.fetchval(
+        "SELECT secret FROM subscriptions WHERE district_id = $1 AND subscription_id = $2 FOR UPDATE",
+        tx.district_id, subscription_id,
+    )  # fmt: skip
+    if secret is None:
+        raise _missing()
+    return secret
+
+
+async def replace_secret(tx: Transaction, subscription_id: UUID, secret: bytes) -> None:
+    """Stores sealed signing secrets."""
+    await tx.execute(
+        "UPDATE subscriptions SET secret = $3 WHERE district_id = $1 AND subscription_id = $2",
+        tx.district_id, subscription_id, secret,
+    )  # fmt: skip
+
+
+async def delete(tx: Transaction, subscription_id: UUID) -> None:
+    """Removes a subscription with all that is queued and its log. Raises HubError(NOT_FOUND).
+
+    The row goes last and is locked first: a delivery in flight then finds no lease and throws its result away.
+    """
+    await sealed_secret(tx, subscription_id)
+    for table in ("attempts", "batches", "subscriptions"):
+        await tx.execute(
+            f"DELETE FROM {table} WHERE district_id = $1 AND subscription_id = $2", tx.district_id, subscription_id
+        )
+
+
+async def attempts(tx: Transaction, subscription_id: UUID, *, limit: int = 100) -> list[Attempt]:
+    """The attempt log, newest first."""
+    rows = await tx.fetch(
+        "SELECT batch_id, attempt, at, milliseconds, status, error_class FROM attempts "
+        "WHERE district_id = $1 AND subscription_id = $2 ORDER BY at DESC, attempt DESC LIMIT $3",
+        tx.district_id, subscription_id, limit,
+    )  # fmt: skip
+    return [Attempt(**row) for row in rows]
+
+
+def _found(row: Any) -> Subscription:
+    if row is None:
+        raise _missing()
+    return Subscription(**row)
+
+
+def _missing() -> HubError:
+    return HubError(Code.NOT_FOUND, "This district has no such subscription.")

@@ -1,0 +1,77 @@
+"""Taking wakes from Redis with arq, for as long as Redis is there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from hub.worker import wire
+from hub.worker.doorbell import redis_settings
+
+log = structlog.get_logger()
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 15.0
+_POLL_SECONDS = 0.1
+_JOB_SECONDS = 5
+_CLOSE_SECONDS = 2.0
+
+
+async def take(redis_url: str, heard: Callable[[str], None]) -> None:
+    """Calls ``heard(kind)`` for each wake; never returns, cancel it.
+
+    A wake is not repeated and leaves no result. Its district is not used: what is due, and for whom, is read from
+    PostgreSQL, so a payload that was swapped or made up can do no more than make us look. When Redis goes away the
+    loop starts anew, after 1 to 15 seconds.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        worker = _worker(redis_url, heard)
+        started = asyncio.get_running_loop().time()
+        try:
+            await worker.async_run()
+        except (RedisError, OSError, RuntimeError) as error:
+            log.warning("redis is away", error=type(error).__name__)
+        finally:
+            await _close(worker)
+        if asyncio.get_running_loop().time() - started > LONGEST_PAUSE:
+            pause = FIRST_PAUSE
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _worker(redis_url: str, heard: Callable[[str], None]) -> Worker:
+    async def wake(_context: dict[str, Any], *arguments: Any, **_named: Any) -> None:
+        heard(arguments[0])  # checked when it was read
+
+    return Worker(
+        functions=[func(wake, name=wire.WAKE, max_tries=1, timeout=_JOB_SECONDS, keep_result=0)],
+        redis_settings=redis_settings(redis_url),
+        queue_name=wire.QUEUE,
+        handle_signals=False,
+        poll_delay=_POLL_SECONDS,
+        keep_result=0,
+        max_tries=1,
+        retry_jobs=False,
+        log_results=False,
+        job_serializer=wire.dump,
+        job_deserializer=wire.load,
+    )
+
+
+async def _close(worker: Worker) -> None:
+    """Ends what the worker still runs and its connections; arq's own ``close`` waits for a Redis that may be away."""
+    tasks = list(worker.tasks.values())
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(RedisError, OSError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if worker._pool is not None:  # noqa: SLF001 - it is None when connecting failed, and the property hides that
+                await worker._pool.aclose(close_connection_pool=True)  # noqa: SLF001

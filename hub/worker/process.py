@@ -1,0 +1,138 @@
+"""One worker process: the dispatcher, the loop that carries out syncs, and the bell. Any number may run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from hub import crypto
+from hub.clock import Clock, SystemClock
+from hub.errors import HubError
+from hub.settings import Settings
+from hub.store.database import Database
+from hub.sync.engine import work_once
+from hub.webhooks.deliver import Courier
+from hub.webhooks.dispatcher import Dispatcher, Limits
+from hub.webhooks.egress import Egress
+from hub.worker import bells
+
+log = structlog.get_logger()
+
+#: How long due runs wait when nobody rings.
+LOOK_SECONDS = 5.0
+#: From SIGTERM until what is still running is left to others; connections then close within the rest of 30 s.
+STOP_SECONDS = 22.0
+AWAY_SECONDS = 1.0
+
+#: Claims one due run and carries it out; whether there was one.
+Work = Callable[[Database, Clock], Awaitable[bool]]
+
+
+async def run_worker(
+    settings: Settings,
+    *,
+    database_url: str,
+    redis_url: str | None,
+    stop: asyncio.Event | None = None,
+    work: Work = work_once,
+) -> None:
+    """Syncs and delivers until SIGTERM, SIGINT or ``stop``; ends within 30 seconds of that.
+
+    ``database_url`` logs in as hub_worker and leads to PostgreSQL itself, for LISTEN. ``redis_url`` may be None, and
+    Redis may come and go: wakes are then found 5 seconds later. Raises HubError(UNAVAILABLE) when PostgreSQL cannot be
+    reached at the start; later it may come and go as well.
+    """
+    stop = stop or asyncio.Event()
+    _heed_signals(stop)
+    key = await asyncio.to_thread(crypto.load_key, settings)
+    # Pools of their own, so that a long sync never keeps deliveries waiting for a connection.
+    share = max(1, settings.worker_pool_size // 2)
+    async with contextlib.AsyncExitStack() as stack:
+        deliveries = await _database(stack, database_url, "hub worker deliveries", share)
+        syncs = await _database(stack, database_url, "hub worker syncs", settings.worker_pool_size - share)
+        egress = await stack.enter_async_context(
+            Egress(
+                allow=settings.webhook_allow,
+                timeout=settings.webhook_timeout_seconds,
+                concurrency=settings.webhook_concurrency,
+            )
+        )
+        clock = SystemClock()
+        courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
+        limits = Limits(settings.webhook_concurrency, settings.webhook_district_concurrency)
+        dispatcher = Dispatcher(courier, limits=limits, listen_url=database_url)
+        due = asyncio.Event()
+
+        def heard(kind: str) -> None:
+            due.set() if kind == "sync" else dispatcher.wake()
+
+        services = [dispatcher.run(stop), _runs(syncs, clock, work, due, stop)]
+        await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
+
+
+async def _database(stack: contextlib.AsyncExitStack, url: str, name: str, size: int) -> Database:
+    db = await Database.open(url, name=name, largest=size)
+    stack.push_async_callback(db.close)
+    return db
+
+
+async def _together(
+    services: list[Coroutine[Any, Any, None]], bell: Coroutine[Any, Any, None] | None, stop: asyncio.Event
+) -> None:
+    """Runs all until ``stop``; one that fails ends the others, and its error is raised."""
+    tasks = [asyncio.create_task(service) for service in services]
+    ringing = asyncio.create_task(bell) if bell is not None else None
+    waiting = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        if late:
+            log.warning("work is left to others: it did not end in time")
+    finally:
+        await _end([*tasks, waiting, *([ringing] if ringing else [])])
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+async def _end(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _runs(db: Database, clock: Clock, work: Work, due: asyncio.Event, stop: asyncio.Event) -> None:
+    """Carries out due runs one after the other; looks when the bell rings, and every 5 seconds without."""
+    while not stop.is_set():
+        due.clear()
+        pause = LOOK_SECONDS
+        try:
+            if await work(db, clock):
+                continue
+        except HubError as error:
+            log.warning("syncs wait", code=error.code.value)
+            pause = AWAY_SECONDS
+        except Exception:
+            # A bug of ours in one run must not end the loop; the run's lease ends and its attempts are counted.
+            log.exception("sync failed")
+        await _first(due, stop, pause)
+
+
+async def _first(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
+    """Waits until either event is set, ``seconds`` at most."""
+    tasks = [asyncio.create_task(event.wait()) for event in (one, other)]
+    await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    await _end(tasks)
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(ValueError, RuntimeError):  # not the main thread: whoever started us sets ``stop``
+            loop.add_signal_handler(number, stop.set)
