@@ -52,6 +52,12 @@ requirements: ## resolve the pinned requirements anew (needs uv)
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" $(ARGS) -c requirements.txt \
 	  --extra embedded --extra build --extra dev -o requirements-dev.txt pyproject.toml
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make requirements" -c requirements.txt \
+	  -o deploy/requirements.txt pyproject.toml
+	echo hatchling | $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" -c requirements.txt \
+	  -o deploy/requirements-build.txt -
 
 clean: ## remove the environment and all caches; the data in .hub/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
