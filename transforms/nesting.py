@@ -77,7 +77,7 @@ def _sheet(name: str, version: Version, files: Mapping[str, Iterable[pl.DataFram
         return None
     sheet = open_sheet(CATALOGUE[name], version, pl.concat(frames, how="diagonal"))
     normalise(sheet)
-    gone = deleted(sheet, delta=False, first=True)
+    gone = deleted(sheet, delta=False)
     sheet = resolve_duplicates(split(sheet, gone)[0])
     sheet.put("user", trimmed(sheet["user"]))
     check_references(sheet, known)

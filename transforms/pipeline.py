@@ -21,7 +21,7 @@ from transforms import canonical, issues, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
 from transforms.normalise.roles import roles_from_orgs
-from transforms.normalise.status import deleted
+from transforms.normalise.status import STA_001, deleted
 from transforms.normalise.values import normalise
 from transforms.sheet import Sheet, findings, joined, no_keys, open_sheet, split
 from transforms.validate.cycles import children, cut_cycles
@@ -111,7 +111,7 @@ class _Steps:
     def __init__(self, entity: Entity, run: Transform, parts: nesting.Parts, *, delta: bool, unread: Unread) -> None:
         self.entity, self.version, self.known, self.parts, self.delta = entity, run.version, run.known, parts, delta
         self.calling_code, self.unread = run.calling_code, unread
-        self.first = True
+        self.told = False  # of status columns filled in a bulk file, which is said once
         self.settled = False
         self.good: list[pl.DataFrame] = []
         self.causes: list[pl.DataFrame] = [pl.DataFrame(schema={"key": pl.String, "cause": pl.String})]
@@ -142,8 +142,10 @@ class _Steps:
         """A batch with typed values, without the rows that say they are deleted (their faults matter to nobody)."""
         sheet = open_sheet(self.entity, self.version, raw)
         normalise(sheet, self.calling_code)
-        gone = deleted(sheet, delta=self.delta, first=self.first)
-        self.first = False
+        gone = deleted(sheet, delta=self.delta)
+        if self.told:
+            sheet.findings = [f for f in sheet.findings if f["code"][0] != STA_001.code]
+        self.told = self.told or any(f["code"][0] == STA_001.code for f in sheet.findings)
         if not gone.any():
             return sheet
         sheet, left_out = split(sheet, gone)

@@ -9,7 +9,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Severity, declare
-from transforms.normalise.lists import gathered, items, placed
+from transforms.normalise.lists import gathered, items, placed, tidied
 from transforms.sheet import METADATA, Sheet
 
 GRD_001 = declare(
@@ -51,7 +51,7 @@ def grade(text: str) -> str | None:
 
 def read_grades(sheet: Sheet, field: Field) -> None:
     """Makes a column of grades a List of CEDS codes; unmapped items go to the metadata."""
-    cells = sheet[field.name]
+    cells = tidied(sheet, field.name)
     if cells.null_count() == cells.len():
         sheet.put(field.name, cells.cast(pl.List(pl.String)))
         return

@@ -55,13 +55,19 @@ def untidy(cells: pl.Series, table: pl.DataFrame) -> pl.Series:
     return cells.is_in(changed.implode()) if changed.len() else cells.is_in([])
 
 
+def tidied(sheet: Sheet, name: str) -> pl.Series:
+    """The cells of a list column with their text repaired and the repairs reported."""
+    cells, spaced, decoded = tidy(sheet[name])
+    sheet.report(NAME_001, spaced, name)
+    sheet.report(NAME_003, decoded, name)
+    return cells
+
+
 def read_list(sheet: Sheet, field: Field) -> None:
     """Makes a column of plain texts a List of String."""
     if field.kind is not Kind.STRING:
         return
-    cells, spaced, decoded = tidy(sheet[field.name])
-    sheet.report(NAME_001, spaced, field.name)
-    sheet.report(NAME_003, decoded, field.name)
+    cells = tidied(sheet, field.name)
     ordered = field.name in ORDERED
     table = items(cells, ordered=ordered)
     sheet.report(LST_001, untidy(cells, table), field.name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.catalogue import Need
+from transforms import issues
 from transforms.issues import Action, Severity, declare
 from transforms.normalise.vocabulary import VOC_001, VOC_003, token_reader, translate
-from transforms.sheet import Sheet
+from transforms.sheet import Sheet, file_of
 
 STA_001 = declare(
     "STA-001", Severity.INFO, Action.REPORT, "status or dateLastModified filled in a bulk file",
@@ -19,7 +19,7 @@ STA_002 = declare(
 )  # fmt: skip
 
 
-def deleted(sheet: Sheet, *, delta: bool, first: bool) -> pl.Series:
+def deleted(sheet: Sheet, *, delta: bool) -> pl.Series:
     """Which rows say that their object is deleted; the base columns leave the sheet.
 
     In bulk mode a row marked as deleted counts as if it were not there, as its source asks.
@@ -27,15 +27,15 @@ def deleted(sheet: Sheet, *, delta: bool, first: bool) -> pl.Series:
     field = sheet.entity["status"]
     if field.vocabulary is None:
         raise ValueError("the base field status has no vocabulary")
+    filled = min(sheet["status"].null_count(), sheet["dateLastModified"].null_count()) < sheet.frame.height
+    if filled and not delta:
+        sheet.findings.append(issues.one(STA_001, entity=sheet.entity.name, file=file_of(sheet.entity), field="status"))
     if sheet["status"].null_count() < sheet.frame.height:
         right = sheet["status"].is_in(list(field.vocabulary.both))
         reader = token_reader(field.vocabulary)
         translate(sheet, "status", right, reader, fixed=VOC_001, bad=VOC_003)
     if delta:
         sheet.report(STA_002, sheet["status"].is_null() & ~sheet.out, "status")
-    elif first and field.csv_need(sheet.version) is Need.DELTA:
-        filled = sheet["status"].is_not_null() | sheet["dateLastModified"].is_not_null()
-        sheet.report(STA_001, filled & (filled.cum_sum() == 1), "status")
     gone = (sheet["status"] == "tobedeleted").fill_null(value=False) & sheet["key"].is_not_null()
     sheet.frame = sheet.frame.drop("status", "dateLastModified")
     return gone

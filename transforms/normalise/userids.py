@@ -16,7 +16,6 @@ USR_013 = declare(
 
 ITEM = pl.Struct({"type": pl.String, "identifier": pl.String})
 _ITEM = r"\{[^{}]*\}"
-_WELL_FORMED = r"^\{[^{}:,]+:[^{},]+\}(?:,\{[^{}:,]+:[^{},]+\})*$"
 _SOCIAL_SECURITY = r"(?i)^\s*(?:ssn|social[ _-]?security.*)\s*$"
 
 
@@ -45,9 +44,8 @@ def read_user_ids(sheet: Sheet, field: Field) -> None:
     )
     bad = table.filter((pl.col("type").fill_null("") == "") | (pl.col("identifier").fill_null("") == ""))["row"]
     rows = pl.arange(0, cells.len(), dtype=pl.UInt32, eager=True)
-    sheet.report(
-        USR_013, (~cells.str.contains(_WELL_FORMED)).fill_null(value=False) & rows.is_in(bad.implode()), field.name
-    )
+    beside = cells.str.replace_all(_ITEM, "").str.contains(r"[^\s,]").fill_null(value=False)
+    sheet.report(USR_013, beside | rows.is_in(bad.implode()), field.name)
     sheet.report(ID_009, rows.is_in(secret.implode()), field.name)
     lists = good.unique().sort("row", "type", "identifier").group_by("row", maintain_order=True).agg(
         items=pl.struct("type", "identifier")
