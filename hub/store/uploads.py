@@ -5,6 +5,7 @@ Bytes stand in parts of about 1 MiB and are deleted when the package was applied
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ async def read(db: Database, district_id: UUID, upload_id: UUID, write: Callable
             if data is None:
                 break
             digest.update(data)
-            write(data)
+            await asyncio.to_thread(write, data)
             part += 1
     if digest.hexdigest() != upload.sha256:
         raise HubError(Code.UPLOAD_INCOMPLETE, "The stored bytes are not those that were sent. Send the package again.")

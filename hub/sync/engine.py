@@ -149,7 +149,8 @@ async def _end(
     report = await asyncio.to_thread(summary, issues)
     counts = {name: c.counts for name, c in prepared.entities.items()}
     shown: dict[str, Any] = {"counts": {name: c.as_json() for name, c in counts.items()}, "report": report}
-    if not prepared and not claim.run.dry_run:
+    lacking = bool(missing) and not claim.run.approved  # a missing file is asked about, whatever else came
+    if not (prepared or claim.run.dry_run or lacking):
         await _nothing_changed(db, claim, progress, taken, issues, shown)
         return
     crash_point("sync.staged")

@@ -33,7 +33,7 @@ async def pull(
         upload = None
         if claim.run.upload_id is not None:
             upload = await _upload(db, claim.district_id, claim.run.upload_id, folder)
-        spec = connector(source.kind)
+        spec = await asyncio.to_thread(connector, source.kind)
         try:
             config = spec.config_model.model_validate(source.config)
         except ValidationError as error:
