@@ -30,6 +30,8 @@ _AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
 )
+#: A statement took longer than the pool allows.
+StatementTimeoutError = asyncpg.QueryCanceledError
 _open_in_task: ContextVar[tuple[asyncio.Task[Any] | None, UUID] | None] = ContextVar("district", default=None)
 
 

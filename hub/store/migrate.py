@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from hub.errors import Code, HubError
-from hub.store.database import SCHEMA
+from hub.store.database import SCHEMA, Transaction
 
 OWNER = "hub_owner"
 LOGIN_ROLES = ("hub_service", "hub_worker", "hub_support")
@@ -133,6 +133,13 @@ async def _apply(connection: Any) -> list[str]:
             )
     await connection.execute("RESET ROLE")
     return [s.name for s in missing]
+
+
+async def check_schema(tx: Transaction) -> None:
+    """Whether an open pool's database has this release's schema. Raises HubError(SCHEMA_OUTDATED | SCHEMA_TOO_NEW)."""
+    rows = await tx.fetch("SELECT step, checksum FROM schema_steps")
+    if _compare({row["step"]: row["checksum"] for row in rows}, await asyncio.to_thread(steps)):
+        raise HubError(Code.SCHEMA_OUTDATED, "The database is behind this release. Run: hub migrate")
 
 
 async def check(url: str) -> None:

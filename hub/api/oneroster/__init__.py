@@ -1,1 +1,37 @@
 """OneRoster 1.2 Rostering: what an app reads. Every answer comes through the view of one grant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+
+from hub.api.context import CONTEXT
+from hub.api.guard import Guard
+from hub.api.oneroster.discovery import add_discovery
+from hub.api.oneroster.operations import OPERATIONS, SERVICE, Operation
+from hub.api.oneroster.service import Service
+from hub.api.permissions import Permission, declare
+
+__all__ = ["add_oneroster"]
+_SERVICE = web.AppKey("service", Service)
+
+
+def add_oneroster(app: web.Application) -> None:
+    """Adds all reads and the discovery documents."""
+    app.cleanup_ctx.append(_start)
+    for operation in OPERATIONS:
+        declare(app, "GET", SERVICE + operation.path, _handler(operation), Permission.SCOPE)
+    add_discovery(app)
+
+
+async def _start(app: web.Application) -> AsyncIterator[None]:
+    app[_SERVICE] = Service(app[CONTEXT], Guard(app[CONTEXT]))
+    yield
+
+
+def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        return await request.app[_SERVICE].answer(request, operation)
+
+    return handle

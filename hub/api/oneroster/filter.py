@@ -10,7 +10,8 @@ the worst input costs as little as any other (T43). Source: OneRoster 1.2 REST b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from hub.store.conditions import Operator
 
 LONGEST = 2048  # bytes of UTF-8
 MOST_TERMS = 20  # values in the comma lists of all clauses
@@ -20,24 +21,12 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _QUOTE = "'"
 
 
-class Predicate(StrEnum):
-    """How a field is compared. Longer ones stand before their beginnings."""
-
-    NOT_EQUAL = "!="
-    AT_LEAST = ">="
-    AT_MOST = "<="
-    EQUAL = "="
-    GREATER = ">"
-    LESS = "<"
-    CONTAINS = "~"
-
-
 @dataclass(frozen=True, slots=True)
 class Clause:
     """One comparison: ``path`` names the field, from the outside in."""
 
     path: tuple[str, ...]
-    predicate: Predicate
+    predicate: Operator
     value: str
 
     @property
@@ -123,8 +112,8 @@ def _path(text: str, at: int) -> tuple[tuple[str, ...], int]:
         at += 1
 
 
-def _predicate(text: str, at: int) -> tuple[Predicate, int]:
-    for predicate in Predicate:
+def _predicate(text: str, at: int) -> tuple[Operator, int]:
+    for predicate in Operator:
         if text.startswith(predicate.value, at):
             return predicate, at + len(predicate.value)
     raise FilterError("after a field comes one of = != > >= < <= ~", at)

@@ -1,0 +1,206 @@
+"""The service's own OpenAPI document: this hub's address, token endpoint, operations and scopes.
+
+Both names under which OneRoster 1.2 puts it are served, without a token. Shapes derive from the catalogue.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from hub.api.context import CONTEXT
+from hub.api.oneroster.errors import Minor
+from hub.api.oneroster.operations import OPERATIONS, SCOPES, SERVICE, Operation
+from hub.api.oneroster.query import DEFAULT_LIMIT
+from hub.api.permissions import Permission, declare
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
+from transforms.catalogue import vocabularies as voc
+
+#: The name in the REST binding and the one in the conformance guide.
+NAMES = ("onerosterv1p2rostersservice_openapi3_v1p0.json", "imsorv1p2_rostering_openapi3_v1p0.json")
+_EXTENSION = r"^ext:[a-zA-Z0-9.\-_]+$"
+_STRINGS = {Kind.DATE: "date", Kind.DATETIME: "date-time"}
+_QUERY: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "default": DEFAULT_LIMIT},
+    "offset": {"type": "integer", "minimum": 0, "default": 0},
+    "sort": {"type": "string"},
+    "orderBy": {"type": "string", "enum": ["asc", "desc"]},
+    "filter": {"type": "string"},
+    "fields": {"type": "string"},
+}
+_ERRORS = {
+    "400": "The filter, the selection or another parameter cannot be used.",
+    "401": "No valid access token.",
+    "403": "The token lacks a scope, or the grant was withdrawn.",
+    "404": "There is no such object, or this app may not see it.",
+    "429": "Too many requests; Retry-After says how long to wait.",
+    "503": "The hub cannot answer right now; Retry-After says how long to wait.",
+}
+
+
+def add_discovery(app: web.Application) -> None:
+    """Adds the document under both of its names."""
+    for name in NAMES:
+        declare(app, "GET", f"{SERVICE}/discovery/{name}", _serve, Permission.PUBLIC)
+
+
+async def _serve(request: web.Request) -> web.Response:
+    # The address is the caller's own: whether there is such a district is not told.
+    base = request.app[CONTEXT].settings.public_url
+    service = request.path.partition("/discovery/")[0]
+    return web.Response(
+        body=orjson.dumps(document(base, base + service)),
+        content_type="application/json",
+        headers={"Cache-Control": "public, max-age=300"},
+    )
+
+
+def document(hub_url: str, service_url: str) -> dict[str, Any]:
+    """The OpenAPI 3.0 document of the Rostering service at ``service_url``."""
+    flow = {"tokenUrl": f"{hub_url}/oauth/token", "scopes": SCOPES}
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "OneRoster 1.2 Rostering, provided by RosterHub",
+            "version": "1.2",
+            "description": "The operations and shapes that this hub provides. It shows an app what its grant shows.",
+        },
+        "servers": [{"url": service_url}],
+        "paths": {operation.path: {"get": _operation(operation)} for operation in OPERATIONS},
+        "components": {
+            "securitySchemes": {"OAuth2CC": {"type": "oauth2", "flows": {"clientCredentials": flow}}},
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    names = ("fields",) if operation.single else tuple(_QUERY)
+    path = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in operation.variables]
+    query = [{"name": name, "in": "query", "required": False, "schema": _QUERY[name]} for name in names]
+    shape: dict[str, Any] = _named(operation.entity.singular)
+    if not operation.single:
+        shape = {"type": "array", "items": shape}
+    body = {
+        "type": "object", "required": [operation.envelope], "properties": {operation.envelope: shape},
+        "additionalProperties": False,
+    }  # fmt: skip
+    headers = {
+        "X-Total-Count": {"schema": {"type": "integer"}, "description": "How many objects match."},
+        **(
+            {}
+            if operation.single
+            else {"Link": {"schema": {"type": "string"}, "description": "first, prev, next, last"}}
+        ),
+    }
+    return {
+        "operationId": operation.name,
+        "tags": [operation.entity.name],
+        "parameters": path + query,
+        "security": [{"OAuth2CC": [scope]} for scope in operation.scopes],  # any one is enough
+        "responses": {
+            "200": {"description": "As asked.", "headers": headers, "content": _json(body)},
+            **{code: {"description": text, "content": _json(_named("statusInfo"))} for code, text in _ERRORS.items()},
+        },
+    }
+
+
+@cache
+def _schemas() -> dict[str, Any]:
+    schemas = {_schema_name(entity.singular): _object(entity) for entity in CATALOGUE.all}
+    schemas["StatusInfo"] = _status_info()
+    for target in CATALOGUE.entities:
+        schemas[_schema_name(target.singular) + "Ref"] = _closed(
+            {
+                "href": {"type": "string", "format": "uri"},
+                "sourcedId": {"type": "string"},
+                "type": {"type": "string", "enum": [target.singular]},
+            }
+        )
+    return schemas
+
+
+def _object(entity: Entity) -> dict[str, Any]:
+    nested = entity.component_of is not None
+    fields = [f for f in entity.fields if f.name in BASE_NAMES and not nested] + [
+        f for f in entity.body if f.name not in BASE_NAMES
+    ]
+    properties = {f.name: _many(f, _field(f)) for f in fields}
+    if entity.name == "userProfiles":
+        login = _closed({"type": {"type": "string"}, "username": {"type": "string"}})
+        properties["credentials"] = {"type": "array", "items": login}
+    required = [f.name for f in fields if f.rest12 is Need.REQUIRED]
+    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+
+
+def _field(field: Field) -> dict[str, Any]:  # noqa: PLR0911 - one for each kind
+    match field.kind:
+        case Kind.REF if field.target in {e.name for e in CATALOGUE.entities}:
+            return _named(CATALOGUE[field.target].singular + "Ref")
+        case Kind.REF:
+            return {"type": "string", "format": "uri"}
+        case Kind.COMPONENT:
+            return _named(CATALOGUE[field.name].singular)
+        case Kind.USER_ID:
+            return _closed({"type": {"type": "string"}, "identifier": {"type": "string"}})
+        case Kind.METADATA:
+            return {"type": "object", "additionalProperties": True}
+        case Kind.INTEGER | Kind.FLOAT:
+            return {"type": "integer" if field.kind is Kind.INTEGER else "number"}
+        case _:
+            return _text(field)
+
+
+def _text(field: Field) -> dict[str, Any]:
+    text: dict[str, Any] = {"type": "string"}
+    if field.kind in _STRINGS:
+        text["format"] = _STRINGS[field.kind]
+    if field.kind is Kind.YEAR:
+        text["pattern"] = "^[0-9]{4}$"
+    vocabulary = voc.BOOLEAN if field.kind is Kind.BOOLEAN else field.vocabulary
+    if vocabulary is None or field.kind is Kind.STRING:  # grades are agreed locally
+        return text
+    tokens = {**text, "enum": list(vocabulary.tokens("1.2"))}
+    return {"anyOf": [tokens, {"type": "string", "pattern": _EXTENSION}]} if vocabulary.extensible else tokens
+
+
+def _many(field: Field, one: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": one} if field.many else one
+
+
+def _status_info() -> dict[str, Any]:
+    minor = _closed(
+        {
+            "imsx_codeMinorFieldName": {"type": "string"},
+            "imsx_codeMinorFieldValue": {"type": "string", "enum": [minor.value for minor in Minor]},
+        }
+    )
+    return _closed(
+        {
+            "imsx_codeMajor": {"type": "string", "enum": ["success", "processing", "failure", "unsupported"]},
+            "imsx_severity": {"type": "string", "enum": ["status", "warning", "error"]},
+            "imsx_description": {"type": "string"},
+            "imsx_CodeMinor": _closed({"imsx_codeMinorField": {"type": "array", "items": minor}}),
+        }
+    )
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object", "required": list(properties), "properties": properties, "additionalProperties": False,
+    }  # fmt: skip
+
+
+def _schema_name(name: str) -> str:
+    return name[0].upper() + name[1:]
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{_schema_name(name)}"}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

@@ -1,0 +1,96 @@
+"""OneRoster's error payload: the ``imsx_StatusInfo`` object, unwrapped as the official OpenAPI document has it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import orjson
+from aiohttp import web
+
+
+class Minor(StrEnum):
+    """The code minors of Rostering 1.2 that the hub answers with."""
+
+    INVALID_FILTER = "invalid_filter_field"
+    INVALID_SELECTION = "invalid_selection_field"
+    INVALID_DATA = "invaliddata"
+    UNAUTHORISED = "unauthorisedrequest"
+    FORBIDDEN = "forbidden"
+    BUSY = "server_busy"
+    UNKNOWN_OBJECT = "unknownobject"
+    INTERNAL = "internal_server_error"
+
+
+class RefusedError(Exception):
+    """A request that gets an error payload; ``description`` says what to do next and repeats no value."""
+
+    def __init__(self, status: int, minor: Minor, description: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(description)
+        self.status = status
+        self.minor = minor
+        self.description = description
+        self.headers = headers or {}
+
+
+def payload(minor: Minor, description: str) -> bytes:
+    """The body of an error answer."""
+    return orjson.dumps(
+        {
+            "imsx_codeMajor": "failure",
+            "imsx_severity": "error",
+            "imsx_description": description,
+            "imsx_CodeMinor": {
+                "imsx_codeMinorField": [
+                    {"imsx_codeMinorFieldName": "TargetEndSystem", "imsx_codeMinorFieldValue": minor.value}
+                ]
+            },
+        }
+    )
+
+
+def response(error: RefusedError) -> web.Response:
+    """The answer for a refusal."""
+    return web.Response(
+        body=payload(error.minor, error.description),
+        status=error.status,
+        content_type="application/json",
+        headers=error.headers,
+    )
+
+
+def invalid(description: str, minor: Minor = Minor.INVALID_DATA) -> RefusedError:
+    """A request that no one may send so."""
+    return RefusedError(400, minor, description)
+
+
+def unknown_object() -> RefusedError:
+    """The one answer for what does not exist, is outside the view, or belongs to another district."""
+    return RefusedError(404, Minor.UNKNOWN_OBJECT, "There is no such object, or this app may not see it.")
+
+
+def unauthorised(*, given: bool) -> RefusedError:
+    """The one answer for a token that is missing, malformed, unknown, expired or revoked."""
+    challenge = 'Bearer realm="oneroster"' + (', error="invalid_token"' if given else "")
+    return RefusedError(
+        401, Minor.UNAUTHORISED, "Send a valid access token as `Authorization: Bearer …`.",
+        {"WWW-Authenticate": challenge},
+    )  # fmt: skip
+
+
+def forbidden(scopes: tuple[str, ...]) -> RefusedError:
+    """A valid token without a scope that this read needs."""
+    challenge = f'Bearer realm="oneroster", error="insufficient_scope", scope="{" ".join(scopes)}"'
+    return RefusedError(
+        403, Minor.FORBIDDEN, f"The token needs one of these scopes: {', '.join(scopes)}",
+        {"WWW-Authenticate": challenge},
+    )  # fmt: skip
+
+
+def withdrawn() -> RefusedError:
+    """A grant that the app did hold and does not any more."""
+    return RefusedError(403, Minor.FORBIDDEN, "The district has suspended or withdrawn this app's access. Ask it.")
+
+
+def busy(status: int, seconds: int, description: str) -> RefusedError:
+    """Try again in some seconds."""
+    return RefusedError(status, Minor.BUSY, description, {"Retry-After": str(seconds)})

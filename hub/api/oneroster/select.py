@@ -1,0 +1,146 @@
+"""Which records an operation answers with, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pyroaring import BitMap
+
+from hub.api.oneroster.errors import unknown_object
+from hub.api.oneroster.operations import Operation, Own, Parent, Relation, RoleAt, Subset, Through
+from hub.api.oneroster.order import Selections, can_sort, in_order
+from hub.api.oneroster.query import Query
+from hub.api.oneroster.reading import Reading, Rids, as_sourced_id
+from hub.api.oneroster.search import search
+from hub.store import conditions as sql
+from hub.store import records
+from hub.store.conditions import ALWAYS, Condition, Operator
+from transforms.catalogue import CATALOGUE, Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rids in the order of the collection: a set (by rid) or an array (sorted)."""
+
+    rids: BitMap | Rids
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self.rids)
+
+    def slice(self, offset: int, limit: int) -> list[int]:
+        """Those of one page."""
+        if offset >= self.total:
+            return []
+        part = self.rids[offset : min(offset + limit, self.total)]
+        return part.tolist() if isinstance(part, np.ndarray) else list(part)
+
+
+async def select(
+    reading: Reading, operation: Operation, parents: tuple[int | None, ...], query: Query, cache: Selections
+) -> Selection:
+    """The records of a collection. ``parents``: the rids of the path's objects, None for tombstones.
+
+    Raises RefusedError (400) for a filter on a field that cannot be filtered, and records.ClosedError.
+    """
+    entity = operation.entity
+    sort = query.sort if query.sort and can_sort(reading, entity, query.sort) else None
+    if query.filter is None and sort is None and not operation.subset and not operation.parents:
+        return Selection(reading.of(entity.name).listed)
+    key = (*reading.version, operation.name, parents, query.filter_text, sort, query.descending)
+    held = cache.get(key)
+    if held is not None:
+        return Selection(held)
+    chosen = await _members(reading, operation, parents, cache)
+    if query.filter is not None:
+        chosen = chosen & await search(reading, entity, query.filter)
+    result: BitMap | Rids = chosen
+    if sort is not None:
+        result = await in_order(reading, entity, sort, chosen, cache, descending=query.descending)
+    cache.put(key, result, result.nbytes if isinstance(result, np.ndarray) else 2 * len(result.serialize()))
+    return Selection(result)
+
+
+async def find_parents(reading: Reading, operation: Operation, ids: tuple[str, ...]) -> tuple[int | None, ...]:
+    """The rids of the objects in a nested path, None for tombstones.
+
+    Raises RefusedError (404) for one that the app cannot read at that address, and records.ClosedError.
+    """
+    found: list[int | None] = []
+    for parent, given in zip(operation.parents, ids, strict=True):
+        fits = _parent_fits(reading, parent, found[-1] if found else None)
+        record = await records.find(reading.tx, reading.gate, CATALOGUE[parent.entity], as_sourced_id(given), fits=fits)
+        view = reading.of(parent.entity)
+        if record is not None and record.row.rid in view.gone:
+            found.append(None)
+        elif record is not None and record.fits and record.row.rid in view.present:
+            found.append(record.row.rid)
+        else:
+            raise unknown_object()
+    return tuple(found)
+
+
+def fits_subset(reading: Reading, entity: Entity, subset: Subset | None) -> Condition:
+    """The condition for a present record to be in a subset."""
+    if subset is None:
+        return ALWAYS
+    if subset.field == "roles":
+        return reading.shown_role(sql.exactly(sql.item("role"), Operator.EQUAL, subset.token))
+    return sql.exactly(sql.column(entity[subset.field]), Operator.EQUAL, subset.token)
+
+
+def _parent_fits(reading: Reading, parent: Parent, before: int | None) -> Condition:
+    entity = CATALOGUE[parent.entity]
+    fits = fits_subset(reading, entity, parent.subset)
+    if parent.within is None:
+        return fits
+    return sql.both(fits, sql.refers(entity[parent.within], [] if before is None else [before]))
+
+
+async def _members(
+    reading: Reading, operation: Operation, parents: tuple[int | None, ...], cache: Selections
+) -> BitMap:
+    entity, view = operation.entity, reading.of(operation.entity.name)
+    if not operation.parents:
+        return (
+            await _subset(reading, entity, operation.subset, cache) if operation.subset else view.present
+        ) | view.gone
+    chosen = view.present
+    for place, relation in operation.relations:
+        parent = parents[place]
+        chosen = chosen & await _related(reading, entity, relation, parent) if parent is not None else BitMap()
+    if operation.subset and chosen:
+        chosen = chosen & await _subset(reading, entity, operation.subset, cache)
+    return chosen
+
+
+async def _subset(reading: Reading, entity: Entity, subset: Subset, cache: Selections) -> BitMap:
+    key = (*reading.version, "subset", entity.name, subset)
+    held = cache.get(key)
+    if isinstance(held, BitMap):
+        return held
+    found = await reading.matching(entity, fits_subset(reading, entity, subset))
+    cache.put(key, found, 2 * len(found.serialize()))
+    return found
+
+
+async def _related(reading: Reading, entity: Entity, relation: Relation, parent: int) -> BitMap:
+    """The records that a relation leads to; those outside the view are for the caller to leave out."""
+    match relation:
+        case Own(field):
+            if field not in reading.view.projections[entity.name].visible:
+                return BitMap()  # the app may not know this reference, so it leads nowhere
+            return await reading.matching(entity, sql.refers(entity[field], [parent]))
+        case RoleAt(role):
+            at = sql.entry_refers("org", [parent])
+            return await reading.matching(
+                entity, reading.shown_role(at, sql.exactly(sql.item("role"), Operator.EQUAL, role))
+            )
+        case Through(link, near, far, role):
+            between = CATALOGUE[link]
+            condition = sql.refers(between[near], [parent])
+            if role is not None:
+                condition = sql.both(condition, sql.exactly(sql.column(between["role"]), Operator.EQUAL, role))
+            return await reading.linked(link, condition, between[far])

@@ -1,0 +1,45 @@
+"""Which permission each route and method needs, stated beside the route; the app does not start with an undeclared one.
+
+HEAD has the permission of GET. Sub-applications (the admin API) keep a table of their own, checked in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Permission(StrEnum):
+    """Who may call a route."""
+
+    PUBLIC = "public"  # anyone: nothing of a district is told
+    CLIENT = "client"  # whoever has an OAuth client's secret
+    SCOPE = "scope"  # an access token with one of the operation's scopes, and a grant in the district
+
+
+PERMISSIONS = web.AppKey("permissions", dict[tuple[str, str], Permission])
+
+
+def declare(app: web.Application, method: str, path: str, handler: Handler, permission: Permission) -> None:
+    """Adds a route with its permission; a GET can be asked with HEAD too."""
+    methods = ("GET", "HEAD") if method == "GET" else (method,)
+    for each in methods:
+        app.router.add_route(each, path, handler)
+        app[PERMISSIONS][each, path] = permission
+
+
+def refuse_undeclared(app: web.Application) -> None:
+    """Raises ValueError for a route without a permission, and for a permission without a route."""
+    routed = {
+        (route.method, route.resource.canonical)
+        for resource in app.router.resources()
+        if not isinstance(resource, web.PrefixedSubAppResource)
+        for route in resource
+        if route.resource is not None
+    }
+    if routed != app[PERMISSIONS].keys():
+        raise ValueError(f"routes and permissions differ: {sorted(routed ^ app[PERMISSIONS].keys())}")

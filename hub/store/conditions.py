@@ -1,0 +1,201 @@
+"""Conditions on an entity's typed columns as parameterised SQL: what filters and nested collections are made of.
+
+A value is always a parameter. Names come from the catalogue and the schema. In a condition's text ``$#`` stands for the
+next of its values; the statement that uses it numbers them. Where a column is null no condition holds, a negated one
+neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from hub.store.schema import LOWER_COLUMNS
+from transforms.catalogue import Entity, Field, Kind
+
+
+class Operator(StrEnum):
+    """How values are compared, as OneRoster and SQL both write it; ``CONTAINS`` has a function of its own here.
+
+    Longer ones stand before their beginnings.
+    """
+
+    NOT_EQUAL = "!="
+    AT_LEAST = ">="
+    AT_MOST = "<="
+    EQUAL = "="
+    GREATER = ">"
+    LESS = "<"
+    CONTAINS = "~"
+
+
+_MARK = "$#"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """SQL text that is true for some rows, with its values in order."""
+
+    sql: str
+    values: tuple[object, ...] = ()
+
+    def numbered(self, first: int) -> str:
+        """The text with ``$first``, ``$first+1``, … for the values."""
+        head, *rest = self.sql.split(_MARK)
+        return head + "".join(f"${first + number}{part}" for number, part in enumerate(rest))
+
+
+Expression = Condition  # a value instead of a truth, with the same numbering
+
+ALWAYS = Condition("true")
+NEVER = Condition("false")
+
+
+def both(*conditions: Condition) -> Condition:
+    """All of them."""
+    return _joined(" AND ", conditions)
+
+
+def either(*conditions: Condition) -> Condition:
+    """At least one of them."""
+    return _joined(" OR ", conditions)
+
+
+def column(field: Field) -> Expression:
+    """A field's column of the row ``t``."""
+    return Expression(f't."{field.table_column}"')
+
+
+def sourced_id() -> Expression:
+    """The sourcedId of the row ``t`` as text."""
+    return Expression("t.sourced_id::text")
+
+
+def order(field: Field) -> Expression:
+    """What a field sorts by; texts by code point."""
+    collate = ' COLLATE "C"' if field.kind in {Kind.STRING, Kind.ENUM, Kind.YEAR} else ""
+    return Expression(column(field).sql + collate)
+
+
+def same_id(sourced_id: UUID) -> Condition:
+    """Whether the row ``t`` has this sourcedId."""
+    return Condition(f"t.sourced_id = {_MARK}::uuid", (sourced_id,))
+
+
+def item(name: str) -> Expression:
+    """A member of the entry that ``any_entry`` looks at."""
+    return Expression(f'e."{name}"')
+
+
+def metadata(key: str) -> Expression:
+    """A member of the metadata object as text."""
+    return Expression(f"(t.metadata ->> {_MARK}::text)", (key,))
+
+
+def exactly(what: Expression, operator: Operator, value: object, cast: str = "text") -> Condition:
+    """Compares as the type does; text by code point and case."""
+    collate = ' COLLATE "C"' if cast == "text" else ""
+    return Condition(f"{what.sql}{collate} {operator.value} {_MARK}::{cast}{collate}", (*what.values, value))
+
+
+def folded(what: Expression, operator: Operator, value: str) -> Condition:
+    """Compares texts without regard to case."""
+    return Condition(f"lower({what.sql}) {operator.value} lower({_MARK}::text)", (*what.values, value))
+
+
+def equals_folded(entity: Entity, field: Field, value: str) -> Condition:
+    """Equality without regard to case on a column, by its index where it has one."""
+    lower = LOWER_COLUMNS.get((entity.name, field.name))
+    if lower is None:
+        return folded(column(field), Operator.EQUAL, value)
+    return Condition(f't."{lower}" = lower({_MARK}::text)', (value,))
+
+
+def contains(what: Expression, value: str) -> Condition:
+    """Whether the written form holds ``value``, without regard to case."""
+    return Condition(f"position(lower({_MARK}::text) in lower({what.sql}::text)) > 0", (value, *what.values))
+
+
+def as_number(what: Expression) -> Expression:
+    """A text of digits as a number; null for any other text."""
+    sql = f"CASE WHEN {what.sql} ~ '^[0-9]+$' AND length({what.sql}) < 10 THEN {what.sql}::integer END"
+    return Expression(f"({sql})", what.values * 3)
+
+
+def has_all(what: Expression, values: Sequence[str]) -> Condition:
+    """Whether an array of texts holds all of ``values``, without regard to case."""
+    return _arrays(what, "@>", values)
+
+
+def has_any(what: Expression, values: Sequence[str]) -> Condition:
+    """Whether an array of texts holds one of ``values``, without regard to case."""
+    return _arrays(what, "&&", values)
+
+
+def lacks(what: Expression, values: Sequence[str]) -> Condition:
+    """Whether an array that is there does not hold all of ``values``."""
+    return both(Condition(f"{what.sql} IS NOT NULL", what.values), negation(has_all(what, values)))
+
+
+def negation(condition: Condition) -> Condition:
+    """Where the condition is false; not where it is unknown."""
+    return Condition(f"NOT ({condition.sql})", condition.values)
+
+
+def any_text(what: Expression, operator: Operator, value: str) -> Condition:
+    """Whether some text of an array compares so, by code point."""
+    inner = exactly(Expression("v"), operator, value)
+    return Condition(f"EXISTS (SELECT FROM unnest({what.sql}) v WHERE {inner.sql})", (*what.values, *inner.values))
+
+
+def refers(field: Field, targets: Sequence[int]) -> Condition:
+    """Whether a reference, or one of several, is to one of these rids."""
+    return _among(column(field), targets, many=field.many)
+
+
+def entry_refers(name: str, targets: Sequence[int]) -> Condition:
+    """Like ``refers`` for a member of the entry that ``any_entry`` looks at."""
+    return _among(item(name), targets, many=False)
+
+
+def one_of(what: Expression, values: Sequence[str]) -> Condition:
+    """Whether a text is one of these."""
+    return Condition(f"{what.sql} = ANY({_MARK}::text[])", (*what.values, list(values)))
+
+
+def any_entry(columns: Mapping[str, tuple[str, str]], condition: Condition) -> Condition:
+    """Whether the condition holds for some entry of a list of objects, kept as arrays side by side.
+
+    ``columns``: member to (column, type), as ``schema.ROLE_COLUMNS`` has them.
+    """
+    arrays = ", ".join(f't."{name}"' for name, _ in columns.values())
+    members = ", ".join(f'"{member}"' for member in columns)
+    return Condition(f"EXISTS (SELECT FROM unnest({arrays}) AS e({members}) WHERE {condition.sql})", condition.values)
+
+
+def _among(what: Expression, targets: Sequence[int], *, many: bool) -> Condition:
+    if len(targets) == 1 and not many:  # an equality can use an index under any plan
+        return Condition(f"{what.sql} = {_MARK}::integer", (*what.values, targets[0]))
+    if many:
+        sql = f"EXISTS (SELECT FROM unnest({what.sql}) v WHERE v = ANY({_MARK}::integer[]))"
+    else:
+        sql = f"{what.sql} = ANY({_MARK}::integer[])"
+    return Condition(sql, (*what.values, list(targets)))
+
+
+def _arrays(what: Expression, operator: Literal["@>", "&&"], values: Sequence[str]) -> Condition:
+    stored = f"(SELECT array_agg(lower(v)) FROM unnest({what.sql}) v)"
+    wanted = f"(SELECT array_agg(lower(w)) FROM unnest({_MARK}::text[]) w)"
+    return Condition(f"{stored} {operator} {wanted}", (*what.values, list(values)))
+
+
+def _joined(word: str, conditions: Sequence[Condition]) -> Condition:
+    if len(conditions) == 1:
+        return conditions[0]
+    return Condition(
+        word.join(f"({condition.sql})" for condition in conditions),
+        tuple(value for condition in conditions for value in condition.values),
+    )

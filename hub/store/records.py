@@ -1,0 +1,203 @@
+"""Reading records for an app: pages, single objects, and the rids that conditions and orders select.
+
+Every statement here looks through the same gate: it answers only while the grant is active and at the position for
+which its caller knows the view, and while the access token is valid. So a revocation and a sync show at once, without
+a second round trip and without trusting a notification. Answers at another position are never mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from hub.errors import Code, HubError
+from hub.store.conditions import ALWAYS, Condition, Expression
+from hub.store.database import StatementTimeoutError, Transaction
+from hub.store.schema import ROLE_COLUMNS
+from transforms.catalogue import Entity, Field, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What has to be true for an answer: this version of a grant, and a token that is valid at ``now``."""
+
+    grant_id: UUID
+    position: int
+    changed_at: datetime
+    token_hash: bytes
+    now: datetime
+
+    def values(self, tx: Transaction) -> tuple[object, ...]:
+        """The values of ``_GATE``'s parameters."""
+        return tx.district_id, self.grant_id, self.position, self.changed_at, self.token_hash, self.now
+
+
+class ClosedError(Exception):
+    """The gate is closed: look at the token and the grant again."""
+
+
+#: Neither part refers to a row, so PostgreSQL evaluates it once per statement.
+_GATE = (
+    "EXISTS (SELECT FROM grants g JOIN districts d ON d.district_id = g.district_id WHERE g.district_id = $1 "
+    "AND g.grant_id = $2 AND g.position = $3 AND g.changed_at = $4 AND g.state = 'active' AND d.state = 'active') "
+    "AND EXISTS (SELECT FROM access_tokens a WHERE a.token_hash = $5 AND a.expires_at > $6 AND a.revoked_at IS NULL)"
+)
+_FREE = 7  # the first parameter behind the gate's
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record's document. ``references``: the rids of its reference fields, where they were asked for."""
+
+    rid: int
+    sourced_id: str
+    doc: str
+    doc_private: str
+    references: Mapping[str, list[int]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record found by its sourcedId, and whether it meets the condition that was given."""
+
+    row: Row
+    fits: bool
+
+
+async def check(tx: Transaction, gate: Gate) -> None:
+    """For answers that need no record. Raises ClosedError."""
+    if not await tx.fetchval(f"SELECT {_GATE}", *gate.values(tx)):
+        raise ClosedError
+
+
+async def page(
+    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool
+) -> list[tuple[int, str, str, str]]:
+    """(rid, sourcedId, doc, doc_private) of these records, in any order; ``private`` says whether the last is wanted.
+
+    ``rids`` exist and there is at least one, so no row means that the gate is closed. Raises ClosedError.
+    """
+    rows = await tx.fetch(
+        f"SELECT t.rid, t.sourced_id::text, t.doc, {_private(private)} FROM {entity.table} t "
+        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::integer[]) AND {_GATE}",
+        *gate.values(tx), rids,
+    )  # fmt: skip
+    if not rows:
+        raise ClosedError
+    return rows  # type: ignore[return-value] # a Record is a tuple in all but name
+
+
+async def trimmed(
+    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool, fields: Sequence[str]
+) -> list[Row]:
+    """Documents with the rids of these reference fields, read in one statement so that they belong together.
+
+    Raises ClosedError.
+    """
+    names = _reference_columns(entity, fields)
+    columns = "".join(f', t."{name}"' for name in names.values())
+    rows = await tx.fetch(
+        f"SELECT t.rid, t.sourced_id::text, t.doc, {_private(private)}{columns} FROM {entity.table} t "
+        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::integer[]) AND {_GATE}",
+        *gate.values(tx), rids,
+    )  # fmt: skip
+    if not rows:
+        raise ClosedError
+    return [_row(row, names) for row in rows]
+
+
+async def find(
+    tx: Transaction, gate: Gate, entity: Entity, sourced_id: UUID, *, fits: Condition = ALWAYS, private: bool = False,
+    fields: Sequence[str] = (),
+) -> Found | None:  # fmt: skip
+    """A record by its sourcedId, with everything that a single read may need. Raises ClosedError."""
+    names = _reference_columns(entity, fields)
+    columns = "".join(f', t."{name}"' for name in names.values())
+    row = await tx.fetchrow(
+        f"SELECT gate.open, t.rid, t.sourced_id::text, t.doc, {_private(private)}, ({fits.numbered(_FREE + 1)}) AS fits"
+        f"{columns} FROM (SELECT {_GATE} AS open) gate "
+        f"LEFT JOIN {entity.table} t ON t.district_id = $1 AND t.sourced_id = ${_FREE}",
+        *gate.values(tx), sourced_id, *fits.values,
+    )  # fmt: skip
+    if row is None or not row["open"]:
+        raise ClosedError
+    if row["rid"] is None:
+        return None
+    return Found(_row(row, names, skip=1), bool(row["fits"]))
+
+
+async def matching(tx: Transaction, gate: Gate, entity: Entity, condition: Condition) -> bytes:
+    """The rids of the records that meet the condition, ascending, as big-endian 32-bit integers.
+
+    Raises ClosedError, and HubError(UNAVAILABLE) when it takes too long.
+    """
+    return await _packed(
+        tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY t.rid) FROM {entity.table} t "
+        f"WHERE t.district_id = $1 AND ({condition.numbered(_FREE)})", condition.values,
+    )  # fmt: skip
+
+
+async def linked(tx: Transaction, gate: Gate, link: Entity, condition: Condition, far: Field) -> bytes:
+    """Pairs of a link record's rid and the rid that its reference ``far`` names, as in ``matching``.
+
+    Raises ClosedError, and HubError(UNAVAILABLE) when it takes too long.
+    """
+    if far.many:
+        source = f'{link.table} t CROSS JOIN LATERAL unnest(t."{far.table_column}") AS f(rid)'
+        target = "f.rid"
+    else:
+        source, target = f"{link.table} t", f't."{far.table_column}"'
+    return await _packed(
+        tx, gate, f"SELECT string_agg(int4send(t.rid) || int4send({target}), '') FROM {source} "
+        f"WHERE t.district_id = $1 AND {target} IS NOT NULL AND ({condition.numbered(_FREE)})", condition.values,
+    )  # fmt: skip
+
+
+async def ordered(tx: Transaction, gate: Gate, entity: Entity, by: Expression, *, descending: bool) -> bytes:
+    """All rids of an entity in the order of an expression, nulls last, then by rid; as in ``matching``.
+
+    Texts are ordered by code point. Raises ClosedError, and HubError(UNAVAILABLE) when it takes too long.
+    """
+    direction = "DESC" if descending else "ASC"
+    return await _packed(
+        tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY {by.numbered(_FREE)} {direction} NULLS LAST, t.rid) "
+        f"FROM {entity.table} t WHERE t.district_id = $1", by.values,
+    )  # fmt: skip
+
+
+async def _packed(tx: Transaction, gate: Gate, query: str, values: Sequence[object]) -> bytes:
+    try:
+        packed: bytes | None = await tx.fetchval(
+            f"SELECT CASE WHEN {_GATE} THEN coalesce(({query}), ''::bytea) END", *gate.values(tx), *values
+        )
+    except StatementTimeoutError:
+        raise HubError(Code.UNAVAILABLE, "This question takes too long. Ask for less at once.") from None
+    if packed is None:
+        raise ClosedError
+    return packed
+
+
+def _private(wanted: bool) -> str:  # noqa: FBT001 - a column or its stand-in
+    return "t.doc_private" if wanted else "''::text"
+
+
+def _reference_columns(entity: Entity, fields: Sequence[str]) -> dict[str, str]:
+    """Reference fields to columns; ``roles`` stands for its orgs."""
+    return {
+        name: ROLE_COLUMNS["org"][0] if entity[name].kind is Kind.COMPONENT else entity[name].table_column
+        for name in fields
+    }
+
+
+def _row(row: Any, names: Mapping[str, str], *, skip: int = 0) -> Row:
+    references = {name: _list(row[column]) for name, column in names.items()} if names else None
+    return Row(row[skip], row[skip + 1], row[skip + 2], row[skip + 3], references)
+
+
+def _list(value: list[int] | int | None) -> list[int]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]

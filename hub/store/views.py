@@ -1,0 +1,61 @@
+"""Reading a grant as the API needs it: which one an app holds, and its view with the feed that dates it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from hub.store import grants
+from hub.store.database import Transaction
+from hub.store.grants import Entry, Grant, Sets
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The grant that an app holds, or held last; ``open`` where both it and its district are active."""
+
+    grant: Grant
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A grant with its sets by entity and its feed, oldest entry first, all of one moment."""
+
+    grant: Grant
+    sets: dict[str, Sets]
+    feed: list[tuple[datetime, Entry]]
+
+
+_COLUMNS = ", ".join(f"g.{name}" for name in Grant.__dataclass_fields__)
+
+
+async def held(tx: Transaction, app_id: UUID) -> Held | None:
+    """What an app holds in this district; None where it never held anything, as in a district that does not exist."""
+    row = await tx.fetchrow(
+        f"SELECT {_COLUMNS}, d.state AS district_state FROM grants g JOIN districts d ON d.district_id = g.district_id "
+        "WHERE g.district_id = $1 AND g.app_id = $2 ORDER BY g.state = 'revoked', g.changed_at DESC LIMIT 1",
+        tx.district_id, app_id,
+    )  # fmt: skip
+    if row is None:
+        return None
+    values: dict[str, Any] = dict(row)
+    active = values.pop("district_state") == "active"
+    grant = Grant(**values)
+    return Held(grant, active and grant.state == "active")
+
+
+async def load(tx: Transaction, grant_id: UUID) -> Stored:
+    """A grant, its sets and its whole feed. ``tx`` has asked nothing yet. Raises HubError(NOT_FOUND)."""
+    # Three statements that must see one moment: a sync may commit between them.
+    await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    grant = await grants.get(tx, grant_id)
+    rows = await tx.fetch(
+        "SELECT at, entity, entered, updated, departed FROM feed WHERE district_id = $1 AND grant_id = $2 "
+        "ORDER BY position",
+        tx.district_id, grant_id,
+    )  # fmt: skip
+    feed = [(row[0], Entry(row[1], row[2], row[3], row[4])) for row in rows]
+    return Stored(grant, await grants.views(tx, grant_id), feed)
