@@ -1,0 +1,84 @@
+"""The admin API: districts, sources, runs, apps, grants, subscriptions, tokens and the audit log.
+
+It has no roster routes: whoever runs the hub does not read children's data here (T55).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from hub.api.admin import problem
+from hub.api.admin.access import admit
+from hub.api.admin.route import PREFIX, Route, check
+from hub.api.admin.routes import ROUTES
+from hub.api.admin.runs import STOPPING
+from hub.api.context import CONTEXT
+from hub.errors import Code, HubError
+
+__all__ = ["PREFIX", "ROUTES", "add_admin"]
+
+
+def add_admin(app: web.Application) -> None:
+    """Mounts the admin API below ``PREFIX``. ``app`` holds the API's context under ``CONTEXT``.
+
+    Raises ValueError when the table of routes contradicts itself.
+    """
+    check(ROUTES)
+    admin = web.Application(middlewares=[problem.problems])
+    for route in ROUTES:
+        admin.router.add_route(route.method, route.path, _endpoint(route))
+    admin[STOPPING] = asyncio.Event()
+    admin.on_shutdown.append(_stop)
+    app.add_subapp(PREFIX, admin)
+
+
+async def _stop(admin: web.Application) -> None:
+    admin[STOPPING].set()
+
+
+def _endpoint(route: Route) -> Callable[[web.Request], Any]:
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        call = await admit(request, request.config_dict[CONTEXT], route)
+        arguments: list[object] = []
+        if route.query is not None:
+            arguments.append(_query(route.query, request))
+        if route.body is not None:
+            arguments.append(await _body(route.body, request))
+        return _answer(route, await route.handler(call, *arguments))
+
+    return endpoint
+
+
+def _query(model: type[BaseModel], request: web.Request) -> BaseModel:
+    try:
+        return model.model_validate(dict(request.query))
+    except ValidationError as error:
+        raise problem.invalid("query", error) from None
+
+
+async def _body(model: type[BaseModel], request: web.Request) -> BaseModel:
+    if request.body_exists and request.content_type != "application/json":
+        raise HubError(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.")
+    try:
+        return model.model_validate_json(await request.read() or b"{}")
+    except ValidationError as error:
+        raise problem.invalid("body", error) from None
+
+
+def _answer(route: Route, result: object) -> web.StreamResponse:
+    if isinstance(result, web.StreamResponse):
+        return result
+    if result is None:
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+    if not isinstance(result, BaseModel):
+        raise TypeError(f"{route.operation} answers with {type(result).__name__}")
+    body = orjson.dumps(result.model_dump(mode="json"))
+    return web.Response(
+        body=body, status=route.status, content_type="application/json", headers={"Cache-Control": "no-store"}
+    )

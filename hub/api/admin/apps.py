@@ -1,0 +1,166 @@
+"""Apps and their OAuth clients. A secret is shown once, when it is made."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, field_validator
+
+from hub.api.admin.call import Call
+from hub.api.admin.paging import Page, Paging, cut, place_id
+from hub.api.admin.route import EVERYONE, OPERATOR, Role, Route
+from hub.api.admin.shapes import Asked, Name, Shown
+from hub.api.client_secrets import hash_secret, new_secret
+from hub.api.oneroster.operations import SCOPES
+from hub.errors import Code
+from hub.ids import new_id
+from hub.store import apps as store
+
+OPERATOR_OR_APP = frozenset({Role.OPERATOR, Role.APP})
+
+
+class NewApp(Asked):
+    """An app to add."""
+
+    name: Name
+
+
+class App(Shown):
+    """One vendor's product."""
+
+    app_id: UUID
+    name: str
+    created_at: datetime
+
+
+class AppPage(Page[App]):
+    """Some apps."""
+
+
+class NewClient(Asked):
+    """Credentials to make for an app."""
+
+    scopes: Annotated[list[str], Field(min_length=1, max_length=20)] = Field(
+        default=list(SCOPES), description="The most that the client may ask for; without it all that there are."
+    )
+
+    @field_validator("scopes")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        unknown = [scope for scope in value if scope not in SCOPES]
+        if unknown:
+            raise ValueError(f"there is no such scope; known are {', '.join(SCOPES)}")
+        return sorted(set(value))
+
+
+class Client(Shown):
+    """One set of OAuth credentials."""
+
+    client_id: str
+    app_id: UUID
+    scopes: list[str]
+    state: Literal["active", "revoked"]
+    created_at: datetime
+    rotated_at: datetime | None
+
+
+class MadeClient(Client):
+    """Credentials with their new secret."""
+
+    client_secret: str = Field(description="The secret. It cannot be shown again.")
+    token_url: str
+
+
+class Clients(Shown):
+    """The credentials of an app, oldest first."""
+
+    items: list[Client]
+
+
+async def create(call: Call, body: NewApp) -> App:
+    """Adds an app."""
+    async with call.writing() as writing:
+        row = await store.create(writing.tx, new_id(), body.name)
+        writing.note(f"app/{row.app_id}")
+    return App.model_validate(row)
+
+
+async def listing(call: Call, query: Paging) -> AppPage:
+    """All apps, or that of an app token."""
+    own = call.actor.scope_app
+    async with call.reading() as tx:
+        if own is not None:
+            return AppPage(items=[App.model_validate(await store.get(tx, own))])
+        rows = await store.listing(tx, after=place_id(query.after), limit=query.limit + 1)
+    items, after = cut([App.model_validate(row) for row in rows], query.limit, [row.app_id for row in rows])
+    return AppPage(items=items, next=after)
+
+
+async def get(call: Call) -> App:
+    """One app."""
+    async with call.reading() as tx:
+        return App.model_validate(await store.get(tx, call.id("app")))
+
+
+async def clients(call: Call) -> Clients:
+    """The app's credentials."""
+    async with call.reading() as tx:
+        app = await store.get(tx, call.id("app"))
+        return Clients(items=[Client.model_validate(row) for row in await store.clients(tx, app.app_id)])
+
+
+def _made(call: Call, row: store.Client, secret: str) -> MadeClient:
+    extra = {"client_secret": secret, "token_url": f"{call.context.settings.public_url}/oauth/token"}
+    return MadeClient.model_validate({**Client.model_validate(row).model_dump(), **extra})
+
+
+async def create_client(call: Call, body: NewClient) -> MadeClient:
+    """Makes credentials."""
+    secret = new_secret()
+    hashed = await asyncio.to_thread(hash_secret, secret)
+    async with call.writing() as writing:
+        app = await store.get(writing.tx, call.id("app"))
+        row = await store.create_client(
+            writing.tx, store.new_client_id(), app_id=app.app_id, secret_hash=hashed, scopes=body.scopes
+        )
+        writing.note(f"client/{row.client_id}", app=str(app.app_id), scopes=row.scopes)
+    return _made(call, row, secret)
+
+
+async def rotate_client(call: Call) -> MadeClient:
+    """Gives a client another secret; the old one ends at once, access tokens live on."""
+    secret = new_secret()
+    hashed = await asyncio.to_thread(hash_secret, secret)
+    async with call.writing() as writing:
+        client = await store.get_client(writing.tx, call.id("app"), call.request.match_info["client"])
+        row = await store.rotate_client(writing.tx, client.client_id, hashed, call.context.clock.now())
+        writing.note(f"client/{row.client_id}", app=str(row.app_id))
+    return _made(call, row, secret)
+
+
+async def revoke_client(call: Call) -> Client:
+    """Ends a client and its access tokens at once."""
+    async with call.writing() as writing:
+        client = await store.get_client(writing.tx, call.id("app"), call.request.match_info["client"])
+        row = await store.revoke_client(writing.tx, client.client_id, call.context.clock.now())
+        writing.note(f"client/{row.client_id}", app=str(row.app_id))
+    return Client.model_validate(row)
+
+
+_CLIENTS = "/apps/{app}/clients"
+ROUTES = (
+    Route("GET", "/apps", listing, "List apps", roles=EVERYONE, query=Paging, answer=AppPage),
+    Route("POST", "/apps", create, "Add an app", roles=OPERATOR, body=NewApp, answer=App, status=201,
+          action="app.create", errors=(Code.CONFLICT,)),
+    Route("GET", "/apps/{app}", get, "One app", roles=EVERYONE, answer=App),
+    Route("GET", _CLIENTS, clients, "List an app's clients", roles=OPERATOR_OR_APP, answer=Clients),
+    Route("POST", _CLIENTS, create_client, "Make a client; its secret is shown once", roles=OPERATOR_OR_APP,
+          body=NewClient, answer=MadeClient, status=201, action="client.create"),
+    Route("POST", _CLIENTS + "/{client}/rotate", rotate_client, "Give a client another secret",
+          roles=OPERATOR_OR_APP, answer=MadeClient, action="client.rotate"),
+    Route("DELETE", _CLIENTS + "/{client}", revoke_client, "Revoke a client and its tokens", roles=OPERATOR_OR_APP,
+          answer=Client, action="client.revoke"),
+)  # fmt: skip

@@ -1,0 +1,155 @@
+"""Errors of the admin API as RFC 9457 problems, with the hub's stable code and what to do next."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, Field, ValidationError
+
+from hub.api.admin.route import PREFIX
+from hub.errors import HTTP_STATUS, Code, HubError
+
+_log = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+
+TITLES: dict[Code, str] = {
+    Code.INTERNAL: "Something is wrong with the hub",
+    Code.NOT_FOUND: "Not found",
+    Code.INVALID_REQUEST: "The request cannot be understood",
+    Code.CONFLICT: "The object is not in the right state",
+    Code.UNAUTHORIZED: "No valid token",
+    Code.FORBIDDEN: "This token may not do that",
+    Code.UNAVAILABLE: "The hub cannot answer right now",
+    Code.METHOD_NOT_ALLOWED: "This address does not know that method",
+    Code.TOO_LARGE: "Too large",
+    Code.UNSUPPORTED_MEDIA_TYPE: "The body has the wrong media type",
+    Code.UPLOAD_INCOMPLETE: "The upload is not whole",
+    Code.DISTRICT_BUSY: "The district is busy",
+    Code.RUN_HELD: "A run waits for a decision",
+}
+_BY_STATUS = {
+    400: (Code.INVALID_REQUEST, "Look at the request line, the headers and the body, and send it again."),
+    404: (Code.NOT_FOUND, f"There is nothing at this address. {PREFIX}/docs lists every route."),
+    405: (Code.METHOD_NOT_ALLOWED, "Use one of the methods in the Allow header."),
+    413: (Code.TOO_LARGE, "Send less at once."),
+    415: (Code.UNSUPPORTED_MEDIA_TYPE, f"{PREFIX}/docs says what this route takes."),
+}
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    field: str = Field(description="Path of the field, such as `definition.schools[0]`.")
+    message: str
+
+
+class Problem(BaseModel):
+    """The body of every error answer (RFC 9457)."""
+
+    type: str = Field(description="Address of the code's explanation.")
+    title: str
+    status: int
+    code: Code = Field(description="Stable: a program may rely on it.")
+    detail: str = Field(description="What happened here, and what to do next.")
+    errors: list[FieldError] | None = Field(default=None, description="The fields that were refused.")
+
+
+def response(
+    code: Code, detail: str, *, status: int | None = None, errors: list[FieldError] | None = None
+) -> web.Response:
+    """An error answer."""
+    problem = Problem(
+        type=f"{PREFIX}/docs#{code.value}",
+        title=TITLES.get(code, TITLES[Code.INTERNAL]),
+        status=status or HTTP_STATUS.get(code, 500),
+        code=code,
+        detail=detail,
+        errors=errors,
+    )
+    headers = {"Cache-Control": "no-store"}
+    if code is Code.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="admin"'
+    if code is Code.UNAVAILABLE:
+        headers["Retry-After"] = "2"
+    body = orjson.dumps(problem.model_dump(mode="json", exclude_none=True))
+    return web.Response(body=body, status=problem.status, content_type=MEDIA_TYPE, headers=headers)
+
+
+class InvalidError(Exception):
+    """A query or a body that its model refuses."""
+
+    def __init__(self, what: str, errors: list[FieldError]) -> None:
+        super().__init__(what)
+        self.what = what
+        self.errors = errors
+
+
+def invalid(what: str, error: ValidationError, *, under: str = "") -> InvalidError:
+    """The refusal for a model's complaints, with paths below ``under``; what was sent is not repeated in it."""
+    details = error.errors(include_input=False, include_url=False, include_context=False)
+    above = (under,) if under else ()
+    texts = [d["msg"].removeprefix("Value error, ") for d in details]
+    fields = [FieldError(field=_path((*above, *d["loc"])), message=m) for d, m in zip(details, texts, strict=True)]
+    return InvalidError(what, fields)
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns every error below the admin API into a problem."""
+    try:
+        return await handler(request)
+    except HubError as error:
+        return _refused(error)
+    except InvalidError as error:
+        names = ", ".join(e.field or e.message for e in error.errors[:5])
+        return response(Code.INVALID_REQUEST, f"Mend the {error.what} and send it again: {names}.", errors=error.errors)
+    except web.HTTPException as error:
+        return _of_http(error)
+    except ConnectionError:
+        raise  # the caller is gone: nobody would read an answer
+    except Exception as error:  # noqa: BLE001 - the outermost net of this API: no traceback may reach a caller
+        _failed(request, error)
+        return response(Code.INTERNAL, "The hub failed to answer; its log says why. Try again, then tell the operator.")
+
+
+def _refused(error: HubError) -> web.Response:
+    # Messages of other codes may tell of the inside (settings, schema): the log has them, the caller does not.
+    if error.code is Code.NOT_FOUND:  # one text for what is missing and for what is somebody else's
+        return response(error.code, "There is no such object, or this token may not reach it. Check the ids.")
+    if error.code in TITLES and error.code is not Code.INTERNAL:
+        return response(error.code, error.message, status=error.http_status)
+    _log.error("admin request failed: %s", error)
+    return response(Code.INTERNAL, "The hub failed to answer; its log says why. Try again, then tell the operator.")
+
+
+def _of_http(error: web.HTTPException) -> web.StreamResponse:
+    if error.status not in _BY_STATUS:
+        raise error
+    code, detail = _BY_STATUS[error.status]
+    answer = response(code, detail)
+    if "Allow" in error.headers:
+        answer.headers["Allow"] = error.headers["Allow"]
+    return answer
+
+
+def _failed(request: web.Request, error: Exception) -> None:
+    """Logs where it failed: kinds and lines of code, never the texts of errors, which may quote values."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    resource: Any = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "?"
+    _log.error("%s %s failed: %s at %s", request.method, route, type(error).__name__, " < ".join(reversed(places)))

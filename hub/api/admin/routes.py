@@ -1,0 +1,23 @@
+"""The one table of all admin routes."""
+
+from __future__ import annotations
+
+from hub.api.admin import (
+    about,
+    apps,
+    audit,
+    districts,
+    grants,
+    issues,
+    runs,
+    sources,
+    subscriptions,
+    tokens,
+    uploads,
+)  # fmt: skip
+from hub.api.admin.route import Route
+
+ROUTES: tuple[Route, ...] = (
+    *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES, *grants.ROUTES,
+    *subscriptions.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
+)  # fmt: skip

@@ -1,0 +1,171 @@
+"""Runs: start one from an upload, watch it, read its report, decide on a held one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import Field
+
+from hub.api.admin.call import Call
+from hub.api.admin.paging import Page, Paging, cut, place_time
+from hub.api.admin.route import STAFF, Route
+from hub.api.admin.shapes import Asked, Shown
+from hub.errors import Code, HubError
+from hub.ids import new_id
+from hub.store import runs as store
+from hub.store import sources, uploads
+
+State = Literal["queued", "running", "held", "applied", "unchanged", "previewed", "rejected", "failed"]
+#: States that a worker will still change by itself.
+MOVING = frozenset({"queued", "running"})
+#: Set when the server stops, so that event streams end and do not hold it up.
+STOPPING = web.AppKey("stopping", asyncio.Event)
+_EVENT_SECONDS = 0.5
+_STREAM_SECONDS = 600
+
+
+class NewRun(Asked):
+    """Which package to sync."""
+
+    upload_id: UUID
+    dry_run: bool = Field(default=False, description="Compute and report everything, change nothing.")
+
+
+class Run(Shown):
+    """One sync of one source."""
+
+    run_id: UUID
+    source_id: UUID
+    upload_id: UUID | None
+    dry_run: bool
+    state: State
+    stage: str = Field(description="What the worker is doing; empty while it waits and after the end.")
+    progress: dict[str, Any]
+    counts: dict[str, Any] = Field(description="By entity: created, updated, deleted, unchanged, quarantined.")
+    guard: list[Any] = Field(description="Why the run is held.")
+    approved: dict[str, Any] | None
+    timings: dict[str, Any] = Field(description="Seconds by stage.")
+    position: int | None = Field(description="Where its changes stand in the district's feed.")
+    attempt: int
+    error_code: str | None
+    error_message: str | None
+    requested_by: str
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunPage(Page[Run]):
+    """Some runs, newest first."""
+
+
+class Report(Shown):
+    """The quality report of a run."""
+
+    run_id: UUID
+    state: State
+    report: dict[str, Any] = Field(description="Findings by code and file with how to mend them; no values of records.")
+
+
+async def create(call: Call, body: NewRun) -> Run:
+    """Queues a run and rings the workers' doorbell."""
+    async with call.writing() as writing:
+        tx = writing.tx
+        upload = await uploads.get(tx, body.upload_id)
+        if upload.state != "complete":
+            raise HubError(
+                Code.UPLOAD_INCOMPLETE, "The upload is not whole, or its bytes are gone. Send the package again."
+            )
+        source = await sources.get(tx, upload.source_id)
+        if source.state != "active":
+            raise HubError(Code.CONFLICT, "The source is paused. Set its state to active first.")
+        run = await store.request(
+            tx, new_id(), source_id=upload.source_id, upload_id=upload.upload_id, dry_run=body.dry_run,
+            requested_by=call.actor_name,
+        )  # fmt: skip
+        writing.note(f"run/{run.run_id}", source=str(run.source_id), upload=str(run.upload_id), dry_run=run.dry_run)
+    await call.context.wake("sync", call.district_id)
+    return Run.model_validate(run)
+
+
+async def listing(call: Call, query: Paging) -> RunPage:
+    """Runs, newest first."""
+    async with call.reading() as tx:
+        rows = await store.listing(tx, before=place_time(query.after), limit=query.limit + 1)
+    items, after = cut([Run.model_validate(r) for r in rows], query.limit, [r.requested_at.isoformat() for r in rows])
+    return RunPage(items=items, next=after)
+
+
+async def get(call: Call) -> Run:
+    """One run with its progress."""
+    async with call.reading() as tx:
+        return Run.model_validate(await store.get(tx, call.id("run")))
+
+
+async def report(call: Call) -> Report:
+    """The quality report."""
+    async with call.reading() as tx:
+        return Report.model_validate(await store.get(tx, call.id("run")))
+
+
+async def approve(call: Call) -> Run:
+    """Lets a held run go on."""
+    return await _decide(call, approve=True)
+
+
+async def reject(call: Call) -> Run:
+    """Ends a held run; nothing of it is applied."""
+    return await _decide(call, approve=False)
+
+
+async def _decide(call: Call, *, approve: bool) -> Run:
+    async with call.writing() as writing:
+        run = await store.decide(writing.tx, call.id("run"), approve=approve, actor=call.actor_name)
+        writing.note(f"run/{run.run_id}", counts=run.counts)
+    if approve:
+        await call.context.wake("sync", call.district_id)
+    return Run.model_validate(run)
+
+
+async def events(call: Call) -> web.StreamResponse:
+    """The run as server-sent events (`event: run`), one per change, until it stops moving or for ten minutes."""
+    run = await get(call)
+    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    stream = web.StreamResponse(headers=headers)
+    await stream.prepare(call.request)
+    stopping = call.request.app[STOPPING]
+    deadline = asyncio.get_running_loop().time() + _STREAM_SECONDS
+    shown: Run | None = None
+    while True:
+        if run != shown:
+            await stream.write(f"event: run\ndata: {run.model_dump_json()}\n\n".encode())
+            shown = run
+        if run.state not in MOVING or stopping.is_set() or asyncio.get_running_loop().time() > deadline:
+            break
+        try:
+            await asyncio.wait_for(stopping.wait(), _EVENT_SECONDS)
+        except TimeoutError:
+            run = await get(call)
+    await stream.write_eof()
+    return stream
+
+
+ROUTES = (
+    Route("POST", "/districts/{district}/runs", create, "Start a run from an upload", roles=STAFF, body=NewRun,
+          answer=Run, status=202, action="run.create", errors=(Code.UPLOAD_INCOMPLETE, Code.CONFLICT)),
+    Route("GET", "/districts/{district}/runs", listing, "List runs, newest first", roles=STAFF, query=Paging,
+          answer=RunPage),
+    Route("GET", "/districts/{district}/runs/{run}", get, "One run: state, progress, counts", roles=STAFF, answer=Run),
+    Route("GET", "/districts/{district}/runs/{run}/events", events, "A run's progress as server-sent events",
+          roles=STAFF, media="text/event-stream"),
+    Route("GET", "/districts/{district}/runs/{run}/report", report, "A run's quality report", roles=STAFF,
+          answer=Report),
+    Route("POST", "/districts/{district}/runs/{run}/approve", approve, "Let a held run go on", roles=STAFF,
+          answer=Run, action="run.approve", errors=(Code.CONFLICT,)),
+    Route("POST", "/districts/{district}/runs/{run}/reject", reject, "End a held run", roles=STAFF, answer=Run,
+          action="run.reject", errors=(Code.CONFLICT,)),
+)  # fmt: skip

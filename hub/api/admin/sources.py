@@ -1,0 +1,138 @@
+"""Sources: the connections of a district to its systems."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, get_args
+from uuid import UUID
+
+from pydantic import Field, ValidationError
+
+from connectors.protocol import ConnectorError
+from connectors.registry import connector
+from hub.api.admin import problem
+from hub.api.admin.call import Call
+from hub.api.admin.route import STAFF, Role, Route
+from hub.api.admin.shapes import Asked, Name, Shown
+from hub.errors import Code, HubError
+from hub.ids import new_id
+from hub.store import sources as store
+
+Priority = Annotated[int, Field(ge=0, le=10_000, description="Lower goes first where several sources know a value.")]
+State = Literal["active", "paused"]
+
+
+class NewSource(Asked):
+    """A source to add."""
+
+    name: Name
+    kind: str = Field(max_length=100, description="Which connector reads it, such as `oneroster_csv`.")
+    config: dict[str, Any] = Field(default={}, description="The connector's own settings.")
+    priority: Priority = 100
+
+
+class SourceEdit(Asked):
+    """What to change; what is left out stays."""
+
+    name: Name | None = None
+    config: dict[str, Any] | None = None
+    priority: Priority | None = None
+    state: State | None = Field(default=None, description="A paused source starts no runs.")
+
+
+class Source(Shown):
+    """One connection to one system."""
+
+    source_id: UUID
+    name: str
+    kind: str
+    config: dict[str, Any]
+    priority: int
+    state: State
+    files: list[str] = Field(description="The files of the package that was applied last.")
+    digest: str | None = Field(description="SHA-256 of the package that was applied last.")
+    created_at: datetime
+
+
+class Sources(Shown):
+    """All sources of a district, oldest first."""
+
+    items: list[Source]
+
+
+async def _checked(
+    call: Call, kind: str, config: dict[str, Any], before: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The configuration as its connector understands it, defaults filled in.
+
+    Raises HubError(INVALID_REQUEST) for a kind that there is not, the refusal of the connector's own model, and
+    HubError(FORBIDDEN) when a district names files of the hub's machine: only who runs that machine may open them.
+    """
+    try:
+        spec = await asyncio.to_thread(connector, kind)
+    except ConnectorError as error:
+        raise HubError(Code.INVALID_REQUEST, error.message) from error
+    try:
+        checked = spec.config_model.model_validate(config).model_dump(mode="json")
+    except ValidationError as error:
+        raise problem.invalid("body", error, under="config") from None
+    places = [name for name, field in spec.config_model.model_fields.items() if _names_file(field.annotation)]
+    if call.role is not Role.OPERATOR and any(checked[name] not in (None, before.get(name)) for name in places):
+        raise HubError(
+            Code.FORBIDDEN, f"Only an operator may set {', '.join(places)}: it opens files of the hub's machine."
+        )
+    return checked
+
+
+def _names_file(annotation: Any) -> bool:
+    return annotation is Path or any(_names_file(part) for part in get_args(annotation))
+
+
+async def create(call: Call, body: NewSource) -> Source:
+    """Adds a source."""
+    config = await _checked(call, body.kind, body.config)
+    async with call.writing() as writing:
+        row = await store.create(
+            writing.tx, new_id(), name=body.name, kind=body.kind, config=config, priority=body.priority
+        )
+        writing.note(f"source/{row.source_id}", kind=row.kind)
+    return Source.model_validate(row)
+
+
+async def listing(call: Call) -> Sources:
+    """All sources of the district."""
+    async with call.reading() as tx:
+        return Sources(items=[Source.model_validate(row) for row in await store.listing(tx)])
+
+
+async def get(call: Call) -> Source:
+    """One source."""
+    async with call.reading() as tx:
+        return Source.model_validate(await store.get(tx, call.id("source")))
+
+
+async def edit(call: Call, body: SourceEdit) -> Source:
+    """Changes a source. A new configuration makes the next run compare row by row."""
+    source_id = call.id("source")
+    async with call.writing() as writing:
+        old = await store.get(writing.tx, source_id)
+        config = None if body.config is None else await _checked(call, old.kind, body.config, old.config)
+        row = await store.change(
+            writing.tx, source_id, name=body.name, config=config, priority=body.priority, state=body.state
+        )
+        writing.note(f"source/{source_id}", changed=sorted(body.model_fields_set), state=row.state)
+    return Source.model_validate(row)
+
+
+ROUTES = (
+    Route("GET", "/districts/{district}/sources", listing, "List a district's sources", roles=STAFF, answer=Sources),
+    Route("POST", "/districts/{district}/sources", create, "Add a source", roles=STAFF, body=NewSource, answer=Source,
+          status=201, action="source.create"),
+    Route("GET", "/districts/{district}/sources/{source}", get, "One source", roles=STAFF, answer=Source),
+    Route("PATCH", "/districts/{district}/sources/{source}", edit, "Change, pause or resume a source", roles=STAFF,
+          body=SourceEdit, answer=Source, action="source.edit"),
+)  # fmt: skip

@@ -1,0 +1,78 @@
+"""A real server with the admin API on a real database, with one token of each role."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from hub.api.admin import add_admin
+from hub.api.context import CONTEXT, ApiContext
+from hub.clock import SystemClock
+from hub.ids import new_id
+from hub.scope.grants import GrantDefinition
+from hub.settings import Settings
+from hub.store import admin_tokens, apps, districts, sources
+from hub.store.audit import HUB
+from hub.store.database import Database as Pool
+from hub.sync import grants
+from tests.api.admin.service import AdminHub
+from tests.services import Database
+
+UPLOAD_LIMIT = 3_000_000
+
+
+async def _token(pool: Pool, role: str, *, district: UUID | None = None, app: UUID | None = None) -> str:
+    async with pool.district(HUB) as tx:
+        _, token = await admin_tokens.create(
+            tx, new_id(), name=f"{role} of the tests", role=role, district_id=district, app_id=app,
+            expires_at=SystemClock().now() + timedelta(days=1),
+        )  # fmt: skip
+    return token
+
+
+async def _district(pool: Pool, name: str) -> tuple[UUID, UUID]:
+    district, source = new_id(), new_id()
+    async with pool.district(district) as tx:
+        await districts.create(tx, name)
+        await sources.create(tx, source, name="SIS", kind="oneroster_csv", config={})
+    return district, source
+
+
+@pytest.fixture
+async def hub(database: Database, tmp_path: Path) -> AsyncIterator[AdminHub]:
+    pool = await Pool.open(database.service, name="tests of the admin API", largest=8)
+    clock, rung = SystemClock(), []
+
+    async def wake(kind: str, district_id: UUID) -> None:
+        rung.append((kind, district_id))
+
+    settings = Settings(data_dir=tmp_path, upload_max_bytes=UPLOAD_LIMIT, webhook_allow="127.0.0.0/8")
+    app = web.Application()
+    app[CONTEXT] = ApiContext(pool, settings, clock, wake)
+    add_admin(app)
+    own, foreign = await _district(pool, "Ours"), await _district(pool, "Theirs")
+    vendor, stranger = new_id(), new_id()
+    async with pool.district(own[0]) as tx:
+        await apps.create(tx, vendor, "Math")
+        await apps.create(tx, stranger, "Stranger")
+        grant, _ = await grants.create(tx, vendor, GrantDefinition(), clock.now())
+    async with pool.district(foreign[0]) as tx:
+        foreign_grant, _ = await grants.create(tx, stranger, GrantDefinition(), clock.now())
+    tokens = {
+        "operator": await _token(pool, "operator"),
+        "district": await _token(pool, "district", district=own[0]),
+        "app": await _token(pool, "app", app=vendor),
+    }
+    async with TestServer(app) as server, ClientSession(base_url=server.make_url("/")) as session:
+        yield AdminHub(
+            session=session, pool=pool, owner_url=database.owner, worker_url=database.worker, tokens=tokens, rung=rung,
+            district=own[0], source=own[1], foreign_district=foreign[0], foreign_source=foreign[1], app=vendor,
+            foreign_app=stranger, grant=grant.grant_id, foreign_grant=foreign_grant.grant_id,
+        )  # fmt: skip
+    await pool.close()

@@ -1,0 +1,194 @@
+"""Every write route, once and successfully: it answers as declared, leaves one audit row, and shows no secret there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from hub.api.admin.route import PREFIX, Route
+from hub.api.admin.routes import ROUTES
+from hub.ids import new_id
+from tests.api.admin.service import AdminHub, package
+
+Prepared = tuple[dict[str, object], dict[str, Any]]
+WRITES = {route.operation: route for route in ROUTES if route.changes}
+
+
+def _body(**members: object) -> Callable[[AdminHub], Awaitable[Prepared]]:
+    async def prepare(_: AdminHub) -> Prepared:
+        return {}, {"json": members}
+
+    return prepare
+
+
+async def _nothing(_: AdminHub) -> Prepared:
+    return {}, {}
+
+
+async def _package(_: AdminHub) -> Prepared:
+    return {}, {"data": package(), "headers": {"Content-Type": "application/zip"}}
+
+
+async def _upload(hub: AdminHub) -> Prepared:
+    return {}, {"json": {"upload_id": (await hub.upload())["upload_id"]}}
+
+
+async def _held(hub: AdminHub) -> Prepared:
+    return {"run": await hub.run("held")}, {}
+
+
+async def _client(hub: AdminHub) -> Prepared:
+    return {"client": (await hub.made("POST", f"/apps/{hub.app}/clients", json={}))["client_id"]}, {}
+
+
+async def _new_grant(hub: AdminHub) -> Prepared:
+    return {}, {"json": {"app_id": str(hub.foreign_app), "definition": {}}}
+
+
+async def _suspended(hub: AdminHub) -> Prepared:
+    await hub.made("POST", f"/districts/{hub.district}/grants/{hub.grant}/suspend")
+    return {}, {}
+
+
+async def _new_subscription(hub: AdminHub) -> Prepared:
+    return {}, {"json": {"grant_id": str(hub.grant), "url": "https://127.0.0.1/hook?key=canary-7"}}
+
+
+async def _subscription(hub: AdminHub) -> Prepared:
+    _, options = await _new_subscription(hub)
+    made = await hub.made("POST", f"/districts/{hub.district}/subscriptions", **options)
+    return {"subscription": made["subscription_id"]}, {}
+
+
+async def _token(hub: AdminHub) -> Prepared:
+    made = await hub.made("POST", "/tokens", json={"name": "t", "role": "operator"})
+    return {"token": made["token_id"]}, {}
+
+
+RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
+    "districts_create": _body(name="New"),
+    "districts_rename": _body(name="Renamed"),
+    "sources_create": _body(name="SIS 2", kind="oneroster_csv"),
+    "sources_edit": _body(name="Renamed", state="active"),
+    "uploads_create": _package,
+    "runs_create": _upload,
+    "runs_approve": _held,
+    "runs_reject": _held,
+    "apps_create": _body(name="Library"),
+    "apps_create_client": _body(),
+    "apps_rotate_client": _client,
+    "apps_revoke_client": _client,
+    "grants_create": _new_grant,
+    "grants_edit": _body(definition={"rules": [{"roles": ["student"]}]}),
+    "grants_suspend": _nothing,
+    "grants_resume": _suspended,
+    "subscriptions_create": _new_subscription,
+    "subscriptions_pause": _subscription,
+    "subscriptions_resume": _subscription,
+    "subscriptions_rotate": _subscription,
+    "subscriptions_delete": _subscription,
+    "tokens_create": _body(name="Ours", role="operator"),
+    "tokens_revoke": _token,
+    "grants_revoke": _nothing,  # last: it is for good
+}
+
+
+def test_every_write_route_has_a_recipe() -> None:
+    assert set(RECIPES) == set(WRITES)
+
+
+@pytest.mark.threat("T21", "T48")
+async def test_a_write_leaves_exactly_one_audit_row(hub: AdminHub) -> None:
+    me = await hub.made("GET", "/me")
+    for operation in RECIPES:
+        row = await _act(hub, operation)
+        assert (row["action"], row["actor"]) == (WRITES[operation].action, f"token:{me['token_id']}")
+        assert re.fullmatch(r"[a-z]+/[\w-]+", row["object"])
+
+
+async def _act(hub: AdminHub, operation: str) -> dict[str, Any]:
+    """Carries out one write; its audit row."""
+    route: Route = WRITES[operation]
+    ids, options = await RECIPES[operation](hub)
+    known: dict[str, object] = {"district": hub.district, "source": hub.source, "app": hub.app, "grant": hub.grant}
+    before = await hub.audit_rows()
+    answer = await hub.call(route.method, route.path.format(**(known | ids)), **options)
+    after = await hub.audit_rows()
+
+    assert answer.status == (route.status if route.answer else 204), (operation, answer.body)
+    if route.answer is not None:
+        route.answer.model_validate(answer.json)
+    assert len(after) == len(before) + 1, operation
+    if "{district}" in route.path:
+        assert after[-1]["district_id"] == hub.district
+    for secret in ("token", "client_secret", "secret"):
+        value = (answer.json or {}).get(secret)
+        assert value is None or value not in str(after)
+    assert "canary" not in str(after)
+    return after[-1]
+
+
+async def test_a_refused_write_leaves_none_and_changes_nothing(hub: AdminHub) -> None:
+    base = f"/districts/{hub.district}"
+    refused = [
+        ("POST", "/districts", {"name": ""}),
+        ("POST", "/apps", {"name": "Math"}),
+        ("PATCH", base, {"name": "x\u0000y"}),
+        ("POST", f"{base}/sources", {"name": "s", "kind": "no_such_kind"}),
+        ("POST", f"{base}/sources", {"name": "s", "kind": "oneroster_csv", "config": {"no": 1}}),
+        ("POST", f"{base}/runs", {"upload_id": str(new_id())}),
+        ("POST", f"{base}/grants", {"app_id": str(hub.app), "definition": {}}),
+        ("POST", f"{base}/grants", {"app_id": str(new_id()), "definition": {}}),
+        ("POST", f"{base}/subscriptions", {"grant_id": str(hub.grant), "url": "https://10.0.0.1/"}),
+        ("POST", f"{base}/subscriptions", {"grant_id": str(hub.grant), "url": "ftp://127.0.0.1/"}),
+        ("POST", "/tokens", {"name": "t", "role": "app"}),
+        ("POST", "/tokens", {"name": "t", "role": "district", "district_id": str(new_id())}),
+        ("POST", "/tokens", {"name": "t", "role": "operator", "expires_in_days": 366}),
+    ]
+    for method, path, body in refused:
+        answer = await hub.call(method, path, json=body)
+        assert 400 <= answer.status < 500, (path, body, answer.body)
+    assert await hub.audit_rows() == []
+    assert len((await hub.made("GET", "/districts"))["items"]) == 2
+
+
+async def test_the_audit_log_is_read_newest_first_in_pages(hub: AdminHub) -> None:
+    for number in range(5):
+        await hub.made("PATCH", f"/districts/{hub.district}", json={"name": f"Name {number}"})
+    await hub.made("POST", "/apps", json={"name": "Another"})
+    path, seen, after = f"/districts/{hub.district}/audit", [], None
+    while True:
+        query = {"limit": "2"} | ({"after": after} if after else {})
+        page = await hub.made("GET", path, role="district", params=query)
+        seen += page["items"]
+        after = page["next"]
+        if after is None:
+            break
+
+    assert [row["action"] for row in seen] == ["district.rename"] * 5
+    assert [row["seq"] for row in seen] == sorted((row["seq"] for row in seen), reverse=True)
+    assert [row["action"] for row in (await hub.made("GET", "/audit"))["items"]] == ["app.create"]
+
+
+@pytest.mark.threat("T21")
+async def test_secrets_are_shown_once(hub: AdminHub) -> None:
+    """What was shown when it was made stands in no later answer."""
+    client = await hub.made("POST", f"/apps/{hub.app}/clients", json={})
+    token = await hub.made("POST", "/tokens", json={"name": "t", "role": "app", "app_id": str(hub.app)})
+    _, options = await _new_subscription(hub)
+    subscription = await hub.made("POST", f"/districts/{hub.district}/subscriptions", **options)
+    rotated = await hub.made("POST", f"/apps/{hub.app}/clients/{client['client_id']}/rotate")
+    secrets = [client["client_secret"], token["token"], subscription["secret"], rotated["client_secret"]]
+
+    assert len(set(secrets)) == 4
+    assert secrets[2].startswith("whsec_")
+    answers = [
+        await hub.call("GET", path)
+        for path in (f"/apps/{hub.app}/clients", "/tokens", f"/districts/{hub.district}/subscriptions")
+    ]
+    assert not any(secret.encode() in answer.body for secret in secrets for answer in answers)
+    me = await hub.session.get(f"{PREFIX}/me", headers={"Authorization": f"Bearer {token['token']}"})
+    assert (await me.json())["app_id"] == str(hub.app)
