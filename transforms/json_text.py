@@ -11,23 +11,38 @@ import polars as pl
 _ESCAPES = {chr(c): f"\\u{c:04x}" for c in (*range(0x20), 0x7F)} | {
     '"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r",
 }  # fmt: skip
+_FROM, _TO = list(_ESCAPES), list(_ESCAPES.values())
 _NEEDS = r'["\\\x00-\x1f\x7f]'
+_BETWEEN = "\x1f"
+_NEEDS_IN_LIST = r'["\\\x00-\x1e\x7f]'
 
 
-def escaped(values: pl.Series, *, between: str | None = None) -> pl.Series:
-    """String values as they stand between quotes in JSON. ``between`` is a control character to leave alone."""
-    needs = values.str.contains(_NEEDS if between is None else _NEEDS.replace(r"\x1f", r"\x1e"))
+def escaped(values: pl.Series) -> pl.Series:
+    """String values as they stand between quotes in JSON."""
+    needs = values.str.contains(_NEEDS)
     if not needs.any():
         return values
-    table = {k: v for k, v in _ESCAPES.items() if k != between}
-    value = pl.col(values.name)
+    value = pl.col("value")
     return (
-        values.to_frame()
-        .with_columns(needs=needs)
-        .select(pl.when("needs").then(value.str.replace_many(list(table), list(table.values()))).otherwise(value))
+        pl.DataFrame({"value": values, "needs": needs})
+        .select(pl.when("needs").then(value.str.replace_many(_FROM, _TO)).otherwise(value))
         .to_series()
         .alias(values.name)
     )
+
+
+def joined_strings(lists: pl.Series) -> pl.Series:
+    """The strings of each list as JSON strings, joined by commas."""
+    texts = lists.list.join(_BETWEEN)
+    between = (lists.list.len() - 1).sum()
+    if texts.str.contains(_NEEDS_IN_LIST).any() or texts.str.count_matches(_BETWEEN, literal=True).sum() != between:
+        lists = (
+            lists.to_frame("list")
+            .select(pl.col("list").list.eval(pl.element().str.replace_many(_FROM, _TO)))
+            .to_series()
+        )
+        texts = lists.list.join(_BETWEEN)
+    return '"' + texts.str.replace_all(_BETWEEN, '","', literal=True) + '"'
 
 
 def objects(columns: Iterable[pl.Series], names: Iterable[str]) -> pl.Series | None:

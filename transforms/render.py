@@ -12,13 +12,12 @@ import polars as pl
 
 from transforms.canonical import body
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
-from transforms.json_text import escaped
+from transforms.json_text import escaped, joined_strings
 
 #: Stands for the base address of the service.
 BASE = "\x01"
 #: Members that JSON requires and sources may leave out: the sourcedId takes their place.
 FALLBACKS = frozenset({("orgs", "identifier"), ("courses", "courseCode")})
-_BETWEEN = "\x1f"
 
 Piece = pl.Series | str
 
@@ -61,10 +60,9 @@ def _value(field: Field, values: pl.Series) -> list[Piece]:
     if field.many:
         return ["[", _list(field, values), "]"]
     match field.kind:
-        case Kind.REF:
+        case Kind.REF if not _is_uri(field):
             before, between, after = _reference(field)
-            safe = escaped(values)
-            return [before, safe, between, safe, after]
+            return [before, values, between, values, after]
         case Kind.METADATA:
             return [values]
         case Kind.INTEGER | Kind.FLOAT:
@@ -87,12 +85,11 @@ def _list(field: Field, values: pl.Series) -> pl.Series:
             return _components(CATALOGUE[field.name], filled)
         case _:
             pass
-    texts = escaped(filled.list.join(_BETWEEN), between=_BETWEEN)
     if field.kind is not Kind.REF:
-        return '"' + texts.str.replace_all(_BETWEEN, '","', literal=True) + '"'
+        return joined_strings(filled)
     before, between, after = _reference(field)
     one = pl.concat_str([pl.lit(before), pl.element(), pl.lit(between), pl.element(), pl.lit(after)])
-    return texts.str.split(_BETWEEN).to_frame("ids").select(pl.col("ids").list.eval(one).list.join(",")).to_series()
+    return filled.to_frame("ids").select(pl.col("ids").list.eval(one).list.join(",")).to_series()
 
 
 def _components(entity: Entity, lists: pl.Series) -> pl.Series:
@@ -152,6 +149,11 @@ def _joined(pieces: list[Piece], height: int, *, nulls: bool = False) -> pl.Seri
     parts = [pl.lit(p) if isinstance(p, str) else pl.col(f"p{i}") for i, p in enumerate(pieces)]
     table = pl.DataFrame({name: p.alias(name) for name, p in series.items()})
     return table.select(pl.concat_str(parts, ignore_nulls=not nulls)).to_series()
+
+
+def _is_uri(field: Field) -> bool:
+    """Components have no address of their own: a role names its user profile by URI, in a plain string."""
+    return field.target in CATALOGUE and CATALOGUE[field.target or ""].component_of is not None
 
 
 def _reference(field: Field) -> tuple[str, str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
@@ -29,9 +28,7 @@ NASTY = [
     "student", "Teacher", "administrator", "school", "primary", "x" * 101, "x" * 300, "x" * 5000, "{SSN:1}", "a@b.org",
     "A@B.ORG.", "tobedeleted",
 ]  # fmt: skip
-QUICK = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "15")), deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -30,7 +30,7 @@ PHN_002 = declare(
 
 _LETTER = r"a-z0-9\p{Ll}\p{Lo}"
 _LABEL = rf"[{_LETTER}](?:[{_LETTER}\p{{M}}-]*[{_LETTER}\p{{M}}])?\."
-_RIGHT = rf"^[^\s@,;<>()\[\]\\\"]{{1,64}}@(?:{_LABEL})+[{_LETTER}][{_LETTER}\p{{M}}-]+$"
+_RIGHT = rf"^[^\s@,;:<>()\[\]\\\"]{{1,64}}@(?:{_LABEL})+[{_LETTER}][{_LETTER}\p{{M}}-]+$"
 _PLACEHOLDER = r"(?i)^(?:no-?e?mail|none|no-?reply|unknown|not?applicable|n/?a|xxx+)@"
 _SHORTEST_NUMBER = 5
 _IMPOSSIBLE = r"^(?:0+|9+|1234567890?|(?:1?555)?5550100)$"

@@ -42,6 +42,12 @@ _SUSPECT = (
     "\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
 )
 
+_LATIN_1 = "".join(chr(byte) for byte in range(256))
+# As browsers read it: the five bytes that Windows-1252 leaves open are control characters.
+_WINDOWS_1252 = "".join(bytes([b]).decode("cp1252", "ignore") or chr(b) for b in range(256))
+
+_READINGS = tuple((table, {letter: byte for byte, letter in enumerate(table)}) for table in (_WINDOWS_1252, _LATIN_1))
+
 
 def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
     """The repaired values (blank becomes null), where NAME-001 repaired and where NAME-003 did."""
@@ -87,12 +93,12 @@ def drop_long(sheet: Sheet, name: str, *, needed: bool) -> None:
 
 def mended(text: str) -> str:
     """Undoes UTF-8 read as Windows-1252 or Latin-1, where the way back is exact; else the text itself."""
-    for encoding in ("cp1252", "latin-1"):
+    for table, letters in _READINGS:
         try:
-            found = text.encode(encoding).decode("utf-8")
-        except (UnicodeEncodeError, UnicodeDecodeError):
+            found = bytes(letters[letter] for letter in text).decode("utf-8")
+        except (KeyError, UnicodeDecodeError):
             continue
-        if found != text and found.encode().decode(encoding) == text:
+        if found != text and "".join(table[byte] for byte in found.encode()) == text:
             return found
     return text
 

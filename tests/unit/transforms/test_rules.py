@@ -58,7 +58,7 @@ EXAMPLES = (
     Example("NAME-008", "users", "u1", {"familyName": "Vacant"}),
     Example("NAME-009", "users", "u1", {"familyName": "=Lee"}),
     Example("NAME-010", "users", "u3", {"familyName": "Lee " * 30 + "Lee"}, also=("REF-002",)),
-    Example("ORG-001", "users", "u1", {"orgSourcedIds": "gone"}, version="1.1", also=("REF-001", "REF-002"), field="orgs"),
+    Example("ORG-001", "users", "u1", {"orgSourcedIds": "gone"}, "1.1", also=("REF-001", "REF-002"), field="orgs"),
     Example("ORG-002", "orgs", "d", {"parentSourcedId": "s1"}, field="parent"),
     Example("PHN-001", "users", "u1", {"phone": "+1 (555) 234-5678"}),
     Example("PHN-002", "users", "u1", {"phone": "000-0000"}),
