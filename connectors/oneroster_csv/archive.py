@@ -107,7 +107,7 @@ def _unpack_zip(path: Path, folder: Path, limits: Limits) -> Unpacked:
 def _refuse_directory(stream: BinaryIO, limits: Limits) -> Rule | None:
     """Measures the central directory: its header may lie about the count, so its size is bounded too."""
     size = stream.seek(0, os.SEEK_END)
-    tail_size = min(size, _COMMENT_MAX + _END.size + _END64_LOCATOR.size)
+    tail_size = min(size, _COMMENT_MAX + _END.size + _END64_LOCATOR.size + _END64.size)
     stream.seek(size - tail_size)
     tail = stream.read(tail_size)
     at = tail.rfind(b"PK\x05\x06")
@@ -115,13 +115,11 @@ def _refuse_directory(stream: BinaryIO, limits: Limits) -> Rule | None:
         stream.seek(0)
         return rules.DAMAGED if stream.read(4) == b"PK\x03\x04" else rules.NOT_A_ZIP
     _, _, _, _, count, directory, _, _ = _END.unpack_from(tail, at)
-    if at >= _END64_LOCATOR.size and tail.startswith(b"PK\x06\x07", at - _END64_LOCATOR.size):
-        _, _, offset, _ = _END64_LOCATOR.unpack_from(tail, at - _END64_LOCATOR.size)
-        if offset + _END64.size > size:
-            return rules.DAMAGED
-        stream.seek(offset)
-        large = _END64.unpack(stream.read(_END64.size))
-        count, directory = max(large[6], large[7]), large[8]
+    # zipfile takes the record that stands right before the locator, wherever the locator points to; so do we.
+    large = at - _END64_LOCATOR.size - _END64.size
+    if large >= 0 and tail.startswith(b"PK\x06\x06", large) and tail.startswith(b"PK\x06\x07", large + _END64.size):
+        _, _, _, _, _, _, on_disk, count, directory, _ = _END64.unpack_from(tail, large)
+        count = max(on_disk, count)
     if count > limits.entries or directory > limits.directory:
         return rules.TOO_MANY_ENTRIES
     return None
@@ -155,7 +153,7 @@ def _overlapping(infos: list[zipfile.ZipInfo], end: int) -> bool:
     starts = [*(info.header_offset for info in ordered[1:]), end]
     return any(
         info.header_offset < 0 or info.header_offset + _LOCAL_HEADER + info.compress_size > following
-        for info, following in zip(ordered, starts, strict=True)
+        for info, following in zip(ordered, starts, strict=False)
     )
 
 
