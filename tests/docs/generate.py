@@ -7,7 +7,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+import connectors.oneroster_csv.rules  # noqa: F401 - its rules belong on the page of findings
 from hub.settings import Settings
+from transforms.catalogue.page import catalogue_page
+from transforms.pipeline import RULES
+from transforms.report import rules_page
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -36,7 +40,16 @@ def _shown(default: object) -> str:
     return f"`{default}`"
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"settings.md": settings_page}
+def issues_page() -> str:
+    """docs/issues.md: each finding with what happens and how to mend it."""
+    return rules_page(RULES)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "catalogue.md": catalogue_page,
+    "issues.md": issues_page,
+    "settings.md": settings_page,
+}
 
 
 def main() -> None:

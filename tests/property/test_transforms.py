@@ -22,7 +22,8 @@ VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
 FIXES = {Action.FIX, Action.QUARANTINE, Action.DROP_VALUE}
 NASTY = [
     None, "", " ", "\u00a0", "x", "0", "\x00", "a\x00b", "\x1b[31m", "\ufeff", "\u200b\u200b", "e\u0301", "MuÃ±oz",
-    "Ã\u0083Â±", "s1", "s1,s2", "s1,,s2", "s1;s2", " u1 ", "u1", "gone", "d", "t1|t2", "true", "TRUE", "Y", "2024-01-02",
+    "Ã\u0083Â±",
+    "s1", "s1,s2", "s1,,s2", "s1;s2", " u1 ", "u1", "gone", "d", "t1|t2", "true", "TRUE", "Y", "2024-01-02",
     "1/2/2024", "2024-01-02 10:00:00", "99999-01-01", "0001-01-01", "K", "5th", "12+", "Z9", "123-45-6789", "{LDAP:a}",
     "{a}", "{:}{", "<script>", "'; DROP TABLE users;--", "=1+1", "\\", '"', '\\"', "\u2028", "\U0001f600", "ext:x",
     "student", "Teacher", "administrator", "school", "primary", "x" * 101, "x" * 300, "x" * 5000, "{SSN:1}", "a@b.org",
