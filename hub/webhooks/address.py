@@ -106,19 +106,20 @@ def parse(text: str, allow: Sequence[Network]) -> URL:
         raise _refusal("The URL cannot be read.") from None
     if url.scheme not in {"https", "http"} or not host or not port:
         raise _refusal("The URL must begin with https:// and name a host.")
-    if url.raw_user or url.raw_password or "@" in url.raw_authority:
+    authority = re.split("[/?#]", text.partition("://")[2], maxsplit=1)[0]  # as written, not as it was understood
+    if "@" in authority:
         raise _refusal("The URL must not hold a user name or password: each request is signed instead.")
     if url.raw_fragment:
         raise _refusal("The URL must not have a fragment (#): it is never sent.")
-    _check_host(url, host, allow)
+    _check_host(url, host, authority, allow)
     return url
 
 
-def _check_host(url: URL, host: str, allow: Sequence[Network]) -> None:
+def _check_host(url: URL, host: str, authority: str, allow: Sequence[Network]) -> None:
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        if not _HOST.match(host) or _NUMBER.match(host.rstrip(".").rpartition(".")[2]):
+        if "[" in authority or not _HOST.match(host) or _NUMBER.match(host.rstrip(".").rpartition(".")[2]):
             raise _refusal("The host is neither a name nor an address in its usual form.") from None
         if url.scheme == "http" and not allow:
             raise _refusal("The URL must begin with https://.") from None

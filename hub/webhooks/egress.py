@@ -13,7 +13,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -72,18 +72,20 @@ class Egress:
     """Posts to receivers. Open it with ``async with``; one per process.
 
     ``allow``: networks that may be reached although they are private, also without TLS. ``timeout``: seconds for a
-    whole exchange. ``resolver`` and ``trust`` replace the system's resolver and certificates.
+    whole exchange. ``resolver``, ``trust`` and ``open_socket`` replace those of the system.
     """
 
     def __init__(
         self, *, allow: Sequence[Network] = (), timeout: float = 15, concurrency: int = 64,
         resolver: AbstractResolver | None = None, trust: ssl.SSLContext | None = None,
+        open_socket: Callable[[int, int, int], socket.socket] = socket.socket,
     ) -> None:  # fmt: skip
         self._allow = tuple(allow)
         self._timeout = timeout
         self._concurrency = concurrency
         self._resolver = resolver
         self._trust = trust
+        self._open_socket = open_socket
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
@@ -103,7 +105,7 @@ class Egress:
             known = family in {socket.AF_INET, socket.AF_INET6}
             if not known or not address.reachable(str(place[0]), self._allow, encrypted=scheme == "https"):
                 raise BlockedAddressError
-            return socket.socket(family=family, type=kind, proto=protocol)
+            return self._open_socket(family, kind, protocol)
 
         connector = aiohttp.TCPConnector(
             socket_factory=dial,

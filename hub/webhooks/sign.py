@@ -6,7 +6,7 @@ import base64
 import binascii
 import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
@@ -38,3 +38,16 @@ def headers(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(signature(s, message_id, timestamp, body) for s in secrets),
     }
+
+
+def verify(secret: str, received: Mapping[str, str], body: bytes, *, now: float, tolerance: int = 300) -> bool:
+    """Whether a received message is signed with ``secret`` and not older or newer than ``tolerance`` seconds.
+
+    ``received``: the headers with lower-case names. For the demo's receivers and for trying a receiver out.
+    """
+    message_id, sent = received.get("webhook-id", ""), received.get("webhook-timestamp", "")
+    if not message_id or not sent.isascii() or not sent.isdigit() or abs(now - int(sent)) > tolerance:
+        return False
+    expected = signature(secret, message_id, int(sent), body).encode()
+    entries = received.get("webhook-signature", "").encode().split(b" ")
+    return any(hmac.compare_digest(entry, expected) for entry in entries)

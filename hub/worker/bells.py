@@ -47,8 +47,8 @@ async def take(redis_url: str, heard: Callable[[str], None]) -> None:
 
 
 def _worker(redis_url: str, heard: Callable[[str], None]) -> Worker:
-    async def wake(_context: dict[str, Any], *arguments: Any, **_named: Any) -> None:
-        heard(arguments[0])  # checked when it was read
+    async def wake(ctx: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's shape of a job
+        heard(args[0])  # checked when it was read
 
     return Worker(
         functions=[func(wake, name=wire.WAKE, max_tries=1, timeout=_JOB_SECONDS, keep_result=0)],
