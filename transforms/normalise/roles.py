@@ -18,7 +18,7 @@ USR_001 = declare(
     "Give the user a role in an org that exists: in roles.csv (1.2) or in orgSourcedIds and role (1.1).",
 )  # fmt: skip
 USR_003 = declare(
-    "USR-003", Severity.INFO, Action.FIX, "administrator as a role, which OneRoster 1.2 splits by kind of org",
+    "USR-003", Severity.INFO, Action.FIX, "administrator as a role in OneRoster 1.2, which splits it by kind of org",
     "The hub chose districtAdministrator in a district, siteAdministrator in a school, else systemAdministrator.",
 )  # fmt: skip
 USR_011 = declare(
@@ -53,7 +53,6 @@ def by_org(rows: pl.DataFrame, orgs: pl.DataFrame) -> pl.DataFrame:
 
 def roles_from_orgs(sheet: Sheet, orgs: pl.DataFrame) -> None:
     """1.1: adds ``roles`` and ``primaryOrg`` from ``orgs`` and ``role``, whose references are already resolved."""
-    sheet.report(USR_003, sheet["role"] == _ADMINISTRATOR, "role")
     rows = pl.arange(0, sheet.frame.height, dtype=pl.UInt32, eager=True)
     exploded = sheet.frame.select(row=rows, org="orgs", role="role").filter(pl.col("role").is_not_null())
     exploded = by_org(exploded.explode("org").drop_nulls("org"), orgs)

@@ -72,7 +72,7 @@ EXAMPLES = (
     Example("TXT-002", "classes", "k2", {"title": "x" * (LONGEST + 1)}, also=("REF-001",)),
     Example("USR-001", "users", "u1", {"sourcedId": "u9"}, twin=True, field="roles"),
     Example("USR-002", "users", "u1", {"enabledUser": "Y"}),
-    Example("USR-003", "users", "u2", {"role": "administrator"}, version="1.1"),
+    Example("USR-003", "roles", "r2", {"role": "administrator"}),
     Example("USR-011", "roles", "r3", {"roleType": "primary"}),
     Example("USR-012", "users", "u1", {"primaryOrgSourcedId": "s2"}, field="primaryOrg"),
     Example("USR-013", "users", "u1", {"userIds": "{LDAP:ana},LTI4711"}),
