@@ -8,11 +8,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
-from hub.api.admin import add_admin
-from hub.api.context import CONTEXT, ApiContext
+from hub.api import build_api
+from hub.api.context import ApiContext
 from hub.clock import SystemClock
 from hub.ids import new_id
 from hub.scope.grants import GrantDefinition
@@ -24,7 +24,7 @@ from hub.sync import grants
 from tests.api.admin.service import AdminHub
 from tests.services import Database
 
-UPLOAD_LIMIT = 3_000_000
+UPLOAD_LIMIT = 32_000_000
 
 
 async def _token(pool: Pool, role: str, *, district: UUID | None = None, app: UUID | None = None) -> str:
@@ -53,9 +53,7 @@ async def hub(database: Database, tmp_path: Path) -> AsyncIterator[AdminHub]:
         rung.append((kind, district_id))
 
     settings = Settings(data_dir=tmp_path, upload_max_bytes=UPLOAD_LIMIT, webhook_allow="127.0.0.0/8")
-    app = web.Application()
-    app[CONTEXT] = ApiContext(pool, settings, clock, wake)
-    add_admin(app)
+    app = build_api(ApiContext(pool, settings, clock, wake))
     own, foreign = await _district(pool, "Ours"), await _district(pool, "Theirs")
     vendor, stranger = new_id(), new_id()
     async with pool.district(own[0]) as tx:
@@ -71,7 +69,8 @@ async def hub(database: Database, tmp_path: Path) -> AsyncIterator[AdminHub]:
     }
     async with TestServer(app) as server, ClientSession(base_url=server.make_url("/")) as session:
         yield AdminHub(
-            session=session, pool=pool, owner_url=database.owner, worker_url=database.worker, tokens=tokens, rung=rung,
+            server=server, session=session, pool=pool, owner_url=database.owner, worker_url=database.worker,
+            tokens=tokens, rung=rung,
             district=own[0], source=own[1], foreign_district=foreign[0], foreign_source=foreign[1], app=vendor,
             foreign_app=stranger, grant=grant.grant_id, foreign_grant=foreign_grant.grant_id,
         )  # fmt: skip

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
 
 from hub.api.admin.route import PREFIX
 from hub.ids import new_id
@@ -31,6 +32,7 @@ class Answer:
 class AdminHub:
     """A running admin API, its tokens, and two districts with a source, an app and a grant each."""
 
+    server: TestServer
     session: ClientSession
     pool: Pool
     owner_url: str
