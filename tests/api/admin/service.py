@@ -105,5 +105,7 @@ def package() -> bytes:
     """A small zip file."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("manifest.csv", "propertyName,value\nmanifest.version,1.0\noneroster.version,1.1\n")
+        archive.writestr(
+            zipfile.ZipInfo("manifest.csv"), "propertyName,value\nmanifest.version,1.0\noneroster.version,1.1\n"
+        )
     return out.getvalue()
