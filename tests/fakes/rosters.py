@@ -164,7 +164,8 @@ def run(
 def exported(result: Result) -> Frames:
     """The canonical frames written as RAW frames of 1.2, for chains that read their own output."""
     found = {name: raw(name, "1.2", _rows(CATALOGUE[name], frame)) for name, frame in result.frames.items()}
-    roles, profiles = [], []
+    roles: list[Row] = []
+    profiles: list[Row] = []
     for user in result.frames["users"].select("key", "roles", "userProfiles").iter_rows(named=True):
         names = {}
         for profile in user["userProfiles"] or []:

@@ -45,6 +45,17 @@ def test_gone_is_what_was_neither_seen_nor_kept_out() -> None:
     assert vanished(store, [], [])["key"].sort().to_list() == ["bad", "gone", "seen"]
 
 
+def test_a_small_batch_against_a_large_store() -> None:
+    store = stored([(f"k{i}", i, i, True) for i in range(100)])
+    batch = pl.DataFrame({"key": ["k7", "new", "k9"], "hash": [7, 1, 1]}, schema=FRAME.schema)
+
+    found = diff(batch, store)
+
+    assert found.created["key"].to_list() == ["new"]
+    assert found.updated.select("key", "rid").rows() == [("k9", 9)]
+    assert (found.unchanged, found.seen.to_list()) == (1, [7, 9])
+
+
 def test_the_same_files_twice_are_unchanged() -> None:
     given = frames("1.2", clean("1.2"))
     first, second = run("1.2", given), run("1.2", given)
