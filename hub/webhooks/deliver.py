@@ -164,14 +164,6 @@ async def _settle(tx: Transaction, claim: Claim, ready: _Ready, answer: Answer) 
         chance=random.random(),  # noqa: S311 - spreads load, guards nothing
         retry_after=answer.retry_after,
     )
-    await deliveries.fail(
-        tx,
-        claim,
-        ready.batch,
-        state=state,
-        wait_seconds=wait,
-        error=answer.failure.value,
-        status=answer.status,
-        **noted,
-    )
+    error = answer.failure.value
+    await deliveries.fail(tx, claim, ready.batch, state=state, wait_seconds=wait, error=error, **noted)
     return False

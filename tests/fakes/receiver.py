@@ -64,8 +64,12 @@ class Receiver:
 
     async def wait_for(self, count: int, seconds: float = 10) -> list[Received]:
         """What arrived, once there are ``count`` requests. Raises TimeoutError."""
+        return await self.until(lambda got: len(got) >= count, seconds)
+
+    async def until(self, enough: Callable[[list[Received]], bool], seconds: float = 10) -> list[Received]:
+        """What arrived, once it is enough. Raises TimeoutError."""
         async with asyncio.timeout(seconds), self.arrived:
-            await self.arrived.wait_for(lambda: len(self.received) >= count)
+            await self.arrived.wait_for(lambda: enough(self.received))
         return self.received
 
 
