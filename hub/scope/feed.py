@@ -129,4 +129,4 @@ def merge(entries: Iterable[FeedEntry]) -> FeedEntry:
 
 
 def _having(changed: Changed, bits: int) -> BitMap:
-    return bitmap(changed.rids[(changed.fields & np.uint64(bits)) != 0])
+    return bitmap(changed.rids[(changed.fields.astype(np.uint64, copy=False) & np.uint64(bits)) != 0])

@@ -32,7 +32,8 @@ class Projection:
     ``visible``: the fields that show, masked ones included. ``filterable``: those by which an app may filter or sort,
     the base fields included. ``mode``: whether a record that is not trimmed shows all its members, the directory
     members alone, or has to be rewritten. ``references``: the fields whose references are filtered in trimmed records
-    (``roles`` stands for its orgs); ``render`` wants the rids of each of them.
+    (``roles`` stands for its orgs); ``render`` wants the rids of each of them. Filtering or sorting by one of these
+    must not look at what is filtered out: stored rids and roles tell more than the app sees (T14).
     """
 
     def __init__(self, definition: GrantDefinition, entity: str) -> None:
