@@ -1,0 +1,98 @@
+"""Log lines: fixed fields, and never the text of an exception.
+
+The texts of errors quote values: PostgreSQL's name the whole row that broke a rule, a parser's the cell that it could
+not read. So a line about an exception tells its type, PostgreSQL's SQLSTATE and the places in the code. Only our own
+errors show their text, which holds neither personal data nor secrets by rule (hub.errors, connectors.protocol).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import TracebackType
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from connectors.protocol import ConnectorError
+from hub.errors import HubError
+from hub.settings import Settings
+
+_OURS = (HubError, ConnectorError)
+_MOST_CAUSES = 5
+
+
+def configure(settings: Settings, stream: TextIO | None = None) -> None:
+    """Sends every log line of the process, libraries' included, to ``stream`` (standard error) in the set form."""
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        safe_exception,
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    stream = stream or sys.stderr
+    renderer: Processor = structlog.processors.JSONRenderer()
+    if settings.log_format == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[first_line, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter):
+            root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(settings.log_level.upper())
+
+
+def first_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A library's message without what follows its first line: asyncio puts the repr of an exception there."""
+    event["event"] = str(event["event"]).partition("\n")[0]
+    return event
+
+
+def safe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replaces an exception by what may be told of it."""
+    event.pop("stack_info", None)
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event.update(described(error))
+    return event
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    """What may be told of an exception: its type and those of its causes, its place, and our own errors' text."""
+    kinds: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(kinds) < _MOST_CAUSES:
+        kinds.append(_kind(seen))
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    told: dict[str, Any] = {"error": " < ".join(kinds), "at": _places(error.__traceback__)}
+    if isinstance(error, _OURS):
+        told["message"] = str(error)
+    return told
+
+
+def _kind(error: BaseException) -> str:
+    state = getattr(error, "sqlstate", None)
+    return type(error).__qualname__ + (f" {state}" if isinstance(state, str) else "")
+
+
+def _places(trace: TracebackType | None) -> str:
+    places = []
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " < ".join(reversed(places))

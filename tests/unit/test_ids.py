@@ -1,0 +1,36 @@
+"""Ids are UUIDv7, ascend within a batch and never repeat."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from hub import ids
+
+
+def test_they_are_version_7_of_now() -> None:
+    before = time.time_ns() // 1_000_000
+    found = [UUID(text) for text in ids.mint(100)]
+
+    assert {(i.version, i.variant) for i in found} == {(7, "specified in RFC 4122")}
+    assert all(before <= i.int >> 80 <= time.time_ns() // 1_000_000 for i in found)
+
+
+def test_a_batch_ascends_past_one_millisecond_and_none_repeats() -> None:
+    found = ids.mint(20_000)
+
+    assert found.is_sorted()
+    assert found.n_unique() == 20_000
+    assert found.str.len_chars().unique().to_list() == [36]
+
+
+def test_two_batches_share_nothing() -> None:
+    assert not set(ids.mint(5_000)) & set(ids.mint(5_000))
+    assert ids.mint(0).len() == 0
+
+
+def test_the_rest_is_random() -> None:
+    rest = {UUID(text).int & (2**62 - 1) for text in ids.mint(5_000)}
+
+    assert len(rest) == 5_000
+    assert 2**61 * 0.9 < sum(rest) / len(rest) < 2**61 * 1.1
