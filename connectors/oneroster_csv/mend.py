@@ -21,9 +21,9 @@ from connectors.oneroster_csv.encoding import decode_line
 from transforms.issues import Rule
 
 _CELL = r'(?:"(?:[^"]++|"")*+"|[^",]*+)'
-_LINES_OF_ONE_CELL = 50
-#: Findings kept of one file. A file with more bad rows is refused, so nobody needs the others.
-BAD_ROWS_KEPT = 100_000
+_LINES_OF_ONE_CELL = 200
+#: A file with more bad rows is refused whatever its size, so nobody needs to read on.
+MAX_BAD_ROWS = 100_000
 _START_OF_OVERLONG = 1024  # bytes that are looked at for a key
 # A key is repeated in findings only if it can be one: text of a broken row may be anything.
 _KEY = re.compile(r"[^\s\x00-\x1f\x7f\",]{1,255}")
@@ -31,15 +31,11 @@ _KEY = re.compile(r"[^\s\x00-\x1f\x7f\",]{1,255}")
 
 @dataclass(slots=True)
 class Mended:
-    """``lines``: the line number of each good row. ``bad``: rule, line and key (or nothing) of each row kept out.
-
-    ``bad_rows`` counts all of them, also those beyond ``BAD_ROWS_KEPT``.
-    """
+    """``lines``: the line number of each good row. ``bad``: rule, line and key (or nothing) of each row kept out."""
 
     path: Path
     lines: array[int] = field(default_factory=lambda: array("I"))
     bad: list[tuple[Rule, int, str]] = field(default_factory=list)
-    bad_rows: int = 0
     quotes: bool = False
     not_utf8: bool = False
     blank_lines: bool = False
@@ -47,9 +43,7 @@ class Mended:
 
     def keep_out(self, rule: Rule, line: int, key: str) -> None:
         """Notes a row that is kept out."""
-        self.bad_rows += 1
-        if self.bad_rows <= BAD_ROWS_KEPT:
-            self.bad.append((rule, line, key))
+        self.bad.append((rule, line, key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +62,7 @@ def mend(path: Path, start: int, width: int, key_column: int, limits: Limits) ->
         stream.seek(start)
         ahead: deque[_Line] = deque()
         lines = _lines(stream, limits.line, result)
-        while (line := ahead.popleft() if ahead else next(lines, None)) is not None:
+        while (line := ahead.popleft() if ahead else next(lines, None)) is not None and len(result.bad) <= MAX_BAD_ROWS:
             rule = shape.fault(line)
             if rule is None:
                 result.lines.append(line.number)
@@ -110,25 +104,32 @@ class _Shape:
 def _keep_out_rest(first: _Line, lines: Iterator[_Line], ahead: deque[_Line], shape: _Shape, result: Mended) -> None:
     """Keeps out the lines that belong to the open quote of ``first``, if they close it into a row of the right width.
 
-    Looks at ``_LINES_OF_ONE_CELL`` lines and ``shape.longest`` characters, so that a stray quote costs little.
+    Looks at ``_LINES_OF_ONE_CELL`` lines and ``shape.longest`` characters, and stops as soon as no further line could
+    help, so that a stray quote costs little.
     """
-    text = first.text
+    text = [first.text]
     for count in range(_LINES_OF_ONE_CELL):
         while len(ahead) <= count:
             following = next(lines, None)
             if following is None:
                 return
             ahead.append(following)
-        text += "\n" + ahead[count].text
-        if len(text) > shape.longest:
+        text.append(ahead[count].text)
+        if '"' not in ahead[count].text:
+            continue
+        text = ["\n".join(text)]
+        if shape.row.fullmatch(text[0]):
+            _keep_out_inner([ahead.popleft() for _ in range(count + 1)], shape, result)
             return
-        if '"' in ahead[count].text and shape.row.fullmatch(text):
-            for _ in range(count + 1):
-                inner = ahead.popleft()
-                # A line that could be a row by itself is named, so that nobody takes its record for deleted.
-                if shape.fault(inner) is None:
-                    result.keep_out(rules.ROW_BROKEN, inner.number, shape.key(inner.text))
+        if len(text[0]) > shape.longest or not shape.opens.fullmatch(text[0]):
             return
+
+
+def _keep_out_inner(inner: list[_Line], shape: _Shape, result: Mended) -> None:
+    """Names the lines inside a cell that could be rows, so that nobody takes their records for deleted."""
+    for line in inner:
+        if shape.fault(line) is None:
+            result.keep_out(rules.ROW_BROKEN, line.number, shape.key(line.text))
 
 
 def _lines(stream: BinaryIO, longest: int, result: Mended) -> Iterator[_Line]:
@@ -146,9 +147,9 @@ def _lines(stream: BinaryIO, longest: int, result: Mended) -> Iterator[_Line]:
         if overlong:
             yield _Line(number, raw[:_START_OF_OVERLONG].decode(errors="ignore"), overlong)
             continue
+        if not stripped:
+            result.blank_lines = True
+            continue
         text, not_utf8 = decode_line(stripped)
         result.not_utf8 = result.not_utf8 or not_utf8
-        if text:
-            yield _Line(number, text, overlong)
-        else:
-            result.blank_lines = True
+        yield _Line(number, text, overlong)

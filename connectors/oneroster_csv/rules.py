@@ -53,7 +53,7 @@ MANIFEST_DISAGREES = _refuse(
 )
 TOO_MANY_BROKEN = _refuse(
     "FILE-006",
-    "Too many rows of the file cannot be read (more than 20 and more than 0.5 %)",
+    "Too many rows of the file cannot be read: more than 20 and more than 0.5 %, or all",
     "The export itself is at fault: look at the first lines reported for this file.",
 )
 ROW_UNDECODABLE = _keep_out(

@@ -12,7 +12,7 @@ import polars as pl
 from connectors.limits import Limits
 from connectors.oneroster_csv import encoding, rules
 from connectors.oneroster_csv.headers import Header, read_header
-from connectors.oneroster_csv.mend import BAD_ROWS_KEPT, Mended, mend
+from connectors.oneroster_csv.mend import MAX_BAD_ROWS, Mended, mend
 from connectors.oneroster_csv.scan import scan
 from connectors.protocol import Batch
 from transforms import issues
@@ -200,7 +200,7 @@ def _readable(
         mixed = mixed or mended.not_utf8
     if mixed:
         found.append(_about(rules.ENCODING, entity, cause="windows-1252"))
-    if table.rows == 0 and table.bad.is_empty():
+    if table.rows == 0 and not any(rules.TOO_MANY_BROKEN.code in frame["code"] for frame in found):
         return None, [*found, _about(rules.NO_ROWS, entity)]
     return table, found
 
@@ -209,11 +209,13 @@ def _mended_table(
     mended: Mended, header: Header, entity: Entity, version: Version, limits: Limits
 ) -> tuple[Table, list[pl.DataFrame]]:
     found = []
-    good = len(mended.lines)
+    good, broken = len(mended.lines), len(mended.bad)
     bad = _bad_rows(mended, entity)
-    hopeless = mended.bad_rows > max(limits.bad_rows, limits.bad_share * (good + mended.bad_rows))
-    if hopeless or mended.bad_rows > BAD_ROWS_KEPT:
+    hopeless = broken > max(limits.bad_rows, limits.bad_share * (good + broken)) or (broken and not good)
+    if hopeless or broken > MAX_BAD_ROWS:
+        # The package is refused, so nobody will come for the rows: the first of them are shown with the refusal.
         found.extend([_about(rules.TOO_MANY_BROKEN, entity), bad.head(_SHOWN)])
+        bad = issues.empty()
     if mended.blank_lines:
         found.append(_about(rules.BLANK_LINES, entity))
     if mended.line_ends:

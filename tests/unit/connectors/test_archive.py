@@ -101,13 +101,20 @@ def test_too_many_entries_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.threat("T38")
-@pytest.mark.parametrize("count", [2_000, 30_000])
+@pytest.mark.parametrize("count", [300, 400_000])
 def test_the_number_of_entries_that_a_header_claims_is_not_believed(tmp_path: Path, count: int) -> None:
-    path = zipped(tmp_path / "p.zip", {f"f{n}.csv": "" for n in range(count)})
-    patched(path, b"PK\x05\x06", 8, struct.pack("<HH", 3, 3))
-    started = time.perf_counter()
-    assert refusal(path) == ["FILE-032"]
-    assert time.perf_counter() - started < 2
+    one = zipped(tmp_path / "p.zip", {"users.csv": ""}).read_bytes()
+    start, end = one.index(b"PK\x01\x02"), one.rindex(b"PK\x05\x06")
+    directory = one[start:end] * count
+    (tmp_path / "p.zip").write_bytes(
+        one[:start] + directory + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 3, 3, len(directory), start, 0)
+    )
+    tracemalloc.start()
+    try:
+        assert refusal(tmp_path / "p.zip") == ["FILE-032"]
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.threat("T38")
@@ -272,6 +279,8 @@ def test_what_else_lies_in_a_folder_does_not_matter(tmp_path: Path) -> None:
 def test_the_archive_and_its_loose_files_are_the_same_content(tmp_path: Path) -> None:
     with opened(zipped(tmp_path / "p.zip", files())) as one, opened(loose(tmp_path / "drop", files())) as other:
         assert one.digest == other.digest
+    with opened(zipped(tmp_path / "q.zip", files(USERS.replace("Ana", "Ane", 1)))) as changed:
+        assert changed.digest != one.digest
 
 
 def test_a_top_folder_and_what_systems_leave_behind_are_no_harm(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 
 from connectors.limits import Limits
 from connectors.oneroster_csv import Reading
+from connectors.oneroster_csv.scan import Scan, scan
 from connectors.protocol import ConnectorError
 from tests.unit.connectors.packages import (
     ORG_HEADER,
@@ -149,6 +151,39 @@ def test_text_inside_a_cell_cannot_pass_for_a_row(tmp_path: Path) -> None:
     with opened(zipped(tmp_path / "p.zip", files(data))) as package:
         assert package.keys("users").to_list() == ["u1", "u3"]
         assert row_issues(package, "users").select("line", "key").rows() == [(3, "u2"), (4, "planted")]
+
+
+@pytest.mark.threat("T35")
+def test_text_of_a_broken_row_is_not_repeated_as_its_key(tmp_path: Path) -> None:
+    data = text(USER_HEADER, user("u1"), "Belinda Silva moved away,x", '"Belinda,Silva",x', user("u2"))
+    with opened(zipped(tmp_path / "p.zip", files(data))) as package:
+        assert row_issues(package, "users").select("line", "key").rows() == [(3, ""), (4, "")]
+
+
+def test_a_quoted_blank_cell_is_blank(tmp_path: Path) -> None:
+    data = text(USER_HEADER, user("u1", '""'), user("u2", '"a,b"'))
+    with opened(zipped(tmp_path / "p.zip", files(data))) as package:
+        assert frame(package, "users")["givenName"].to_list() == [None, "a,b"]
+
+
+@pytest.mark.threat("T40")
+def test_stray_quotes_on_every_line_cost_little(tmp_path: Path) -> None:
+    rows = [f'u{n},"open' for n in range(100_000)]
+    started = time.perf_counter()
+    with opened(loose(tmp_path / "drop", files(text(USER_HEADER, *rows)))) as package:
+        assert package.refused
+    assert time.perf_counter() - started < 10
+
+
+def test_plain_files_take_the_fast_way_quoted_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for data, found in (
+        (b"a,b\r\n1,2\r\n3,4", Scan(utf8=True, well_formed=True, rows=2, quotes=False)),
+        (b'a,b\n"1,1","""2"""\n"",4\n', Scan(utf8=True, well_formed=True, rows=2, quotes=True)),
+        (b"a,b\n", Scan(utf8=True, well_formed=True, rows=0, quotes=False)),
+    ):
+        path.write_bytes(data)
+        assert scan(path, data.index(b"\n") + 1, 2, 100) == found
 
 
 @pytest.mark.threat("T40")
@@ -311,10 +346,11 @@ def test_lines_stay_true_over_many_batches(tmp_path: Path) -> None:
         assert ("bad" + found["line"].cast(pl.String)).equals(found["key"])
 
 
-def test_a_file_whose_every_row_is_broken_still_reports_them(tmp_path: Path) -> None:
+def test_a_file_whose_every_row_is_broken_is_refused_and_shows_them(tmp_path: Path) -> None:
     with opened(zipped(tmp_path / "p.zip", files(text(USER_HEADER, "u1,x", "u2,x")))) as package:
-        assert package.rows("users") == 0
-        assert row_issues(package, "users")["key"].to_list() == ["u1", "u2"]
+        assert package.refused
+        assert package.issues.select("code", "key").rows() == [("FILE-006", ""), ("FILE-004", "u1"), ("FILE-004", "u2")]
+        assert frame(package, "users").is_empty()
 
 
 def test_a_closed_package_cannot_be_read(tmp_path: Path) -> None:

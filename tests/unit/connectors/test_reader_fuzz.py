@@ -29,8 +29,8 @@ def line(cells: list[str]) -> str:
 
 
 good = st.lists(TEXT, min_size=2, max_size=2)
-wrong_width = st.lists(TEXT, min_size=4, max_size=6).map(line)
-stray_quote = st.sampled_from(['x,"open,y', 'x,a"b,y', 'x,"a"b,y', '"x', 'x,y,"', 'x,,"z'])
+wrong_width = st.lists(TEXT, min_size=1, max_size=6).filter(lambda cells: len(cells) != WIDTH).map(line)
+stray_quote = st.sampled_from(['x,"open,y', 'x,a"b,y', 'x,"a"b,y', 'x,a"b",y', '"x', 'x,y,"', 'x,,"z'])
 unreadable = st.sampled_from(["x,a\0b,y", "\0", "x,a\rb,y"])
 with_line_break = st.sampled_from(['x,"a\nb",y', 'x,"a\nb,c\n""d""",y', 'x,"\n\n",y'])
 
