@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import orjson
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, Field, ValidationError
 
 from hub.api.admin.route import PREFIX
 from hub.errors import HTTP_STATUS, Code, HubError
+from hub.logs import described
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 
 TITLES: dict[Code, str] = {
@@ -129,7 +130,7 @@ def _refused(error: HubError) -> web.Response:
         return response(error.code, "There is no such object, or this token may not reach it. Check the ids.")
     if error.code in TITLES and error.code is not Code.INTERNAL:
         return response(error.code, error.message, status=error.http_status)
-    _log.error("admin request failed: %s", error)
+    _log.error("admin request failed", **described(error))
     return response(Code.INTERNAL, "The hub failed to answer; its log says why. Try again, then tell the operator.")
 
 
@@ -144,12 +145,7 @@ def _of_http(error: web.HTTPException) -> web.StreamResponse:
 
 
 def _failed(request: web.Request, error: Exception) -> None:
-    """Logs where it failed: kinds and lines of code, never the texts of errors, which may quote values."""
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
-        trace = trace.tb_next
+    """Logs where it failed, never the texts of errors, which may quote values."""
     resource: Any = request.match_info.route.resource
-    route = resource.canonical if resource is not None else "?"
-    _log.error("%s %s failed: %s at %s", request.method, route, type(error).__name__, " < ".join(reversed(places)))
+    route = resource.canonical if resource is not None else None
+    _log.error("admin request failed", method=request.method, route=route, **described(error))

@@ -1,0 +1,48 @@
+"""All commands, and how a refusal looks on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import hub
+from hub.cli.demo import demo
+from hub.cli.doctor import doctor
+from hub.cli.sandbox import sandbox
+from hub.cli.service import migrate, serve, worker
+from hub.cli.sync import sync
+from hub.cli.tokens import token
+from hub.cli.validate import validate
+from hub.errors import HubError
+
+#: Exit code for what cannot be done at all: no file, no server, contradicting settings. Click uses it for bad usage.
+IMPOSSIBLE = 2
+
+
+class Refusals(click.Group):
+    """Shows the hub's own errors as one line and exits with ``IMPOSSIBLE``."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except HubError as error:
+            text = f"{error.code.value}: {error.message}"
+        except OSError as error:  # a server that is not there, a disk that is full
+            text = f"unavailable: {error.strerror or type(error).__name__}. Run: hub doctor"
+        click.echo(text, err=True)
+        return ctx.exit(IMPOSSIBLE)
+
+
+@click.group(cls=Refusals, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(hub.__version__, prog_name="hub")
+def main() -> None:
+    """Rosterhub: rosters from many school systems in, scoped OneRoster and signed webhooks out.
+
+    Settings are environment variables HUB_…; docs/settings.md lists them. `hub doctor` says what is missing.
+    """
+
+
+for command in (demo, serve, worker, migrate, validate, sync, sandbox, doctor, token):
+    main.add_command(command)

@@ -1,0 +1,77 @@
+"""``hub serve``, ``hub worker``, ``hub migrate``: the processes of a hub, and the step before they start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hub.settings import Settings
+
+
+@click.command()
+@click.option("--host", help="Address to listen on; HUB_HOST without it.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; HUB_PORT without it.")
+def serve(host: str | None, port: int | None) -> None:
+    """Serve the API until SIGTERM or Ctrl-C.
+
+    Several of these may listen on one port. With the embedded PostgreSQL it brings the schema up to date first.
+    """
+    from hub import app, logs
+    from hub.settings import load
+
+    settings = load(**{name: value for name, value in (("host", host), ("port", port)) if value is not None})
+    logs.configure(settings)
+
+    def ready(url: str) -> None:
+        click.echo(f"Serving {url}  (admin API: {url}/admin/v1/docs)")
+
+    asyncio.run(app.serve(settings, ready=ready))
+
+
+@click.command()
+def worker() -> None:
+    """Carry out syncs and deliver webhooks until SIGTERM or Ctrl-C.
+
+    Any number may run. One that is killed loses nothing: another takes its work over when its lease ends.
+    """
+    from hub import app, logs
+    from hub.settings import load
+
+    settings = load()
+    logs.configure(settings)
+    asyncio.run(app.work(settings))
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the schema of this release.
+
+    Needs HUB_DATABASE_URL, a login that owns the schema and may create roles; without it the embedded PostgreSQL is
+    used. Run it before the new release's `serve` and `worker`; the old ones may go on meanwhile.
+    """
+    from hub.settings import load, master_key, role_passwords
+    from hub.store.migrate import migrate as apply
+
+    settings = load()
+    with owner(settings) as url:
+        applied = asyncio.run(apply(url, passwords=role_passwords(master_key(settings))))
+    for name in applied:
+        click.echo(f"applied {name}")
+    click.echo("The schema is up to date." if not applied else f"{len(applied)} steps applied.")
+
+
+@contextlib.contextmanager
+def owner(settings: Settings) -> Iterator[str]:
+    """The address of PostgreSQL for the login that owns the schema; an embedded one runs meanwhile."""
+    from hub.embedded import EmbeddedPostgres
+
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    with EmbeddedPostgres(settings.data_dir) as server:
+        yield server.url()

@@ -1,0 +1,141 @@
+"""``hub sync``: sends a package through the admin API and watches its run."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from hub.errors import Code, HubError, Intent
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+    from rich.progress import Progress
+
+#: Exit codes by the run's end.
+APPLIED, FAILED, HELD = 0, 1, 3
+_EXITS = {"applied": APPLIED, "unchanged": APPLIED, "previewed": APPLIED, "held": HELD}
+_CHUNK = 1 << 20
+_LOOK_SECONDS = 0.3
+_FIRST_ERROR = 400
+
+
+@click.command()
+@click.argument("package", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--district", type=click.UUID, required=True, help="The district's id.")
+@click.option("--source", type=click.UUID, required=True, help="The id of the district's source.")
+@click.option("--dry-run", is_flag=True, help="Compute and report everything, change nothing.")
+@click.option("--url", envvar="HUB_ADMIN_URL", default="http://127.0.0.1:8080/admin/v1", show_default=True,
+              help="Address of the admin API (HUB_ADMIN_URL).")  # fmt: skip
+@click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
+              help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.")  # fmt: skip
+@click.pass_context
+def sync(
+    ctx: click.Context, *, package: Path, district: UUID, source: UUID, dry_run: bool, url: str, token: str
+) -> None:
+    """Send the ZIP archive PACKAGE to a source and follow the run to its end.
+
+    Exits 0 when it was applied, unchanged or previewed, 1 when it failed or was rejected, 3 when it is held for a
+    person's decision, 2 when the hub cannot be reached or refuses the call.
+    """
+    run = asyncio.run(_sync(package, url.rstrip("/"), token, f"/districts/{district}", source, dry_run=dry_run))
+    _show(run, f"{url.rstrip('/')}/districts/{district}/runs/{run['run_id']}")
+    ctx.exit(_EXITS.get(run["state"], FAILED))
+
+
+async def _sync(
+    package: Path, url: str, token: str, district: str, source: UUID, *, dry_run: bool
+) -> dict[str, Any]:  # fmt: skip
+    import aiohttp
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
+            async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
+                upload = await _upload(http, f"{url}{district}/sources/{source}/uploads", package, bars)
+                body = {"upload_id": upload["upload_id"], "dry_run": dry_run}
+                run = await _answer(await http.post(f"{url}{district}/runs", json=body))
+                return await _follow(http, f"{url}{district}/runs/{run['run_id']}", run, bars)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise HubError(
+            Code.UNAVAILABLE, f"The hub at {url} does not answer ({type(error).__name__}). Does `hub serve` run there?",
+            intent=Intent.RETRY,
+        ) from error  # fmt: skip
+
+
+async def _upload(http: ClientSession, url: str, package: Path, bars: Progress) -> dict[str, Any]:
+    """Sends the file with its digest, so that the hub can tell a package that was cut short or mangled."""
+    bar = bars.add_task("hashing", total=None)
+    size, digest = await asyncio.to_thread(_measure, package)
+    bars.update(bar, description="uploading", total=size)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        with package.open("rb") as file:
+            while chunk := await asyncio.to_thread(file.read, _CHUNK):
+                yield chunk
+                bars.advance(bar, len(chunk))
+
+    headers = {
+        "Content-Type": "application/zip", "Content-Length": str(size),
+        "Content-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
+    }  # fmt: skip
+    name = package.name[-200:]
+    return await _answer(await http.post(url, params={"filename": name}, data=chunks(), headers=headers))
+
+
+def _measure(package: Path) -> tuple[int, bytes]:
+    """Size and SHA-256."""
+    with package.open("rb") as file:
+        return package.stat().st_size, hashlib.file_digest(file, "sha256").digest()
+
+
+async def _follow(http: ClientSession, url: str, run: dict[str, Any], bars: Progress) -> dict[str, Any]:
+    bar = bars.add_task("waiting for a worker", total=None)
+    waiting_since = time.monotonic()
+    while run["state"] in {"queued", "running"}:
+        await asyncio.sleep(_LOOK_SECONDS)
+        run = await _answer(await http.get(url))
+        progress = run["progress"] or {}
+        words = f"{run['stage']} {progress.get('entity', '')}".strip()
+        if not words:
+            waited = time.monotonic() - waiting_since
+            words = "waiting for a worker" + (" (does `hub worker` run?)" if waited > 10 else "")  # noqa: PLR2004
+        bars.update(bar, description=words, completed=progress.get("rows") or 0, total=progress.get("total"))
+    return run
+
+
+async def _answer(response: ClientResponse) -> dict[str, Any]:
+    """The JSON of an answer. Raises HubError with the hub's own code and words when it refuses."""
+    async with response:
+        is_json = response.content_type.endswith("json")
+        body: dict[str, Any] = await response.json(content_type=None) if is_json else {}
+    if response.status < _FIRST_ERROR:
+        return body
+    known = body.get("code") in {code.value for code in Code}
+    code = Code(body["code"]) if known else Code.UNAVAILABLE
+    raise HubError(code, body.get("detail") or f"The server answered {response.status}. Is this the admin API?")
+
+
+def _show(run: dict[str, Any], address: str) -> None:
+    click.echo(f"run {run['run_id']}: {run['state']}")
+    for entity, counts in run["counts"].items():
+        words = ", ".join(f"{number:,} {kind}" for kind, number in counts.items() if number)
+        click.echo(f"  {entity}: {words or 'nothing'}")
+    if run["error_code"]:
+        click.echo(f"  {run['error_code']}: {run['error_message']}")
+    if run["state"] == "held":
+        for reason in run["guard"]:
+            click.echo("  held: " + ", ".join(f"{name} {value}" for name, value in reason.items()))
+        click.echo(f"  decide with: POST {address}/approve or {address}/reject")
+    click.echo(f"  findings: GET {address}/report, {address}/issues.csv")

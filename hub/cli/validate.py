@@ -1,0 +1,118 @@
+"""``hub validate``: what a sync would make of a package. No database, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hub.cli.examine import Examined
+
+#: Exit codes.
+FINE, FAULTY, UNREADABLE = 0, 1, 2
+_SHOWN = {
+    "refuse": ("refused", "bold red"),
+    "quarantine": ("kept out", "red"),
+    "drop_value": ("value dropped", "yellow"),
+    "report": ("reported", "cyan"),
+    "fix": ("repaired", "green"),
+}
+
+
+@click.command()
+@click.argument("package", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a report.")
+@click.option("--limit", type=click.IntRange(0, 1000), default=3, show_default=True, help="Places shown per finding.")
+@click.pass_context
+def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int) -> None:
+    """Check a OneRoster CSV package: a ZIP archive or a folder.
+
+    Says what would be repaired, what would be kept out and how to mend it, by file, line and field. Never prints values
+    of records. Exits 0 when all rows would go in, 1 when rows would be kept out or the package would be refused, 2 when
+    it cannot be read.
+    """
+    from rich.console import Console
+
+    from connectors.protocol import ConnectorError
+    from hub.cli.examine import examine
+    from transforms.report import summary
+
+    if not package.exists():
+        click.echo(f"unreadable: there is no file or folder {package}.", err=True)
+        ctx.exit(UNREADABLE)
+    try:
+        with Console(stderr=True).status("reading") as status:
+            found = examine(
+                package, lambda file, n: status.update(f"checking {file}.csv" + (f", {n:,} rows" if n else ""))
+            )
+    except ConnectorError as error:
+        click.echo(f"{error.code}: {error.message}", err=True)
+        ctx.exit(UNREADABLE)
+    report = summary(found.issues, examples=limit)
+    faulty = found.refused or bool(report["rows"])
+    if as_json:
+        click.echo(_json(package, found, report))
+    else:
+        _show(Console(highlight=False, soft_wrap=True), package, found, report)
+    ctx.exit(FAULTY if faulty else FINE)
+
+
+def _json(package: Path, found: Examined, report: dict[str, Any]) -> str:
+    import orjson
+
+    about = {
+        "package": package.name, "version": found.version, "digest": found.digest, "refused": found.refused,
+        "files": found.files, "read": found.rows, "good": found.good,
+    }  # fmt: skip
+    return orjson.dumps({**about, **report}, option=orjson.OPT_INDENT_2).decode()
+
+
+def _show(console: Console, package: Path, found: Examined, report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console.print(f"[bold]{package.name}[/]: OneRoster {found.version} CSV", style="default")
+    if found.rows:
+        table = Table("entity", "rows", "go in", "kept out", box=None, pad_edge=False)
+        for name, rows in found.rows.items():
+            kept_out = report["rows"].get(name, 0)
+            table.add_row(name, f"{rows:,}", f"{found.good[name]:,}", f"[red]{kept_out:,}[/]" if kept_out else "0")
+        console.print(table)
+    for rule in report["rules"]:
+        word, style = _SHOWN.get(rule["action"], (rule["action"], ""))
+        where = f" in {rule['entity']}" if rule["entity"] else ""
+        console.print(f"\n[{style}]{rule['code']} {word}[/] {rule['count']:,} times{where}: {rule['title']}")
+        console.print(f"   mend: {rule['howto']}", style="dim")
+        for place in rule["examples"]:
+            console.print(f"   {_place(place)}", style="dim")
+    _causes(console, report["causes"])
+    console.print(f"\n{_verdict(found, report)}", style="bold")
+
+
+def _place(place: dict[str, Any]) -> str:
+    parts = [place["file"] or "the package"]
+    if place["line"]:
+        parts.append(f"line {place['line']}")
+    if place["field"]:
+        parts.append(place["field"])
+    return ", ".join(parts)
+
+
+def _causes(console: Console, causes: list[dict[str, Any]]) -> None:
+    grouped = [cause for cause in causes if cause["rows"] > 1]
+    if grouped:
+        console.print("\nWhat explains most of it:")
+    for cause in grouped:
+        console.print(f"   {cause['rows']:,} rows: {cause['cause']} ({', '.join(cause['codes'])})", markup=False)
+
+
+def _verdict(found: Examined, report: dict[str, Any]) -> str:
+    if found.refused:
+        return "Refused: nothing of this package would be applied."
+    kept_out = sum(report["rows"].values())
+    if kept_out:
+        return f"{kept_out:,} rows would be kept out; all others would go in."
+    return "All rows would go in." if report["total"] else "Clean: all rows would go in, nothing was found."
