@@ -30,6 +30,15 @@ _AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
 )
+#: Errors that end a connection, or a transaction that collided with another one: a later attempt may succeed.
+_LOST = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionRollbackError,
+)
 #: A statement took longer than the pool allows.
 StatementTimeoutError = asyncpg.QueryCanceledError
 _open_in_task: ContextVar[tuple[asyncio.Task[Any] | None, UUID] | None] = ContextVar("district", default=None)
@@ -154,15 +163,16 @@ class Database:
         except (*_AWAY, asyncpg.InterfaceError) as error:
             raise unavailable() from error
         try:
-            await connection.execute(begin)
             try:
+                await connection.execute(begin)
                 yield Transaction(connection, district_id)
+                done = await connection.execute("COMMIT")
             except BaseException:
                 await _roll_back(connection)
                 raise
-            await connection.execute("COMMIT")
-        except (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
-                asyncpg.ConnectionDoesNotExistError, ConnectionError) as error:  # fmt: skip
+            if done != "COMMIT":  # PostgreSQL answers ROLLBACK when a failed statement was passed over
+                raise HubError(Code.INTERNAL, "The transaction had failed before it was to be committed.")
+        except _LOST as error:
             raise unavailable() from error
         except asyncpg.InterfaceError as error:
             if connection.is_closed():

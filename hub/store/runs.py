@@ -93,9 +93,11 @@ async def listing(tx: Transaction, *, before: datetime | None = None, limit: int
 _CLAIM = f"""
 WITH due AS (
     SELECT r.district_id, r.run_id FROM runs r
-    WHERE (r.state = 'queued' OR (r.state = 'running' AND r.lease_until < now()))
+    WHERE r.state IN ('queued', 'running') AND coalesce(r.lease_until, '-infinity') < now()
       AND NOT EXISTS (SELECT FROM runs o WHERE o.district_id = r.district_id AND o.run_id <> r.run_id
-                      AND o.state = 'running' AND o.lease_until >= now())
+                      AND (o.state = 'running' AND o.lease_until >= now()
+                           OR o.state IN ('queued', 'running')
+                              AND (o.requested_at, o.run_id) < (r.requested_at, r.run_id)))
     ORDER BY r.requested_at, r.run_id LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
 UPDATE runs r SET state = 'running', lease_token = $1, lease_until = now() + make_interval(secs => $2),
     attempt = attempt + 1, started_at = coalesce(started_at, now())
@@ -105,10 +107,10 @@ RETURNING r.district_id, {", ".join(f"r.{c}" for c in Run.__dataclass_fields__)}
 
 
 async def claim(db: Database) -> Claim | None:
-    """Claims the oldest due run of a district that has none running; None when there is nothing to do.
+    """Claims a due run that is the oldest of its district, which has none running; None when there is nothing to do.
 
-    Two workers that look at the same moment may both see a district without a running run and take two of its queued
-    ones: the fence, drawn under the district's lock, lets only the later of them write, and the other one ends as busy.
+    A district's runs go in the order of their requests, also while one waits to be tried again: older data never comes
+    after newer. Whoever held the run before, or still believes so, has an older fence and writes nothing any more.
     """
     token = uuid4()
     async with db.shared() as tx:
@@ -148,20 +150,34 @@ def _fenced() -> HubError:
 async def finish(
     tx: Transaction, claim: Claim, state: str, *, counts: dict[str, Any] | None = None,
     guard: list[Any] | None = None, report: dict[str, Any] | None = None, timings: dict[str, float] | None = None,
-    position: int | None = None, error: HubError | None = None,
+    position: int | None = None, error: HubError | None = None, wait_seconds: float = 0,
 ) -> None:  # fmt: skip
-    """Ends a claimed run. Raises HubError(FENCED) when the lease is somebody else's now."""
+    """Ends a claimed run, or queues it again, to be claimed in ``wait_seconds`` at the earliest.
+
+    Raises HubError(FENCED) when the lease is somebody else's now.
+    """
     touched = await tx.execute(
         "UPDATE runs SET state = $4, counts = coalesce($5, counts), guard = coalesce($6, guard), "
         "report = coalesce($7, report), timings = coalesce($8, timings), position = $9, error_code = $10, "
-        "error_message = $11, stage = '', lease_token = NULL, lease_until = NULL, "
+        "error_message = $11, stage = '', lease_token = NULL, "
+        "lease_until = CASE WHEN $4 = 'queued' THEN now() + make_interval(secs => $12) END, "
         "finished_at = CASE WHEN $4 IN ('queued', 'held') THEN NULL ELSE now() END "
         "WHERE district_id = $1 AND run_id = $2 AND lease_token = $3",
         tx.district_id, claim.run.run_id, claim.lease_token, state, counts, guard, report, timings, position,
-        error.code.value if error else None, error.message if error else None,
+        error.code.value if error else None, error.message if error else None, wait_seconds,
     )  # fmt: skip
     if not touched:
         raise _fenced()
+
+
+async def release(db: Database, claim: Claim) -> None:
+    """Gives a claimed run back untried, for a worker that stops; nothing happens when it has ended or is another's."""
+    async with db.district(claim.district_id) as tx:
+        await tx.execute(
+            "UPDATE runs SET state = 'queued', stage = '', attempt = attempt - 1, lease_token = NULL, lease_until = NULL "
+            "WHERE district_id = $1 AND run_id = $2 AND lease_token = $3",
+            claim.district_id, claim.run.run_id, claim.lease_token,
+        )  # fmt: skip
 
 
 async def keep_issues(tx: Transaction, run_id: UUID, issues: pl.DataFrame) -> None:
