@@ -186,6 +186,12 @@ def test_plain_files_take_the_fast_way_quoted_or_not(tmp_path: Path) -> None:
         assert scan(path, data.index(b"\n") + 1, 2, 100) == found
 
 
+@pytest.mark.parametrize("rows", [b"1,2\n3,4,5,6\n", b"1,2,3,4\n5,6\n", b"1,2\n,3\n,\n", b"\n\n\n", b'1,"2\n",3\n'])
+def test_widths_that_even_out_are_not_taken_for_well_formed(tmp_path: Path, rows: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b,c\n" + rows)
+    assert not scan(tmp_path / "a.csv", 6, 3, 100).well_formed
+
+
 @pytest.mark.threat("T40")
 def test_many_broken_rows_refuse_the_package(tmp_path: Path) -> None:
     good, bad = [user(f"u{n}") for n in range(2000)], [f"x{n},y" for n in range(21)]
