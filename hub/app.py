@@ -16,10 +16,10 @@ from hub.api import build_api
 from hub.api.context import ApiContext
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
-from hub.settings import SERVICE_ROLE, Settings, database_urls, master_key, role_passwords
+from hub.settings import SERVICE_ROLE, WORKER_ROLE, Settings, database_urls, master_key, role_passwords
 from hub.store.database import Database
 from hub.store.migrate import check, migrate
-from hub.worker.doorbell import Doorbell
+from hub.worker import Doorbell, run_worker
 
 log = structlog.get_logger()
 #: Longest statement of an API process; a read that takes longer is a bug or an attack.
@@ -107,3 +107,16 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
 
 
 __all__ = ["Services", "api", "migrate_all", "serve", "services"]
+
+
+async def work(settings: Settings) -> None:
+    """Carries out syncs and delivers webhooks until SIGTERM or SIGINT.
+
+    Raises HubError(SCHEMA_OUTDATED | ROLE_TOO_STRONG | UNAVAILABLE).
+    """
+    with services(settings) as found:
+        if settings.embedded_postgres:
+            await migrate_all(settings, found)
+        url = found.database_urls[WORKER_ROLE]
+        await check(url)
+        await run_worker(settings, database_url=url, redis_url=found.redis_url)

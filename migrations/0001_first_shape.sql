@@ -489,17 +489,30 @@ CREATE TABLE audit (                         -- acts on the hub itself stand und
 -- Staging -------------------------------------------------------------------------------------------------------
 --
 -- COPY is refused under row-level security, so rows land here first: unlogged, without a policy, reachable by the
--- worker role alone, keyed by (district_id, run_id) and emptied after the run.
--- fresh: the record is new. run_id and district_id come from the settings of the transaction, so that COPY need not carry them.
+-- worker role alone, keyed by (district_id, run_id) and emptied after the run. task: "i" inserts the record, "u" updates
+-- it, "h" only refreshes the hash of its source record.
 
-CREATE UNLOGGED TABLE staging_source_records (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE source_records);
-CREATE UNLOGGED TABLE staging_orgs (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE orgs);
-CREATE UNLOGGED TABLE staging_academic_sessions (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE academic_sessions);
-CREATE UNLOGGED TABLE staging_courses (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE courses);
-CREATE UNLOGGED TABLE staging_classes (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE classes);
-CREATE UNLOGGED TABLE staging_users (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE users);
-CREATE UNLOGGED TABLE staging_enrollments (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE enrollments);
-CREATE UNLOGGED TABLE staging_demographics (run_id uuid NOT NULL, fresh boolean NOT NULL, LIKE demographics);
+CREATE UNLOGGED TABLE staging_orgs (
+    run_id uuid NOT NULL, task "char" NOT NULL, source_key text COLLATE "C" NOT NULL, source_hash bigint NOT NULL, LIKE orgs
+);
+CREATE UNLOGGED TABLE staging_academic_sessions (
+    run_id uuid NOT NULL, task "char" NOT NULL, source_key text COLLATE "C" NOT NULL, source_hash bigint NOT NULL, LIKE academic_sessions
+);
+CREATE UNLOGGED TABLE staging_courses (
+    run_id uuid NOT NULL, task "char" NOT NULL, source_key text COLLATE "C" NOT NULL, source_hash bigint NOT NULL, LIKE courses
+);
+CREATE UNLOGGED TABLE staging_classes (
+    run_id uuid NOT NULL, task "char" NOT NULL, source_key text COLLATE "C" NOT NULL, source_hash bigint NOT NULL, LIKE classes
+);
+CREATE UNLOGGED TABLE staging_users (
+    run_id uuid NOT NULL, task "char" NOT NULL, source_key text COLLATE "C" NOT NULL, source_hash bigint NOT NULL, LIKE users
+);
+CREATE UNLOGGED TABLE staging_enrollments (
+    run_id uuid NOT NULL, task "char" NOT NULL, source_key text COLLATE "C" NOT NULL, source_hash bigint NOT NULL, LIKE enrollments
+);
+CREATE UNLOGGED TABLE staging_demographics (
+    run_id uuid NOT NULL, task "char" NOT NULL, source_key text COLLATE "C" NOT NULL, source_hash bigint NOT NULL, LIKE demographics
+);
 
 DO $$
 DECLARE
@@ -507,16 +520,9 @@ DECLARE
 BEGIN
     FOR name IN SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname LIKE 'staging\_%'
     LOOP
-        EXECUTE format(
-            'ALTER TABLE %I ALTER run_id SET DEFAULT current_setting(''hub.run'')::uuid, '
-            'ALTER district_id SET DEFAULT current_setting(''hub.district'')::uuid', name);
+        EXECUTE format('ALTER TABLE %I ALTER date_last_modified DROP NOT NULL, ALTER doc DROP NOT NULL, '
+            'ALTER doc_private DROP NOT NULL', name);
     END LOOP;
-    FOR name IN SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname LIKE 'staging\_%'
-        AND relname <> 'staging_source_records'
-    LOOP
-        EXECUTE format('ALTER TABLE %I ALTER date_last_modified DROP NOT NULL', name);
-    END LOOP;
-    ALTER TABLE staging_source_records ALTER source_id DROP NOT NULL;
 END
 $$;
 
@@ -562,8 +568,8 @@ GRANT INSERT, UPDATE, DELETE ON
     TO hub_worker;
 GRANT SELECT, INSERT ON audit TO hub_service, hub_worker;
 GRANT SELECT, INSERT, DELETE, TRUNCATE ON
-    staging_source_records, staging_orgs, staging_academic_sessions, staging_courses, staging_classes, staging_users,
-    staging_enrollments, staging_demographics
+    staging_orgs, staging_academic_sessions, staging_courses, staging_classes, staging_users, staging_enrollments,
+    staging_demographics
     TO hub_worker;
 
 -- Support reads how the hub is doing, never a roster, a secret or an upload.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import click
@@ -42,6 +43,8 @@ def main() -> None:
 
     Settings are environment variables HUB_…; docs/settings.md lists them. `hub doctor` says what is missing.
     """
+    # Whether a server was started or found running is for the log of a service, not for everybody's terminal.
+    logging.getLogger("hub.embedded").addHandler(logging.NullHandler())
 
 
 for command in (demo, serve, worker, migrate, validate, sync, sandbox, doctor, token):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +49,7 @@ class Receiver:
     async def _receive(self, request: web.Request) -> web.Response:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        if not any(verify(secret, headers, body) for secret in self.secrets.values()):
+        if not any(verify(s, headers, body, now=time.time()) for s in self.secrets.values()):
             self.refused += 1
             return web.Response(status=401, text="The signature does not fit.")
         event = orjson.loads(body)

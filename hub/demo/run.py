@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -21,7 +22,9 @@ from hub.demo.processes import Process
 from hub.demo.state import State
 from hub.demo.story import Stage
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
+from hub.clock import SystemClock
 from hub.errors import Code, HubError
+from hub.ids import new_id
 from hub.settings import SERVICE_ROLE, Settings
 from hub.store import admin_tokens
 from hub.store.database import Database
@@ -57,7 +60,7 @@ def _forget(folder: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _hub(settings: Settings, services: app.Services, stage: Stage) -> AsyncIterator[None]:
+async def _hub(settings: Settings, stage: Stage) -> AsyncIterator[None]:
     """The API and the worker, ready."""
     environment = {
         "HUB_DATA_DIR": str(settings.data_dir.absolute()), "HUB_HOST": settings.host, "HUB_PORT": str(settings.port),
@@ -100,7 +103,7 @@ async def _tell(settings: Settings, services: app.Services, console: Console, *,
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with _hub(settings, services, stage):
+        async with _hub(settings, stage):
             try:
                 found = await _chapters(stage)
                 console.print(f"\nReady after {time.monotonic() - started:.0f} s.")
@@ -119,7 +122,10 @@ async def _operator(services: app.Services) -> str:
     """A token for the operator, made as ``hub token create`` makes it."""
     db = await Database.open(services.database_urls[SERVICE_ROLE], name="hub demo")
     try:
-        return await admin_tokens.bootstrap(db, "demo operator")
+        async with db.shared() as tx:
+            expires = SystemClock().now() + timedelta(days=90)
+            _, token = await admin_tokens.create(tx, new_id(), name="demo", role="operator", expires_at=expires)
+            return token
     finally:
         await db.close()
 

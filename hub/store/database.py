@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, LiteralString
 from uuid import UUID
@@ -175,7 +175,7 @@ class Database:
         except _LOST as error:
             raise unavailable() from error
         except asyncpg.InterfaceError as error:
-            if connection.is_closed():
+            if _closed(connection):
                 raise unavailable() from error
             raise
         finally:
@@ -185,7 +185,7 @@ class Database:
         try:
             await asyncio.shield(self._pool.release(connection, timeout=5))
         except (*_AWAY, asyncpg.InterfaceError):
-            connection.terminate()
+            _terminate(connection)
 
     async def listen(self, channel: LiteralString, url: str) -> Any:
         """A connection of its own for LISTEN: a pooled one loses its listeners when it is released."""
@@ -196,7 +196,22 @@ class Database:
 async def _roll_back(connection: Any) -> None:
     """Ends a failed transaction; a connection that cannot even do that is closed, so it never goes back dirty."""
     try:
-        if not connection.is_closed():
+        if not _closed(connection):
             await asyncio.wait_for(connection.execute("ROLLBACK"), 5)
     except (*_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError):
+        _terminate(connection)
+
+
+def _closed(connection: Any) -> bool:
+    """Whether a connection is of no more use. The pool takes back one that was lost in use, and then refuses to say."""
+    try:
+        closed: bool = connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+    return closed
+
+
+def _terminate(connection: Any) -> None:
+    """Ends a connection at once, unless the pool has taken it back already."""
+    with suppress(asyncpg.InterfaceError):
         connection.terminate()

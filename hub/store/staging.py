@@ -2,6 +2,9 @@
 
 COPY is refused under row-level security, hence the detour. Rows are written in ascending rid, so that every index but
 those on references is appended to.
+
+Staged rows belong to one attempt: their column ``run_id`` holds the lease token of the claim, so that a worker that
+wakes up late can neither add to the rows of the one that took over nor delete them.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import io
 from uuid import UUID
 
+import asyncpg
 import polars as pl
 
 from hub.store.database import Database, Transaction
@@ -33,87 +37,115 @@ def _text(frame: pl.DataFrame) -> io.BytesIO:
     return buffer
 
 
-def records_text(entity: Entity, frame: pl.DataFrame) -> tuple[list[str], io.BytesIO]:
+#: What becomes of a staged row: a new record, a changed one, or one of which only the source's hash went stale.
+INSERT, UPDATE, REHASH = "i", "u", "h"
+
+
+def staged_text(
+    entity: Entity, district_id: UUID, run_id: UUID, task: str, frame: pl.DataFrame
+) -> tuple[list[str], io.BytesIO]:
     """Columns and COPY text of resolved records. CPU-bound: call it in a thread.
 
-    ``frame``: rid, sourcedId, fresh, doc, doc_private and the entity's resolved fields (see ``schema.to_table``).
+    ``frame``: key, hash (UInt64), rid and sourcedId; unless ``task`` is REHASH also doc, doc_private and the entity's
+    resolved fields (see ``schema.to_table``).
     """
-    values = to_table(entity, frame)
-    wide = frame.select("fresh", "rid", sourced_id="sourcedId", active=pl.lit(value=True))
-    out = pl.concat([wide, values, frame.select(DOCUMENTS)], how="horizontal")
-    return out.columns, _text(out)
-
-
-def sources_text(entity: str, frame: pl.DataFrame) -> tuple[list[str], io.BytesIO]:
-    """Columns and COPY text of source records: ``frame`` has fresh, key, rid and hash (UInt64)."""
+    # Constants cost less as text of each row than as column defaults, which COPY evaluates row by row.
     out = frame.select(
-        "fresh",
-        "key",
-        "rid",
-        entity=pl.lit(entity),
-        hash=pl.col("hash").reinterpret(signed=True),
-        active=pl.lit(value=True),
-    )
+        run_id=pl.lit(str(run_id)), task=pl.lit(task), source_key="key",
+        source_hash=pl.col("hash").reinterpret(signed=True), district_id=pl.lit(str(district_id)), rid="rid",
+        sourced_id="sourcedId", active=pl.lit(value=True),
+    )  # fmt: skip
+    if task != REHASH:
+        out = pl.concat([out, to_table(entity, frame), frame.select(DOCUMENTS)], how="horizontal")
     return out.columns, _text(out)
 
 
-async def stage(
-    db: Database, district_id: UUID, run_id: UUID, table: str, columns: list[str], text: io.BytesIO
-) -> None:
-    """Copies one batch into a staging table, in a transaction of its own."""
+async def stage(db: Database, district_id: UUID, entity: Entity, columns: list[str], text: io.BytesIO) -> None:
+    """Copies one batch into an entity's staging table, in a transaction of its own."""
     async with db.district(district_id, wait_seconds=60) as tx:
-        await tx.execute(f"SET LOCAL hub.run = '{UUID(str(run_id))}'")
         await tx.connection.copy_to_table(
-            STAGING_PREFIX + table, source=text, columns=columns, schema_name="hub", format="csv",
+            STAGING_PREFIX + entity.table, source=text, columns=columns, schema_name="hub", format="csv",
             delimiter=_DELIMITER, quote=_QUOTE, null=_NULL,
         )  # fmt: skip
 
 
 async def clear(db: Database, district_id: UUID, run_id: UUID) -> None:
-    """Empties the staging tables of one run, also of what an earlier attempt left there."""
+    """Empties the staging tables of one attempt."""
+    for entity in CATALOGUE.entities:
+        async with db.district(district_id, wait_seconds=60) as tx:
+            if not await _truncated(tx, STAGING_PREFIX + entity.table, run_id):
+                await tx.execute(
+                    f"DELETE FROM {STAGING_PREFIX}{entity.table} WHERE district_id = $1 AND run_id = $2",
+                    district_id, run_id,
+                )  # fmt: skip
+
+
+async def sweep(db: Database, district_id: UUID) -> None:
+    """Deletes what attempts staged that are no longer under way: their workers were killed."""
     async with db.district(district_id, wait_seconds=60) as tx:
-        for table in (*(e.table for e in CATALOGUE.entities), "source_records"):
+        for entity in CATALOGUE.entities:
             await tx.execute(
-                f"DELETE FROM {STAGING_PREFIX}{table} WHERE district_id = $1 AND run_id = $2", district_id, run_id
+                f"DELETE FROM {STAGING_PREFIX}{entity.table} WHERE district_id = $1 AND run_id NOT IN (SELECT "
+                "lease_token FROM runs WHERE district_id = $1 AND state = 'running' AND lease_token IS NOT NULL)",
+                district_id,
             )
 
 
-async def write_records(tx: Transaction, entity: Entity, run_id: UUID, at: object) -> None:
-    """Inserts the fresh staged records of an entity and updates the others. ``at`` becomes their dateLastModified."""
-    columns = [c for c in table_columns(entity) if c != "date_last_modified"]
-    names = quoted(columns)
-    staged = f"{STAGING_PREFIX}{entity.table} s WHERE s.district_id = $1 AND s.run_id = $2"
-    await tx.execute(
-        f"INSERT INTO {entity.table} ({names}, date_last_modified) "
-        f"SELECT {names}, $3::timestamptz FROM {staged} AND s.fresh",
+async def _truncated(tx: Transaction, table: str, run_id: UUID) -> bool:
+    """Empties a staging table at once if nobody else uses it: no lock on it, no row of another run in it."""
+    await tx.execute("SAVEPOINT unlocked")
+    try:
+        await tx.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE NOWAIT")
+    except asyncpg.LockNotAvailableError:
+        await tx.execute("ROLLBACK TO SAVEPOINT unlocked")
+        return False
+    if await tx.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE run_id <> $1)", run_id):
+        await tx.execute("ROLLBACK TO SAVEPOINT unlocked")
+        return False
+    await tx.execute(f"TRUNCATE {table}")
+    return True
+
+
+async def write_records(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID, at: object) -> tuple[int, int]:
+    """Inserts the new staged records of an entity with their source records, and updates the others; how many of each.
+
+    ``at`` becomes their dateLastModified.
+    """
+    table = STAGING_PREFIX + entity.table
+    names = quoted([c for c in table_columns(entity) if c != "date_last_modified"])
+    inserted = await tx.execute(
+        f"INSERT INTO {entity.table} ({names}, date_last_modified) SELECT {names}, $3::timestamptz FROM {table} "
+        f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}'",
         tx.district_id, run_id, at,
+    )  # fmt: skip
+    await tx.execute(
+        "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
+        f"SELECT district_id, $3, $4, source_key, rid, source_hash, true FROM {table} "
+        f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}'",
+        tx.district_id, run_id, source_id, entity.name,
     )  # fmt: skip
     changed = ["active", *value_columns(entity), *DOCUMENTS]
     assignments = ", ".join(f'"{c}" = s."{c}"' for c in changed)
-    await tx.execute(
-        f"WITH s AS MATERIALIZED (SELECT * FROM {staged} AND NOT s.fresh) "
+    # Materialised, so that the few staged rows lead and each finds its record by key: staging tables have no statistics,
+    # and the planner would rather walk all records.
+    updated = await tx.execute(
+        f"WITH s AS MATERIALIZED (SELECT * FROM {table} WHERE district_id = $1 AND run_id = $2 AND task = '{UPDATE}') "
         f"UPDATE {entity.table} t SET {assignments}, date_last_modified = $3::timestamptz FROM s "
         "WHERE t.district_id = $1 AND t.rid = s.rid",
         tx.district_id, run_id, at,
     )  # fmt: skip
+    await rehash(tx, entity, run_id, source_id)
+    return inserted, updated
 
 
-async def write_sources(tx: Transaction, source_id: UUID, run_id: UUID) -> None:
-    """Inserts the fresh staged source records and updates the others."""
+async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID) -> None:
+    """Brings the source records of changed and stale staged rows up to date."""
     await tx.execute(
-        "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
-        "SELECT district_id, $3, entity, key, rid, hash, true FROM staging_source_records "
-        "WHERE district_id = $1 AND run_id = $2 AND fresh",
-        tx.district_id, run_id, source_id,
-    )  # fmt: skip
-    # Materialised, so that the few staged rows lead and each finds its record by key: staging tables have no statistics,
-    # and the planner would rather walk all source records.
-    await tx.execute(
-        "WITH s AS MATERIALIZED (SELECT entity, key, rid, hash FROM staging_source_records "
-        "WHERE district_id = $1 AND run_id = $2 AND NOT fresh) "
-        "UPDATE source_records t SET rid = s.rid, hash = s.hash, active = true FROM s "
-        "WHERE t.district_id = $1 AND t.source_id = $3 AND t.entity = s.entity AND t.key = s.key",
-        tx.district_id, run_id, source_id,
+        f"WITH s AS MATERIALIZED (SELECT source_key, rid, source_hash FROM {STAGING_PREFIX}{entity.table} "
+        f"WHERE district_id = $1 AND run_id = $2 AND task <> '{INSERT}') "
+        "UPDATE source_records t SET rid = s.rid, hash = s.source_hash, active = true FROM s "
+        "WHERE t.district_id = $1 AND t.source_id = $3 AND t.entity = $4 AND t.key = s.source_key",
+        tx.district_id, run_id, source_id, entity.name,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from hub.crashpoints import crash_point
-from hub.errors import Code, HubError
+from hub.errors import Code, HubError, Intent
 from hub.store import columns, districts, sources, staging
 from hub.store.database import Transaction
 from hub.store.runs import Claim
@@ -44,17 +44,14 @@ class Taken:
 async def apply(tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken, at: datetime) -> Applied:
     """Writes the difference at the district's next position.
 
-    Raises HubError(FENCED) when another worker has taken the district over since the claim: a zombie that wakes up late
-    finds a newer fence and writes nothing.
+    Raises HubError(FENCED) as ``lock`` does, and HubError(UNAVAILABLE) when staged rows are missing.
     """
-    _, fence = await districts.lock(tx)
-    if fence != claim.fence:
-        raise HubError(Code.FENCED, "Another worker has taken over this district.")
+    await lock(tx, claim)
     crash_point("apply.locked")
     position = await districts.draw_position(tx)
     counted = [e for e in ("classes", "enrollments") if _removes(prepared.entities.get(e))]
     before = [await columns.per_school(tx, CATALOGUE[e]) for e in counted]
-    await _write(tx, claim.run.run_id, taken.source_id, prepared, position, at)
+    await _write(tx, claim, taken.source_id, prepared, position, at)
     after = [await columns.per_school(tx, CATALOGUE[e]) for e in counted]
     emptied = {school for was, now in zip(before, after, strict=True) for school in was if school not in now}
     crash_point("apply.records_written")
@@ -64,12 +61,23 @@ async def apply(tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken,
     return Applied(position, effects, len(emptied))
 
 
+async def lock(tx: Transaction, claim: Claim) -> None:
+    """Takes the district's lock for a run.
+
+    Raises HubError(FENCED) when another worker has taken the district over since the claim: a zombie that wakes up late
+    finds a newer fence and writes nothing.
+    """
+    _, fence = await districts.lock(tx)
+    if fence != claim.fence:
+        raise HubError(Code.FENCED, "Another worker has taken over this district.")
+
+
 def _removes(changes: EntityChanges | None) -> bool:
     return changes is not None and bool(changes.deleted or changes.updates)
 
 
 async def _write(
-    tx: Transaction, run_id: UUID, source_id: UUID, prepared: Prepared, position: int, at: datetime
+    tx: Transaction, claim: Claim, source_id: UUID, prepared: Prepared, position: int, at: datetime
 ) -> None:
     rows: list[tuple[str, bytes, bytes, bytes]] = []
     for name, changes in prepared.entities.items():
@@ -78,12 +86,18 @@ async def _write(
         if touched:
             await staging.keep_history(tx, entity, list(touched), position)
         if changes.staged:
-            await staging.write_records(tx, entity, run_id, at)
+            written = await staging.write_records(tx, entity, claim.lease_token, source_id, at)
+            _all_there(written == (len(changes.created), len(changes.updated | changes.revived)))
         if changes.deleted:
             await staging.end_records(tx, entity, source_id, list(changes.deleted), at)
         if changes:
             updated = changes.updated | changes.revived
             rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
-    await staging.write_sources(tx, source_id, run_id)
-    await staging.keep_changes(tx, position, run_id, at, rows)
+    await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
     await districts.keep_next_rids(tx, prepared.heads)
+
+
+def _all_there(complete: bool) -> None:  # noqa: FBT001 - what it asserts
+    """Staging tables are not logged: PostgreSQL empties them when it crashes, and comes back before anyone notices."""
+    if not complete:
+        raise HubError(Code.UNAVAILABLE, "Staged rows are missing. The run is tried again.", intent=Intent.RETRY)

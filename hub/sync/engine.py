@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,19 +16,22 @@ from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError, Intent
 from hub.store import grants, runs, sources, staging, uploads
-from hub.store.database import Database
+from hub.store.database import Database, Transaction
 from hub.store.runs import Claim
 from hub.sync import guard
-from hub.sync.apply import Applied, Taken, apply
+from hub.sync.apply import Applied, Taken, apply, lock
 from hub.sync.prepare import Preparation, Prepared, findings
-from hub.sync.progress import Progress
+from hub.sync.progress import ENDING, Progress
 from hub.sync.pull import pull
+from transforms.catalogue import CATALOGUE
 from transforms.issues import RULES, Severity
 from transforms.pipeline import REVISION
 from transforms.report import summary
 
 log = structlog.get_logger()
 HEARTBEAT_SECONDS = runs.LEASE_SECONDS / 3
+#: The longest wait before the second attempt; it doubles with each further one.
+AGAIN_SECONDS = 2.0
 
 
 class _RollBackError(Exception):
@@ -38,11 +42,12 @@ class _RollBackError(Exception):
         self.applied, self.reasons = applied, reasons
 
 
-async def work_once(db: Database, clock: Clock) -> bool:
+async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> bool:
     """Claims one due run and carries it out; whether there was one.
 
-    A run that fails in a way that may pass is queued again, up to ``runs.MAX_ATTEMPTS`` times. Raises
-    HubError(UNAVAILABLE) when the database is away: the run's lease then ends by itself and another worker takes over.
+    A run that fails in a way that may pass is queued again, up to ``runs.MAX_ATTEMPTS`` times; one that is cancelled
+    because the worker stops is given back at once. Raises HubError(UNAVAILABLE) when the database is away: the run's
+    lease then ends by itself and another worker takes over.
     """
     claim = await runs.claim(db)
     if claim is None:
@@ -50,8 +55,11 @@ async def work_once(db: Database, clock: Clock) -> bool:
     crash_point("sync.claimed")
     progress = Progress()
     try:
-        async with _lease(db, claim, progress):
+        async with _lease(db, claim, progress, heartbeat_seconds):
             await _carry_out(db, claim, clock, progress)
+    except asyncio.CancelledError:
+        await _given_back(db, claim)
+        raise
     except HubError as error:
         await _failed(db, claim, error)
     except ConnectorError as error:
@@ -65,7 +73,7 @@ async def work_once(db: Database, clock: Clock) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _lease(db: Database, claim: Claim, progress: Progress) -> AsyncIterator[None]:
+async def _lease(db: Database, claim: Claim, progress: Progress, seconds: float) -> AsyncIterator[None]:
     """Renews the lease while the body runs; ends the body when the lease was lost.
 
     The database is the judge: a missed heartbeat only matters once somebody else has claimed the run.
@@ -76,10 +84,12 @@ async def _lease(db: Database, claim: Claim, progress: Progress) -> AsyncIterato
 
     async def beat() -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS if progress.stage != "waiting" else 1)
+            await asyncio.sleep(seconds if progress.stage != "waiting" else min(1, seconds))
             try:
                 await runs.heartbeat(db, claim, stage=progress.stage, progress=progress.as_json())
             except HubError as error:
+                if progress.stage == ENDING:  # the run's end gives the lease up, and looks itself whether it holds it
+                    return
                 if error.code is Code.FENCED:
                     lost.append(error)
                     body.cancel()
@@ -89,14 +99,21 @@ async def _lease(db: Database, claim: Claim, progress: Progress) -> AsyncIterato
     try:
         yield
     except asyncio.CancelledError:
-        if lost:
-            body.uncancel()
+        if lost and not body.uncancel():  # else somebody else cancelled it as well
             raise lost[0] from None
         raise
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+        if not task.cancelled() and (broken := task.exception()) is not None:
+            log.error("heartbeat failed", run=str(claim.run.run_id), error=type(broken).__name__)
+
+
+async def _given_back(db: Database, claim: Claim) -> None:
+    """The run goes to another worker without waiting for the lease to end."""
+    with contextlib.suppress(HubError):
+        await runs.release(db, claim)
+        await staging.clear(db, claim.district_id, claim.lease_token)
 
 
 async def _failed(db: Database, claim: Claim, error: HubError) -> None:
@@ -107,11 +124,12 @@ async def _failed(db: Database, claim: Claim, error: HubError) -> None:
     """
     again = error.intent is Intent.RETRY or error.code is Code.FENCED
     state = "queued" if again and claim.run.attempt < runs.MAX_ATTEMPTS else "failed"
+    wait = AGAIN_SECONDS * 2 ** (claim.run.attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - spreads attempts
     log.warning("run ended", run=str(claim.run.run_id), state=state, code=error.code.value)
     with contextlib.suppress(HubError):
         async with db.district(claim.district_id, wait_seconds=30) as tx:
-            await runs.finish(tx, claim, state, error=error)
-    await staging.clear(db, claim.district_id, claim.run.run_id)
+            await runs.finish(tx, claim, state, error=error, wait_seconds=wait)
+    await staging.clear(db, claim.district_id, claim.lease_token)
 
 
 async def _carry_out(db: Database, claim: Claim, clock: Clock, progress: Progress) -> None:
@@ -133,9 +151,10 @@ async def _carry_out(db: Database, claim: Claim, clock: Clock, progress: Progres
         if digest == source.digest and not claim.run.dry_run:
             await _unchanged(db, claim, progress)
             return
-        if claim.run.attempt > 1 or claim.run.approved:
-            await staging.clear(db, claim.district_id, claim.run.run_id)
-        prepared = await Preparation(db, claim.district_id, claim.run.run_id, source.source_id, package, progress).run()
+        await staging.sweep(db, claim.district_id)
+        prepared = await Preparation(
+            db, claim.district_id, claim.lease_token, source.source_id, package, progress
+        ).run()
         crash_point("sync.transformed")
         missing = sorted(set(source.files) - set(package.mode))
         await _end(db, claim, clock, progress, prepared, taken, missing)
@@ -151,7 +170,7 @@ async def _end(
     shown: dict[str, Any] = {"counts": {name: c.as_json() for name, c in counts.items()}, "report": report}
     lacking = bool(missing) and not claim.run.approved  # a missing file is asked about, whatever else came
     if not (prepared or claim.run.dry_run or lacking):
-        await _nothing_changed(db, claim, progress, taken, issues, shown)
+        await _nothing_changed(db, claim, progress, prepared, taken, issues, shown)
         return
     crash_point("sync.staged")
     progress.enter("apply")
@@ -165,10 +184,10 @@ async def _end(
             )
             if reasons or claim.run.dry_run:
                 raise _RollBackError(applied, reasons)  # noqa: TRY301 - leaving the block is what rolls back
-            state = "applied"
-            progress.enter("commit")
+            progress.enter(ENDING)
             shown["report"] |= {"effects": [e.as_json() for e in applied.effects]}
-            await runs.finish(tx, claim, state, timings=progress.timings, position=applied.position, **shown)
+            await _discard(tx, claim)
+            await runs.finish(tx, claim, "applied", timings=progress.timings, position=applied.position, **shown)
             crash_point("apply.before_commit")
     except _RollBackError as found:
         shown["report"] |= {"effects": [e.as_json() for e in found.applied.effects]}
@@ -176,45 +195,58 @@ async def _end(
             await runs.keep_issues(tx, claim.run.run_id, issues)
             state = "previewed" if claim.run.dry_run else "held"
             held = [r.as_json() for r in found.reasons]
+            progress.enter(ENDING)
             await runs.finish(tx, claim, state, guard=held, timings=progress.timings, **shown)
     crash_point("apply.after_commit")
-    await _after(db, claim, state)
+    await _after(db, claim)
 
 
-async def _after(db: Database, claim: Claim, state: str) -> None:
-    """What may be done late or twice: wake the dispatchers, empty staging, drop the bytes of an applied upload."""
+async def _after(db: Database, claim: Claim) -> None:
+    """What may be done late, or never: wake the dispatchers, who look by themselves too, and empty staging."""
     async with db.district(claim.district_id, wait_seconds=30) as tx:
         await grants.announce(tx)
-    await staging.clear(db, claim.district_id, claim.run.run_id)
-    if claim.run.upload_id is not None and state in {"applied", "unchanged"}:
-        async with db.district(claim.district_id, wait_seconds=30) as tx:
-            await uploads.discard(tx, claim.run.upload_id)
+    await staging.clear(db, claim.district_id, claim.lease_token)
+
+
+async def _discard(tx: Transaction, claim: Claim) -> None:
+    """The bytes of an upload go with the transaction that takes them over: nobody comes back for them later."""
+    if claim.run.upload_id is not None:
+        await uploads.discard(tx, claim.run.upload_id)
 
 
 async def _refused(db: Database, claim: Claim, package: Package, progress: Progress) -> None:
     error = HubError(Code.PACKAGE_REFUSED, "Nothing of the package was applied. The report says what to mend.")
+    progress.enter(ENDING)
     async with db.district(claim.district_id, wait_seconds=30) as tx:
         await runs.keep_issues(tx, claim.run.run_id, package.issues)
         await runs.finish(tx, claim, "failed", report=summary(package.issues), timings=progress.timings, error=error)
 
 
 async def _nothing_changed(
-    db: Database, claim: Claim, progress: Progress, taken: Taken, issues: pl.DataFrame, shown: dict[str, Any]
+    db: Database,
+    claim: Claim,
+    progress: Progress,
+    prepared: Prepared,
+    taken: Taken,
+    issues: pl.DataFrame,
+    shown: dict[str, Any],
 ) -> None:
     """Other bytes, the same records (rows in another order, say): no record, view or feed is written."""
-    progress.enter("commit")
+    progress.enter(ENDING)
     async with db.district(claim.district_id, wait_seconds=30) as tx:
+        await lock(tx, claim)
         await runs.keep_issues(tx, claim.run.run_id, issues)
-        await staging.write_sources(tx, taken.source_id, claim.run.run_id)  # refreshes hashes that went stale
+        for name in (n for n, changes in prepared.entities.items() if changes.staged):
+            await staging.rehash(tx, CATALOGUE[name], claim.lease_token, taken.source_id)  # hashes that went stale
         await sources.applied(tx, taken.source_id, digest=taken.digest, files=taken.files, cursor=taken.cursor)
+        await _discard(tx, claim)
         await runs.finish(tx, claim, "unchanged", timings=progress.timings, **shown)
-    await _after(db, claim, "unchanged")
+    await _after(db, claim)
 
 
 async def _unchanged(db: Database, claim: Claim, progress: Progress) -> None:
     """The same bytes as last time: there is nothing to look at, and nothing is written but the run's own end."""
-    progress.enter("done")
+    progress.enter(ENDING)
     async with db.district(claim.district_id, wait_seconds=30) as tx:
+        await _discard(tx, claim)
         await runs.finish(tx, claim, "unchanged", timings=progress.timings)
-        if claim.run.upload_id is not None:
-            await uploads.discard(tx, claim.run.upload_id)

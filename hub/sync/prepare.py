@@ -6,9 +6,10 @@ Nothing that readers see is written here. Polars work runs in threads; batches b
 from __future__ import annotations
 
 import asyncio
+import io
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -27,7 +28,7 @@ from transforms.issues import RULES, Severity, collect
 from transforms.pipeline import Outcome, Transform, duplicated
 from transforms.render import render
 
-BATCH_ROWS = 250_000
+BATCH_ROWS = 100_000
 #: Entities that others refer to are taken whole: a reference may point to a later row of the file.
 _WHOLE = 1 << 30
 _BLOCKING = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
@@ -60,9 +61,18 @@ class Preparation:
         self.result = Prepared()
         self.unread: dict[str, list[pl.Series]] = {}
         self.unreadable: set[str] = set()
+        self.writing: asyncio.Task[None] | None = None
 
     async def run(self) -> Prepared:
         """Transforms and stages all entities of the package."""
+        try:
+            return await self._run()
+        finally:
+            if self.writing is not None:  # only after a failure
+                self.writing.cancel()
+                await asyncio.gather(self.writing, return_exceptions=True)
+
+    async def _run(self) -> Prepared:
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.result.heads = await districts.next_rids(tx)
         self.result.issues.append(self.package.issues)
@@ -74,6 +84,7 @@ class Preparation:
                 await self._index(entity, [])
             if not _is_target(entity):
                 del self.stored[entity.name]
+        await self._staged()
         return self.result
 
     async def _load(self, entity: Entity) -> None:
@@ -142,7 +153,7 @@ class Preparation:
         if fresh.height:
             changes.created |= sets.bitmap(fresh["rid"].to_numpy())
             changes.counts.created += fresh.height
-            await self._stage(entity, fresh.with_columns(fresh=pl.lit(value=True)))
+            await self._stage(entity, staging.INSERT, fresh)
         if known.height:
             await self._changed(entity, known, changes)
         changes.staged = changes.staged or bool(fresh.height or known.height)
@@ -183,13 +194,27 @@ class Preparation:
             return changed
         return changed.join(await self._ids(entity), on="rid", how="inner", maintain_order="left").sort("rid")
 
-    async def _stage(self, entity: Entity, rows: pl.DataFrame) -> None:
-        """Resolves, renders and copies rows (with fresh, rid, sourcedId) and their source records."""
-        self.progress.enter("render", entity=entity.name)
-        records, sources = await asyncio.to_thread(_texts, entity, rows, self.indexes)
-        self.progress.enter("stage", entity=entity.name)
-        await staging.stage(self.db, self.district_id, self.run_id, entity.table, *records)
-        await staging.stage(self.db, self.district_id, self.run_id, "source_records", *sources)
+    async def _stage(self, entity: Entity, task: str, rows: pl.DataFrame) -> None:
+        """Hands rows (with key, hash, rid, sourcedId) over to be resolved, rendered and copied in the background.
+
+        One batch is written while the next one is transformed, no more: memory stays bounded.
+        """
+        await self._staged()
+        self.writing = asyncio.create_task(self._write(entity, task, rows, dict(self.indexes)))
+
+    async def _staged(self) -> None:
+        """Waits for the batch that is being written."""
+        if self.writing is not None:
+            writing, self.writing = self.writing, None
+            await writing
+
+    async def _write(self, entity: Entity, task: str, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> None:
+        started = time.perf_counter()
+        text = await asyncio.to_thread(_text, entity, self.district_id, self.run_id, task, rows, indexes)
+        rendered = time.perf_counter()
+        await staging.stage(self.db, self.district_id, entity, *text)
+        self.progress.add("render", rendered - started)
+        self.progress.add("stage", time.perf_counter() - rendered)
 
     async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges) -> None:
         """Tells real changes from hashes that merely went stale, by comparing documents with what is stored."""
@@ -211,13 +236,9 @@ class Preparation:
         mask = pl.Series(differs, dtype=pl.Boolean)
         changes.counts.updated += int(mask.sum())
         changes.counts.unchanged += rows.height - int(mask.sum())
-        kept = rows.with_columns(fresh=pl.lit(value=False))
-        if mask.any():
-            await self._stage(entity, kept.filter(mask))
-        stale = kept.filter(~mask)
-        if stale.height:
-            text = await asyncio.to_thread(staging.sources_text, entity.name, stale)
-            await staging.stage(self.db, self.district_id, self.run_id, "source_records", *text)
+        for task, part in ((staging.UPDATE, rows.filter(mask)), (staging.REHASH, rows.filter(~mask))):
+            if part.height:
+                await self._stage(entity, task, part)
 
 
 def _is_target(entity: Entity) -> bool:
@@ -228,15 +249,18 @@ def _is_target(entity: Entity) -> bool:
     }
 
 
-def _documents(entity: Entity, rows: pl.DataFrame, indexes: dict[str, Any]) -> pl.DataFrame:
+def _documents(entity: Entity, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> pl.DataFrame:
     return render(entity.name, resolve(entity, rows, indexes).documents)
 
 
-def _texts(entity: Entity, rows: pl.DataFrame, indexes: dict[str, Any]) -> tuple[Any, Any]:
-    resolved = resolve(entity, rows, indexes)
-    documents = render(entity.name, resolved.documents)
-    full = resolved.rids.with_columns(documents["doc"], documents["doc_private"])
-    return staging.records_text(entity, full), staging.sources_text(entity.name, rows)
+def _text(
+    entity: Entity, district_id: UUID, run_id: UUID, task: str, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]
+) -> tuple[list[str], io.BytesIO]:
+    if task != staging.REHASH:
+        resolved = resolve(entity, rows, indexes)
+        documents = render(entity.name, resolved.documents)
+        rows = resolved.rids.with_columns(documents["doc"], documents["doc_private"])
+    return staging.staged_text(entity, district_id, run_id, task, rows)
 
 
 def findings(prepared: Prepared) -> pl.DataFrame:

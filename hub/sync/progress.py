@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+#: The last stage: the transaction that gives the lease up.
+ENDING = "commit"
+
 
 @dataclass(slots=True)
 class Progress:
@@ -23,6 +26,10 @@ class Progress:
         now = time.perf_counter()
         self.timings[self.stage] = round(self.timings.get(self.stage, 0.0) + now - self._since, 4)
         self.stage, self.entity, self.rows, self.total, self._since = stage, entity, 0, total, now
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Adds to a stage that runs beside the others: the times of all stages may exceed the time that passed."""
+        self.timings[stage] = round(self.timings.get(stage, 0.0) + seconds, 4)
 
     def as_json(self) -> dict[str, Any]:
         """What the run's row shows."""

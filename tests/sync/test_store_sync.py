@@ -208,7 +208,7 @@ async def test_a_file_that_is_missing_is_held_and_deletes_nothing(district: Dist
     async with district.db.district(district.district_id) as tx:
         await runs.decide(tx, run.run_id, approve=True, actor="t")
     await work_once(district.db, district.clock)
-    assert (await district.run(run.run_id)).state == "applied"
+    assert (await district.run(run.run_id)).state == "unchanged"
     assert (await district.counts())["demographics"] == (frames["demographics"].height, 0)
 
 

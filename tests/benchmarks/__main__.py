@@ -1,0 +1,50 @@
+"""``make bench``: us, the floor measured in the same run, and the ratio.
+
+make bench                              all, 50,000 students
+make bench ARGS="--students 500000"     the big one
+make bench ARGS="--only loading"        one of them
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.result import Result
+
+#: Modules of this package with ``run(students) -> list[Result]``.
+ALL = ("loading", "compile", "pages", "webhook_latency")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--students", type=int, default=50_000, help="size of the district (default 50,000)")
+    parser.add_argument("--only", choices=ALL, action="append", help="run just this one; may be repeated")
+    arguments = parser.parse_args()
+    console = Console(width=160 if not sys.stdout.isatty() else None)
+    console.print(
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; {arguments.students:,} students"
+    )
+    table = Table("what", "ours", "floor", "unit", "ratio", "must", "aim", "note")
+    for name in arguments.only or ALL:
+        console.print(f"measuring {name} …", style="dim")
+        module = importlib.import_module(f"tests.benchmarks.{name}")
+        for result in module.run(arguments.students):
+            table.add_row(*row(result))
+    console.print(table)
+
+
+def row(result: Result) -> tuple[str, ...]:
+    ratio = "" if result.ratio is None else f"{result.ratio:.2f}x"
+    floor = "" if result.floor is None else f"{result.floor:.3f}"
+    return (result.name, f"{result.ours:.3f}", floor, result.unit, ratio, result.must, result.aim, result.note)
+
+
+if __name__ == "__main__":
+    main()

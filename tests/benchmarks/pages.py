@@ -1,0 +1,269 @@
+"""A page of 100 users: the whole stack against a bare handler, and the deepest offset against the first.
+
+Server and PostgreSQL are measured in CPU time, which other work on the machine does not change much; the client's own
+is not counted. The floor is aiohttp and asyncpg with one keyset statement over documents that are stored as they are
+sent: no token, no view, no row-level security.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import psutil
+from aiohttp import web
+
+from hub.api import ApiContext, build_api
+from hub.api.oneroster.operations import CORE, ROSTER, SERVICE
+from hub.clock import SystemClock
+from hub.embedded import EmbeddedPostgres
+from hub.sandbox import DistrictPlan, write_sandbox
+from hub.scope.grants import GrantDefinition
+from hub.settings import Settings, role_passwords, role_url
+from hub.store import apps, districts, runs, sources, uploads
+from hub.store.database import Database
+from hub.store.migrate import migrate
+from hub.sync import grants as granting
+from hub.sync.engine import work_once
+from tests.benchmarks.result import Result
+
+KEY = b"a key that only the benchmarks use"
+PAGE = 100
+CONNECTIONS = 8
+EVERYTHING = GrantDefinition.model_validate({"privacy": ["contact", "demographic", "credential"]})
+Grants = dict[str, tuple[UUID, str]]  # name -> (district, access token)
+
+
+def run(students: int) -> list[Result]:
+    """CPU per page of users for three grants, and the deepest offset of the largest collection."""
+    with tempfile.TemporaryDirectory(prefix="rosterhub-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        write_sandbox(folder, DistrictPlan(students=students, seed=1, dirt=0))
+        with EmbeddedPostgres(folder / "pg") as server:
+            grants = asyncio.run(prepare(server.url(), folder / "district.zip"))
+            with serving(server.url()) as (process, port):
+                return asyncio.run(measure(server.url(), process, port, grants))
+
+
+async def prepare(owner_url: str, package: Path) -> Grants:
+    """A synced district, three grants on it, and the floor's table."""
+    await migrate(owner_url, passwords=role_passwords(KEY))
+    db = await Database.open(_url(owner_url, "hub_worker"), name="bench")
+    district, source, upload = uuid4(), uuid4(), uuid4()
+
+    async def chunks() -> Any:
+        with package.open("rb") as file:  # noqa: ASYNC230 - a benchmark's own file
+            while data := file.read(1 << 20):
+                yield data
+
+    async with db.district(district) as tx:
+        await districts.create(tx, "Bench")
+        await sources.create(tx, source, name="SIS", kind="oneroster_csv", config={})
+        await uploads.begin(tx, upload, source_id=source, filename="district.zip")
+    size, sha256 = await uploads.receive(db, district, upload, chunks(), limit=1 << 32)
+    async with db.district(district) as tx:
+        await uploads.complete(tx, upload, size=size, sha256=sha256)
+        await runs.request(tx, uuid4(), source_id=source, upload_id=upload, dry_run=False, requested_by="bench")
+    while await work_once(db, SystemClock()):
+        pass
+    async with db.district(district) as tx:
+        schools = await tx.fetch("SELECT sourced_id FROM orgs WHERE type = 'school' ORDER BY rid LIMIT 4")
+    some = GrantDefinition.model_validate({"rules": [{"schools": [str(row[0]) for row in schools]}]})
+    definitions = {"all fields": EVERYTHING, "default fields": GrantDefinition(), "four schools": some}
+    grants = {name: (district, await _grant(db, district, name, wanted)) for name, wanted in definitions.items()}
+    await db.close()
+    await _floor_table(owner_url)
+    return grants
+
+
+async def _grant(db: Database, district: UUID, name: str, definition: GrantDefinition) -> str:
+    app, client, token, now = uuid4(), apps.new_client_id(), apps.new_token(), SystemClock().now()
+    async with db.shared() as tx:
+        await apps.create(tx, app, name)
+        await apps.create_client(tx, client, app_id=app, secret_hash="-", scopes=[ROSTER, CORE])
+        await apps.issue(
+            tx, token, client_id=client, secret_hash="-", scopes=[ROSTER, CORE], now=now,
+            expires_at=now.replace(year=now.year + 1),
+        )  # fmt: skip
+    async with db.district(district) as tx:
+        await granting.create(tx, app, definition, now)
+    return token
+
+
+async def _floor_table(owner_url: str) -> None:
+    connection = await asyncpg.connect(owner_url)
+    await connection.execute("SET row_security = off")  # the benchmark's own superuser
+    await connection.execute(
+        "CREATE TABLE floor_users (rid integer PRIMARY KEY, doc bytea NOT NULL);"
+        "INSERT INTO floor_users SELECT rid, convert_to('{\"sourcedId\":\"' || sourced_id || '\",\"status\":\"active\","
+        "\"dateLastModified\":\"2026-01-01T00:00:00.000Z\"' || doc || doc_private || '}', 'UTF8') FROM hub.users "
+        "ORDER BY rid"
+    )
+    await connection.execute("VACUUM ANALYZE")
+    await connection.close()
+
+
+@contextmanager
+def serving(owner_url: str) -> Any:
+    """A process that serves the API and the floor on one port; (process, port)."""
+    command = [sys.executable, "-m", "tests.benchmarks.pages", owner_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+        yield psutil.Process(child.pid), port
+        child.terminate()
+
+
+async def serve(owner_url: str) -> None:
+    """What the child process does."""
+    db = await Database.open(_url(owner_url, "hub_service"), name="bench api", largest=CONNECTIONS)
+    pool = await asyncpg.create_pool(owner_url, min_size=CONNECTIONS, max_size=CONNECTIONS)
+
+    async def wake(kind: str, district_id: UUID) -> None:
+        """Nobody sleeps here."""
+
+    async def floor(request: web.Request) -> web.Response:
+        rows = await pool.fetch(
+            f"SELECT doc FROM floor_users WHERE rid > $1 ORDER BY rid LIMIT {PAGE}", int(request.query["after"])
+        )
+        body = b'{"users":[' + b",".join([row[0] for row in rows]) + b"]}"
+        return web.Response(body=body, content_type="application/json")
+
+    settings = Settings(app_requests_per_second=1e6, app_requests_burst=10**6, base_url="http://127.0.0.1:8080")
+    api = build_api(ApiContext(db, settings, SystemClock(), wake))
+    bare = web.Application()
+    bare.router.add_get("/floor", floor)
+    bare.add_subapp("/api", api)
+    runner = web.AppRunner(bare, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    print(runner.addresses[0][1], flush=True)  # noqa: T201 - the parent reads it
+    await asyncio.Event().wait()
+
+
+class Meter:
+    """CPU seconds of the server and of PostgreSQL."""
+
+    def __init__(self, process: psutil.Process, postmaster: psutil.Process) -> None:
+        self._processes = [process, postmaster, *postmaster.children(recursive=True)]
+
+    def seconds(self) -> float:
+        return sum(sum(p.cpu_times()[:2]) for p in self._processes)
+
+
+async def measure(owner_url: str, process: psutil.Process, port: int, grants: Grants) -> list[Result]:
+    connection = await asyncpg.connect(owner_url)
+    backend = await connection.fetchval("SELECT pg_backend_pid()")
+    users = await connection.fetchval("SELECT count(*) FROM floor_users")
+    postmaster = psutil.Process(backend).parent()
+    assert postmaster is not None
+    rng = random.Random(1)
+    offsets = [rng.randrange(0, max(1, users - PAGE)) for _ in range(1000)]
+    floor_paths = [(f"/floor?after={offset}", "") for offset in offsets]
+    targets = {name: _paths(grant, "users", offsets) for name, grant in grants.items()}
+    results = []
+    for paths in (floor_paths, *targets.values()):
+        await drive(port, paths[:200])  # connections, plans and views are warm
+    meter = Meter(process, postmaster)
+    samples: dict[str, list[float]] = {name: [] for name in ("floor", *targets)}
+    for _ in range(5):  # taking turns, so that whatever else runs hits all alike
+        for name, paths in (("floor", floor_paths), *targets.items()):
+            before = meter.seconds()
+            size = await drive(port, paths)
+            samples[name].append((meter.seconds() - before) / len(paths) * 1000)
+            if name != "floor" and not size:
+                raise RuntimeError("a page was empty")
+    floor = statistics.median(samples["floor"])
+    for name in targets:
+        limits = ("<= 3x", "<= 1.5x") if name == "all fields" else ("", "")
+        results.append(
+            Result(f"page of {PAGE} users, {name}", statistics.median(samples[name]), floor, "ms CPU", *limits)
+        )
+    results.append(await deepest(port, meter, grants["all fields"]))
+    await connection.close()
+    return results
+
+
+async def deepest(port: int, meter: Meter, grant: tuple[UUID, str]) -> Result:
+    """The last page of the enrollments against the first."""
+    total = await count(port, _paths(grant, "enrollments", [0])[0])
+    last = total - PAGE
+    found: dict[int, list[float]] = {0: [], last: []}
+    for _ in range(7):
+        for offset, samples in found.items():
+            paths = _paths(grant, "enrollments", [offset] * 500)
+            before = meter.seconds()
+            await drive(port, paths)
+            samples.append((meter.seconds() - before) / len(paths) * 1000)
+    first, deep = statistics.median(found[0]), statistics.median(found[last])
+    return Result(f"page of {PAGE} at offset {last:,}", deep, first, "ms CPU", "<= 1.2x", "<= 1.05x", "against offset 0")
+
+
+def _paths(grant: tuple[UUID, str], collection: str, offsets: Sequence[int]) -> list[tuple[str, str]]:
+    district, token = grant
+    base = "/api" + SERVICE.replace("{district}", str(district))
+    return [(f"{base}/{collection}?limit={PAGE}&offset={offset}", token) for offset in offsets]
+
+
+async def drive(port: int, paths: Sequence[tuple[str, str]]) -> int:
+    """Asks for all paths over some connections that are kept open; the bytes of all bodies."""
+    queue = iter(paths)
+
+    async def worker() -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        got = 0
+        for path, token in queue:
+            got += len((await ask(reader, writer, path, token))[1])
+        writer.close()
+        return got
+
+    return sum(await asyncio.gather(*(worker() for _ in range(CONNECTIONS))))
+
+
+async def ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, token: str
+) -> tuple[dict[str, str], bytes]:
+    """One request; headers in lower case, and the body."""
+    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{authorization}\r\n".encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    status, *lines = head.strip().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    body = await reader.readexactly(int(headers["content-length"]))
+    if " 200 " not in status:
+        raise RuntimeError(f"{status}: {body[:200]!r}")
+    return headers, body
+
+
+async def count(port: int, path: tuple[str, str]) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    headers, _ = await ask(reader, writer, *path)
+    writer.close()
+    return int(headers["x-total-count"])
+
+
+def _url(owner_url: str, role: str) -> str:
+    return role_url(owner_url, role, role_passwords(KEY)[role])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("owner_url")
+    asyncio.run(serve(parser.parse_args().owner_url))
+
+
+if __name__ == "__main__":
+    main()
