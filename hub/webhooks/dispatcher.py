@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from hub.errors import HubError
+from hub.errors import HubError, Intent
 from hub.store import deliveries
 from hub.store.deliveries import Claim
 from hub.store.listen import follow
@@ -108,7 +108,7 @@ class Dispatcher:
             await self._give_back(claim, 0)
         except HubError as error:
             log.warning("delivery broken off", subscription=str(claim.subscription_id), code=error.code.value)
-            await self._give_back(claim, LONGEST_WAIT)
+            await self._give_back(claim, AWAY_SECONDS if error.intent is Intent.RETRY else BROKEN_SECONDS)
         except Exception:
             # A bug of ours must not stop the others; the subscription is tried again in a while.
             log.exception("delivery failed", subscription=str(claim.subscription_id))
