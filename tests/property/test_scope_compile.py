@@ -27,13 +27,14 @@ from tests.property.small_districts import (
 from transforms.catalogue import CATALOGUE, Need
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), districts())
 def test_arrays_select_what_the_rules_say(definition: GrantDefinition, district: District) -> None:
     views = compile_grant(definition, columns_of(district), resolve)
     assert {entity: set(present) for entity, present in views.items()} == compile_slowly(definition, district)
 
 
+@settings(deadline=None)
 @given(definitions(), districts())
 def test_only_active_records_are_present(definition: GrantDefinition, district: District) -> None:
     views = compile_grant(definition, columns_of(district), resolve)
@@ -53,7 +54,7 @@ def _printed(value: object) -> list[tuple[str, str]]:
 
 
 @pytest.mark.threat("T12", "T13")
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), districts(), st.data())
 def test_every_reference_that_is_printed_is_in_the_view(
     definition: GrantDefinition, district: District, data: st.DataObject
@@ -80,6 +81,7 @@ def test_every_reference_that_is_printed_is_in_the_view(
                 assert required | ({"roles"} if entity == "users" else set()) <= parsed.keys()
 
 
+@settings(deadline=None)
 @given(definitions(), districts())
 def test_who_is_in_the_view_has_a_role_that_shows(definition: GrantDefinition, district: District) -> None:
     views = compile_grant(definition, columns_of(district), resolve)
@@ -91,7 +93,7 @@ def test_who_is_in_the_view_has_a_role_that_shows(definition: GrantDefinition, d
         )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), districts())
 def test_trimmed_are_exactly_those_that_show_less(definition: GrantDefinition, district: District) -> None:
     columns = columns_of(district)

@@ -66,7 +66,7 @@ def _sets(district: District, definition: GrantDefinition) -> tuple[dict[str, Bi
 
 
 @pytest.mark.threat("T16")
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), districts(), st.data())
 def test_a_record_is_updated_exactly_when_it_looks_different(
     definition: GrantDefinition, before: District, data: st.DataObject
@@ -86,7 +86,7 @@ def test_a_record_is_updated_exactly_when_it_looks_different(
         assert entry.updated == differing
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), definitions(), districts())
 def test_an_edit_updates_exactly_what_looks_different(
     first: GrantDefinition, second: GrantDefinition, district: District
@@ -128,6 +128,7 @@ def _presence(start: set[int], entries: list[FeedEntry]) -> Iterator[set[int]]:
         yield set(present)
 
 
+@settings(deadline=None)
 @given(histories())
 def test_merging_gives_the_net_effect(history: tuple[set[int], list[FeedEntry]]) -> None:
     start, entries = history
@@ -139,6 +140,7 @@ def test_merging_gives_the_net_effect(history: tuple[set[int], list[FeedEntry]])
     assert set(merged.updated) == start & end & touched
 
 
+@settings(deadline=None)
 @given(histories(), st.integers(0, 5))
 def test_merging_in_parts_gives_the_same(history: tuple[set[int], list[FeedEntry]], at: int) -> None:
     entries = history[1]
@@ -153,6 +155,7 @@ def test_merging_refuses_what_does_not_belong_together() -> None:
         merge([FeedEntry("users"), FeedEntry("orgs")])
 
 
+@settings(deadline=None)
 @given(histories())
 def test_tombstones_are_those_that_left_and_did_not_return(history: tuple[set[int], list[FeedEntry]]) -> None:
     start, entries = history
@@ -165,6 +168,7 @@ def test_tombstones_are_those_that_left_and_did_not_return(history: tuple[set[in
 
 
 @pytest.mark.threat("T16")
+@settings(deadline=None)
 @given(histories(), st.data())
 def test_the_newest_entry_stamps_a_record(history: tuple[set[int], list[FeedEntry]], data: st.DataObject) -> None:
     entries = history[1]
