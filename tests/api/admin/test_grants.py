@@ -1,0 +1,180 @@
+"""Grants over a real district: counts before the act, the same counts with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from hub.clock import SystemClock
+from hub.sandbox import DistrictPlan, write_sandbox
+from hub.store.database import Database as Pool
+from hub.sync.engine import work_once
+from tests.api.admin.service import AdminHub
+
+
+@pytest.fixture(scope="module")
+def district_zip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("sandbox")
+    write_sandbox(folder, DistrictPlan(students=100, seed=7))
+    return (folder / "district.zip").read_bytes()
+
+
+async def _synced(hub: AdminHub, content: bytes) -> dict[str, Any]:
+    """Our district with a roster in it; the run."""
+    upload = await hub.upload(content)
+    path = f"/districts/{hub.district}/runs"
+    run = await hub.made("POST", path, json={"upload_id": upload["upload_id"]})
+    worker = await Pool.open(hub.worker_url, name="tests as a worker")
+    assert await work_once(worker, SystemClock())
+    await worker.close()
+    return await hub.made("GET", f"{path}/{run['run_id']}")
+
+
+async def _schools(hub: AdminHub) -> list[str]:
+    connection = await asyncpg.connect(hub.owner_url)
+    try:
+        rows = await connection.fetch("SELECT sourced_id FROM hub.orgs WHERE type = 'school' ORDER BY rid")
+    finally:
+        await connection.close()
+    return [str(row["sourced_id"]) for row in rows]
+
+
+async def _state(hub: AdminHub) -> list[Any]:
+    """All that a preview must leave alone."""
+    connection = await asyncpg.connect(hub.owner_url)
+    try:
+        tables = ("grants", "views", "feed", "audit", "districts")
+        return [await connection.fetch(f"SELECT * FROM hub.{table} ORDER BY 1, 2") for table in tables]
+    finally:
+        await connection.close()
+
+
+async def test_a_preview_counts_what_the_act_then_does_and_writes_nothing(hub: AdminHub, district_zip: bytes) -> None:
+    run = await _synced(hub, district_zip)
+    assert run["state"] == "applied"
+    base = f"/districts/{hub.district}/grants"
+    schools = await _schools(hub)
+    small = {"definition": {"rules": [{"schools": schools[:1]}], "entities": ["orgs", "users", "classes"]}}
+
+    before = await _state(hub)
+    new = await hub.made("POST", f"{base}/preview", role="district", json=small)
+    edit = await hub.made("POST", f"{base}/{hub.grant}/preview", role="district", json=small)
+    assert await _state(hub) == before
+
+    created = await hub.made("POST", base, role="district", json={"app_id": str(hub.foreign_app), **small})
+    edited = await hub.made("PUT", f"{base}/{hub.grant}", role="district", json=small)
+    assert created["effect"] == new
+    assert edited["effect"] == edit
+    users = edit["entities"]["users"]
+    assert users["left"] > 0
+    assert users["entered"] == 0
+    assert new["entities"]["users"]["entered"] == run["counts"]["users"]["created"] - users["left"]
+    assert ("deliver", hub.district) in hub.rung
+
+
+async def test_a_dry_run_reports_and_changes_nothing(hub: AdminHub, district_zip: bytes) -> None:
+    upload = await hub.upload(district_zip)
+    before = await _state(hub)
+    body = {"upload_id": upload["upload_id"], "dry_run": True}
+    run = await hub.made("POST", f"/districts/{hub.district}/runs", json=body)
+    audited = await _state(hub)
+    worker = await Pool.open(hub.worker_url, name="tests as a worker")
+    assert await work_once(worker, SystemClock())
+    await worker.close()
+    after = await _state(hub)
+    shown = await hub.made("GET", f"/districts/{hub.district}/runs/{run['run_id']}/report")
+
+    assert shown["state"] == "previewed"
+    assert shown["report"]["total"] > 0
+    assert after[:3] == before[:3]
+    assert after[3] == audited[3]
+    assert await _schools(hub) == []
+
+
+async def test_a_grant_is_suspended_resumed_and_revoked_for_good(hub: AdminHub) -> None:
+    base = f"/districts/{hub.district}/grants/{hub.grant}"
+    states = [(await hub.made("POST", f"{base}/{act}"))["state"] for act in ("suspend", "suspend", "resume", "revoke")]
+    again = await hub.call("POST", f"{base}/resume")
+    edit = await hub.call("PUT", base, json={"definition": {}})
+    new = await hub.made("POST", f"/districts/{hub.district}/grants", json={"app_id": str(hub.app), "definition": {}})
+
+    assert states == ["suspended", "suspended", "active", "revoked"]
+    assert [(a.status, a.json["code"]) for a in (again, edit)] == [(409, "conflict")] * 2
+    assert UUID(new["grant_id"]) != hub.grant
+
+
+@pytest.mark.parametrize(
+    ("definition", "field"),
+    [
+        ({"rules": [{"schools": ["no uuid"]}]}, "definition.rules[0].schools[0]"),
+        ({"rules": [{"roles": ["wizard"]}]}, "definition.rules[0].roles"),
+        ({"entities": ["unicorns"]}, "definition.entities"),
+        ({"fields": {"users": {"hide": ["shoeSize"]}}}, "definition"),
+        ({"privacy": ["everything"]}, "definition.privacy[0]"),
+        ({"colour": 1}, "definition.colour"),
+    ],
+)
+async def test_what_is_wrong_with_a_definition_is_said_by_field(
+    hub: AdminHub, definition: dict[str, Any], field: str
+) -> None:
+    answer = await hub.call("POST", f"/districts/{hub.district}/grants/preview", json={"definition": definition})
+
+    assert (answer.status, answer.json["code"]) == (400, "invalid_request")
+    assert [error["field"] for error in answer.json["errors"]] == [field]
+    assert answer.json["errors"][0]["message"]
+
+
+async def test_a_subscription_shows_where_it_stands(hub: AdminHub, district_zip: bytes) -> None:
+    base = f"/districts/{hub.district}/subscriptions"
+    body = {"grant_id": str(hub.grant), "url": "https://127.0.0.1:9/hook"}
+    made = await hub.made("POST", base, role="app", json=body)
+    await _synced(hub, district_zip)
+    shown = (await hub.made("GET", base, role="app"))["items"][0]
+    paused = await hub.made("POST", f"{base}/{made['subscription_id']}/pause", role="app")
+    log = await hub.made("GET", f"{base}/{made['subscription_id']}/attempts", role="app")
+
+    assert (made["behind"], made["lag_seconds"]) == (False, 0)
+    assert shown["behind"]
+    assert shown["head"] > shown["position"] == made["position"]
+    assert shown["lag_seconds"] > 0
+    assert "secret" not in shown
+    assert paused["state"] == "paused"
+    assert log == {"items": []}
+
+
+async def test_another_apps_subscription_is_missing(hub: AdminHub) -> None:
+    grants = f"/districts/{hub.district}/grants"
+    grant = await hub.made("POST", grants, json={"app_id": str(hub.foreign_app), "definition": {}})
+    base = f"/districts/{hub.district}/subscriptions"
+    body = {"grant_id": grant["grant_id"], "url": "https://127.0.0.1:9/hook"}
+    foreign = await hub.made("POST", base, json=body)
+    one = f"{base}/{foreign['subscription_id']}"
+    calls = [("GET", one), ("GET", one + "/attempts"), ("POST", one + "/pause"), ("POST", one + "/resume"),
+             ("POST", one + "/rotate"), ("DELETE", one)]  # fmt: skip
+    answers = [await hub.call(method, path, role="app") for method, path in calls]
+    answers.append(await hub.call("POST", base, role="app", json=body))
+
+    assert {answer.status for answer in answers} == {404}
+    assert (await hub.made("GET", base, role="app"))["items"] == []
+    assert (await hub.made("GET", one))["state"] == "active"
+
+
+async def test_a_district_may_not_point_a_source_at_the_hubs_own_files(hub: AdminHub, tmp_path: Path) -> None:
+    base = f"/districts/{hub.district}/sources"
+    config = {"path": str(tmp_path)}
+    body = {"name": "files", "kind": "oneroster_csv", "config": config}
+    refused = [
+        await hub.call("POST", base, role="district", json=body),
+        await hub.call("PATCH", f"{base}/{hub.source}", role="district", json={"config": config}),
+    ]
+    made = await hub.made("POST", base, json=body)
+    kept = await hub.made(
+        "PATCH", f"{base}/{made['source_id']}", role="district", json={"config": {**config, "settle_seconds": 5}}
+    )
+
+    assert [(a.status, a.json["code"]) for a in refused] == [(403, "forbidden")] * 2
+    assert kept["config"]["settle_seconds"] == 5

@@ -1,0 +1,188 @@
+"""The OpenAPI document: sound in itself, and equal to what the router serves (T56)."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any, get_type_hints
+
+import pytest
+from aiohttp import web
+
+from hub.api.admin import add_admin
+from hub.api.admin.about import page
+from hub.api.admin.call import Call
+from hub.api.admin.openapi import document
+from hub.api.admin.problem import TITLES
+from hub.api.admin.route import PREFIX, Route
+from hub.api.admin.routes import ROUTES
+
+DOCUMENT = document(ROUTES)
+METHODS = {"get", "put", "post", "delete", "patch"}
+#: Members that OpenAPI 3.1 knows, by the object they stand in.
+OPERATION = {
+    "operationId", "summary", "description", "tags", "parameters", "requestBody", "responses", "security", "x-roles",
+}  # fmt: skip
+#: Keywords of JSON Schema 2020-12 that models give rise to.
+KEYWORDS = {
+    "$ref", "additionalProperties", "allOf", "anyOf", "const", "contentMediaType", "default", "description", "enum",
+    "exclusiveMaximum", "exclusiveMinimum", "format", "items", "maxItems", "maxLength", "maximum", "minItems",
+    "minLength", "minimum", "pattern", "properties", "propertyNames", "required", "title", "type", "uniqueItems",
+}  # fmt: skip
+TYPES = {"string", "integer", "number", "boolean", "array", "object", "null"}
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from _nodes(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _nodes(item)
+
+
+def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def _schemas(value: Any) -> Iterator[dict[str, Any]]:
+    """All schema objects: what stands under ``schema`` and ``schemas``, and their parts."""
+    for node in _nodes(value):
+        if isinstance(node.get("schema"), dict):
+            yield from _parts(node["schema"])
+    for schema in value["components"]["schemas"].values():
+        yield from _parts(schema)
+
+
+def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(schema, dict):  # `additionalProperties: false`
+        return
+    yield schema
+    single = [schema[key] for key in ("items", "additionalProperties", "propertyNames") if key in schema]
+    several = [part for key in ("anyOf", "allOf") for part in schema.get(key, [])]
+    for part in [*single, *several, *schema.get("properties", {}).values()]:
+        yield from _parts(part)
+
+
+@pytest.mark.threat("T56")
+def test_router_and_document_hold_the_same_routes() -> None:
+    app = web.Application()
+    add_admin(app)
+    served = {
+        (route.resource.canonical, route.method.lower())
+        for route in app.router.routes()
+        if route.resource is not None and route.method not in {"HEAD", "*"}
+    }
+    described = {(path, method) for path, method, _ in _operations()}
+
+    assert served == described
+    assert len(described) == len(ROUTES)
+
+
+def test_the_document_is_openapi_3_1() -> None:
+    assert re.fullmatch(r"3\.1\.\d", DOCUMENT["openapi"])
+    assert {"title", "version"} <= set(DOCUMENT["info"])
+    assert set(DOCUMENT) == {"openapi", "info", "servers", "security", "tags", "paths", "webhooks", "components"}
+    names = [operation["operationId"] for _, _, operation in _operations()]
+    assert len(names) == len(set(names))
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
+    for path, method, operation in _operations():
+        assert path.startswith(f"{PREFIX}/")
+        assert method in METHODS
+        assert set(operation) <= OPERATION
+        assert set(operation["tags"]) <= tags
+        assert operation["summary"]
+        assert operation["description"]
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
+    used = set()
+    for node in _nodes(DOCUMENT):
+        if "$ref" in node:
+            target: Any = DOCUMENT
+            assert node["$ref"].startswith("#/")
+            for part in node["$ref"][2:].split("/"):
+                target = target[part]
+            used.add(node["$ref"].rpartition("/")[2])
+
+    assert set(DOCUMENT["components"]["schemas"]) - used <= {
+        route.query.__name__ for route in ROUTES if route.query is not None
+    }
+
+
+def test_every_schema_is_json_schema() -> None:
+    for schema in _schemas(DOCUMENT):
+        assert set(schema) <= KEYWORDS, set(schema) - KEYWORDS
+        types = schema.get("type", [])
+        assert set([types] if isinstance(types, str) else types) <= TYPES
+        assert set(schema.get("required", ())) <= set(schema.get("properties", ()))
+
+
+def test_parameters_and_answers_are_described() -> None:
+    for path, method, operation in _operations():
+        parameters = operation.get("parameters", [])
+        in_path = [p["name"] for p in parameters if p["in"] == "path"]
+        assert in_path == re.findall(r"\{(\w+)\}", path)
+        assert all(p["required"] for p in parameters if p["in"] == "path")
+        statuses = set(operation["responses"])
+        assert [s for s in statuses if s.startswith("2")], (method, path)
+        if operation.get("security") != []:
+            assert {"401", "403", "503"} <= statuses
+        for status, answer in operation["responses"].items():
+            assert "$ref" in answer or answer["description"], (path, status)
+        if method in {"get", "delete"}:
+            assert "requestBody" not in operation
+
+
+def test_every_error_that_a_route_names_has_words() -> None:
+    assert {code for route in ROUTES for code in route.codes} <= set(TITLES)
+
+
+def test_the_webhook_is_described_as_it_is_signed() -> None:
+    webhook = DOCUMENT["webhooks"]["changes"]["post"]
+    names = {parameter["name"] for parameter in webhook["parameters"]}
+
+    assert names == {"webhook-id", "webhook-timestamp", "webhook-signature"}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+def test_handlers_take_and_give_what_their_route_declares(route: Route) -> None:
+    hints = get_type_hints(route.handler)
+    answer = hints.pop("return")
+    expected = [Call, *(model for model in (route.query, route.body) if model is not None)]
+
+    assert list(hints.values()) == expected
+    assert list(inspect.signature(route.handler).parameters) == list(hints)
+    if route.answer is not None:
+        assert answer is route.answer
+    else:
+        assert answer in (type(None), web.Response, web.StreamResponse)
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+
+
+def test_the_page_shows_everything_and_its_links_lead_somewhere() -> None:
+    parsed = _Page()
+    parsed.feed(page())
+
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert not parsed.tags & {"script", "iframe", "img", "link", "form"}
+    assert {link[1:] for link in parsed.links if link.startswith("#")} <= set(parsed.ids)
+    assert {link for link in parsed.links if not link.startswith("#")} == {f"{PREFIX}/openapi.json"}
+    assert {operation["operationId"] for _, _, operation in _operations()} <= set(parsed.ids)
