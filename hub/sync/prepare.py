@@ -31,7 +31,6 @@ from transforms.render import render
 BATCH_ROWS = 100_000
 #: Entities that others refer to are taken whole: a reference may point to a later row of the file.
 _WHOLE = 1 << 30
-_BLOCKING = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
 
 
 @dataclass(slots=True)
@@ -127,9 +126,11 @@ class Preparation:
 
     def _raw(self, file: str, size: int) -> Iterator[pl.DataFrame]:
         """RAW frames of one file. Rows that the reader kept out count as known; of an unreadable one nobody knows which."""
+        # Connectors declare their rules when they are loaded, which may be after this module was.
+        blocking = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
         for batch in self.package.batches(file, size):
             self.result.issues.append(batch.issues)
-            kept_out = batch.issues.filter(pl.col("code").is_in(_BLOCKING))["key"]
+            kept_out = batch.issues.filter(pl.col("code").is_in(blocking))["key"]
             if (kept_out.fill_null("") == "").any():
                 self.unreadable.add(file)
             self.unread.setdefault(file, []).append(kept_out)
