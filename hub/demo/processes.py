@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Self
 
 from hub.errors import Code, HubError
 
@@ -21,7 +22,7 @@ class Process:
         self.name, self.command, self.log, self.environment = name, command, log, environment
         self.child: asyncio.subprocess.Process | None = None
 
-    async def __aenter__(self) -> Process:
+    async def __aenter__(self) -> Self:
         log = await asyncio.to_thread(self.log.open, "ab")
         try:
             self.child = await asyncio.create_subprocess_exec(

@@ -15,6 +15,7 @@ import aiohttp
 from rich.console import Console
 
 from hub import app
+from hub.clock import SystemClock
 from hub.demo import checks, story
 from hub.demo.change import change
 from hub.demo.clients import Admin
@@ -22,7 +23,6 @@ from hub.demo.processes import Process
 from hub.demo.state import State
 from hub.demo.story import Stage
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
-from hub.clock import SystemClock
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.settings import SERVICE_ROLE, Settings
@@ -32,6 +32,7 @@ from hub.store.database import Database
 READY_SECONDS = 60
 #: The receivers listen on this machine, which webhooks may not reach unless they are allowed to.
 LOOPBACK = "127.0.0.0/8"
+_LOG_COLUMNS = 140
 
 
 def run_demo(settings: Settings, *, once: bool, fresh: bool) -> int:
@@ -40,6 +41,8 @@ def run_demo(settings: Settings, *, once: bool, fresh: bool) -> int:
     ``fresh`` forgets what an earlier start left in the data folder. Raises HubError when something cannot run.
     """
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_LOG_COLUMNS)
     if fresh:
         _forget(settings.data_dir)
     settings.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)

@@ -45,6 +45,9 @@ NAMES_ONLY = {
 }  # fmt: skip
 
 
+_DONE = {"fix": "mended", "quarantine": "kept out", "drop_value": "values dropped", "report": "reported"}
+
+
 @dataclass
 class Stage:
     """What every chapter uses."""
@@ -126,14 +129,19 @@ async def quality(stage: Stage) -> None:
 
 
 def _show_report(console: Console, name: str, report: dict[str, Any]) -> None:
-    table = Table(title=name, title_justify="left", show_edge=False, pad_edge=False)
-    for heading in ("code", "rows", "what was found", "what was done", "how to mend it"):
+    kept_out = ", ".join(f"{n:,} {entity}" for entity, n in report["rows"].items()) or "none"
+    done = ", ".join(f"{n:,} {_DONE.get(action, action)}" for action, n in report["actions"].items())
+    console.print(f"[bold]{name}[/]: {report['total']:,} findings: {done}; rows kept out: {kept_out}")
+    table = Table(show_edge=False, pad_edge=False, box=None, header_style="dim")
+    for heading in ("code", "rows", "what was found", "what was done", "where"):
         table.add_column(heading, overflow="fold")
-    for finding in report["rules"][:12]:
-        table.add_row(
-            finding["code"], f"{finding['count']:,}", finding["title"], finding["action"], finding["howto"]
-        )  # fmt: skip
+    for rule in report["rules"][:10]:
+        place = rule["examples"][0]
+        where = f"{place['file']} line {place['line']} {place['field'] or ''}" if place["line"] else place["file"]
+        table.add_row(rule["code"], f"{rule['count']:,}", rule["title"], _DONE.get(rule["action"], ""), where)
     console.print(table)
+    for rule in report["rules"][:2]:
+        console.print(f"   {rule['code']}, to mend it: {rule['howto']}", style="dim")
 
 
 async def apps(stage: Stage) -> None:

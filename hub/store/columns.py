@@ -36,7 +36,8 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     """What one source said last of one entity: key (String), rid (UInt32), hash (UInt64), active (Boolean)."""
     frame = await _copy(
         tx,
-        "SELECT key, rid, hash, active::int FROM source_records WHERE district_id = $1 AND source_id = $2 AND entity = $3",
+        "SELECT key, rid, hash, active::int FROM source_records "
+        "WHERE district_id = $1 AND source_id = $2 AND entity = $3",
         {"key": pl.String, "rid": pl.UInt32, "hash": pl.Int64, "active": pl.UInt8},
         tx.district_id, source_id, entity,
     )  # fmt: skip
@@ -44,7 +45,7 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
 
 
 async def sourced_ids(tx: Transaction, entity: Entity) -> pl.DataFrame:
-    """rid (UInt32) and sourcedId (String) of all records of an entity."""
+    """Rid (UInt32) and sourcedId (String) of all records of an entity."""
     return await _copy(
         tx, f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1",
         {"rid": pl.UInt32, "sourcedId": pl.String}, tx.district_id,
@@ -64,7 +65,7 @@ async def integers(tx: Transaction, entity: Entity, columns: tuple[str, ...]) ->
 
 
 async def tokens(tx: Transaction, entity: Entity, column: str) -> pl.DataFrame:
-    """rid (UInt32) and a short text column (role, type) as ``token``."""
+    """Rid (UInt32) and a short text column (role, type) as ``token``."""
     return await _copy(
         tx, f'SELECT rid, "{column}" FROM {entity.table} WHERE district_id = $1 ORDER BY rid',
         {"rid": pl.UInt32, "token": pl.String}, tx.district_id,
@@ -72,7 +73,7 @@ async def tokens(tx: Transaction, entity: Entity, column: str) -> pl.DataFrame:
 
 
 async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Array columns unnested side by side: rid (UInt32) and one column per array (Int32, String for those in ``text``)."""
+    """Array columns unnested side by side: rid (UInt32) and a column per array (Int32; String for those in ``text``)."""
     wanted = (*columns, *text)
     arrays = ", ".join(f't."{c}"' for c in wanted)
     names = ", ".join(f'u."{c}"' for c in wanted)
@@ -98,7 +99,8 @@ async def per_school(tx: Transaction, entity: Entity) -> dict[int, int]:
 async def rids_of(tx: Transaction, entity: Entity, sourced_ids: list[str]) -> dict[str, int]:
     """The rids of records by their sourcedId; ids that the district does not have are left out."""
     rows = await tx.fetch(
-        f"SELECT sourced_id::text AS id, rid FROM {entity.table} WHERE district_id = $1 AND sourced_id = ANY($2::uuid[])",
+        f"SELECT sourced_id::text AS id, rid FROM {entity.table} "
+        "WHERE district_id = $1 AND sourced_id = ANY($2::uuid[])",
         tx.district_id,
         sourced_ids,
     )

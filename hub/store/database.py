@@ -189,8 +189,7 @@ class Database:
 
     async def listen(self, channel: LiteralString, url: str) -> Any:
         """A connection of its own for LISTEN: a pooled one loses its listeners when it is released."""
-        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": f"hub {channel}"})
-        return connection
+        return await asyncpg.connect(url, timeout=10, server_settings={"application_name": f"hub {channel}"})
 
 
 async def _roll_back(connection: Any) -> None:

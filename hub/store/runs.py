@@ -174,7 +174,8 @@ async def release(db: Database, claim: Claim) -> None:
     """Gives a claimed run back untried, for a worker that stops; nothing happens when it has ended or is another's."""
     async with db.district(claim.district_id) as tx:
         await tx.execute(
-            "UPDATE runs SET state = 'queued', stage = '', attempt = attempt - 1, lease_token = NULL, lease_until = NULL "
+            "UPDATE runs SET state = 'queued', stage = '', attempt = attempt - 1, lease_token = NULL, "
+            "lease_until = NULL "
             "WHERE district_id = $1 AND run_id = $2 AND lease_token = $3",
             claim.district_id, claim.run.run_id, claim.lease_token,
         )  # fmt: skip
@@ -187,7 +188,8 @@ async def keep_issues(tx: Transaction, run_id: UUID, issues: pl.DataFrame) -> No
     kept = issues.head(KEPT_ISSUES).with_columns(pl.col(n).fill_null("") for n in names if n != "line")
     await tx.execute(
         "INSERT INTO run_issues (district_id, run_id, seq, code, entity, file, line, field, key, cause) "
-        "SELECT $1, $2, * FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[])",
+        "SELECT $1, $2, * FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], "
+        "$9::text[], $10::text[])",
         tx.district_id, run_id, list(range(kept.height)), *(kept[n].to_list() for n in names),
     )  # fmt: skip
 

@@ -70,7 +70,8 @@ async def change(
     Raises HubError(NOT_FOUND).
     """
     row = await tx.fetchrow(
-        "UPDATE sources SET name = coalesce($3, name), config = coalesce($4, config), priority = coalesce($5, priority), "
+        "UPDATE sources SET name = coalesce($3, name), config = coalesce($4, config), "
+        "priority = coalesce($5, priority), "
         "state = coalesce($6, state), digest = CASE WHEN $4::jsonb IS NULL THEN digest END "
         f"WHERE district_id = $1 AND source_id = $2 RETURNING {_COLUMNS}",
         tx.district_id, source_id, name, config, priority, state,

@@ -126,8 +126,8 @@ async def write_records(tx: Transaction, entity: Entity, run_id: UUID, source_id
     )  # fmt: skip
     changed = ["active", *value_columns(entity), *DOCUMENTS]
     assignments = ", ".join(f'"{c}" = s."{c}"' for c in changed)
-    # Materialised, so that the few staged rows lead and each finds its record by key: staging tables have no statistics,
-    # and the planner would rather walk all records.
+    # Materialised, so that the few staged rows lead and each finds its record by key: staging tables have no
+    # statistics, and the planner would rather walk all records.
     updated = await tx.execute(
         f"WITH s AS MATERIALIZED (SELECT * FROM {table} WHERE district_id = $1 AND run_id = $2 AND task = '{UPDATE}') "
         f"UPDATE {entity.table} t SET {assignments}, date_last_modified = $3::timestamptz FROM s "
@@ -185,7 +185,7 @@ async def keep_changes(
 
 
 async def documents(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, tuple[bool, str, str]]:
-    """rid to (active, doc, doc_private) of records as they are now."""
+    """Rid to (active, doc, doc_private) of records as they are now."""
     rows = await tx.fetch(
         f"SELECT rid, active, doc, doc_private FROM {entity.table} WHERE district_id = $1 AND rid = ANY($2::int[])",
         tx.district_id, rids,

@@ -1,6 +1,6 @@
 """Applying a staged difference: records, history, change log, views, feeds and the source's cursor in one transaction.
 
-The same function serves real runs, dry runs and held ones: the caller rolls the transaction back where nothing may stay.
+The same function serves real runs, dry runs and held ones: the caller rolls back where nothing may stay.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Preparation:
         )
 
     def _raw(self, file: str, size: int) -> Iterator[pl.DataFrame]:
-        """RAW frames of one file. Rows that the reader kept out count as known; of an unreadable one nobody knows which."""
+        """RAW frames of one file. Rows that the reader kept out count as known; of an unreadable one nobody can tell."""
         # Connectors declare their rules when they are loaded, which may be after this module was.
         blocking = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
         for batch in self.package.batches(file, size):

@@ -29,7 +29,8 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(width=160 if not sys.stdout.isatty() else None)
     console.print(
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; {arguments.students:,} students"
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; "
+        f"{arguments.students:,} students"
     )
     table = Table("what", "ours", "floor", "unit", "ratio", "must", "aim", "note")
     for name in arguments.only or ALL:

@@ -56,7 +56,7 @@ def run(students: int) -> list[Result]:
 
 
 def _results(students: int, found: dict[str, Any], copy: float, hashed: float) -> list[Result]:
-    limits = ("<= 0.6 GB", "<= 0.4 GB") if students <= 50_000 else ("<= 3 GB", "<= 2 GB")  # noqa: PLR2004
+    limits = ("<= 0.6 GB", "<= 0.4 GB") if students <= 50_000 else ("<= 3 GB", "<= 2 GB")
     first = f"{found['rows']:,} rows; stages {found['first_stages']}"
     note = f"state: {found['same_state']}"
     return [

@@ -28,6 +28,7 @@ from hub.api import ApiContext, build_api
 from hub.api.oneroster.operations import CORE, ROSTER, SERVICE
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres
+from hub.logs import configure
 from hub.sandbox import DistrictPlan, write_sandbox
 from hub.scope.grants import GrantDefinition
 from hub.settings import Settings, role_passwords, role_url
@@ -64,7 +65,7 @@ async def prepare(owner_url: str, package: Path) -> Grants:
     district, source, upload = uuid4(), uuid4(), uuid4()
 
     async def chunks() -> Any:
-        with package.open("rb") as file:  # noqa: ASYNC230 - a benchmark's own file
+        with package.open("rb") as file:
             while data := file.read(1 << 20):
                 yield data
 
@@ -107,7 +108,7 @@ async def _floor_table(owner_url: str) -> None:
     await connection.execute("SET row_security = off")  # the benchmark's own superuser
     await connection.execute(
         "CREATE TABLE floor_users (rid integer PRIMARY KEY, doc bytea NOT NULL);"
-        "INSERT INTO floor_users SELECT rid, convert_to('{\"sourcedId\":\"' || sourced_id || '\",\"status\":\"active\","
+        'INSERT INTO floor_users SELECT rid, convert_to(\'{"sourcedId":"\' || sourced_id || \'","status":"active",'
         "\"dateLastModified\":\"2026-01-01T00:00:00.000Z\"' || doc || doc_private || '}', 'UTF8') FROM hub.users "
         "ORDER BY rid"
     )
@@ -119,7 +120,7 @@ async def _floor_table(owner_url: str) -> None:
 def serving(owner_url: str) -> Any:
     """A process that serves the API and the floor on one port; (process, port)."""
     command = [sys.executable, "-m", "tests.benchmarks.pages", owner_url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
         assert child.stdout is not None
         port = int(child.stdout.readline())
         yield psutil.Process(child.pid), port
@@ -141,7 +142,13 @@ async def serve(owner_url: str) -> None:
         body = b'{"users":[' + b",".join([row[0] for row in rows]) + b"]}"
         return web.Response(body=body, content_type="application/json")
 
-    settings = Settings(app_requests_per_second=1e6, app_requests_burst=10**6, base_url="http://127.0.0.1:8080")
+    settings = Settings(
+        app_requests_per_second=1e6,
+        app_requests_burst=10**6,
+        base_url="http://127.0.0.1:8080",
+        log_format="json",
+    )
+    configure(settings)  # one line for each request, as in production
     api = build_api(ApiContext(db, settings, SystemClock(), wake))
     bare = web.Application()
     bare.router.add_get("/floor", floor)
@@ -209,7 +216,9 @@ async def deepest(port: int, meter: Meter, grant: tuple[UUID, str]) -> Result:
             await drive(port, paths)
             samples.append((meter.seconds() - before) / len(paths) * 1000)
     first, deep = statistics.median(found[0]), statistics.median(found[last])
-    return Result(f"page of {PAGE} at offset {last:,}", deep, first, "ms CPU", "<= 1.2x", "<= 1.05x", "against offset 0")
+    return Result(
+        f"page of {PAGE} at offset {last:,}", deep, first, "ms CPU", "<= 1.2x", "<= 1.05x", "against offset 0"
+    )
 
 
 def _paths(grant: tuple[UUID, str], collection: str, offsets: Sequence[int]) -> list[tuple[str, str]]:

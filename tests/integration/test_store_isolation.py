@@ -36,7 +36,8 @@ async def pool_of_one(database: Database) -> AsyncIterator[Pool]:
 
 async def tables(owner: asyncpg.Connection) -> dict[str, asyncpg.Record]:
     rows = await owner.fetch(
-        "SELECT relname, relrowsecurity, relforcerowsecurity, relpersistence::text AS kept, relacl::text AS acl FROM pg_class "
+        "SELECT relname, relrowsecurity, relforcerowsecurity, relpersistence::text AS kept, relacl::text AS acl "
+        "FROM pg_class "
         "WHERE relnamespace = 'hub'::regnamespace AND relkind IN ('r', 'p')"
     )
     return {row["relname"]: row for row in rows}
@@ -88,8 +89,9 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
 @pytest.mark.threat("T6")
 async def test_every_key_and_foreign_key_of_a_district_begins_with_it(owner: asyncpg.Connection) -> None:
     rows = await owner.fetch(
-        "SELECT c.conname, t.relname, c.contype::text AS kind, a.attname AS first, f.relname AS target FROM pg_constraint c "
-        "JOIN pg_class t ON t.oid = c.conrelid JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] "
+        "SELECT c.conname, t.relname, c.contype::text AS kind, a.attname AS first, f.relname AS target "
+        "FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid "
+        "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] "
         "LEFT JOIN pg_class f ON f.oid = c.confrelid "
         "WHERE c.connamespace = 'hub'::regnamespace AND c.contype IN ('p', 'u', 'f')"
     )
@@ -103,8 +105,9 @@ async def test_every_key_and_foreign_key_of_a_district_begins_with_it(owner: asy
             assert row["target"] not in SHARED_TABLES, row
     assert checked > 30
     indexes = await owner.fetch(
-        "SELECT i.relname, t.relname AS table, a.attname AS first FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid "
-        "JOIN pg_class t ON t.oid = x.indrelid LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = x.indkey[0] "
+        "SELECT i.relname, t.relname AS table, a.attname AS first FROM pg_index x "
+        "JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid "
+        "LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = x.indkey[0] "
         "WHERE t.relnamespace = 'hub'::regnamespace AND x.indisunique"
     )
     assert all(r["first"] == "district_id" for r in indexes if r["table"] not in SHARED_TABLES)
@@ -118,14 +121,12 @@ async def test_a_clash_with_another_districts_key_cannot_happen(database: Databa
         async with pool.district(district) as tx:
             await districts.create(tx, "d")
             await sources.create(tx, source, name="same id", kind="oneroster_csv", config={})
-    async with pool.district(one) as tx:
-        with pytest.raises(asyncpg.ForeignKeyViolationError):
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with pool.district(one) as tx:
             await tx.execute(
                 "INSERT INTO uploads (district_id, upload_id, source_id, filename) VALUES ($1, $2, $3, 'x')",
-                one,
-                uuid4(),
-                uuid4(),
-            )
+                one, uuid4(), uuid4(),
+            )  # fmt: skip
     await pool.close()
 
 
@@ -143,7 +144,8 @@ async def test_tables_have_the_columns_that_the_catalogue_says(owner: asyncpg.Co
     for entity in CATALOGUE.entities:
         rows = await owner.fetch(
             "SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a "
-            "WHERE a.attrelid = ('hub.' || $1)::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''",
+            "WHERE a.attrelid = ('hub.' || $1)::regclass AND a.attnum > 0 AND NOT a.attisdropped "
+            "AND a.attgenerated = ''",
             entity.table,
         )
         found = {row["attname"]: row["type"] for row in rows}
@@ -242,8 +244,8 @@ async def test_prepared_statements_follow_the_district(pool_of_one: Pool) -> Non
 @pytest.mark.threat("T7")
 async def test_copy_into_a_districts_table_is_refused(database: Database) -> None:
     pool = await Pool.open(database.worker, name="test")
-    async with pool.district(uuid4()) as tx:
-        with pytest.raises(asyncpg.FeatureNotSupportedError):
+    with pytest.raises(asyncpg.FeatureNotSupportedError):
+        async with pool.district(uuid4()) as tx:
             await tx.connection.copy_records_to_table(
                 "users", schema_name="hub", records=[(uuid4(), 1)], columns=["district_id", "rid"]
             )

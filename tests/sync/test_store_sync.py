@@ -56,7 +56,8 @@ async def test_a_first_load_brings_every_row_in(district: District) -> None:
         assert await tx.fetchval("SELECT count(*) FROM enrollments WHERE class_rid IS NULL OR user_rid IS NULL") == 0
         assert (
             await tx.fetchval(
-                "SELECT count(*) FROM demographics d JOIN users u USING (district_id, rid) WHERE d.sourced_id = u.sourced_id"
+                "SELECT count(*) FROM demographics d JOIN users u USING (district_id, rid) "
+                "WHERE d.sourced_id = u.sourced_id"
             )
             == frames["demographics"].height
         )
@@ -110,7 +111,8 @@ async def test_a_changed_name_is_one_update_with_history(district: District) -> 
 
     async with district.db.district(district.district_id) as tx:
         row = await tx.fetchrow(
-            "SELECT u.given_name, u.doc, h.doc AS before FROM users u JOIN source_records s ON s.rid = u.rid AND s.entity = 'users' "
+            "SELECT u.given_name, u.doc, h.doc AS before FROM users u "
+            "JOIN source_records s ON s.rid = u.rid AND s.entity = 'users' "
             "JOIN history h ON h.rid = u.rid AND h.entity = 'users' WHERE s.key = $1",
             one,
         )

@@ -1,7 +1,8 @@
 """The Rostering service of OneRoster 1.1 and 1.2, demographics included.
 
 Source: OneRoster 1.2 Rostering information model (JSON names, cardinality), CSV binding 1.2.1 (columns and their order)
-and the 1.1 tables. The order of fields is the order of CSV columns; a version's header is this order without its ABSENT fields.
+and the 1.1 tables. The order of fields is the order of CSV columns; a version's header is this order without its
+ABSENT fields.
 """
 
 from __future__ import annotations
