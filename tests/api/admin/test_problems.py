@@ -32,7 +32,7 @@ async def test_every_refusal_is_a_problem(hub: AdminHub) -> None:
         await hub.call("POST", "/apps", json={"name": "Math"}),
         await hub.call("GET", f"{base}/runs/{hub.source}"),
         await hub.call("GET", f"{base}/runs", params={"limit": "many", "colour": "red"}),
-        await hub.call("GET", "/%2e%2e/%00"),
+        await hub.call("GET", "/x%00y"),
     ]
 
     assert [a.status for a in answers] == [404, 405, 401, 403, 400, 400, 400, 415, 413, 409, 404, 400, 404]

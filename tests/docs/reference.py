@@ -1,0 +1,75 @@
+"""docs/admin-api.md and docs/cli.md, made from the table of routes and from the commands themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from hub.api.admin.route import PREFIX, Route
+from hub.api.admin.routes import ROUTES
+from hub.cli import main
+
+_API = f"""# The admin API
+
+Districts, sources, runs, apps, grants, subscriptions, tokens and the audit log, below `{PREFIX}`. A running hub shows
+the same with all shapes at `{PREFIX}/docs`, and as an OpenAPI 3.1 document at `{PREFIX}/openapi.json`. This page is
+generated: `make docs`.
+
+- **Tokens** begin with `rh_ad_`, go as `Authorization: Bearer …`, live 90 days unless told otherwise (365 at most), and
+  are kept as a hash. The first one comes from `hub token create --role operator`. An operator's token reaches all
+  districts, but no roster: there is no route to one. A district's token reaches its district, an app's token the app's
+  clients, and its grants and subscriptions in the districts that granted it something.
+- **What is missing and what is somebody else's** are answered alike, with 404 `not_found`.
+- **Errors** are problems (RFC 9457) with a stable `code` and what to do next: [errors](errors.md).
+- **Lists** take `limit` (1 to 500) and `after`; the answer's `next` is the following page's `after`, null at the end.
+- **Every write** leaves one row in the audit log, in the transaction of the write. Secrets are shown once, when made.
+- **Uploads** are streamed and bounded by `HUB_UPLOAD_MAX_BYTES`. `Content-Digest: sha-256=:…:` (RFC 9530) is checked
+  where it is sent. One that is cut short leaves nothing behind.
+
+From a package to an applied run:
+
+```sh
+curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/zip" \\
+     --data-binary @district.zip "$HUB{PREFIX}/districts/$DISTRICT/sources/$SOURCE/uploads"
+curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+     -d '{{"upload_id": "…", "dry_run": true}}' "$HUB{PREFIX}/districts/$DISTRICT/runs"
+curl -N -H "Authorization: Bearer $TOKEN" "$HUB{PREFIX}/districts/$DISTRICT/runs/$RUN/events"
+```
+"""
+_CLI = """# The command line
+
+`hub COMMAND --help` says the same. Settings are [environment variables](settings.md). A refusal is printed as
+`code: what to do` ([errors](errors.md)) with exit code 2. This page is generated: `make docs`.
+"""
+
+
+def admin_api_page() -> str:
+    """docs/admin-api.md: every route with who may call it."""
+    lines = [_API]
+    groups = dict.fromkeys(route.group for route in ROUTES)
+    for group in groups:
+        lines += [f"## {group}", "", "| | | For | Audit | |", "|---|---|---|---|---|"]
+        lines += [_route(route) for route in ROUTES if route.group == group]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _route(route: Route) -> str:
+    roles = ", ".join(sorted(route.roles)) or "everyone, without a token"
+    action = f"`{route.action}`" if route.action else ""
+    return f"| {route.method} | `{route.path}` | {roles} | {action} | {route.summary} |"
+
+
+def cli_page() -> str:
+    """docs/cli.md: every command with its help."""
+    return _CLI + "".join(f"\n## {name}\n\n```text\n{text}\n```\n" for name, text in _helps(main, "hub"))
+
+
+def _helps(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    settings = {**command.context_settings, "terminal_width": 100, "color": False}
+    context = click.Context(command, info_name=name.rpartition(" ")[2], parent=parent, **settings)
+    yield name, command.get_help(context)
+    if isinstance(command, click.Group):
+        for part in command.list_commands(context):
+            yield from _helps(command.commands[part], f"{name} {part}", context)

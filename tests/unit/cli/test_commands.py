@@ -1,0 +1,87 @@
+"""The command itself: quick help, readable refusals, the sandbox."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hub.cli import main
+
+#: Importing these takes most of a second; help must not.
+HEAVY = ("polars", "aiohttp", "asyncpg", "pydantic", "arq", "rich", "numpy")
+COMMANDS = ("demo", "doctor", "migrate", "sandbox", "serve", "sync", "token", "validate", "worker")
+
+
+def test_help_imports_nothing_heavy_and_is_quick() -> None:
+    code = (
+        "import sys, hub.cli\n"
+        "try: hub.cli.main(['--help'], prog_name='hub')\n"
+        f"finally: print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)\n"
+    )
+    started = time.monotonic()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+
+    assert result.stderr.strip() == "[]"
+    assert time.monotonic() - started < 10
+    assert all(f"\n  {name} " in result.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help"])
+
+    assert result.exit_code == 0
+    assert result.output.startswith(f"Usage: main {command}")
+
+
+def test_contradicting_settings_are_one_line_and_exit_2() -> None:
+    environment = {"HUB_DATABASE_URL": "postgresql://owner:geheim@127.0.0.1:1/hub", "HUB_MASTER_KEY": ""}
+    for command in ("serve", "worker", "migrate", "demo"):
+        result = CliRunner().invoke(main, [command], env=environment)
+        assert result.exit_code == 2
+        assert result.output.startswith("settings_contradict: ")
+        assert "geheim" not in result.output
+        assert len(result.output.splitlines()) == 1
+
+
+def test_a_database_that_is_away_is_said_so_without_its_password() -> None:
+    environment = {"HUB_DATABASE_URL": "postgresql://owner:geheim@127.0.0.1:1/hub", "HUB_MASTER_KEY": "k" * 32}
+    for command in (["migrate"], ["token", "create", "--role", "operator"], ["token", "list"]):
+        result = CliRunner().invoke(main, command, env=environment)
+        assert result.exit_code == 2, result.output
+        assert result.output.startswith("unavailable: "), result.output
+        assert "geheim" not in result.output
+
+
+def test_the_sandbox_writes_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        arguments = [
+            "sandbox",
+            str(tmp_path / name),
+            "--students",
+            "100",
+            "--seed",
+            "9",
+            "--version",
+            "1.1",
+            "--changes",
+        ]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        assert "OneRoster 1.1" in result.output
+        assert "planted: " in result.output
+    for file in ("district.zip", "truth.json", "changes.zip", "changes.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_clean_sandbox_has_nothing_planted(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["sandbox", str(tmp_path), "--students", "100", "--clean"])
+
+    assert result.exit_code == 0
+    assert "planted" not in result.output
+    assert CliRunner().invoke(main, ["sandbox", str(tmp_path), "--students", "99"]).exit_code == 2
