@@ -79,6 +79,24 @@ class Transaction:
         await self.connection.executemany(query, rows)
 
 
+class _Connection(asyncpg.Connection):
+    """A connection that can end a read-only transaction and be reset in one round trip."""
+
+    _is_reset = False
+
+    async def end_reading(self) -> None:
+        """Ends the transaction and does what the pool's own reset would do next, RESET ALL included."""
+        await self.execute("COMMIT;\n" + super().get_reset_query())
+        self._is_reset = True
+
+    def get_reset_query(self) -> str:
+        """What the pool sends on release: nothing once, right after ``end_reading``."""
+        if self._is_reset:
+            self._is_reset = False
+            return ""
+        return super().get_reset_query()
+
+
 async def _prepare(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=lambda v: orjson.dumps(v).decode(), decoder=orjson.loads
@@ -105,13 +123,17 @@ class Database:
             "application_name": name,
             "timezone": "UTC",
             "jit": "off",
-            "idle_in_transaction_session_timeout": "300s",
+            # A client that hangs or vanished loses its transaction and its locks: others go on without it.
+            "idle_in_transaction_session_timeout": "60s",
+            "tcp_keepalives_idle": "30",
+            "tcp_keepalives_interval": "10",
+            "tcp_keepalives_count": "3",
             "statement_timeout": str(int(statement_seconds * 1000)),
         }
         try:
             pool = await asyncpg.create_pool(
                 url, min_size=smallest, max_size=largest, init=_prepare, server_settings=settings, command_timeout=None,
-                timeout=10,
+                timeout=10, connection_class=_Connection,
             )  # fmt: skip
         except _AWAY as error:
             raise unavailable() from error
@@ -142,7 +164,7 @@ class Database:
         token = _open_in_task.set((task, district_id))
         try:
             async with self._transaction(
-                f"{begin}; SET LOCAL hub.district = '{district_id}'", district_id, wait_seconds
+                f"{begin}; SET LOCAL hub.district = '{district_id}'", district_id, wait_seconds, readonly=readonly
             ) as tx:
                 yield tx
         finally:
@@ -156,7 +178,7 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(
-        self, begin: str, district_id: UUID | None, wait_seconds: float
+        self, begin: str, district_id: UUID | None, wait_seconds: float, *, readonly: bool = False
     ) -> AsyncIterator[Transaction]:
         try:
             connection = await self._pool.acquire(timeout=wait_seconds)
@@ -166,7 +188,7 @@ class Database:
             try:
                 await connection.execute(begin)
                 yield Transaction(connection, district_id)
-                done = await connection.execute("COMMIT")
+                done = await _end(connection, readonly=readonly)
             except BaseException:
                 await _roll_back(connection)
                 raise
@@ -184,12 +206,21 @@ class Database:
     async def _release(self, connection: Any) -> None:
         try:
             await asyncio.shield(self._pool.release(connection, timeout=5))
-        except (*_AWAY, asyncpg.InterfaceError):
-            _terminate(connection)
+        except (*_AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            _terminate(connection)  # lost in this very moment: the pool has taken it back already, or has to
 
     async def listen(self, channel: LiteralString, url: str) -> Any:
         """A connection of its own for LISTEN: a pooled one loses its listeners when it is released."""
         return await asyncpg.connect(url, timeout=10, server_settings={"application_name": f"hub {channel}"})
+
+
+async def _end(connection: Any, *, readonly: bool) -> str:
+    """Commits; what PostgreSQL says to that. What was only read has nothing to lose, so its end saves a round trip."""
+    if readonly:
+        await connection.end_reading()
+        return "COMMIT"
+    done: str = await connection.execute("COMMIT")
+    return done
 
 
 async def _roll_back(connection: Any) -> None:
