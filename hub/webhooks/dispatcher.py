@@ -89,6 +89,9 @@ class Dispatcher:
         except HubError as error:
             log.warning("deliveries wait", code=error.code.value)
             return AWAY_SECONDS
+        except Exception:
+            log.exception("looking for deliveries failed")  # a bug of ours; what is due stays due
+            return LONGEST_WAIT
         return LONGEST_WAIT if due is None else min(max(due, SHORTEST_WAIT), LONGEST_WAIT)
 
     async def _wait(self, seconds: float) -> None:

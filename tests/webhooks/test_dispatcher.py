@@ -188,7 +188,8 @@ async def test_stopping_waits_for_what_is_in_flight(world: World) -> None:
 
 
 async def test_while_the_database_is_away_the_dispatcher_waits_and_goes_on_after(world: World) -> None:
-    async with receiver() as there, world.running():
+    # A claim whose commit nobody heard of is free again when its lease ends.
+    async with receiver() as there, world.running(seconds=2, lease=3):
         some = await world.subscribe(there)
         for number in range(3):
             await world.feeds.connection.execute(
