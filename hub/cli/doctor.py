@@ -78,14 +78,14 @@ def _servers(settings: Settings) -> Iterator[Finding]:
     with contextlib.ExitStack() as running:
         if settings.database_url is not None:
             yield from _database(settings, settings.database_url.get_secret_value())
-        elif not EmbeddedPostgres(settings.data_dir).data.exists():
+        elif not (settings.data_dir / "postgres.password").exists():  # made at the first start
             advice = "Run `hub migrate`, or set HUB_DATABASE_URL to a server of your own."
             yield Finding("fail", "database", "the embedded PostgreSQL was not set up yet", advice)
         else:
             yield from _embedded(running, "database", EmbeddedPostgres(settings.data_dir), settings)
         if settings.redis_url is not None:
             yield from _redis(settings.redis_url.get_secret_value())
-        elif not EmbeddedRedis(settings.data_dir).data.exists():
+        elif not (settings.data_dir / "redis.password").exists():
             yield Finding("ok", "redis", "the embedded Redis starts with `hub serve` or `hub worker`")
         else:
             yield from _embedded(running, "redis", EmbeddedRedis(settings.data_dir), settings)

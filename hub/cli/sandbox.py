@@ -30,7 +30,7 @@ def sandbox(out: Path, *, students: int, seed: int, version: str, changes: bool,
         dirt=0 if clean else dirt,
     )  # fmt: skip
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as bars:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task("making people", total=None)
 
         def show(what: str, done: int, total: int) -> None:

@@ -60,7 +60,8 @@ async def _sync(
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
     headers = {"Authorization": f"Bearer {token}"}
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
             async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
                 upload = await _upload(http, f"{url}{district}/sources/{source}/uploads", package, bars)

@@ -1,0 +1,146 @@
+"""``hub sync`` and ``hub token`` as processes of their own against a real server and worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hub.clock import SystemClock
+from hub.sandbox import DistrictPlan, write_sandbox
+from hub.store.database import Database as Pool
+from hub.sync.engine import work_once
+from tests.api.admin.service import AdminHub
+from tests.services import MASTER_KEY
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two districts that have nothing in common."""
+    folder = tmp_path_factory.mktemp("sandbox")
+    write_sandbox(folder, DistrictPlan(students=100, seed=7))
+    write_sandbox(folder / "other", DistrictPlan(students=100, seed=8))
+    return folder
+
+
+@contextlib.asynccontextmanager
+async def _working(hub: AdminHub) -> AsyncIterator[None]:
+    """A worker's loop beside the test."""
+    worker = await Pool.open(hub.worker_url, name="tests as a worker")
+
+    async def loop() -> None:
+        while True:
+            if not await work_once(worker, SystemClock()):
+                await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(loop())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await worker.close()
+
+
+async def _hub(*arguments: str, **environment: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hub.cli", *arguments, env=os.environ | environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode()
+
+
+async def _sync(hub: AdminHub, package: Path, *options: str, role: str = "district") -> tuple[int, str]:
+    ids = ("--district", str(hub.district), "--source", str(hub.source))
+    url = str(hub.server.make_url("/admin/v1"))
+    return await _hub("sync", str(package), *ids, *options, HUB_ADMIN_URL=url, HUB_ADMIN_TOKEN=hub.tokens[role])
+
+
+async def test_a_package_is_sent_and_followed_to_its_end(hub: AdminHub, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.zip").write_bytes(b"this is no archive")
+    async with _working(hub):
+        previewed = await _sync(hub, folder / "district.zip", "--dry-run")
+        applied = await _sync(hub, folder / "district.zip")
+        again = await _sync(hub, folder / "district.zip")
+        refused = await _sync(hub, tmp_path / "bad.zip")
+
+    for (code, text), state in ((previewed, "previewed"), (applied, "applied"), (again, "unchanged")):
+        assert (code, f": {state}" in text) == (0, True), text
+    assert "users: " in applied[1]
+    assert refused[0] == 1, refused[1]
+    assert "package_refused" in refused[1]
+
+
+async def test_a_mass_deletion_is_held_and_says_how_to_decide(hub: AdminHub, folder: Path) -> None:
+    async with _working(hub):
+        await _sync(hub, folder / "district.zip")
+        code, text = await _sync(hub, folder / "other" / "district.zip")
+
+    assert code == 3, text
+    assert "held: " in text
+    assert "/approve" in text
+
+
+async def test_refusals_of_the_hub_are_shown_with_its_own_code(hub: AdminHub, folder: Path) -> None:
+    forbidden = await _sync(hub, folder / "district.zip", role="app")
+    url = "http://127.0.0.1:9/admin/v1"
+    away = await _sync(hub, folder / "district.zip", "--url", url)
+    missing = await _sync(hub, folder / "nothing.zip")
+
+    assert (forbidden[0], forbidden[1].startswith("forbidden: ")) == (2, True), forbidden[1]
+    assert (away[0], away[1].startswith("unavailable: ")) == (2, True), away[1]
+    assert missing[0] == 2
+    assert not any(hub.tokens["district"] in text for _, text in (forbidden, away, missing))
+
+
+async def test_the_first_token_comes_from_the_command_line_and_is_audited(hub: AdminHub, tmp_path: Path) -> None:
+    environment = {
+        "HUB_DATABASE_URL": hub.owner_url, "HUB_MASTER_KEY": MASTER_KEY.decode(), "HUB_DATA_DIR": str(tmp_path),
+    }  # fmt: skip
+    code, text = await _hub("token", "create", "--role", "operator", "--name", "first", "--days", "1", **environment)
+    token = text.strip()
+    assert (code, token[:6]) == (0, "rh_ad_")
+    me = await hub.call("GET", "/me", role=None, headers={"Authorization": f"Bearer {token}"})
+    listed = await _hub("token", "list", **environment)
+    revoked = await _hub("token", "revoke", me.json["token_id"], **environment)
+    after = await hub.call("GET", "/me", role=None, headers={"Authorization": f"Bearer {token}"})
+
+    assert (me.json["name"], me.json["role"]) == ("first", "operator")
+    assert me.json["token_id"] in listed[1]
+    assert token not in listed[1]
+    assert (revoked[0], after.status) == (0, 401)
+    assert [(row["actor"], row["action"]) for row in await hub.audit_rows()] == [
+        ("cli", "token.create"),
+        ("cli", "token.revoke"),
+    ]
+    wrong = await _hub("token", "create", "--role", "district", **environment)
+    assert wrong[0] == 2
+
+
+async def test_the_doctor_finds_what_is_wrong(hub: AdminHub, tmp_path: Path) -> None:
+    environment = {
+        "HUB_DATABASE_URL": hub.owner_url, "HUB_MASTER_KEY": MASTER_KEY.decode(), "HUB_DATA_DIR": str(tmp_path),
+        "HUB_REDIS_URL": "redis://127.0.0.1:9/0", "NO_COLOR": "1",
+    }  # fmt: skip
+    _, text = await _hub("doctor", **environment)
+    strong, strong_text = await _hub("doctor", **environment, HUB_SERVICE_DATABASE_URL=hub.owner_url)
+    wrong, wrong_text = await _hub("doctor", **{**environment, "HUB_MASTER_KEY": "another key that does not fit here"})
+    unset, unset_text = await _hub("doctor", HUB_DATA_DIR=str(tmp_path / "new"), NO_COLOR="1")
+
+    assert "hub_service logs in" in text
+    assert "warn  redis" in text
+    assert "Nothing is lost meanwhile" in text
+    assert strong == 1
+    assert "could read every district" in strong_text
+    assert wrong == 1
+    assert "cannot log in" in wrong_text
+    assert unset == 1
+    assert "hub migrate" in unset_text
+    assert not (tmp_path / "new").exists()
