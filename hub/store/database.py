@@ -38,6 +38,7 @@ _LOST = (
     asyncpg.CrashShutdownError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TransactionRollbackError,
+    asyncpg.InternalClientError,  # a statement on a connection that the server ended a moment ago
 )
 #: A statement took longer than the pool allows.
 StatementTimeoutError = asyncpg.QueryCanceledError
@@ -228,7 +229,7 @@ async def _roll_back(connection: Any) -> None:
     try:
         if not _closed(connection):
             await asyncio.wait_for(connection.execute("ROLLBACK"), 5)
-    except (*_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (*_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         _terminate(connection)
 
 

@@ -1,0 +1,58 @@
+"""docs/webhooks.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.settings import Settings
+from hub.webhooks import sign
+from hub.webhooks.batch import EVENT_TYPE
+from hub.webhooks.egress import Failure
+from transforms.catalogue import CATALOGUE
+
+PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
+CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def names() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for block in CODE:
+        exec(block, found)
+    return found
+
+
+@pytest.mark.threat("T36")
+@pytest.mark.parametrize("name", ["verify", "verify_with_library"])
+def test_the_code_of_the_page_verifies_and_refuses(name: str) -> None:
+    verify, secret, old, body = names()[name], sign.new_secret(), sign.new_secret(), b'{"data": 1}'
+    verify(secret, sign.headers([secret, old], "msg_1", int(time.time()), body), body)
+    verify(old, sign.headers([secret, old], "msg_1", int(time.time()), body), body)
+    for headers, sent in (
+        (sign.headers([old], "msg_1", int(time.time()), body), body),
+        (sign.headers([secret], "msg_1", int(time.time()), body), body + b" "),
+        (sign.headers([secret], "msg_1", int(time.time()) - 301, body), body),
+        (sign.headers([secret], "msg_1", int(time.time()) + 302, body), body),
+    ):
+        with pytest.raises(Exception, match=r"match|old|new|signature"):
+            verify(secret, headers, sent)
+
+
+def test_the_first_recipe_is_short() -> None:
+    assert len(CODE[0].strip().splitlines()) <= 17
+
+
+def test_each_class_entity_event_and_setting_is_named() -> None:
+    settings = [f"HUB_{n.upper()}" for n in Settings.model_fields if n.startswith("webhook_")]
+    wanted = [*Failure, *settings, EVENT_TYPE, *(e.name for e in CATALOGUE.entities), "entered", "updated", "left"]
+    assert [name for name in wanted if f"`{name}`" not in PAGE] == []
+
+
+def test_the_defaults_are_those_of_the_code() -> None:
+    for name, field in Settings.model_fields.items():
+        if name.startswith("webhook_") and field.default != ():
+            assert f"| `HUB_{name.upper()}` | `{field.default}` |" in PAGE
