@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import polars as pl
 
 from hub.errors import Code, HubError
+from hub.store import districts
 from hub.store.database import Database, Transaction
 
 LEASE_SECONDS = 30
 MAX_ATTEMPTS = 5
+#: How long a claim waits for the district's lock, which a worker that hangs may hold until PostgreSQL ends it.
+LOCK_SECONDS = 2
 #: How many findings of one run are kept row by row; the report counts all of them.
 KEPT_ISSUES = 50_000
 
@@ -100,7 +104,7 @@ WITH due AS (
                               AND (o.requested_at, o.run_id) < (r.requested_at, r.run_id)))
     ORDER BY r.requested_at, r.run_id LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
 UPDATE runs r SET state = 'running', lease_token = $1, lease_until = now() + make_interval(secs => $2),
-    attempt = attempt + 1, started_at = coalesce(started_at, now())
+    started_at = coalesce(started_at, now())
 FROM due WHERE r.district_id = due.district_id AND r.run_id = due.run_id
 RETURNING r.district_id, {", ".join(f"r.{c}" for c in Run.__dataclass_fields__)}
 """
@@ -118,17 +122,32 @@ async def claim(db: Database) -> Claim | None:
     if row is None:
         return None
     values = dict(row)
-    district_id = values.pop("district_id")
-    run = Run(**values)
-    async with db.district(district_id) as tx:
-        fence = await tx.fetchval(
-            "UPDATE districts SET fence = fence + 1 WHERE district_id = $1 RETURNING fence", district_id
-        )
-        await tx.execute(
-            "UPDATE runs SET fence = $4 WHERE district_id = $1 AND run_id = $2 AND lease_token = $3",
-            district_id, run.run_id, token, fence,
+    claim = Claim(values.pop("district_id"), Run(**values), token)
+    try:
+        return await _fenced_off(db, claim)
+    except asyncpg.LockNotAvailableError:
+        await release(db, claim, wait_seconds=LOCK_SECONDS)
+        return None
+
+
+async def _fenced_off(db: Database, claim: Claim) -> Claim | None:
+    """Outdates all earlier claims of the district and counts the attempt; None when somebody else has the run by now.
+
+    Raises asyncpg.LockNotAvailableError.
+    """
+    async with db.district(claim.district_id) as tx:
+        await tx.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+        _, fence = await districts.lock(tx)
+        attempt = await tx.fetchval(
+            "UPDATE runs SET fence = $4, attempt = attempt + 1 "
+            "WHERE district_id = $1 AND run_id = $2 AND lease_token = $3 RETURNING attempt",
+            claim.district_id, claim.run.run_id, claim.lease_token, fence + 1,
         )  # fmt: skip
-    return Claim(district_id, run, token, fence)
+        if attempt is not None:
+            await tx.execute("UPDATE districts SET fence = $2 WHERE district_id = $1", claim.district_id, fence + 1)
+    if attempt is None:
+        return None
+    return replace(claim, run=replace(claim.run, attempt=attempt), fence=fence + 1)
 
 
 async def heartbeat(db: Database, claim: Claim, *, stage: str, progress: dict[str, Any]) -> None:
@@ -170,14 +189,17 @@ async def finish(
         raise _fenced()
 
 
-async def release(db: Database, claim: Claim) -> None:
-    """Gives a claimed run back untried, for a worker that stops; nothing happens when it has ended or is another's."""
+async def release(db: Database, claim: Claim, *, wait_seconds: float = 0) -> None:
+    """Gives a claimed run back untried; nothing happens when it has ended or is another's.
+
+    The attempt does not count. Nobody claims the run for ``wait_seconds``.
+    """
     async with db.district(claim.district_id) as tx:
         await tx.execute(
-            "UPDATE runs SET state = 'queued', stage = '', attempt = attempt - 1, lease_token = NULL, "
-            "lease_until = NULL "
+            "UPDATE runs SET state = 'queued', stage = '', lease_token = NULL, attempt = attempt - $4::int, "
+            "lease_until = now() + make_interval(secs => $5) "
             "WHERE district_id = $1 AND run_id = $2 AND lease_token = $3",
-            claim.district_id, claim.run.run_id, claim.lease_token,
+            claim.district_id, claim.run.run_id, claim.lease_token, int(claim.fence > 0), wait_seconds,
         )  # fmt: skip
 
 
@@ -199,6 +221,8 @@ async def decide(tx: Transaction, run_id: UUID, *, approve: bool, actor: str) ->
 
     Raises HubError(NOT_FOUND), HubError(CONFLICT) when the run is not held.
     """
+    # Of two who decide at once the second waits here, and then sees what the first has decided.
+    await tx.execute("SELECT FROM runs WHERE district_id = $1 AND run_id = $2 FOR UPDATE", tx.district_id, run_id)
     run = await get(tx, run_id)
     if run.state != "held":
         raise HubError(Code.CONFLICT, f"Only a held run can be approved or rejected; this one is {run.state}.")
