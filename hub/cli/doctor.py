@@ -108,9 +108,10 @@ def _database(settings: Settings, owner_url: str) -> Iterator[Finding]:
     from hub.settings import SERVICE_ROLE, WORKER_ROLE, database_urls
 
     urls = database_urls(settings, owner_url)
-    for role in (SERVICE_ROLE, WORKER_ROLE):
-        yield asyncio.run(_login(role, urls[role]))
-    yield from asyncio.run(_facts(urls[SERVICE_ROLE]))
+    logins = [asyncio.run(_login(role, urls[role])) for role in (SERVICE_ROLE, WORKER_ROLE)]
+    yield from logins
+    if logins[0].outcome == "ok":
+        yield from asyncio.run(_facts(urls[SERVICE_ROLE]))
 
 
 async def _login(role: str, url: str) -> Finding:
@@ -133,10 +134,7 @@ async def _facts(url: str) -> list[Finding]:
     from hub.store import health
     from hub.store.database import Database
 
-    try:
-        db = await Database.open(url, name="hub doctor", largest=1)
-    except Exception:  # noqa: BLE001 - said by the check of the login already
-        return []
+    db = await Database.open(url, name="hub doctor", largest=1)
     try:
         async with db.shared() as tx:
             facts = await health.facts(tx)

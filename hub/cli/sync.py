@@ -25,6 +25,7 @@ _EXITS = {"applied": APPLIED, "unchanged": APPLIED, "previewed": APPLIED, "held"
 _CHUNK = 1 << 20
 _LOOK_SECONDS = 0.3
 _FIRST_ERROR = 400
+_PATIENCE_SECONDS = 10
 
 
 @click.command()
@@ -111,7 +112,7 @@ async def _follow(http: ClientSession, url: str, run: dict[str, Any], bars: Prog
         words = f"{run['stage']} {progress.get('entity', '')}".strip()
         if not words:
             waited = time.monotonic() - waiting_since
-            words = "waiting for a worker" + (" (does `hub worker` run?)" if waited > 10 else "")  # noqa: PLR2004
+            words = "waiting for a worker" + (" (does `hub worker` run?)" if waited > _PATIENCE_SECONDS else "")
         bars.update(bar, description=words, completed=progress.get("rows") or 0, total=progress.get("total"))
     return run
 

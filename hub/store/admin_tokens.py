@@ -42,12 +42,11 @@ async def create(
 ) -> tuple[AdminToken, str]:  # fmt: skip
     """Makes a token; its row and the token itself, which cannot be read again."""
     token = PREFIX + secrets.token_urlsafe(32)
-    row = await tx.fetchrow(
+    (row,) = await tx.fetch(
         "INSERT INTO admin_tokens (token_hash, token_id, name, role, scope_district, scope_app, expires_at) "
         f"VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {_COLUMNS}",
         digest(token), token_id, name, role, district_id, app_id, expires_at,
     )  # fmt: skip
-    assert row is not None  # noqa: S101 - INSERT … RETURNING gives one row
     return AdminToken(**row), token
 
 

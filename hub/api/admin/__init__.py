@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from hub.api.admin import problem
 from hub.api.admin.access import admit
-from hub.api.admin.route import PREFIX, Route, check
+from hub.api.admin.route import PREFIX, TABLE, Route, check
 from hub.api.admin.routes import ROUTES
 from hub.api.admin.runs import STOPPING
 from hub.api.context import CONTEXT
@@ -33,6 +33,7 @@ def add_admin(app: web.Application) -> None:
     admin = web.Application(middlewares=[problem.problems])
     for route in ROUTES:
         admin.router.add_route(route.method, route.path, _endpoint(route))
+    admin[TABLE] = ROUTES
     admin[STOPPING] = asyncio.Event()
     admin.on_shutdown.append(_stop)
     app.add_subapp(PREFIX, admin)

@@ -14,7 +14,7 @@ from aiohttp import web
 from hub.api.admin.call import Call
 from hub.api.admin.openapi import document
 from hub.api.admin.problem import TITLES
-from hub.api.admin.route import PREFIX, PUBLIC, Route
+from hub.api.admin.route import PREFIX, PUBLIC, TABLE, Route
 from hub.errors import HTTP_STATUS, Code
 
 _STYLE = """
@@ -30,33 +30,27 @@ _POLICY = "default-src 'none'; style-src 'sha256-{}'; frame-ancestors 'none'; ba
 _HEADERS = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
 
 
-def _routes() -> tuple[Route, ...]:
-    from hub.api.admin.routes import ROUTES  # noqa: PLC0415 - the table lists these two routes as well
-
-    return ROUTES
-
-
 @cache
-def _document() -> bytes:
-    return orjson.dumps(document(_routes()), option=orjson.OPT_INDENT_2)
+def _document(routes: tuple[Route, ...]) -> bytes:
+    return orjson.dumps(document(routes), option=orjson.OPT_INDENT_2)
 
 
-async def openapi(call: Call) -> web.Response:  # noqa: ARG001 - every handler takes the call
+async def openapi(call: Call) -> web.Response:
     """This API as an OpenAPI 3.1 document."""
-    return web.Response(body=_document(), content_type="application/json", headers=_HEADERS)
+    return web.Response(body=_document(call.request.app[TABLE]), content_type="application/json", headers=_HEADERS)
 
 
-async def docs(call: Call) -> web.Response:  # noqa: ARG001 - every handler takes the call
+async def docs(call: Call) -> web.Response:
     """This API as a page to read."""
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     headers = {**_HEADERS, "Content-Security-Policy": _POLICY.format(digest)}
-    return web.Response(text=page(), content_type="text/html", headers=headers)
+    return web.Response(text=page(call.request.app[TABLE]), content_type="text/html", headers=headers)
 
 
 @cache
-def page() -> str:
+def page(routes: tuple[Route, ...]) -> str:
     """The page."""
-    shown: dict[str, Any] = orjson.loads(_document())
+    shown: dict[str, Any] = orjson.loads(_document(routes))
     schemas = shown["components"]["schemas"]
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(shown['info']['title'])}</title>",

@@ -8,14 +8,14 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import Field
 
-from connectors.oneroster_csv import rules as _csv_rules  # noqa: F401 - declares its rules
+import connectors.oneroster_csv.rules  # noqa: F401 - declares findings, whose titles are shown here
+import transforms.pipeline  # noqa: F401 - same
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_number
 from hub.api.admin.route import STAFF, Role, Route
 from hub.api.admin.shapes import Asked, Shown
 from hub.api.admin.sheets import line
 from hub.store import runs as store
-from transforms import pipeline as _pipeline  # noqa: F401 - same
 from transforms.issues import RULES
 
 Code = Annotated[str, Field(max_length=20, pattern=r"^[A-Z]+-[0-9]+[a-z]?$")]

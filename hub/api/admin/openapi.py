@@ -14,7 +14,7 @@ from hub.api.admin.route import PREFIX, Route
 from hub.errors import HTTP_STATUS, Code
 
 _REF = "#/components/schemas/{model}"
-_TOKEN = "adminToken"  # noqa: S105 - the scheme's name
+_SCHEME = "adminToken"
 Mode = Literal["validation", "serialization"]
 _DESCRIPTION = (
     "Districts, their sources and runs, apps and what they may see. It has no routes to rosters. Times are UTC, lists "
@@ -39,7 +39,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "security": [{_TOKEN: []}],
+        "security": [{_SCHEME: []}],
         "tags": [{"name": name} for name in sorted({route.group for route in table})],
         "paths": paths,
         "webhooks": {"changes": {"post": _webhook()}},
@@ -47,7 +47,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "schemas": schemas,
             "responses": {code.value: _problem(code, refs) for code in sorted({c for r in table for c in r.codes})},
             "securitySchemes": {
-                _TOKEN: {"type": "http", "scheme": "bearer", "description": "A token that begins with `rh_ad_`."}
+                _SCHEME: {"type": "http", "scheme": "bearer", "description": "A token that begins with `rh_ad_`."}
             },
         },
     }

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from hub.api.admin.shapes import Asked, Shown
 from hub.errors import Code, HubError
 
+_MOST_DIGITS = 18  # of a bigint
 Item = TypeVar("Item", bound=BaseModel)
 
 
@@ -60,7 +61,7 @@ def place_number(after: str | None) -> int | None:
     text = place(after)
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or len(text) > 18:  # noqa: PLR2004 - fits a bigint
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
         raise _unknown()
     return int(text)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from aiohttp import web
 from pydantic import BaseModel
 
 from hub.errors import Code
@@ -97,6 +98,10 @@ class Route:
         if self.body:
             codes.update((Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE))
         return tuple(sorted(codes))
+
+
+#: The table of the running API; the pages about it are made from it.
+TABLE: web.AppKey[tuple[Route, ...]] = web.AppKey("routes", tuple)
 
 
 def check(routes: Iterable[Route]) -> None:

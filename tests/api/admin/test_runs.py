@@ -6,6 +6,8 @@ import asyncio
 import csv
 import io
 import json
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -155,3 +157,11 @@ async def test_events_end_when_the_server_stops(hub: AdminHub) -> None:
     await hub.server.close()
 
     assert loop.time() - started < timedelta(seconds=5).total_seconds()
+
+
+def test_an_api_process_knows_the_titles_of_all_built_in_findings() -> None:
+    """In a process of its own: the tests of this one import much more."""
+    code = "from transforms.issues import RULES; import hub.api; print('FILE-001' in RULES, 'REF-001' in RULES)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert result.stdout.split() == ["True", "True"]
