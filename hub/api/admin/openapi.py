@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import hub
+from hub.api.admin.deliveries import Batch
 from hub.api.admin.problem import MEDIA_TYPE, TITLES, Problem
 from hub.api.admin.route import PREFIX, Route
 from hub.errors import HTTP_STATUS, Code
@@ -42,7 +43,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "security": [{_SCHEME: []}],
         "tags": [{"name": name} for name in sorted({route.group for route in table})],
         "paths": paths,
-        "webhooks": {"changes": {"post": _webhook()}},
+        "webhooks": {"changes": {"post": _webhook(refs)}},
         "components": {
             "schemas": schemas,
             "responses": {code.value: _problem(code, refs) for code in sorted({c for r in table for c in r.codes})},
@@ -55,7 +56,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
 
 def _schemas(routes: list[Route]) -> tuple[Any, dict[str, Any]]:
     """References to all models by use, and what they refer to."""
-    wanted: dict[tuple[type[BaseModel], Mode], None] = {(Problem, "serialization"): None}
+    wanted: dict[tuple[type[BaseModel], Mode], None] = {(model, "serialization"): None for model in (Problem, Batch)}
     for route in routes:
         for model, mode in ((route.query, "validation"), (route.body, "validation"), (route.answer, "serialization")):
             if model is not None:
@@ -135,8 +136,8 @@ def _problem(code: Code, refs: Any) -> dict[str, Any]:
     return {"description": f"{TITLES[code]} (`{code.value}`).", "content": content}
 
 
-def _webhook() -> dict[str, Any]:
-    """What a subscription's receiver gets. docs/webhooks.md has the body's members."""
+def _webhook(refs: Any) -> dict[str, Any]:
+    """What a subscription's receiver gets."""
     headers = {
         "webhook-id": "Names the batch; equal for every attempt.",
         "webhook-timestamp": "When it was sent, in seconds.",
@@ -151,7 +152,7 @@ def _webhook() -> dict[str, Any]:
         "summary": "Changes of a grant's view, in order, at least once, signed",
         "security": [],
         "parameters": parameters,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": refs[Batch, "serialization"]}}},
         "responses": {
             "2XX": {"description": "Acknowledged: the subscription moves on."},
             "410": {"description": "Gone: the subscription is disabled."},

@@ -14,10 +14,14 @@ from aiohttp import web
 from hub.api.admin import add_admin
 from hub.api.admin.about import page
 from hub.api.admin.call import Call
+from hub.api.admin.deliveries import Batch
 from hub.api.admin.openapi import document
 from hub.api.admin.problem import TITLES
 from hub.api.admin.route import PREFIX, Route
 from hub.api.admin.routes import ROUTES
+from hub.clock import SystemClock
+from hub.ids import new_id
+from hub.webhooks.batch import Change, Envelope, cut
 
 DOCUMENT = document(ROUTES)
 METHODS = {"get", "put", "post", "delete", "patch"}
@@ -148,6 +152,18 @@ def test_the_webhook_is_described_as_it_is_signed() -> None:
     names = {parameter["name"] for parameter in webhook["parameters"]}
 
     assert names == {"webhook-id", "webhook-timestamp", "webhook-signature"}
+
+
+def test_the_webhooks_body_is_described_as_it_is_written() -> None:
+    ids = {name: new_id() for name in ("subscription_id", "district_id", "grant_id")}
+    envelope = Envelope(**ids, after=3, to=5, at=SystemClock().now(), base_url="https://hub.example")
+    changes = [Change("entered", "users", 1), Change("updated", "orgs", 2), Change("left", "classes", 3)]
+    names = {change.entity: {change.rid: str(new_id())} for change in changes}
+    for through in (True, False):
+        body = cut(envelope, changes, names, through=through).body
+        batch = Batch.model_validate_json(body)
+        assert [change.operation for change in batch.data.changes] == ["entered", "updated", "left"]
+        assert (batch.data.from_, batch.data.to, batch.data.more) == (3, 5, not through)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
