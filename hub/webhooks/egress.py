@@ -150,14 +150,6 @@ class Egress:
             failure = Failure.STATUS
         return Answer(status, failure, int((time.monotonic() - started) * 1000), retry_after)
 
-    async def check(self, text: str) -> None:
-        """Refuses a URL that could never be delivered to, when it is saved; the guard at the dial stays the judge.
-
-        Raises HubError(INVALID_REQUEST) that says what is wrong.
-        """
-        url = address.parse(text, self._allow)
-        await check_host(url, self._allow)
-
 
 async def check_host(url: URL, allow: Sequence[Network]) -> None:
     """Looks a receiver's host up. Raises HubError(INVALID_REQUEST) when it is unknown or at no allowed address."""

@@ -70,3 +70,33 @@ def test_a_changed_part_does_not_verify(header: str, value: str) -> None:
 def test_what_is_no_secret_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="whsec_"):
         sign.secret_bytes(text)
+
+
+@pytest.mark.threat("T36")
+@given(body=st.binary(), old=st.booleans())
+def test_our_verification_takes_what_we_sign_and_nothing_older(body: bytes, old: bool) -> None:  # noqa: FBT001
+    secret, now = sign.new_secret(), 1_800_000_000
+    headers = sign.headers([sign.new_secret(), secret], "msg_1", now, body)
+    assert sign.verify(secret, headers, body, now=now + (301 if old else 300)) is not old
+    assert not sign.verify(secret, headers, body + b"x", now=now)
+    assert not sign.verify(sign.new_secret(), headers, body, now=now)
+
+
+@pytest.mark.threat("T36")
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"webhook-signature": "v1,x y"}, {"webhook-signature": ""}, {"webhook-signature": "v2,ü"},
+     {"webhook-timestamp": ""}, {"webhook-timestamp": "²"}, {"webhook-timestamp": "-1"}, {"webhook-timestamp": "1.5"}],
+)  # fmt: skip
+def test_our_verification_refuses_what_is_malformed(headers: dict[str, str]) -> None:
+    good = sign.headers([SECRET], "msg_1", 1_800_000_000, b"{}") if headers else {}
+    assert not sign.verify(SECRET, good | headers, b"{}", now=1_800_000_000)
+
+
+@pytest.mark.threat("T36")
+@given(body=st.text(st.characters(codec="utf-8")))
+def test_our_verification_takes_what_the_reference_library_signs(body: str) -> None:
+    secret, now = sign.new_secret(), int(time.time())
+    theirs = Webhook(secret).sign("msg_1", datetime.fromtimestamp(now, UTC), body)
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": theirs}
+    assert sign.verify(secret, headers, body.encode(), now=now)
