@@ -73,7 +73,7 @@ async def tokens(tx: Transaction, entity: Entity, column: str) -> pl.DataFrame:
 
 
 async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Array columns unnested side by side: rid (UInt32) and a column per array (Int32; String for those in ``text``)."""
+    """Array columns unnested side by side: rid (UInt32) and one column each (Int32; String for those in ``text``)."""
     wanted = (*columns, *text)
     arrays = ", ".join(f't."{c}"' for c in wanted)
     names = ", ".join(f'u."{c}"' for c in wanted)

@@ -124,14 +124,13 @@ async def write_records(tx: Transaction, entity: Entity, run_id: UUID, source_id
         f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}'",
         tx.district_id, run_id, source_id, entity.name,
     )  # fmt: skip
-    changed = ["active", *value_columns(entity), *DOCUMENTS]
-    assignments = ", ".join(f'"{c}" = s."{c}"' for c in changed)
-    # Materialised, so that the few staged rows lead and each finds its record by key: staging tables have no
-    # statistics, and the planner would rather walk all records.
+    changed = ["active", *value_columns(entity), *DOCUMENTS, "date_last_modified"]
+    assignments = ", ".join(f'"{c}" = EXCLUDED."{c}"' for c in changed)
+    # An upsert and no join: the staged rows lead, whatever the planner believes about tables that nobody has analysed.
     updated = await tx.execute(
-        f"WITH s AS MATERIALIZED (SELECT * FROM {table} WHERE district_id = $1 AND run_id = $2 AND task = '{UPDATE}') "
-        f"UPDATE {entity.table} t SET {assignments}, date_last_modified = $3::timestamptz FROM s "
-        "WHERE t.district_id = $1 AND t.rid = s.rid",
+        f"INSERT INTO {entity.table} ({names}, date_last_modified) SELECT {names}, $3::timestamptz FROM {table} "
+        f"WHERE district_id = $1 AND run_id = $2 AND task = '{UPDATE}' "
+        f"ON CONFLICT (district_id, rid) DO UPDATE SET {assignments}",
         tx.district_id, run_id, at,
     )  # fmt: skip
     await rehash(tx, entity, run_id, source_id)
@@ -141,10 +140,11 @@ async def write_records(tx: Transaction, entity: Entity, run_id: UUID, source_id
 async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID) -> None:
     """Brings the source records of changed and stale staged rows up to date."""
     await tx.execute(
-        f"WITH s AS MATERIALIZED (SELECT source_key, rid, source_hash FROM {STAGING_PREFIX}{entity.table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task <> '{INSERT}') "
-        "UPDATE source_records t SET rid = s.rid, hash = s.source_hash, active = true FROM s "
-        "WHERE t.district_id = $1 AND t.source_id = $3 AND t.entity = $4 AND t.key = s.source_key",
+        "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
+        f"SELECT district_id, $3, $4, source_key, rid, source_hash, true FROM {STAGING_PREFIX}{entity.table} "
+        f"WHERE district_id = $1 AND run_id = $2 AND task <> '{INSERT}' "
+        "ON CONFLICT (district_id, source_id, entity, key) "
+        "DO UPDATE SET rid = EXCLUDED.rid, hash = EXCLUDED.hash, active = true",
         tx.district_id, run_id, source_id, entity.name,
     )  # fmt: skip
 

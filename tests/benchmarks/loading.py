@@ -50,7 +50,8 @@ def run(students: int) -> list[Result]:
             archive.extractall(folder / "csv")
         _reorder(folder)
         with EmbeddedPostgres(folder / "pg") as server:
-            copy = asyncio.run(copy_floor(server.url(), folder / "csv"))
+            files = [p for p in sorted((folder / "csv").glob("*.csv")) if p.name != "manifest.csv"]
+            copy = asyncio.run(copy_floor(server.url(), files))
             found = _ours(server.url(), folder)
         return _results(students, found, copy, _best(lambda: hash_floor(folder / "csv")))
 
@@ -91,40 +92,37 @@ def _ours(url: str, folder: Path) -> dict[str, Any]:
     return found
 
 
-async def copy_floor(url: str, folder: Path) -> float:
+async def copy_floor(url: str, files: list[Path]) -> float:
     """Seconds to COPY the files into plain logged text tables and to add a primary key on sourcedId."""
     connection = await asyncpg.connect(url)
     await connection.execute("CHECKPOINT")
     total = 0.0
-    for path in sorted(folder.glob("*.csv")):
-        if path.name == "manifest.csv":
-            continue
-        with path.open("rb") as file:
-            header = file.readline().decode("utf-8-sig").strip().replace('"', "").split(",")
-            columns = ", ".join(f'"{c.strip()}" text' for c in header)
-            table = f"floor_{path.stem.lower()}"
-            await connection.execute(f"CREATE TABLE {table} ({columns})")
-            rows = _unique_rows(path)
-            started = time.perf_counter()
-            await connection.copy_to_table(table, source=rows, format="csv")
-            await connection.execute(f'ALTER TABLE {table} ADD PRIMARY KEY ("{header[0].strip()}")')
-            total += time.perf_counter() - started
+    for path in files:
+        header, rows = await asyncio.to_thread(_unique_rows, path)
+        columns = ", ".join(f'"{c}" text' for c in header)
+        table = f"floor_{path.stem.lower()}"
+        await connection.execute(f"CREATE TABLE {table} ({columns})")
+        started = time.perf_counter()
+        await connection.copy_to_table(table, source=rows, format="csv")
+        await connection.execute(f'ALTER TABLE {table} ADD PRIMARY KEY ("{header[0]}")')
+        total += time.perf_counter() - started
         await connection.execute(f"DROP TABLE {table}")
     await connection.close()
     return total
 
 
-def _unique_rows(path: Path) -> io.BytesIO:
-    """The data rows that a primary key can take: planted duplicates and bytes that are no UTF-8 are left out."""
+def _unique_rows(path: Path) -> tuple[list[str], io.BytesIO]:
+    """Header and data rows that a primary key can take: without planted duplicates and bytes that are no UTF-8."""
     text = path.read_bytes().decode("utf-8", errors="replace").removeprefix("\ufeff")
+    header, *lines = text.splitlines(keepends=True)
     seen: set[str] = set()
     kept = []
-    for line in text.splitlines(keepends=True)[1:]:
+    for line in lines:
         key = line.split(",", 1)[0]
         if key and key not in seen:
             seen.add(key)
             kept.append(line)
-    return io.BytesIO("".join(kept).encode())
+    return [c.strip().strip('"') for c in header.split(",")], io.BytesIO("".join(kept).encode())
 
 
 def hash_floor(folder: Path) -> float:
