@@ -7,7 +7,7 @@ from aiohttp import web
 from hub.api.admin import add_admin
 from hub.api.context import CONTEXT, ApiContext
 from hub.api.health import add_health
-from hub.api.middleware import observe, refusals
+from hub.api.middleware import observing, refusals
 from hub.api.oauth.endpoint import add_oauth
 from hub.api.oneroster import add_oneroster
 from hub.api.permissions import PERMISSIONS, refuse_undeclared
@@ -17,7 +17,7 @@ __all__ = ["CONTEXT", "ApiContext", "build_api"]
 
 def build_api(context: ApiContext) -> web.Application:
     """The whole API over one database. Raises ValueError for a route without a permission."""
-    app = web.Application(middlewares=[observe, refusals])
+    app = web.Application(middlewares=[observing(), refusals])
     app[CONTEXT] = context
     app[PERMISSIONS] = {}
     add_health(app)

@@ -6,12 +6,13 @@ Neither queries nor ids nor values are logged: the line names the route's patter
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 
 import orjson
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from hub.api.oneroster.errors import Minor, RefusedError, busy, invalid, response
 from hub.errors import Code, HubError
@@ -24,32 +25,40 @@ _SECURITY = {
     "Strict-Transport-Security": "max-age=31536000",
 }
 _RETRY_SECONDS = 2
+_GONE = 499  # the caller went away before the answer
 _log = structlog.get_logger(__name__)
 
 
-@web.middleware
-async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Gives the request an id, writes its line, and finishes the headers."""
-    started = asyncio.get_running_loop().time()
-    request_id = secrets.token_hex(8)
-    status = 499  # the caller went away
-    try:
-        answer = await handler(request)
-        status = answer.status
-    except web.HTTPException as error:
-        status = error.status
-        error.headers[REQUEST_ID] = request_id
-        raise
-    finally:
-        milliseconds = round((asyncio.get_running_loop().time() - started) * 1000, 1)
-        _log.info(
-            "request", id=request_id, method=request.method, route=_route(request), status=status, ms=milliseconds
-        )
-    if not answer.prepared:
-        answer.headers[REQUEST_ID] = request_id
-        for name, value in _SECURITY.items():
-            answer.headers.setdefault(name, value)
-    return answer
+def observing() -> Middleware:
+    """The middleware that gives a request its id, writes its line, and finishes the headers."""
+    log = structlog.get_logger(__name__).bind()  # bound once: structlog's proxy would bind anew for each line
+    process, count = secrets.token_hex(4), itertools.count(1)
+
+    @web.middleware
+    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        now = asyncio.get_running_loop().time
+        started = now()
+        request_id = f"{process}{next(count):06x}"
+        status = _GONE
+        try:
+            answer = await handler(request)
+            status = answer.status
+        except web.HTTPException as error:
+            status = error.status
+            error.headers[REQUEST_ID] = request_id
+            raise
+        finally:
+            milliseconds = round((now() - started) * 1000, 1)
+            log.info(
+                "request", id=request_id, method=request.method, route=_route(request), status=status, ms=milliseconds
+            )
+        if not answer.prepared:
+            answer.headers[REQUEST_ID] = request_id
+            for name, value in _SECURITY.items():
+                answer.headers.setdefault(name, value)
+        return answer
+
+    return observe
 
 
 @web.middleware

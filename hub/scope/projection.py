@@ -16,6 +16,7 @@ import orjson
 
 from hub.scope.grants import FieldRule, GrantDefinition, Mask, policy_fields
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
+from transforms.render import spelled_out
 
 Sees = Callable[[str, int], bool]
 Refs = Mapping[str, Sequence[int]]
@@ -38,6 +39,7 @@ class Projection:
 
     def __init__(self, definition: GrantDefinition, entity: str) -> None:
         self.entity = entity
+        self._compact = CATALOGUE[entity].compact
         body = policy_fields(CATALOGUE[entity])
         rule = definition.fields.get(entity, FieldRule())
         self.masks: dict[str, Mask] = dict(rule.masks)
@@ -52,9 +54,9 @@ class Projection:
         self._components = {c.name: _Component(c, self.visible) for c in CATALOGUE.components_of(entity)}
         self._special = self._targets.keys() | self._components.keys() | self.masks.keys()
         self._private = any(f.privacy is not Privacy.DIRECTORY and f.name in self.visible for f in body)
-        # Members inside components that must go, as the document spells them. Inside a JSON string a quote is escaped,
-        # so no value looks like this; a key in metadata may, and is then only slower.
-        self._dangling = tuple(f'"{name}":' for c in self._components.values() for name in c.hidden if c.shown)
+        #: Members inside components that must go, as the document spells them. Inside a JSON string a quote is escaped,
+        #: so no value looks like this; a key in metadata may, and is then only slower.
+        self.dangling = tuple(f'"{name}":' for c in self._components.values() for name in c.hidden if c.shown)
         #: Bits of fields (bit i: the i-th of ``Entity.body``) that change the projection, and of those that may.
         self.plain_bits, self.reference_bits, self.check_bits = self._bits(CATALOGUE[entity].body)
 
@@ -110,8 +112,9 @@ class Projection:
 
         Two versions of a record look the same to the app exactly when these texts are equal.
         """
+        doc = spelled_out(doc) if self._compact else doc
         if refs is None and fields is None and self.mode != "rewrite":
-            for member in self._dangling:
+            for member in self.dangling:
                 if member in doc:
                     break
             else:
@@ -121,7 +124,7 @@ class Projection:
 
     def references_in(self, doc: str, doc_private: str) -> dict[str, list[str]]:
         """The sourcedIds that a document refers to, in its order, for each of ``references`` that it has."""
-        record = _parse(doc + doc_private)
+        record = _parse(spelled_out(doc) + doc_private)
         found = {}
         for name in self.references:
             if name in record:

@@ -82,11 +82,11 @@ class Service:
         rids = selection.slice(query.offset, query.limit)
         if rids:
             fields = page.selected(reading, operation.entity, query.fields)
-            documents = await page.documents(reading, operation.entity, rids, fields)
+            objects = await page.objects(reading, operation.entity, rids, fields, ascending=selection.by_rid)
         else:
             await records.check(reading.tx, reading.gate)
-            documents = []
-        body = page.collection(operation.envelope, documents, self._base(session))
+            objects = b""
+        body = page.collection(operation.envelope, objects, self._base(session))
         return web.Response(body=body, headers={**_HEADERS, **self._paging(request, query, selection.total)})
 
     def _base(self, session: Session) -> bytes:

@@ -1,0 +1,46 @@
+"""Fixtures: the districts are synced once a session into a database that each test gets a copy of."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+
+from tests.api.oneroster.rosters import Hub, Prepared, prepare, running
+from tests.services import Database, database_at, in_database
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def rostered(postgres: str, template: str) -> Iterator[tuple[str, Prepared]]:
+    """The name of a database with synced districts that is only ever copied, and what is in it."""
+    name = f"hub_rostered_{secrets.token_hex(6)}"
+    asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    prepared = asyncio.run(prepare(database_at(in_database(postgres, name)).worker))
+    yield name, prepared
+    asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def roster_database(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Database]:
+    name = f"hub_test_{secrets.token_hex(6)}"
+    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {rostered[0]}")
+    yield database_at(in_database(postgres, name))
+    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def hub(roster_database: Database, rostered: tuple[str, Prepared]) -> AsyncIterator[Hub]:
+    """A server over a copy of the districts."""
+    async with running(roster_database, rostered[1]) as hub:
+        yield hub

@@ -1,0 +1,194 @@
+"""Two synced districts with some apps, and a real server over them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import polars as pl
+from aiohttp import ClientResponse, ClientSession
+from aiohttp.test_utils import TestServer
+
+from hub.api import ApiContext, build_api
+from hub.api.client_secrets import hash_secret, new_secret
+from hub.api.oneroster.operations import CORE, DEMOGRAPHICS, ROSTER, SERVICE
+from hub.clock import SystemClock
+from hub.scope.grants import GrantDefinition
+from hub.settings import Settings
+from hub.store import apps
+from hub.store.database import Database as Pool
+from hub.sync import grants
+from tests.districts import EVERYTHING, District, sandbox, without
+from tests.services import Database
+
+SCOPES = [ROSTER, CORE, DEMOGRAPHICS]
+#: Hidden: identifier. Masked: familyName. Not in its privacy classes: contact, demographic.
+LIBRARY = GrantDefinition.model_validate(
+    {"fields": {"users": {"hide": ["identifier", "grades"], "masks": {"familyName": "initial"}}}}
+)
+Answer = tuple[int, Any, Mapping[str, str]]
+
+
+@dataclass
+class Prepared:
+    """What was put into the database that tests start from."""
+
+    here: UUID
+    there: UUID
+    source: UUID
+    school: str = ""
+    other_school: str = ""
+    gone_student: str = ""
+    grants: dict[str, UUID] = field(default_factory=dict)
+    apps: dict[str, UUID] = field(default_factory=dict)
+    clients: dict[str, tuple[str, str]] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+
+
+async def prepare(worker_url: str) -> Prepared:
+    """Syncs two districts, one student of the first leaves afterwards, and gives five apps a grant or none."""
+    db = await Pool.open(worker_url, name="preparing", largest=2)
+    first, second = await District(db).create(), await District(db).create()
+    frames = sandbox(100, 7).frames
+    await first.sync(frames)
+    await second.sync(sandbox(100, 8).frames)
+    out = Prepared(first.district_id, second.district_id, first.source_id)
+    async with db.district(first.district_id) as tx:
+        schools = await tx.fetch("SELECT sourced_id::text AS id FROM orgs WHERE type = 'school' ORDER BY rid")
+    out.school, out.other_school = schools[0]["id"], schools[1]["id"]
+    math = GrantDefinition.model_validate({"rules": [{"schools": [out.school]}]})
+    for name, definition in (("lms", EVERYTHING), ("math", math), ("library", LIBRARY)):
+        await _app(db, out, name, first, definition)
+    await _app(db, out, "stranger", second, EVERYTHING)
+    await _app(db, out, "nobody", None, EVERYTHING)
+    await _lose_a_student(db, first, frames, out)
+    await db.close()
+    return out
+
+
+async def _lose_a_student(db: Pool, district: District, frames: Mapping[str, pl.DataFrame], out: Prepared) -> None:
+    roles = frames["roles"].filter(pl.col("role") == "student")
+    key = roles["userSourcedId"][0]
+    less = dict(frames)
+    for file, column in (("users", "sourcedId"), ("roles", "userSourcedId"), ("enrollments", "userSourcedId"),
+                         ("demographics", "sourcedId"), ("userProfiles", "userSourcedId")):  # fmt: skip
+        if file in less:
+            less[file] = less[file].filter(pl.col(column) != key)
+    less["users"] = less["users"].with_columns(
+        agentSourcedIds=pl.when(pl.col("agentSourcedIds").str.contains(key, literal=True))
+        .then(None)
+        .otherwise(pl.col("agentSourcedIds"))
+    )
+    run = await district.sync(without(less, "users", [key]))
+    assert run.state == "applied", (run.state, run.guard, run.error_message)
+    async with db.district(district.district_id) as tx:
+        out.gone_student = await tx.fetchval(
+            "SELECT u.sourced_id::text FROM users u JOIN source_records s USING (district_id, rid) "
+            "WHERE s.entity = 'users' AND s.key = $1", key,
+        )  # fmt: skip
+
+
+async def _app(db: Pool, out: Prepared, name: str, district: District | None, definition: GrantDefinition) -> None:
+    app_id, client_id, secret = uuid4(), apps.new_client_id(), new_secret()
+    async with db.shared() as tx:
+        await apps.create(tx, app_id, name)
+        await apps.create_client(tx, client_id, app_id=app_id, secret_hash=hash_secret(secret), scopes=SCOPES)
+    out.apps[name], out.clients[name] = app_id, (client_id, secret)
+    out.tokens[name] = await issue(db, client_id, SCOPES)
+    if district is not None:
+        async with db.district(district.district_id) as tx:
+            grant, _ = await grants.create(tx, app_id, definition, district.clock.now())
+        out.grants[name] = grant.grant_id
+
+
+async def issue(db: Pool, client_id: str, scopes: list[str], *, seconds: float = 3600) -> str:
+    """A token as the token endpoint would issue it."""
+    token, now = apps.new_token(), SystemClock().now()
+    async with db.shared() as tx:
+        client = await apps.find_client(tx, client_id)
+        assert client is not None
+        await apps.issue(
+            tx, token, client_id=client_id, secret_hash=client.secret_hash, scopes=scopes, now=now,
+            expires_at=now + timedelta(seconds=seconds),
+        )  # fmt: skip
+    return token
+
+
+@dataclass
+class Hub:
+    """A running API. ``db`` logs in as the worker, beside the API's own pool."""
+
+    session: ClientSession
+    prepared: Prepared
+    db: Pool
+    settings: Settings
+
+    @property
+    def first(self) -> District:
+        """The district that most tests are about."""
+        return District(self.db, district_id=self.prepared.here, source_id=self.prepared.source)
+
+    async def get(
+        self, path: str, *, app: str | None = "lms", token: str | None = None, district: object = None, **query: str
+    ) -> Answer:
+        """One read of the Rostering service: status, body, headers."""
+        token = token or (self.prepared.tokens[app] if app else None)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        address = SERVICE.replace("{district}", str(district or self.prepared.here)) + path
+        if query:
+            address += "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+        async with self.session.get(encoded(address), headers=headers) as response:
+            return await answer(response)
+
+    async def all(self, path: str, *, app: str = "lms", **query: str) -> list[dict[str, Any]]:
+        """All objects of a collection, of one page."""
+        status, body, headers = await self.get(path, app=app, **({"limit": "10000"} | query))
+        assert status == 200, body
+        (objects,) = body.values()
+        assert headers["X-Total-Count"] == str(len(objects))
+        return list(objects)
+
+    async def ids(self, path: str, *, app: str = "lms", **query: str) -> list[str]:
+        """The sourcedIds of ``all``."""
+        return [o["sourcedId"] for o in await self.all(path, app=app, **query)]
+
+
+def encoded(address: str) -> Any:
+    """An address that is sent as it stands."""
+    from yarl import URL  # noqa: PLC0415 - only here
+
+    return URL(address, encoded=True)
+
+
+async def answer(response: ClientResponse) -> Answer:
+    """Status, parsed body and headers."""
+    body = await response.json() if response.content_type == "application/json" else await response.text()
+    return response.status, body, response.headers
+
+
+def minor(body: Any) -> str:
+    """The code minor of an error payload."""
+    (found,) = body["imsx_CodeMinor"]["imsx_codeMinorField"]
+    return str(found["imsx_codeMinorFieldValue"])
+
+
+@asynccontextmanager
+async def running(database: Database, prepared: Prepared, **settings: Any) -> AsyncIterator[Hub]:
+    """A server over a database that was prepared."""
+    pool = await Pool.open(database.service, name="tests of the API", largest=4)
+    db = await Pool.open(database.worker, name="tests beside the API", largest=3)
+
+    async def wake(kind: str, district_id: UUID) -> None:
+        """Nobody sleeps here."""
+
+    options = Settings(**({"app_requests_per_second": 10_000, "app_requests_burst": 100_000} | settings))
+    api = build_api(ApiContext(pool, options, SystemClock(), wake))
+    async with TestServer(api) as server, ClientSession(base_url=server.make_url("/")) as session:
+        yield Hub(session, prepared, db, options)
+    await pool.close()
+    await db.close()
