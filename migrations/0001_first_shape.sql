@@ -350,7 +350,7 @@ CREATE TABLE source_records (                -- what one source says of one obje
     rid          integer NOT NULL,
     hash         bigint NOT NULL,            -- of the canonical values; a hint, see transforms/diff.py
     active       boolean NOT NULL,
-    PRIMARY KEY (district_id, source_id, entity, key)
+    PRIMARY KEY (district_id, source_id, entity, rid) -- by rid: appended to, and a third smaller than by key
 );
 
 -- History -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from transforms.normalise.profiles import PROFILE, profile_ids, profiles_of_user
 from transforms.normalise.roles import ROLE, USR_001, administrators, check_primary, roles_of_users
 from transforms.normalise.status import deleted
 from transforms.normalise.values import normalise
-from transforms.sheet import Sheet, open_sheet, split
+from transforms.sheet import Sheet, no_keys, open_sheet, split
 from transforms.validate.duplicates import resolve_duplicates
 from transforms.validate.identifiers import trimmed
 from transforms.validate.known import Known
@@ -58,6 +58,12 @@ def attach(sheet: Sheet, parts: Parts) -> None:
             lacking = sheet[column.name].is_null() & ~sheet.out
             if lacking.any():
                 sheet.report(USR_001, lacking, column.name, _reasons(sheet["key"], column.name, parts))
+
+
+def robbed(parts: Parts) -> pl.Series:
+    """The keys of the owners of component rows that were kept out."""
+    owners = [sheet["user"].filter(sheet.out).drop_nulls() for sheet in parts.sheets]
+    return pl.concat([no_keys(), *owners]).unique()
 
 
 def leftovers(parts: Parts, owners: pl.Series, known: Known) -> list[pl.DataFrame]:

@@ -42,13 +42,15 @@ class Outcome:
     """What became of some rows of one entity.
 
     ``frame`` is CANONICAL. ``quarantined`` are keys of rows kept out: their older versions stay. ``deleted`` are
-    keys that the source itself marks as deleted.
+    keys that the source itself marks as deleted. ``partial`` are keys of rows in ``frame`` that lack components (a
+    role, say) because those rows were kept out.
     """
 
     frame: pl.DataFrame
     issues: pl.DataFrame
     quarantined: pl.Series
     deleted: pl.Series
+    partial: pl.Series
 
 
 class Transform:
@@ -186,7 +188,9 @@ class _Steps:
 
     def finish(self, sheet: Sheet) -> Outcome:
         """The canonical outcome of a sheet whose references are all resolved."""
-        return Outcome(canonical.frame_of(sheet), sheet.issues(), kept_out(sheet), sheet.deleted)
+        frame = canonical.frame_of(sheet)
+        partial = frame["key"].filter(frame["key"].is_in(nesting.robbed(self.parts).implode()))
+        return Outcome(frame, sheet.issues(), kept_out(sheet), sheet.deleted, partial)
 
     def finish_together(self, sheets: list[Sheet]) -> Iterator[Outcome]:
         """Resolves references inside the entity, which needs all its keys. Sheets are let go one by one."""
@@ -210,7 +214,7 @@ class _Steps:
             found.append(findings(CLS_003, self.entity, check_primary_teachers(pl.concat(self.teachers)), "primary"))
         last = issues.collect(found)
         if last.height:
-            yield Outcome(canonical.empty(self.entity), last, no_keys(), no_keys())
+            yield Outcome(canonical.empty(self.entity), last, no_keys(), no_keys(), no_keys())
 
 
 def kept_out(sheet: Sheet) -> pl.Series:

@@ -3,7 +3,8 @@ r"""Documents: the JSON 1.2 members of canonical rows, as text, made in columns.
 Each row gives two texts, ``doc`` (members of privacy class directory) and ``doc_private`` (all others). Both are
 empty or begin with a comma, so that a served record is its base members, ``doc``, ``doc_private`` and a closing
 brace. A reference's ``href`` begins with the byte \\x01 in the place of the service's base address; control
-characters are escaped everywhere else, so one replacement puts the address in.
+characters are escaped everywhere else, so one replacement puts the address in. Documents of compact entities (enrollments, which
+are most of a district) spell references short, with the byte \\x02: ``spelled_out`` makes them whole when read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from transforms.json_text import escaped, joined_strings
 
 #: Stands for the base address of the service.
 BASE = "\x01"
+#: Stands before and after a short reference in documents of compact entities: the target's code and its id.
+SHORT = "\x02"
+_CODES = {entity.name: chr(ord("a") + i) for i, entity in enumerate(CATALOGUE.entities)}
 #: Members that JSON requires and sources may leave out: the sourcedId takes their place.
 FALLBACKS = frozenset({("orgs", "identifier"), ("courses", "courseCode")})
 
@@ -49,19 +53,21 @@ def _member(entity: Entity, field: Field, frame: pl.DataFrame) -> list[Piece]:
     if values.null_count() == values.len():
         return []
     start = f',"{field.name}":'
-    pieces = _value(field, values)
+    pieces = _value(entity, field, values)
     if values.null_count() == 0 and not field.many:
         return [start, *pieces]
     whole = _joined([start, *pieces], values.len(), nulls=True)
     return [whole]
 
 
-def _value(field: Field, values: pl.Series) -> list[Piece]:
+def _value(entity: Entity, field: Field, values: pl.Series) -> list[Piece]:
     if field.many:
         return ["[", _list(field, values), "]"]
     match field.kind:
         case Kind.REF if not _is_uri(field):
-            before, between, after = _reference(field)
+            if entity.compact:
+                return [SHORT + _CODES[field.target or ""], values, SHORT]
+            before, between, after = _reference(field.target or "")
             return [before, values, between, values, after]
         case Kind.METADATA:
             return [values]
@@ -87,7 +93,7 @@ def _list(field: Field, values: pl.Series) -> pl.Series:
             pass
     if field.kind is not Kind.REF:
         return joined_strings(filled)
-    before, between, after = _reference(field)
+    before, between, after = _reference(field.target or "")
     one = pl.concat_str([pl.lit(before), pl.element(), pl.lit(between), pl.element(), pl.lit(after)])
     return filled.to_frame("ids").select(pl.col("ids").list.eval(one).list.join(",")).to_series()
 
@@ -156,8 +162,20 @@ def _is_uri(field: Field) -> bool:
     return field.target in CATALOGUE and CATALOGUE[field.target or ""].component_of is not None
 
 
-def _reference(field: Field) -> tuple[str, str, str]:
-    if field.target is None:
-        raise ValueError(f"the reference {field.name} has no target")
-    target = CATALOGUE[field.target]
+def _reference(target_name: str) -> tuple[str, str, str]:
+    """The text of a reference before, between and after the two places of the target's id."""
+    target = CATALOGUE[target_name]
     return f'{{"href":"{BASE}/{target.name}/', '","sourcedId":"', f'","type":"{target.singular}"}}'
+
+
+_SPELLED = {code: _reference(name) for name, code in _CODES.items()}
+
+
+def spelled_out(doc: str) -> str:
+    """A document of a compact entity with its references in full. Others have no short references and stay equal."""
+    parts = doc.split(SHORT)
+    for i in range(1, len(parts), 2):
+        before, between, after = _SPELLED[parts[i][0]]
+        target = parts[i][1:]
+        parts[i] = f"{before}{target}{between}{target}{after}"
+    return "".join(parts)

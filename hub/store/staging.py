@@ -20,7 +20,7 @@ from hub.store.schema import DOCUMENTS, STAGING_PREFIX, quoted, table_columns, t
 from transforms.catalogue import CATALOGUE, Entity
 
 #: Neither can occur in a value: normalisation strips control characters and JSON escapes them.
-_DELIMITER, _QUOTE, _NULL = "\x1f", "\x02", "\\N"
+_DELIMITER, _QUOTE, _NULL = "\x1f", "\x03", "\\N"
 
 
 def _text(frame: pl.DataFrame) -> io.BytesIO:
@@ -143,8 +143,8 @@ async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID)
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
         f"SELECT district_id, $3, $4, source_key, rid, source_hash, true FROM {STAGING_PREFIX}{entity.table} "
         f"WHERE district_id = $1 AND run_id = $2 AND task <> '{INSERT}' "
-        "ON CONFLICT (district_id, source_id, entity, key) "
-        "DO UPDATE SET rid = EXCLUDED.rid, hash = EXCLUDED.hash, active = true",
+        "ON CONFLICT (district_id, source_id, entity, rid) "
+        "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true",
         tx.district_id, run_id, source_id, entity.name,
     )  # fmt: skip
 

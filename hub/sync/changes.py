@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
 from pyroaring import BitMap
 
 from hub.sync.guard import Counts
-from transforms.catalogue import Entity
+from transforms.catalogue import Entity, Kind
+from transforms.render import spelled_out
 
 #: The base-URL placeholder of documents as JSON can carry it.
 _PLACEHOLDER, _ESCAPED = "\x01", "\\u0001"
@@ -45,7 +47,7 @@ class EntityChanges:
 
 def members(doc: str, doc_private: str) -> dict[str, object]:
     """The JSON members of a stored record; references keep the placeholder as U+0001."""
-    text = doc + doc_private
+    text = spelled_out(doc) + doc_private
     loaded: dict[str, object] = orjson.loads("{" + text[1:].replace(_PLACEHOLDER, _ESCAPED) + "}")
     return loaded
 
@@ -60,3 +62,50 @@ def compare(entity: Entity, old: tuple[str, str], new: tuple[str, str]) -> int:
         if before.get(item.name) != after.get(item.name):
             bits |= 1 << bit
     return bits
+
+
+@dataclass(slots=True)
+class Compared:
+    """What documents say of records whose hashes differ. ``kept`` records stay as they are, their hashes too."""
+
+    updates: dict[int, Update] = field(default_factory=dict)
+    revived: BitMap = field(default_factory=BitMap)
+    kept: BitMap = field(default_factory=BitMap)
+
+    @property
+    def written(self) -> BitMap:
+        """The records that a run changes."""
+        return BitMap(self.updates) | self.revived
+
+
+def compared(
+    entity: Entity, old: Mapping[int, tuple[bool, str, str]], new: Mapping[int, tuple[str, str]], partial: set[int]
+) -> Compared:
+    """Compares stored records (active, doc, doc_private) with the documents that a package gives, by rid.
+
+    Of ``partial`` records some components could not be read: one that would lose a component is kept, because nobody
+    said that it is gone.
+    """
+    found = Compared()
+    for rid, (doc, private) in new.items():
+        active, *was = old[rid]
+        before = (was[0], was[1])
+        if not active:
+            found.revived.add(rid)
+        elif bits := compare(entity, before, (doc, private)):
+            if rid in partial and _loses(entity, before, (doc, private)):
+                found.kept.add(rid)
+            else:
+                found.updates[rid] = Update(before, (doc, private), bits)
+    return found
+
+
+def _loses(entity: Entity, old: tuple[str, str], new: tuple[str, str]) -> bool:
+    before, after = members(*old), members(*new)
+    names = [f.name for f in entity.body if f.kind is Kind.COMPONENT]
+    return any(item not in _items(after, name) for name in names for item in _items(before, name))
+
+
+def _items(record: Mapping[str, object], name: str) -> list[object]:
+    found = record.get(name, [])
+    return found if isinstance(found, list) else []

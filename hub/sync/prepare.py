@@ -19,7 +19,7 @@ from hub import ids
 from hub.scope import sets
 from hub.store import columns, districts, staging
 from hub.store.database import Database
-from hub.sync.changes import EntityChanges, Update, compare
+from hub.sync.changes import EntityChanges, compared
 from hub.sync.progress import Progress
 from hub.sync.resolve import empty_index, resolve
 from transforms.catalogue import CATALOGUE, Entity
@@ -27,8 +27,11 @@ from transforms.diff import diff, vanished
 from transforms.issues import RULES, Severity, collect
 from transforms.pipeline import Outcome, Transform, duplicated
 from transforms.render import render
+from transforms.sheet import no_keys
 
 BATCH_ROWS = 100_000
+#: New records get their rids in this order: the index on an enrollment's class is then appended to.
+_LOAD_ORDER = {"enrollments": ["class", "key"]}
 #: Entities that others refer to are taken whole: a reference may point to a later row of the file.
 _WHOLE = 1 << 30
 
@@ -56,7 +59,7 @@ class Preparation:
         self.indexes: dict[str, pl.DataFrame] = {}
         self.stored: dict[str, pl.DataFrame] = {}
         self.known_ids: dict[str, pl.DataFrame] = {}
-        self.transform = Transform(package.version, held=lambda entity: self.stored[entity]["key"])
+        self.transform = Transform(package.version, held=self._held)
         self.result = Prepared()
         self.unread: dict[str, list[pl.Series]] = {}
         self.unreadable: set[str] = set()
@@ -122,10 +125,28 @@ class Preparation:
             self._raw(entity.csv_file, size),
             components={name: self._raw(name, _WHOLE) for name in files},
             duplicate_keys=duplicated(self.package.keys(entity.csv_file)) if size != _WHOLE else None,
+            unread=lambda: self._unread(entity),
         )
 
+    def _held(self, entity: str) -> pl.Series:
+        """The keys of the active records that the source has in the store."""
+        return self.stored[entity].filter("active")["key"]
+
+    def _unread(self, entity: Entity) -> pl.Series:
+        """The keys of rows that the reader kept out: their older versions stay, so references to them hold."""
+        if entity.csv_file in self.unreadable:
+            return self._held(entity.name)
+        return pl.concat([no_keys(), *self.unread.get(entity.csv_file, [])]).drop_nulls()
+
+    def _partial(self, entity: Entity, outcome: Outcome) -> pl.Series:
+        """The keys of rows that lack components which could not be read; nobody knows whose those of the reader are."""
+        files = [component.csv_file for component in CATALOGUE.components_of(entity.name)]
+        if any(keys.len() for file in files for keys in self.unread.get(file, [])):
+            return outcome.frame["key"]
+        return outcome.partial
+
     def _raw(self, file: str, size: int) -> Iterator[pl.DataFrame]:
-        """RAW frames of one file. Rows that the reader kept out count as known; of an unreadable one nobody can tell."""
+        """RAW frames of one file. Rows that the reader kept out count as known; of unreadable ones nobody can tell."""
         # Connectors declare their rules when they are loaded, which may be after this module was.
         blocking = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
         for batch in self.package.batches(file, size):
@@ -156,7 +177,7 @@ class Preparation:
             changes.counts.created += fresh.height
             await self._stage(entity, staging.INSERT, fresh)
         if known.height:
-            await self._changed(entity, known, changes)
+            await self._changed(entity, known, changes, self._partial(entity, outcome))
         changes.staged = changes.staged or bool(fresh.height or known.height)
         return parts.seen
 
@@ -167,7 +188,7 @@ class Preparation:
             return found.sort("rid")
         first = self.result.heads.get(entity.name, 0)
         self.result.heads[entity.name] = first + created.height
-        ordered = await asyncio.to_thread(created.sort, "key")
+        ordered = await asyncio.to_thread(created.sort, _LOAD_ORDER.get(entity.name, ["key"]))
         rids = pl.int_range(first, first + ordered.height, dtype=pl.UInt32, eager=True)
         return ordered.with_columns(rids.alias("rid"), ids.mint(ordered.height).alias("sourcedId"))
 
@@ -217,27 +238,29 @@ class Preparation:
         self.progress.add("render", rendered - started)
         self.progress.add("stage", time.perf_counter() - rendered)
 
-    async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges) -> None:
-        """Tells real changes from hashes that merely went stale, by comparing documents with what is stored."""
+    async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges, partial: pl.Series) -> None:
+        """Tells real changes from hashes that merely went stale, by comparing documents with what is stored.
+
+        A record that would lose a component because the component's row was kept out stays as it is.
+        """
         self.progress.enter("render", entity=entity.name)
         documents = await asyncio.to_thread(_documents, entity, rows, self.indexes)
         self.progress.enter("compare", entity=entity.name)
         rids = rows["rid"].to_list()
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             before = await staging.documents(tx, entity, rids)
-        differs = []
-        for rid, doc, private in zip(rids, documents["doc"], documents["doc_private"], strict=True):
-            active, *old = before[rid]
-            bits = compare(entity, (old[0], old[1]), (doc, private))
-            differs.append(bits != 0 or not active)
-            if not active:
-                changes.revived.add(rid)
-            elif bits:
-                changes.updates[rid] = Update((old[0], old[1]), (doc, private), bits)
-        mask = pl.Series(differs, dtype=pl.Boolean)
-        changes.counts.updated += int(mask.sum())
-        changes.counts.unchanged += rows.height - int(mask.sum())
-        for task, part in ((staging.UPDATE, rows.filter(mask)), (staging.REHASH, rows.filter(~mask))):
+        new = zip(documents["doc"], documents["doc_private"], strict=True)
+        owners = set(rows.filter(pl.col("key").is_in(partial.implode()))["rid"])
+        found = await asyncio.to_thread(compared, entity, before, dict(zip(rids, new, strict=True)), owners)
+        changes.updates |= found.updates
+        changes.revived |= found.revived
+        changes.counts.updated += len(found.written)
+        changes.counts.quarantined += len(found.kept)
+        changes.counts.unchanged += rows.height - len(found.written | found.kept)
+        written, kept = (
+            pl.col("rid").is_in(pl.Series(list(s), dtype=pl.UInt32).implode()) for s in (found.written, found.kept)
+        )
+        for task, part in ((staging.UPDATE, rows.filter(written)), (staging.REHASH, rows.filter(~(written | kept)))):
             if part.height:
                 await self._stage(entity, task, part)
 

@@ -111,6 +111,7 @@ class Entity:
     component_of: str | None = None
     rid_of: str | None = None
     versions: tuple[Version, ...] = ("1.1", "1.2")
+    compact: bool = False  # many and small: stored documents spell references short, see transforms/render.py
     _index: dict[str, Field] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -137,9 +138,7 @@ class Entity:
 
     def members(self, version: Version) -> tuple[Field, ...]:
         """The JSON members beside the base fields (sourcedId, status, dateLastModified)."""
-        return tuple(
-            f for f in self.fields if f.stored and f.rest_need(version) is not Need.ABSENT
-        )
+        return tuple(f for f in self.fields if f.stored and f.rest_need(version) is not Need.ABSENT)
 
     @property
     def body(self) -> tuple[Field, ...]:

@@ -204,6 +204,7 @@ ENROLLMENTS = Entity(
         METADATA,
     ),
     "enrollments",
+    compact=True,
 )  # fmt: skip
 
 demographic = partial(text, privacy=Privacy.DEMOGRAPHIC)

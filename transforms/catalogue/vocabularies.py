@@ -27,12 +27,8 @@ class Vocabulary:
 
 
 STATUS = Vocabulary("status", ("active", "tobedeleted"))
-ORG_TYPE = Vocabulary(
-    "orgType", ("department", "school", "district", "local", "state", "national"), extensible=True
-)
-SESSION_TYPE = Vocabulary(
-    "sessionType", ("gradingPeriod", "semester", "schoolYear", "term"), extensible=True
-)
+ORG_TYPE = Vocabulary("orgType", ("department", "school", "district", "local", "state", "national"), extensible=True)
+SESSION_TYPE = Vocabulary("sessionType", ("gradingPeriod", "semester", "schoolYear", "term"), extensible=True)
 CLASS_TYPE = Vocabulary("classType", ("homeroom", "scheduled"), extensible=True)
 USER_ROLE = Vocabulary(
     "userRole",
@@ -48,9 +44,7 @@ USER_ROLE = Vocabulary(
     extensible=True,
 )
 ROLE_TYPE = Vocabulary("roleType", ("primary", "secondary"))
-ENROLLMENT_ROLE = Vocabulary(
-    "enrollmentRole", ("administrator", "proctor", "student", "teacher"), extensible=True
-)
+ENROLLMENT_ROLE = Vocabulary("enrollmentRole", ("administrator", "proctor", "student", "teacher"), extensible=True)
 SEX = Vocabulary("sex", ("male", "female"), only_12=("unspecified", "other"), extensible=True)
 BOOLEAN = Vocabulary("boolean", ("true", "false"))
 # OneRoster leaves grades to local agreement; the hub normalises to the CEDS codes.

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.rosters import clean, frames, run
 from transforms.catalogue import CATALOGUE
-from transforms.render import render
+from transforms.render import render, spelled_out
 
 
 def documents(entity: str, key: str, files: dict[str, list[dict[str, str | None]]] | None = None) -> tuple[Any, Any]:
@@ -18,7 +18,9 @@ def documents(entity: str, key: str, files: dict[str, list[dict[str, str | None]
     frame = run("1.2", frames("1.2", files or clean("1.2"))).frames[entity].filter(key=key)
     ((public, private),) = render(entity, frame.with_columns(sourcedId="key")).iter_rows()
     assert all(text == "" or text.startswith(",") for text in (public, private))
-    assert all(c >= " " or c == "\x01" for c in public + private)
+    assert all(c >= " " or c in "\x01\x02" for c in public + private)
+    assert ("\x02" in public) == CATALOGUE[entity].compact
+    public = spelled_out(public)
     return tuple(orjson.loads("{" + t[1:].replace("\x01", "https://hub") + "}") for t in (public, private))
 
 
