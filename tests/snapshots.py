@@ -11,6 +11,7 @@ from pyroaring import BitMap
 from hub.store.database import Transaction
 from tests.districts import District
 from transforms.catalogue import CATALOGUE
+from transforms.render import spelled_out
 
 Keys = frozenset[str]
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -62,7 +63,7 @@ async def _read(tx: Transaction) -> Snapshot:
     records = {
         (e, keys[e][row["rid"]]): (
             row["active"],
-            _ID.sub(lambda found: names.get(found[0], "a record that is not there"), row["doc"] + row["doc_private"]),
+            _ID.sub(lambda found: names.get(found[0], "no such record"), spelled_out(row["doc"]) + row["doc_private"]),
         )
         for e, row in rows
     }

@@ -17,7 +17,7 @@ from hub.store.runs import Run
 from hub.sync.engine import work_once
 from tests.districts import District, Frames, changed, packed
 from tests.snapshots import leftovers, snapshot
-from tests.sync.conftest import Loaded, change, first
+from tests.sync.conftest import Loaded, change
 
 Members = Mapping[str, bytes]
 MIB = 1 << 20
@@ -199,19 +199,17 @@ async def test_references_to_nowhere_keep_older_versions_and_bring_nothing_new(
 
 
 @pytest.mark.threat("F25")
-async def test_new_references_to_a_record_that_ended_are_references_to_nowhere(second: District) -> None:
-    """A user who left is still in the store; a file without users must not bring somebody's enrollment back to them."""
-    frames = first()
-    user = frames["users"]["sourcedId"][-1]
+async def test_nothing_may_refer_to_a_record_that_ended_and_is_kept_out(second: District) -> None:
+    frames = change()
+    user = frames["enrollments"]["userSourcedId"][-1]
     gone = {name: frame.filter(pl.col(column) != user) for name, column, frame in _of_users(frames)}
     run = await second.sync(dict(frames) | gone)
     assert run.state == "applied", run.guard
-    only = frames["enrollments"].with_columns(
-        userSourcedId=pl.when(pl.col("sourcedId") == frames["enrollments"]["sourcedId"][9])
-        .then(pl.lit(user)).otherwise(pl.col("userSourcedId"))
-    )  # fmt: skip
-    run = await second.sync(dict(frames) | gone | {"enrollments": only})
+    ended = await snapshot(second)
+    run = await second.sync(changed(frames, "users", user, givenName=None, familyName=None))
+    assert run.counts["users"]["quarantined"] == 1
     assert run.counts["enrollments"]["quarantined"] >= 1
+    assert (await snapshot(second)).records == ended.records
 
 
 def _of_users(frames: Frames) -> list[tuple[str, str, pl.DataFrame]]:
@@ -222,3 +220,45 @@ def _of_users(frames: Frames) -> list[tuple[str, str, pl.DataFrame]]:
         "enrollments": "userSourcedId",
     }
     return [(name, column, frames[name]) for name, column in columns.items()]
+
+
+def nul(data: bytes) -> bytes:
+    """The row of the second role has a byte that is no text."""
+    return data.replace(b"\r\nsecond-role,", b"\r\nsecond-role\0,")
+
+
+def nowhere(data: bytes) -> bytes:
+    lines = data.split(b"\r\n")
+    cells = [line.split(b",") if line.startswith(b"second-role,") else None for line in lines]
+    return b"\r\n".join(
+        b",".join([*c[:8], b"nowhere", *c[9:]]) if c else line for c, line in zip(cells, lines, strict=True)
+    )
+
+
+@pytest.mark.threat("F25")
+@pytest.mark.parametrize("spoil", [nul, nowhere])
+async def test_a_role_that_cannot_be_read_is_not_taken_for_gone(
+    second: District, spoil: Callable[[bytes], bytes]
+) -> None:
+    frames = change()
+    roles = frames["roles"]
+    user = roles.filter(pl.col("role") == "teacher")["userSourcedId"][0]
+    top = frames["orgs"].filter(pl.col("type") == "district")["sourcedId"][0]
+    extra = roles.filter(pl.col("userSourcedId") == user).head(1).with_columns(
+        sourcedId=pl.lit("second-role"), roleType=pl.lit("secondary"), orgSourcedId=pl.lit(top)
+    )  # fmt: skip
+    both = dict(frames) | {"roles": pl.concat([roles, extra])}
+    assert (await second.sync(both)).state == "applied"
+    before = await snapshot(second)
+    assert before.records["users", user][1].count('"roleType"') == 2
+
+    files = await asyncio.to_thread(members, changed(both, "users", user, middleName="Quincy"))
+    run = await second.sync(zipped(files | {"roles.csv": spoil(files["roles.csv"])}))
+    assert run.state in {"applied", "unchanged"}, run.error_message
+    assert run.counts["users"]["quarantined"] == 1
+    assert (await snapshot(second)).records == before.records
+
+    run = await second.sync(changed(frames, "users", user, middleName="Quincy"))
+    after = (await snapshot(second)).records["users", user][1]
+    assert after.count('"roleType"') == 1
+    assert '"middleName":"Quincy"' in after
