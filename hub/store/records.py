@@ -76,51 +76,19 @@ async def check(tx: Transaction, gate: Gate) -> None:
 
 async def page(
     tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool
-) -> list[tuple[int, str, str, str]]:
-    """(rid, sourcedId, doc, doc_private) of these records, in any order; ``private`` says whether the last is wanted.
+) -> list[tuple[int, str, str]]:
+    """(rid, sourcedId, document) of these records, in any order; ``private``: with the members beside the directory's.
 
     ``rids`` exist and there is at least one, so no row means that the gate is closed. Raises ClosedError.
     """
     rows = await tx.fetch(
-        f"SELECT t.rid, t.sourced_id::text, t.doc, {_private(private)} FROM {entity.table} t "
+        f"SELECT t.rid, t.sourced_id::text, t.doc{' || t.doc_private' if private else ''} FROM {entity.table} t "
         f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {_GATE}",
         *gate.values(tx), _literal(rids),
     )  # fmt: skip
     if not rows:
         raise ClosedError
     return rows  # type: ignore[return-value] # a Record is a tuple in all but name
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What stands around a record in its JSON object, and what may not stand in its document.
-
-    The object is ``before``, the sourcedId, ``between``, the documents, ``after``.
-    """
-
-    before: str
-    between: str
-    after: str
-    unwanted: str = ""
-
-
-async def page_text(
-    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], frame: Frame, *, private: bool
-) -> bytes | None:
-    """The objects of these records in the order of their rids, with commas between: one value instead of many rows.
-
-    None where a document holds ``frame.unwanted``. Raises ClosedError, as ``page`` does.
-    """
-    row = await tx.fetchrow(
-        f"SELECT convert_to(string_agg(${_FREE + 1} || t.sourced_id || ${_FREE + 2} || t.doc "
-        f"{'|| t.doc_private' if private else ''} || ${_FREE + 3}, ',' ORDER BY t.rid), 'UTF8'), "
-        f"bool_or(${_FREE + 4} <> '' AND strpos(t.doc, ${_FREE + 4}) > 0) FROM {entity.table} t "
-        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {_GATE}",
-        *gate.values(tx), _literal(rids), frame.before, frame.between, frame.after, frame.unwanted,
-    )  # fmt: skip
-    if row is None or row[0] is None:
-        raise ClosedError
-    return None if row[1] else bytes(row[0])
 
 
 def _literal(items: Sequence[object]) -> str:

@@ -30,11 +30,6 @@ class Selection:
         """How many there are."""
         return len(self.rids)
 
-    @property
-    def by_rid(self) -> bool:
-        """Whether the order is that of the rids."""
-        return isinstance(self.rids, BitMap)
-
     def slice(self, offset: int, limit: int) -> list[int]:
         """Those of one page."""
         if offset >= self.total:

@@ -82,10 +82,10 @@ class Service:
         rids = selection.slice(query.offset, query.limit)
         if rids:
             fields = page.selected(reading, operation.entity, query.fields)
-            objects = await page.objects(reading, operation.entity, rids, fields, ascending=selection.by_rid)
+            objects = await page.objects(reading, operation.entity, rids, fields)
         else:
             await records.check(reading.tx, reading.gate)
-            objects = b""
+            objects = []
         body = page.collection(operation.envelope, objects, self._base(session))
         return web.Response(body=body, headers={**_HEADERS, **self._paging(request, query, selection.total)})
 
