@@ -85,6 +85,7 @@ CREATE TABLE sources (
     state        text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused')),
     cursor       jsonb,
     digest       text,                       -- of the package that was applied last; NULL: compare row by row
+    archive      text,                       -- SHA-256 of the uploaded bytes of that package
     files        text[] NOT NULL DEFAULT '{}', -- the files of the package that was applied last
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (district_id, source_id)

@@ -13,7 +13,10 @@ from hub.store.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One connection to one system of one district. ``digest`` is that of the package that was applied last."""
+    """One connection to one system of one district.
+
+    ``digest`` is that of the files that were applied last, ``archive`` that of the uploaded bytes they came in.
+    """
 
     source_id: UUID
     name: str
@@ -23,11 +26,12 @@ class Source:
     state: str
     cursor: dict[str, Any] | None
     digest: str | None
+    archive: str | None
     files: list[str]
     created_at: datetime
 
 
-_COLUMNS = "source_id, name, kind, config, priority, state, cursor, digest, files, created_at"
+_COLUMNS = "source_id, name, kind, config, priority, state, cursor, digest, archive, files, created_at"
 
 
 async def create(
@@ -72,7 +76,8 @@ async def change(
     row = await tx.fetchrow(
         "UPDATE sources SET name = coalesce($3, name), config = coalesce($4, config), "
         "priority = coalesce($5, priority), "
-        "state = coalesce($6, state), digest = CASE WHEN $4::jsonb IS NULL THEN digest END "
+        "state = coalesce($6, state), digest = CASE WHEN $4::jsonb IS NULL THEN digest END, "
+        "archive = CASE WHEN $4::jsonb IS NULL THEN archive END "
         f"WHERE district_id = $1 AND source_id = $2 RETURNING {_COLUMNS}",
         tx.district_id, source_id, name, config, priority, state,
     )  # fmt: skip
@@ -82,10 +87,16 @@ async def change(
 
 
 async def applied(
-    tx: Transaction, source_id: UUID, *, digest: str, files: list[str], cursor: dict[str, Any] | None
+    tx: Transaction,
+    source_id: UUID,
+    *,
+    digest: str,
+    archive: str | None,
+    files: list[str],
+    cursor: dict[str, Any] | None,
 ) -> None:
     """Notes what was applied last, in the transaction that applies it."""
     await tx.execute(
-        "UPDATE sources SET digest = $3, files = $4, cursor = $5 WHERE district_id = $1 AND source_id = $2",
-        tx.district_id, source_id, digest, files, cursor,
+        "UPDATE sources SET digest = $3, archive = $4, files = $5, cursor = $6 WHERE district_id = $1 AND source_id = $2",
+        tx.district_id, source_id, digest, archive, files, cursor,
     )  # fmt: skip

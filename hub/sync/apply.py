@@ -37,6 +37,7 @@ class Taken:
 
     source_id: UUID
     digest: str
+    archive: str | None
     files: list[str]
     cursor: dict[str, Any] | None
 
@@ -56,7 +57,9 @@ async def apply(tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken,
     emptied = {school for was, now in zip(before, after, strict=True) for school in was if school not in now}
     crash_point("apply.records_written")
     effects = await views.refresh(tx, position, at, run_id=claim.run.run_id, changes=prepared.entities)
-    await sources.applied(tx, taken.source_id, digest=taken.digest, files=taken.files, cursor=taken.cursor)
+    await sources.applied(
+        tx, taken.source_id, digest=taken.digest, archive=taken.archive, files=taken.files, cursor=taken.cursor
+    )
     crash_point("apply.views_written")
     return Applied(position, effects, len(emptied))
 

@@ -139,6 +139,11 @@ async def _carry_out(db: Database, claim: Claim, clock: Clock, progress: Progres
         )
     async with db.district(claim.district_id, readonly=True, wait_seconds=30) as tx:
         source = await sources.get(tx, claim.run.source_id)
+        upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
+    archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
+    if archive is not None and archive == source.archive and not claim.run.dry_run:
+        await _unchanged(db, claim, progress)
+        return
     progress.enter("pull")
     async with pull(db, claim, source) as (package, cursor):
         crash_point("sync.package_open")
@@ -147,7 +152,7 @@ async def _carry_out(db: Database, claim: Claim, clock: Clock, progress: Progres
             await _refused(db, claim, package, progress)
             return
         digest = f"{REVISION}:{package.digest}"
-        taken = Taken(source.source_id, digest, sorted(package.mode), cursor)
+        taken = Taken(source.source_id, digest, archive, sorted(package.mode), cursor)
         if digest == source.digest and not claim.run.dry_run:
             await _unchanged(db, claim, progress)
             return
@@ -238,7 +243,9 @@ async def _nothing_changed(
         await runs.keep_issues(tx, claim.run.run_id, issues)
         for name in (n for n, changes in prepared.entities.items() if changes.staged):
             await staging.rehash(tx, CATALOGUE[name], claim.lease_token, taken.source_id)  # hashes that went stale
-        await sources.applied(tx, taken.source_id, digest=taken.digest, files=taken.files, cursor=taken.cursor)
+        await sources.applied(
+            tx, taken.source_id, digest=taken.digest, archive=taken.archive, files=taken.files, cursor=taken.cursor
+        )
         await _discard(tx, claim)
         await runs.finish(tx, claim, "unchanged", timings=progress.timings, **shown)
     await _after(db, claim)

@@ -29,7 +29,9 @@ from transforms.pipeline import Outcome, Transform, duplicated
 from transforms.render import render
 from transforms.sheet import no_keys
 
-BATCH_ROWS = 100_000
+BATCH_ROWS = 50_000
+#: Rows that are rendered and copied at a time: their documents and COPY text are the largest things in memory.
+WRITTEN_ROWS = 20_000
 #: New records get their rids in this order: the index on an enrollment's class is then appended to.
 _LOAD_ORDER = {"enrollments": ["class", "key"]}
 #: Entities that others refer to are taken whole: a reference may point to a later row of the file.
@@ -231,12 +233,13 @@ class Preparation:
             await writing
 
     async def _write(self, entity: Entity, task: str, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> None:
-        started = time.perf_counter()
-        text = await asyncio.to_thread(_text, entity, self.district_id, self.run_id, task, rows, indexes)
-        rendered = time.perf_counter()
-        await staging.stage(self.db, self.district_id, entity, *text)
-        self.progress.add("render", rendered - started)
-        self.progress.add("stage", time.perf_counter() - rendered)
+        for part in rows.iter_slices(WRITTEN_ROWS):
+            started = time.perf_counter()
+            text = await asyncio.to_thread(_text, entity, self.district_id, self.run_id, task, part, indexes)
+            rendered = time.perf_counter()
+            await staging.stage(self.db, self.district_id, entity, *text)
+            self.progress.add("render", rendered - started)
+            self.progress.add("stage", time.perf_counter() - rendered)
 
     async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges, partial: pl.Series) -> None:
         """Tells real changes from hashes that merely went stale, by comparing documents with what is stored.
