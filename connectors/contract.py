@@ -101,7 +101,7 @@ class ConnectorContract:
         with closing(_package(case)) as package:
             for file in package.mode:
                 small, large = list(package.batches(file, 3)), list(package.batches(file))
-                _demand(all(b.frame.height <= 3 for b in small), "a batch must not be larger than asked for")  # noqa: PLR2004
+                _demand(all(b.frame.height <= 3 for b in small), "a batch must not be larger than asked for")
                 _demand(_rows(small).equals(_rows(large)), "batches of any size must hold the same rows in order")
                 _demand(_findings(small).equals(_findings(large)), "batches of any size must report the same findings")
                 rows = package.rows(file)
@@ -148,7 +148,7 @@ class ConnectorContract:
         again.package.close()
 
 
-def _demand(condition: bool, message: str) -> None:  # noqa: FBT001 - reads as a sentence
+def _demand(condition: bool, message: str) -> None:
     if not condition:
         raise AssertionError(message)
 
@@ -198,7 +198,7 @@ def _private_values(package: Package, file: str, batches: list[Batch]) -> set[st
     free = names - {f.csv_name for f in entity.fields if f.kind is not Kind.STRING}
     frame = _rows(batches)
     cells = (v for c in frame.columns if c in free for v in frame[c].drop_nulls().to_list())
-    return {v for v in cells if len(v) > 3}  # noqa: PLR2004 - shorter ones are found by chance
+    return {v for v in cells if len(v) > 3}
 
 
 def _is_name(field: str) -> bool:

@@ -31,7 +31,7 @@ class Interrupted:
             try:
                 value = yield waited_for
                 resume = inner.send
-            except BaseException as error:  # noqa: BLE001 - handed on to the coroutine
+            except BaseException as error:
                 value = error
                 resume = inner.throw
 

@@ -3,8 +3,9 @@ r"""Documents: the JSON 1.2 members of canonical rows, as text, made in columns.
 Each row gives two texts, ``doc`` (members of privacy class directory) and ``doc_private`` (all others). Both are
 empty or begin with a comma, so that a served record is its base members, ``doc``, ``doc_private`` and a closing
 brace. A reference's ``href`` begins with the byte \\x01 in the place of the service's base address; control
-characters are escaped everywhere else, so one replacement puts the address in. Documents of compact entities (enrollments, which
-are most of a district) spell references short, with the byte \\x02: ``spelled_out`` makes them whole when read.
+characters are escaped everywhere else, so one replacement puts the address in. Documents of compact
+entities (enrollments, which are most of a district) spell references short, between two bytes \\x02: ``spelled_out``
+makes them whole when they are read.
 """
 
 from __future__ import annotations

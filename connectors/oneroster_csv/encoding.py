@@ -34,9 +34,9 @@ def sniff(start: bytes) -> tuple[str, int]:
     if start.startswith(UTF8_BOM):
         return "utf-8", len(UTF8_BOM)
     # A header is ASCII: without a mark, UTF-16 shows as every other byte NUL.
-    if len(start) >= 4 and start[1::2].strip(b"\0") == b"" and b"\0" not in start[0::2]:  # noqa: PLR2004 - two characters
+    if len(start) >= 4 and start[1::2].strip(b"\0") == b"" and b"\0" not in start[0::2]:
         return "utf-16-le", 0
-    if len(start) >= 4 and start[0::2].strip(b"\0") == b"" and b"\0" not in start[1::2]:  # noqa: PLR2004 - two characters
+    if len(start) >= 4 and start[0::2].strip(b"\0") == b"" and b"\0" not in start[1::2]:
         return "utf-16-be", 0
     return "utf-8", 0
 

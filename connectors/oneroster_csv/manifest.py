@@ -122,7 +122,7 @@ def _version(said: str, result: Manifest) -> Version | None:
     return None
 
 
-def _read_file(file: str, said: str | None, belongs: bool, result: Manifest) -> None:  # noqa: FBT001 - private
+def _read_file(file: str, said: str | None, belongs: bool, result: Manifest) -> None:
     name = f"file.{file}"
     if said is None:
         if belongs:

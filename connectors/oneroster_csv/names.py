@@ -63,7 +63,7 @@ def is_archive(path: str) -> bool:
 
 def is_unsafe(path: str) -> bool:
     """Whether a name could lead outside a folder or to a device on any system, or hides characters."""
-    if not path or "\\" in path or path.startswith("/") or ":" in path or len(path) > 1024:  # noqa: PLR2004 - no name is longer
+    if not path or "\\" in path or path.startswith("/") or ":" in path or len(path) > 1024:
         return True
     if any(unicodedata.category(c) in {"Cc", "Cf", "Cs"} for c in path):
         return True

@@ -47,7 +47,7 @@ class OneRosterCsvSource:
         self._context = context
         self._config = config
 
-    async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:  # noqa: ARG002 - packages are whole
+    async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
         """Opens the package that was sent, or the one at the configured path.
 
         A package is always read whole, whatever ``cursor`` says; the new cursor holds its digest. Raises ConnectorError

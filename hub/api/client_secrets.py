@@ -12,7 +12,7 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-SECRET_PREFIX = "rh_cs_"  # noqa: S105 - a prefix, no secret
+SECRET_PREFIX = "rh_cs_"
 LONGEST_SECRET = 200
 _AT_ONCE = 4
 _hasher = PasswordHasher()

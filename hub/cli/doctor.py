@@ -124,7 +124,7 @@ async def _login(role: str, url: str) -> Finding:
     except HubError as error:
         advice = "" if error.code in {Code.ROLE_TOO_STRONG, Code.SCHEMA_OUTDATED} else "Is the server running?"
         return Finding("fail", "database", f"{role}: {error.message}", advice)
-    except Exception as error:  # noqa: BLE001 - whatever the driver says, the operator gets a next step
+    except Exception as error:
         text = f"{role} cannot log in ({type(error).__name__})"
         return Finding("fail", "database", text, "Check HUB_DATABASE_URL and HUB_MASTER_KEY, then run `hub migrate`.")
     return Finding("ok", "database", f"{role} logs in, is bound to one district at a time, and finds its schema")
@@ -163,7 +163,7 @@ def _redis(url: str) -> Iterator[Finding]:
 
     try:
         asyncio.run(ping())
-    except Exception as error:  # noqa: BLE001 - whatever the driver says, the operator gets a next step
+    except Exception as error:
         text = f"it does not answer ({type(error).__name__}); syncs and deliveries start up to 5 s late"
         yield Finding("warn", "redis", text, "Check HUB_REDIS_URL. Nothing is lost meanwhile.")
     else:

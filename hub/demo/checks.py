@@ -34,7 +34,7 @@ def check_reads(checks: Checks, seen: dict[str, Any]) -> None:
     checks.that("math sees the fewest users", holds=totals["math"] == min(totals.values()))
     checks.that("lms sees the most users", holds=totals["lms"] == max(totals.values()))
     for name, answer in seen.items():
-        checks.that(f"{name} got three users", holds=answer["status"] == 200 and len(answer["users"]) == 3)  # noqa: PLR2004
+        checks.that(f"{name} got three users", holds=answer["status"] == 200 and len(answer["users"]) == 3)
     for user in seen["math"]["users"]:
         checks.that("math sees no contact fields", holds=not any(f in user for f in _HIDDEN_FROM_MATH))
     for user in seen["library"]["users"]:
@@ -88,9 +88,9 @@ async def _check_readable(checks: Checks, stage: Stage, got: dict[str, list[dict
         app = stage.app(name)
         for item in changes:
             status, _, body = await app.get(oneroster, f"/{item['entity']}/{item['sourcedId']}")
-            record = next(iter(body.values())) if status == 200 and isinstance(body, dict) else {}  # noqa: PLR2004
+            record = next(iter(body.values())) if status == 200 and isinstance(body, dict) else {}
             wanted = "tobedeleted" if item["operation"] == "left" else "active"
-            readable = status == 200 or (status == 403 and item["entity"] == "demographics")  # noqa: PLR2004
+            readable = status == 200 or (status == 403 and item["entity"] == "demographics")
             checks.that(f"{name}: {item['operation']} {item['entity']} can be read", holds=readable)
             if record:
                 checks.that(

@@ -20,7 +20,7 @@ _CHUNK = 1 << 18
 
 async def _answer(response: aiohttp.ClientResponse) -> Any:
     body = await response.read()
-    if response.status >= 400:  # noqa: PLR2004 - HTTP's own boundary
+    if response.status >= 400:
         raise HubError(
             Code.INTERNAL, f"{response.method} {response.url.path} answered {response.status}: {body[:500]!r}"
         )

@@ -89,7 +89,7 @@ async def _hub(settings: Settings, stage: Stage) -> AsyncIterator[None]:
 async def _ready(stage: Stage) -> bool:
     try:
         async with stage.admin.http.get(f"{stage.state.base_url}/readyz") as response:
-            return response.status == 200  # noqa: PLR2004 - HTTP's OK
+            return response.status == 200
     except aiohttp.ClientError:
         return False
 

@@ -162,7 +162,7 @@ async def _school(stage: Stage, district: dict[str, Any], name: str) -> str:
     """The hub's sourcedId of a school."""
     quoted = name.replace("'", "''")
     status, _, body = await stage.app("lms").get(district["oneroster"], "/schools", filter=f"name='{quoted}'")
-    if status != 200 or not body["orgs"]:  # noqa: PLR2004 - HTTP's OK
+    if status != 200 or not body["orgs"]:
         raise HubError(Code.INTERNAL, "A school of the sandbox is not in the view that has everything.")
     found: str = body["orgs"][0]["sourcedId"]
     return found

@@ -97,7 +97,7 @@ def _blank(_: np.random.Generator, values: list[str]) -> Sequence[None]:
 
 _FILLED = pl.col("sourcedId").is_not_null()
 _ACCENTED = pl.col("familyName").str.contains("[áéñóúü]") & ~pl.col("familyName").str.contains("[^A-Za-z áéñóúü-]")
-_LONG_NAME = pl.col("familyName").str.len_chars() >= 3  # noqa: PLR2004 - two letters and something between
+_LONG_NAME = pl.col("familyName").str.len_chars() >= 3
 #: Days above 12 cannot be months, so these dates have one reading however they are written.
 _CLEAR_DAY = ".*-(1[3-9]|2[0-9]|3[01])$"
 

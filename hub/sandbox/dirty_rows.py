@@ -194,13 +194,13 @@ def _rows_of(bench: Bench, file: str, column: str, keys: pl.Series, most: int) -
 
 def _slip(rng: np.random.Generator, given: str, family: str) -> tuple[str, str, str]:
     """What went wrong the second time, and the names that came of it."""
-    if given in NICKNAMES and rng.random() < 0.6:  # noqa: PLR2004 - more often than not
+    if given in NICKNAMES and rng.random() < 0.6:
         return "nickname", NICKNAMES[given], family
     if plain(family) and not family.isascii():
         return "diacritics", given, " ".join(plain(part).title() for part in family.split())
     if "-" in family or " " in family:
         return "surname_join", given, family.replace("-", "~").replace(" ", "-").replace("~", " ")
-    if len(family) > 4 and rng.random() < 0.7:  # noqa: PLR2004 - a shorter name would be another name
+    if len(family) > 4 and rng.random() < 0.7:
         at = int(rng.integers(1, len(family) - 2))
         return "letters_swapped", given, family[:at] + family[at + 1] + family[at] + family[at + 2 :]
     return "none", given, family

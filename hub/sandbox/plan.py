@@ -42,7 +42,7 @@ class DistrictPlan:
             raise ValueError("the version is 1.1 or 1.2")
         if self.seed < 0:
             raise ValueError("the seed is 0 or more")
-        if not 0 <= self.dirt <= 0.2 or not 0 <= self.guardians <= 1:  # noqa: PLR2004 - stated in the message
+        if not 0 <= self.dirt <= 0.2 or not 0 <= self.guardians <= 1:
             raise ValueError("dirt is 0 to 0.2, guardians 0 to 1")
-        if self.change_scale < 1 or (self.change_percent is not None and not 0 < self.change_percent <= 20):  # noqa: PLR2004
+        if self.change_scale < 1 or (self.change_percent is not None and not 0 < self.change_percent <= 20):
             raise ValueError("the change scale is at least 1, the change percentage above 0 and at most 20")

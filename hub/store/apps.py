@@ -16,7 +16,7 @@ from hub.errors import Code, HubError
 from hub.store.database import Transaction
 
 #: What every access token starts with, so that scanners of source code find leaked ones.
-TOKEN_PREFIX = "rh_at_"  # noqa: S105 - a prefix, no token
+TOKEN_PREFIX = "rh_at_"
 CLIENT_PREFIX = "rh_cl_"
 LONGEST_TOKEN = 100
 
@@ -98,7 +98,7 @@ async def create_client(
         f"INSERT INTO clients (client_id, app_id, secret_hash, scopes) VALUES ($1, $2, $3, $4) RETURNING {_CLIENT}",
         client_id, app_id, secret_hash, scopes,
     )  # fmt: skip
-    assert row is not None  # noqa: S101 - INSERT … RETURNING gives one row
+    assert row is not None
     return Client(**row)
 
 

@@ -147,7 +147,7 @@ async def frozen(tx: Transaction, claim: Claim, batch_id: str) -> Batch:
         "WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3",
         claim.district_id, claim.subscription_id, batch_id,
     )  # fmt: skip
-    assert row is not None  # noqa: S101 - written in the transaction that set subscriptions.batch_id
+    assert row is not None
     return Batch(**row)
 
 

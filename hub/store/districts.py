@@ -29,7 +29,7 @@ async def create(tx: Transaction, name: str) -> District:
     row = await tx.fetchrow(
         f"INSERT INTO districts (district_id, name) VALUES ($1, $2) RETURNING {_COLUMNS}", tx.district_id, name
     )
-    assert row is not None  # noqa: S101 - INSERT … RETURNING gives one row
+    assert row is not None
     return District(**row)
 
 

@@ -70,7 +70,7 @@ async def request(
         f"VALUES ($1, $2, $3, $4, $5, $6) RETURNING {_COLUMNS}",
         tx.district_id, run_id, source_id, upload_id, dry_run, requested_by,
     )  # fmt: skip
-    assert row is not None  # noqa: S101 - INSERT … RETURNING gives one row
+    assert row is not None
     return Run(**row)
 
 

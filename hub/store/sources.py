@@ -43,7 +43,7 @@ async def create(
         f"RETURNING {_COLUMNS}",
         tx.district_id, source_id, name, kind, config, priority,
     )  # fmt: skip
-    assert row is not None  # noqa: S101 - INSERT … RETURNING gives one row
+    assert row is not None
     return Source(**row)
 
 
@@ -97,6 +97,7 @@ async def applied(
 ) -> None:
     """Notes what was applied last, in the transaction that applies it."""
     await tx.execute(
-        "UPDATE sources SET digest = $3, archive = $4, files = $5, cursor = $6 WHERE district_id = $1 AND source_id = $2",
+        "UPDATE sources SET digest = $3, archive = $4, files = $5, cursor = $6 "
+        "WHERE district_id = $1 AND source_id = $2",
         tx.district_id, source_id, digest, archive, files, cursor,
     )  # fmt: skip

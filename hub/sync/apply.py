@@ -100,7 +100,7 @@ async def _write(
     await districts.keep_next_rids(tx, prepared.heads)
 
 
-def _all_there(complete: bool) -> None:  # noqa: FBT001 - what it asserts
+def _all_there(complete: bool) -> None:
     """Staging tables are not logged: PostgreSQL empties them when it crashes, and comes back before anyone notices."""
     if not complete:
         raise HubError(Code.UNAVAILABLE, "Staged rows are missing. The run is tried again.", intent=Intent.RETRY)

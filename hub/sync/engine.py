@@ -79,7 +79,7 @@ async def _lease(db: Database, claim: Claim, progress: Progress, seconds: float)
     The database is the judge: a missed heartbeat only matters once somebody else has claimed the run.
     """
     body = asyncio.current_task()
-    assert body is not None  # noqa: S101 - we are inside a task
+    assert body is not None
     lost: list[HubError] = []
 
     async def beat() -> None:

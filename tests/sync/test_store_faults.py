@@ -46,7 +46,7 @@ async def until(condition: str, database: Database) -> None:
     connection = await asyncpg.connect(database.owner, server_settings={"search_path": "hub"})
     try:
         async with asyncio.timeout(30):
-            while not await connection.fetchval(condition):  # noqa: ASYNC110 - another process makes it true
+            while not await connection.fetchval(condition):
                 await asyncio.sleep(0.01)
     finally:
         await connection.close()

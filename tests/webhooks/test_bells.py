@@ -47,7 +47,7 @@ async def taking(redis_url: str) -> AsyncIterator[list[str]]:
 
 async def until(done: Any, seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not done():  # noqa: ASYNC110 - what is awaited has no event
+        while not done():
             await asyncio.sleep(0.02)
 
 
@@ -108,7 +108,7 @@ async def test_a_pickle_in_the_queue_runs_nothing_and_holds_nobody_up(redis_url:
         await bell.wake("deliver", DISTRICT)
         await until(lambda: heard)
         async with asyncio.timeout(5):
-            while await pool.zcard(wire.QUEUE):  # noqa: ASYNC110 - another process
+            while await pool.zcard(wire.QUEUE):
                 await asyncio.sleep(0.05)
     await bell.close()
     assert not mark.exists()

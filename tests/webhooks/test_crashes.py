@@ -85,7 +85,7 @@ async def test_a_worker_killed_while_it_waits_for_the_answer_loses_nothing(world
         async with worker(world):
             await there.wait_for(2, 30)
             async with asyncio.timeout(10):
-                while (await world.feeds.subscription(some.id))["position"] != 1:  # noqa: ASYNC110 - another process
+                while (await world.feeds.subscription(some.id))["position"] != 1:
                     await asyncio.sleep(0.05)
     assert len({(got.id, got.body) for got in there.received}) == 1
 

@@ -161,7 +161,7 @@ async def test_a_refused_connection(free_port: int) -> None:
 class Nowhere(AbstractResolver):
     """A name service that knows no name."""
 
-    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[ResolveResult]:  # noqa: ARG002
+    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[ResolveResult]:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
     async def close(self) -> None:
@@ -238,7 +238,7 @@ def certificate(folder: Path, host: str, *, days: int) -> Path:
     ids=["right", "unknown issuer", "other host", "expired"],
 )  # fmt: skip
 async def test_certificates_are_checked(
-    tmp_path: Path, host: str, days: int, trusted: bool, failure: Failure | None  # noqa: FBT001
+    tmp_path: Path, host: str, days: int, trusted: bool, failure: Failure | None
 ) -> None:  # fmt: skip
     file = certificate(tmp_path, host, days=days)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -108,7 +108,7 @@ def _day(year: str, month: str, day: str) -> str | None:
 def _year(value: str) -> str | None:
     text = value.strip()
     if m := _YEARS.fullmatch(text):
-        end = m[2] if len(m[2]) > 2 else m[1][:2] + m[2]  # noqa: PLR2004 - two digits continue the first year
+        end = m[2] if len(m[2]) > 2 else m[1][:2] + m[2]
         return end if int(end) == int(m[1]) + 1 and FIRST_YEAR <= int(end) <= LAST_YEAR else None
     plain = text.isascii() and text.isdigit() and len(text) == len("YYYY") and FIRST_YEAR <= int(text) <= LAST_YEAR
     return text if plain or not text else None

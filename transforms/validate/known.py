@@ -67,7 +67,7 @@ class Known:
     def cause(self, entity: str, keys: pl.Series) -> pl.Series:
         """Why each of ``keys`` is missing: the cause of its own row being kept out, else that it is nowhere."""
         causes = self._causes.get(entity, pl.DataFrame(schema=_CAUSES))
-        shown = pl.when(pl.col("key").str.len_bytes() <= 255).then(pl.col("key")).otherwise(pl.lit("?"))  # noqa: PLR2004
+        shown = pl.when(pl.col("key").str.len_bytes() <= 255).then(pl.col("key")).otherwise(pl.lit("?"))
         return (
             keys.alias("key")
             .to_frame()

@@ -119,7 +119,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _of_http(error)
     except ConnectionError:
         raise  # the caller is gone: nobody would read an answer
-    except Exception as error:  # noqa: BLE001 - the outermost net of this API: no traceback may reach a caller
+    except Exception as error:
         _failed(request, error)
         return response(Code.INTERNAL, "The hub failed to answer; its log says why. Try again, then tell the operator.")
 

@@ -23,7 +23,7 @@ from hub.api.permissions import Permission, declare
 from hub.store import apps
 from hub.store.apps import Client
 
-TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
+TOKEN_PATH = "/oauth/token"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
 _FORM = "application/x-www-form-urlencoded"
 _LARGEST_BODY = 16_384

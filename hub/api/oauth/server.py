@@ -70,7 +70,7 @@ class _Client(ClientMixin):  # type: ignore[misc] # Authlib has no types
         self.scopes = tuple(scopes)
         self.authentic = authentic
 
-    def check_client_secret(self, client_secret: str) -> bool:  # noqa: ARG002 - it was verified beforehand
+    def check_client_secret(self, client_secret: str) -> bool:
         return self.authentic
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
@@ -99,7 +99,7 @@ class _Grant(ClientCredentialsGrant):  # type: ignore[misc] # Authlib has no typ
     def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
         # The base class writes the token into the debug log.
         token = self.generate_token(scope=self.request.payload.scope, include_refresh_token=False)
-        token["token_type"] = "bearer"  # noqa: S105 - the spelling of OneRoster's documents
+        token["token_type"] = "bearer"
         self.save_token(token)
         return 200, token, self.TOKEN_RESPONSE_HEADER
 
@@ -144,7 +144,7 @@ class TokenServer:
 
 
 class _Server(AuthorizationServer):  # type: ignore[misc] # Authlib has no types
-    def query_client(self, client_id: str) -> None:  # noqa: ARG002 - clients come with the request
+    def query_client(self, client_id: str) -> None:
         return None
 
     def save_token(self, token: dict[str, Any], request: _Request) -> None:

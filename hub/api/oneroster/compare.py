@@ -36,7 +36,7 @@ def of_field(entity: Entity, field: Field, clause: Clause) -> Condition:
     return of_kind(sql.column(field), field, clause)
 
 
-def of_kind(what: Expression, field: Field, clause: Clause) -> Condition:  # noqa: PLR0911 - one for each kind
+def of_kind(what: Expression, field: Field, clause: Clause) -> Condition:
     """A condition on one value of a field's type. A value that cannot be of this type matches nothing."""
     predicate, value = clause.predicate, clause.value
     if predicate is Operator.CONTAINS:

@@ -58,7 +58,7 @@ async def _found(reading: Reading, entity: Entity, leaf: Leaf) -> BitMap:
     return await reading.matching(entity, leaf) if isinstance(leaf, Condition) else leaf
 
 
-def _can_filter(reading: Reading, entity: Entity, path: tuple[str, ...]) -> bool:  # noqa: PLR0911 - one for each kind
+def _can_filter(reading: Reading, entity: Entity, path: tuple[str, ...]) -> bool:
     name, *rest = path
     if name not in reading.view.projections[entity.name].filterable:
         return False
@@ -82,7 +82,7 @@ def _is_member(rest: list[str]) -> bool:
     return len(rest) == 1 and rest[0] in ROLE_COLUMNS
 
 
-async def _leaf(reading: Reading, entity: Entity, clause: Clause) -> Leaf:  # noqa: PLR0911 - one for each kind
+async def _leaf(reading: Reading, entity: Entity, clause: Clause) -> Leaf:
     name = clause.path[0]
     if name == _ID:
         return await reading.matching_ids(entity, compare.of_id(clause))

@@ -36,7 +36,7 @@ ENVELOPE = Envelope(
 class AllIds(dict[int, str]):
     """A sourcedId for every rid, as long as real ones."""
 
-    def get(self, rid: int, default: Any = None) -> Any:  # noqa: ARG002 - there is one for every rid
+    def get(self, rid: int, default: Any = None) -> Any:
         return str(UUID(int=rid))
 
 

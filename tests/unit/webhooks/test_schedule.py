@@ -52,5 +52,5 @@ def test_what_the_receiver_asks_for_is_honoured_within_bounds(failures: int, ask
     [(0, 0, False), (5 * DAY - 1, 5 * DAY - HOUR, False), (5 * DAY, 5 * DAY - HOUR, True), (5 * DAY, 12 * HOUR, True),
      (6 * DAY, 12 * HOUR - 1, False), (30 * DAY, 0, False)],
 )  # fmt: skip
-def test_five_days_of_failures_that_lie_apart_pause(failing: float, apart: float, paused: bool) -> None:  # noqa: FBT001
+def test_five_days_of_failures_that_lie_apart_pause(failing: float, apart: float, paused: bool) -> None:
     assert worn_out(failing, apart) is paused

@@ -74,7 +74,7 @@ def test_what_is_no_secret_is_refused(text: str) -> None:
 
 @pytest.mark.threat("T36")
 @given(body=st.binary(), old=st.booleans())
-def test_our_verification_takes_what_we_sign_and_nothing_older(body: bytes, old: bool) -> None:  # noqa: FBT001
+def test_our_verification_takes_what_we_sign_and_nothing_older(body: bytes, old: bool) -> None:
     secret, now = sign.new_secret(), 1_800_000_000
     headers = sign.headers([sign.new_secret(), secret], "msg_1", now, body)
     assert sign.verify(secret, headers, body, now=now + (301 if old else 300)) is not old
