@@ -21,11 +21,6 @@ class Buckets:
         self._now = now
         self._held: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def wait(self, key: Hashable) -> int:
-        """Whole seconds until a token is there, 0 when one is; takes none."""
-        tokens = self._tokens(key)
-        return 0 if tokens >= 1 else max(1, math.ceil((1 - tokens) / self._rate))
-
     def take(self, key: Hashable) -> int:
         """Takes a token and answers 0, or takes none and answers the seconds until one is there."""
         tokens = self._tokens(key)
@@ -36,6 +31,10 @@ class Buckets:
         if len(self._held) > _MOST_KEYS:
             self._held.popitem(last=False)
         return 0
+
+    def give(self, key: Hashable) -> None:
+        """Puts a token back."""
+        self._held[key] = (min(self._burst, self._tokens(key) + 1), self._now())
 
     def _tokens(self, key: Hashable) -> float:
         tokens, at = self._held.get(key, (self._burst, 0.0))

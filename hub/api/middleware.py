@@ -17,7 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 from hub.api.oneroster.errors import Minor, RefusedError, busy, invalid, response
 from hub.errors import Code, HubError
 
-REQUEST_ID = "X-Request-Id"
+REQUEST_ID = "X-Request-ID"
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -77,7 +77,7 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         return _answer(request, _of_http(error))
     except ConnectionError:
         raise  # the caller is gone: nobody would read an answer
-    except Exception as error:  # noqa: BLE001 - the outermost net: no traceback may reach a caller
+    except Exception as error:
         _log.error("request failed", route=_route(request), kind=type(error).__name__, at=_places(error))
         return _answer(request, _internal())
 
@@ -105,7 +105,7 @@ def _of_http(error: web.HTTPException) -> RefusedError:
             return RefusedError(405, Minor.INVALID_DATA, f"This address knows {allow} only.", {"Allow": allow})
         case 413:
             return RefusedError(413, Minor.INVALID_DATA, "Send less at once.")
-        case status if status < 500:  # noqa: PLR2004 - the range of client errors
+        case status if status < 500:
             refusal = invalid("The request cannot be understood.")
             return RefusedError(status, refusal.minor, refusal.description)
         case _:

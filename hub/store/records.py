@@ -163,14 +163,14 @@ async def linked(tx: Transaction, gate: Gate, link: Entity, condition: Condition
 
 
 async def ordered(tx: Transaction, gate: Gate, entity: Entity, by: Expression, *, descending: bool) -> bytes:
-    """All rids of an entity in the order of an expression, nulls last, then by rid; as in ``matching``.
+    """The rids of the records with a value in the order of an expression, then by rid; packed as in ``matching``.
 
     Texts are ordered by code point. Raises ClosedError, and HubError(UNAVAILABLE) when it takes too long.
     """
     direction = "DESC" if descending else "ASC"
     return await _packed(
-        tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY {by.numbered(_FREE)} {direction} NULLS LAST, t.rid) "
-        f"FROM {entity.table} t WHERE t.district_id = $1", by.values,
+        tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY {by.numbered(_FREE)} {direction}, t.rid) "
+        f"FROM {entity.table} t WHERE t.district_id = $1 AND {by.numbered(_FREE)} IS NOT NULL", by.values,
     )  # fmt: skip
 
 
@@ -187,7 +187,7 @@ async def _packed(tx: Transaction, gate: Gate, query: str, values: Sequence[obje
     return packed
 
 
-def _private(wanted: bool) -> str:  # noqa: FBT001 - a column or its stand-in
+def _private(wanted: bool) -> str:
     return "t.doc_private" if wanted else "''::text"
 
 

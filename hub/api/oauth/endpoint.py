@@ -31,8 +31,8 @@ _MOST_FIELDS = 20
 _LONGEST_ID = 200
 #: Wrong secrets: so many at once, then so many a second. An address that once knew a client's secret is not held up by
 #: others who guess at it.
-_ADDRESS_BURST, _ADDRESS_RATE = 30, 0.5
-_CLIENT_BURST, _CLIENT_RATE = 60, 1.0
+_ADDRESS_BURST, _ADDRESS_RATE = 20, 0.5
+_CLIENT_BURST, _CLIENT_RATE = 40, 1.0
 _MOST_KNOWN = 10_000
 
 
@@ -58,7 +58,8 @@ class Tokens:
         self._hold_up(request.remote or "", given.client_id)
         client = await self._client(given)
         authentic = await self.verifier.matches(client.secret_hash if client else None, given.secret[:LONGEST_SECRET])
-        self._count(request.remote or "", given.client_id, authentic=authentic)
+        if authentic:
+            self._know(request.remote or "", given.client_id)
         outcome = self.server.decide(
             form, client_id=given.client_id, scopes=client.scopes if client else (), authentic=authentic
         )
@@ -83,18 +84,19 @@ class Tokens:
             )  # fmt: skip
 
     def _hold_up(self, address: str, client_id: str) -> None:
+        """Counts an attempt, before it is known how it ends: many at once are held up as well."""
         if self.known.get((address, client_id)):
             return
-        wait = max(self.by_address.wait(address), self.by_client.wait(client_id))
+        wait = max(self.by_address.take(address), self.by_client.take(client_id))
         if wait:
             raise busy(429, wait, "Too many wrong credentials. Wait as long as Retry-After says.")
 
-    def _count(self, address: str, client_id: str, *, authentic: bool) -> None:
-        if authentic:
-            self.known.put((address, client_id), value=True, size=1)
-            return
-        self.by_address.take(address)
-        self.by_client.take(client_id)
+    def _know(self, address: str, client_id: str) -> None:
+        """Takes the attempt back: it was a right one."""
+        if not self.known.get((address, client_id)):
+            self.by_address.give(address)
+            self.by_client.give(client_id)
+        self.known.put((address, client_id), value=True, size=1)
 
 
 _TOKENS = web.AppKey("tokens", Tokens)

@@ -7,7 +7,7 @@ from pyroaring import BitMap
 
 from hub.api.caches import ByteCache
 from hub.api.oneroster.reading import Reading, Rids, unpacked
-from hub.scope.sets import mask, rids
+from hub.scope.sets import bitmap, mask, rids
 from hub.store import conditions as sql
 from hub.store import records
 from transforms.catalogue import BASE_NAMES, Entity, Kind
@@ -41,13 +41,14 @@ async def in_order(
         parts = [chosen & view.present, chosen & view.gone]
         return np.concatenate([rids(part).astype(np.int32) for part in (parts[::-1] if descending else parts)])
     order = await _permutation(reading, entity, name, cache, descending=descending)
-    valued = chosen if name == _ID else chosen & view.present
-    sorted_ = order[mask(valued, int(order.max()) + 1)[order]] if len(order) else order
-    return np.concatenate([sorted_, rids(chosen - valued).astype(np.int32)])
+    shown = chosen if name == _ID else chosen & view.present
+    size = max(int(order.max(initial=-1)), shown.max() if shown else -1) + 1
+    valued = order[mask(shown, size)[order]]
+    return np.concatenate([valued, rids(chosen - bitmap(valued)).astype(np.int32)])
 
 
 async def _permutation(reading: Reading, entity: Entity, name: str, cache: Selections, *, descending: bool) -> Rids:
-    """All rids of the district's entity in the order of a field; what is outside the view is masked by the caller."""
+    """The district's records that have a value, in the order of a field; the caller masks what is outside the view."""
     key = (*reading.version, "order", entity.name, name, descending)
     held = cache.get(key)
     if isinstance(held, np.ndarray):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -31,16 +32,29 @@ def rostered(postgres: str, template: str) -> Iterator[tuple[str, Prepared]]:
     asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
-@pytest.fixture
-async def roster_database(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Database]:
+@asynccontextmanager
+async def _copy(postgres: str, template: str) -> AsyncIterator[Database]:
     name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {rostered[0]}")
+    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield database_at(in_database(postgres, name))
     await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def roster_database(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Database]:
+    async with _copy(postgres, rostered[0]) as database:
+        yield database
 
 
 @pytest.fixture
 async def hub(roster_database: Database, rostered: tuple[str, Prepared]) -> AsyncIterator[Hub]:
     """A server over a copy of the districts."""
     async with running(roster_database, rostered[1]) as hub:
+        yield hub
+
+
+@pytest.fixture
+async def twin(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Hub]:
+    """Another server, over another copy of the same districts."""
+    async with _copy(postgres, rostered[0]) as database, running(database, rostered[1]) as hub:
         yield hub

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import polars as pl
 from aiohttp import ClientResponse, ClientSession
 from aiohttp.test_utils import TestServer
+from yarl import URL
 
 from hub.api import ApiContext, build_api
 from hub.api.client_secrets import hash_secret, new_secret
@@ -160,8 +161,6 @@ class Hub:
 
 def encoded(address: str) -> Any:
     """An address that is sent as it stands."""
-    from yarl import URL  # noqa: PLC0415 - only here
-
     return URL(address, encoded=True)
 
 
@@ -188,7 +187,10 @@ async def running(database: Database, prepared: Prepared, **settings: Any) -> As
 
     options = Settings(**({"app_requests_per_second": 10_000, "app_requests_burst": 100_000} | settings))
     api = build_api(ApiContext(pool, options, SystemClock(), wake))
-    async with TestServer(api) as server, ClientSession(base_url=server.make_url("/")) as session:
+    server = TestServer(api)
+    await server.start_server(access_log=None)  # as the hub does: aiohttp's own would hold whole addresses
+    async with ClientSession(base_url=server.make_url("/")) as session:
         yield Hub(session, prepared, db, options)
+    await server.close()
     await pool.close()
     await db.close()

@@ -1,0 +1,92 @@
+"""The filter parser: what it reads, what it refuses, and that no input costs more than a moment."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.api.oneroster.filter import LONGEST, Clause, Filter, FilterError, parse
+from hub.store.conditions import Operator
+
+TEXTS = st.text(st.sampled_from("abz.AND OR='\\!<>~,%\0\ud800é\u200b0- "), max_size=80) | st.text(max_size=200)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "operator", "value"),
+    [
+        ("familyName='jones'", ("familyName",), "=", "jones"),
+        ("class.sourcedId!='x'", ("class", "sourcedId"), "!=", "x"),
+        ("roles.org.sourcedId='x'", ("roles", "org", "sourcedId"), "=", "x"),
+        ("dateLastModified>='2024-01-01'", ("dateLastModified",), ">=", "2024-01-01"),
+        ("dateLastModified<='2024-01-01'", ("dateLastModified",), "<=", "2024-01-01"),
+        ("a<'1'", ("a",), "<", "1"),
+        ("a>'1'", ("a",), ">", "1"),
+        ("familyName~'on'", ("familyName",), "~", "on"),
+        (" familyName = 'jones' ", ("familyName",), "=", "jones"),
+        ("familyName='O''Neil'", ("familyName",), "=", "O'Neil"),
+        ("familyName='O\\'Neil'", ("familyName",), "=", "O'Neil"),
+        ("familyName=''", ("familyName",), "=", ""),
+        ("familyName=''''", ("familyName",), "=", "'"),
+        ("familyName='a AND b'", ("familyName",), "=", "a AND b"),
+        ("metadata.x-y_1='é 😀'", ("metadata", "x-y_1"), "=", "é 😀"),
+        ("familyName='100% (a)*.[z]\\d'", ("familyName",), "=", "100% (a)*.[z]\\d"),
+    ],
+)
+def test_one_clause(text: str, path: tuple[str, ...], operator: str, value: str) -> None:
+    assert parse(text) == Filter((Clause(path, Operator(operator), value),))
+
+
+def test_two_clauses() -> None:
+    one, other = Clause(("a",), Operator.EQUAL, "1"), Clause(("b",), Operator.NOT_EQUAL, "2")
+
+    assert parse("a='1' AND b!='2'") == Filter((one, other), every=True)
+    assert parse("a='1'  OR  b!='2'") == Filter((one, other), every=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "a", "a=", "='x'", "a='x", "a=x", 'a="x"', "a='x'b='y'", "a='x' and b='y'", "a='x' AND", "a='x'AND b='y'",
+     "a='x' ANDb='y'", "a='x' XOR b='y'", "(a='x')", "a='x' AND b='y' AND c='z'", "a='x' AND (b='y')", "a..b='x'",
+     ".a='x'", "a.='x'", "a.b.c.d.e='x'", "a=='x'", "a=>'x'", "NOT a='x'", "a='x';", "a='x' --", "a='\0'", "a='\ud800'",
+     "a='" + "x" * LONGEST + "'", "a='" + "x," * 20 + "'", "a b='x'", "a\t='x'", "é='x'"],
+)  # fmt: skip
+def test_what_is_no_filter_is_refused(text: str) -> None:
+    with pytest.raises(FilterError) as refused:
+        parse(text)
+    assert "xx" not in str(refused.value)
+
+
+@given(TEXTS)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        found = parse(text)
+    except FilterError:
+        return
+    assert 1 <= len(found.clauses) <= 2
+    assert all(clause.path and all(clause.path) for clause in found.clauses)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\\,"), max_size=300))
+def test_every_value_survives_quoting(value: str) -> None:
+    assert parse("a='" + value.replace("'", "''") + "'").clauses[0].value == value
+
+
+@pytest.mark.threat("T43")
+def test_the_worst_filters_cost_next_to_nothing() -> None:
+    worst = ["a=" + "'" * n for n in (2046, 2045)] + [
+        "a='" + "''" * 1020 + "'", "a='" + "\\'" * 1020, "." * 2048, "a." * 1024, " " * 2048, "a='" + "," * 2043 + "'",
+        "a" * 2047 + "=", "a='x'" + " " * 2043, "a='x' " + "AND " * 510, "<>=!~" * 409, "a='" + "é" * 1020 + "'",
+    ]  # fmt: skip
+    for text in worst:
+        best = 1.0
+        for _ in range(5):
+            started = time.process_time()
+            for _ in range(10):
+                with suppress(FilterError):
+                    parse(text)
+            best = min(best, (time.process_time() - started) / 10)
+        assert best < 0.002, text[:20]
