@@ -23,9 +23,20 @@ STOP_SECONDS = 60.0
 BUILTIN_LOCALES = 17  # the major version that brought them
 ATTEMPTS = 3  # another program may take the free port between our choice and the server's bind
 
+
+
+def _buffers() -> int:
+    """Megabytes of shared buffers: a sixteenth of the machine's memory, 128 to 1024.
+
+    A first load writes its tables and indexes through them; with few of them it waits for their writing.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    return max(128, min(1024, memory // 16))
+
+
 # For a machine of two cores that runs everything else as well.
 TUNED: Mapping[str, str] = {
-    "shared_buffers": "256MB",
+    "shared_buffers": f"{_buffers()}MB",
     "effective_cache_size": "1GB",
     "work_mem": "32MB",
     "maintenance_work_mem": "256MB",
