@@ -12,7 +12,7 @@ from hub.demo.story import Stage, sync
 
 _WAIT_SECONDS = 60
 _QUIET_SECONDS = 2
-_SHOWN = 14
+_SHOWN = 3
 
 
 async def change(stage: Stage) -> None:
@@ -62,20 +62,23 @@ async def _explain(stage: Stage, name: str, district: dict[str, Any]) -> None:
     changes = stage.receivers[name].changes()
     stage.console.print(f"\n[bold]{name}[/] was told of {len(changes)} changes in its view:")
     app = stage.app(name)
-    for item in changes[:_SHOWN]:
-        path = f"/{item['entity']}/{item['sourcedId']}"
-        _, _, body = await app.get(district["oneroster"], path)
-        record = next(iter(body.values())) if isinstance(body, dict) else {}
-        stage.console.print(f"   {item['operation']:<8} {item['entity']:<12} {_name(record)}")
-    if len(changes) > _SHOWN:
-        stage.console.print(f"   … and {len(changes) - _SHOWN} more")
+    kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for item in changes:
+        kinds.setdefault((item["entity"], item["operation"]), []).append(item)
+    for (entity, operation), items in kinds.items():
+        names = []
+        for item in items[:_SHOWN]:
+            _, _, body = await app.get(district["oneroster"], f"/{entity}/{item['sourcedId']}")
+            names.append(_name(next(iter(body.values()))))
+        more = f" … and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+        stage.console.print(f"   {len(items):>3} {entity} {operation}: {', '.join(names)}{more}")
 
 
 def _name(record: Any) -> str:
     if not isinstance(record, dict):
         return ""
     if record.get("status") == "tobedeleted":
-        return f"{record['sourcedId']} (gone from this view)"
+        return f"{record['sourcedId']} (gone)"
     names = [record.get(k) for k in ("givenName", "familyName", "title", "name", "role")]
     return " ".join(str(n) for n in names if n) or str(record.get("sourcedId", ""))
 

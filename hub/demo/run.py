@@ -43,9 +43,9 @@ def run_demo(settings: Settings, *, once: bool, fresh: bool) -> int:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_LOG_COLUMNS)
+    settings.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     if fresh:
         _forget(settings.data_dir)
-    settings.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     started = time.monotonic()
     with app.services(settings) as services:
         console.print(f"PostgreSQL and Redis run; data in {settings.data_dir.absolute()}")

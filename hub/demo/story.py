@@ -135,7 +135,8 @@ def _show_report(console: Console, name: str, report: dict[str, Any]) -> None:
     table = Table(show_edge=False, pad_edge=False, box=None, header_style="dim")
     for heading in ("code", "rows", "what was found", "what was done", "where"):
         table.add_column(heading, overflow="fold")
-    for rule in report["rules"][:10]:
+    mended = [rule for rule in report["rules"] if rule["action"] == "fix"]
+    for rule in [r for r in report["rules"] if r["action"] != "fix"][:8] + mended[:6]:
         place = rule["examples"][0]
         where = f"{place['file']} line {place['line']} {place['field'] or ''}" if place["line"] else place["file"]
         table.add_row(rule["code"], f"{rule['count']:,}", rule["title"], _DONE.get(rule["action"], ""), where)
