@@ -209,3 +209,19 @@ async def test_log_lines_name_the_route_and_nothing_of_the_request(hub: Hub, cap
     text = json.dumps(lines, default=str) + "\n".join(record.getMessage() for record in caplog.records)
     for secret_text in ("Canary", hub.prepared.gone_student, str(hub.prepared.here), token, secret):
         assert secret_text not in text
+
+
+@pytest.mark.threat("T43")
+async def test_a_filter_that_takes_too_long_is_given_up(hub: Hub, roster_database: Database) -> None:
+    owner = await asyncpg.connect(roster_database.owner)
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE hub.users IN ACCESS EXCLUSIVE MODE")
+        started = asyncio.get_running_loop().time()
+        status, body, headers = await hub.get("/users", filter="familyName~'a'")
+        took = asyncio.get_running_loop().time() - started
+    await owner.close()
+
+    assert (status, minor(body)) == (503, "server_busy")
+    assert headers["Retry-After"]
+    assert 4 < took < 15
+    assert (await hub.get("/users", filter="familyName~'a'"))[0] == 200
