@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from hub.errors import Code, HubError
-from hub.store.database import SCHEMA, Transaction
+from hub.store.database import SCHEMA, unavailable, Transaction
 
 OWNER = "hub_owner"
 LOGIN_ROLES = ("hub_service", "hub_worker", "hub_support")
@@ -145,9 +145,15 @@ async def check_schema(tx: Transaction) -> None:
 async def check(url: str) -> None:
     """Refuses to go on with a wrong schema or a login that is too strong.
 
-    Raises HubError(SCHEMA_OUTDATED | SCHEMA_TOO_NEW | ROLE_TOO_STRONG).
+    Raises HubError(SCHEMA_OUTDATED | SCHEMA_TOO_NEW | ROLE_TOO_STRONG | UNAVAILABLE).
     """
-    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        connection = await asyncpg.connect(url, timeout=10)
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError) as error:
+        text = "PostgreSQL refuses the login. Run: hub migrate (it makes the logins), with the same HUB_MASTER_KEY."
+        raise HubError(Code.SCHEMA_OUTDATED, text) from error
+    except (OSError, TimeoutError, asyncpg.CannotConnectNowError) as error:
+        raise unavailable() from error
     try:
         role = await connection.fetchrow(
             "SELECT rolname, rolsuper OR rolbypassrls AS strong, pg_has_role(rolname, $1, 'MEMBER') AS owner "

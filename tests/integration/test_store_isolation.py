@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from hub.errors import Code, HubError
-from hub.settings import role_passwords
+from hub.settings import role_passwords, role_url
 from hub.store import districts, sources
 from hub.store.database import Database as Pool
 from hub.store.migrate import check, migrate
@@ -287,3 +287,11 @@ async def test_support_reads_no_roster_and_no_secret(database: Database) -> None
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await support.fetch("UPDATE runs SET state = 'queued'")
     await support.close()
+
+
+async def test_a_login_that_is_not_there_yet_is_told_to_migrate(database: Database) -> None:
+    wrong = role_url(database.owner, "hub_service", "not the password")
+    with pytest.raises(HubError) as refused:
+        await check(wrong)
+    assert refused.value.code is Code.SCHEMA_OUTDATED
+    assert "hub migrate" in refused.value.message
