@@ -125,6 +125,8 @@ async def reject(call: Call) -> Run:
 async def _decide(call: Call, *, approve: bool) -> Run:
     async with call.writing() as writing:
         run = await store.decide(writing.tx, call.id("run"), approve=approve, actor=call.actor_name)
+        if not approve and run.upload_id is not None:
+            await uploads.discard(writing.tx, run.upload_id)  # nobody will want the bytes again
         writing.note(f"run/{run.run_id}", counts=run.counts)
     if approve:
         await call.context.wake("sync", call.district_id)
