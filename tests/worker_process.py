@@ -15,9 +15,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def start(database: str, *, crash_at: str = "") -> subprocess.Popen[bytes]:
-    """Starts a worker on the database's address for the worker's login; ``crash_at`` arms a place to be killed at."""
+def start(database: str, *, crash_at: str = "", temporary: Path | None = None) -> subprocess.Popen[bytes]:
+    """Starts a worker on the database's address for the worker's login.
+
+    ``crash_at`` arms a place to be killed at, ``temporary`` is where it puts its files.
+    """
     environment = {**os.environ, "TEST_DATABASE": database, "HUB_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT)}
+    if temporary is not None:
+        environment["TMPDIR"] = str(temporary)
     command = [sys.executable, "-m", "tests.worker_process"]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 

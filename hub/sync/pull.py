@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,9 @@ from hub.store import sources, uploads
 from hub.store.database import Database
 from hub.store.runs import Claim
 
+_PREFIX = "rosterhub-run-"
+_YOUNG_SECONDS = 60
+
 
 @contextlib.asynccontextmanager
 async def pull(
@@ -28,7 +34,7 @@ async def pull(
 
     Raises ConnectorError, HubError(UPLOAD_INCOMPLETE).
     """
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rosterhub-"))
+    folder, hold = await asyncio.to_thread(_folder)
     try:
         upload = None
         if claim.run.upload_id is not None:
@@ -48,7 +54,35 @@ async def pull(
         finally:
             await asyncio.to_thread(pulled.package.close)
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        finally:
+            os.close(hold)
+
+
+def _folder() -> tuple[Path, int]:
+    """A private folder, and the descriptor whose lock says that its process lives.
+
+    Folders of processes that were killed hold rosters, so they are removed first.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            _remove_left(left)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    hold = os.open(folder, os.O_RDONLY)
+    fcntl.flock(hold, fcntl.LOCK_EX)
+    return folder, hold
+
+
+def _remove_left(folder: Path) -> None:
+    if time.time() - folder.stat().st_mtime < _YOUNG_SECONDS:  # it may not be locked yet
+        return
+    held = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(held)
 
 
 async def _upload(db: Database, district_id: UUID, upload_id: UUID, folder: Path) -> Path:

@@ -39,8 +39,12 @@ DROPPED = ("users", "classes", "enrollments", "enrollments", "demographics")
 #: Columns that are given other values: texts, and references to any row of another file.
 TEXTS = (("users", "givenName"), ("users", "middleName"), ("users", "email"), ("orgs", "name"), ("classes", "title"),
          ("academicSessions", "title"), ("demographics", "cityOfBirth"))  # fmt: skip
-REFERENCES = (("roles", "orgSourcedId", "orgs"), ("classes", "courseSourcedId", "courses"),
-              ("enrollments", "userSourcedId", "users"), ("courses", "orgSourcedId", "orgs"))  # fmt: skip
+REFERENCES = (
+    ("roles", "orgSourcedId", "orgs"), ("classes", "courseSourcedId", "courses"),
+    ("classes", "schoolSourcedId", "orgs"), ("enrollments", "userSourcedId", "users"),
+    ("courses", "orgSourcedId", "orgs"), ("users", "primaryOrgSourcedId", "orgs"),
+    ("users", "agentSourcedIds", "users"),
+)  # fmt: skip
 
 
 @dataclass

@@ -104,6 +104,11 @@ async def test_a_package_that_cannot_be_trusted_is_refused_whole(second: Distric
     assert code in await codes(second, run)
     assert code in {rule["code"] for rule in run.report["rules"]}
     assert await snapshot(second) == loaded.before
+
+
+@pytest.mark.threat("F7")
+async def test_after_a_refused_package_the_next_one_is_taken(second: District, loaded: Loaded) -> None:
+    assert (await second.sync(b"this is no archive")).state == "failed"
     assert (await second.sync(change())).state == "applied"
     assert await snapshot(second) == loaded.after
 

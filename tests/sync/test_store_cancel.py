@@ -58,7 +58,7 @@ async def test_a_run_may_be_cancelled_wherever_it_waits(second: District, loaded
     assert waits is not None
     assert (await second.run(preview_id)).state == "previewed"
     run_id = await second.request(change())
-    for at in range(0, waits, max(1, waits // 12)):
+    for at in range(0, waits, max(1, waits // 9)):
         if await interrupted(work_once(second.db, second.clock), at) is not None:
             break
         run = await second.run(run_id)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -143,3 +145,17 @@ async def test_a_run_whose_workers_always_die_ends_where_people_see_it(second: D
     assert await snapshot(second) == loaded.before
     assert (await second.sync(change())).state == "applied"
     assert (await snapshot(other)).size > 0
+
+
+@pytest.mark.threat("F1")
+async def test_the_files_of_a_killed_worker_are_removed_by_the_next(
+    second: District, copied: Database, tmp_path: Path
+) -> None:
+    await second.request(change())
+    killed = worker_process.start(copied.worker, crash_at="sync.package_open", temporary=tmp_path)
+    assert await worker_process.ended(killed) == KILLED
+    (left,) = await asyncio.to_thread(os.listdir, tmp_path)
+    os.utime(tmp_path / left, (0, 0))
+    await lease_ends(second)
+    assert await worker_process.ended(worker_process.start(copied.worker, temporary=tmp_path)) == 0
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
