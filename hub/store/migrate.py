@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from hub.errors import Code, HubError
-from hub.store.database import SCHEMA, unavailable, Transaction
+from hub.store.database import SCHEMA, Transaction, unavailable
 
 OWNER = "hub_owner"
 LOGIN_ROLES = ("hub_service", "hub_worker", "hub_support")
