@@ -182,7 +182,9 @@ class Database:
         self, begin: str, district_id: UUID | None, wait_seconds: float, *, readonly: bool = False
     ) -> AsyncIterator[Transaction]:
         try:
-            connection = await self._pool.acquire(timeout=wait_seconds)
+            # A wait with a limit costs a task and a timer: not where there is nothing to wait for.
+            idle = self._pool.get_idle_size() > 0
+            connection = await self._pool.acquire(timeout=None if idle else wait_seconds)
         except (*_AWAY, asyncpg.InterfaceError) as error:
             raise unavailable() from error
         try:
@@ -206,7 +208,7 @@ class Database:
 
     async def _release(self, connection: Any) -> None:
         try:
-            await asyncio.shield(self._pool.release(connection, timeout=5))
+            await self._pool.release(connection, timeout=5)  # asyncpg shields it from cancellation
         except (*_AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError):
             _terminate(connection)  # lost in this very moment: the pool has taken it back already, or has to
 

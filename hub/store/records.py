@@ -77,13 +77,13 @@ async def check(tx: Transaction, gate: Gate) -> None:
 async def page(
     tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool
 ) -> list[tuple[int, str, str]]:
-    """(rid, sourcedId, document) of these records, in any order; ``private``: with the members beside the directory's.
+    """(rid, sourcedId, document) of these records by rid; ``private``: with the members beside the directory's.
 
     ``rids`` exist and there is at least one, so no row means that the gate is closed. Raises ClosedError.
     """
     rows = await tx.fetch(
         f"SELECT t.rid, t.sourced_id::text, t.doc{' || t.doc_private' if private else ''} FROM {entity.table} t "
-        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {_GATE}",
+        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {_GATE} ORDER BY t.rid",
         *gate.values(tx), _literal(rids),
     )  # fmt: skip
     if not rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from pyroaring import BitMap
 
@@ -32,34 +32,40 @@ async def objects(reading: Reading, entity: Entity, rids: Sequence[int], fields:
     """The JSON objects of these listed records, in their order. Raises records.ClosedError."""
     view, projection = reading.of(entity.name), reading.view.projections[entity.name]
     private = shows_private(reading, entity)
-    cut = view.trimmed & BitMap(rids)
-    whole = [rid for rid in rids if rid not in cut] if cut else rids
+    wanted = BitMap(rids)
+    cut = view.trimmed & wanted
     found: dict[int, str] = {}
-    if whole:
-        dates = dict(zip(whole, view.stamps.texts(whole), strict=True))
-        write = _writer(projection, fields)
-        gone = view.gone
-        rows = await records.page(reading.tx, reading.gate, entity, whole, private=private)
-        if entity.compact:
-            rows = [(rid, sourced_id, spelled_out(doc)) for rid, sourced_id, doc in rows]
-        for rid, sourced_id, doc in rows:
-            if rid in gone:
-                found[rid] = scope.tombstone(sourced_id, dates[rid], fields=fields)
-            else:
-                found[rid] = write(sourced_id, dates[rid], doc)
     if cut:
         names = projection.references
         for row in await records.trimmed(reading.tx, reading.gate, entity, list(cut), private=private, fields=names):
             found[row.rid] = render(reading, entity, row, fields)
+    whole = [rid for rid in rids if rid not in cut] if cut else rids
+    if whole:
+        rows = await records.page(reading.tx, reading.gate, entity, whole, private=private)
+        if entity.compact:
+            rows = [(rid, sourced_id, spelled_out(doc)) for rid, sourced_id, doc in rows]
+        dates = dict(zip(whole, view.stamps.texts(whole), strict=True))
+        texts = _texts(projection, rows, dates, view.gone & wanted, fields)
+        if [row[0] for row in rows] == rids:
+            return texts
+        found |= zip([row[0] for row in rows], texts, strict=True)
     return [found[rid] for rid in rids]
 
 
-def _writer(projection: Projection, fields: frozenset[str] | None) -> Callable[[str, str, str], str]:
-    """What makes a record's object of sourcedId, date and document; for most grants it only joins texts."""
-    if fields is None and projection.mode != "rewrite" and not projection.dangling:
+def _texts(
+    projection: Projection, rows: Sequence[tuple[int, str, str]], dates: Mapping[int, str], gone: BitMap,
+    fields: frozenset[str] | None,
+) -> list[str]:  # fmt: skip
+    """The JSON objects of rows whose references all show; for most grants that is joining texts."""
+    if not gone and fields is None and projection.mode != "rewrite" and not projection.dangling:
         before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
-        return lambda sourced_id, modified, doc: f"{before}{sourced_id}{between}{modified}{after}{doc}{end}"
-    return lambda sourced_id, modified, doc: projection.render(sourced_id, modified, doc, "", fields=fields)
+        return [f"{before}{sourced_id}{between}{dates[rid]}{after}{doc}{end}" for rid, sourced_id, doc in rows]
+    return [
+        scope.tombstone(sourced_id, dates[rid], fields=fields)
+        if rid in gone
+        else projection.render(sourced_id, dates[rid], doc, "", fields=fields)
+        for rid, sourced_id, doc in rows
+    ]
 
 
 def render(reading: Reading, entity: Entity, row: Row, fields: frozenset[str] | None) -> str:
