@@ -33,7 +33,9 @@ def _split(value: object) -> object:
 class Settings(BaseSettings):
     """What an operator can set. Build it with ``load``, which turns every refusal into a ``HubError``."""
 
-    model_config = SettingsConfigDict(env_prefix="HUB_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HUB_", env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     database_url: SecretStr | None = Field(
         default=None,

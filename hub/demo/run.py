@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import shutil
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -23,6 +25,7 @@ from hub.demo.processes import Process
 from hub.demo.state import State
 from hub.demo.story import Stage
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
+from hub.embedded.process import exclusive
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.settings import SERVICE_ROLE, Settings
@@ -43,20 +46,48 @@ def run_demo(settings: Settings, *, once: bool, fresh: bool) -> int:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_LOG_COLUMNS)
+    _refuse_taken(settings.host, settings.port)
     settings.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-    if fresh:
-        _forget(settings.data_dir)
-    started = time.monotonic()
-    with app.services(settings) as services:
-        console.print(f"PostgreSQL and Redis run; data in {settings.data_dir.absolute()}")
-        asyncio.run(app.migrate_all(settings, services))
-        return asyncio.run(_tell(settings, services, console, once=once, started=started))
+    with exclusive(settings.data_dir / "demo.lock", seconds=0, otherwise=_in_use(settings.data_dir)):
+        if fresh:
+            _forget(settings.data_dir)
+        started = time.monotonic()
+        with app.services(settings) as services:
+            console.print(f"PostgreSQL and Redis run; data in {settings.data_dir.absolute()}")
+            asyncio.run(app.migrate_all(settings, services))
+            return asyncio.run(_tell(settings, services, console, once=once, started=started))
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Raises HubError(UNAVAILABLE) when somebody listens on the port: two hubs could share it and mix up requests."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            text = f"Port {port} of {host} is taken. Name another: --port N, or make demo ARGS='--port N'."
+            raise HubError(Code.UNAVAILABLE, text) from error
+
+
+def _in_use(folder: Path) -> str:
+    return (
+        f"Another process uses {folder.absolute()}. Stop it first (Ctrl-C), or name another folder with HUB_DATA_DIR."
+    )
 
 
 def _forget(folder: Path) -> None:
-    """Removes what the demo keeps, and nothing else that may lie in the folder."""
-    EmbeddedPostgres(folder).erase()
-    EmbeddedRedis(folder).erase()
+    """Removes what the demo keeps, and nothing else that may lie in the folder.
+
+    Raises HubError(UNAVAILABLE) while somebody's servers run on it, such as those of ``hub serve``.
+    """
+    servers = (EmbeddedPostgres(folder), EmbeddedRedis(folder))
+    if any(server.used for server in servers):
+        raise HubError(Code.UNAVAILABLE, _in_use(folder))
+    for server in servers:
+        server.erase()
     for name in ("demo.json", "demo.notes.json", "api.log", "worker.log"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "sandbox", ignore_errors=True)

@@ -24,7 +24,6 @@ BUILTIN_LOCALES = 17  # the major version that brought them
 ATTEMPTS = 3  # another program may take the free port between our choice and the server's bind
 
 
-
 def _buffers() -> int:
     """Megabytes of shared buffers: a sixteenth of the machine's memory, 128 to 1024.
 
@@ -130,6 +129,11 @@ class EmbeddedPostgres:
             raise process.unavailable("the embedded PostgreSQL does not run: start it first")
         password = (self._folder / "postgres.password").read_text()
         return f"postgresql://postgres:{password}@127.0.0.1:{lock.port}/{database}?sslmode=disable"
+
+    @property
+    def used(self) -> bool:
+        """Whether a process uses the server now, this one included."""
+        return self._users.present
 
     @property
     def running(self) -> bool:

@@ -94,7 +94,16 @@ def alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _ended(pid)
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process has ended and only waits for its parent to ask how. Linux only; elsewhere none has."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def send(pid: int, number: signal.Signals) -> None:
@@ -133,12 +142,16 @@ def working_in(folder: Path) -> list[int]:
 
 
 @contextmanager
-def exclusive(path: Path, *, seconds: float = 120) -> Iterator[None]:
-    """Hold the lock file ``path`` alone; the kernel frees it when its holder dies."""
+def exclusive(path: Path, *, seconds: float = 120, otherwise: str | None = None) -> Iterator[None]:
+    """Hold the lock file ``path`` alone; the kernel frees it when its holder dies.
+
+    Raises HubError(UNAVAILABLE) with ``otherwise`` as its text when it is not free within ``seconds``.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if not wait_until(lambda: _flock(descriptor, fcntl.LOCK_EX), seconds):
-            raise unavailable(f"another process has been starting or stopping the server for {seconds:.0f} s ({path})")
+            text = f"another process has been starting or stopping the server for {seconds:.0f} s ({path})"
+            raise unavailable(otherwise or text)
         yield
     finally:
         os.close(descriptor)
@@ -155,6 +168,19 @@ class Users:
     def counted(self) -> bool:
         """Whether this user is counted now."""
         return self._descriptor is not None
+
+    @property
+    def present(self) -> bool:
+        """Whether any process uses the server now, this one included."""
+        if self.counted:
+            return True
+        if not self._path.exists():
+            return False
+        descriptor = os.open(self._path, os.O_RDWR)
+        try:
+            return not _flock(descriptor, fcntl.LOCK_EX)
+        finally:
+            os.close(descriptor)
 
     def enter(self) -> None:
         """Count this user."""

@@ -104,6 +104,11 @@ class EmbeddedRedis:
         return f"redis://:{password}@127.0.0.1:{state.port}/0"
 
     @property
+    def used(self) -> bool:
+        """Whether a process uses the server now, this one included."""
+        return self._users.present
+
+    @property
     def running(self) -> bool:
         """Whether the server runs and answers."""
         state = self._state()

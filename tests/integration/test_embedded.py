@@ -79,9 +79,11 @@ def pids(server: Server) -> list[int]:
 
 
 def kill_all(server: Server) -> None:
-    for pid in pids(server):
+    ours = pids(server)
+    for pid in ours:
         process.send(pid, signal.SIGKILL)
-    assert process.wait_until(lambda: not pids(server), 10)
+    # A process gives up its working directory a moment before it has ended.
+    assert process.wait_until(lambda: not pids(server) and not any(process.alive(pid) for pid in ours), 10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -292,6 +294,24 @@ def test_a_missing_wheel_names_the_setting_to_use(
 
     with pytest.raises(HubError, match=setting):
         kind(folder).start()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whether_somebody_uses_the_server_is_known(kind: type[Server], folder: Path) -> None:
+    mine, other = kind(folder), kind(folder)
+    assert not mine.used
+    with other:
+        assert other.used
+        assert mine.used
+    assert not mine.used
+
+
+def test_a_process_that_ended_is_not_alive_although_its_parent_has_not_asked() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    assert not process.alive(child.pid)
+    child.wait()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -41,6 +41,14 @@ def test_everything_has_a_default() -> None:
     assert settings.public_url == "http://127.0.0.1:8080"
 
 
+def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As environment files leave them: `HUB_REDIS_URL=`."""
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"HUB_{name.upper()}", "")
+
+    assert load() == Settings.model_construct()
+
+
 def test_the_environment_sets_and_the_command_line_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_PORT", "9000")
     monkeypatch.setenv("HUB_HOST", "::1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from hub.cli import main
+from hub.embedded.process import Users, exclusive
 
 #: Importing these takes most of a second; help must not.
 HEAVY = ("polars", "aiohttp", "asyncpg", "pydantic", "arq", "rich", "numpy")
@@ -56,6 +58,28 @@ def test_a_database_that_is_away_is_said_so_without_its_password() -> None:
         assert result.exit_code == 2, result.output
         assert result.output.startswith("unavailable: "), result.output
         assert "geheim" not in result.output
+
+
+def test_a_demo_keeps_off_a_port_and_a_folder_that_are_in_use(tmp_path: Path) -> None:
+    environment = {"HUB_DATA_DIR": str(tmp_path), "HUB_DATABASE_URL": "", "HUB_REDIS_URL": ""}
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as listener:
+        taken = str(listener.getsockname()[1])
+        result = CliRunner().invoke(main, ["demo", "--port", taken], env=environment)
+        assert result.exit_code == 2
+        assert result.output.startswith(f"unavailable: Port {taken} of 127.0.0.1 is taken. Name another: --port")
+        assert list(tmp_path.iterdir()) == []
+
+    (tmp_path / "demo.json").write_text("{}")
+    users = Users(tmp_path / "postgres.users")
+    users.enter()
+    refused = CliRunner().invoke(main, ["demo", "--fresh", "--port", taken], env=environment)
+    users.leave()
+    with exclusive(tmp_path / "demo.lock"):
+        second = CliRunner().invoke(main, ["demo", "--port", taken], env=environment)
+    for result in (refused, second):
+        assert result.exit_code == 2
+        assert result.output.startswith(f"unavailable: Another process uses {tmp_path}. Stop it first")
+    assert (tmp_path / "demo.json").exists()
 
 
 def test_the_sandbox_writes_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
