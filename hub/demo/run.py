@@ -135,17 +135,24 @@ async def _tell(settings: Settings, services: app.Services, console: Console, *,
         admin = Admin(http, f"{state.base_url}/admin/v1", state.admin_token)
         stage = Stage(settings.data_dir, state, admin, console)
         stop = asyncio.Event()
+
+        def leave() -> None:
+            if not stop.is_set():
+                console.print("\nStopping as soon as this step is done …")
+                stop.set()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, leave)
         async with _hub(settings, stage):
             try:
-                found = await _chapters(stage)
+                found = await _chapters(stage, stop)
+                if found is None:
+                    return 1
                 console.print(f"\nReady after {time.monotonic() - started:.0f} s.")
                 if once:
                     return _verdict(console, found)
                 _addresses(stage)
                 await stop.wait()
-                console.print("\nStopping …")
             finally:
                 for receiver in stage.receivers.values():
                     await receiver.stop()
@@ -164,19 +171,26 @@ async def _operator(services: app.Services) -> str:
         await db.close()
 
 
-async def _chapters(stage: Stage) -> checks.Checks:
-    """Tells what was not told yet; the checks of what can be checked each time."""
+async def _chapters(stage: Stage, stop: asyncio.Event) -> checks.Checks | None:
+    """Tells what was not told yet; the checks of what can be checked each time, or None when it was stopped on the way.
+
+    What one start did the next one does not do again, so each step is noted as soon as it is done.
+    """
     found = checks.Checks()
     done = stage.state.done
     for row in stage.state.apps:
         await story.receive(stage, row)
     if "districts" not in done:
-        await story.districts(stage)
+        async for _ in story.districts(stage):
+            if stop.is_set():
+                return None
         _done(stage, "districts")
     await story.quality(stage)
     if "apps" not in done:
         await story.apps(stage)
         _done(stage, "apps")
+    if stop.is_set():
+        return None
     checks.check_reads(found, await story.reads(stage))
     if "change" not in done:
         await change(stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,32 +73,42 @@ class Stage:
         self.console.rule(f"[bold]{number}. {text}", align="left")
 
 
-async def districts(stage: Stage) -> None:
-    """Chapter 1: two districts appear, each with the package that its student information system exported."""
+async def districts(stage: Stage) -> AsyncIterator[None]:
+    """Chapter 1: two districts appear, each with the package that its student information system exported.
+
+    Pauses after each district; those of an earlier start that was stopped are not made again.
+    """
     stage.title(1, "Two districts arrive")
     for plan in PLANS:
-        folder = stage.folder / "sandbox" / f"district-{plan.version}"
-        folder.mkdir(parents=True, exist_ok=True)
-        made = await asyncio.to_thread(write_sandbox, folder, plan)
-        package = made.files.package
-        stage.console.print(
-            f"[bold]{made.name}[/]: OneRoster {plan.version} CSV, {package.stat().st_size / 1e6:.1f} MB, "
-            f"{plan.students:,} students, with planted dirt"
-        )
-        district = await stage.admin.call("POST", "/districts", {"name": made.name})
-        source = await stage.admin.call(
-            "POST", f"/districts/{district['district_id']}/sources", {"name": "SIS export", "kind": "oneroster_csv"}
-        )
-        row = {
-            "id": district["district_id"], "name": made.name, "oneroster": district["oneroster"],
-            "version": plan.version, "source": source["source_id"], "folder": str(folder),
-        }  # fmt: skip
-        run = await sync(stage, row, package)
-        row["run"] = run["run_id"]
-        stage.state.districts.append(row)
-        counts = ", ".join(f"{c['created']:,} {e}" for e, c in run["counts"].items())
-        seconds = sum(run["timings"].values())
-        stage.console.print(f"   applied in {seconds:.1f} s: {counts}\n")
+        if any(d["version"] == plan.version for d in stage.state.districts):
+            continue
+        stage.state.districts.append(await _district(stage, plan))
+        stage.state.save(stage.folder)
+        yield
+
+
+async def _district(stage: Stage, plan: DistrictPlan) -> dict[str, Any]:
+    folder = stage.folder / "sandbox" / f"district-{plan.version}"
+    folder.mkdir(parents=True, exist_ok=True)
+    made = await asyncio.to_thread(write_sandbox, folder, plan)
+    package = made.files.package
+    stage.console.print(
+        f"[bold]{made.name}[/]: OneRoster {plan.version} CSV, {package.stat().st_size / 1e6:.1f} MB, "
+        f"{plan.students:,} students, with planted dirt"
+    )
+    district = await stage.admin.call("POST", "/districts", {"name": made.name})
+    source = await stage.admin.call(
+        "POST", f"/districts/{district['district_id']}/sources", {"name": "SIS export", "kind": "oneroster_csv"}
+    )
+    row = {
+        "id": district["district_id"], "name": made.name, "oneroster": district["oneroster"],
+        "version": plan.version, "source": source["source_id"], "folder": str(folder),
+    }  # fmt: skip
+    run = await sync(stage, row, package)
+    counts = ", ".join(f"{c['created']:,} {e}" for e, c in run["counts"].items())
+    seconds = sum(run["timings"].values())
+    stage.console.print(f"   applied in {seconds:.1f} s: {counts}\n")
+    return {**row, "run": run["run_id"]}
 
 
 async def sync(stage: Stage, district: dict[str, Any], package: Path) -> dict[str, Any]:
@@ -170,6 +181,9 @@ async def _school(stage: Stage, district: dict[str, Any], name: str) -> str:
 
 
 async def _app(stage: Stage, name: str, scopes: list[str], grants: dict[str, dict[str, Any]], words: str) -> None:
+    if any(known["name"] == name for known in (await stage.admin.call("GET", "/apps"))["items"]):
+        text = f"An earlier start was killed while it made the app {name}. Start over with --fresh."
+        raise HubError(Code.CONFLICT, text)
     app = await stage.admin.call("POST", "/apps", {"name": name})
     client = await stage.admin.call("POST", f"/apps/{app['app_id']}/clients", {"scopes": scopes})
     row = {
