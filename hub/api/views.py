@@ -33,6 +33,7 @@ class Views:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._cache: ByteCache[_Key, View] = ByteCache(most_bytes)
         self._loading: dict[_Key, asyncio.Task[View]] = {}
+        self._newest: dict[UUID, _Key] = {}
 
     async def get(self, db: Database, district_id: UUID, grant: Grant) -> View:
         """The view of this version of a grant. Raises ClosedError when there is a newer one by now."""
@@ -53,6 +54,10 @@ class Views:
         if (stored.grant.position, stored.grant.changed_at) != key[1:]:
             raise ClosedError
         view, size = await asyncio.to_thread(_view, stored)
+        before = self._newest.get(key[0])
+        if before is not None:
+            self._cache.drop(before)  # the gate is closed for it: nobody asks for it again
+        self._newest[key[0]] = key
         self._cache.put(key, view, size)
         return view
 
