@@ -26,6 +26,8 @@ _CHUNK = 1 << 20
 _LOOK_SECONDS = 0.3
 _FIRST_ERROR = 400
 _PATIENCE_SECONDS = 10
+_KEPT_OUT = {"refuse": "refused", "quarantine": "kept out"}
+_MOST_FINDINGS = 8
 
 
 @click.command()
@@ -46,14 +48,15 @@ def sync(
     Exits 0 when it was applied, unchanged or previewed, 1 when it failed or was rejected, 3 when it is held for a
     person's decision, 2 when the hub cannot be reached or refuses the call.
     """
-    run = asyncio.run(_sync(package, url.rstrip("/"), token, f"/districts/{district}", source, dry_run=dry_run))
-    _show(run, f"{url.rstrip('/')}/districts/{district}/runs/{run['run_id']}")
+    run, report = asyncio.run(_sync(package, url.rstrip("/"), token, f"/districts/{district}", source, dry_run=dry_run))
+    _show(run, report, f"{url.rstrip('/')}/districts/{district}/runs/{run['run_id']}")
     ctx.exit(_EXITS.get(run["state"], FAILED))
 
 
 async def _sync(
     package: Path, url: str, token: str, district: str, source: UUID, *, dry_run: bool
-) -> dict[str, Any]:  # fmt: skip
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The run at its end, and its report."""
     import aiohttp
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -68,7 +71,9 @@ async def _sync(
                 upload = await _upload(http, f"{url}{district}/sources/{source}/uploads", package, bars)
                 body = {"upload_id": upload["upload_id"], "dry_run": dry_run}
                 run = await _answer(await http.post(f"{url}{district}/runs", json=body))
-                return await _follow(http, f"{url}{district}/runs/{run['run_id']}", run, bars)
+                address = f"{url}{district}/runs/{run['run_id']}"
+                run = await _follow(http, address, run, bars)
+                return run, (await _answer(await http.get(f"{address}/report")))["report"] or {}
     except (aiohttp.ClientError, TimeoutError) as error:
         raise HubError(
             Code.UNAVAILABLE, f"The hub at {url} does not answer ({type(error).__name__}). Does `hub serve` run there?",
@@ -129,15 +134,29 @@ async def _answer(response: ClientResponse) -> dict[str, Any]:
     raise HubError(code, body.get("detail") or f"The server answered {response.status}. Is this the admin API?")
 
 
-def _show(run: dict[str, Any], address: str) -> None:
+def _show(run: dict[str, Any], report: dict[str, Any], address: str) -> None:
     click.echo(f"run {run['run_id']}: {run['state']}")
     for entity, counts in run["counts"].items():
         words = ", ".join(f"{number:,} {kind}" for kind, number in counts.items() if number)
         click.echo(f"  {entity}: {words or 'nothing'}")
     if run["error_code"]:
         click.echo(f"  {run['error_code']}: {run['error_message']}")
+    _show_findings(report)
     if run["state"] == "held":
         for reason in run["guard"]:
-            click.echo("  held: " + ", ".join(f"{name} {value}" for name, value in reason.items()))
+            click.echo(f"  held: {reason['text']}")
         click.echo(f"  decide with: POST {address}/approve or {address}/reject")
-    click.echo(f"  findings: GET {address}/report, {address}/issues.csv")
+    if report.get("total"):
+        click.echo(f"  all {report['total']:,} findings: GET {address}/report, {address}/issues.csv")
+
+
+def _show_findings(report: dict[str, Any]) -> None:
+    """What kept rows out, or the whole package; what was mended stands in the report."""
+    worst = [rule for rule in report.get("rules", ()) if rule["action"] in _KEPT_OUT]
+    for rule in worst[:_MOST_FINDINGS]:
+        where = f" in {rule['entity']}" if rule["entity"] else ""
+        click.echo(f"  {rule['code']} {_KEPT_OUT[rule['action']]} {rule['count']:,}{where}: {rule['title']}")
+        for place in rule["examples"][:1]:
+            line = f", line {place['line']}" if place["line"] else ""
+            click.echo(f"    first: {place['file'] or 'the package'}{line}")
+        click.echo(f"    mend: {rule['howto']}")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_time
@@ -18,6 +18,7 @@ from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import runs as store
 from hub.store import sources, uploads
+from transforms.catalogue import CATALOGUE
 
 State = Literal["queued", "running", "held", "applied", "unchanged", "previewed", "rejected", "failed"]
 #: States that a worker will still change by itself.
@@ -57,6 +58,12 @@ class Run(Shown):
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+    @field_validator("counts")
+    @classmethod
+    def _in_order(cls, counts: dict[str, Any]) -> dict[str, Any]:
+        """Entities in the catalogue's order: the database gives them back in one of its own."""
+        return {name: counts[name] for name in (e.name for e in CATALOGUE.entities) if name in counts}
 
 
 class RunPage(Page[Run]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
 from tests.api.admin.service import AdminHub
 from tests.services import MASTER_KEY
+from transforms.catalogue import CATALOGUE
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,12 @@ async def test_a_package_is_sent_and_followed_to_its_end(hub: AdminHub, folder: 
     assert "users: " in applied[1]
     assert refused[0] == 1, refused[1]
     assert "package_refused" in refused[1]
+    assert "FILE-030 refused 1: The package is not a ZIP archive" in refused[1]
+    assert "mend: Send one .zip" in refused[1]
+    assert re.search(r"^  REF-001 kept out \d+ in enrollments: ", applied[1], re.MULTILINE)
+    entities = [entity.name for entity in CATALOGUE.entities]
+    shown = [word for word in re.findall(r"^  (\w+): ", applied[1], re.MULTILINE) if word in entities]
+    assert shown == [entity for entity in entities if entity in shown]
 
 
 async def test_a_mass_deletion_is_held_and_says_how_to_decide(hub: AdminHub, folder: Path) -> None:
@@ -84,7 +92,7 @@ async def test_a_mass_deletion_is_held_and_says_how_to_decide(hub: AdminHub, fol
         code, text = await _sync(hub, folder / "other" / "district.zip")
 
     assert code == 3, text
-    assert "held: " in text
+    assert re.search(r"held: \d+ of \d+ enrollments would be deleted; the limit is 5%\.", text), text
     assert "/approve" in text
 
 
@@ -140,7 +148,7 @@ async def test_the_doctor_finds_what_is_wrong(hub: AdminHub, tmp_path: Path) -> 
     assert strong == 1
     assert "could read every district" in strong_text
     assert wrong == 1
-    assert "cannot log in" in wrong_text
+    assert "PostgreSQL refuses the login" in wrong_text
     assert unset == 1
     assert "hub migrate" in unset_text
     assert not (tmp_path / "new").exists()
