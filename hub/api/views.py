@@ -45,8 +45,13 @@ class Views:
         if task is None:
             task = asyncio.create_task(self._load(db, district_id, key))
             self._loading[key] = task
-            task.add_done_callback(lambda _: self._loading.pop(key, None))
+            task.add_done_callback(lambda done: self._done(key, done))
         return await asyncio.shield(task)  # one request that goes away does not end the others' loading
+
+    def _done(self, key: _Key, task: asyncio.Task[View]) -> None:
+        self._loading.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # seen here, should all who wait have gone away
 
     async def _load(self, db: Database, district_id: UUID, key: _Key) -> View:
         async with db.district(district_id, readonly=True) as tx:
