@@ -65,16 +65,26 @@ def _json(package: Path, found: Examined, report: dict[str, Any]) -> str:
     import orjson
 
     about = {
-        "package": package.name, "version": found.version, "digest": found.digest, "refused": found.refused,
-        "files": found.files, "read": found.rows, "good": found.good,
+        "package": _name(package), "version": found.version if found.files else None,
+        "digest": found.digest, "refused": found.refused, "files": found.files, "read": found.rows, "good": found.good,
     }  # fmt: skip
     return orjson.dumps({**about, **report}, option=orjson.OPT_INDENT_2).decode()
+
+
+def _name(package: Path) -> str:
+    """What to call a package, a folder such as ``.`` too."""
+    return package.resolve().name
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _show(console: Console, package: Path, found: Examined, report: dict[str, Any]) -> None:
     from rich.table import Table
 
-    console.print(f"[bold]{package.name}[/]: OneRoster {found.version} CSV", style="default")
+    kind = f"OneRoster {found.version} CSV" if found.files else "nothing of OneRoster in it"
+    console.print(f"[bold]{_name(package)}[/]: {kind}", style="default")
     if found.rows:
         table = Table("entity", "rows", "go in", "kept out", box=None, pad_edge=False)
         for name, rows in found.rows.items():
@@ -84,7 +94,7 @@ def _show(console: Console, package: Path, found: Examined, report: dict[str, An
     for rule in report["rules"]:
         word, style = _SHOWN.get(rule["action"], (rule["action"], ""))
         where = f" in {rule['entity']}" if rule["entity"] else ""
-        console.print(f"\n[{style}]{rule['code']} {word}[/] {rule['count']:,} times{where}: {rule['title']}")
+        console.print(f"\n[{style}]{rule['code']} {word}[/] {_times(rule['count'])}{where}: {rule['title']}")
         console.print(f"   mend: {rule['howto']}", style="dim")
         for place in rule["examples"]:
             console.print(f"   {_place(place)}", style="dim")

@@ -50,11 +50,13 @@ def test_a_dirty_package_exits_1_and_says_where_and_how_to_mend(folder: Path, ve
     assert "rows would be kept out" in result.output
 
 
-def test_a_folder_is_read_like_an_archive(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_is_read_like_an_archive(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(folder / "dirty-1.2" / "district.zip") as archive:
         archive.extractall(tmp_path)
     reports = [json.loads(_run(path, "--json").output) for path in (tmp_path, folder / "dirty-1.2" / "district.zip")]
 
+    monkeypatch.chdir(tmp_path)
+    assert _run(".").output.startswith(f"{tmp_path.name}: OneRoster 1.2 CSV")
     for report in reports:
         report.pop("package")
     assert reports[0] == reports[1]
@@ -111,7 +113,9 @@ def test_what_is_no_archive_is_refused_with_a_code(
     assert re.search(rf"^{code}\d+ refused", result.output, re.MULTILINE)
     assert "mend: " in result.output
     assert "Refused: nothing of this package would be applied." in result.output
-    assert json.loads(_run(tmp_path / name, "--json").output)["refused"] is True
+    assert result.output.startswith(f"{name}: nothing of OneRoster in it\n")
+    report = json.loads(_run(tmp_path / name, "--json").output)
+    assert (report["refused"], report["version"]) == (True, None)
 
 
 def _package(**files: str) -> bytes:
