@@ -19,6 +19,7 @@ from hub.errors import Code, HubError
 
 REQUEST_ID = "X-Request-ID"
 _SECURITY = {
+    "Server": "RosterHub",  # aiohttp would name its version and Python's
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",

@@ -24,6 +24,8 @@ _GRANT = "client_credentials"
 #: Authlib refuses addresses that are not https. TLS ends before this process, so it is told what the client sees.
 _ADDRESS = "https://localhost/oauth/token"
 _METHODS = ("client_secret_basic", "client_secret_post")
+_UNAUTHORIZED = 401
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="oauth"'}  # RFC 7617 asks for a realm, which Authlib does not send
 
 
 class Credentials(NamedTuple):
@@ -136,11 +138,20 @@ class TokenServer:
         token = request.issued[0] if request.issued else None
         return Outcome(
             status,
-            dict(body),
-            dict(headers),
+            dict(body) | _advice(body.get("error"), request.known_client),
+            dict(headers) | (_CHALLENGE if status == _UNAUTHORIZED else {}),
             token["access_token"] if token else None,
             tuple(token["scope"].split()) if token else (),
         )
+
+
+def _advice(error: str | None, client: _Client) -> dict[str, str]:
+    """What to do about an error for which Authlib has no words of use. Only an authentic client gets that far."""
+    if error == "unsupported_grant_type":
+        return {"error_description": f"Send grant_type={_GRANT}."}
+    if error == "invalid_scope":
+        return {"error_description": f"Ask for none, or for some of these: {' '.join(client.scopes)}"}
+    return {}
 
 
 class _Server(AuthorizationServer):  # type: ignore[misc] # Authlib has no types

@@ -38,7 +38,7 @@ async def search(reading: Reading, entity: Entity, wanted: Filter) -> BitMap:
     """The listed records that a filter selects. Raises RefusedError (400) for a field that cannot be filtered."""
     for clause in wanted.clauses:
         if not _can_filter(reading, entity, clause.path):
-            raise unknown_field()
+            raise unknown_field(clause.path)
     leaves = [await _leaf(reading, entity, clause) for clause in wanted.clauses]
     if len(leaves) == 1:
         return await _found(reading, entity, leaves[0])
@@ -49,9 +49,9 @@ async def search(reading: Reading, entity: Entity, wanted: Filter) -> BitMap:
     return one & other if wanted.every else one | other
 
 
-def unknown_field() -> RefusedError:
+def unknown_field(path: tuple[str, ...]) -> RefusedError:
     """The one answer for a field that does not exist, is hidden or masked, or has no comparable value."""
-    return invalid("The filter names a field that cannot be filtered by.", Minor.INVALID_FILTER)
+    return invalid(f"The filter names a field that cannot be filtered by: {'.'.join(path)}", Minor.INVALID_FILTER)
 
 
 async def _found(reading: Reading, entity: Entity, leaf: Leaf) -> BitMap:

@@ -38,6 +38,7 @@ async def test_answers_are_json_that_is_not_kept_and_not_sniffed(hub: Hub) -> No
     assert headers["Content-Type"] == "application/json"
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Server"] == "RosterHub"
     assert headers["X-Request-ID"]
 
 
