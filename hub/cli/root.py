@@ -39,7 +39,7 @@ class Refusals(click.Group):
 @click.group(cls=Refusals, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(hub.__version__, prog_name="hub")
 def main() -> None:
-    """Rosterhub: rosters from many school systems in, scoped OneRoster and signed webhooks out.
+    """RosterHub: rosters from many school systems in, scoped OneRoster and signed webhooks out.
 
     Settings are environment variables HUB_…; docs/settings.md lists them. `hub doctor` says what is missing.
     """

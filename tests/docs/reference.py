@@ -22,7 +22,8 @@ generated: `make docs`.
   clients, and its grants and subscriptions in the districts that granted it something.
 - **What is missing and what is somebody else's** are answered alike, with 404 `not_found`.
 - **Errors** are problems (RFC 9457) with a stable `code` and what to do next: [errors](errors.md).
-- **Lists** take `limit` (1 to 500) and `after`; the answer's `next` is the following page's `after`, null at the end.
+- **Lists** that can grow long take `limit` (1 to 500) and `after`; the answer's `next` is the following page's `after`,
+  null at the end. Short ones come whole. A parameter that a route does not know is refused.
 - **Every write** leaves one row in the audit log, in the transaction of the write. Secrets are shown once, when made.
 - **Uploads** are streamed and bounded by `HUB_UPLOAD_MAX_BYTES`. `Content-Digest: sha-256=:…:` (RFC 9530) is checked
   where it is sent. One that is cut short leaves nothing behind.

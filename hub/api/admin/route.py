@@ -34,7 +34,7 @@ EVERYONE = frozenset(Role)
 PUBLIC: frozenset[Role] = frozenset()
 
 #: Errors that every route with a token may answer with.
-_ALWAYS = (Code.UNAUTHORIZED, Code.FORBIDDEN, Code.UNAVAILABLE)
+_ALWAYS = (Code.UNAUTHORIZED, Code.FORBIDDEN, Code.INVALID_REQUEST, Code.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,6 @@ class Route:
             codes.update(_ALWAYS)
         if self.parameters:
             codes.add(Code.NOT_FOUND)
-        if self.query or self.body:
-            codes.add(Code.INVALID_REQUEST)
         if self.body:
             codes.update((Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE))
         return tuple(sorted(codes))

@@ -97,3 +97,11 @@ async def test_the_documents_need_no_token_and_run_nothing(hub: AdminHub) -> Non
     assert "src=" not in page
     for path in document["paths"]:
         assert path in page
+
+
+async def test_a_parameter_that_a_route_does_not_know_is_refused(hub: AdminHub) -> None:
+    for path in (f"/districts/{hub.district}/sources?limit=1", "/me?x=1", "/districts?pages=2"):
+        answer = await hub.call("GET", path)
+
+        assert (answer.status, answer.json["code"]) == (400, "invalid_request"), path
+        assert [error["field"] for error in answer.json["errors"]] == [path.partition("?")[2].partition("=")[0]]
