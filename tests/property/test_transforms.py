@@ -140,8 +140,9 @@ def test_documents_are_json_without_nulls_and_say_what_the_rows_say(roster: tupl
     version, given_frames = roster
     result = run(version, given_frames)
 
-    for name, frame in result.frames.items():
-        documents = render(name, with_hub_ids(name, frame).with_columns(sourcedId="key"))
+    for name, canonical_frame in result.frames.items():
+        frame = with_hub_ids(name, canonical_frame)
+        documents = render(name, frame.with_columns(sourcedId="key"))
         for row, (public, private) in zip(frame.to_dicts(), documents.iter_rows(), strict=True):
             text = '{"sourcedId":"x"' + public + private + "}"
             found = orjson.loads(spelled_out(text).replace("\x01", "https://hub"))
