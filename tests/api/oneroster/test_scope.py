@@ -195,6 +195,8 @@ async def test_hidden_masked_and_unknown_fields_are_alike(hub: Hub) -> None:
     for name, value in alike.items():
         for text in (f"{name}='{value}'", f"{name}!='x' OR status='active'", f"{name}>'a'"):
             status, body, headers = await hub.get("/users", app="library", filter=text)
+            # The name that was asked for is repeated, whatever it is; nothing else may tell one name from another.
+            body["imsx_description"] = body["imsx_description"].replace(name, "FIELD", 1)
             answers.append((status, body, sorted(set(headers) - {"Date", "X-Request-ID"})))
     assert all(answer == answers[0] for answer in answers)
     assert answers[0][0] == 400
