@@ -14,7 +14,7 @@ from hub.api.admin.paging import Page, Paging, cut, place_id
 from hub.api.admin.route import EVERYONE, OPERATOR, Role, Route
 from hub.api.admin.shapes import Asked, Name, Shown
 from hub.api.client_secrets import hash_secret, new_secret
-from hub.api.oneroster.operations import SCOPES
+from hub.api.oneroster.scopes import READING, SCOPES
 from hub.errors import Code
 from hub.ids import new_id
 from hub.store import apps as store
@@ -43,8 +43,8 @@ class AppPage(Page[App]):
 class NewClient(Asked):
     """Credentials to make for an app."""
 
-    scopes: Annotated[list[str], Field(min_length=1, max_length=20)] = Field(
-        default=list(SCOPES), description="The most that the client may ask for; without it all that there are."
+    scopes: Annotated[list[str], Field(min_length=1, max_length=len(SCOPES))] = Field(
+        default=list(READING), description="The most that the client may ask for; without it all that only read."
     )
 
     @field_validator("scopes")

@@ -18,7 +18,7 @@ from hub.api.client_secrets import LONGEST_SECRET, Verifier, nobodys_hash
 from hub.api.context import CONTEXT, ApiContext
 from hub.api.oauth.server import Credentials, Outcome, TokenServer, credentials, refused
 from hub.api.oneroster.errors import busy
-from hub.api.oneroster.operations import SCOPES
+from hub.api.oneroster.scopes import SCOPES
 from hub.api.permissions import Permission, declare
 from hub.store import apps
 from hub.store.apps import Client

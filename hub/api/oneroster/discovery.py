@@ -13,8 +13,9 @@ from aiohttp import web
 
 from hub.api.context import CONTEXT
 from hub.api.oneroster.errors import Minor
-from hub.api.oneroster.operations import OPERATIONS, SCOPES, SERVICE, Operation
+from hub.api.oneroster.operations import OPERATIONS, SERVICE, Operation
 from hub.api.oneroster.query import DEFAULT_LIMIT
+from hub.api.oneroster.scopes import SCOPES
 from hub.api.permissions import Permission, declare
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
 from transforms.catalogue import vocabularies as voc
@@ -60,7 +61,9 @@ async def _serve(request: web.Request) -> web.Response:
 
 def document(hub_url: str, service_url: str) -> dict[str, Any]:
     """The OpenAPI 3.0 document of the Rostering service at ``service_url``."""
-    flow = {"tokenUrl": f"{hub_url}/oauth/token", "scopes": SCOPES}
+    wanted = {scope for operation in OPERATIONS for scope in operation.scopes}
+    scopes = {scope: text for scope, text in SCOPES.items() if scope in wanted}
+    flow = {"tokenUrl": f"{hub_url}/oauth/token", "scopes": scopes}
     return {
         "openapi": "3.0.3",
         "info": {

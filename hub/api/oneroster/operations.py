@@ -10,20 +10,12 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from hub.api.oneroster.scopes import V1P2
 from transforms.catalogue import CATALOGUE, Entity
 
 #: Where the service stands below the hub's address.
 SERVICE = "/d/{district}/ims/oneroster/rostering/v1p2"
-_SCOPES = "https://purl.imsglobal.org/spec/or/v1p2/scope/"
-CORE = _SCOPES + "roster-core.readonly"
-ROSTER = _SCOPES + "roster.readonly"
-DEMOGRAPHICS = _SCOPES + "roster-demographics.readonly"
-#: Every scope that a client may be given, with what it gives.
-SCOPES = {
-    CORE: "All collections and single objects of Rostering but demographics",
-    ROSTER: "All reads of Rostering but demographics",
-    DEMOGRAPHICS: "Demographics",
-}
+CORE, ROSTER, DEMOGRAPHICS = V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import pytest
 
 from hub.api.client_secrets import hash_secret, new_secret
 from hub.api.oneroster.operations import CORE, DEMOGRAPHICS, ROSTER
+from hub.api.oneroster.scopes import SCOPES
 from hub.store import apps
 from tests.api.oneroster.rosters import Answer, Hub, Prepared, answer, issue, running
 from tests.services import Database
@@ -40,7 +41,7 @@ async def test_basic_and_body_give_tokens_that_open_the_roster(hub: Hub) -> None
         assert status == 200, body
         assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
         assert (body["token_type"], body["expires_in"]) == ("bearer", 3600)
-        assert set(body["scope"].split()) == {CORE, ROSTER, DEMOGRAPHICS}
+        assert set(body["scope"].split()) == set(SCOPES)
         assert body["access_token"].startswith("rh_at_")
         assert found["Cache-Control"] == "no-store"
         tokens.append(body["access_token"])
@@ -235,4 +236,4 @@ async def test_the_metadata_names_what_there_is(hub: Hub) -> None:
     assert body["issuer"] == hub.settings.public_url
     assert body["token_endpoint"] == hub.settings.public_url + "/oauth/token"
     assert body["grant_types_supported"] == ["client_credentials"]
-    assert set(body["scopes_supported"]) == {CORE, ROSTER, DEMOGRAPHICS}
+    assert set(body["scopes_supported"]) == set(SCOPES)
