@@ -41,7 +41,7 @@ async def test_basic_and_body_give_tokens_that_open_the_roster(hub: Hub) -> None
         assert status == 200, body
         assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
         assert (body["token_type"], body["expires_in"]) == ("bearer", 3600)
-        assert set(body["scope"].split()) == set(SCOPES)
+        assert set(body["scope"].split()) == {CORE, ROSTER, DEMOGRAPHICS}
         assert body["access_token"].startswith("rh_at_")
         assert found["Cache-Control"] == "no-store"
         tokens.append(body["access_token"])
