@@ -13,6 +13,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from hub.api.behaviour import Behaviour
 from hub.api.buckets import Buckets
 from hub.api.caches import ByteCache
 from hub.api.context import ApiContext
@@ -34,6 +35,7 @@ class Session:
     token: AccessToken
     district_id: UUID
     grant: Grant
+    behaviour: Behaviour
     until: float  # loop time
 
 
@@ -84,7 +86,8 @@ class Guard:
             raise unknown_object()
         if not held.open:
             raise withdrawn()
-        session = Session(token, district_id, held.grant, self._loop.time() + _FRESH_SECONDS)
+        until = self._loop.time() + _FRESH_SECONDS
+        session = Session(token, district_id, held.grant, Behaviour.of(held.behaviour), until)
         self._sessions.put(key, session, 1)
         return session
 

@@ -10,10 +10,11 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from hub.errors import Code, HubError
-from hub.store.database import Transaction
+from hub.store.database import TakenError, Transaction
 
 #: What every access token starts with, so that scanners of source code find leaked ones.
 TOKEN_PREFIX = "rh_at_"
@@ -23,10 +24,11 @@ LONGEST_TOKEN = 100
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One vendor's product."""
+    """One vendor's product. ``behaviour``: those settings of hub.api.behaviour.Behaviour that were set."""
 
     app_id: UUID
     name: str
+    behaviour: dict[str, Any]
     created_at: datetime
 
 
@@ -83,6 +85,24 @@ async def listing(tx: Transaction, *, after: UUID | None = None, limit: int = 10
         f"SELECT {_APP} FROM apps WHERE $1::uuid IS NULL OR app_id > $1 ORDER BY app_id LIMIT $2", after, limit
     )
     return [App(**row) for row in rows]
+
+
+async def change(tx: Transaction, app_id: UUID, *, name: str | None = None, behaviour: dict[str, Any]) -> App:
+    """Renames an app, and sets some of its settings beside those that it has.
+
+    Raises HubError(NOT_FOUND), HubError(CONFLICT) when another app has this name.
+    """
+    try:
+        row = await tx.fetchrow(
+            "UPDATE apps SET name = coalesce($2, name), behaviour = behaviour || $3::jsonb WHERE app_id = $1 "
+            f"RETURNING {_APP}",
+            app_id, name, behaviour,
+        )  # fmt: skip
+    except TakenError:
+        raise HubError(Code.CONFLICT, "There is an app of this name already.") from None
+    if row is None:
+        raise HubError(Code.NOT_FOUND, "There is no such app.")
+    return App(**row)
 
 
 def new_client_id() -> str:

@@ -40,6 +40,8 @@ _LOST = (
     asyncpg.TransactionRollbackError,
     asyncpg.InternalClientError,  # a statement on a connection that the server ended a moment ago
 )
+#: A row broke a unique key: another one has that value.
+TakenError = asyncpg.UniqueViolationError
 #: A statement took longer than the pool allows.
 StatementTimeoutError = asyncpg.QueryCanceledError
 _open_in_task: ContextVar[tuple[asyncio.Task[Any] | None, UUID] | None] = ContextVar("district", default=None)

@@ -164,10 +164,11 @@ async def end_records(tx: Transaction, entity: Entity, source_id: UUID, rids: li
 
 
 async def keep_history(tx: Transaction, entity: Entity, rids: list[int], position: int) -> None:
-    """Keeps records as they are before ``position`` changes them."""
+    """Keeps records as they are before ``position`` changes them: documents, and all other columns as ``was``."""
+    was = "to_jsonb(t)" + "".join(f" - '{column}'" for column in DOCUMENTS)
     await tx.execute(
-        "INSERT INTO history (district_id, entity, rid, position, active, date_last_modified, doc, doc_private) "
-        f"SELECT district_id, $2, rid, $3, active, date_last_modified, doc, doc_private FROM {entity.table} "
+        "INSERT INTO history (district_id, entity, rid, position, active, date_last_modified, doc, doc_private, was) "
+        f"SELECT district_id, $2, rid, $3, active, date_last_modified, doc, doc_private, {was} FROM {entity.table} t "
         "WHERE district_id = $1 AND rid = ANY($4::int[])",
         tx.district_id, entity.name, position, rids,
     )  # fmt: skip

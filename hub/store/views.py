@@ -14,10 +14,14 @@ from hub.store.grants import Entry, Grant, Sets
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The grant that an app holds, or held last; ``open`` where both it and its district are active."""
+    """The grant that an app holds, or held last; ``open`` where both it and its district are active.
+
+    ``behaviour`` is the app's, see hub.api.behaviour.
+    """
 
     grant: Grant
     open: bool
+    behaviour: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ _COLUMNS = ", ".join(f"g.{name}" for name in Grant.__dataclass_fields__)
 async def held(tx: Transaction, app_id: UUID) -> Held | None:
     """What an app holds in this district; None where it never held anything, as in a district that does not exist."""
     row = await tx.fetchrow(
-        f"SELECT {_COLUMNS}, d.state AS district_state FROM grants g JOIN districts d ON d.district_id = g.district_id "
+        f"SELECT {_COLUMNS}, d.state AS district_state, a.behaviour FROM grants g "
+        "JOIN districts d ON d.district_id = g.district_id JOIN apps a ON a.app_id = g.app_id "
         "WHERE g.district_id = $1 AND g.app_id = $2 ORDER BY g.state = 'revoked', g.changed_at DESC LIMIT 1",
         tx.district_id, app_id,
     )  # fmt: skip
@@ -43,8 +48,9 @@ async def held(tx: Transaction, app_id: UUID) -> Held | None:
         return None
     values: dict[str, Any] = dict(row)
     active = values.pop("district_state") == "active"
+    behaviour = values.pop("behaviour")
     grant = Grant(**values)
-    return Held(grant, active and grant.state == "active")
+    return Held(grant, active and grant.state == "active", behaviour)
 
 
 async def load(tx: Transaction, grant_id: UUID) -> Stored:

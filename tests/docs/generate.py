@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 import connectors.oneroster_csv.rules  # noqa: F401 - its rules belong on the page of findings
 from hub.settings import Settings
-from tests.docs.reference import admin_api_page, cli_page
+from tests.docs.reference import admin_api_page, behaviour_page, cli_page
 from transforms.catalogue.page import catalogue_page
 from transforms.pipeline import RULES
 from transforms.report import rules_page
@@ -48,6 +48,7 @@ def issues_page() -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "admin-api.md": admin_api_page,
+    "behaviour.md": behaviour_page,
     "catalogue.md": catalogue_page,
     "cli.md": cli_page,
     "issues.md": issues_page,

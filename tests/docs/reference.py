@@ -1,13 +1,16 @@
-"""docs/admin-api.md and docs/cli.md, made from the table of routes and from the commands themselves."""
+"""docs/admin-api.md, docs/behaviour.md and docs/cli.md, made from routes, settings and commands themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 import click
+import orjson
 
 from hub.api.admin.route import PREFIX, Route
 from hub.api.admin.routes import ROUTES
+from hub.api.behaviour import Behaviour
 from hub.cli import main
 
 _API = f"""# The admin API
@@ -38,6 +41,23 @@ curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
 curl -N -H "Authorization: Bearer $TOKEN" "$HUB{PREFIX}/districts/$DISTRICT/runs/$RUN/events"
 ```
 """
+_BEHAVIOUR = f"""# Settings of an app
+
+OneRoster leaves some things open, and of others the exact wording could not be confirmed. There the hub behaves as the
+defaults below say, and differently for an app that needs it. An operator sets what the app expects; it acts within a
+second, in both versions of OneRoster where the text names none, and it stands in the audit log.
+
+```sh
+curl -X PATCH -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+     -d '{{"behaviour": {{"unknown_parent": "empty", "booleans": "json"}}}}' "$HUB{PREFIX}/apps/$APP"
+```
+
+Settings that the body does not name stay as they are. An unknown name or value is refused with the setting's name, and
+then nothing is changed. This page is generated: `make docs`.
+
+| Setting | Default | Values | Meaning |
+|---|---|---|---|
+"""
 _CLI = """# The command line
 
 `hub COMMAND --help` says the same. Settings are [environment variables](settings.md). A refusal is printed as
@@ -60,6 +80,20 @@ def _route(route: Route) -> str:
     roles = ", ".join(sorted(route.roles)) or "everyone, without a token"
     action = f"`{route.action}`" if route.action else ""
     return f"| {route.method} | `{route.path}` | {roles} | {action} | {route.summary} |"
+
+
+def behaviour_page() -> str:
+    """docs/behaviour.md: each setting of an app with its values."""
+    lines = []
+    for name, field in Behaviour.model_fields.items():
+        values = (True, False) if field.annotation is bool else get_args(field.annotation)
+        texts = ", ".join(_json(value) for value in values)
+        lines.append(f"| `{name}` | {_json(field.default)} | {texts} | {field.description} |\n")
+    return _BEHAVIOUR + "".join(lines)
+
+
+def _json(value: object) -> str:
+    return f"`{orjson.dumps(value).decode()}`"
 
 
 def cli_page() -> str:

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_id
 from hub.api.admin.route import EVERYONE, OPERATOR, Role, Route
 from hub.api.admin.shapes import Asked, Name, Shown
+from hub.api.behaviour import DEFAULT, Behaviour
 from hub.api.client_secrets import hash_secret, new_secret
 from hub.api.oneroster.scopes import READING, SCOPES
 from hub.errors import Code
@@ -22,10 +23,22 @@ from hub.store import apps as store
 OPERATOR_OR_APP = frozenset({Role.OPERATOR, Role.APP})
 
 
+def _settings(value: object) -> object:
+    """The settings as the database holds them."""
+    return Behaviour.of(value) if isinstance(value, dict) else value
+
+
 class NewApp(Asked):
     """An app to add."""
 
     name: Name
+
+
+class AppEdit(Asked):
+    """What to change of an app. Settings that are not named stay as they are."""
+
+    name: Name | None = None
+    behaviour: Behaviour = Field(default=DEFAULT, description="Settings to set, see docs/behaviour.md.")
 
 
 class App(Shown):
@@ -33,6 +46,9 @@ class App(Shown):
 
     app_id: UUID
     name: str
+    behaviour: Annotated[Behaviour, BeforeValidator(_settings)] = Field(
+        description="How the hub behaves towards the app where the standard leaves room, see docs/behaviour.md."
+    )
     created_at: datetime
 
 
@@ -105,6 +121,15 @@ async def get(call: Call) -> App:
         return App.model_validate(await store.get(tx, call.id("app")))
 
 
+async def edit(call: Call, body: AppEdit) -> App:
+    """Renames an app, and changes how the hub behaves towards it; that acts within a second."""
+    settings = body.behaviour.model_dump(exclude_unset=True)
+    async with call.writing() as writing:
+        row = await store.change(writing.tx, call.id("app"), name=body.name, behaviour=settings)
+        writing.note(f"app/{row.app_id}", renamed=body.name is not None, behaviour=settings)
+    return App.model_validate(row)
+
+
 async def clients(call: Call) -> Clients:
     """The app's credentials."""
     async with call.reading() as tx:
@@ -156,6 +181,8 @@ ROUTES = (
     Route("POST", "/apps", create, "Add an app", roles=OPERATOR, body=NewApp, answer=App, status=201,
           action="app.create", errors=(Code.CONFLICT,)),
     Route("GET", "/apps/{app}", get, "One app", roles=EVERYONE, answer=App),
+    Route("PATCH", "/apps/{app}", edit, "Rename an app, or change how the hub behaves towards it", roles=OPERATOR,
+          body=AppEdit, answer=App, action="app.edit", errors=(Code.CONFLICT,)),
     Route("GET", _CLIENTS, clients, "List an app's clients", roles=OPERATOR_OR_APP, answer=Clients),
     Route("POST", _CLIENTS, create_client, "Make a client; its secret is shown once", roles=OPERATOR_OR_APP,
           body=NewClient, answer=MadeClient, status=201, action="client.create"),

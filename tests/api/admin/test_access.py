@@ -41,6 +41,7 @@ GET    od  /districts/{district}/runs/{run}/issues.csv
 GET    oda /apps
 POST   o   /apps
 GET    oda /apps/{app}
+PATCH  o   /apps/{app}
 GET    oa  /apps/{app}/clients
 POST   oa  /apps/{app}/clients
 POST   oa  /apps/{app}/clients/{client}/rotate

@@ -78,6 +78,7 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "runs_approve": _held,
     "runs_create": _upload,
     "apps_create": _body(name="Library"),
+    "apps_edit": _body(name="Renamed", behaviour={"booleans": "json"}),
     "apps_create_client": _body(),
     "apps_rotate_client": _client,
     "apps_revoke_client": _client,
