@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pyroaring import BitMap
 
@@ -83,9 +84,9 @@ async def _read(tx: Transaction) -> Snapshot:
     return Snapshot(records, tuple(views), tuple(tuple(f) for f in feeds), tuple(changes), position)
 
 
-def _named(keys: Mapping[str, Mapping[int, str]], row: object, *columns: str) -> tuple[Keys, Keys, Keys]:
-    known = keys[row["entity"]]  # type: ignore[index]
-    first, second, third = (frozenset(known[rid] for rid in BitMap.deserialize(row[c])) for c in columns)  # type: ignore[index]
+def _named(keys: Mapping[str, Mapping[int, str]], row: Mapping[str, Any], *columns: str) -> tuple[Keys, Keys, Keys]:
+    known = keys[row["entity"]]
+    first, second, third = (frozenset(known[rid] for rid in BitMap.deserialize(row[c])) for c in columns)
     return first, second, third
 
 

@@ -12,6 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hub.clock import SystemClock
+from hub.store.database import Database
+from hub.sync.engine import work_once
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -34,11 +38,6 @@ async def ended(process: subprocess.Popen[bytes], *, seconds: float = 60) -> int
 
 async def main() -> None:
     """Carries out due runs until there is none."""
-    # Here and not above: a test that starts a worker need not load it.
-    from hub.clock import SystemClock  # noqa: PLC0415
-    from hub.store.database import Database  # noqa: PLC0415
-    from hub.sync.engine import work_once  # noqa: PLC0415
-
     db = await Database.open(os.environ["TEST_DATABASE"], name="test worker process", largest=4)
     try:
         while await work_once(db, SystemClock()):

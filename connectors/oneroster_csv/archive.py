@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 import polars as pl
 
@@ -83,7 +83,7 @@ class _Entry(Protocol):
     def name(self) -> str: ...
     @property
     def packed(self) -> int: ...
-    def open(self) -> BinaryIO: ...
+    def open(self) -> IO[bytes]: ...
 
 
 def _unpack_zip(path: Path, folder: Path, limits: Limits) -> Unpacked:
@@ -104,7 +104,7 @@ def _unpack_zip(path: Path, folder: Path, limits: Limits) -> Unpacked:
             return _copy_known(entries, folder, limits, result)
 
 
-def _refuse_directory(stream: BinaryIO, limits: Limits) -> Rule | None:
+def _refuse_directory(stream: IO[bytes], limits: Limits) -> Rule | None:
     """Measures the central directory: its header may lie about the count, so its size is bounded too."""
     size = stream.seek(0, os.SEEK_END)
     tail_size = min(size, _COMMENT_MAX + _END.size + _END64_LOCATOR.size + _END64.size)
@@ -170,8 +170,8 @@ class _ZipEntry:
     def packed(self) -> int:
         return self.info.compress_size
 
-    def open(self) -> BinaryIO:
-        return self.archive.open(self.info)  # type: ignore[return-value] # reads bytes, which is all that is used
+    def open(self) -> IO[bytes]:
+        return self.archive.open(self.info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class _FolderEntry:
     def packed(self) -> int:
         return self.path.stat(follow_symlinks=False).st_size
 
-    def open(self) -> BinaryIO:
+    def open(self) -> IO[bytes]:
         # A link could be put in the file's place after it was judged.
         return os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
@@ -260,6 +260,6 @@ def _copy(entry: _Entry, file: str, target: Path, budget: int, limits: Limits) -
     return Member(file, target, digest.hexdigest(), size)
 
 
-def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
     while chunk := stream.read(CHUNK):
         yield chunk

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import IO, Literal
 
 Encoding = Literal["utf-8", "cp1252", "latin-1", "iso8859-15", "cp1250", "mac-roman", "cp932", "utf-16"]
 
@@ -49,10 +49,10 @@ def decode_line(line: bytes) -> tuple[str, bool]:
         return _readable(line.decode("cp1252", "replace")), True
 
 
-def from_encoding(encoding: str, skip: int = 0) -> Callable[[BinaryIO], Iterator[bytes]]:
+def from_encoding(encoding: str, skip: int = 0) -> Callable[[IO[bytes]], Iterator[bytes]]:
     """A rewriting from ``encoding`` to UTF-8 that leaves out the first ``skip`` bytes."""
 
-    def rewrite(stream: BinaryIO) -> Iterator[bytes]:
+    def rewrite(stream: IO[bytes]) -> Iterator[bytes]:
         stream.seek(skip)
         decoder = codecs.getincrementaldecoder(encoding)("replace")
         for chunk in chunks(stream):
@@ -62,7 +62,7 @@ def from_encoding(encoding: str, skip: int = 0) -> Callable[[BinaryIO], Iterator
     return rewrite
 
 
-def from_mixed(stream: BinaryIO) -> Iterator[bytes]:
+def from_mixed(stream: IO[bytes]) -> Iterator[bytes]:
     """A rewriting to UTF-8 of a file whose rows are UTF-8 or Windows-1252."""
     for block in whole_lines(chunks(stream)):
         try:
@@ -73,13 +73,13 @@ def from_mixed(stream: BinaryIO) -> Iterator[bytes]:
             yield block
 
 
-def with_line_feeds(stream: BinaryIO) -> Iterator[bytes]:
+def with_line_feeds(stream: IO[bytes]) -> Iterator[bytes]:
     """A rewriting of line ends CR to LF."""
     for chunk in chunks(stream):
         yield chunk.replace(b"\r", b"\n")
 
 
-def rewritten(path: Path, how: Callable[[BinaryIO], Iterable[bytes]]) -> Path:
+def rewritten(path: Path, how: Callable[[IO[bytes]], Iterable[bytes]]) -> Path:
     """A new file beside ``path`` with its content rewritten; ``path`` itself is removed."""
     target = path.with_name(path.name + "+")
     with path.open("rb") as stream, target.open("xb") as copy:
@@ -89,7 +89,7 @@ def rewritten(path: Path, how: Callable[[BinaryIO], Iterable[bytes]]) -> Path:
     return target
 
 
-def chunks(stream: BinaryIO) -> Iterator[bytes]:
+def chunks(stream: IO[bytes]) -> Iterator[bytes]:
     """What is left of ``stream``, about a MiB at a time."""
     while chunk := stream.read(CHUNK):
         yield chunk

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from connectors.limits import Limits
 from connectors.oneroster_csv import rules
@@ -132,7 +132,7 @@ def _keep_out_inner(inner: list[_Line], shape: _Shape, result: Mended) -> None:
             result.keep_out(rules.ROW_BROKEN, line.number, shape.key(line.text))
 
 
-def _lines(stream: BinaryIO, longest: int, result: Mended) -> Iterator[_Line]:
+def _lines(stream: IO[bytes], longest: int, result: Mended) -> Iterator[_Line]:
     """All lines but blank ones, from number 2 on, none held in memory beyond ``longest`` bytes."""
     number = 1
     while raw := stream.readline(longest + 1):

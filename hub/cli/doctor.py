@@ -154,11 +154,9 @@ async def _facts(url: str) -> list[Finding]:
 
 def _redis(url: str) -> Iterator[Finding]:
     async def ping() -> None:
-        from arq.connections import create_pool
+        from hub.worker.doorbell import connect
 
-        from hub.worker.doorbell import redis_settings
-
-        pool = await create_pool(redis_settings(url))
+        pool = await connect(url)
         await pool.aclose(close_connection_pool=True)
 
     try:

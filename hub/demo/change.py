@@ -37,7 +37,8 @@ async def change(stage: Stage) -> None:
 async def report(stage: Stage, district: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
     """The report of a run."""
     answer: dict[str, Any] = await stage.admin.call("GET", f"/districts/{district['id']}/runs/{run['run_id']}/report")
-    return answer["report"]  # type: ignore[no-any-return]
+    found: dict[str, Any] = answer["report"]
+    return found
 
 
 def run_effects(found: dict[str, Any]) -> list[dict[str, Any]]:

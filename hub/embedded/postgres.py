@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -196,12 +197,12 @@ class EmbeddedPostgres:
             options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
             command: list[str | Path] = [programs / "bin" / "postgres", "-D", data, *options]
             pid = process.spawn(command, account=place.account, cwd=data, log=log)
-            process.wait_until(lambda pid=pid: _settled(data, pid), START_SECONDS)  # type: ignore[misc]
+            process.wait_until(partial(_settled, data, pid), START_SECONDS)
             lock = _read_lock(data)
             if lock is not None and lock.pid == pid and lock.ready and process.alive(pid):
                 return lock
             process.send(pid, signal.SIGQUIT)
-            process.wait_until(lambda pid=pid: not process.alive(pid), STOP_SECONDS)  # type: ignore[misc]
+            process.wait_for_end(pid, STOP_SECONDS)
         raise process.unavailable(f"the embedded PostgreSQL does not start: {log} says why")
 
     def _prove(self, programs: Path, data: Path, lock: _Lock) -> None:

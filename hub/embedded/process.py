@@ -50,7 +50,7 @@ def spawn(
 ) -> int:
     """Start a server in a session of its own (so that Ctrl-C reaches us first) and return its process id."""
     with log_file(log) as output:
-        child = subprocess.Popen(  # noqa: S603 - a program of a pinned wheel, no shell
+        child = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.PIPE,
             stdout=output,
@@ -124,6 +124,11 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
             return condition()
         time.sleep(POLL_SECONDS)
     return True
+
+
+def wait_for_end(pid: int, seconds: float) -> bool:
+    """Whether a process ended within ``seconds``."""
+    return wait_until(lambda: not alive(pid), seconds)
 
 
 def working_in(folder: Path) -> list[int]:
@@ -225,7 +230,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its exit code and output. A program that cannot be started gives 127."""
     try:
-        return subprocess.run(  # noqa: S603 - a program of a pinned wheel, no shell
+        return subprocess.run(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
             capture_output=True,

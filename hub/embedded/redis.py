@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -146,9 +147,9 @@ class EmbeddedRedis:
             return state
         for pid in process.working_in(data):
             process.send(pid, signal.SIGTERM)
-            if not process.wait_until(lambda pid=pid: not process.alive(pid), STOP_SECONDS):  # type: ignore[misc]
+            if not process.wait_for_end(pid, STOP_SECONDS):
                 process.send(pid, signal.SIGKILL)
-                process.wait_until(lambda pid=pid: not process.alive(pid), STOP_SECONDS)  # type: ignore[misc]
+                process.wait_for_end(pid, STOP_SECONDS)
         return None
 
     def _launch(self, place: Place, program: Path, data: Path, password: str) -> _State:
@@ -160,14 +161,12 @@ class EmbeddedRedis:
             # On standard input, because everybody can read a command line.
             pid = process.spawn([program, "-"], account=place.account, cwd=data, log=log, stdin=lines.encode())
             write_private(self._folder / "redis.state", json.dumps({"pid": pid, "port": port}))
-            process.wait_until(
-                lambda pid=pid, port=port: not process.alive(pid) or _answers(port, password, data),  # type: ignore[misc]
-                START_SECONDS,
-            )
+            state = _State(pid, port)
+            process.wait_until(partial(_settled, state, password, data), START_SECONDS)
             if process.alive(pid) and _answers(port, password, data):
-                return _State(pid, port)
+                return state
             process.send(pid, signal.SIGKILL)
-            process.wait_until(lambda pid=pid: not process.alive(pid), STOP_SECONDS)  # type: ignore[misc]
+            process.wait_for_end(pid, STOP_SECONDS)
         raise process.unavailable(f"the embedded Redis does not start: {log} says why")
 
 
@@ -194,6 +193,10 @@ def _program(place: Place, installed: Path) -> Path:
     draft.chmod(0o755)
     draft.replace(target)
     return target
+
+
+def _settled(state: _State, password: str, data: Path) -> bool:
+    return not process.alive(state.pid) or _answers(state.port, password, data)
 
 
 def _answers(port: int, password: str, data: Path) -> bool:

@@ -142,11 +142,10 @@ class Projection:
         for name, value in record.items():
             if name not in shown:
                 continue
-            if name in self._special:
-                value = self._shown(name, value, refs, sees)  # noqa: PLW2901 - what is kept instead
-                if not value:
-                    continue
-            kept[name] = value
+            if name not in self._special:
+                kept[name] = value
+            elif left := self._shown(name, value, refs, sees):
+                kept[name] = left
         return kept
 
     def _shown(self, name: str, value: Any, refs: Refs | None, sees: Sees | None) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from hub.errors import Code, HubError
@@ -88,7 +88,7 @@ async def page(
     )  # fmt: skip
     if not rows:
         raise ClosedError
-    return rows  # type: ignore[return-value] # a Record is a tuple in all but name
+    return cast("list[tuple[int, str, str]]", rows)  # a Record is a tuple in all but name
 
 
 def _literal(items: Sequence[object]) -> str:

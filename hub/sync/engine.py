@@ -32,6 +32,7 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = runs.LEASE_SECONDS / 3
 #: The longest wait before the second attempt; it doubles with each further one.
 AGAIN_SECONDS = 2.0
+_CHANCE = random.SystemRandom()
 
 
 class _RollBackError(Exception):
@@ -124,7 +125,7 @@ async def _failed(db: Database, claim: Claim, error: HubError) -> None:
     """
     again = error.intent is Intent.RETRY or error.code is Code.FENCED
     state = "queued" if again and claim.run.attempt < runs.MAX_ATTEMPTS else "failed"
-    wait = AGAIN_SECONDS * 2 ** (claim.run.attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - spreads attempts
+    wait = AGAIN_SECONDS * 2 ** (claim.run.attempt - 1) * _CHANCE.uniform(0.5, 1)
     log.warning("run ended", run=str(claim.run.run_id), state=state, code=error.code.value)
     with contextlib.suppress(HubError):
         async with db.district(claim.district_id, wait_seconds=30) as tx:
@@ -187,8 +188,7 @@ async def _end(
             reasons = guard.reasons(
                 counts, emptied_schools=applied.emptied_schools, missing_files=missing, approved=claim.run.approved
             )
-            if reasons or claim.run.dry_run:
-                raise _RollBackError(applied, reasons)  # noqa: TRY301 - leaving the block is what rolls back
+            _stay_out(claim, applied, reasons)
             progress.enter(ENDING)
             shown["report"] |= {"effects": [e.as_json() for e in applied.effects]}
             await _discard(tx, claim)
@@ -204,6 +204,12 @@ async def _end(
             await runs.finish(tx, claim, state, guard=held, timings=progress.timings, **shown)
     crash_point("apply.after_commit")
     await _after(db, claim)
+
+
+def _stay_out(claim: Claim, applied: Applied, reasons: list[guard.Reason]) -> None:
+    """Leaves the transaction of a run that may not stay, which rolls it back."""
+    if reasons or claim.run.dry_run:
+        raise _RollBackError(applied, reasons)
 
 
 async def _after(db: Database, claim: Claim) -> None:

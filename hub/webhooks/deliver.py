@@ -29,6 +29,7 @@ from transforms.catalogue import CATALOGUE
 
 #: How soon a suspended grant is looked at again.
 SUSPENDED_SECONDS = 15.0
+_CHANCE = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ async def _settle(tx: Transaction, claim: Claim, ready: _Ready, answer: Answer) 
         state = "paused"
     wait = schedule.wait(
         ready.held.attempt + 1,
-        chance=random.random(),  # noqa: S311 - spreads load, guards nothing
+        chance=_CHANCE.random(),
         retry_after=answer.retry_after,
     )
     error = answer.failure.value

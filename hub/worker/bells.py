@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
+from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from hub.worker import wire
-from hub.worker.doorbell import redis_settings
+from hub.worker.doorbell import connect
 
 log = structlog.get_logger()
 
@@ -32,27 +33,28 @@ async def take(redis_url: str, heard: Callable[[str], None]) -> None:
     """
     pause = FIRST_PAUSE
     while True:
-        worker = _worker(redis_url, heard)
         started = asyncio.get_running_loop().time()
         try:
-            await worker.async_run()
+            async with _worker(redis_url, heard) as worker:
+                await worker.async_run()
         except (RedisError, OSError, RuntimeError) as error:
             log.warning("redis is away", error=type(error).__name__)
-        finally:
-            await _close(worker)
         if asyncio.get_running_loop().time() - started > LONGEST_PAUSE:
             pause = FIRST_PAUSE
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _worker(redis_url: str, heard: Callable[[str], None]) -> Worker:
-    async def wake(ctx: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's shape of a job
+@contextlib.asynccontextmanager
+async def _worker(redis_url: str, heard: Callable[[str], None]) -> AsyncIterator[Worker]:
+    async def wake(ctx: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # arq's shape of a job
+        del ctx, kwargs
         heard(args[0])  # checked when it was read
 
-    return Worker(
+    pool = await connect(redis_url)
+    worker = Worker(
         functions=[func(wake, name=wire.WAKE, max_tries=1, timeout=_JOB_SECONDS, keep_result=0)],
-        redis_settings=redis_settings(redis_url),
+        redis_pool=pool,
         queue_name=wire.QUEUE,
         handle_signals=False,
         poll_delay=_POLL_SECONDS,
@@ -63,9 +65,13 @@ def _worker(redis_url: str, heard: Callable[[str], None]) -> Worker:
         job_serializer=wire.dump,
         job_deserializer=wire.load,
     )
+    try:
+        yield worker
+    finally:
+        await _close(worker, pool)
 
 
-async def _close(worker: Worker) -> None:
+async def _close(worker: Worker, pool: ArqRedis) -> None:
     """Ends what the worker still runs and its connections; arq's own ``close`` waits for a Redis that may be away."""
     tasks = list(worker.tasks.values())
     for task in tasks:
@@ -73,5 +79,4 @@ async def _close(worker: Worker) -> None:
     with contextlib.suppress(RedisError, OSError, TimeoutError):
         async with asyncio.timeout(_CLOSE_SECONDS):
             await asyncio.gather(*tasks, return_exceptions=True)
-            if worker._pool is not None:  # noqa: SLF001 - it is None when connecting failed, and the property hides that
-                await worker._pool.aclose(close_connection_pool=True)  # noqa: SLF001
+            await pool.aclose(close_connection_pool=True)

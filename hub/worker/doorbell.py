@@ -16,11 +16,16 @@ _SILENCE_SECONDS = 5.0
 _EXPIRY_SECONDS = 60
 
 
-def redis_settings(url: str) -> RedisSettings:
-    """Settings of arq for an address, without its own retries: whoever calls has better things to do."""
+async def connect(url: str) -> ArqRedis:
+    """Connections to the queue of wakes, without arq's own retries: whoever calls has better things to do.
+
+    Raises RedisError, OSError or RuntimeError when Redis is away.
+    """
     settings = RedisSettings.from_dsn(url)
     settings.conn_retries = 0
-    return settings
+    return await create_pool(
+        settings, job_serializer=wire.dump, job_deserializer=wire.load, default_queue_name=wire.QUEUE
+    )
 
 
 class Doorbell:
@@ -52,8 +57,5 @@ class Doorbell:
     async def _connected(self) -> ArqRedis:
         async with self._connecting:
             if self._pool is None:
-                self._pool = await create_pool(
-                    redis_settings(self._url), job_serializer=wire.dump, job_deserializer=wire.load,
-                    default_queue_name=wire.QUEUE,
-                )  # fmt: skip
+                self._pool = await connect(self._url)
             return self._pool

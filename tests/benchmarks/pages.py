@@ -160,7 +160,7 @@ async def serve(owner_url: str) -> None:
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        print(runner.addresses[0][1], flush=True)  # noqa: T201 - the parent reads it
+        print(runner.addresses[0][1], flush=True)  # the parent reads it
     await asyncio.Event().wait()
 
 

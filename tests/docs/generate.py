@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-import connectors.oneroster_csv.rules  # noqa: F401 - its rules belong on the page of findings
+import connectors.oneroster_csv.rules
 from hub.settings import Settings
 from tests.docs.reference import admin_api_page, behaviour_page, cli_page
 from transforms.catalogue.page import catalogue_page

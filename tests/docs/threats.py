@@ -57,9 +57,9 @@ def main() -> None:
     """Print every number with its state and its tests."""
     found = marks()
     for line in lines():
-        print(f"{line.number:4} {line.state:7} {len(found.get(line.number, []))} {line.missing}")  # noqa: T201
+        print(f"{line.number:4} {line.state:7} {len(found.get(line.number, []))} {line.missing}")
         for place in found.get(line.number, []):
-            print(f"       {place}")  # noqa: T201
+            print(f"       {place}")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,10 @@ class Receiver:
         """What arrived, once there are ``count`` requests. Raises TimeoutError."""
         return await self.until(lambda got: len(got) >= count, seconds)
 
+    async def up_to(self, position: int, seconds: float = 10) -> list[Received]:
+        """What arrived, once the last of it ends at a position of the feed. Raises TimeoutError."""
+        return await self.until(lambda got: bool(got) and got[-1].data["to"] == position, seconds)
+
     async def until(self, enough: Callable[[list[Received]], bool], seconds: float = 10) -> list[Received]:
         """What arrived, once it is enough. Raises TimeoutError."""
         async with asyncio.timeout(seconds), self.arrived:

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from blockbuster import BlockingError
 
+import hub
 from tests.services import Database, OutsideError
 
 
@@ -51,8 +52,6 @@ async def test_a_blocking_sleep_of_ours_on_the_loop_fails() -> None:
 
 def _as_if_in_the_hub(source: str) -> dict[str, Any]:
     """Functions whose code says that it stands in a file of the hub."""
-    import hub  # noqa: PLC0415
-
     code: CodeType = compile(source, str(Path(hub.__file__).parent / "sample.py"), "exec")
     names: dict[str, Any] = {}
     exec(code, names)

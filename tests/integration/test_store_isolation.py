@@ -14,6 +14,7 @@ from hub.errors import Code, HubError
 from hub.settings import role_passwords, role_url
 from hub.store import districts, sources
 from hub.store.database import Database as Pool
+from hub.store.database import Transaction
 from hub.store.migrate import check, migrate
 from hub.store.schema import SHARED_TABLES, STAGING_PREFIX, table_columns, value_columns
 from tests.services import MASTER_KEY, Database
@@ -166,8 +167,8 @@ async def test_migrating_again_applies_nothing(database: Database) -> None:
     assert await migrate(database.owner, passwords=role_passwords(MASTER_KEY)) == []
 
 
-async def names(tx: object) -> list[str]:
-    return [row["name"] for row in await tx.fetch("SELECT name FROM sources")]  # type: ignore[attr-defined]
+async def names(tx: Transaction) -> list[str]:
+    return [row["name"] for row in await tx.fetch("SELECT name FROM sources")]
 
 
 async def two_districts(pool: Pool) -> tuple[UUID, UUID]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import UUID
 
 from hub.scope.grants import GrantDefinition, Rule
 from tests.property.small_districts import District, resolve
@@ -54,8 +55,8 @@ class _Part:
         else:
             self.users = fit
 
-    def chosen(self, entity: str, ids: tuple[object, ...]) -> set[int]:
-        return {rid for i in ids if (rid := resolve(entity, i)) in self.live[entity] and rid is not None}  # type: ignore[arg-type]
+    def chosen(self, entity: str, ids: tuple[UUID, ...]) -> set[int]:
+        return {rid for i in ids if (rid := resolve(entity, i)) in self.live[entity] and rid is not None}
 
     def class_fits(self, rid: int) -> bool:
         refs, live, rule = self.district["classes"][rid].refs, self.live, self.rule

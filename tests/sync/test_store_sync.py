@@ -15,7 +15,7 @@ from hub.store import runs
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from hub.sync.engine import work_once
-from tests.districts import District, changed, sandbox, without
+from tests.districts import District, Frames, changed, sandbox, without
 from tests.services import Database
 
 
@@ -26,8 +26,8 @@ async def district(database: Database) -> AsyncIterator[District]:
     await db.close()
 
 
-def students(frames: object) -> list[str]:
-    roles: pl.DataFrame = frames["roles"]  # type: ignore[index]
+def students(frames: Frames) -> list[str]:
+    roles = frames["roles"]
     return roles.filter(pl.col("role") == "student")["userSourcedId"].unique(maintain_order=True).to_list()
 
 

@@ -16,7 +16,8 @@ MODULES = sorted(path for top in PACKAGES for path in (ROOT / top).rglob("*.py")
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc"}
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
-LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|raise NotImplementedError|pytest\.skip|mark\.(skip|xfail)")
+# Written with classes of one letter, so that no search for leftovers finds this line.
+LEFTOVER = re.compile(r"\b([T]ODO|[F]IXME|[X]XX|[H]ACK)\b|raise [N]otImplementedError|(pytest|mark)\.([s]kip|[x]fail)")
 PINNED = re.compile(r"^[A-Za-z0-9._-]+(\[[a-z,]+\])?==\S+( ; .+)? \\$")
 
 
@@ -28,7 +29,6 @@ def test_no_leftovers() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in [*MODULES, *(ROOT / "tests").rglob("*.py")]
-        if path != Path(__file__)
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if LEFTOVER.search(line)
     ]

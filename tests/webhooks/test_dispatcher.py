@@ -197,7 +197,6 @@ async def test_while_the_database_is_away_the_dispatcher_waits_and_goes_on_after
                 "WHERE pid <> pg_backend_pid() AND usename = 'hub_worker' AND datname = current_database()"
             )
             await world.feeds.move(some.district, some.grant, updated=[number])
-            to = number + 1
-            await there.until(lambda got, to=to: bool(got) and got[-1].data["to"] == to, 20)  # type: ignore[misc]
+            await there.up_to(number + 1, 20)
     assert sorted({got.data["to"] for got in there.received}) == [1, 2, 3]
     assert len({(got.id, got.body) for got in there.received}) == 3

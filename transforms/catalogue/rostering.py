@@ -13,7 +13,7 @@ from typing import Any
 from transforms.catalogue import vocabularies as voc
 from transforms.catalogue.model import Entity, Field, Kind, Need, Privacy
 
-R, O, ABSENT = Need.REQUIRED, Need.OPTIONAL, Need.ABSENT  # noqa: E741 - the standard's own letters
+R, O, ABSENT = Need.REQUIRED, Need.OPTIONAL, Need.ABSENT
 
 ref = partial(Field, kind=Kind.REF)
 
@@ -32,13 +32,13 @@ BASE_NAMES = tuple(f.name for f in BASE)
 METADATA = Field("metadata", Kind.METADATA, note="any JSON object; CSV columns metadata.<name>")
 
 
-def text(name: str, need: Need = O, *, csv: str | None = None, many: bool = False, **more: object) -> Field:
+def text(name: str, need: Need = O, *, csv: str | None = None, many: bool = False, **more: Any) -> Field:
     """A string that has the same name and need in JSON and CSV unless ``more`` says otherwise."""
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "rest12": need, "rest11": need, "csv12": need, "csv11": need,
         "csv_name": csv or name, "many": many,
     }  # fmt: skip
-    return Field(name, **(values | more))  # type: ignore[arg-type]
+    return Field(name, **(values | more))
 
 
 ORGS = Entity(

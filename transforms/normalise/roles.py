@@ -27,7 +27,8 @@ USR_011 = declare(
 )  # fmt: skip
 
 ROLE_FIELDS = tuple(f for f in CATALOGUE["roles"].body if f.name not in BASE_NAMES)
-ROLE = pl.Struct({f.name: pl.Date if f.kind is Kind.DATE else pl.String for f in ROLE_FIELDS})
+_TYPES = {f.name: pl.Date() if f.kind is Kind.DATE else pl.String() for f in ROLE_FIELDS}
+ROLE = pl.Struct(_TYPES)
 _NAMES = [f.name for f in ROLE_FIELDS]
 _ADMINISTRATOR = "administrator"
 _BY_ORG = {"district": "districtAdministrator", "school": "siteAdministrator"}
@@ -56,7 +57,7 @@ def roles_from_orgs(sheet: Sheet, orgs: pl.DataFrame) -> None:
     rows = pl.arange(0, sheet.frame.height, dtype=pl.UInt32, eager=True)
     exploded = sheet.frame.select(row=rows, org="orgs", role="role").filter(pl.col("role").is_not_null())
     exploded = by_org(exploded.explode("org").drop_nulls("org"), orgs)
-    empty = [pl.lit(None, t).alias(n) for n, t in _types().items() if n not in ("roleType", "role", "org")]
+    empty = [pl.lit(None, t).alias(n) for n, t in _TYPES.items() if n not in ("roleType", "role", "org")]
     roles = exploded.with_columns(pl.lit("primary").alias("roleType"), *empty)
     lists = roles.sort("row", "org").group_by("row", maintain_order=True).agg(roles=pl.struct(_NAMES))
     found = rows.alias("row").to_frame().join(lists, on="row", how="left", maintain_order="left")["roles"]
@@ -96,7 +97,3 @@ def roles_of_users(sheet: Sheet) -> pl.DataFrame:
     """1.2: one row per user: columns key (the user's) and roles, a sorted List of ``ROLE`` without repeats."""
     rows = sheet.frame.filter(~sheet.out).select("user", *_NAMES).unique().sort("user", "org", *_NAMES, nulls_last=True)
     return rows.group_by(key="user", maintain_order=True).agg(roles=pl.struct(_NAMES)).cast({"roles": pl.List(ROLE)})
-
-
-def _types() -> dict[str, pl.DataType]:
-    return {field.name: field.dtype for field in ROLE.fields}  # type: ignore[misc]

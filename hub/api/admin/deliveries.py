@@ -16,7 +16,7 @@ class Change(Asked):
 
     entity: str
     operation: Literal["entered", "updated", "left"] = Field(description="As seen from the grant's view.")
-    sourcedId: UUID  # noqa: N815 - OneRoster's name
+    sourced_id: UUID = Field(alias="sourcedId")
     href: str | None = Field(default=None, description="Where to read the record; missing after it left.")
 
 

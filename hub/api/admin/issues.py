@@ -8,8 +8,8 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import Field
 
-import connectors.oneroster_csv.rules  # noqa: F401 - declares findings, whose titles are shown here
-import transforms.pipeline  # noqa: F401 - same
+import connectors.oneroster_csv.rules
+import transforms.pipeline
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_number
 from hub.api.admin.route import STAFF, Role, Route

@@ -26,9 +26,9 @@ async def agree(hub: Hub, path: str, cases: dict[str, Predicate], *, app: str = 
         assert await hub.ids(path, app=app, filter=text) == wanted, text
 
 
-def value(one: dict[str, Any], *path: str) -> Any:
+def value(one: Any, *path: str) -> Any:
     for name in path:
-        one = one.get(name)  # type: ignore[assignment]
+        one = one.get(name)
         if one is None:
             return None
     return one

@@ -11,6 +11,7 @@ import polars as pl
 
 from connectors.limits import DEFAULT_LIMITS, Limits
 from connectors.oneroster_csv import CsvPackage, Reading, open_package
+from connectors.oneroster_csv.names import VERSIONS, data_files
 
 ORG_HEADER = "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId"
 USER_HEADER = (
@@ -36,8 +37,6 @@ USERS = text(USER_HEADER, *(user(f"u{n}") for n in range(1, 6)))
 
 
 def manifest(*files: str, version: str = "1.1", mode: str = "bulk") -> str:
-    from connectors.oneroster_csv.names import VERSIONS, data_files  # noqa: PLC0415 - kept beside its one use
-
     known = next(v for v in VERSIONS if v == version)
     rows = [f"file.{name},{mode if name in files else 'absent'}" for name in data_files(known)]
     return text("propertyName,value", "manifest.version,1.0", f"oneroster.version,{version}", *rows)

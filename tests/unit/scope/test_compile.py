@@ -75,10 +75,10 @@ def district() -> District:
     return derive({entity: dict(enumerate(held)) for entity, held in records.items()})
 
 
-def rule(**limits: object) -> dict[str, object]:
+def rule(**limits: Any) -> dict[str, Any]:
     entities = {"schools": "orgs", "courses": "courses", "classes": "classes", "terms": "academicSessions"}
     return {
-        name: [sourced_id(entities[name], rid) for rid in wanted] if name in entities else wanted  # type: ignore[attr-defined]
+        name: [sourced_id(entities[name], rid) for rid in wanted] if name in entities else wanted
         for name, wanted in limits.items()
     }
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -25,9 +27,9 @@ def users(**definition: object) -> Projection:
     return Projection(GrantDefinition.model_validate(definition), "users")
 
 
-def served(projection: Projection, doc: str, private: str = "", **more: object) -> dict[str, object]:
-    text = projection.render(SID + "1", AT, doc, private, **more)  # type: ignore[arg-type]
-    parsed: dict[str, object] = orjson.loads(text.replace(BASE_MARK, "https://hub.example"))
+def served(projection: Projection, doc: str, private: str = "", **more: Any) -> dict[str, Any]:
+    text = projection.render(SID + "1", AT, doc, private, **more)
+    parsed: dict[str, Any] = orjson.loads(text.replace(BASE_MARK, "https://hub.example"))
     return parsed
 
 
@@ -73,9 +75,9 @@ def test_references_outside_the_view_are_left_out_of_trimmed_records() -> None:
     assert projection.references == ("roles", "agents", "primaryOrg")
     refs = {"roles": [1, 2], "agents": [7, 8], "primaryOrg": []}
     seen = served(projection, DOC, PRIVATE, refs=refs, sees=lambda entity, rid: (entity, rid) != ("users", 7))
-    assert [agent["sourcedId"] for agent in seen["agents"]] == ["Q"]  # type: ignore[index,attr-defined]
-    assert [role["role"] for role in seen["roles"]] == ["teacher"]  # type: ignore[index,attr-defined]
-    nobody = served(projection, DOC, PRIVATE, refs=refs, sees=lambda entity, rid: entity == "orgs")  # noqa: ARG005
+    assert [agent["sourcedId"] for agent in seen["agents"]] == ["Q"]
+    assert [role["role"] for role in seen["roles"]] == ["teacher"]
+    nobody = served(projection, DOC, PRIVATE, refs=refs, sees=lambda entity, _: entity == "orgs")
     assert "agents" not in nobody
 
 

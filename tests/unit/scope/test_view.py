@@ -80,7 +80,7 @@ def test_times_are_utc_and_cut_to_milliseconds() -> None:
     local = datetime(2025, 8, 1, 8, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=2)))
     assert text(cut(local)) == "2025-08-01T06:00:00.999Z"
     with pytest.raises(ValueError, match="offset"):
-        cut(datetime(2025, 8, 1))  # noqa: DTZ001
+        cut(local.replace(tzinfo=None))
 
 
 def test_more_entries_than_a_small_number_can_count() -> None:
