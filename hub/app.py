@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from hub.api import build_api
+from hub.api.connections import Patience, listening
 from hub.api.context import ApiContext
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -24,7 +26,8 @@ from hub.worker import Doorbell, run_worker
 log = structlog.get_logger()
 #: Longest statement of an API process; a read that takes longer is a bug or an attack.
 STATEMENT_SECONDS = 30
-SHUTDOWN_SECONDS = 30
+#: Open files beside those of connections: the pool, listening sockets, what libraries hold.
+OTHER_FILES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +97,20 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
         if settings.embedded_postgres:
             await migrate_all(settings, found)
         async with api(settings, found) as application:
-            runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
-            await runner.setup()
-            try:
-                site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True)
-                await site.start()
+            _allow_files(settings.max_connections + OTHER_FILES)
+            async with listening(application, settings.host, settings.port, Patience.of(settings), reuse_port=True):
                 if ready is not None:
                     ready(settings.public_url)
                 await stop.wait()
-            finally:
-                await runner.cleanup()
+
+
+def _allow_files(wanted: int) -> None:
+    """Raises the process's own limit of open files, as far as it may, so that all connections find room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 __all__ = ["Services", "api", "migrate_all", "serve", "services"]

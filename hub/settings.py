@@ -85,6 +85,25 @@ class Settings(BaseSettings):
     app_requests_burst: int = Field(
         default=1000, ge=1, description="Requests that one app may make of an API process at once, when it was quiet."
     )
+    header_seconds: float = Field(
+        default=10, gt=0, le=600, description="Time for a request to come to the end of its headers; then 408."
+    )
+    stall_seconds: float = Field(
+        default=20,
+        gt=0,
+        le=600,
+        description="First wait for a request's body, which must then come at 500 bytes a second, and longest time in"
+        " which a client takes nothing of its answer.",
+    )
+    keepalive_seconds: float = Field(
+        default=75, gt=0, le=3600, description="Time between two requests after which a connection is closed."
+    )
+    max_connections: int = Field(
+        default=2000,
+        ge=8,
+        le=100_000,
+        description="Most connections of an API process; of more, those go that have waited longest.",
+    )
     webhook_timeout_seconds: float = Field(
         default=15, gt=0, le=60, description="Longest wait for a receiver's whole answer."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from hub.api.admin import add_admin
@@ -17,9 +19,15 @@ __all__ = ["CONTEXT", "ApiContext", "build_api"]
 
 def build_api(context: ApiContext) -> web.Application:
     """The whole API over one database. Raises ValueError for a route without a permission."""
-    app = web.Application(middlewares=[observing(), refusals])
+    stopping = asyncio.Event()
+    app = web.Application(middlewares=[observing(stopping), refusals])
     app[CONTEXT] = context
     app[PERMISSIONS] = {}
+
+    async def stop(_: web.Application) -> None:
+        stopping.set()
+
+    app.on_shutdown.append(stop)
     add_health(app)
     add_oauth(app)
     add_oneroster(app)

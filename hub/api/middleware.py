@@ -1,20 +1,24 @@
 """Around every request: an id, one line in the log, security headers, and errors in the form of the path's protocol.
 
-Neither queries nor ids nor values are logged: the line names the route's pattern.
+Neither queries nor ids nor values are logged: the line names the route's pattern. A caller's own id is taken over where
+it can be nothing but a random number: a UUID or 32 hexadecimal digits as ``X-Request-ID``, and the trace's id of a W3C
+``traceparent``. Anything else a caller may choose could be a name (T48).
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import secrets
 
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.hdrs import METH_ALL
 from aiohttp.typedefs import Handler, Middleware
 
-from hub.api.oneroster.errors import Minor, RefusedError, busy, invalid, response
+from hub.api.oneroster.errors import Minor, RefusedError, busy, internal, invalid, response
 from hub.errors import Code, HubError
 
 REQUEST_ID = "X-Request-ID"
@@ -25,13 +29,24 @@ _SECURITY = {
     "X-Frame-Options": "DENY",
     "Strict-Transport-Security": "max-age=31536000",
 }
+_RANDOM = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.{0,200}")
+_LONGEST_ID = 36
 _RETRY_SECONDS = 2
+_UNREAD = frozenset({408, 413})  # the rest of the body would be taken for the next request
 _GONE = 499  # the caller went away before the answer
 _log = structlog.get_logger(__name__)
 
 
-def observing() -> Middleware:
-    """The middleware that gives a request its id, writes its line, and finishes the headers."""
+#: The id of a request, for whoever wants to tell it.
+ID = web.RequestKey("id", str)
+
+
+def observing(stopping: asyncio.Event) -> Middleware:
+    """The middleware that gives a request its id, writes its line, answers OPTIONS, and finishes the headers.
+
+    No connection is kept once ``stopping`` is set.
+    """
     log = structlog.get_logger(__name__).bind()  # bound once: structlog's proxy would bind anew for each line
     process, count = secrets.token_hex(4), itertools.count(1)
 
@@ -39,10 +54,14 @@ def observing() -> Middleware:
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         now = asyncio.get_running_loop().time
         started = now()
-        request_id = f"{process}{next(count):06x}"
+        given = request.headers.get(REQUEST_ID)
+        own = given is None or len(given) > _LONGEST_ID or not _RANDOM.fullmatch(given)
+        request_id = f"{process}{next(count):06x}" if own or given is None else given
+        request[ID] = request_id
         status = _GONE
         try:
-            answer = await handler(request)
+            error = request.match_info.http_exception if request.method == "OPTIONS" else None
+            answer = _allowed(error) if isinstance(error, web.HTTPMethodNotAllowed) else await handler(request)
             status = answer.status
         except web.HTTPException as error:
             status = error.status
@@ -51,15 +70,32 @@ def observing() -> Middleware:
         finally:
             milliseconds = round((now() - started) * 1000, 1)
             log.info(
-                "request", id=request_id, method=request.method, route=_route(request), status=status, ms=milliseconds
-            )
+                "request", id=request_id, method=_method(request), route=_route(request), status=status,
+                ms=milliseconds, **_traced(request),
+            )  # fmt: skip
         if not answer.prepared:
             answer.headers[REQUEST_ID] = request_id
-            for name, value in _SECURITY.items():
-                answer.headers.setdefault(name, value)
+            secured(answer)
+            if stopping.is_set():
+                answer.force_close()
         return answer
 
     return observe
+
+
+def secured(answer: web.StreamResponse) -> None:
+    """Adds what every answer carries."""
+    for name, value in _SECURITY.items():
+        answer.headers.setdefault(name, value)
+
+
+def _allowed(error: web.HTTPMethodNotAllowed) -> web.StreamResponse:
+    """The answer to OPTIONS: what the address knows. Other origins' pages may not call the hub, so nothing on CORS."""
+    return web.Response(status=204, headers={"Allow": _methods(error)})
+
+
+def _methods(error: web.HTTPMethodNotAllowed) -> str:
+    return ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
 
 
 @web.middleware
@@ -73,20 +109,22 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.code is Code.UNAVAILABLE:
             return _answer(request, busy(503, _RETRY_SECONDS, error.message))
         _log.error("request failed", route=_route(request), code=error.code.value)
-        return _answer(request, _internal())
+        return _answer(request, internal(request[ID]))
     except web.HTTPException as error:
-        return _answer(request, _of_http(error))
+        return _answer(request, of_http(error))
     except ConnectionError:
         raise  # the caller is gone: nobody would read an answer
     except Exception as error:
-        _log.error("request failed", route=_route(request), kind=type(error).__name__, at=_places(error))
-        return _answer(request, _internal())
+        _log.error("request failed", route=_route(request), kind=type(error).__name__, at=places(error))
+        return _answer(request, internal(request[ID]))
 
 
 def _answer(request: web.Request, error: RefusedError) -> web.Response:
     if not request.path.startswith("/oauth/"):
         answer = response(error)
         answer.headers["Cache-Control"] = "no-store"
+        if error.status in _UNREAD:
+            answer.force_close()
         return answer
     name = "temporarily_unavailable" if error.status in {429, 503} else "invalid_request"
     return web.Response(
@@ -97,24 +135,25 @@ def _answer(request: web.Request, error: RefusedError) -> web.Response:
     )
 
 
-def _of_http(error: web.HTTPException) -> RefusedError:
+def of_http(error: web.HTTPException) -> RefusedError:
+    """The refusal that stands for an error of aiohttp."""
     match error.status:
         case 404:
             return RefusedError(404, Minor.UNKNOWN_OBJECT, "There is nothing at this address.")
         case 405:
-            allow = error.headers.get("Allow", "")
+            allow = _methods(error) if isinstance(error, web.HTTPMethodNotAllowed) else error.headers.get("Allow", "")
             return RefusedError(405, Minor.INVALID_DATA, f"This address knows {allow} only.", {"Allow": allow})
+        case 408:
+            return RefusedError(408, Minor.INVALID_DATA, "The body came too slowly.")
         case 413:
             return RefusedError(413, Minor.INVALID_DATA, "Send less at once.")
+        case 417:
+            return RefusedError(417, Minor.INVALID_DATA, "Expect may ask for 100-continue only.")
         case status if status < 500:
             refusal = invalid("The request cannot be understood.")
             return RefusedError(status, refusal.minor, refusal.description)
         case _:
-            return _internal()
-
-
-def _internal() -> RefusedError:
-    return RefusedError(500, Minor.INTERNAL, "The hub failed to answer; its log says why.")
+            return internal()
 
 
 def _route(request: web.Request) -> str:
@@ -122,11 +161,23 @@ def _route(request: web.Request) -> str:
     return resource.canonical if resource is not None else "?"
 
 
-def _places(error: Exception) -> str:
+def _method(request: web.Request) -> str:
+    """The method, where it is one: a caller may send any word."""
+    return request.method if request.method in METH_ALL else "?"
+
+
+def _traced(request: web.Request) -> dict[str, str]:
+    """The id of the trace that a request is part of."""
+    given = request.headers.get("traceparent")
+    found = _TRACE.fullmatch(given) if given is not None else None
+    return {"trace": found[1]} if found else {}
+
+
+def places(error: BaseException | None) -> str:
     """Where it failed: lines of code, never the texts of errors, which may quote values."""
-    places = []
-    trace = error.__traceback__
+    found = []
+    trace = error.__traceback__ if error is not None else None
     while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
+        found.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
         trace = trace.tb_next
-    return " < ".join(reversed(places))
+    return " < ".join(reversed(found))

@@ -91,6 +91,12 @@ def withdrawn() -> RefusedError:
     return RefusedError(403, Minor.FORBIDDEN, "The district has suspended or withdrawn this app's access. Ask it.")
 
 
+def internal(request_id: str = "") -> RefusedError:
+    """A defect of the hub, with the id by which its log is searched."""
+    named = f" for request {request_id}" if request_id else ""
+    return RefusedError(500, Minor.INTERNAL, f"The hub failed to answer; its log says why{named}.")
+
+
 def busy(status: int, seconds: int, description: str) -> RefusedError:
     """Try again in some seconds."""
     return RefusedError(status, Minor.BUSY, description, {"Retry-After": str(seconds)})

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from hub.api.context import ApiContext
 from hub.api.guard import Guard, Session
+from hub.api.negotiation import check_accept
 from hub.api.oneroster import page
 from hub.api.oneroster.errors import busy, unknown_object
 from hub.api.oneroster.links import link_header
@@ -41,6 +42,7 @@ class Service:
         or a revocation in the meantime, is looked at again: the answer is wholly of one position.
         """
         session = await self.guard.admit(request, operation.scopes)
+        check_accept(request)
         query = parse_query(request.query, single=operation.single)
         for _ in range(_ATTEMPTS):
             try:

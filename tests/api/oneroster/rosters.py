@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 
 import polars as pl
 from aiohttp import ClientResponse, ClientSession
-from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from hub.api import ApiContext, build_api
 from hub.api.client_secrets import hash_secret, new_secret
+from hub.api.connections import Patience, listening
 from hub.api.oneroster.operations import CORE, DEMOGRAPHICS, ROSTER, SERVICE
 from hub.clock import SystemClock
 from hub.scope.grants import GrantDefinition
@@ -128,6 +128,7 @@ class Hub:
     prepared: Prepared
     db: Pool
     settings: Settings
+    port: int
 
     @property
     def first(self) -> District:
@@ -187,10 +188,10 @@ async def running(database: Database, prepared: Prepared, **settings: Any) -> As
 
     options = Settings(**({"app_requests_per_second": 10_000, "app_requests_burst": 100_000} | settings))
     api = build_api(ApiContext(pool, options, SystemClock(), wake))
-    server = TestServer(api)
-    await server.start_server(access_log=None)  # as the hub does: aiohttp's own would hold whole addresses
-    async with ClientSession(base_url=server.make_url("/")) as session:
-        yield Hub(session, prepared, db, options)
-    await server.close()
+    async with (
+        listening(api, "127.0.0.1", 0, Patience.of(options)) as (host, port),
+        ClientSession(base_url=f"http://{host}:{port}/") as session,
+    ):
+        yield Hub(session, prepared, db, options, port)
     await pool.close()
     await db.close()
