@@ -85,6 +85,15 @@ class Settings(BaseSettings):
     app_requests_burst: int = Field(
         default=1000, ge=1, description="Requests that one app may make of an API process at once, when it was quiet."
     )
+    app_concurrency: int = Field(
+        default=6,
+        ge=1,
+        description="Requests of one app that an API process answers at a time; with fewer connections to the database,"
+        " two less than those.",
+    )
+    app_queue: int = Field(
+        default=100, ge=0, description="Requests of one app that may wait for their turn in an API process."
+    )
     header_seconds: float = Field(
         default=10, gt=0, le=600, description="Time for a request to come to the end of its headers; then 408."
     )

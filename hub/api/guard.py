@@ -14,9 +14,9 @@ from uuid import UUID
 from aiohttp import web
 
 from hub.api.behaviour import Behaviour
-from hub.api.buckets import Buckets
 from hub.api.caches import ByteCache
 from hub.api.context import ApiContext
+from hub.api.limits import QUOTA, AppLimits, Limits
 from hub.api.oneroster.errors import busy, forbidden, unauthorised, unknown_object, withdrawn
 from hub.store import apps, views
 from hub.store.apps import LONGEST_TOKEN, TOKEN_PREFIX, AccessToken
@@ -46,8 +46,9 @@ class Guard:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._sessions: ByteCache[tuple[bytes, str], Session] = ByteCache(_MOST_SESSIONS)
-        settings = context.settings
-        self._buckets = Buckets(settings.app_requests_per_second, settings.app_requests_burst, self._loop.time)
+        # One connection is left for the look-ups, for tokens and for the admin API.
+        places = max(1, context.settings.service_pool_size - 1)
+        self.limits = AppLimits(Limits.of(context.settings), places, self._loop.time, context.clock.now)
 
     async def admit(self, request: web.Request, scopes: Sequence[str], *, again: bool = False) -> Session:
         """The session of a request. ``again`` looks everything up anew.
@@ -64,7 +65,7 @@ class Guard:
             raise unauthorised(given=True)
         _check_scopes(session.token, scopes)
         if not again:
-            self._count(session.token)
+            self._count(request, session.token)
         return session
 
     def gate(self, session: Session) -> Gate:
@@ -86,15 +87,16 @@ class Guard:
             raise unknown_object()
         if not held.open:
             raise withdrawn()
+        self.limits.learn(token.app_id, held.limits)
         until = self._loop.time() + _FRESH_SECONDS
         session = Session(token, district_id, held.grant, Behaviour.of(held.behaviour), until)
         self._sessions.put(key, session, 1)
         return session
 
-    def _count(self, token: AccessToken) -> None:
-        wait = self._buckets.take(token.app_id)
-        if wait:
-            raise busy(429, wait, "This app asks too often. Wait as long as Retry-After says.")
+    def _count(self, request: web.Request, token: AccessToken) -> None:
+        quota = request[QUOTA] = self.limits.count(token.app_id)
+        if quota.refused:
+            raise busy(429, quota.reset, "This app asks too often. Wait as long as Retry-After says.")
 
 
 def _bearer(request: web.Request) -> bytes:

@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.hdrs import METH_ALL
 from aiohttp.typedefs import Handler, Middleware
 
+from hub.api.limits import QUOTA
 from hub.api.oneroster.errors import Minor, RefusedError, busy, internal, invalid, response
 from hub.errors import Code, HubError
 
@@ -76,6 +77,9 @@ def observing(stopping: asyncio.Event) -> Middleware:
         if not answer.prepared:
             answer.headers[REQUEST_ID] = request_id
             secured(answer)
+            quota = request.get(QUOTA)
+            if quota is not None:
+                answer.headers.extend(quota.headers())
             if stopping.is_set():
                 answer.force_close()
         return answer

@@ -105,6 +105,20 @@ async def change(tx: Transaction, app_id: UUID, *, name: str | None = None, beha
     return App(**row)
 
 
+async def limits(tx: Transaction, app_id: UUID) -> dict[str, Any]:
+    """What was set of an app's limits (hub.api.limits.Limits). Raises HubError(NOT_FOUND)."""
+    held: dict[str, Any] | None = await tx.fetchval("SELECT limits FROM apps WHERE app_id = $1", app_id)
+    if held is None:
+        raise HubError(Code.NOT_FOUND, "There is no such app.")
+    return held
+
+
+async def set_limits(tx: Transaction, app_id: UUID, limits: dict[str, Any]) -> None:
+    """Sets an app's limits in place of those that were set before. Raises HubError(NOT_FOUND)."""
+    if not await tx.execute("UPDATE apps SET limits = $2 WHERE app_id = $1", app_id, limits):
+        raise HubError(Code.NOT_FOUND, "There is no such app.")
+
+
 def new_client_id() -> str:
     """A random client id, which says nothing about its app."""
     return CLIENT_PREFIX + secrets.token_hex(12)

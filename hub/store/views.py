@@ -16,12 +16,13 @@ from hub.store.grants import Entry, Grant, Sets
 class Held:
     """The grant that an app holds, or held last; ``open`` where both it and its district are active.
 
-    ``behaviour`` is the app's, see hub.api.behaviour.
+    ``behaviour`` and ``limits`` are the app's, see hub.api.behaviour and hub.api.limits.
     """
 
     grant: Grant
     open: bool
     behaviour: dict[str, Any]
+    limits: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ _COLUMNS = ", ".join(f"g.{name}" for name in Grant.__dataclass_fields__)
 async def held(tx: Transaction, app_id: UUID) -> Held | None:
     """What an app holds in this district; None where it never held anything, as in a district that does not exist."""
     row = await tx.fetchrow(
-        f"SELECT {_COLUMNS}, d.state AS district_state, a.behaviour FROM grants g "
+        f"SELECT {_COLUMNS}, d.state AS district_state, a.behaviour, a.limits FROM grants g "
         "JOIN districts d ON d.district_id = g.district_id JOIN apps a ON a.app_id = g.app_id "
         "WHERE g.district_id = $1 AND g.app_id = $2 ORDER BY g.state = 'revoked', g.changed_at DESC LIMIT 1",
         tx.district_id, app_id,
@@ -48,9 +49,9 @@ async def held(tx: Transaction, app_id: UUID) -> Held | None:
         return None
     values: dict[str, Any] = dict(row)
     active = values.pop("district_state") == "active"
-    behaviour = values.pop("behaviour")
+    behaviour, limits = values.pop("behaviour"), values.pop("limits")
     grant = Grant(**values)
-    return Held(grant, active and grant.state == "active", behaviour)
+    return Held(grant, active and grant.state == "active", behaviour, limits)
 
 
 async def load(tx: Transaction, grant_id: UUID) -> Stored:

@@ -9,6 +9,7 @@ from hub.api.admin import (
     districts,
     grants,
     issues,
+    limits,
     runs,
     sources,
     subscriptions,
@@ -18,6 +19,6 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES, *grants.ROUTES,
-    *subscriptions.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
+    *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES, *limits.ROUTES,
+    *grants.ROUTES, *subscriptions.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

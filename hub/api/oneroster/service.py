@@ -44,11 +44,12 @@ class Service:
         session = await self.guard.admit(request, operation.scopes)
         check_accept(request)
         query = parse_query(request.query, single=operation.single)
-        for _ in range(_ATTEMPTS):
-            try:
-                return await self._read(request, operation, session, query)
-            except ClosedError:
-                session = await self.guard.admit(request, operation.scopes, again=True)
+        async with self.guard.limits.place(session.token.app_id):
+            for _ in range(_ATTEMPTS):
+                try:
+                    return await self._read(request, operation, session, query)
+                except ClosedError:
+                    session = await self.guard.admit(request, operation.scopes, again=True)
         raise busy(503, 1, "The district changes faster than it can be read. Try again in a moment.")
 
     async def _read(self, request: web.Request, operation: Operation, session: Session, query: Query) -> web.Response:

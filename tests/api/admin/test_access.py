@@ -42,6 +42,8 @@ GET    oda /apps
 POST   o   /apps
 GET    oda /apps/{app}
 PATCH  o   /apps/{app}
+GET    oa  /apps/{app}/limits
+PUT    o   /apps/{app}/limits
 GET    oa  /apps/{app}/clients
 POST   oa  /apps/{app}/clients
 POST   oa  /apps/{app}/clients/{client}/rotate

@@ -79,6 +79,7 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "runs_create": _upload,
     "apps_create": _body(name="Library"),
     "apps_edit": _body(name="Renamed", behaviour={"booleans": "json"}),
+    "limits_put": _body(concurrency=3),
     "apps_create_client": _body(),
     "apps_rotate_client": _client,
     "apps_revoke_client": _client,

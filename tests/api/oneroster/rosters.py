@@ -180,13 +180,13 @@ def minor(body: Any) -> str:
 @asynccontextmanager
 async def running(database: Database, prepared: Prepared, **settings: Any) -> AsyncIterator[Hub]:
     """A server over a database that was prepared."""
-    pool = await Pool.open(database.service, name="tests of the API", largest=4)
     db = await Pool.open(database.worker, name="tests beside the API", largest=3)
 
     async def wake(kind: str, district_id: UUID) -> None:
         """Nobody sleeps here."""
 
     options = Settings(**({"app_requests_per_second": 10_000, "app_requests_burst": 100_000} | settings))
+    pool = await Pool.open(database.service, name="tests of the API", largest=options.service_pool_size)
     api = build_api(ApiContext(pool, options, SystemClock(), wake))
     async with (
         listening(api, "127.0.0.1", 0, Patience.of(options)) as (host, port),
