@@ -11,6 +11,7 @@ from hub.api.admin import (
     issues,
     limits,
     runs,
+    sandboxes,
     sources,
     subscriptions,
     tokens,
@@ -20,5 +21,5 @@ from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES, *limits.ROUTES,
-    *grants.ROUTES, *subscriptions.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
+    *sandboxes.ROUTES, *grants.ROUTES, *subscriptions.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip
