@@ -77,6 +77,26 @@ class Settings(BaseSettings):
         default=2_000_000_000, ge=1, description="Largest uploaded package, in bytes as it is sent."
     )
     token_lifetime_seconds: int = Field(default=3600, ge=1, le=3600, description="Life of an access token.")
+    wrong_credentials_burst: int = Field(
+        default=20,
+        ge=1,
+        description="Wrong secrets and assertions that one address may send an API process at once, before it gets 429;"
+        " of bad tokens and signatures, which cost less to check, five times as many.",
+    )
+    wrong_credentials_per_second: float = Field(
+        default=0.5, gt=0, description="Wrong secrets and assertions that one address may send in the long run."
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Networks (CIDR, with commas between) of proxies whose `X-Forwarded-For` tells a caller's address."
+        " Without them all who come through a proxy share its address.",
+    )
+    oauth1_past_seconds: int = Field(
+        default=600, ge=1, le=3600, description="How old a request that is signed with OAuth 1 may be."
+    )
+    oauth1_future_seconds: int = Field(
+        default=300, ge=0, le=3600, description="How far ahead the clock of a client may be that signs with OAuth 1."
+    )
     app_requests_per_second: float = Field(
         default=200,
         gt=0,
@@ -140,6 +160,8 @@ class Settings(BaseSettings):
             )
         if any(network.prefixlen == 0 for network in self.webhook_allow):
             raise ValueError("HUB_WEBHOOK_ALLOW must not hold a whole address family: name the networks you need")
+        if any(network.prefixlen == 0 for network in self.trusted_proxies):
+            raise ValueError("HUB_TRUSTED_PROXIES must not hold a whole address family: anyone could say who they are")
         if self.database_url is not None and self.master_key is None:
             raise ValueError("HUB_DATABASE_URL needs HUB_MASTER_KEY: the roles' passwords are derived from it")
         if self.database_url is None and (self.service_database_url or self.worker_database_url):

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from hub.api.admin import add_admin
 from hub.api.context import CONTEXT, ApiContext
+from hub.api.guard import add_guard
 from hub.api.health import add_health
 from hub.api.middleware import observing, refusals
 from hub.api.oauth.endpoint import add_oauth
@@ -28,6 +29,7 @@ def build_api(context: ApiContext) -> web.Application:
         stopping.set()
 
     app.on_shutdown.append(stop)
+    add_guard(app)
     add_health(app)
     add_oauth(app)
     add_oneroster(app)

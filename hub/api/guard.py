@@ -1,112 +1,129 @@
 """Who calls OneRoster, and what they hold in the district of the path.
 
-What is found out is kept for a moment only to save look-ups: every answer's own statement checks the token and the
-grant again (hub/store/records.py), so a revocation shows at once.
+What is found out is kept for a moment only to save look-ups: every answer's own statement checks the credential and
+the grant again (hub/store/records.py), so a revocation shows at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from aiohttp import web
 
+from hub.api.attempts import Attempt, Attempts
 from hub.api.behaviour import Behaviour
 from hub.api.caches import ByteCache
-from hub.api.context import ApiContext
+from hub.api.context import CONTEXT, ApiContext
 from hub.api.limits import QUOTA, AppLimits, Limits
-from hub.api.oneroster.errors import busy, forbidden, unauthorised, unknown_object, withdrawn
-from hub.store import apps, views
-from hub.store.apps import LONGEST_TOKEN, TOKEN_PREFIX, AccessToken
+from hub.api.oneroster.errors import busy, forbidden, unauthorised, unknown_object, unsigned, withdrawn
+from hub.api.proofs import BEARER, Caller, Proof, Proofs, Scheme
+from hub.store import views
 from hub.store.grants import Grant
 from hub.store.records import Gate
 
 _FRESH_SECONDS = 1.0
 _MOST_SESSIONS = 20_000
+_SHARE = 5  # a wrong token or signature costs a look-up, a wrong secret a slow hash
 _NOBODY = UUID(int=0)  # no district has this id
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A valid token and the active grant that its app holds in a district, as they were a moment ago."""
+    """An app that proved itself and the active grant that it holds in a district, as they were a moment ago."""
 
-    token: AccessToken
+    caller: Caller
     district_id: UUID
     grant: Grant
     behaviour: Behaviour
     until: float  # loop time
 
+    @property
+    def app_id(self) -> UUID:
+        """The app that calls."""
+        return self.caller.app_id
+
 
 class Guard:
-    """Admits requests with a bearer token to one district."""
+    """Admits requests to one district: with an access token and, where a route takes it, signed with OAuth 1."""
 
     def __init__(self, context: ApiContext) -> None:
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._sessions: ByteCache[tuple[bytes, str], Session] = ByteCache(_MOST_SESSIONS)
+        self._proofs = Proofs(context)
+        self._sessions: ByteCache[tuple[bytes | str, str], Session] = ByteCache(_MOST_SESSIONS)
+        self._attempts = Attempts(context.settings, self._loop.time, share=_SHARE, clients=False)
         # One connection is left for the look-ups, for tokens and for the admin API.
         places = max(1, context.settings.service_pool_size - 1)
         self.limits = AppLimits(Limits.of(context.settings), places, self._loop.time, context.clock.now)
 
-    async def admit(self, request: web.Request, scopes: Sequence[str], *, again: bool = False) -> Session:
-        """The session of a request. ``again`` looks everything up anew.
+    async def admit(
+        self, request: web.Request, scopes: Sequence[str], *, accepts: frozenset[Scheme] = BEARER, again: bool = False
+    ) -> Session:
+        """The session of a request, by one of the kinds of credential that its route ``accepts``.
 
-        Raises RefusedError: 401 without a valid token, 403 without one of the scopes or after the grant was suspended
-        or withdrawn, 404 alike for a district that does not exist and for one that never granted anything, 429.
+        ``again`` looks everything up anew for a request that was admitted already. Raises RefusedError: 401 without a
+        valid credential, 403 without one of the scopes or after the grant was suspended or withdrawn, 404 alike for a
+        district that does not exist and for one that never granted anything, 429.
         """
-        token_hash = _bearer(request)
-        district = request.match_info["district"]
-        session = self._sessions.get((token_hash, district))
-        if again or session is None or session.until < self._loop.time():
-            session = await self._look_up(token_hash, district, scopes)
-        elif session.token.expires_at <= self._context.clock.now():
-            raise unauthorised(given=True)
-        _check_scopes(session.token, scopes)
+        proof = await self._proofs.read(request, accepts, again=again)
+        key = (proof.key, request.match_info["district"])
+        session = self._sessions.get(key)
+        if again:
+            session = await self._look_up(proof, key, scopes)
+        elif session is None or not proof.fits(session.caller):
+            # What was valid a moment ago is looked up without being counted: nobody guessed that.
+            attempt = self._attempts.begin(request, proof.client)
+            session = await self._look_up(proof, key, scopes, attempt)
+        elif session.until < self._loop.time():
+            session = await self._look_up(proof, key, scopes)
+        _check_scopes(session.caller, scopes)
         if not again:
-            self._count(request, session.token)
+            await self._spend(request, proof)
+            self._count(request, session)
         return session
 
     def gate(self, session: Session) -> Gate:
         """What has to hold still when an answer is read."""
-        grant, token = session.grant, session.token
-        return Gate(grant.grant_id, grant.position, grant.changed_at, token.token_hash, self._context.clock.now())
+        grant = session.grant
+        credential = session.caller.credential(self._context.clock.now())
+        return Gate(grant.grant_id, grant.position, grant.changed_at, credential)
 
-    async def _look_up(self, token_hash: bytes, district: str, scopes: Sequence[str]) -> Session:
-        key = (token_hash, district)
+    async def _look_up(
+        self, proof: Proof, key: tuple[bytes | str, str], scopes: Sequence[str], attempt: Attempt | None = None
+    ) -> Session:
         self._sessions.drop(key)
-        district_id = _district(district)
+        district_id = _district(key[1])
         async with self._context.db.district(district_id, readonly=True) as tx:
-            token = await apps.find_token(tx, token_hash, self._context.clock.now())
-            if token is None:
+            caller = await proof.caller(tx)
+            if attempt is not None:
+                attempt.right()
+            if caller is None:
                 raise unauthorised(given=True)
-            _check_scopes(token, scopes)
-            held = await views.held(tx, token.app_id)
+            _check_scopes(caller, scopes)
+            held = await views.held(tx, caller.app_id)
         if held is None:
             raise unknown_object()
         if not held.open:
             raise withdrawn()
-        self.limits.learn(token.app_id, held.limits)
+        self.limits.learn(caller.app_id, held.limits)
         until = self._loop.time() + _FRESH_SECONDS
-        session = Session(token, district_id, held.grant, Behaviour.of(held.behaviour), until)
+        session = Session(caller, district_id, held.grant, Behaviour.of(held.behaviour), until)
         self._sessions.put(key, session, 1)
         return session
 
-    def _count(self, request: web.Request, token: AccessToken) -> None:
-        quota = request[QUOTA] = self.limits.count(token.app_id)
+    async def _spend(self, request: web.Request, proof: Proof) -> None:
+        """Uses the request up, where it may come only once. Raises RefusedError(401, 429)."""
+        if not await proof.spend():
+            self._attempts.begin(request)
+            raise unsigned("This request was sent before. Sign each request anew, with another oauth_nonce.")
+
+    def _count(self, request: web.Request, session: Session) -> None:
+        quota = request[QUOTA] = self.limits.count(session.app_id)
         if quota.refused:
             raise busy(429, quota.reset, "This app asks too often. Wait as long as Retry-After says.")
-
-
-def _bearer(request: web.Request) -> bytes:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
-        raise unauthorised(given=False)
-    if not token.startswith(TOKEN_PREFIX) or len(token) > LONGEST_TOKEN:
-        raise unauthorised(given=True)
-    return apps.digest(token)
 
 
 def _district(text: str) -> UUID:
@@ -118,6 +135,19 @@ def _district(text: str) -> UUID:
     return district_id if str(district_id) == text.lower() else _NOBODY
 
 
-def _check_scopes(token: AccessToken, scopes: Sequence[str]) -> None:
-    if not any(scope in token.scopes for scope in scopes):
+def _check_scopes(caller: Caller, scopes: Sequence[str]) -> None:
+    if not any(scope in caller.scopes for scope in scopes):
         raise forbidden(tuple(scopes))
+
+
+GUARD = web.AppKey("guard", Guard)
+
+
+def add_guard(app: web.Application) -> None:
+    """Gives the API the one guard that all its services share, with its limits and what it remembers."""
+
+    async def start(app: web.Application) -> AsyncIterator[None]:
+        app[GUARD] = Guard(app[CONTEXT])
+        yield
+
+    app.cleanup_ctx.append(start)

@@ -33,7 +33,7 @@ _COLUMNS = ", ".join(AdminToken.__dataclass_fields__)
 
 def digest(token: str) -> bytes:
     """What is stored of a token."""
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 async def create(

@@ -1,7 +1,7 @@
 """Apps, their OAuth clients and access tokens: shared tables, since an app may hold grants in many districts.
 
 Only the SHA-256 of an access token is kept: 256 random bits need no slow hash. A client's secret is kept as argon2id,
-see hub/api/client_secrets.py.
+see hub/api/client_secrets.py; that of OAuth 1 has to be had in clear to check a signature, and is kept sealed.
 """
 
 from __future__ import annotations
@@ -34,15 +34,26 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One set of OAuth credentials of an app. ``scopes`` are the most that it may ask for."""
+    """One set of OAuth credentials of an app. ``scopes`` are the most that it may ask for.
+
+    Either ``secret_hash`` or ``jwks`` (public keys, RFC 7517) is there. ``oauth1_secret`` is sealed (hub/crypto.py),
+    and None where OAuth 1 is off.
+    """
 
     client_id: str
     app_id: UUID
-    secret_hash: str
+    secret_hash: str | None
+    jwks: dict[str, Any] | None
+    oauth1_secret: bytes | None
     scopes: list[str]
     state: str
     created_at: datetime
     rotated_at: datetime | None
+
+    @property
+    def active(self) -> bool:
+        """Whether it was not revoked."""
+        return self.state == "active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,13 @@ class AccessToken:
     client_id: str
     app_id: UUID
     scopes: list[str]
+    issued_at: datetime
     expires_at: datetime
+    revoked_at: datetime | None
+
+    def valid(self, now: datetime) -> bool:
+        """Whether it opens anything at ``now``."""
+        return self.revoked_at is None and self.expires_at > now
 
 
 _APP = ", ".join(App.__dataclass_fields__)
@@ -125,12 +142,14 @@ def new_client_id() -> str:
 
 
 async def create_client(
-    tx: Transaction, client_id: str, *, app_id: UUID, secret_hash: str, scopes: list[str]
-) -> Client:
-    """Adds credentials to an app. ``scopes`` are full scope addresses."""
+    tx: Transaction, client_id: str, *, app_id: UUID, secret_hash: str | None = None,
+    jwks: dict[str, Any] | None = None, scopes: list[str],
+) -> Client:  # fmt: skip
+    """Adds credentials to an app: a secret's hash or public keys. ``scopes`` are full scope addresses."""
     row = await tx.fetchrow(
-        f"INSERT INTO clients (client_id, app_id, secret_hash, scopes) VALUES ($1, $2, $3, $4) RETURNING {_CLIENT}",
-        client_id, app_id, secret_hash, scopes,
+        "INSERT INTO clients (client_id, app_id, secret_hash, jwks, scopes) VALUES ($1, $2, $3, $4, $5) "
+        f"RETURNING {_CLIENT}",
+        client_id, app_id, secret_hash, jwks, scopes,
     )  # fmt: skip
     assert row is not None
     return Client(**row)
@@ -156,21 +175,51 @@ async def clients(tx: Transaction, app_id: UUID) -> list[Client]:
     return [Client(**row) for row in rows]
 
 
-async def rotate_client(tx: Transaction, client_id: str, secret_hash: str, now: datetime) -> Client:
-    """Gives an active client another secret; its tokens stay valid. Raises HubError(NOT_FOUND)."""
+async def rotate_client(
+    tx: Transaction, client_id: str, secret_hash: str | None, now: datetime, *, jwks: dict[str, Any] | None = None
+) -> Client:
+    """Gives an active client another secret, or other keys in the place of those that it has; its tokens stay valid.
+
+    Raises HubError(NOT_FOUND), and HubError(CONFLICT) for a secret where there are keys, and the other way round.
+    """
     row = await tx.fetchrow(
-        "UPDATE clients SET secret_hash = $2, rotated_at = $3 WHERE client_id = $1 AND state = 'active' "
-        f"RETURNING {_CLIENT}",
-        client_id, secret_hash, now,
+        "UPDATE clients SET secret_hash = $2, jwks = $3, rotated_at = $4 WHERE client_id = $1 AND state = 'active' "
+        f"AND (secret_hash IS NULL) = ($2::text IS NULL) RETURNING {_CLIENT}",
+        client_id, secret_hash, jwks, now,
     )  # fmt: skip
     if row is None:
-        raise HubError(Code.NOT_FOUND, "There is no such active client.")
+        raise await _not_so(tx, client_id, "This client proves itself in the other way: by its keys, or its secret.")
     return Client(**row)
 
 
+async def switch_oauth1(tx: Transaction, client_id: str, sealed: bytes | None, *, was_on: bool) -> Client:
+    """Gives an active client whose OAuth 1 ``was_on`` or not a sealed secret; None switches it off.
+
+    Raises HubError(NOT_FOUND), and HubError(CONFLICT) when OAuth 1 is not as ``was_on`` says.
+    """
+    row = await tx.fetchrow(
+        "UPDATE clients SET oauth1_secret = $2 WHERE client_id = $1 AND state = 'active' "
+        f"AND (oauth1_secret IS NOT NULL) = $3 RETURNING {_CLIENT}",
+        client_id, sealed, was_on,
+    )  # fmt: skip
+    if row is None:
+        raise await _not_so(tx, client_id, f"OAuth 1 is {'off' if was_on else 'on already'} for this client.")
+    return Client(**row)
+
+
+async def _not_so(tx: Transaction, client_id: str, otherwise: str) -> HubError:
+    client = await find_client(tx, client_id)
+    if client is None or not client.active:
+        return HubError(Code.NOT_FOUND, "There is no such active client.")
+    return HubError(Code.CONFLICT, otherwise)
+
+
 async def revoke_client(tx: Transaction, client_id: str, now: datetime) -> Client:
-    """Ends a client and all its tokens, at once and for good. Raises HubError(NOT_FOUND)."""
-    row = await tx.fetchrow(f"UPDATE clients SET state = 'revoked' WHERE client_id = $1 RETURNING {_CLIENT}", client_id)
+    """Ends a client, its signatures and all its tokens, at once and for good. Raises HubError(NOT_FOUND)."""
+    row = await tx.fetchrow(
+        f"UPDATE clients SET state = 'revoked', oauth1_secret = NULL WHERE client_id = $1 RETURNING {_CLIENT}",
+        client_id,
+    )
     if row is None:
         raise HubError(Code.NOT_FOUND, "There is no such client.")
     await tx.execute(
@@ -186,33 +235,28 @@ def new_token() -> str:
 
 def digest(token: str) -> bytes:
     """What is stored of an access token."""
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 async def issue(
-    tx: Transaction, token: str, *, client_id: str, secret_hash: str, scopes: list[str], now: datetime,
-    expires_at: datetime,
-) -> bool:  # fmt: skip
-    """Stores a token; False when the client was revoked or got another secret since it was looked at.
+    tx: Transaction, token: str, client: Client, *, scopes: list[str], now: datetime, expires_at: datetime
+) -> bool:
+    """Stores a token; False when the client was revoked or got another secret or keys since it was looked at.
 
     The client's row is locked meanwhile, so that no token slips in behind ``revoke_client``.
     """
     stored = await tx.execute(
         "INSERT INTO access_tokens (token_hash, client_id, app_id, scopes, issued_at, expires_at) "
-        "SELECT $1, client_id, app_id, $4, $5, $6 FROM clients "
-        "WHERE client_id = $2 AND state = 'active' AND secret_hash = $3 FOR SHARE",
-        digest(token), client_id, secret_hash, scopes, now, expires_at,
+        "SELECT $1, client_id, app_id, $5, $6, $7 FROM clients WHERE client_id = $2 AND state = 'active' "
+        "AND secret_hash IS NOT DISTINCT FROM $3 AND jwks IS NOT DISTINCT FROM $4 FOR SHARE",
+        digest(token), client.client_id, client.secret_hash, client.jwks, scopes, now, expires_at,
     )  # fmt: skip
     return bool(stored)
 
 
-async def find_token(tx: Transaction, token_hash: bytes, now: datetime) -> AccessToken | None:
-    """A token that is valid at ``now``; None for one that is unknown, expired or revoked alike."""
-    row = await tx.fetchrow(
-        f"SELECT {_TOKEN} FROM access_tokens WHERE token_hash = $1 AND expires_at > $2 AND revoked_at IS NULL",
-        token_hash,
-        now,
-    )
+async def find_token(tx: Transaction, token_hash: bytes) -> AccessToken | None:
+    """A token that was issued, valid or not any more. Those that expired a day ago may be forgotten."""
+    row = await tx.fetchrow(f"SELECT {_TOKEN} FROM access_tokens WHERE token_hash = $1", token_hash)
     return None if row is None else AccessToken(**row)
 
 
@@ -221,8 +265,3 @@ async def revoke_token(tx: Transaction, token_hash: bytes, now: datetime) -> Non
     await tx.execute(
         "UPDATE access_tokens SET revoked_at = $2 WHERE token_hash = $1 AND revoked_at IS NULL", token_hash, now
     )
-
-
-async def forget_tokens(tx: Transaction, before: datetime) -> int:
-    """Deletes tokens that expired before a time; how many."""
-    return await tx.execute("DELETE FROM access_tokens WHERE expires_at < $1", before)

@@ -1,8 +1,9 @@
 """Reading records for an app: pages, single objects, and the rids that conditions and orders select.
 
 Every statement here looks through the same gate: it answers only while the grant is active and at the position for
-which its caller knows the view, and while the access token is valid. So a revocation and a sync show at once, without
-a second round trip and without trusting a notification. Answers at another position are never mixed.
+which its caller knows the view, and while the access token is valid, or the client that signed the request active. So
+a revocation and a sync show at once, without a second round trip and without trusting a notification. Answers at
+another position are never mixed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from hub.errors import Code, HubError
@@ -20,31 +21,54 @@ from hub.store.schema import ROLE_COLUMNS
 from transforms.catalogue import Entity, Field, Kind
 
 
+class Bearer(NamedTuple):
+    """An access token that has to be valid at ``now``."""
+
+    token_hash: bytes
+    now: datetime
+
+
+class Signer(NamedTuple):
+    """A client that signed its request with OAuth 1, and has to be active and to have this secret still."""
+
+    client_id: str
+    sealed_secret: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What has to be true for an answer: this version of a grant, and a token that is valid at ``now``."""
+    """What has to be true for an answer: this version of a grant, and a credential that still counts."""
 
     grant_id: UUID
     position: int
     changed_at: datetime
-    token_hash: bytes
-    now: datetime
+    credential: Bearer | Signer
 
     def values(self, tx: Transaction) -> tuple[object, ...]:
-        """The values of ``_GATE``'s parameters."""
-        return tx.district_id, self.grant_id, self.position, self.changed_at, self.token_hash, self.now
+        """The values of the parameters in ``condition``."""
+        return tx.district_id, self.grant_id, self.position, self.changed_at, *self.credential
+
+    @property
+    def condition(self) -> str:
+        """The gate in SQL, with six parameters."""
+        return _GATES[type(self.credential)]
 
 
 class ClosedError(Exception):
-    """The gate is closed: look at the token and the grant again."""
+    """The gate is closed: look at the credential and the grant again."""
 
 
-#: Neither part refers to a row, so PostgreSQL evaluates it once per statement.
-_GATE = (
+#: No part refers to a row, so PostgreSQL evaluates it once per statement.
+_GRANT = (
     "EXISTS (SELECT FROM grants g JOIN districts d ON d.district_id = g.district_id WHERE g.district_id = $1 "
     "AND g.grant_id = $2 AND g.position = $3 AND g.changed_at = $4 AND g.state = 'active' AND d.state = 'active') "
-    "AND EXISTS (SELECT FROM access_tokens a WHERE a.token_hash = $5 AND a.expires_at > $6 AND a.revoked_at IS NULL)"
 )
+_GATES: dict[type, str] = {
+    Bearer: _GRANT + "AND EXISTS (SELECT FROM access_tokens a WHERE a.token_hash = $5 AND a.expires_at > $6 "
+    "AND a.revoked_at IS NULL)",
+    Signer: _GRANT + "AND EXISTS (SELECT FROM clients c WHERE c.client_id = $5 AND c.state = 'active' "
+    "AND c.oauth1_secret = $6)",
+}
 _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
 _FREE = 7  # the first parameter behind the gate's
 
@@ -70,7 +94,7 @@ class Found:
 
 async def check(tx: Transaction, gate: Gate) -> None:
     """For answers that need no record. Raises ClosedError."""
-    if not await tx.fetchval(f"SELECT {_GATE}", *gate.values(tx)):
+    if not await tx.fetchval(f"SELECT {gate.condition}", *gate.values(tx)):
         raise ClosedError
 
 
@@ -83,7 +107,7 @@ async def page(
     """
     rows = await tx.fetch(
         f"SELECT t.rid, t.sourced_id::text, t.doc{' || t.doc_private' if private else ''} FROM {entity.table} t "
-        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {_GATE} ORDER BY t.rid",
+        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {gate.condition} ORDER BY t.rid",
         *gate.values(tx), _literal(rids),
     )  # fmt: skip
     if not rows:
@@ -107,7 +131,7 @@ async def trimmed(
     columns = "".join(f', t."{name}"' for name in names.values())
     rows = await tx.fetch(
         f"SELECT t.rid, t.sourced_id::text, t.doc, {_private(private)}{columns} FROM {entity.table} t "
-        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {_GATE}",
+        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {gate.condition}",
         *gate.values(tx), _literal(rids),
     )  # fmt: skip
     if not rows:
@@ -124,7 +148,7 @@ async def find(
     columns = "".join(f', t."{name}"' for name in names.values())
     row = await tx.fetchrow(
         f"SELECT gate.open, t.rid, t.sourced_id::text, t.doc, {_private(private)}, ({fits.numbered(_FREE + 1)}) AS fits"
-        f"{columns} FROM (SELECT {_GATE} AS open) gate "
+        f"{columns} FROM (SELECT {gate.condition} AS open) gate "
         f"LEFT JOIN {entity.table} t ON t.district_id = $1 AND t.sourced_id = ${_FREE}",
         *gate.values(tx), sourced_id, *fits.values,
     )  # fmt: skip
@@ -178,7 +202,7 @@ async def _packed(tx: Transaction, gate: Gate, query: str, values: Sequence[obje
     try:
         await tx.execute(f"SET LOCAL statement_timeout = '{_LONGEST_SECONDS}s'")
         packed: bytes | None = await tx.fetchval(
-            f"SELECT CASE WHEN {_GATE} THEN coalesce(({query}), ''::bytea) END", *gate.values(tx), *values
+            f"SELECT CASE WHEN {gate.condition} THEN coalesce(({query}), ''::bytea) END", *gate.values(tx), *values
         )
     except StatementTimeoutError:
         raise HubError(Code.UNAVAILABLE, "This question takes too long. Ask for less at once.") from None

@@ -18,6 +18,8 @@ SHARED_TABLES = {
     "clients": "an app's OAuth credentials",
     "access_tokens": "looked up before the district is known",
     "admin_tokens": "looked up before the district is known",
+    "oauth1_nonces": "of clients, before the district is known",
+    "client_assertions": "of clients, before the district is known",
 }
 #: Staging tables hold a run's rows for a moment; they have no policy and are reachable by the worker role alone.
 STAGING_PREFIX = "staging_"

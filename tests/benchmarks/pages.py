@@ -94,11 +94,8 @@ async def _grant(db: Database, district: UUID, name: str, definition: GrantDefin
     app, client, token, now = uuid4(), apps.new_client_id(), apps.new_token(), SystemClock().now()
     async with db.shared() as tx:
         await apps.create(tx, app, name)
-        await apps.create_client(tx, client, app_id=app, secret_hash="-", scopes=[ROSTER, CORE])
-        await apps.issue(
-            tx, token, client_id=client, secret_hash="-", scopes=[ROSTER, CORE], now=now,
-            expires_at=now.replace(year=now.year + 1),
-        )  # fmt: skip
+        made = await apps.create_client(tx, client, app_id=app, secret_hash="-", scopes=[ROSTER, CORE])
+        await apps.issue(tx, token, made, scopes=made.scopes, now=now, expires_at=now.replace(year=now.year + 1))
     async with db.district(district) as tx:
         await granting.create(tx, app, definition, now)
     return token

@@ -1,163 +1,159 @@
-"""``/oauth/token`` and the metadata of RFC 8414."""
+"""The OAuth 2 endpoints: ``/oauth/token``, revocation, introspection, and the metadata of RFC 8414."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from aiohttp import web
-from multidict import MultiMapping
 
-from hub.api.buckets import Buckets
-from hub.api.caches import ByteCache
-from hub.api.client_secrets import LONGEST_SECRET, Verifier, nobodys_hash
+from hub.api.attempts import Attempts
+from hub.api.client_secrets import Verifier, nobodys_hash
 from hub.api.context import CONTEXT, ApiContext
-from hub.api.oauth.server import Credentials, Outcome, TokenServer, credentials, refused
-from hub.api.oneroster.errors import busy
+from hub.api.oauth.clients import TOKEN_PATH, Clients
+from hub.api.oauth.form import read_form
+from hub.api.oauth.keys import ALGORITHMS, nobodys_keys
+from hub.api.oauth.outcome import OAuthError, Outcome, invalid_request, not_yours, unknown_client
+from hub.api.oauth.server import TokenServer
+from hub.api.oauth.sweep import keep_sweeping
 from hub.api.oneroster.scopes import SCOPES
 from hub.api.permissions import Permission, declare
 from hub.store import apps
-from hub.store.apps import Client
+from hub.store.apps import LONGEST_TOKEN, AccessToken, Client
 
-TOKEN_PATH = "/oauth/token"
+REVOCATION_PATH = "/oauth/revoke"
+INTROSPECTION_PATH = "/oauth/introspect"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
-_FORM = "application/x-www-form-urlencoded"
-_LARGEST_BODY = 16_384
-_MOST_FIELDS = 20
-_LONGEST_ID = 200
-#: Wrong secrets: so many at once, then so many a second. An address that once knew a client's secret is not held up by
-#: others who guess at it.
-_ADDRESS_BURST, _ADDRESS_RATE = 20, 0.5
-_CLIENT_BURST, _CLIENT_RATE = 40, 1.0
-_MOST_KNOWN = 10_000
+_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+_FRESH = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """What one process needs to issue tokens."""
+class Endpoints:
+    """What one process needs to answer. Each method raises OAuthError, RefusedError(429), HubError(UNAVAILABLE)."""
 
     context: ApiContext
     server: TokenServer
-    verifier: Verifier
-    by_address: Buckets
-    by_client: Buckets
-    known: ByteCache[tuple[str, str], bool]
+    clients: Clients
+    attempts: Attempts
 
-    async def answer(self, request: web.Request) -> Outcome:
-        """The answer to a token request. Raises RefusedError(429), and HubError(UNAVAILABLE)."""
-        form = await _form(request)
-        if isinstance(form, Outcome):
-            return form
-        given = credentials(request.headers.get("Authorization", ""), form)
-        if given is None:
-            return self.server.decide(form, client_id="", scopes=(), authentic=False)
-        self._hold_up(request.remote or "", given.client_id)
-        client = await self._client(given)
-        authentic = await self.verifier.matches(client.secret_hash if client else None, given.secret[:LONGEST_SECRET])
-        if authentic:
-            self._know(request.remote or "", given.client_id)
-        outcome = self.server.decide(
-            form, client_id=given.client_id, scopes=client.scopes if client else (), authentic=authentic
-        )
-        if client is None or outcome.token is None or await self._stored(client, outcome):
-            return outcome
-        return self.server.decide(form, client_id=given.client_id, scopes=(), authentic=False)
+    async def token(self, request: web.Request) -> Outcome:
+        """Issues a token (RFC 6749 §4.4)."""
+        form = await read_form(request)
+        if not form.get("grant_type"):
+            raise invalid_request("grant_type is missing: send grant_type=client_credentials.")
+        client = await self.clients.authenticate(request, form)
+        outcome = self.server.decide(form, client)
+        if outcome.token is not None and not await self._stored(client, outcome.token, outcome.scopes):
+            raise unknown_client()  # revoked, or given another secret, in the meantime
+        return outcome
 
-    async def _client(self, given: Credentials) -> Client | None:
-        """The active client of an id. The database is asked whatever the id looks like."""
-        storable = given.client_id[:_LONGEST_ID].replace("\0", "")
+    async def revoke(self, request: web.Request) -> Outcome:
+        """Ends a token of the client that asks (RFC 7009). An unknown one is none to worry about."""
+        client, token = await self._named_token(request)
+        if token is not None:
+            if token.client_id != client.client_id:
+                raise not_yours()
+            async with self.context.db.shared() as tx:
+                await apps.revoke_token(tx, token.token_hash, self.context.clock.now())
+        return Outcome(200, {}, dict(_FRESH))
+
+    async def introspect(self, request: web.Request) -> Outcome:
+        """What a token is worth (RFC 7662), if it is one of the app that asks; every other is not active."""
+        client, token = await self._named_token(request)
+        if token is None or token.app_id != client.app_id or not token.valid(self.context.clock.now()):
+            return Outcome(200, {"active": False}, dict(_FRESH))
+        body = {
+            "active": True,
+            "scope": " ".join(token.scopes),
+            "client_id": token.client_id,
+            "sub": token.client_id,
+            "token_type": "bearer",
+            "iat": int(token.issued_at.timestamp()),
+            "exp": int(token.expires_at.timestamp()),
+            "iss": self.context.settings.public_url,
+        }
+        return Outcome(200, body, dict(_FRESH))
+
+    async def _named_token(self, request: web.Request) -> tuple[Client, AccessToken | None]:
+        """The client that asks, and the token that it names. The hint of its type is of no use: there is one type."""
+        form = await read_form(request)
+        client = await self.clients.authenticate(request, form)
+        named = form.get("token", "")
+        if not named:
+            raise invalid_request("token is missing.")
         async with self.context.db.shared() as tx:
-            client = await apps.find_client(tx, storable)
-        return client if client is not None and client.state == "active" else None
+            token = await apps.find_token(tx, apps.digest(named[:LONGEST_TOKEN]))
+        if token is None:
+            self.attempts.begin(request)  # who looks for tokens of others is held up as well
+        return client, token
 
-    async def _stored(self, client: Client, outcome: Outcome) -> bool:
-        """Stores the token; False when the client was revoked or got another secret in the meantime."""
+    async def _stored(self, client: Client, token: str, scopes: tuple[str, ...]) -> bool:
         now = self.context.clock.now()
+        expires_at = now + timedelta(seconds=self.server.lifetime)
         async with self.context.db.shared() as tx:
-            return await apps.issue(
-                tx, outcome.token or "", client_id=client.client_id, secret_hash=client.secret_hash,
-                scopes=list(outcome.scopes), now=now, expires_at=now + timedelta(seconds=self.server.lifetime),
-            )  # fmt: skip
-
-    def _hold_up(self, address: str, client_id: str) -> None:
-        """Counts an attempt, before it is known how it ends: many at once are held up as well."""
-        if self.known.get((address, client_id)):
-            return
-        wait = max(self.by_address.take(address), self.by_client.take(client_id))
-        if wait:
-            raise busy(429, wait, "Too many wrong credentials. Wait as long as Retry-After says.")
-
-    def _know(self, address: str, client_id: str) -> None:
-        """Takes the attempt back: it was a right one."""
-        if not self.known.get((address, client_id)):
-            self.by_address.give(address)
-            self.by_client.give(client_id)
-        self.known.put((address, client_id), value=True, size=1)
+            return await apps.issue(tx, token, client, scopes=list(scopes), now=now, expires_at=expires_at)
 
 
-_TOKENS = web.AppKey("tokens", Tokens)
+_ENDPOINTS = web.AppKey("endpoints", Endpoints)
+Answer = Callable[[Endpoints, web.Request], Awaitable[Outcome]]
 
 
 def add_oauth(app: web.Application) -> None:
-    """Adds the token endpoint and its metadata."""
+    """Adds the endpoints and their metadata."""
     app.cleanup_ctx.append(_start)
-    declare(app, "POST", TOKEN_PATH, _token, Permission.CLIENT)
+    declare(app, "POST", TOKEN_PATH, _handler(Endpoints.token), Permission.CLIENT)
+    declare(app, "POST", REVOCATION_PATH, _handler(Endpoints.revoke), Permission.CLIENT)
+    declare(app, "POST", INTROSPECTION_PATH, _handler(Endpoints.introspect), Permission.CLIENT)
     declare(app, "GET", METADATA_PATH, _metadata, Permission.PUBLIC)
 
 
 async def _start(app: web.Application) -> AsyncIterator[None]:
-    now = asyncio.get_running_loop().time
-    await asyncio.to_thread(nobodys_hash)
-    app[_TOKENS] = Tokens(
-        app[CONTEXT],
-        TokenServer(app[CONTEXT].settings.token_lifetime_seconds),
-        Verifier(),
-        Buckets(_ADDRESS_RATE, _ADDRESS_BURST, now),
-        Buckets(_CLIENT_RATE, _CLIENT_BURST, now),
-        ByteCache(_MOST_KNOWN),
-    )
+    context = app[CONTEXT]
+    await asyncio.gather(asyncio.to_thread(nobodys_hash), asyncio.to_thread(nobodys_keys))
+    attempts = Attempts(context.settings, asyncio.get_running_loop().time)
+    server = TokenServer(context.settings.token_lifetime_seconds)
+    app[_ENDPOINTS] = Endpoints(context, server, Clients(context, Verifier(), attempts), attempts)
+    sweeping = asyncio.create_task(keep_sweeping(context))
     yield
+    sweeping.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await sweeping
 
 
-async def _token(request: web.Request) -> web.Response:
-    outcome = await request.app[_TOKENS].answer(request)
-    return _json(outcome.body, outcome.status, outcome.headers)
+def _handler(answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            outcome = await answer(request.app[_ENDPOINTS], request)
+        except OAuthError as error:
+            outcome = error.outcome
+        return outcome.response()
+
+    return handle
 
 
 async def _metadata(request: web.Request) -> web.Response:
-    issuer = request.app[CONTEXT].settings.public_url
-    metadata = {
+    body = metadata(request.app[CONTEXT].settings.public_url)
+    return Outcome(200, body, {"Cache-Control": "public, max-age=300"}).response()
+
+
+def metadata(issuer: str) -> dict[str, Any]:
+    """The authorization server's metadata (RFC 8414)."""
+    endpoints: Mapping[str, str] = {
+        "token": TOKEN_PATH, "revocation": REVOCATION_PATH, "introspection": INTROSPECTION_PATH
+    }  # fmt: skip
+    out: dict[str, Any] = {
         "issuer": issuer,
-        "token_endpoint": issuer + TOKEN_PATH,
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "scopes_supported": list(SCOPES),
         "response_types_supported": [],
     }
-    return _json(metadata, 200, {"Cache-Control": "public, max-age=300"})
-
-
-def _json(body: dict[str, Any], status: int, headers: dict[str, str]) -> web.Response:
-    kept = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=kept)
-
-
-async def _form(request: web.Request) -> dict[str, str] | Outcome:
-    """The parameters of the body; what is in the query is ignored, since addresses end up in logs."""
-    if request.content_type != _FORM:
-        return refused(f"Send the parameters in the body as {_FORM}.")
-    if (request.content_length or 0) > _LARGEST_BODY:
-        raise web.HTTPRequestEntityTooLarge(_LARGEST_BODY, request.content_length or 0)
-    posted: MultiMapping[Any] = await request.post()
-    form = {name: str(value) for name, value in posted.items()}
-    if len(posted) > _MOST_FIELDS or len(form) != len(posted):
-        return refused("No parameter may be given twice.")
-    if not form.get("grant_type"):
-        return refused("grant_type is missing: send grant_type=client_credentials.")
-    if request.headers.get("Authorization") and form.get("client_secret"):
-        return refused("Send the credentials in one way: as Basic, or in the body.")
-    return form
+    for name, path in endpoints.items():
+        out[f"{name}_endpoint"] = issuer + path
+        out[f"{name}_endpoint_auth_methods_supported"] = _METHODS
+        out[f"{name}_endpoint_auth_signing_alg_values_supported"] = list(ALGORITHMS)
+    return out

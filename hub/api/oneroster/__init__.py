@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from hub.api.context import CONTEXT
-from hub.api.guard import Guard
+from hub.api.guard import GUARD
 from hub.api.oneroster.discovery import add_discovery
 from hub.api.oneroster.operations import OPERATIONS, SERVICE, Operation
 from hub.api.oneroster.service import Service
@@ -27,7 +27,7 @@ def add_oneroster(app: web.Application) -> None:
 
 
 async def _start(app: web.Application) -> AsyncIterator[None]:
-    app[_SERVICE] = Service(app[CONTEXT], Guard(app[CONTEXT]))
+    app[_SERVICE] = Service(app[CONTEXT], app[GUARD])
     yield
 
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 import orjson
 from aiohttp import web
 
+_SIGN = 'OAuth realm="oneroster"'
+
 
 class Minor(StrEnum):
     """The code minors of Rostering 1.2 that the hub answers with."""
@@ -68,13 +70,21 @@ def unknown_object() -> RefusedError:
     return RefusedError(404, Minor.UNKNOWN_OBJECT, "There is no such object, or this app may not see it.")
 
 
-def unauthorised(*, given: bool) -> RefusedError:
-    """The one answer for a token that is missing, malformed, unknown, expired or revoked."""
+def unauthorised(*, given: bool, signed: bool = False) -> RefusedError:
+    """The one answer for a token that is missing, malformed, unknown, expired or revoked.
+
+    ``signed``: the request might have been signed with OAuth 1 instead.
+    """
     challenge = 'Bearer realm="oneroster"' + (', error="invalid_token"' if given else "")
     return RefusedError(
         401, Minor.UNAUTHORISED, "Send a valid access token as `Authorization: Bearer …`.",
-        {"WWW-Authenticate": challenge},
+        {"WWW-Authenticate": challenge + (f", {_SIGN}" if signed else "")},
     )  # fmt: skip
+
+
+def unsigned(description: str) -> RefusedError:
+    """The answer for a request that is not rightly signed with OAuth 1."""
+    return RefusedError(401, Minor.UNAUTHORISED, description, {"WWW-Authenticate": _SIGN})
 
 
 def forbidden(scopes: tuple[str, ...]) -> RefusedError:

@@ -44,7 +44,7 @@ class Service:
         session = await self.guard.admit(request, operation.scopes)
         check_accept(request)
         query = parse_query(request.query, single=operation.single)
-        async with self.guard.limits.place(session.token.app_id):
+        async with self.guard.limits.place(session.app_id):
             for _ in range(_ATTEMPTS):
                 try:
                     return await self._read(request, operation, session, query)

@@ -113,10 +113,7 @@ async def issue(db: Pool, client_id: str, scopes: list[str], *, seconds: float =
     async with db.shared() as tx:
         client = await apps.find_client(tx, client_id)
         assert client is not None
-        await apps.issue(
-            tx, token, client_id=client_id, secret_hash=client.secret_hash, scopes=scopes, now=now,
-            expires_at=now + timedelta(seconds=seconds),
-        )  # fmt: skip
+        await apps.issue(tx, token, client, scopes=scopes, now=now, expires_at=now + timedelta(seconds=seconds))
     return token
 
 

@@ -56,7 +56,7 @@ async def test_every_route_and_method_has_its_permission(database: Database) -> 
         (method, SERVICE + operation.path) for operation in OPERATIONS for method in ("GET", "HEAD")
     }
     assert [key for key, permission in api[PERMISSIONS].items() if permission is Permission.CLIENT] == [
-        ("POST", "/oauth/token")
+        ("POST", path) for path in ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
     ]
     await pool.close()
 

@@ -222,10 +222,7 @@ async def test_a_token_cannot_slip_in_behind_a_revocation(hub: Hub) -> None:
 
 async def _late(hub: Hub, client: apps.Client, now: Any) -> bool:
     async with hub.db.shared() as tx:
-        return await apps.issue(
-            tx, apps.new_token(), client_id=client.client_id, secret_hash=client.secret_hash, scopes=[CORE], now=now,
-            expires_at=now,
-        )  # fmt: skip
+        return await apps.issue(tx, apps.new_token(), client, scopes=[CORE], now=now, expires_at=now)
 
 
 async def test_the_metadata_names_what_there_is(hub: Hub) -> None:

@@ -1,0 +1,204 @@
+"""How a request proves which app it comes from: an access token, or a signature of OAuth 1.0a.
+
+Both lead to the same ``Caller``. A proof is read from the request alone; what it is worth is asked of the database by
+``caller``, or of a caller that was found a moment ago by ``fits``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from aiohttp import web
+
+from hub.api.context import ApiContext
+from hub.api.oauth import signature
+from hub.api.oauth.consumer import Consumers
+from hub.api.oauth.signature import MalformedError, Signed
+from hub.api.oneroster.errors import unauthorised, unsigned
+from hub.store import apps, replays
+from hub.store.apps import LONGEST_TOKEN, TOKEN_PREFIX
+from hub.store.database import Transaction
+from hub.store.records import Bearer, Signer
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Scheme(StrEnum):
+    """The kinds of credential, as the Authorization header names them."""
+
+    BEARER = "Bearer"
+    OAUTH1 = "OAuth"
+
+
+#: What routes take.
+BEARER: Final = frozenset({Scheme.BEARER})
+BEARER_OR_OAUTH1: Final = frozenset(Scheme)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An app that proved itself, as it was a moment ago. ``signer``: where it signed; else it showed a token."""
+
+    app_id: UUID
+    client_id: str
+    scopes: frozenset[str]
+    token_hash: bytes = b""
+    expires_at: datetime | None = None
+    signer: Signer | None = None
+
+    def credential(self, now: datetime) -> Bearer | Signer:
+        """What every statement that answers looks at again."""
+        return self.signer or Bearer(self.token_hash, now)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenProof:
+    """An access token (RFC 6750). ``key``: its SHA-256."""
+
+    context: ApiContext
+    key: bytes
+
+    client = None
+
+    def fits(self, caller: Caller) -> bool:
+        """Whether the token, which was valid a moment ago, is not over since."""
+        return caller.expires_at is not None and caller.expires_at > self.context.clock.now()
+
+    async def caller(self, tx: Transaction) -> Caller | None:
+        """Whose token it is; None for one that expired or was revoked. Raises RefusedError(401) for an unknown one."""
+        token = await apps.find_token(tx, self.key)
+        if token is None:
+            raise unauthorised(given=True)
+        if not token.valid(self.context.clock.now()):
+            return None
+        return Caller(token.app_id, token.client_id, frozenset(token.scopes), token.token_hash, token.expires_at)
+
+    async def spend(self) -> bool:
+        """A token may be shown any number of times."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class SignedProof:
+    """A request that its client signed (RFC 5849). ``base``: the base string."""
+
+    context: ApiContext
+    consumers: Consumers
+    request: web.Request
+    signed: Signed
+    base: bytes
+
+    @property
+    def client(self) -> str:
+        """The consumer that it claims to be."""
+        return self.signed.consumer_key
+
+    @property
+    def key(self) -> str:
+        """By which its caller is remembered."""
+        return self.signed.consumer_key
+
+    def fits(self, caller: Caller) -> bool:
+        """Whether the secret of the caller, which was found a moment ago, made the signature."""
+        return caller.signer is not None and self._made_with(caller.signer.sealed_secret)
+
+    async def caller(self, tx: Transaction) -> Caller:
+        """Who signed.
+
+        Raises RefusedError(401), at the same expense and in the same words for an unknown consumer, one whose OAuth 1
+        is off, and a wrong signature.
+        """
+        client = await apps.find_client(tx, self.client)
+        sealed = client.oauth1_secret if client is not None and client.active else None
+        if not self._made_with(sealed) or client is None or sealed is None:
+            raise unsigned("Unknown consumer, or the signature is not that of this request and the consumer's secret.")
+        signer = Signer(client.client_id, sealed)
+        return Caller(client.app_id, client.client_id, frozenset(client.scopes), signer=signer)
+
+    async def spend(self) -> bool:
+        """Remembers the nonce for good before anything is answered; False when it was used with this timestamp before.
+
+        Raises RefusedError(401) for a body other than the one that was signed.
+        """
+        if self.signed.body_hash is not None and not signature.fits_body(self.signed, await self.request.read()):
+            raise unsigned("The body is not the one that oauth_body_hash was made of.")
+        sent_at = datetime.fromtimestamp(self.signed.timestamp, UTC)
+        async with self.context.db.shared() as tx:
+            return await replays.first_nonce(tx, self.client, sent_at, self.signed.nonce)
+
+    def _made_with(self, sealed: bytes | None) -> bool:
+        return signature.matches(self.signed, self.base, self.consumers.secret(sealed, self.client))
+
+
+Proof = TokenProof | SignedProof
+
+
+class Proofs:
+    """Reads what requests show."""
+
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
+        self._consumers: Consumers | None = None
+        self._address = signature.without_default_port(context.settings.public_url)
+
+    async def read(self, request: web.Request, accepts: frozenset[Scheme], *, again: bool = False) -> Proof:
+        """What a request shows, of the kinds that its route takes. ``again``: it was in time when it came.
+
+        Raises RefusedError(401) for what can prove nothing.
+        """
+        header = request.headers.get("Authorization", "")
+        scheme, _, text = header.partition(" ")
+        if Scheme.OAUTH1 not in accepts:
+            return TokenProof(self._context, _token_hash(scheme, text))
+        if scheme.lower() == "oauth":
+            return await self._signed(request, text, again=again)
+        return TokenProof(self._context, _token_hash(scheme, text, signed=True))
+
+    async def _signed(self, request: web.Request, text: str, *, again: bool) -> SignedProof:
+        try:
+            signed = signature.read(text)
+        except MalformedError as error:
+            raise unsigned(str(error)) from None
+        if not again:
+            self._check_time(signed)
+        form = await request.read() if request.content_type == _FORM and request.can_read_body else b""
+        path, _, query = _target(request).partition("?")
+        base = signature.base_string(signed, request.method, self._address + path, _bytes(query), form)
+        if self._consumers is None:
+            self._consumers = await Consumers.load(self._context.settings)
+        return SignedProof(self._context, self._consumers, request, signed, base)
+
+    def _check_time(self, signed: Signed) -> None:
+        settings = self._context.settings
+        age = self._context.clock.now().timestamp() - signed.timestamp
+        if not -settings.oauth1_future_seconds <= age <= settings.oauth1_past_seconds:
+            raise unsigned(
+                f"oauth_timestamp is more than {settings.oauth1_past_seconds} seconds ago or more than "
+                f"{settings.oauth1_future_seconds} seconds ahead. Set the clock, and sign each request anew."
+            )
+
+
+def _token_hash(scheme: str, token: str, *, signed: bool = False) -> bytes:
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise unauthorised(given=False, signed=signed)
+    if not token.startswith(TOKEN_PREFIX) or len(token) > LONGEST_TOKEN:
+        raise unauthorised(given=True)
+    return apps.digest(token)
+
+
+def _target(request: web.Request) -> str:
+    """Path and query as they were sent: what was percent-encoded stays so."""
+    target = request.raw_path
+    if target.startswith("/"):
+        return target
+    _, _, behind = target.partition("://")  # the absolute form, which proxies use
+    return "/" + behind.partition("/")[2]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
