@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import web
 
 from hub.api.admin import add_admin
+from hub.api.compression import compressing
 from hub.api.context import CONTEXT, ApiContext
 from hub.api.guard import add_guard
 from hub.api.health import add_health
@@ -21,7 +22,7 @@ __all__ = ["CONTEXT", "ApiContext", "build_api"]
 def build_api(context: ApiContext) -> web.Application:
     """The whole API over one database. Raises ValueError for a route without a permission."""
     stopping = asyncio.Event()
-    app = web.Application(middlewares=[observing(stopping), refusals])
+    app = web.Application(middlewares=[observing(stopping), refusals, compressing])
     app[CONTEXT] = context
     app[PERMISSIONS] = {}
 

@@ -7,6 +7,8 @@ gets it by one setting, changed through the admin API; docs/behaviour.md is made
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -117,6 +119,11 @@ class Behaviour(BaseModel):
         default=False, description="Whether an exported package holds a file with its header alone for what is empty."
     )
     csv_manifest: bool = Field(default=True, description="Whether an exported package holds `manifest.csv`.")
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for equal settings."""
+        return blake2b(self.model_dump_json().encode(), digest_size=16).hexdigest()
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Behaviour:

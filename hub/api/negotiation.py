@@ -12,7 +12,7 @@ from hub.api.oneroster.errors import Minor, RefusedError, invalid
 
 JSON = "application/json"
 #: Codings of request bodies that aiohttp takes off by itself.
-_CODINGS = frozenset({"", "identity", "gzip", "deflate"})
+_CODINGS = frozenset({"", "identity", "gzip", "deflate", "zstd"})
 _EVERY_DAY = frozenset({"*/*", JSON, f"{JSON}, text/plain, */*"})
 _LONGEST_ACCEPT = 1_000
 
@@ -82,7 +82,10 @@ def _check_type(request: web.Request) -> None:
         raise RefusedError(415, Minor.INVALID_DATA, "Send the body in UTF-8.", {"Accept": f"{JSON};charset=utf-8"})
     if request.headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
         raise RefusedError(
-            415, Minor.INVALID_DATA, "Send the body as it is, or compressed with gzip.", {"Accept-Encoding": "gzip"}
+            415,
+            Minor.INVALID_DATA,
+            "Send the body as it is, or compressed with gzip or zstd.",
+            {"Accept-Encoding": "gzip, zstd"},
         )
 
 

@@ -61,15 +61,17 @@ class Projection:
         self.plain_bits, self.reference_bits, self.check_bits = self._bits(CATALOGUE[entity].body)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Projection) and self._policy == other._policy
+        return isinstance(other, Projection) and self.policy == other.policy
 
     def __hash__(self) -> int:
-        return hash(self._policy)
+        return hash(self.policy)
 
     @property
-    def _policy(self) -> tuple[object, ...]:
-        roles = self.admitted_roles if "roles" in self.references else None
-        return self.entity, self.visible, frozenset(self.masks.items()), roles
+    def policy(self) -> tuple[object, ...]:
+        """What makes two projections equal, in an order of its own."""
+        admitted = self.admitted_roles if "roles" in self.references else None
+        roles = None if admitted is None else tuple(sorted(admitted))
+        return self.entity, tuple(sorted(self.visible)), tuple(sorted(self.masks.items())), roles
 
     def _bits(self, body: Sequence[Field]) -> tuple[int, int, int]:
         plain = references = check = 0

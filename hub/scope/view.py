@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from hashlib import sha256
 from uuid import UUID
 
 from pyroaring import BitMap
@@ -55,6 +56,15 @@ class View:
     def projections(self) -> dict[str, Projection]:
         """How the records of each entity look."""
         return {entity: Projection(self.definition, entity) for entity in self.entities}
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal where the app sees the same: one position of one grant, with the same look of records.
+
+        Edits of the definition that change none of these leave it as it is: an app does not learn of them.
+        """
+        policies = sorted(repr(projection.policy) for projection in self.projections.values())
+        return sha256("\n".join([f"{self.grant_id} {self.position}", *policies]).encode()).hexdigest()
 
     def listed(self, entity: str) -> BitMap:
         """The records of ``entity`` that its collection lists, tombstones included."""

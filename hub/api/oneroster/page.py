@@ -92,6 +92,11 @@ def collection(envelope: str, objects_: Sequence[str], base: bytes) -> bytes:
     return f'{{"{envelope}":[{",".join(objects_)}]}}'.encode().replace(_MARK, base)
 
 
+def joined(objects_: Sequence[str], base: bytes) -> bytes:
+    """Objects with commas between."""
+    return ",".join(objects_).encode().replace(_MARK, base)
+
+
 def single(envelope: str, document: str, base: bytes) -> bytes:
     """The body of a single read."""
     return f'{{"{envelope}":{document}}}'.encode().replace(_MARK, base)

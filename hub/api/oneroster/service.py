@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from aiohttp import web
 
+from hub import __version__
+from hub.api.bodies import UnderWay
+from hub.api.compression import accepted
 from hub.api.context import ApiContext
+from hub.api.etag import ANY, entity_tag, matches
 from hub.api.guard import Guard, Session
 from hub.api.negotiation import check_accept
 from hub.api.oneroster import page
@@ -14,6 +21,7 @@ from hub.api.oneroster.errors import busy, unknown_object
 from hub.api.oneroster.links import link_header
 from hub.api.oneroster.operations import SERVICE, Operation
 from hub.api.oneroster.order import Selections
+from hub.api.oneroster.pages import PIECE, collected
 from hub.api.oneroster.query import Query, parse_query
 from hub.api.oneroster.reading import Reading, as_sourced_id
 from hub.api.oneroster.select import find_parents, fits_subset, select
@@ -23,7 +31,9 @@ from hub.store.records import ClosedError
 
 _ATTEMPTS = 5
 _SELECTION_BYTES = 64 * 2**20
-_HEADERS = {"Cache-Control": "no-store", "Content-Type": "application/json"}
+#: Pages of more than a piece that are made at a time.
+_LONG_PAGES = 3
+_HEADERS = {"Cache-Control": "no-store", "Content-Type": "application/json", "Vary": "Accept-Encoding"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Service:
     guard: Guard
     views: Views = field(default_factory=Views)
     selections: Selections = field(default_factory=lambda: Selections(_SELECTION_BYTES))
+    under_way: UnderWay = field(default_factory=UnderWay)
+    long_pages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LONG_PAGES))
 
     async def answer(self, request: web.Request, operation: Operation) -> web.Response:
         """The answer of one read.
@@ -44,7 +56,9 @@ class Service:
         session = await self.guard.admit(request, operation.scopes)
         check_accept(request)
         query = parse_query(request.query, single=operation.single)
-        async with self.guard.limits.place(session.app_id):
+        # Waiting for room is done before a connection to the database is taken.
+        room = self.long_pages if query.limit > PIECE and not operation.single else nullcontext()
+        async with self.guard.limits.place(session.app_id), room:
             for _ in range(_ATTEMPTS):
                 try:
                     return await self._read(request, operation, session, query)
@@ -54,11 +68,26 @@ class Service:
 
     async def _read(self, request: web.Request, operation: Operation, session: Session, query: Query) -> web.Response:
         view = await self.views.get(self.context.db, session.district_id, session.grant)
+        tag = entity_tag(self._release, view.digest, session.behaviour.digest, request.rel_url.raw_path_qs)
+        known = request.headers.get("If-None-Match")
         async with self.context.db.district(session.district_id, readonly=True) as tx:
             reading = Reading(tx, self.guard.gate(session), view)
+            if matches(known, tag):
+                await records.check(tx, reading.gate)  # what was withdrawn is not confirmed either
+                return _unchanged(tag)
             if operation.single:
-                return await self._single(request, operation, reading, session, query)
-            return await self._collection(request, operation, reading, session, query)
+                answer = await self._single(request, operation, reading, session, query)
+            else:
+                answer = await self._collection(request, operation, reading, session, query)
+        if known == ANY:
+            return _unchanged(tag)
+        answer.headers["ETag"] = tag
+        return answer
+
+    @cached_property
+    def _release(self) -> str:
+        """What all bodies depend on: another release may write documents differently."""
+        return f"{__version__} {self.context.settings.public_url}"
 
     async def _single(
         self, request: web.Request, operation: Operation, reading: Reading, session: Session, query: Query
@@ -83,14 +112,17 @@ class Service:
         parents = await find_parents(reading, operation, ids) if ids else ()
         selection = await select(reading, operation, parents, query, self.selections)
         rids = selection.slice(query.offset, query.limit)
-        if rids:
-            fields = page.selected(reading, operation.entity, query.fields)
-            objects = await page.objects(reading, operation.entity, rids, fields)
-        else:
+        headers = {**_HEADERS, **self._paging(request, query, selection.total)}
+        if request.method == "HEAD" or not rids:
             await records.check(reading.tx, reading.gate)
-            objects = []
-        body = page.collection(operation.envelope, objects, self._base(session))
-        return web.Response(body=body, headers={**_HEADERS, **self._paging(request, query, selection.total)})
+        if request.method == "HEAD":  # its length need not be told, so nothing is made only to be counted
+            return web.Response(headers=headers)
+        fields = page.selected(reading, operation.entity, query.fields)
+        body = await collected(
+            reading, operation.entity, operation.envelope, rids, fields, self._base(session),
+            coding=accepted(request).coding, under_way=self.under_way,
+        )  # fmt: skip
+        return web.Response(body=body, headers=headers)
 
     def _base(self, session: Session) -> bytes:
         return (self.context.settings.public_url + SERVICE.replace("{district}", str(session.district_id))).encode()
@@ -100,3 +132,8 @@ class Service:
         address = self.context.settings.public_url + url.raw_path
         link = link_header(address, url.raw_query_string, limit=query.limit, offset=query.offset, total=total)
         return {"X-Total-Count": str(total), "Link": link}
+
+
+def _unchanged(tag: str) -> web.Response:
+    headers = {name: _HEADERS[name] for name in ("Cache-Control", "Vary")}
+    return web.Response(status=304, headers={**headers, "ETag": tag})

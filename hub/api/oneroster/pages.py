@@ -1,0 +1,46 @@
+"""The body of a page: in one piece as most are, or in many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from hub.api.bodies import Body, Gathering, UnderWay
+from hub.api.compression import Coding
+from hub.api.oneroster import page
+from hub.api.oneroster.reading import Reading
+from transforms.catalogue import Entity
+
+#: Objects of a piece: some 200 kB. Pages of no more are made at once.
+PIECE = 250
+#: Records that one statement reads of a longer page.
+STATEMENT = 1_000
+
+
+async def collected(
+    reading: Reading, entity: Entity, envelope: str, rids: Sequence[int], fields: frozenset[str] | None, base: bytes,
+    *, coding: Coding | None, under_way: UnderWay,
+) -> bytes | Body:  # fmt: skip
+    """The body of a collection with these records, which are listed; a long one comes coded already.
+
+    Every statement looks through the gate, so all of them see one position. Raises records.ClosedError.
+    """
+    if len(rids) <= PIECE:
+        return page.collection(envelope, await page.objects(reading, entity, rids, fields) if rids else [], base)
+    gathering = Gathering(coding)
+    before = f'{{"{envelope}":['.encode()
+    for start in range(0, len(rids), STATEMENT):
+        objects = await page.objects(reading, entity, rids[start : start + STATEMENT], fields)
+        if coding is Coding.GZIP:  # takes some milliseconds
+            await asyncio.to_thread(_add, gathering, before, objects, base)
+        else:
+            _add(gathering, before, objects, base)
+        before = b","
+    gathering.add(b"]}")
+    return gathering.body(under_way)
+
+
+def _add(gathering: Gathering, before: bytes, objects: list[str], base: bytes) -> None:
+    for start in range(0, len(objects), PIECE):
+        gathering.add(before + page.joined(objects[start : start + PIECE], base))
+        before = b","
