@@ -4,35 +4,15 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field
 from transforms.hashing import content_hash
-from transforms.nesting import STRUCTS
-from transforms.normalise.userids import ITEM
+from transforms.shapes import dtype
 from transforms.sheet import Sheet
-
-_TYPES: dict[Kind, pl.DataType | type[pl.DataType]] = {
-    Kind.STRING: pl.String,
-    Kind.ENUM: pl.String,
-    Kind.YEAR: pl.String,
-    Kind.REF: pl.String,
-    Kind.METADATA: pl.String,
-    Kind.BOOLEAN: pl.Boolean,
-    Kind.DATE: pl.Date,
-    Kind.INTEGER: pl.Int64,
-    Kind.FLOAT: pl.Float64,
-    Kind.USER_ID: ITEM,
-}
 
 
 def body(entity: Entity) -> tuple[Field, ...]:
     """The fields of canonical frames, in order: those of 1.2 documents without the base fields."""
     return tuple(f for f in entity.body if f.name not in BASE_NAMES)
-
-
-def dtype(field: Field) -> pl.DataType | type[pl.DataType]:
-    """The type of a field's canonical column."""
-    one = STRUCTS[field.name] if field.kind is Kind.COMPONENT else _TYPES[field.kind]
-    return pl.List(one) if field.many else one
 
 
 def schema(name: str) -> dict[str, pl.DataType | type[pl.DataType]]:

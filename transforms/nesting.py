@@ -1,4 +1,8 @@
-"""Components: CSV files whose rows nest inside the objects of another file (roles and userProfiles inside users)."""
+"""Components: CSV files whose rows nest inside the objects of another file.
+
+Roles and userProfiles become members of users; links become references (the resources of a class, the score scale of a
+line item); learning objectives become sets. A field of the catalogue names the file that it comes from.
+"""
 
 from __future__ import annotations
 
@@ -7,62 +11,88 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from transforms.catalogue import CATALOGUE, Entity, Kind, Need, Version
-from transforms.issues import RULES, Action
-from transforms.normalise.profiles import PROFILE, profile_ids, profiles_of_users
-from transforms.normalise.roles import ROLE, USR_001, administrators, check_primary, roles_of_users
+from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Version
+from transforms.issues import RULES, Action, Severity, declare
+from transforms.normalise.objectives import objectives_of, read_objectives
+from transforms.normalise.profiles import profile_ids, profiles_of_users
+from transforms.normalise.roles import USR_001, administrators, check_primary, roles_of_users
 from transforms.normalise.status import deleted
 from transforms.normalise.values import normalise
-from transforms.sheet import Sheet, no_keys, open_sheet, split
+from transforms.shapes import dtype
+from transforms.sheet import Sheet, is_owner, no_keys, open_sheet, split
 from transforms.validate.duplicates import resolve_duplicates
 from transforms.validate.identifiers import trimmed
 from transforms.validate.known import Known
 from transforms.validate.references import REF_001, REF_002, check_references
 from transforms.validate.relations import check_relations
 
-STRUCTS = {"roles": ROLE, "userProfiles": PROFILE}
+GRB_004 = declare(
+    "GRB-004", Severity.WARN, Action.DROP_VALUE, "Several score scales of one line item or result",
+    "Link one score scale: JSON has room for one. The hub kept the one whose row has the first sourcedId.",
+)  # fmt: skip
 
 
 @dataclass
 class Parts:
-    """``nested`` holds one frame per component field (columns key, the owner's, and the field), ``sheets`` the rows."""
+    """``nested`` holds one frame per field (columns key, the owner's, and the field), ``sheets`` the rows."""
 
     nested: dict[str, pl.DataFrame] = field(default_factory=dict)
     sheets: list[Sheet] = field(default_factory=list)
 
 
+def fed(entity: Entity) -> tuple[Field, ...]:
+    """The fields of an entity whose values come from component files."""
+    return tuple(f for f in entity.body if f.component is not None)
+
+
+def owner(component: Entity) -> Field:
+    """The reference of a component's rows to the object that they nest in."""
+    return next(f for f in component.fields if is_owner(f) and f.target == component.component_of)
+
+
 def read(entity: Entity, version: Version, files: Mapping[str, Iterable[pl.DataFrame]], known: Known) -> Parts:
     """Reads the component files of ``entity`` whole. A bad row is kept out alone; its owner goes on with the others."""
     parts = Parts()
-    names = {c.name for c in CATALOGUE.components_of(entity.name) if version in c.versions}
     profiles = pl.DataFrame(schema={"key": pl.String, "user": pl.String, "profileId": pl.String})
-    if "userProfiles" in names and (sheet := _sheet("userProfiles", version, files, known)):
+    # Profiles first: roles name them.
+    for column in sorted(fed(entity), key=lambda f: f.component != "userProfiles"):
+        component = CATALOGUE[column.component or ""]
+        sheet = _sheet(component, version, files, known) if version in component.versions else None
+        if sheet is None:
+            continue
         parts.sheets.append(sheet)
-        parts.nested["userProfiles"] = profiles_of_users(sheet)
-        profiles = profile_ids(sheet)
-    if "roles" in names and (sheet := _sheet("roles", version, files, known)):
-        parts.sheets.append(sheet)
-        administrators(sheet, known.rows("orgs"))
-        _link_profiles(sheet, profiles)
-        check_primary(sheet)
-        parts.nested["roles"] = roles_of_users(sheet)
+        match component.name:
+            case "userProfiles":
+                found = profiles_of_users(sheet)
+                profiles = profile_ids(sheet)
+            case "roles":
+                administrators(sheet, known.rows("orgs"))
+                _link_profiles(sheet, profiles)
+                check_primary(sheet)
+                found = roles_of_users(sheet)
+            case _ if column.kind is Kind.REF:
+                found = _links(sheet, component, column)
+            case _:
+                read_objectives(sheet)
+                found = objectives_of(sheet, owner(component).name)
+        parts.nested[column.name] = found
     return parts
 
 
 def attach(sheet: Sheet, parts: Parts) -> None:
     """Puts the component columns on a sheet; an owner without a required component is kept out."""
-    for column in (f for f in sheet.entity.body if f.kind is Kind.COMPONENT):
+    for column in fed(sheet.entity):
         if column.name not in sheet.frame.columns:
-            sheet.put(column.name, _owned(sheet, column.name, parts))
+            sheet.put(column.name, _owned(sheet, column, parts))
         if column.rest12 is Need.REQUIRED:
             lacking = sheet[column.name].is_null() & ~sheet.out
             if lacking.any():
-                sheet.report(USR_001, lacking, column.name, _reasons(sheet["key"], column.name, parts))
+                sheet.report(USR_001, lacking, column.name, _reasons(sheet["key"], column, parts))
 
 
 def robbed(parts: Parts) -> pl.Series:
     """The keys of the owners of component rows that were kept out."""
-    owners = [sheet["user"].filter(sheet.out).drop_nulls() for sheet in parts.sheets]
+    owners = [sheet[owner(sheet.entity).name].filter(sheet.out).drop_nulls() for sheet in parts.sheets]
     return pl.concat([no_keys(), *owners]).unique()
 
 
@@ -70,25 +100,44 @@ def leftovers(parts: Parts, owners: pl.Series, known: Known) -> list[pl.DataFram
     """All findings of the component files, with those about rows whose owner is not among ``owners``."""
     found = []
     for sheet in parts.sheets:
-        orphans = ~sheet["user"].is_in(owners.implode()) & ~sheet.out
+        name = owner(sheet.entity).name
+        orphans = ~sheet[name].is_in(owners.implode()) & ~sheet.out
         if orphans.any():
-            sheet.report(REF_001, orphans, "user", known.cause("users", sheet["user"]))
+            sheet.report(REF_001, orphans, name, known.cause(sheet.entity.component_of or "", sheet[name]))
         found.append(sheet.issues())
     return found
 
 
-def _sheet(name: str, version: Version, files: Mapping[str, Iterable[pl.DataFrame]], known: Known) -> Sheet | None:
-    frames = list(files.get(CATALOGUE[name].csv_file, ()))
+def _sheet(
+    component: Entity, version: Version, files: Mapping[str, Iterable[pl.DataFrame]], known: Known
+) -> Sheet | None:
+    frames = list(files.get(component.csv_file, ()))
     if not frames:
         return None
-    sheet = open_sheet(CATALOGUE[name], version, pl.concat(frames, how="diagonal"))
+    sheet = open_sheet(component, version, pl.concat(frames, how="diagonal"))
     normalise(sheet)
     gone = deleted(sheet, delta=False)
     sheet = resolve_duplicates(split(sheet, gone)[0])
-    sheet.put("user", trimmed(sheet["user"]))
+    name = owner(component).name
+    sheet.put(name, trimmed(sheet[name]))
     check_references(sheet, known)
     check_relations(sheet, known)
     return sheet
+
+
+def _links(sheet: Sheet, component: Entity, column: Field) -> pl.DataFrame:
+    """One row per owner: columns key and the field, a sorted List of the targets' keys or the one target's."""
+    near = owner(component).name
+    far = next(f.name for f in component.body if f.kind is Kind.REF and f.target == column.target)
+    rows = sheet.frame.filter(~sheet.out).select("key", near, far).drop_nulls()
+    if column.many:
+        lists = rows.select(near, far).unique().sort(near, far).group_by(near, maintain_order=True).agg(far)
+        return lists.select(key=near, **{column.name: far})
+    first = rows.sort("key").unique(near, keep="first", maintain_order=True)
+    others = rows.join(first, on=["key"], how="anti").join(first.select(near, kept=far), on=near)
+    lost = others.filter(pl.col(far) != pl.col("kept"))["key"]
+    sheet.report(GRB_004, sheet["key"].is_in(lost.implode()), far)
+    return first.select(key=near, **{column.name: far})
 
 
 def _link_profiles(sheet: Sheet, profiles: pl.DataFrame) -> None:
@@ -99,21 +148,21 @@ def _link_profiles(sheet: Sheet, profiles: pl.DataFrame) -> None:
     sheet.put("userProfile", found)
 
 
-def _owned(sheet: Sheet, name: str, parts: Parts) -> pl.Series:
-    nested = parts.nested.get(name)
+def _owned(sheet: Sheet, column: Field, parts: Parts) -> pl.Series:
+    nested = parts.nested.get(column.name)
     if nested is None:
-        return pl.repeat(None, sheet.frame.height, dtype=pl.List(STRUCTS[name]), eager=True)
-    return sheet.frame.select("key").join(nested, on="key", how="left", maintain_order="left")[name]
+        return pl.repeat(None, sheet.frame.height, dtype=dtype(column), eager=True)
+    return sheet.frame.select("key").join(nested, on="key", how="left", maintain_order="left")[column.name]
 
 
-def _reasons(owners: pl.Series, name: str, parts: Parts) -> pl.Series:
+def _reasons(owners: pl.Series, column: Field, parts: Parts) -> pl.Series:
     """Why an owner's component rows were kept out, where they were."""
     nothing = pl.DataFrame(schema={"owner": pl.String, "cause": pl.String})
     reasons = [nothing]
-    for sheet in (s for s in parts.sheets if s.entity.name == name):
+    for sheet in (s for s in parts.sheets if s.entity.name == column.component):
         bad = [f for f in sheet.findings if f.height and RULES[f["code"][0]].action is Action.QUARANTINE]
         for finding in bad:
-            rows = finding.select("line", cause=pl.col("cause").fill_null(f"{name}:" + pl.col("key")))
-            reasons.append(sheet.frame.join(rows, on="line").select(owner="user", cause="cause"))
+            rows = finding.select("line", cause=pl.col("cause").fill_null(f"{sheet.entity.name}:" + pl.col("key")))
+            reasons.append(sheet.frame.join(rows, on="line").select(owner=owner(sheet.entity).name, cause="cause"))
     first = pl.concat(reasons).drop_nulls().sort("owner", "cause").unique("owner", keep="first")
     return owners.alias("owner").to_frame().join(first, on="owner", how="left", maintain_order="left")["cause"]

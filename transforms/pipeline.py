@@ -20,6 +20,7 @@ import polars as pl
 from transforms import canonical, issues, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
+from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
 from transforms.normalise.values import normalise
@@ -33,7 +34,7 @@ from transforms.validate.relations import CLS_003, check_primary_teachers, check
 __all__ = ["REVISION", "Outcome", "Transform", "duplicated"]
 
 #: Grows whenever the same package may give other canonical rows: packages are then compared row by row again.
-REVISION = 1
+REVISION = 2
 Unread = Callable[[], pl.Series]
 
 
@@ -159,9 +160,11 @@ class _Steps:
     def _validated(self, sheet: Sheet) -> Sheet:
         check_references(sheet, self.known)
         check_owner(sheet, self.known)
-        if "roles" in self.entity and self.version == "1.1":
+        if self.entity.name == "users" and self.version == "1.1":
             roles_from_orgs(sheet, self.known.rows("orgs"))
         nesting.attach(sheet, self.parts)
+        if self.entity.service == "gradebook":
+            complete(sheet, self.known)
         check_relations(sheet, self.known)
         self._note(sheet)
         return sheet

@@ -2,8 +2,8 @@ r"""Documents: the JSON 1.2 members of canonical rows, as text, made in columns.
 
 Each row gives two texts, ``doc`` (members of privacy class directory) and ``doc_private`` (all others). Both are
 empty or begin with a comma, so that a served record is its base members, ``doc``, ``doc_private`` and a closing
-brace. A reference's ``href`` begins with the byte \\x01 in the place of the service's base address; control
-characters are escaped everywhere else, so one replacement puts the address in. Documents of compact
+brace. A reference's ``href`` begins with a byte that stands for the base address of the service which has the target
+(``BASES``); control characters are escaped everywhere else, so one replacement puts the address in. Documents of compact
 entities (enrollments, which are most of a district) spell references short, between two bytes \\x02: ``spelled_out``
 makes them whole when they are read.
 """
@@ -13,14 +13,16 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.canonical import body
-from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy, Service
 from transforms.json_text import escaped, joined_strings
+from transforms.shapes import SHAPES
 
-#: Stands for the base address of the service.
-BASE = "\x01"
+#: Stand for the base addresses of the services. None may be a byte that staging uses between columns.
+BASES: dict[Service, str] = {"rostering": "\x01", "gradebook": "\x04", "resources": "\x05"}
+_ESCAPED = {base: f"\\u{ord(base):04x}" for base in BASES.values()}
 #: Stands before and after a short reference in documents of compact entities: the target's code and its id.
 SHORT = "\x02"
-_CODES = {entity.name: chr(ord("a") + i) for i, entity in enumerate(CATALOGUE.entities)}
+_CODES = {entity.name: entity.code for entity in CATALOGUE.entities}
 #: Members that JSON requires and sources may leave out: the sourcedId takes their place.
 FALLBACKS = frozenset({("orgs", "identifier"), ("courses", "courseCode")})
 
@@ -73,7 +75,9 @@ def _value(entity: Entity, field: Field, values: pl.Series) -> list[Piece]:
         case Kind.METADATA:
             return [values]
         case Kind.INTEGER | Kind.FLOAT:
-            return [values.cast(pl.String)]
+            return [_number(values)]
+        case Kind.DATETIME:
+            return ['"', values.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"), '"']
         case Kind.BOOLEAN | Kind.DATE:
             return ['"', values.cast(pl.String), '"']
         case _:
@@ -84,8 +88,10 @@ def _list(field: Field, values: pl.Series) -> pl.Series:
     """The items of each list, joined by commas; null for null and empty lists."""
     filled = values.to_frame("list").select(pl.when(pl.col("list").list.len() > 0).then("list")).to_series()
     match field.kind:
-        case Kind.USER_ID:
-            return _structs(filled, ["type", "identifier"])
+        case Kind.USER_ID | Kind.SCALE_VALUE:
+            return _structs(filled, [f.name for f in SHAPES[field.kind].fields])
+        case Kind.OBJECTIVES | Kind.OBJECTIVE_RESULTS:
+            return _objectives(filled, SHAPES[field.kind].fields[1].name)
         case Kind.COMPONENT if field.name == "userProfiles":
             return _profiles(filled)
         case Kind.COMPONENT:
@@ -117,14 +123,30 @@ def _profiles(lists: pl.Series) -> pl.Series:
     return _regathered(rows, _object(pieces, items.height), lists.len())
 
 
-def _structs(lists: pl.Series, names: list[str]) -> pl.Series:
-    """Lists of flat structs of strings as objects; absent members are left out."""
+def _structs(lists: pl.Series, names: list[str], *numbers: str) -> pl.Series:
+    """Lists of flat structs of strings (and ``numbers``) as objects; absent members are left out."""
     rows = _exploded(lists)
     items = rows.select(pl.col("item").struct.unnest())
     pieces: list[Piece] = [
         _joined([f',"{name}":"', escaped(items[name]), '"'], items.height, nulls=True) for name in names
     ]
+    pieces += [_joined([f',"{name}":', _number(items[name])], items.height, nulls=True) for name in numbers]
     return _regathered(rows, _object(pieces, items.height), lists.len())
+
+
+def _objectives(lists: pl.Series, name: str) -> pl.Series:
+    """Lists of learning objectives by source: ids alone, or with their scores."""
+    rows = _exploded(lists)
+    items = rows.select(pl.col("item").struct.unnest())
+    inner = _structs(items[name], ["learningObjectiveId", "textScore"], "score") if name.endswith("Results") else None
+    values = joined_strings(items[name]) if inner is None else inner
+    pieces: list[Piece] = [',"source":"', escaped(items["source"]), f'","{name}":[', values, "]"]
+    return _regathered(rows, _object(pieces, items.height), lists.len())
+
+
+def _number(values: pl.Series) -> pl.Series:
+    """Numbers as JSON has them: whole ones without a fraction."""
+    return values.cast(pl.String).str.strip_suffix(".0")
 
 
 def _exploded(lists: pl.Series) -> pl.DataFrame:
@@ -166,7 +188,7 @@ def _is_uri(field: Field) -> bool:
 def _reference(target_name: str) -> tuple[str, str, str]:
     """The text of a reference before, between and after the two places of the target's id."""
     target = CATALOGUE[target_name]
-    return f'{{"href":"{BASE}/{target.name}/', '","sourcedId":"', f'","type":"{target.singular}"}}'
+    return f'{{"href":"{BASES[target.service]}/{target.name}/', '","sourcedId":"', f'","type":"{target.singular}"}}'
 
 
 _SPELLED = {code: _reference(name) for name, code in _CODES.items()}
@@ -180,3 +202,18 @@ def spelled_out(doc: str) -> str:
         target = parts[i][1:]
         parts[i] = f"{before}{target}{between}{target}{after}"
     return "".join(parts)
+
+
+def bases(entity: Entity) -> tuple[Service, ...]:
+    """The services whose base addresses stand in documents of an entity."""
+    targets = [f.target for f in entity.references]
+    nested = [f.target for c in CATALOGUE.components_of(entity.name) for f in c.body if f.kind is Kind.REF]
+    found = {CATALOGUE[t].service for t in (*targets, *nested) if t in CATALOGUE}
+    return tuple(service for service in BASES if service in found)
+
+
+def escaped_bases(text: str) -> str:
+    """JSON text that a parser takes: the bytes of base addresses escaped."""
+    for base, spelled in _ESCAPED.items():
+        text = text.replace(base, spelled)
+    return text

@@ -7,7 +7,7 @@ added (closure), so that no required reference of a visible record points outsid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,11 +16,13 @@ from pyroaring import BitMap
 
 from hub.scope.columns import ROLES, Columns, Pairs
 from hub.scope.grants import GrantDefinition, Rule
-from hub.scope.sets import Ints, Mask, bitmap, members
-from transforms.catalogue import CATALOGUE
+from hub.scope.sets import Ints, Mask, bitmap, mask, members
+from transforms.catalogue import CATALOGUE, Entity, Need
 
 Resolve = Callable[[str, UUID], int | None]
 
+#: Optional references that decide like required ones where they are set.
+BINDING = frozenset({("assessmentLineItems", "class")})
 STUDENT = "student"
 #: Roles of people who are not staff: enrollments other than those of students need one of the other roles.
 NOT_STAFF = frozenset({STUDENT, "parent", "guardian", "relative"})
@@ -68,7 +70,36 @@ def compile_grant(definition: GrantDefinition, columns: Columns, resolve: Resolv
     present["courses"] = members(courses)
     present["academicSessions"] = members(_sessions(granted, selection, courses, columns))
     present["orgs"] = members(_orgs(definition, selection, present["enrollments"], columns))
+    if "resources" in granted:
+        present["resources"] = _resources(selection, present, columns)
+    for entity in CATALOGUE.of_service("gradebook"):
+        if entity.name in granted:
+            present[entity.name] = _complete(entity, present, columns)
     return present
+
+
+def _resources(selection: _Selection, present: Mapping[str, BitMap], columns: Columns) -> BitMap:
+    """All resources for who sees the whole district, else those of visible courses, classes and users."""
+    if selection.whole:
+        return columns.active["resources"].copy()
+    flags = np.zeros_like(columns.live["resources"])
+    for (entity, name), pairs in columns.many.items():
+        if name == "resources":
+            flags[pairs.target[mask(present[entity], columns.sizes[entity])[pairs.source]]] = True
+    return members(flags & columns.live["resources"])
+
+
+def _complete(entity: Entity, present: Mapping[str, BitMap], columns: Columns) -> BitMap:
+    """The active records whose required references are all present; an assessment of a class belongs to its class."""
+    flags = columns.live[entity.name].copy()
+    for field in entity.references:
+        binding = (entity.name, field.name) in BINDING
+        if field.many or not (field.rest12 is Need.REQUIRED or binding):
+            continue
+        targets = columns.single[entity.name, field.name]
+        inside = mask(present[field.target or ""], columns.sizes[field.target or ""])[targets]
+        flags[:-1] &= inside | (targets < 0) if binding else inside
+    return members(flags)
 
 
 def _select(rule: Rule, columns: Columns, resolve: Resolve, sound: Mask) -> _Selection:

@@ -17,12 +17,21 @@ def policy_fields(entity: Entity) -> tuple[Field, ...]:
     return tuple(f for f in entity.body if f.name not in BASE_NAMES)
 
 
-#: What a grant shows unless it says otherwise: demographics are opt-in (T19).
+#: What a grant shows unless it says otherwise: demographics, grades and resources are opt-in (T19).
 DEFAULT_ENTITIES: tuple[str, ...] = tuple(
-    e.name for e in CATALOGUE.entities if not all(f.privacy is Privacy.DEMOGRAPHIC for f in policy_fields(e))
+    e.name
+    for e in CATALOGUE.of_service("rostering")
+    if not all(f.privacy is Privacy.DEMOGRAPHIC for f in policy_fields(e))
 )
 #: Records of the key are of no use without those of the value, and would not be shown.
-NEEDS: dict[str, tuple[str, ...]] = {"enrollments": ("classes", "users"), "demographics": ("users",)}
+NEEDS: dict[str, tuple[str, ...]] = {
+    "enrollments": ("classes", "users"),
+    "demographics": ("users",),
+    "scoreScales": ("classes",),
+    "lineItems": ("classes", "categories"),
+    "results": ("lineItems", "users"),
+    "assessmentResults": ("assessmentLineItems", "users"),
+}
 MOST_IDS = 10_000
 
 Ids = tuple[UUID, ...]

@@ -2,9 +2,9 @@
 
 A document's text comes in two parts, the members of privacy class directory (``doc``) and the others
 (``doc_private``), each a run of ``,"name":value``. Most grants show one or both as they are, so that serving is
-concatenation. The raw byte 0x01 stands for the service's base URL at the start of each href; no JSON text may hold it
-otherwise, and the rewriting below puts it back at the hrefs of reference objects only, never by searching: data
-cannot forge it.
+concatenation. A raw byte (``transforms.render.BASES``) stands for a service's base URL at the start of each href; no JSON
+text may hold it otherwise, and the rewriting below puts it back at the hrefs of reference objects only, never by
+searching: data cannot forge it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import orjson
 
 from hub.scope.grants import FieldRule, GrantDefinition, Mask, policy_fields
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
-from transforms.render import spelled_out
+from transforms.render import BASES, escaped_bases, spelled_out
 
 Sees = Callable[[str, int], bool]
 Refs = Mapping[str, Sequence[int]]
 
-BASE_MARK = "\x01"
-_ESCAPED_MARK = "\\u0001"
-_HREF_START = b'{"href":"\\u0001'
+_HREF_STARTS = {b'{"href":"\\u%04x' % ord(base): b'{"href":"' + base.encode() for base in BASES.values()}
 _NO_LETTER = "-"  # a required member may be neither absent nor empty
 
 
@@ -51,7 +49,9 @@ class Projection:
         self._targets = {f.name: f.target or "" for f in body if f.kind is Kind.REF}
         self._many = frozenset(f.name for f in body if f.many)
         self._required = frozenset(f.name for f in body if f.rest12 is Need.REQUIRED)
-        self._components = {c.name: _Component(c, self.visible) for c in CATALOGUE.components_of(entity)}
+        self._components = {
+            f.name: _Component(CATALOGUE[f.component or ""], self.visible) for f in body if f.kind is Kind.COMPONENT
+        }
         self._special = self._targets.keys() | self._components.keys() | self.masks.keys()
         self._private = any(f.privacy is not Privacy.DIRECTORY and f.name in self.visible for f in body)
         #: Members inside components that must go, as the document spells them. Inside a JSON string a quote is escaped,
@@ -236,16 +236,16 @@ def _mode(body: Sequence[Field], visible: frozenset[str], *, masked: bool) -> Li
 
 
 def _parse(members: str) -> dict[str, Any]:
-    record: dict[str, Any] = orjson.loads("{" + members[1:].replace(BASE_MARK, _ESCAPED_MARK) + "}")
+    record: dict[str, Any] = orjson.loads("{" + escaped_bases(members[1:]) + "}")
     return record
 
 
 def _reference(value: dict[str, Any]) -> orjson.Fragment | dict[str, Any]:
-    """A reference object whose href starts with the raw mark again, to be dumped verbatim."""
+    """A reference object whose href starts with the raw byte again, to be dumped verbatim."""
     text = orjson.dumps({"href": value["href"], **value})
-    if not text.startswith(_HREF_START):
-        return value
-    return orjson.Fragment(b'{"href":"\x01' + text[len(_HREF_START) :])
+    start = text[: len('{"href":"\\u0000')]
+    raw = _HREF_STARTS.get(start)
+    return value if raw is None else orjson.Fragment(raw + text[len(start) :])
 
 
 def _masked(mask: Mask, value: str, *, required: bool) -> str | None:

@@ -36,6 +36,11 @@ ROLE_COLUMNS = {
     "org": ("roles_org_rids", "integer[]"),
 }
 USER_ID_COLUMNS = {"type": ("user_ids_type", "text[]"), "identifier": ("user_ids_identifier", "text[]")}
+SCALE_VALUE_COLUMNS = {
+    "itemValueLHS": ("score_scale_value_lhs", "text[]"), "itemValueRHS": ("score_scale_value_rhs", "text[]"),
+}  # fmt: skip
+#: What only the document holds.
+_DOCUMENT_ONLY = frozenset({Kind.OBJECTIVES, Kind.OBJECTIVE_RESULTS})
 #: Columns that PostgreSQL computes in lower case, with an index each: an index on ``lower(…)`` cannot serve under
 #: row-level security, since that function is not leakproof.
 LOWER_COLUMNS = {("users", "username"): "username_lower", ("users", "email"): "email_lower"}
@@ -46,12 +51,22 @@ _SQL_TYPE = {
 }  # fmt: skip
 
 
+_NESTED = _DOCUMENT_ONLY | {Kind.USER_ID, Kind.SCALE_VALUE, Kind.COMPONENT}
+
+
+def entry_columns(field: Field) -> dict[str, tuple[str, str]]:
+    """The columns of the members of a field that is a list of objects: member to (column, SQL type), side by side."""
+    if field.kind is Kind.USER_ID:
+        return USER_ID_COLUMNS
+    if field.kind is Kind.SCALE_VALUE:
+        return SCALE_VALUE_COLUMNS
+    return ROLE_COLUMNS if field.kind is Kind.COMPONENT and field.name == "roles" else {}
+
+
 def field_columns(field: Field) -> dict[str, str]:
     """The columns of one field, name to SQL type. Empty for what only the document holds (userProfiles)."""
-    if field.kind is Kind.USER_ID:
-        return dict(USER_ID_COLUMNS.values())
-    if field.kind is Kind.COMPONENT:
-        return dict(ROLE_COLUMNS.values()) if field.name == "roles" else {}
+    if field.kind in _NESTED:
+        return dict(entry_columns(field).values())
     return {field.table_column: _SQL_TYPE[field.kind] + ("[]" if field.many else "")}
 
 
@@ -96,8 +111,8 @@ def to_table(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
     for field in entity.body:
         if field.name in BASE_NAMES:
             continue
-        if field.kind in {Kind.USER_ID, Kind.COMPONENT}:
-            parts = USER_ID_COLUMNS if field.kind is Kind.USER_ID else ROLE_COLUMNS if field.name == "roles" else {}
+        if field.kind in _NESTED:
+            parts = entry_columns(field)
             nested += [
                 pl.col(field.name).list.eval(pl.element().struct.field(member)).alias(column)
                 for member, (column, _) in parts.items()

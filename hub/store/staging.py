@@ -32,6 +32,7 @@ def _text(frame: pl.DataFrame) -> io.BytesIO:
         quote_style="never",
         null_value=_NULL,
         date_format="%Y-%m-%d",
+        datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ",
     )
     buffer.seek(0)
     return buffer

@@ -9,11 +9,9 @@ import orjson
 from pyroaring import BitMap
 
 from hub.sync.guard import Counts
-from transforms.catalogue import Entity, Kind
-from transforms.render import spelled_out
-
-#: The base-URL placeholder of documents as JSON can carry it.
-_PLACEHOLDER, _ESCAPED = "\x01", "\\u0001"
+from transforms.catalogue import Entity
+from transforms.nesting import fed
+from transforms.render import escaped_bases, spelled_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,9 @@ class EntityChanges:
 
 
 def members(doc: str, doc_private: str) -> dict[str, object]:
-    """The JSON members of a stored record; references keep the placeholder as U+0001."""
+    """The JSON members of a stored record; references begin with the character of their service's address."""
     text = spelled_out(doc) + doc_private
-    loaded: dict[str, object] = orjson.loads("{" + text[1:].replace(_PLACEHOLDER, _ESCAPED) + "}")
+    loaded: dict[str, object] = orjson.loads("{" + escaped_bases(text[1:]) + "}")
     return loaded
 
 
@@ -102,10 +100,10 @@ def compared(
 
 def _loses(entity: Entity, old: tuple[str, str], new: tuple[str, str]) -> bool:
     before, after = members(*old), members(*new)
-    names = [f.name for f in entity.body if f.kind is Kind.COMPONENT]
+    names = [f.name for f in fed(entity)]
     return any(item not in _items(after, name) for name in names for item in _items(before, name))
 
 
 def _items(record: Mapping[str, object], name: str) -> list[object]:
     found = record.get(name, [])
-    return found if isinstance(found, list) else []
+    return found if isinstance(found, list) else [found]

@@ -14,6 +14,7 @@ from typing import Literal
 from transforms.catalogue.vocabularies import Vocabulary
 
 Version = Literal["1.1", "1.2"]
+Service = Literal["rostering", "gradebook", "resources"]
 
 
 class Kind(StrEnum):
@@ -30,6 +31,9 @@ class Kind(StrEnum):
     REF = "ref"
     USER_ID = "userId"  # {type, identifier}; in CSV "{type:identifier}"
     COMPONENT = "component"  # nested objects that have a CSV file of their own (roles, userProfiles)
+    SCALE_VALUE = "scoreScaleValue"  # {itemValueLHS, itemValueRHS}; in CSV "{lhs:rhs}"
+    OBJECTIVES = "learningObjectiveSet"  # {source, learningObjectiveIds}
+    OBJECTIVE_RESULTS = "learningObjectiveScoreSet"  # {source, learningObjectiveResults: {id, score, textScore}}
     METADATA = "metadata"  # a JSON object; in CSV the columns "metadata.<name>"
 
 
@@ -57,7 +61,8 @@ class Field:
 
     ``name`` is the JSON name of OneRoster 1.2 and the column of canonical frames. ``csv_name`` is the header in CSV
     files (``None``: not a column). ``rest12``/``rest11`` and ``csv12``/``csv11`` say where it must be present.
-    ``derived`` fields are computed by the hub (``children``) and never read.
+    ``derived`` fields are computed by the hub (``children``) and never read. ``component`` names the CSV file whose rows
+    give the values, where that is a file of its own (roles, or the links from classes to resources).
     """
 
     name: str
@@ -74,6 +79,7 @@ class Field:
     privacy: Privacy = Privacy.DIRECTORY
     derived: bool = False
     stored: bool = True  # False: never kept or served (passwords)
+    component: str | None = None
     note: str = ""
 
     def csv_need(self, version: Version) -> Need:
@@ -101,17 +107,20 @@ class Entity:
 
     ``name`` is the collection's name in URLs and envelopes, ``singular`` that of one object and of references.
     ``rid_of`` names the entity whose rids and sourcedIds this one shares (demographics are keyed by the user).
+    ``csv_file`` is empty for what OneRoster exchanges as JSON only. ``code`` stands for the entity in references that are
+    stored short; it must never change.
     """
 
     name: str
     singular: str
     fields: tuple[Field, ...]
     csv_file: str
-    service: Literal["rostering", "gradebook", "resources"] = "rostering"
+    service: Service = "rostering"
     component_of: str | None = None
     rid_of: str | None = None
     versions: tuple[Version, ...] = ("1.1", "1.2")
     compact: bool = False  # many and small: stored documents spell references short, see transforms/render.py
+    code: str = ""
     _index: dict[str, Field] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -182,6 +191,10 @@ class Catalogue:
         """The components that nest inside ``entity``."""
         return tuple(c for c in self.components if c.component_of == entity)
 
+    def of_service(self, service: Service) -> tuple[Entity, ...]:
+        """The entities whose collections a service of OneRoster 1.2 has, in dependency order."""
+        return tuple(e for e in self.entities if e.service == service)
+
     def files(self, version: Version) -> dict[str, Entity]:
         """CSV file name (without ``.csv``) to entity or component, for one version."""
-        return {e.csv_file: e for e in self.all if version in e.versions}
+        return {e.csv_file: e for e in self.all if version in e.versions and e.csv_file}

@@ -8,37 +8,10 @@ ABSENT fields.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from transforms.catalogue import vocabularies as voc
+from transforms.catalogue.fields import ABSENT, BASE, METADATA, NEW_IN_12, O, R, ref, resources, text
 from transforms.catalogue.model import Entity, Field, Kind, Need, Privacy
-
-R, O, ABSENT = Need.REQUIRED, Need.OPTIONAL, Need.ABSENT
-
-ref = partial(Field, kind=Kind.REF)
-
-BASE = (
-    Field("sourcedId", rest12=R, rest11=R, csv_name="sourcedId", csv12=R, csv11=R),
-    Field(
-        "status", Kind.ENUM, rest12=R, rest11=R, csv_name="status", csv12=Need.DELTA,
-        csv11=Need.DELTA, vocabulary=voc.STATUS,
-    ),
-    Field(
-        "dateLastModified", Kind.DATETIME, rest12=R, rest11=R, csv_name="dateLastModified",
-        csv12=Need.DELTA, csv11=Need.DELTA,
-    ),
-)  # fmt: skip
-BASE_NAMES = tuple(f.name for f in BASE)
-METADATA = Field("metadata", Kind.METADATA, note="any JSON object; CSV columns metadata.<name>")
-
-
-def text(name: str, need: Need = O, *, csv: str | None = None, many: bool = False, **more: Any) -> Field:
-    """A string that has the same name and need in JSON and CSV unless ``more`` says otherwise."""
-    values: dict[str, Any] = {
-        "rest12": need, "rest11": need, "csv12": need, "csv11": need,
-        "csv_name": csv or name, "many": many,
-    }  # fmt: skip
-    return Field(name, **(values | more))
 
 
 ORGS = Entity(
@@ -54,6 +27,7 @@ ORGS = Entity(
         METADATA,
     ),
     "orgs",
+    code="a",
 )
 
 ACADEMIC_SESSIONS = Entity(
@@ -71,6 +45,7 @@ ACADEMIC_SESSIONS = Entity(
         METADATA,
     ),
     "academicSessions",
+    code="b",
 )
 
 COURSES = Entity(
@@ -85,9 +60,11 @@ COURSES = Entity(
         ref("org", csv_name="orgSourcedId", csv12=R, csv11=R, target="orgs"),
         text("subjects", many=True),
         text("subjectCodes", many=True),
+        resources("courseResources"),
         METADATA,
     ),
     "courses",
+    code="c",
 )
 
 CLASSES = Entity(
@@ -108,13 +85,14 @@ CLASSES = Entity(
         text("subjects", many=True),
         text("subjectCodes", many=True),
         text("periods", many=True),
+        resources("classResources"),
         METADATA,
     ),
     "classes",
+    code="d",
 )  # fmt: skip
 
 contact = partial(text, privacy=Privacy.CONTACT)
-new_in_12: dict[str, Any] = {"rest11": ABSENT, "csv11": ABSENT}
 
 USERS = Entity(
     "users",
@@ -124,7 +102,7 @@ USERS = Entity(
         text("enabledUser", R, kind=Kind.BOOLEAN),
         ref("orgs", many=True, rest12=ABSENT, rest11=R, csv_name="orgSourcedIds", csv12=ABSENT, csv11=R, target="orgs"),
         text("role", R, kind=Kind.ENUM, rest12=ABSENT, csv12=ABSENT, vocabulary=voc.USER_ROLE),
-        Field("roles", Kind.COMPONENT, many=True, rest12=R, rest11=ABSENT),
+        Field("roles", Kind.COMPONENT, many=True, rest12=R, rest11=ABSENT, component="roles"),
         text("username", csv12=R, csv11=R, rest11=R),
         text("userIds", kind=Kind.USER_ID, many=True),
         text("givenName", R),
@@ -137,16 +115,19 @@ USERS = Entity(
         ref("agents", many=True, csv_name="agentSourcedIds", target="users", privacy=Privacy.CONTACT),
         text("grades", many=True, vocabulary=voc.GRADES),
         text("password", privacy=Privacy.CREDENTIAL, stored=False, note="read past, never kept or served"),
-        text("userMasterIdentifier", **new_in_12),
-        text("preferredFirstName", csv="preferredGivenName", **new_in_12),
-        text("preferredMiddleName", **new_in_12),
-        text("preferredLastName", csv="preferredFamilyName", **new_in_12),
-        ref("primaryOrg", csv_name="primaryOrgSourcedId", target="orgs", **new_in_12),
-        text("pronouns", privacy=Privacy.DEMOGRAPHIC, **new_in_12),
-        Field("userProfiles", Kind.COMPONENT, many=True, rest11=ABSENT, privacy=Privacy.CREDENTIAL),
+        text("userMasterIdentifier", **NEW_IN_12),
+        text("preferredFirstName", csv="preferredGivenName", **NEW_IN_12),
+        text("preferredMiddleName", **NEW_IN_12),
+        text("preferredLastName", csv="preferredFamilyName", **NEW_IN_12),
+        ref("primaryOrg", csv_name="primaryOrgSourcedId", target="orgs", **NEW_IN_12),
+        text("pronouns", privacy=Privacy.DEMOGRAPHIC, **NEW_IN_12),
+        Field("userProfiles", Kind.COMPONENT, many=True, rest11=ABSENT, privacy=Privacy.CREDENTIAL,
+              component="userProfiles"),
+        resources("userResources", rest11=ABSENT),
         METADATA,
     ),
     "users",
+    code="e",
 )  # fmt: skip
 
 ROLES = Entity(
@@ -205,6 +186,7 @@ ENROLLMENTS = Entity(
     ),
     "enrollments",
     compact=True,
+    code="f",
 )  # fmt: skip
 
 demographic = partial(text, privacy=Privacy.DEMOGRAPHIC)
@@ -232,8 +214,5 @@ DEMOGRAPHICS = Entity(
     ),
     "demographics",
     rid_of="users",
+    code="g",
 )
-
-ENTITIES = (
-    ORGS, ACADEMIC_SESSIONS, COURSES, CLASSES, ROLES, USER_PROFILES, USERS, ENROLLMENTS, DEMOGRAPHICS,
-)  # fmt: skip

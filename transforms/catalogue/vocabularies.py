@@ -56,3 +56,13 @@ GRADES = Vocabulary(
     ),
 )  # fmt: skip
 IMPORTANCE = Vocabulary("importance", ("primary", "secondary"))
+# The role names of 1.1: those that 1.2 gave to users do not occur here.
+RESOURCE_ROLE = Vocabulary(
+    "resourceRole",
+    ("administrator", "aide", "guardian", "parent", "proctor", "relative", "student", "teacher"),
+    extensible=True,
+)
+SCORE_STATUS = Vocabulary(
+    "scoreStatus", ("exempt", "fully graded", "not submitted", "partially graded", "submitted"), extensible=True
+)
+OBJECTIVE_SOURCE = Vocabulary("objectiveSource", ("case", "unknown"), extensible=True)

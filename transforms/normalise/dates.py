@@ -63,6 +63,16 @@ def read_date(sheet: Sheet, field: Field) -> None:
     sheet.put(field.name, sheet[field.name].str.to_date("%Y-%m-%d", strict=False))
 
 
+def read_moment(sheet: Sheet, field: Field) -> None:
+    """Makes a column of days hold moments (UTC): the last second of a day that something is due, else its first."""
+    read_date(sheet, field)
+    time = pl.time(23, 59, 59) if field.name == "dueDate" else pl.time(0)
+    sheet.put(
+        field.name,
+        sheet.frame.select(pl.col(field.name).dt.combine(time, "ms").dt.replace_time_zone("UTC")).to_series(),
+    )
+
+
 def read_year(sheet: Sheet, field: Field) -> None:
     """Makes the column hold four digits: the year in which a school year ends."""
     bad = DAT_006 if required(field, sheet.version) else DAT_005

@@ -5,16 +5,17 @@ from __future__ import annotations
 from transforms.catalogue import Field, Kind, Privacy
 from transforms.catalogue.vocabularies import GRADES
 from transforms.normalise.contacts import read_email, read_phone
-from transforms.normalise.dates import read_date, read_year
+from transforms.normalise.dates import read_date, read_moment, read_year
 from transforms.normalise.grades import read_grades
 from transforms.normalise.lists import read_list
 from transforms.normalise.metadata import metadata_columns, read_metadata
 from transforms.normalise.names import check_names
 from transforms.normalise.numbers import read_number
+from transforms.normalise.scales import read_scale
 from transforms.normalise.sensitive import drop_sensitive
 from transforms.normalise.text import drop_long, tidy_columns
 from transforms.normalise.userids import read_user_ids
-from transforms.normalise.vocabulary import read_boolean, read_enum
+from transforms.normalise.vocabulary import read_boolean, read_enum, read_enums
 from transforms.sheet import Sheet
 from transforms.validate.identifiers import check_keys
 from transforms.validate.required import check_blank
@@ -29,7 +30,7 @@ def normalise(sheet: Sheet, calling_code: str | None = None) -> None:
     texts = [f.name for f in fields if f.kind is Kind.STRING and not f.many and f.vocabulary is None]
     extras = metadata_columns(sheet)
     tidy_columns(sheet, texts + extras)
-    lists = [f.name for f in fields if f.kind is Kind.USER_ID or (f.many and f.kind is Kind.STRING)]
+    lists = [f.name for f in fields if f.kind in {Kind.USER_ID, Kind.SCALE_VALUE} or (f.many and f.kind is Kind.STRING)]
     for name in lists:
         drop_long(sheet, name, needed=False)
     references = [f.name for f in fields if f.kind is Kind.REF and not f.many]
@@ -50,14 +51,20 @@ def _read(sheet: Sheet, field: Field, calling_code: str | None) -> None:
             read_boolean(sheet, field)
         case Kind.DATE:
             read_date(sheet, field)
+        case Kind.DATETIME:
+            read_moment(sheet, field)
         case Kind.YEAR:
             read_year(sheet, field)
+        case Kind.ENUM if field.many:
+            read_enums(sheet, field)
         case Kind.ENUM:
             read_enum(sheet, field)
         case Kind.INTEGER | Kind.FLOAT:
             read_number(sheet, field)
         case Kind.USER_ID:
             read_user_ids(sheet, field)
+        case Kind.SCALE_VALUE:
+            read_scale(sheet, field)
         case Kind.STRING:
             _read_text(sheet, field, calling_code)
         case _:

@@ -85,6 +85,23 @@ def read_enum(sheet: Sheet, field: Field) -> None:
         sheet.report(VOC_004, sheet[field.name].is_in(list(others)), field.name)
 
 
+def read_enums(sheet: Sheet, field: Field) -> None:
+    """Makes a column of several tokens in one cell a sorted List of them; other words are dropped."""
+    vocabulary = field.vocabulary
+    if vocabulary is None:
+        return
+    reader = token_reader(vocabulary)
+    cells = sheet[field.name]
+    distinct = cells.drop_nulls().unique().to_list()
+    read = [[(part.strip(), reader(part)) for part in cell.split(",") if part.strip()] for cell in distinct]
+    lists = [sorted({token for _, token in parts if token}) or None for parts in read]
+    fixed = [cell for cell, parts in zip(distinct, read, strict=True) if any(t and t != p for p, t in parts)]
+    lost = [cell for cell, parts in zip(distinct, read, strict=True) if any(t is None for _, t in parts)]
+    sheet.report(VOC_001, cells.is_in(fixed), field.name)
+    sheet.report(VOC_002, cells.is_in(lost), field.name)
+    sheet.put(field.name, cells.replace_strict(distinct, lists, return_dtype=pl.List(pl.String)))
+
+
 def read_boolean(sheet: Sheet, field: Field) -> None:
     """Makes the column Boolean."""
     right = sheet[field.name].is_in(list(BOOLEAN.both))

@@ -10,7 +10,9 @@ import polars as pl
 from transforms.catalogue import CATALOGUE, Kind
 
 #: Columns of other entities that later checks look at, beside the key.
-REMEMBERED: dict[str, tuple[str, ...]] = {"orgs": ("type",), "academicSessions": ("type",), "classes": ("school",)}
+REMEMBERED: dict[str, tuple[str, ...]] = {
+    "orgs": ("type",), "academicSessions": ("type",), "classes": ("school",), "lineItems": ("class",),
+}  # fmt: skip
 #: Entities that something refers to; of the others no keys are remembered.
 TARGETS = frozenset(f.target for e in CATALOGUE.all for f in e.fields if f.kind is Kind.REF and f.target)
 

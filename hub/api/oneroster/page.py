@@ -14,7 +14,8 @@ from hub.store.records import Row
 from transforms.catalogue import BASE_NAMES, Entity, Privacy
 from transforms.render import spelled_out
 
-_MARK = scope.BASE_MARK.encode()
+#: The bytes that stand for the services' addresses in documents, and these addresses.
+Bases = Sequence[tuple[bytes, bytes]]
 
 
 def selected(reading: Reading, entity: Entity, fields: tuple[str, ...] | None) -> frozenset[str] | None:
@@ -87,16 +88,22 @@ def shows_private(reading: Reading, entity: Entity) -> bool:
     return any(f.privacy is not Privacy.DIRECTORY for f in entity.body if f.name in visible)
 
 
-def collection(envelope: str, objects_: Sequence[str], base: bytes) -> bytes:
-    """The body of a collection; ``base`` takes the place of its mark."""
-    return f'{{"{envelope}":[{",".join(objects_)}]}}'.encode().replace(_MARK, base)
+def collection(envelope: str, objects_: Sequence[str], bases: Bases) -> bytes:
+    """The body of a collection; the addresses in ``bases`` take the places of their bytes."""
+    return _addressed(f'{{"{envelope}":[{",".join(objects_)}]}}'.encode(), bases)
 
 
-def joined(objects_: Sequence[str], base: bytes) -> bytes:
+def joined(objects_: Sequence[str], bases: Bases) -> bytes:
     """Objects with commas between."""
-    return ",".join(objects_).encode().replace(_MARK, base)
+    return _addressed(",".join(objects_).encode(), bases)
 
 
-def single(envelope: str, document: str, base: bytes) -> bytes:
+def single(envelope: str, document: str, bases: Bases) -> bytes:
     """The body of a single read."""
-    return f'{{"{envelope}":{document}}}'.encode().replace(_MARK, base)
+    return _addressed(f'{{"{envelope}":{document}}}'.encode(), bases)
+
+
+def _addressed(body: bytes, bases: Bases) -> bytes:
+    for mark, base in bases:
+        body = body.replace(mark, base)
+    return body

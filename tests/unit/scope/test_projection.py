@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from hub.scope.grants import GrantDefinition
-from hub.scope.projection import BASE_MARK, Projection, tombstone
+from hub.scope.projection import Projection, tombstone
+from transforms.render import BASES
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Privacy
 
 SID = "0198c0de-0000-7000-8000-00000000000"
@@ -29,7 +30,7 @@ def users(**definition: object) -> Projection:
 
 def served(projection: Projection, doc: str, private: str = "", **more: Any) -> dict[str, Any]:
     text = projection.render(SID + "1", AT, doc, private, **more)
-    parsed: dict[str, Any] = orjson.loads(text.replace(BASE_MARK, "https://hub.example"))
+    parsed: dict[str, Any] = orjson.loads(text.replace(BASES["rostering"], "https://hub.example"))
     return parsed
 
 
@@ -159,9 +160,9 @@ def test_no_data_can_forge_the_base_mark(definition: dict[str, object], data: st
     value = orjson.dumps(data).decode()
     doc = f'{DOC},"identifier":{value},"metadata":{{"href":{value},"x":[{value}]}}'
     text = users(**definition).render(SID, AT, doc, "")
-    assert text.count(BASE_MARK) == 2  # the two orgs of the roles
+    assert text.count(BASES["rostering"]) == 2  # the two orgs of the roles
     assert text.count('"href":"\x01/orgs/') == 2
-    parsed = orjson.loads(text.replace(BASE_MARK, "https://hub.example"))
+    parsed = orjson.loads(text.replace(BASES["rostering"], "https://hub.example"))
     assert parsed["identifier"] == data
     assert parsed["metadata"] == {"href": data, "x": [data]}
 

@@ -1,0 +1,36 @@
+"""Members of line items and results that one OneRoster version has and the other derives."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.sheet import Sheet
+from transforms.validate.known import Known
+
+
+def complete(sheet: Sheet, known: Known) -> None:
+    """Fills ``gradingPeriod`` from ``academicSession`` and back, ``school`` from the class, ``class`` from the line item.
+
+    Source: 1.1 has the grading period alone, CSV 1.2 the academic session alone, JSON 1.2 both; the school is new in 1.2
+    and required there.
+    """
+    if sheet.entity.name == "lineItems":
+        _fill(sheet, "academicSession", _column(sheet, "gradingPeriod"))
+        _fill(sheet, "gradingPeriod", sheet["academicSession"])
+        _fill(sheet, "school", _looked_up(sheet["class"], known.rows("classes"), "school"))
+    elif sheet.entity.name == "results":
+        _fill(sheet, "class", _looked_up(sheet["lineItem"], known.rows("lineItems"), "class"))
+
+
+def _column(sheet: Sheet, name: str) -> pl.Series:
+    if name in sheet.frame.columns:
+        return sheet[name]
+    return pl.repeat(None, sheet.frame.height, dtype=pl.String, eager=True)
+
+
+def _fill(sheet: Sheet, name: str, values: pl.Series) -> None:
+    sheet.put(name, _column(sheet, name).fill_null(values))
+
+
+def _looked_up(keys: pl.Series, rows: pl.DataFrame, name: str) -> pl.Series:
+    return keys.alias("key").to_frame().join(rows, on="key", how="left", maintain_order="left")[name]
