@@ -3,9 +3,9 @@ r"""Documents: the JSON 1.2 members of canonical rows, as text, made in columns.
 Each row gives two texts, ``doc`` (members of privacy class directory) and ``doc_private`` (all others). Both are
 empty or begin with a comma, so that a served record is its base members, ``doc``, ``doc_private`` and a closing
 brace. A reference's ``href`` begins with a byte that stands for the base address of the service which has the target
-(``BASES``); control characters are escaped everywhere else, so one replacement puts the address in. Documents of compact
-entities (enrollments, which are most of a district) spell references short, between two bytes \\x02: ``spelled_out``
-makes them whole when they are read.
+(``BASES``); control characters are escaped everywhere else, so one replacement puts the address in. Documents of
+compact entities (enrollments, which are most of a district) spell references short, between two bytes \x02:
+``spelled_out`` makes them whole when they are read.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def bases(entity: Entity) -> tuple[Service, ...]:
     """The services whose base addresses stand in documents of an entity."""
     targets = [f.target for f in entity.references]
     nested = [f.target for c in CATALOGUE.components_of(entity.name) for f in c.body if f.kind is Kind.REF]
-    found = {CATALOGUE[t].service for t in (*targets, *nested) if t in CATALOGUE}
+    found = {CATALOGUE[t].service for t in (*targets, *nested) if t is not None}
     return tuple(service for service in BASES if service in found)
 
 

@@ -85,6 +85,11 @@ def same_id(sourced_id: UUID) -> Condition:
     return Condition(f"t.sourced_id = {_MARK}::uuid", (sourced_id,))
 
 
+def same_rid(rid: int) -> Condition:
+    """Whether the row ``t`` is the record of this number."""
+    return Condition(f"t.rid = {_MARK}::integer", (rid,))
+
+
 def item(name: str) -> Expression:
     """A member of the entry that ``any_entry`` looks at."""
     return Expression(f'e."{name}"')

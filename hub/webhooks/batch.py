@@ -156,7 +156,7 @@ def _item(envelope: Envelope, change: Change, sourced_id: str) -> bytes:
     item = {"entity": change.entity, "operation": change.operation, "sourcedId": sourced_id}
     if change.operation != "left":
         item["href"] = (
-            f"{envelope.base_url}/d/{envelope.district_id}/ims/oneroster/rostering/v1p2/{change.entity}/{sourced_id}"
+            f"{envelope.base_url}/d/{envelope.district_id}/ims/oneroster/{CATALOGUE[change.entity].service}/v1p2/{change.entity}/{sourced_id}"
         )
     return orjson.dumps(item)
 

@@ -25,7 +25,8 @@ import psutil
 from aiohttp import web
 
 from hub.api import ApiContext, build_api
-from hub.api.oneroster.operations import CORE, ROSTER, SERVICE
+from hub.api.oneroster.bindings import ROSTERING_PATH
+from hub.api.oneroster.scopes import V1P2
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres
 from hub.logs import configure
@@ -94,7 +95,7 @@ async def _grant(db: Database, district: UUID, name: str, definition: GrantDefin
     app, client, token, now = uuid4(), apps.new_client_id(), apps.new_token(), SystemClock().now()
     async with db.shared() as tx:
         await apps.create(tx, app, name)
-        made = await apps.create_client(tx, client, app_id=app, secret_hash="-", scopes=[ROSTER, CORE])
+        made = await apps.create_client(tx, client, app_id=app, secret_hash="-", scopes=[V1P2.ROSTER, V1P2.ROSTER_CORE])
         await apps.issue(tx, token, made, scopes=made.scopes, now=now, expires_at=now.replace(year=now.year + 1))
     async with db.district(district) as tx:
         await granting.create(tx, app, definition, now)
@@ -103,7 +104,7 @@ async def _grant(db: Database, district: UUID, name: str, definition: GrantDefin
 
 async def _floor_table(owner_url: str, district: UUID) -> None:
     """The users' objects as they are sent, addresses in them included."""
-    base = BASE + SERVICE.replace("{district}", str(district))
+    base = BASE + ROSTERING_PATH.replace("{district}", str(district))
     connection = await asyncpg.connect(owner_url)
     await connection.execute("SET row_security = off")  # the benchmark's own superuser
     await connection.execute("CREATE TABLE floor_users (rid integer PRIMARY KEY, doc bytea NOT NULL)")
@@ -222,7 +223,7 @@ async def deepest(port: int, meter: Meter, grant: tuple[UUID, str]) -> Result:
 
 def _paths(grant: tuple[UUID, str], collection: str, offsets: Sequence[int]) -> list[tuple[str, str]]:
     district, token = grant
-    base = SERVICE.replace("{district}", str(district))
+    base = ROSTERING_PATH.replace("{district}", str(district))
     return [(f"{base}/{collection}?limit={PAGE}&offset={offset}", token) for offset in offsets]
 
 

@@ -48,8 +48,8 @@ def links(
 ) -> Entity:  # fmt: skip
     """A CSV file of links: each row gives an object of ``owner`` one reference to an object of ``target``."""
     need11 = ABSENT if new_in_12 else R
-    here = {"rest12": ABSENT, "rest11": ABSENT, "csv12": R, "csv11": need11}
-    title = text("title", rest12=ABSENT, rest11=ABSENT, **({"csv11": ABSENT} if new_in_12 else {}))
+    here: dict[str, Any] = {"rest12": ABSENT, "rest11": ABSENT, "csv12": R, "csv11": need11}
+    title = text("title", rest12=ABSENT, rest11=ABSENT, csv11=ABSENT if new_in_12 else O)
     return Entity(
         file,
         file.removesuffix("s"),

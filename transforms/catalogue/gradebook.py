@@ -7,14 +7,15 @@ the 1.1 tables. Assessment objects have no CSV files and are new in 1.2.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from transforms.catalogue import vocabularies as voc
 from transforms.catalogue.fields import ABSENT, BASE, METADATA, NEW_IN_12, R, links, ref, text
 from transforms.catalogue.model import Entity, Field, Kind
 
 number = partial(text, kind=Kind.FLOAT)
-flag = partial(text, kind=Kind.BOOLEAN, **NEW_IN_12)
-json_only = {"csv_name": None, "rest11": ABSENT}
+json_only: dict[str, Any] = {"csv_name": None, "rest11": ABSENT}
+_FLAGS = ("inProgress", "incomplete", "late", "missing")
 
 
 def _scale(file: str | None) -> Field:
@@ -95,10 +96,7 @@ RESULTS = Entity(
         text("comment"),
         text("textScore", **NEW_IN_12),
         ref("class", csv_name="classSourcedId", target="classes", **NEW_IN_12),
-        flag("inProgress"),
-        flag("incomplete"),
-        flag("late"),
-        flag("missing"),
+        *(text(name, kind=Kind.BOOLEAN, **NEW_IN_12) for name in _FLAGS),
         _scale("resultScoreScales"),
         _objectives("resultLearningObjectiveIds", Kind.OBJECTIVE_RESULTS),
         METADATA,
@@ -145,7 +143,7 @@ ASSESSMENT_RESULTS = Entity(
         text("scoreStatus", R, kind=Kind.ENUM, vocabulary=voc.SCORE_STATUS, **json_only),
         text("comment", **json_only),
         _objectives(None, Kind.OBJECTIVE_RESULTS),
-        *(text(name, kind=Kind.BOOLEAN, **json_only) for name in ("inProgress", "incomplete", "late", "missing")),
+        *(text(name, kind=Kind.BOOLEAN, **json_only) for name in _FLAGS),
         METADATA,
     ),
     "",

@@ -10,9 +10,8 @@ from __future__ import annotations
 from functools import partial
 
 from transforms.catalogue import vocabularies as voc
-from transforms.catalogue.fields import ABSENT, BASE, METADATA, NEW_IN_12, O, R, ref, resources, text
-from transforms.catalogue.model import Entity, Field, Kind, Need, Privacy
-
+from transforms.catalogue.fields import ABSENT, BASE, METADATA, NEW_IN_12, R, ref, resources, text
+from transforms.catalogue.model import Entity, Field, Kind, Privacy
 
 ORGS = Entity(
     "orgs",

@@ -9,10 +9,10 @@ from transforms.validate.known import Known
 
 
 def complete(sheet: Sheet, known: Known) -> None:
-    """Fills ``gradingPeriod`` from ``academicSession`` and back, ``school`` from the class, ``class`` from the line item.
+    """Fills a line item's session and grading period from each other and its school from the class, a result's class.
 
-    Source: 1.1 has the grading period alone, CSV 1.2 the academic session alone, JSON 1.2 both; the school is new in 1.2
-    and required there.
+    Source: 1.1 has the grading period alone, CSV 1.2 the academic session alone, JSON 1.2 both; the school is new in
+    1.2 and required there.
     """
     if sheet.entity.name == "lineItems":
         _fill(sheet, "academicSession", _column(sheet, "gradingPeriod"))

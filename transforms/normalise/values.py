@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from transforms.catalogue import Field, Kind, Privacy
 from transforms.catalogue.vocabularies import GRADES
 from transforms.normalise.contacts import read_email, read_phone
@@ -19,6 +21,18 @@ from transforms.normalise.vocabulary import read_boolean, read_enum, read_enums
 from transforms.sheet import Sheet
 from transforms.validate.identifiers import check_keys
 from transforms.validate.required import check_blank
+
+_READERS: dict[Kind, Callable[[Sheet, Field], None]] = {
+    Kind.BOOLEAN: read_boolean,
+    Kind.DATE: read_date,
+    Kind.DATETIME: read_moment,
+    Kind.YEAR: read_year,
+    Kind.ENUM: read_enum,
+    Kind.INTEGER: read_number,
+    Kind.FLOAT: read_number,
+    Kind.USER_ID: read_user_ids,
+    Kind.SCALE_VALUE: read_scale,
+}
 
 
 def normalise(sheet: Sheet, calling_code: str | None = None) -> None:
@@ -46,29 +60,12 @@ def normalise(sheet: Sheet, calling_code: str | None = None) -> None:
 
 
 def _read(sheet: Sheet, field: Field, calling_code: str | None) -> None:
-    match field.kind:
-        case Kind.BOOLEAN:
-            read_boolean(sheet, field)
-        case Kind.DATE:
-            read_date(sheet, field)
-        case Kind.DATETIME:
-            read_moment(sheet, field)
-        case Kind.YEAR:
-            read_year(sheet, field)
-        case Kind.ENUM if field.many:
-            read_enums(sheet, field)
-        case Kind.ENUM:
-            read_enum(sheet, field)
-        case Kind.INTEGER | Kind.FLOAT:
-            read_number(sheet, field)
-        case Kind.USER_ID:
-            read_user_ids(sheet, field)
-        case Kind.SCALE_VALUE:
-            read_scale(sheet, field)
-        case Kind.STRING:
-            _read_text(sheet, field, calling_code)
-        case _:
-            pass
+    if field.kind is Kind.STRING:
+        _read_text(sheet, field, calling_code)
+        return
+    reader = read_enums if field.kind is Kind.ENUM and field.many else _READERS.get(field.kind)
+    if reader is not None:
+        reader(sheet, field)
 
 
 def _read_text(sheet: Sheet, field: Field, calling_code: str | None) -> None:

@@ -1,4 +1,4 @@
-"""OneRoster 1.2 Rostering: what an app reads. Every answer comes through the view of one grant."""
+"""OneRoster: what an app reads. Every answer comes through the view of one grant."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from aiohttp import web
 
 from hub.api.context import CONTEXT
 from hub.api.guard import GUARD
+from hub.api.oneroster.bindings import BINDINGS
 from hub.api.oneroster.discovery import add_discovery
-from hub.api.oneroster.operations import OPERATIONS, SERVICE, Operation
+from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.service import Service
 from hub.api.permissions import Permission, declare
 
@@ -21,8 +22,9 @@ def add_oneroster(app: web.Application) -> None:
     """Adds all reads and the discovery documents."""
     app.cleanup_ctx.append(_start)
     # aiohttp tries one path after the other: those that are asked for most come first.
-    for operation in sorted(OPERATIONS, key=lambda o: o.path.count("/")):
-        declare(app, "GET", SERVICE + operation.path, _handler(operation), Permission.SCOPE)
+    for binding in BINDINGS:
+        for operation in sorted(binding.operations, key=lambda o: o.path.count("/")):
+            declare(app, "GET", binding.path + operation.path, _handler(operation), Permission.SCOPE)
     add_discovery(app)
 
 

@@ -1,10 +1,11 @@
-"""The service's own OpenAPI document: this hub's address, token endpoint, operations and scopes.
+"""Each service's own OpenAPI document: this hub's address, token endpoint, operations and scopes.
 
 Both names under which OneRoster 1.2 puts it are served, without a token. Shapes derive from the catalogue.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
 
@@ -12,16 +13,16 @@ import orjson
 from aiohttp import web
 
 from hub.api.context import CONTEXT
+from hub.api.oneroster.bindings import BINDINGS, Binding
 from hub.api.oneroster.errors import Minor
-from hub.api.oneroster.operations import OPERATIONS, SERVICE, Operation
+from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.query import DEFAULT_LIMIT
 from hub.api.oneroster.scopes import SCOPES
 from hub.api.permissions import Permission, declare
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
 from transforms.catalogue import vocabularies as voc
+from transforms.shapes import SHAPES
 
-#: The name in the REST binding and the one in the conformance guide.
-NAMES = ("onerosterv1p2rostersservice_openapi3_v1p0.json", "imsorv1p2_rostering_openapi3_v1p0.json")
 _EXTENSION = r"^ext:[a-zA-Z0-9.\-_]+$"
 _STRINGS = {Kind.DATE: "date", Kind.DATETIME: "date-time"}
 _QUERY: dict[str, dict[str, Any]] = {
@@ -43,36 +44,40 @@ _ERRORS = {
 
 
 def add_discovery(app: web.Application) -> None:
-    """Adds the document under both of its names."""
-    for name in NAMES:
-        declare(app, "GET", f"{SERVICE}/discovery/{name}", _serve, Permission.PUBLIC)
+    """Adds the documents under all of their names."""
+    for binding in BINDINGS:
+        for name in binding.documents:
+            declare(app, "GET", f"{binding.path}/discovery/{name}", _serving(binding), Permission.PUBLIC)
 
 
-async def _serve(request: web.Request) -> web.Response:
-    # The address is the caller's own: whether there is such a district is not told.
-    base = request.app[CONTEXT].settings.public_url
-    service = request.path.partition("/discovery/")[0]
-    return web.Response(
-        body=orjson.dumps(document(base, base + service)),
-        content_type="application/json",
-        headers={"Cache-Control": "public, max-age=300"},
-    )
+def _serving(binding: Binding) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def serve(request: web.Request) -> web.Response:
+        # The address is the caller's own: whether there is such a district is not told.
+        base = request.app[CONTEXT].settings.public_url
+        service = request.path.partition("/discovery/")[0]
+        return web.Response(
+            body=orjson.dumps(document(binding, base, base + service)),
+            content_type="application/json",
+            headers={"Cache-Control": "public, max-age=300"},
+        )
+
+    return serve
 
 
-def document(hub_url: str, service_url: str) -> dict[str, Any]:
-    """The OpenAPI 3.0 document of the Rostering service at ``service_url``."""
-    wanted = {scope for operation in OPERATIONS for scope in operation.scopes}
+def document(binding: Binding, hub_url: str, service_url: str) -> dict[str, Any]:
+    """The OpenAPI 3.0 document of a service at ``service_url``."""
+    wanted = {scope for operation in binding.operations for scope in operation.scopes}
     scopes = {scope: text for scope, text in SCOPES.items() if scope in wanted}
     flow = {"tokenUrl": f"{hub_url}/oauth/token", "scopes": scopes}
     return {
         "openapi": "3.0.3",
         "info": {
-            "title": "OneRoster 1.2 Rostering, provided by RosterHub",
-            "version": "1.2",
+            "title": f"{binding.title}, provided by RosterHub",
+            "version": binding.version,
             "description": "The operations and shapes that this hub provides. It shows an app what its grant shows.",
         },
         "servers": [{"url": service_url}],
-        "paths": {operation.path: {"get": _operation(operation)} for operation in OPERATIONS},
+        "paths": {operation.path: {"get": _operation(operation)} for operation in binding.operations},
         "components": {
             "securitySchemes": {"OAuth2CC": {"type": "oauth2", "flows": {"clientCredentials": flow}}},
             "schemas": _schemas(),
@@ -147,14 +152,28 @@ def _field(field: Field) -> dict[str, Any]:
             return {"type": "string", "format": "uri"}
         case Kind.COMPONENT:
             return _named(CATALOGUE[field.name].singular)
-        case Kind.USER_ID:
-            return _closed({"type": {"type": "string"}, "identifier": {"type": "string"}})
+        case Kind.USER_ID | Kind.SCALE_VALUE:
+            return _closed({member.name: {"type": "string"} for member in SHAPES[field.kind].fields})
+        case Kind.OBJECTIVES | Kind.OBJECTIVE_RESULTS:
+            return _objectives(SHAPES[field.kind].fields[1].name)
         case Kind.METADATA:
             return {"type": "object", "additionalProperties": True}
         case Kind.INTEGER | Kind.FLOAT:
             return {"type": "integer" if field.kind is Kind.INTEGER else "number"}
         case _:
             return _text(field)
+
+
+def _objectives(name: str) -> dict[str, Any]:
+    one: dict[str, Any] = {"type": "string"}
+    if name.endswith("Results"):
+        one = {
+            "type": "object", "required": ["learningObjectiveId"], "additionalProperties": False,
+            "properties": {
+                "learningObjectiveId": {"type": "string"}, "score": {"type": "number"}, "textScore": {"type": "string"},
+            },
+        }  # fmt: skip
+    return _closed({"source": {"type": "string"}, name: {"type": "array", "items": one}})
 
 
 def _text(field: Field) -> dict[str, Any]:

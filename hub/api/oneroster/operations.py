@@ -1,7 +1,7 @@
-"""All reads of OneRoster 1.2 Rostering, declared once: routes, permissions, the discovery document and tests derive.
+"""How the reads of OneRoster are declared: what a path names, which records it answers with, which scopes it needs.
 
-Source: the official OpenAPI document of the Rostering service (paths, operationIds, scopes, envelopes); what the
-subset and nested collections hold is the information model's wording.
+The tables of the services are in ``rostering``, ``gradebook`` and ``resources``; ``bindings`` puts them together. Routes,
+permissions, the discovery documents and tests derive from them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from hub.api.oneroster.scopes import V1P2
-from transforms.catalogue import CATALOGUE, Entity
-
-#: Where the service stands below the hub's address.
-SERVICE = "/d/{district}/ims/oneroster/rostering/v1p2"
-CORE, ROSTER, DEMOGRAPHICS = V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS
+from hub.api.oneroster.scopes import V1P1, V1P2
+from transforms.catalogue import CATALOGUE, Entity, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +44,23 @@ class Through:
     near: str
     far: str
     role: str | None = None
+    free: bool = False  # records that no link points to belong to every parent
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Records whose reference ``field`` is a record whose own reference ``beyond`` is the parent."""
+
+    field: str
+    beyond: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedBy:
+    """Records that the parent, a record of ``entity``, lists in its own reference ``field``."""
+
+    entity: str
+    field: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,7 @@ class RoleAt:
     role: str
 
 
-Relation = Own | Through | RoleAt
+Relation = Own | Through | Hop | ListedBy | RoleAt
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,7 @@ class Operation:
     subset: Subset | None = None
     parents: tuple[Parent, ...] = ()
     relations: tuple[tuple[int, Relation], ...] = ()
+    version: Version = "1.2"
 
     @property
     def envelope(self) -> str:
@@ -90,14 +104,31 @@ class Operation:
     @property
     def scopes(self) -> tuple[str, ...]:
         """The scopes of which any one is enough."""
-        if self.entity.name == "demographics":
-            return (DEMOGRAPHICS,)
-        return (ROSTER,) if self.parents else (ROSTER, CORE)
+        return _scopes(self.entity, self.version, nested=bool(self.parents))
 
     @cached_property
     def variables(self) -> tuple[str, ...]:
         """Names of the path's variable parts."""
         return tuple(re.findall(r"\{(\w+)\}", self.path))
+
+
+def _scopes(entity: Entity, version: Version, *, nested: bool) -> tuple[str, ...]:
+    if version == "1.1":
+        if entity.name == "demographics":
+            return (V1P1.DEMOGRAPHICS,)
+        if entity.service == "rostering":
+            return (V1P1.ROSTER,) if nested else (V1P1.ROSTER, V1P1.ROSTER_CORE)
+        return (V1P1.GRADEBOOK if entity.service == "gradebook" else V1P1.RESOURCE,)
+    if entity.name == "demographics":
+        return (V1P2.DEMOGRAPHICS,)
+    if entity.name.startswith("assessment"):
+        return (V1P2.ASSESSMENT,)
+    all_reads, core = {
+        "rostering": (V1P2.ROSTER, V1P2.ROSTER_CORE),
+        "gradebook": (V1P2.GRADEBOOK, V1P2.GRADEBOOK_CORE),
+        "resources": (V1P2.RESOURCE, V1P2.RESOURCE_CORE),
+    }[entity.service]
+    return (all_reads,) if nested else (all_reads, core)
 
 
 SCHOOL = Subset("type", "school")
@@ -106,17 +137,8 @@ PERIOD = Subset("type", "gradingPeriod")
 STUDENT = Subset("roles", "student")
 TEACHER = Subset("roles", "teacher")
 
-_at_school = Parent("schoolSourcedId", "orgs", SCHOOL)
-_in_class = Parent("classSourcedId", "classes")
-_class_at_school = Parent("classSourcedId", "classes", within="school")
-_in_course = Parent("courseSourcedId", "courses")
-_in_term = Parent("termSourcedId", "academicSessions", TERM)
-_of_student = Parent("studentSourcedId", "users", STUDENT)
-_of_teacher = Parent("teacherSourcedId", "users", TEACHER)
-_of_user = Parent("userSourcedId", "users")
 
-
-def _both(collection: str, one: str, path: str, entity: str, subset: Subset | None = None) -> tuple[Operation, ...]:
+def both(collection: str, one: str, path: str, entity: str, subset: Subset | None = None) -> tuple[Operation, ...]:
     """A collection and the read of one of its objects."""
     which = CATALOGUE[entity]
     return (
@@ -125,61 +147,8 @@ def _both(collection: str, one: str, path: str, entity: str, subset: Subset | No
     )
 
 
-def _nested(
+def nested(
     path: str, name: str, entity: str, parents: tuple[Parent, ...], *relations: tuple[int, Relation],
     subset: Subset | None = None,
 ) -> Operation:  # fmt: skip
     return Operation(path, name, CATALOGUE[entity], subset=subset, parents=parents, relations=relations)
-
-
-def _enrolled(role: str | None) -> Relation:
-    return Through("enrollments", "class", "user", role)
-
-
-def _classes_of(role: str | None) -> Relation:
-    return Through("enrollments", "user", "class", role)
-
-
-OPERATIONS: tuple[Operation, ...] = (
-    *_both("getAllAcademicSessions", "getAcademicSession", "/academicSessions", "academicSessions"),
-    *_both("getAllClasses", "getClass", "/classes", "classes"),
-    _nested("/classes/{classSourcedId}/students", "getStudentsForClass", "users", (_in_class,),
-            (0, _enrolled("student"))),
-    _nested("/classes/{classSourcedId}/teachers", "getTeachersForClass", "users", (_in_class,),
-            (0, _enrolled("teacher"))),
-    *_both("getAllCourses", "getCourse", "/courses", "courses"),
-    _nested("/courses/{courseSourcedId}/classes", "getClassesForCourse", "classes", (_in_course,), (0, Own("course"))),
-    *_both("getAllDemographics", "getDemographics", "/demographics", "demographics"),
-    *_both("getAllEnrollments", "getEnrollment", "/enrollments", "enrollments"),
-    *_both("getAllGradingPeriods", "getGradingPeriod", "/gradingPeriods", "academicSessions", PERIOD),
-    *_both("getAllOrgs", "getOrg", "/orgs", "orgs"),
-    *_both("getAllSchools", "getSchool", "/schools", "orgs", SCHOOL),
-    _nested("/schools/{schoolSourcedId}/classes", "getClassesForSchool", "classes", (_at_school,), (0, Own("school"))),
-    _nested("/schools/{schoolSourcedId}/classes/{classSourcedId}/enrollments", "getEnrollmentsForClassInSchool",
-            "enrollments", (_at_school, _class_at_school), (0, Own("school")), (1, Own("class"))),
-    _nested("/schools/{schoolSourcedId}/classes/{classSourcedId}/students", "getStudentsForClassInSchool", "users",
-            (_at_school, _class_at_school), (1, _enrolled("student"))),
-    _nested("/schools/{schoolSourcedId}/classes/{classSourcedId}/teachers", "getTeachersForClassInSchool", "users",
-            (_at_school, _class_at_school), (1, _enrolled("teacher"))),
-    _nested("/schools/{schoolSourcedId}/courses", "getCoursesForSchool", "courses", (_at_school,), (0, Own("org"))),
-    _nested("/schools/{schoolSourcedId}/enrollments", "getEnrollmentsForSchool", "enrollments", (_at_school,),
-            (0, Own("school"))),
-    _nested("/schools/{schoolSourcedId}/students", "getStudentsForSchool", "users", (_at_school,),
-            (0, RoleAt("student"))),
-    _nested("/schools/{schoolSourcedId}/teachers", "getTeachersForSchool", "users", (_at_school,),
-            (0, RoleAt("teacher"))),
-    _nested("/schools/{schoolSourcedId}/terms", "getTermsForSchool", "academicSessions", (_at_school,),
-            (0, Through("classes", "school", "terms")), subset=TERM),
-    *_both("getAllStudents", "getStudent", "/students", "users", STUDENT),
-    _nested("/students/{studentSourcedId}/classes", "getClassesForStudent", "classes", (_of_student,),
-            (0, _classes_of("student"))),
-    *_both("getAllTeachers", "getTeacher", "/teachers", "users", TEACHER),
-    _nested("/teachers/{teacherSourcedId}/classes", "getClassesForTeacher", "classes", (_of_teacher,),
-            (0, _classes_of("teacher"))),
-    *_both("getAllTerms", "getTerm", "/terms", "academicSessions", TERM),
-    _nested("/terms/{termSourcedId}/classes", "getClassesForTerm", "classes", (_in_term,), (0, Own("terms"))),
-    _nested("/terms/{termSourcedId}/gradingPeriods", "getGradingPeriodsForTerm", "academicSessions", (_in_term,),
-            (0, Own("parent")), subset=PERIOD),
-    *_both("getAllUsers", "getUser", "/users", "users"),
-    _nested("/users/{userSourcedId}/classes", "getClassesForUser", "classes", (_of_user,), (0, _classes_of(None))),
-)  # fmt: skip

@@ -11,11 +11,12 @@ from hub.scope.sets import bitmap, mask, rids
 from hub.store import conditions as sql
 from hub.store import records
 from transforms.catalogue import BASE_NAMES, Entity, Kind
+from transforms.shapes import SHAPES
 
 Selections = ByteCache[tuple[object, ...], BitMap | Rids]
 
 _ID = "sourcedId"
-_NOT_SORTABLE = frozenset({Kind.REF, Kind.USER_ID, Kind.COMPONENT, Kind.METADATA})
+_NOT_SORTABLE = frozenset({Kind.REF, Kind.COMPONENT, Kind.METADATA, *SHAPES})
 
 
 def can_sort(reading: Reading, entity: Entity, name: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hub.api.bodies import Body, Gathering, UnderWay
 from hub.api.compression import Coding
 from hub.api.oneroster import page
+from hub.api.oneroster.page import Bases
 from hub.api.oneroster.reading import Reading
 from transforms.catalogue import Entity
 
@@ -18,7 +19,7 @@ STATEMENT = 1_000
 
 
 async def collected(
-    reading: Reading, entity: Entity, envelope: str, rids: Sequence[int], fields: frozenset[str] | None, base: bytes,
+    reading: Reading, entity: Entity, envelope: str, rids: Sequence[int], fields: frozenset[str] | None, bases: Bases,
     *, coding: Coding | None, under_way: UnderWay,
 ) -> bytes | Body:  # fmt: skip
     """The body of a collection with these records, which are listed; a long one comes coded already.
@@ -26,21 +27,21 @@ async def collected(
     Every statement looks through the gate, so all of them see one position. Raises records.ClosedError.
     """
     if len(rids) <= PIECE:
-        return page.collection(envelope, await page.objects(reading, entity, rids, fields) if rids else [], base)
+        return page.collection(envelope, await page.objects(reading, entity, rids, fields) if rids else [], bases)
     gathering = Gathering(coding)
     before = f'{{"{envelope}":['.encode()
     for start in range(0, len(rids), STATEMENT):
         objects = await page.objects(reading, entity, rids[start : start + STATEMENT], fields)
         if coding is Coding.GZIP:  # takes some milliseconds
-            await asyncio.to_thread(_add, gathering, before, objects, base)
+            await asyncio.to_thread(_add, gathering, before, objects, bases)
         else:
-            _add(gathering, before, objects, base)
+            _add(gathering, before, objects, bases)
         before = b","
     gathering.add(b"]}")
     return gathering.body(under_way)
 
 
-def _add(gathering: Gathering, before: bytes, objects: list[str], base: bytes) -> None:
+def _add(gathering: Gathering, before: bytes, objects: list[str], bases: Bases) -> None:
     for start in range(0, len(objects), PIECE):
-        gathering.add(before + page.joined(objects[start : start + PIECE], base))
+        gathering.add(before + page.joined(objects[start : start + PIECE], bases))
         before = b","

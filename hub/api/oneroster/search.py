@@ -21,7 +21,7 @@ from hub.scope import stamps
 from hub.scope.sets import bitmap
 from hub.store import conditions as sql
 from hub.store.conditions import Condition, Operator
-from hub.store.schema import ROLE_COLUMNS, USER_ID_COLUMNS
+from hub.store.schema import ROLE_COLUMNS, entry_columns
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind
 
 _ID = "sourcedId"
@@ -70,8 +70,10 @@ def _can_filter(reading: Reading, entity: Entity, path: tuple[str, ...]) -> bool
             return rest == [_ID]
         case Kind.METADATA:
             return len(rest) == 1
-        case Kind.USER_ID:
-            return len(rest) == 1 and rest[0] in USER_ID_COLUMNS
+        case Kind.USER_ID | Kind.SCALE_VALUE:
+            return len(rest) == 1 and rest[0] in entry_columns(field)
+        case Kind.OBJECTIVES | Kind.OBJECTIVE_RESULTS:
+            return False
         case Kind.COMPONENT:
             return name == "roles" and (rest == ["org", _ID] or (rest != ["org"] and _is_member(rest)))
         case _:
@@ -96,8 +98,8 @@ async def _leaf(reading: Reading, entity: Entity, clause: Clause) -> Leaf:
             return sql.refers(field, await _targets(reading, field, clause))
         case Kind.METADATA:
             return compare.of_text(sql.metadata(clause.path[1]), clause)
-        case Kind.USER_ID:
-            return sql.any_entry(USER_ID_COLUMNS, compare.of_text(sql.item(clause.path[1]), clause))
+        case Kind.USER_ID | Kind.SCALE_VALUE:
+            return sql.any_entry(entry_columns(field), compare.of_text(sql.item(clause.path[1]), clause))
         case Kind.COMPONENT:
             return await _of_roles(reading, clause)
         case _ if field.many:

@@ -8,7 +8,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from hub.api.oneroster.errors import unknown_object
-from hub.api.oneroster.operations import Operation, Own, Parent, Relation, RoleAt, Subset, Through
+from hub.api.oneroster.operations import Hop, ListedBy, Operation, Own, Parent, Relation, RoleAt, Subset, Through
 from hub.api.oneroster.order import Selections, can_sort, in_order
 from hub.api.oneroster.query import Query
 from hub.api.oneroster.reading import Reading, Rids, as_sourced_id
@@ -138,9 +138,20 @@ async def _related(reading: Reading, entity: Entity, relation: Relation, parent:
             return await reading.matching(
                 entity, reading.shown_role(at, sql.exactly(sql.item("role"), Operator.EQUAL, role))
             )
-        case Through(link, near, far, role):
+        case Hop(field, beyond):
+            between = CATALOGUE[entity[field].target or ""]
+            near = await reading.matching(between, sql.refers(between[beyond], [parent]))
+            return await reading.matching(entity, sql.refers(entity[field], list(near)))
+        case ListedBy(holder, field):
+            if field not in reading.view.projections[holder].visible:
+                return BitMap()
+            return await reading.linked(holder, sql.same_rid(parent), CATALOGUE[holder][field])
+        case Through(link, near, far, role, free):
             between = CATALOGUE[link]
             condition = sql.refers(between[near], [parent])
             if role is not None:
                 condition = sql.both(condition, sql.exactly(sql.column(between["role"]), Operator.EQUAL, role))
-            return await reading.linked(link, condition, between[far])
+            found = await reading.linked(link, condition, between[far])
+            if free:
+                found |= reading.present(entity) - await reading.linked(link, ALWAYS, between[far])
+            return found

@@ -17,9 +17,10 @@ from hub.api.etag import ANY, entity_tag, matches
 from hub.api.guard import Guard, Session
 from hub.api.negotiation import check_accept
 from hub.api.oneroster import page
+from hub.api.oneroster.bindings import DISTRICT, marks
 from hub.api.oneroster.errors import busy, unknown_object
 from hub.api.oneroster.links import link_header
-from hub.api.oneroster.operations import SERVICE, Operation
+from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.order import Selections
 from hub.api.oneroster.pages import PIECE, collected
 from hub.api.oneroster.query import Query, parse_query
@@ -102,7 +103,7 @@ class Service:
         if found is None or not (found.row.rid in view.gone or (found.fits and found.row.rid in view.present)):
             raise unknown_object()
         document = page.render(reading, entity, found.row, page.selected(reading, entity, query.fields))
-        body = page.single(operation.envelope, document, self._base(session))
+        body = page.single(operation.envelope, document, self._bases(session, operation))
         return web.Response(body=body, headers={**_HEADERS, "X-Total-Count": "1"})
 
     async def _collection(
@@ -119,13 +120,14 @@ class Service:
             return web.Response(headers=headers)
         fields = page.selected(reading, operation.entity, query.fields)
         body = await collected(
-            reading, operation.entity, operation.envelope, rids, fields, self._base(session),
+            reading, operation.entity, operation.envelope, rids, fields, self._bases(session, operation),
             coding=accepted(request).coding, under_way=self.under_way,
         )  # fmt: skip
         return web.Response(body=body, headers=headers)
 
-    def _base(self, session: Session) -> bytes:
-        return (self.context.settings.public_url + SERVICE.replace("{district}", str(session.district_id))).encode()
+    def _bases(self, session: Session, operation: Operation) -> page.Bases:
+        root = self.context.settings.public_url + DISTRICT.replace("{district}", str(session.district_id))
+        return [(mark, (root + path).encode()) for mark, path in marks(operation.entity, operation.version)]
 
     def _paging(self, request: web.Request, query: Query, total: int) -> dict[str, str]:
         url = request.rel_url

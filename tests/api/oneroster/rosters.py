@@ -17,7 +17,8 @@ from yarl import URL
 from hub.api import ApiContext, build_api
 from hub.api.client_secrets import hash_secret, new_secret
 from hub.api.connections import Patience, listening
-from hub.api.oneroster.operations import CORE, DEMOGRAPHICS, ROSTER, SERVICE
+from hub.api.oneroster.bindings import ROSTERING_PATH
+from hub.api.oneroster.scopes import V1P2
 from hub.clock import SystemClock
 from hub.scope.grants import GrantDefinition
 from hub.settings import Settings
@@ -27,7 +28,7 @@ from hub.sync import grants
 from tests.districts import EVERYTHING, District, sandbox, without
 from tests.services import Database
 
-SCOPES = [ROSTER, CORE, DEMOGRAPHICS]
+SCOPES = [V1P2.ROSTER, V1P2.ROSTER_CORE, V1P2.DEMOGRAPHICS]
 #: Hidden: identifier. Masked: familyName. Not in its privacy classes: contact, demographic.
 LIBRARY = GrantDefinition.model_validate(
     {"fields": {"users": {"hide": ["identifier", "grades"], "masks": {"familyName": "initial"}}}}
@@ -138,7 +139,7 @@ class Hub:
         """One read of the Rostering service: status, body, headers."""
         token = token or (self.prepared.tokens[app] if app else None)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        address = SERVICE.replace("{district}", str(district or self.prepared.here)) + path
+        address = ROSTERING_PATH.replace("{district}", str(district or self.prepared.here)) + path
         if query:
             address += "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
         async with self.session.get(encoded(address), headers=headers) as response:

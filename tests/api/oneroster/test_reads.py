@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from hub.api.oneroster.operations import OPERATIONS, SERVICE, Operation
+from hub.api.oneroster.bindings import ROSTERING_PATH
+from hub.api.oneroster.operations import Operation
+from hub.api.oneroster.rostering import ROSTERING
 from tests.api.oneroster.rosters import Hub, answer, encoded, minor
 
-COLLECTIONS = [o for o in OPERATIONS if not o.single and not o.parents]
+COLLECTIONS = [o for o in ROSTERING if not o.single and not o.parents]
 LINK = re.compile(r'<([^>]+)>; rel="(\w+)"')
 
 
@@ -47,7 +49,7 @@ async def test_pages_follow_each_other_without_a_hole(hub: Hub) -> None:
     address: str | None = "/users?limit=7&fields=sourcedId"
     seen: list[str] = []
     pages = 0
-    base = hub.settings.public_url + SERVICE.replace("{district}", str(hub.prepared.here))
+    base = hub.settings.public_url + ROSTERING_PATH.replace("{district}", str(hub.prepared.here))
     while address is not None:
         path, _, query = address.partition("?")
         status, body, headers = await hub.get(path, **dict(part.split("=") for part in query.split("&")))
@@ -93,7 +95,7 @@ async def test_paging_that_makes_no_sense_is_refused(hub: Hub) -> None:
     headers = {"Authorization": f"Bearer {hub.prepared.tokens['lms']}"}
     for query in ("limit=0", "limit=-1", "limit=x", "limit=", "offset=-1", "offset=1.5", "limit=%C2%B2",
                   "limit=1&limit=2", "sort=title&orderBy=up", "limit=" + "9" * 20):  # fmt: skip
-        address = SERVICE.replace("{district}", str(hub.prepared.here)) + "/classes?" + query
+        address = ROSTERING_PATH.replace("{district}", str(hub.prepared.here)) + "/classes?" + query
         async with hub.session.get(encoded(address), headers=headers) as response:
             status, body, _ = await answer(response)
         assert (status, minor(body)) == (400, "invaliddata"), query
@@ -167,7 +169,7 @@ async def test_nested_collections_hold_what_the_objects_say(hub: Hub) -> None:
         f"/terms/{term}/gradingPeriods": {k for k, s in sessions.items() if s["type"] == "gradingPeriod"
                                           and s.get("parent", {}).get("sourcedId") == term},
     }  # fmt: skip
-    assert len(expected) == sum(bool(o.parents) for o in OPERATIONS)
+    assert len(expected) == sum(bool(o.parents) for o in ROSTERING)
     for path, wanted in expected.items():
         assert set(await hub.ids(path)) == wanted, path
     assert sum(map(bool, expected.values())) > 14
@@ -228,7 +230,7 @@ async def test_references_have_addresses_that_answer(hub: Hub) -> None:
     user = next(u for u in await hub.all("/users") if u["status"] == "active" and u.get("agents"))
     for reference in [*user["agents"], user["roles"][0]["org"]]:
         assert set(reference) == {"href", "sourcedId", "type"}
-        base = hub.settings.public_url + SERVICE.replace("{district}", str(hub.prepared.here))
+        base = hub.settings.public_url + ROSTERING_PATH.replace("{district}", str(hub.prepared.here))
         status, body, _ = await hub.get(reference["href"].removeprefix(base))
         assert status == 200
         assert body[reference["type"]]["sourcedId"] == reference["sourcedId"]
@@ -246,7 +248,7 @@ async def test_ids_in_paths_are_decoded_once(hub: Hub) -> None:
 
 
 async def test_other_methods_and_addresses_are_refused_in_oneroster_words(hub: Hub) -> None:
-    address = encoded(SERVICE.replace("{district}", str(hub.prepared.here)) + "/users")
+    address = encoded(ROSTERING_PATH.replace("{district}", str(hub.prepared.here)) + "/users")
     headers = {"Authorization": f"Bearer {hub.prepared.tokens['lms']}"}
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         async with hub.session.request(method, address, headers=headers) as response:
@@ -264,9 +266,9 @@ async def test_other_methods_and_addresses_are_refused_in_oneroster_words(hub: H
 
 
 def test_every_operation_says_who_may_ask() -> None:
-    assert len(OPERATIONS) == 41
-    assert len({o.name for o in OPERATIONS}) == 41
-    core = [o for o in OPERATIONS if len(o.scopes) == 2]
-    nested: list[Operation] = [o for o in OPERATIONS if o.parents]
+    assert len(ROSTERING) == 41
+    assert len({o.name for o in ROSTERING}) == 41
+    core = [o for o in ROSTERING if len(o.scopes) == 2]
+    nested: list[Operation] = [o for o in ROSTERING if o.parents]
 
     assert (len(core), len(nested)) == (22, 17)

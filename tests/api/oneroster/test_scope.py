@@ -9,7 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from hub.api.oneroster.operations import CORE, DEMOGRAPHICS, OPERATIONS, ROSTER, Operation
+from hub.api.oneroster.operations import Operation
+from hub.api.oneroster.rostering import ROSTERING
+from hub.api.oneroster.scopes import V1P2
 from hub.scope.grants import GrantDefinition
 from hub.store import apps, grants
 from hub.sync import grants as granting
@@ -26,14 +28,18 @@ UNKNOWN = {
         ]
     },
 }
-COLLECTIONS = [o for o in OPERATIONS if not o.single and not o.parents]
+COLLECTIONS = [o for o in ROSTERING if not o.single and not o.parents]
 
 
 def needed(operation: Operation) -> set[str]:
     """The scopes of which one is enough, as the standard's table has them."""
     if operation.path.startswith("/demographics"):
-        return {DEMOGRAPHICS}
-    return {ROSTER} if operation.path.count("{") - operation.path.endswith("/{sourcedId}") else {ROSTER, CORE}
+        return {V1P2.DEMOGRAPHICS}
+    return (
+        {V1P2.ROSTER}
+        if operation.path.count("{") - operation.path.endswith("/{sourcedId}")
+        else {V1P2.ROSTER, V1P2.ROSTER_CORE}
+    )
 
 
 async def ids_of(hub: Hub, app: str, district: object = None) -> dict[str, set[str]]:
@@ -79,7 +85,7 @@ async def test_only_own_ids_are_found_by_any_route_and_all_others_get_one_answer
              dict.fromkeys(mine, "no%20id%20at%20all")]  # fmt: skip
     assert sum(bool(whole[name] - own[name]) for name in whole) >= 6
     tried = 0
-    for operation in OPERATIONS:
+    for operation in ROSTERING:
         # This grant has no demographics at all.
         kinds_here = kinds[1:] if operation.entity.name == "demographics" else kinds
         for path, mix in addresses(operation, kinds_here):
@@ -96,9 +102,16 @@ async def test_only_own_ids_are_found_by_any_route_and_all_others_get_one_answer
 async def test_every_route_wants_its_scope_and_no_other_is_enough(hub: Hub) -> None:
     client = hub.prepared.clients["lms"][0]
     everything = await ids_of(hub, "lms")
-    for scopes in ([CORE], [ROSTER], [DEMOGRAPHICS], [CORE, DEMOGRAPHICS], [], [ROSTER + "x"]):
+    for scopes in (
+        [V1P2.ROSTER_CORE],
+        [V1P2.ROSTER],
+        [V1P2.DEMOGRAPHICS],
+        [V1P2.ROSTER_CORE, V1P2.DEMOGRAPHICS],
+        [],
+        [V1P2.ROSTER + "x"],
+    ):
         token = await issue(hub.db, client, scopes)
-        for operation in OPERATIONS:
+        for operation in ROSTERING:
             ((path, _),) = addresses(operation, [{name: min(found) for name, found in everything.items()}])
             status, body, headers = await hub.get(path, token=token)
             if needed(operation) & set(scopes):

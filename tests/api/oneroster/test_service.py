@@ -15,8 +15,7 @@ import structlog
 from aiohttp import web
 
 from hub.api import ApiContext, build_api
-from hub.api.oneroster.discovery import NAMES
-from hub.api.oneroster.operations import OPERATIONS, SERVICE
+from hub.api.oneroster.bindings import BINDINGS, Binding
 from hub.api.permissions import PERMISSIONS, Permission, declare, refuse_undeclared
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres
@@ -50,10 +49,13 @@ async def test_every_route_and_method_has_its_permission(database: Database) -> 
     public = {path for (_, path), permission in api[PERMISSIONS].items() if permission is Permission.PUBLIC}
     assert public == {
         "/healthz", "/readyz", "/.well-known/oauth-authorization-server",
-        *(f"{SERVICE}/discovery/{name}" for name in NAMES),
+        *(f"{binding.path}/discovery/{name}" for binding in BINDINGS for name in binding.documents),
     }  # fmt: skip
     assert {(m, p) for (m, p), permission in api[PERMISSIONS].items() if permission is Permission.SCOPE} == {
-        (method, SERVICE + operation.path) for operation in OPERATIONS for method in ("GET", "HEAD")
+        (method, binding.path + operation.path)
+        for binding in BINDINGS
+        for operation in binding.operations
+        for method in ("GET", "HEAD")
     }
     assert [key for key, permission in api[PERMISSIONS].items() if permission is Permission.CLIENT] == [
         ("POST", path) for path in ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
@@ -75,16 +77,18 @@ def test_a_route_without_a_permission_stops_the_start() -> None:
         refuse_undeclared(app)
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_the_discovery_document_is_this_hubs_own(hub: Hub, name: str) -> None:
-    path = SERVICE.replace("{district}", str(hub.prepared.here))
+@pytest.mark.parametrize(("binding", "name"), [(b, name) for b in BINDINGS for name in b.documents])
+async def test_the_discovery_document_is_this_hubs_own(hub: Hub, binding: Binding, name: str) -> None:
+    path = binding.path.replace("{district}", str(hub.prepared.here))
     async with hub.session.get(f"{path}/discovery/{name}") as response:
         status, body, _ = await answer(response)
     assert status == 200
     assert body["servers"] == [{"url": hub.settings.public_url + path}]
     flow = body["components"]["securitySchemes"]["OAuth2CC"]["flows"]["clientCredentials"]
     assert flow["tokenUrl"] == hub.settings.public_url + "/oauth/token"
-    assert {(p, o["get"]["operationId"]) for p, o in body["paths"].items()} == {(o.path, o.name) for o in OPERATIONS}
+    assert {(p, o["get"]["operationId"]) for p, o in body["paths"].items()} == {
+        (o.path, o.name) for o in binding.operations
+    }
     assert {s for o in body["paths"].values() for need in o["get"]["security"] for s in need["OAuth2CC"]} == set(
         flow["scopes"]
     )
@@ -94,12 +98,12 @@ async def test_the_discovery_document_is_this_hubs_own(hub: Hub, name: str) -> N
 
 
 async def test_answers_fit_the_shapes_of_the_discovery_document(hub: Hub) -> None:
-    async with hub.session.get(
-        SERVICE.replace("{district}", str(hub.prepared.here)) + f"/discovery/{NAMES[0]}"
-    ) as found:
+    rostering = BINDINGS[0]
+    path = rostering.path.replace("{district}", str(hub.prepared.here))
+    async with hub.session.get(f"{path}/discovery/{rostering.documents[0]}") as found:
         schemas = (await found.json())["components"]["schemas"]
     checked = 0
-    for operation in OPERATIONS:
+    for operation in rostering.operations:
         if operation.single or operation.parents:
             continue
         name = operation.entity.singular[0].upper() + operation.entity.singular[1:]

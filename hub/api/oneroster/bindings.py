@@ -1,0 +1,66 @@
+"""The REST bindings of OneRoster that the hub serves: where each stands and what it answers.
+
+1.2 has three services, each at a base address of its own; 1.1 has one for everything. The bindings do not know of each
+other: nobody is ever answered in another version than the one that was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from hub.api.oneroster.gradebook import GRADEBOOK
+from hub.api.oneroster.operations import Operation
+from hub.api.oneroster.resources import RESOURCES
+from hub.api.oneroster.rostering import ROSTERING
+from transforms.catalogue import Entity, Service, Version
+from transforms.render import BASES, bases
+
+#: Where a district's OneRoster begins below the hub's address.
+DISTRICT = "/d/{district}/ims/oneroster"
+#: Where the services stand below that, by version. References lead to the service that has their target.
+PATHS: Mapping[Version, Mapping[Service, str]] = {
+    "1.2": {"rostering": "/rostering/v1p2", "gradebook": "/gradebook/v1p2", "resources": "/resources/v1p2"},
+    "1.1": {"rostering": "/v1p1", "gradebook": "/v1p1", "resources": "/v1p1"},
+}
+ROSTERING_PATH = DISTRICT + PATHS["1.2"]["rostering"]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One service of one version. ``documents``: the names of its discovery document."""
+
+    version: Version
+    service: Service
+    title: str
+    operations: tuple[Operation, ...]
+    documents: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Where it stands below the hub's address, with a place for the district."""
+        return DISTRICT + PATHS[self.version][self.service]
+
+
+BINDINGS: tuple[Binding, ...] = (
+    Binding(
+        "1.2", "rostering", "OneRoster 1.2 Rostering", ROSTERING,
+        # The name in the REST binding, and the one in the conformance guide.
+        ("onerosterv1p2rostersservice_openapi3_v1p0.json", "imsorv1p2_rostering_openapi3_v1p0.json"),
+    ),
+    Binding(
+        "1.2", "gradebook", "OneRoster 1.2 Gradebook", GRADEBOOK,
+        ("onerosterv1p2gradebookservice_openapi3_v1p0.json", "imsorv1p2_gradebook_openapi3_v1p0.json"),
+    ),
+    Binding(
+        "1.2", "resources", "OneRoster 1.2 Resources", RESOURCES,
+        ("onerosterv1p2resourcesservice_openapi3_v1p0.json", "imsorv1p2_resources_openapi3_v1p0.json"),
+    ),
+)  # fmt: skip
+
+
+@cache
+def marks(entity: Entity, version: Version) -> tuple[tuple[bytes, str], ...]:
+    """The bytes that stand for addresses in an entity's documents, and the paths below ``…/ims/oneroster``."""
+    return tuple((BASES[service].encode(), PATHS[version][service]) for service in bases(entity))
