@@ -61,8 +61,8 @@ class Field:
 
     ``name`` is the JSON name of OneRoster 1.2 and the column of canonical frames. ``csv_name`` is the header in CSV
     files (``None``: not a column). ``rest12``/``rest11`` and ``csv12``/``csv11`` say where it must be present.
-    ``derived`` fields are computed by the hub (``children``) and never read. ``component`` names the CSV file whose rows
-    give the values, where that is a file of its own (roles, or the links from classes to resources).
+    ``derived`` fields are computed by the hub (``children``) and never read. ``component`` names the CSV file whose
+    rows give the values, where that is a file of its own (roles, or the links from classes to resources).
     """
 
     name: str
@@ -107,8 +107,8 @@ class Entity:
 
     ``name`` is the collection's name in URLs and envelopes, ``singular`` that of one object and of references.
     ``rid_of`` names the entity whose rids and sourcedIds this one shares (demographics are keyed by the user).
-    ``csv_file`` is empty for what OneRoster exchanges as JSON only. ``code`` stands for the entity in references that are
-    stored short; it must never change.
+    ``csv_file`` is empty for what OneRoster exchanges as JSON only. ``code`` stands for the entity in references that
+    are stored short; it must never change.
     """
 
     name: str

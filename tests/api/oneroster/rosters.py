@@ -28,7 +28,9 @@ from hub.sync import grants
 from tests.districts import EVERYTHING, District, sandbox, without
 from tests.services import Database
 
-SCOPES = [V1P2.ROSTER, V1P2.ROSTER_CORE, V1P2.DEMOGRAPHICS]
+CORE, ROSTER, DEMOGRAPHICS = V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS
+
+SCOPES = [ROSTER, CORE, DEMOGRAPHICS]
 #: Hidden: identifier. Masked: familyName. Not in its privacy classes: contact, demographic.
 LIBRARY = GrantDefinition.model_validate(
     {"fields": {"users": {"hide": ["identifier", "grades"], "masks": {"familyName": "initial"}}}}

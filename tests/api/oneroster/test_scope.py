@@ -18,6 +18,8 @@ from hub.sync import grants as granting
 from tests.api.oneroster.rosters import Hub, issue, minor
 from tests.districts import changed, sandbox
 
+CORE, ROSTER, DEMOGRAPHICS = V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS
+
 UNKNOWN = {
     "imsx_codeMajor": "failure",
     "imsx_severity": "error",
@@ -34,12 +36,8 @@ COLLECTIONS = [o for o in ROSTERING if not o.single and not o.parents]
 def needed(operation: Operation) -> set[str]:
     """The scopes of which one is enough, as the standard's table has them."""
     if operation.path.startswith("/demographics"):
-        return {V1P2.DEMOGRAPHICS}
-    return (
-        {V1P2.ROSTER}
-        if operation.path.count("{") - operation.path.endswith("/{sourcedId}")
-        else {V1P2.ROSTER, V1P2.ROSTER_CORE}
-    )
+        return {DEMOGRAPHICS}
+    return {ROSTER} if operation.path.count("{") - operation.path.endswith("/{sourcedId}") else {ROSTER, CORE}
 
 
 async def ids_of(hub: Hub, app: str, district: object = None) -> dict[str, set[str]]:
@@ -103,12 +101,12 @@ async def test_every_route_wants_its_scope_and_no_other_is_enough(hub: Hub) -> N
     client = hub.prepared.clients["lms"][0]
     everything = await ids_of(hub, "lms")
     for scopes in (
-        [V1P2.ROSTER_CORE],
-        [V1P2.ROSTER],
-        [V1P2.DEMOGRAPHICS],
-        [V1P2.ROSTER_CORE, V1P2.DEMOGRAPHICS],
+        [CORE],
+        [ROSTER],
+        [DEMOGRAPHICS],
+        [CORE, DEMOGRAPHICS],
         [],
-        [V1P2.ROSTER + "x"],
+        [ROSTER + "x"],
     ):
         token = await issue(hub.db, client, scopes)
         for operation in ROSTERING:

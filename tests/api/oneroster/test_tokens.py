@@ -17,6 +17,8 @@ from hub.store import apps
 from tests.api.oneroster.rosters import Answer, Hub, Prepared, answer, issue, running
 from tests.services import Database
 
+CORE, ROSTER, DEMOGRAPHICS = V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS
+
 GRANT = {"grant_type": "client_credentials"}
 
 
@@ -40,7 +42,7 @@ async def test_basic_and_body_give_tokens_that_open_the_roster(hub: Hub) -> None
         assert status == 200, body
         assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
         assert (body["token_type"], body["expires_in"]) == ("bearer", 3600)
-        assert set(body["scope"].split()) == {V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS}
+        assert set(body["scope"].split()) == {CORE, ROSTER, DEMOGRAPHICS}
         assert body["access_token"].startswith("rh_at_")
         assert found["Cache-Control"] == "no-store"
         tokens.append(body["access_token"])
@@ -52,9 +54,9 @@ async def test_basic_and_body_give_tokens_that_open_the_roster(hub: Hub) -> None
 @pytest.mark.parametrize(
     ("asked", "given"),
     [
-        (V1P2.ROSTER_CORE, {V1P2.ROSTER_CORE}), (f"{V1P2.ROSTER_CORE} {V1P2.DEMOGRAPHICS}", {V1P2.ROSTER_CORE, V1P2.DEMOGRAPHICS}), (f"{V1P2.ROSTER_CORE} {V1P2.ROSTER_CORE}", {V1P2.ROSTER_CORE}),
-        (f"{V1P2.ROSTER_CORE} https://elsewhere.example/scope/x", {V1P2.ROSTER_CORE}), ("", {V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS}),
-        ("openid", None), (V1P2.ROSTER_CORE.upper(), None), (V1P2.ROSTER_CORE[:-1], None),
+        (CORE, {CORE}), (f"{CORE} {DEMOGRAPHICS}", {CORE, DEMOGRAPHICS}), (f"{CORE} {CORE}", {CORE}),
+        (f"{CORE} https://elsewhere.example/scope/x", {CORE}), ("", {CORE, ROSTER, DEMOGRAPHICS}),
+        ("openid", None), (CORE.upper(), None), (CORE[:-1], None),
     ],
 )  # fmt: skip
 async def test_scopes_are_cut_to_what_the_client_may_have(hub: Hub, asked: str, given: set[str] | None) -> None:
@@ -62,11 +64,11 @@ async def test_scopes_are_cut_to_what_the_client_may_have(hub: Hub, asked: str, 
 
     if given is None:
         assert (status, body["error"]) == (400, "invalid_scope")
-        assert all(scope in body["error_description"] for scope in (V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS))
+        assert all(scope in body["error_description"] for scope in (CORE, ROSTER, DEMOGRAPHICS))
     else:
         assert (status, set(body["scope"].split())) == (200, given)
         opened = (await hub.get("/classes/x/students", token=body["access_token"]))[0]
-        assert opened == (404 if V1P2.ROSTER in given else 403)
+        assert opened == (404 if ROSTER in given else 403)
 
 
 @pytest.mark.threat("T22")
@@ -170,7 +172,7 @@ async def test_nothing_that_is_stored_opens_anything(hub: Hub, roster_database: 
 
 
 async def test_bad_bearer_tokens_get_one_answer(hub: Hub) -> None:
-    expired = await issue(hub.db, hub.prepared.clients["lms"][0], [V1P2.ROSTER], seconds=-1)
+    expired = await issue(hub.db, hub.prepared.clients["lms"][0], [ROSTER], seconds=-1)
     first: Answer | None = None
     for token in (expired, apps.new_token(), "rh_at_", "x", "rh_at_" + "y" * 500, hub.prepared.tokens["lms"] + "z"):
         status, body, headers = await hub.get("/users", token=token)
@@ -221,7 +223,7 @@ async def test_a_token_cannot_slip_in_behind_a_revocation(hub: Hub) -> None:
 
 async def _late(hub: Hub, client: apps.Client, now: Any) -> bool:
     async with hub.db.shared() as tx:
-        return await apps.issue(tx, apps.new_token(), client, scopes=[V1P2.ROSTER_CORE], now=now, expires_at=now)
+        return await apps.issue(tx, apps.new_token(), client, scopes=[CORE], now=now, expires_at=now)
 
 
 async def test_the_metadata_names_what_there_is(hub: Hub) -> None:
