@@ -2,8 +2,8 @@
 
 A document's text comes in two parts, the members of privacy class directory (``doc``) and the others
 (``doc_private``), each a run of ``,"name":value``. Most grants show one or both as they are, so that serving is
-concatenation. A raw byte (``transforms.render.BASES``) stands for a service's base URL at the start of each href; no JSON
-text may hold it otherwise, and the rewriting below puts it back at the hrefs of reference objects only, never by
+concatenation. A raw byte (``transforms.render.BASES``) stands for a service's base URL at the start of each href; no
+JSON text may hold it otherwise, and the rewriting below puts it back at the hrefs of reference objects only, never by
 searching: data cannot forge it.
 """
 

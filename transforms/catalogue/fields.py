@@ -8,7 +8,7 @@ from typing import Any
 from transforms.catalogue import vocabularies as voc
 from transforms.catalogue.model import Entity, Field, Kind, Need, Service
 
-R, O, ABSENT = Need.REQUIRED, Need.OPTIONAL, Need.ABSENT  # noqa: E741 - the standard's own letters
+R, O, ABSENT = Need.REQUIRED, Need.OPTIONAL, Need.ABSENT
 
 ref = partial(Field, kind=Kind.REF)
 NEW_IN_12: dict[str, Any] = {"rest11": ABSENT, "csv11": ABSENT}

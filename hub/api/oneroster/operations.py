@@ -1,7 +1,7 @@
 """How the reads of OneRoster are declared: what a path names, which records it answers with, which scopes it needs.
 
-The tables of the services are in ``rostering``, ``gradebook`` and ``resources``; ``bindings`` puts them together. Routes,
-permissions, the discovery documents and tests derive from them.
+The tables of the services are in ``rostering``, ``gradebook`` and ``resources``; ``bindings`` puts them together.
+Routes, permissions, the discovery documents and tests derive from them.
 """
 
 from __future__ import annotations
@@ -151,4 +151,5 @@ def nested(
     path: str, name: str, entity: str, parents: tuple[Parent, ...], *relations: tuple[int, Relation],
     subset: Subset | None = None,
 ) -> Operation:  # fmt: skip
+    """A collection below the objects that its path names."""
     return Operation(path, name, CATALOGUE[entity], subset=subset, parents=parents, relations=relations)

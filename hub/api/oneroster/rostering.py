@@ -1,7 +1,7 @@
 """All 41 reads of Rostering.
 
-Source: the official OpenAPI document of the Rostering service of OneRoster 1.2 (paths, operationIds, scopes, envelopes);
-what the subset and nested collections hold is the information model's wording. 1.1 has the same reads.
+Source: the official OpenAPI document of the Rostering service of OneRoster 1.2 (paths, operationIds, scopes,
+envelopes); what the subset and nested collections hold is the information model's wording. 1.1 has the same reads.
 """
 
 from __future__ import annotations
