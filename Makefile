@@ -1,6 +1,7 @@
 # Everything runs in .venv, which is made from hash-pinned requirements. `make help` lists the targets.
 PYTHON ?= python3
 ARGS ?=
+OPENAPI ?= .
 UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +17,7 @@ RUN_STAMP := $(VENV)/.run-$(CHECKSUM)
 DEV_STAMP := $(VENV)/.dev-$(DEV_CHECKSUM)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts bench docs requirements clean
+.PHONY: help demo test lint types contracts bench conformance docs requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ contracts: $(DEV_STAMP) ## who may import whom
 
 bench: $(DEV_STAMP) ## us, the floor measured in the same run, and the ratio; ARGS="--students 500000"
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+conformance: $(DEV_STAMP) ## official OpenAPI documents against the catalogue and live answers; OPENAPI=<folder>
+	@$(BIN)/python -m tests.conformance $(OPENAPI)
 
 docs: $(DEV_STAMP) ## write the generated pages of docs/ anew
 	@$(BIN)/python -m tests.docs.generate

@@ -23,6 +23,7 @@ _TYPES: dict[Kind, pl.DataType | type[pl.DataType]] = {
     Kind.STRING: pl.String,
     Kind.ENUM: pl.String,
     Kind.YEAR: pl.String,
+    Kind.URI: pl.String,
     Kind.REF: pl.String,
     Kind.METADATA: pl.String,
     Kind.BOOLEAN: pl.Boolean,

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     DATE = "date"
     DATETIME = "datetime"
     YEAR = "year"
+    URI = "uri"
     REF = "ref"
     USER_ID = "userId"  # {type, identifier}; in CSV "{type:identifier}"
     COMPONENT = "component"  # nested objects that have a CSV file of their own (roles, userProfiles)

@@ -154,7 +154,7 @@ USER_PROFILES = Entity(
     (
         *BASE,
         ref("user", csv_name="userSourcedId", rest12=ABSENT, rest11=ABSENT, csv12=R, target="users"),
-        Field("profileId", rest12=R, derived=True, note="a URI made from the row's sourcedId"),
+        Field("profileId", Kind.URI, rest12=R, derived=True, note="a URI made from the row's sourcedId"),
         text("profileType", R),
         text("vendorId", R),
         text("applicationId"),

@@ -24,7 +24,7 @@ from transforms.catalogue import vocabularies as voc
 from transforms.shapes import SHAPES
 
 _EXTENSION = r"^ext:[a-zA-Z0-9.\-_]+$"
-_STRINGS = {Kind.DATE: "date", Kind.DATETIME: "date-time"}
+_STRINGS = {Kind.DATE: "date", Kind.DATETIME: "date-time", Kind.URI: "uri"}
 _QUERY: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "default": DEFAULT_LIMIT},
     "offset": {"type": "integer", "minimum": 0, "default": 0},

@@ -1,0 +1,1 @@
+"""``make conformance OPENAPI=<folder>``: official OpenAPI documents against the catalogue and against live answers."""
