@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ async def answers_that_do_not_fit(documents: Mapping[Binding, Mapping[str, Any]]
         for binding, official in documents.items():
             for operation in binding.operations:
                 schema = _schema(official, operation)
-                for path in await _paths(hub, binding, operation):
+                for path in await _paths(hub, operation):
                     status, body = await _get(hub, binding, path)
                     checked += 1
                     if status != 200:
@@ -44,13 +44,19 @@ async def answers_that_do_not_fit(documents: Mapping[Binding, Mapping[str, Any]]
 @asynccontextmanager
 async def _hub() -> AsyncIterator[Hub]:
     """A hub over two synced districts, on servers of its own."""
+    with _postgres() as url:
+        await migrate(url, passwords=role_passwords(MASTER_KEY))
+        database = database_at(url)
+        async with running(database, await prepare(database.worker)) as hub:
+            yield hub
+
+
+@contextmanager
+def _postgres() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="rosterhub-conformance-") as folder:
-        Path(folder).chmod(0o711)
+        Path(folder).chmod(0o711)  # an unprivileged account runs the server
         with EmbeddedPostgres(Path(folder) / "postgres") as server:
-            await migrate(server.url(), passwords=role_passwords(MASTER_KEY))
-            database = database_at(server.url())
-            async with running(database, await prepare(database.worker)) as hub:
-                yield hub
+            yield server.url()
 
 
 async def _get(hub: Hub, binding: Binding, path: str) -> tuple[int, Any]:
@@ -60,7 +66,7 @@ async def _get(hub: Hub, binding: Binding, path: str) -> tuple[int, Any]:
         return response.status, await response.json()
 
 
-async def _paths(hub: Hub, binding: Binding, operation: Operation) -> list[str]:
+async def _paths(hub: Hub, operation: Operation) -> list[str]:
     """Addresses of the operation: with a page of active objects, and with some of them by their ids."""
     if not operation.variables:
         return [f"{operation.path}?limit={_PAGE}&filter=status%3D%27active%27"]

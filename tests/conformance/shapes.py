@@ -1,4 +1,4 @@
-"""Two OpenAPI documents side by side, operation by operation and property by property. What differs is told in words."""
+"""Two OpenAPI documents side by side, operation by operation, property by property. Differences are told in words."""
 
 from __future__ import annotations
 
