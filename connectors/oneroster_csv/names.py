@@ -13,15 +13,6 @@ from transforms.catalogue import CATALOGUE, Version
 
 MANIFEST = "manifest"
 VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
-#: Data files of services that the catalogue does not hold yet. They stand in manifests and are not read.
-OTHER_FILES: dict[Version, tuple[str, ...]] = {
-    "1.1": ("categories", "classResources", "courseResources", "lineItems", "resources", "results"),
-    "1.2": (
-        "categories", "classResources", "courseResources", "lineItemLearningObjectiveIds", "lineItems",
-        "lineItemScoreScales", "resources", "resultLearningObjectiveIds", "results", "resultScoreScales",
-        "scoreScales", "userResources",
-    ),
-}  # fmt: skip
 #: A misprint of the official list of files, copied by producers.
 _FILE_ALIASES = {"courseresourses": "courseResources"}
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
@@ -31,7 +22,7 @@ _ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst"
 
 def data_files(version: Version) -> tuple[str, ...]:
     """All data files of ``version`` without ``.csv``, in the order of the manifest: alphabetical, case ignored."""
-    return tuple(sorted({*CATALOGUE.files(version), *OTHER_FILES[version]}, key=str.lower))
+    return tuple(sorted(CATALOGUE.files(version), key=str.lower))
 
 
 _KNOWN = {name.lower(): name for version in VERSIONS for name in (MANIFEST, *data_files(version))}

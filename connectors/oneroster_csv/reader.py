@@ -24,6 +24,8 @@ from transforms.issues import RULES, Rule, Severity
 
 DEFAULT_READING = Reading()
 _FALLBACK: Version = "1.2"  # of packages in which nothing tells the version; their headers are equal in both
+#: Files of both versions whose headers differ, each with a column that is new in 1.2.
+_TELLING = {"users": "primaryOrgSourcedId", "lineItems": "academicSessionSourcedId", "categories": "weight"}
 
 
 @dataclass(slots=True)
@@ -129,17 +131,22 @@ def _manifest(unpacked: Unpacked) -> Manifest:
 
 
 def _guessed_version(members: Mapping[str, Member]) -> Version:
-    """The version that the files show: roles.csv and the primary org are new in 1.2, a user's own role is 1.1."""
-    if "roles" in members or "userProfiles" in members:
+    """The version that the files show: some files, and some columns of files that both versions have, are new in 1.2."""
+    if set(members) & (CATALOGUE.files("1.2").keys() - CATALOGUE.files("1.1").keys()):
         return "1.2"
-    if "users" not in members:
-        return _FALLBACK
-    with members["users"].path.open("rb") as stream:
+    for file, column in _TELLING.items():
+        if file in members:
+            return "1.2" if column.lower() in _header(members[file].path) else "1.1"
+    return _FALLBACK
+
+
+def _header(path: Path) -> set[str]:
+    """The columns of a file in lower case."""
+    with path.open("rb") as stream:
         start = stream.read(64 * 1024)
     name, mark = encoding.sniff(start[: len(start) & ~3])
     line = (start[mark:].decode(name, "replace").splitlines() or [""])[0]
-    columns = {cell.strip().lower() for cell in next(csv.reader([line.replace("\0", "")]), [])}
-    return "1.2" if "primaryorgsourcedid" in columns else "1.1"
+    return {cell.strip().lower() for cell in next(csv.reader([line.replace("\0", "")]), [])}
 
 
 def _tables(

@@ -36,11 +36,6 @@ class FileForm:
 PLAIN = FileForm()
 
 
-def file_names(version: Version) -> tuple[str, ...]:
-    """The CSV files (without ``.csv``) that a sandbox district has in ``version``, in order of the catalogue."""
-    return tuple(CATALOGUE.files(version))
-
-
 def shape(file: str, version: Version, frame: pl.DataFrame) -> pl.DataFrame:
     """``frame`` with exactly the columns of the standard in their order; absent ones are blank, others are left out."""
     header = CATALOGUE.files(version)[file].csv_header(version)

@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from hub.sandbox import people, schedule, schools
-from hub.sandbox.package import Progress, file_names, shape
+from hub.sandbox.package import Progress, shape
 from hub.sandbox.plan import DistrictPlan
+from transforms.catalogue import CATALOGUE
 
 _BLANK_COLUMNS = ("userIds", "middleName", "identifier", "email", "sms", "phone", "agentSourcedIds", "grades",
                   "userMasterIdentifier", "preferredGivenName", "pronouns")  # fmt: skip
@@ -70,4 +71,4 @@ def populate(plan: DistrictPlan, progress: Progress) -> Population:
         "demographics": people.make_demographics(_seeded(plan, 11), students),
     }
     progress("drawing enrollments", seats, seats)
-    return Population(place, name, {f: shape(f, plan.version, frames[f]) for f in file_names(plan.version)})
+    return Population(place, name, {f: shape(f, plan.version, frames[f]) for f in CATALOGUE.files(plan.version) if f in frames})

@@ -19,6 +19,7 @@ from tests.unit.connectors.packages import (
     user,
     zipped,
 )
+from transforms.catalogue import CATALOGUE
 
 Content = dict[str, str | bytes]
 
@@ -186,8 +187,43 @@ def test_an_empty_file_that_others_need_refuses_the_package(tmp_path: Path) -> N
         assert set(package.issues["code"]) >= {"FILE-003", "FILE-028"}
 
 
-def test_files_of_other_services_are_passed_over(tmp_path: Path) -> None:
-    content = files() | {"manifest.csv": manifest("orgs", "users", "results"), "results.csv": "sourcedId\r\nr1\r\n"}
+def test_files_of_the_other_version_are_passed_over(tmp_path: Path) -> None:
+    content = files() | {"scoreScales.csv": "sourcedId\r\ns1\r\n"}
     with opened(zipped(tmp_path / "p.zip", content)) as package:
         assert codes(package) == ["FILE-042"]
         assert set(package.mode) == {"orgs", "users"}
+
+
+@pytest.mark.parametrize(
+    ("file", "needed"),
+    [
+        ("results", {"lineItems", "users"}),
+        ("lineItems", {"classes", "categories", "academicSessions"}),
+        ("classResources", {"classes", "resources"}),
+    ],
+)
+def test_files_of_the_other_services_need_others_too(tmp_path: Path, file: str, needed: set[str]) -> None:
+    header = ",".join(CATALOGUE.files("1.1")[file].csv_header("1.1"))
+    row = "k1" + "," * header.count(",")
+    content: Content = {"manifest.csv": manifest("orgs", file), "orgs.csv": ORGS, f"{file}.csv": text(header, row)}
+    with opened(zipped(tmp_path / "p.zip", content)) as package:
+        assert package.refused
+        assert set(package.issues.filter(code="FILE-028")["cause"]) == {f"{name}.csv" for name in needed}
+
+
+@pytest.mark.parametrize(
+    ("file", "header", "version"),
+    [
+        ("lineItems", CATALOGUE["lineItems"].csv_header("1.1"), "1.1"),
+        ("lineItems", CATALOGUE["lineItems"].csv_header("1.2"), "1.2"),
+        ("categories", CATALOGUE["categories"].csv_header("1.1"), "1.1"),
+        ("userResources", CATALOGUE["userResources"].csv_header("1.2"), "1.2"),
+        ("resources", CATALOGUE["resources"].csv_header("1.1"), "1.2"),
+    ],
+)
+def test_without_manifest_other_files_tell_the_version_too(
+    tmp_path: Path, file: str, header: tuple[str, ...], version: str
+) -> None:
+    content: Content = {"orgs.csv": ORGS, f"{file}.csv": text(",".join(header), "k1" + "," * (len(header) - 1))}
+    with opened(zipped(tmp_path / "p.zip", content)) as package:
+        assert package.version == version

@@ -37,7 +37,7 @@ def transformed(package: Path) -> Result:
             found.append(batch.issues)
             yield batch.frame
 
-    for entity in CATALOGUE.entities:
+    for entity in (e for e in CATALOGUE.entities if e.csv_file in source.mode):
         parts = {
             c.csv_file: batches(c.csv_file) for c in CATALOGUE.components_of(entity.name) if c.csv_file in source.mode
         }
