@@ -71,4 +71,6 @@ def populate(plan: DistrictPlan, progress: Progress) -> Population:
         "demographics": people.make_demographics(_seeded(plan, 11), students),
     }
     progress("drawing enrollments", seats, seats)
-    return Population(place, name, {f: shape(f, plan.version, frames[f]) for f in CATALOGUE.files(plan.version) if f in frames})
+    return Population(
+        place, name, {f: shape(f, plan.version, frames[f]) for f in CATALOGUE.files(plan.version) if f in frames}
+    )
