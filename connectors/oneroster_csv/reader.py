@@ -131,7 +131,7 @@ def _manifest(unpacked: Unpacked) -> Manifest:
 
 
 def _guessed_version(members: Mapping[str, Member]) -> Version:
-    """The version that the files show: some files, and some columns of files that both versions have, are new in 1.2."""
+    """The version that the files show: some files, and some columns of files of both versions, are new in 1.2."""
     if set(members) & (CATALOGUE.files("1.2").keys() - CATALOGUE.files("1.1").keys()):
         return "1.2"
     for file, column in _TELLING.items():

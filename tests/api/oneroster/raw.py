@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from hub.api.oneroster.operations import SERVICE
+from hub.api.oneroster.bindings import ROSTERING_PATH
 from tests.api.oneroster.rosters import Hub
 
 LONGEST_SECONDS = 30
@@ -37,7 +37,7 @@ def request(method: str, path: str, *headers: str, token: str = "", body: bytes 
 
 def service(hub: Hub, path: str) -> str:
     """A path of the Rostering service in the first district."""
-    return SERVICE.replace("{district}", str(hub.prepared.here)) + path
+    return ROSTERING_PATH.replace("{district}", str(hub.prepared.here)) + path
 
 
 async def read_answer(reader: asyncio.StreamReader, *, head: bool = False) -> Raw:

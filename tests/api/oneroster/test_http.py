@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from hub.api.connections import LONGEST_HEADER, LONGEST_LINE, MOST_HEADERS
-from hub.api.oneroster.operations import OPERATIONS
+from hub.api.oneroster.rostering import ROSTERING
 from tests.api.oneroster.raw import ask, request, service
 from tests.api.oneroster.rosters import Hub, minor
 
@@ -17,10 +17,10 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 async def test_every_read_knows_head_and_options(hub: Hub) -> None:
     token, ids = hub.prepared.tokens["lms"], {}
-    for operation in OPERATIONS:
+    for operation in ROSTERING:
         if operation.single:
             ids[operation.entity.name] = (await hub.ids(operation.path.rpartition("/")[0]))[0]
-    for operation in OPERATIONS:
+    for operation in ROSTERING:
         if operation.parents:
             continue
         path = service(hub, operation.path.replace("{sourcedId}", ids[operation.entity.name]))
