@@ -23,9 +23,10 @@ class Side:
     document: Schema
 
     def resolved(self, schema: Schema) -> Schema:
-        """The schema that a reference stands for."""
-        while "$ref" in schema:
-            schema = self.document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        """The schema that a reference stands for; of a record and its tombstone the record's."""
+        while "$ref" in schema or "$ref" in schema.get("anyOf", [{}])[0]:
+            name = schema.get("$ref") or schema["anyOf"][0]["$ref"]
+            schema = self.document["components"]["schemas"][name.rpartition("/")[2]]
         return schema
 
     def operations(self) -> dict[tuple[str, str], Schema]:

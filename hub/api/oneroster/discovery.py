@@ -23,6 +23,8 @@ from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Nee
 from transforms.catalogue import vocabularies as voc
 from transforms.shapes import SHAPES
 
+#: The schema of what a record is that left the view.
+TOMBSTONE = "tombstone"
 _EXTENSION = r"^ext:[a-zA-Z0-9.\-_]+$"
 _STRINGS = {Kind.DATE: "date", Kind.DATETIME: "date-time", Kind.URI: "uri"}
 _QUERY: dict[str, dict[str, Any]] = {
@@ -38,8 +40,12 @@ _ERRORS = {
     "401": "No valid access token.",
     "403": "The token lacks a scope, or the grant was withdrawn.",
     "404": "There is no such object, or this app may not see it.",
+    "406": "What Accept names is not JSON.",
+    "422": "The parameters can be read and make no sense.",
     "429": "Too many requests; Retry-After says how long to wait.",
+    "500": "A fault of the hub.",
     "503": "The hub cannot answer right now; Retry-After says how long to wait.",
+    "default": "Any other refusal.",
 }
 
 
@@ -89,7 +95,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     names = ("fields",) if operation.single else tuple(_QUERY)
     path = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in operation.variables]
     query = [{"name": name, "in": "query", "required": False, "schema": _QUERY[name]} for name in names]
-    shape: dict[str, Any] = _named(operation.entity.singular)
+    # What left the view is told by its base members alone: its others are not the app's to see any more.
+    shape: dict[str, Any] = {"anyOf": [_named(operation.entity.singular), _named(TOMBSTONE)]}
     if not operation.single:
         shape = {"type": "array", "items": shape}
     body = {
@@ -120,6 +127,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     schemas = {_schema_name(entity.singular): _object(entity) for entity in CATALOGUE.all}
     schemas["StatusInfo"] = _status_info()
+    schemas[_schema_name(TOMBSTONE)] = _closed({name: _field(field) for name, field in _base().items()})
     for target in CATALOGUE.entities:
         schemas[_schema_name(target.singular) + "Ref"] = _closed(
             {
@@ -129,6 +137,10 @@ def _schemas() -> dict[str, Any]:
             }
         )
     return schemas
+
+
+def _base() -> dict[str, Field]:
+    return {f.name: f for f in CATALOGUE.entities[0].fields if f.name in BASE_NAMES}
 
 
 def _object(entity: Entity) -> dict[str, Any]:

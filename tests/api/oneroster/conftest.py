@@ -33,7 +33,7 @@ def rostered(postgres: str, template: str) -> Iterator[tuple[str, Prepared]]:
 
 
 @asynccontextmanager
-async def _copy(postgres: str, template: str) -> AsyncIterator[Database]:
+async def copied(postgres: str, template: str) -> AsyncIterator[Database]:
     name = f"hub_test_{secrets.token_hex(6)}"
     await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield database_at(in_database(postgres, name))
@@ -42,7 +42,7 @@ async def _copy(postgres: str, template: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def roster_database(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Database]:
-    async with _copy(postgres, rostered[0]) as database:
+    async with copied(postgres, rostered[0]) as database:
         yield database
 
 
@@ -56,5 +56,5 @@ async def hub(roster_database: Database, rostered: tuple[str, Prepared]) -> Asyn
 @pytest.fixture
 async def twin(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Hub]:
     """Another server, over another copy of the same districts."""
-    async with _copy(postgres, rostered[0]) as database, running(database, rostered[1]) as hub:
+    async with copied(postgres, rostered[0]) as database, running(database, rostered[1]) as hub:
         yield hub
