@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from hub.scope.grants import GrantDefinition, Rule
@@ -34,7 +35,34 @@ def compile_slowly(definition: GrantDefinition, district: District) -> Views:
         views["courses"] = live["courses"]
     views["academicSessions"] = _sessions(granted, classes, views["courses"], district, live, whole=whole)
     views["orgs"] = _orgs(definition, parts, views, district, live)
+    if "resources" in granted:
+        views["resources"] = live["resources"] if whole else _linked_resources(views, district) & live["resources"]
+    for entity in ("categories", "scoreScales", "lineItems", "results", "assessmentLineItems", "assessmentResults"):
+        if entity in granted:
+            views[entity] = {rid for rid in live[entity] if _complete(entity, district[entity][rid].refs, views)}
     return views
+
+
+def _linked_resources(views: Views, district: District) -> set[int]:
+    return {
+        resource
+        for entity in ("courses", "classes", "users")
+        for rid in views[entity]
+        for resource in district[entity][rid].refs["resources"]
+    }
+
+
+def _complete(entity: str, refs: dict[str, Any], views: Views) -> bool:
+    """Whether everything that a record of the gradebook requires is in the view."""
+    required = {
+        "categories": {}, "scoreScales": {"class": "classes"},
+        "lineItems": {"class": "classes", "category": "categories", "school": "orgs"},
+        "results": {"lineItem": "lineItems", "student": "users"}, "assessmentLineItems": {},
+        "assessmentResults": {"assessmentLineItem": "assessmentLineItems", "student": "users"},
+    }  # fmt: skip
+    if entity == "assessmentLineItems" and refs["class"] is not None and refs["class"] not in views["classes"]:
+        return False  # what is about a class belongs to who sees the class
+    return all(refs[name] in views[target] for name, target in required[entity].items())
 
 
 class _Part:

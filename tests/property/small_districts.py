@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from hub.scope.columns import CODED, CODED_MANY, MANY, ROLES, SINGLE, Columns, Pairs, RoleEdges
-from hub.scope.grants import DEFAULT_ENTITIES, FieldRule, GrantDefinition, Mask, Rule, policy_fields
+from hub.scope.grants import DEFAULT_ENTITIES, NEEDS, FieldRule, GrantDefinition, Mask, Rule, policy_fields
 from transforms.catalogue import CATALOGUE, Kind, Need, Privacy
+from transforms.render import BASES
 
 ENTITIES = [e.name for e in CATALOGUE.entities]
 ROLE_NAMES = ("student", "teacher", "parent", "principal")
 GRADES = ("04", "05")
 SIZES = {
     "orgs": 4, "academicSessions": 5, "courses": 3, "classes": 6, "users": 8, "enrollments": 16, "demographics": 8,
+    "resources": 3, "categories": 2, "scoreScales": 3, "lineItems": 5, "results": 7, "assessmentLineItems": 4,
+    "assessmentResults": 5,
 }  # fmt: skip
 ACTIVE = 0.92
 # Texts that would break naive rewriting: the base mark, its escape, look-alikes of members, more than one plane.
@@ -64,6 +67,10 @@ def values(rnd: Random, entity: str) -> dict[str, Any]:
         result = {"title": rnd.choice(NASTY), "metadata": rnd.choice([None, {"userProfile": "x"}])}
     elif entity == "enrollments":
         result = {"role": rnd.choice(["student", "teacher", "administrator"])}
+    elif entity in ("lineItems", "assessmentLineItems", "scoreScales", "categories", "resources"):
+        result = {"title": rnd.choice(NASTY)}
+    elif entity in ("results", "assessmentResults"):
+        result = {"score": rnd.choice([None, 7, 87.5]), "comment": rnd.choice(NASTY)}
     elif entity == "demographics":
         result = {"birthDate": rnd.choice([None, "2012-05-04", "2012-06-01"]), "sex": rnd.choice(NASTY)}
     elif entity == "users":
@@ -146,10 +153,8 @@ def definitions(draw: st.DrawFn) -> GrantDefinition:
     """Any valid grant, some ids of which nobody has."""
     rnd = _random(draw)
     entities = set(rnd.choice([DEFAULT_ENTITIES, ENTITIES, some(rnd, ENTITIES, len(ENTITIES)), ["users"]]))
-    if "users" not in entities:
-        entities -= {"enrollments", "demographics"}
-    if "classes" not in entities:
-        entities -= {"enrollments"}
+    while lacking := {name for name, needed in NEEDS.items() if name in entities and not entities.issuperset(needed)}:
+        entities -= lacking
     return GrantDefinition(
         rules=tuple(rule(rnd) for _ in range(rnd.choice([0, 1, 1, 2]))),
         entities=tuple(sorted(entities)),
@@ -190,35 +195,36 @@ def field_rule(rnd: Random, entity: str) -> FieldRule:
 
 
 def columns_of(district: District) -> Columns:
-    """What the store would load."""
+    """What the store would load; a district that a test wrote down may lack entities and references."""
+
+    def of(entity: str) -> dict[int, Record]:
+        return district.get(entity, {})
 
     def pairs(entity: str, name: str) -> Pairs:
-        edges = [(rid, target) for rid, record in district[entity].items() for target in record.refs[name]]
+        edges = [(rid, to) for rid, r in of(entity).items() for to in r.refs.get(name) or ()]
         return Pairs(*(np.array([edge[i] for edge in edges], np.int32) for i in (0, 1)))
 
     def single(entity: str, name: str) -> np.ndarray:
-        rids = [record.refs[name] for record in district[entity].values()]
+        rids = [record.refs.get(name) for record in of(entity).values()]
         return np.array([-1 if rid is None else rid for rid in rids], np.int32)
 
-    codes = {
-        key: tuple(sorted({r.values[key[1]] for r in district[key[0]].values() if key[1] in r.values})) for key in CODED
-    }
+    codes = {key: tuple(sorted({r.values[key[1]] for r in of(key[0]).values() if key[1] in r.values})) for key in CODED}
     coded = {
         (entity, name): np.array(
-            [codes[entity, name].index(r.values[name]) if name in r.values else -1 for r in district[entity].values()],
+            [codes[entity, name].index(r.values[name]) if name in r.values else -1 for r in of(entity).values()],
             np.int16,
         )
         for entity, name in CODED
     }
     grades = {
         (entity, name): [
-            (rid, GRADES.index(grade)) for rid, r in district[entity].items() for grade in r.values.get(name, [])
+            (rid, GRADES.index(grade)) for rid, r in of(entity).items() for grade in r.values.get(name, [])
         ]
         for entity, name in CODED_MANY
     }
-    roles = [(rid, role) for rid, record in district["users"].items() for role in record.roles]
+    roles = [(rid, role) for rid, record in of("users").items() for role in record.roles]
     return Columns(
-        active={e: BitMap([rid for rid, r in district[e].items() if r.active]) for e in ENTITIES},
+        active={e: BitMap([rid for rid, r in of(e).items() if r.active]) for e in ENTITIES},
         single={key: single(*key) for key in SINGLE},
         many={key: pairs(*key) for key in MANY},
         roles=RoleEdges(
@@ -241,7 +247,7 @@ def members_of(entity: str, record: Record) -> dict[str, str]:
     result = {}
     for f in policy_fields(CATALOGUE[entity]):
         if f.kind is Kind.REF:
-            rids = record.refs[f.name]
+            rids = record.refs.get(f.name)
             if f.many and rids:
                 result[f.name] = "[" + ",".join(_reference(f.target or "", rid) for rid in rids) + "]"
             elif not f.many and rids is not None:
@@ -255,7 +261,8 @@ def members_of(entity: str, record: Record) -> dict[str, str]:
 
 def _reference(entity: str, rid: int) -> str:
     sid = sourced_id(entity, rid)
-    return f'{{"href":"\x01/{entity}/{sid}","sourcedId":"{sid}","type":"{CATALOGUE[entity].singular}"}}'
+    base = BASES[CATALOGUE[entity].service]
+    return f'{{"href":"{base}/{entity}/{sid}","sourcedId":"{sid}","type":"{CATALOGUE[entity].singular}"}}'
 
 
 def _role(role: dict[str, Any]) -> str:
@@ -282,6 +289,6 @@ def rids_of(record: Record, names: tuple[str, ...]) -> dict[str, list[int]]:
         if name == "roles":
             result[name] = [role["org"] for role in record.roles]
         else:
-            rids = record.refs[name]
+            rids = record.refs.get(name)
             result[name] = rids if isinstance(rids, list) else [] if rids is None else [rids]
     return result

@@ -12,7 +12,8 @@ from transforms.catalogue import CATALOGUE, Need, Privacy
 @pytest.mark.threat("T19")
 def test_a_new_grant_has_no_demographics() -> None:
     assert "demographics" not in GrantDefinition().entities
-    assert set(GrantDefinition().entities) == {e.name for e in CATALOGUE.entities} - {"demographics"}
+    rostering = {e.name for e in CATALOGUE.of_service("rostering")}
+    assert set(GrantDefinition().entities) == rostering - {"demographics"}
     assert GrantDefinition().privacy == ()
 
 

@@ -25,7 +25,7 @@ def test_math_sees_two_schools_without_contact_fields() -> None:
 @pytest.mark.threat("T19")
 def test_library_sees_names_and_little_else() -> None:
     assert Projection(LIBRARY, "users").visible == {
-        "enabledUser", "roles", "givenName", "familyName", "grades", "primaryOrg",
+        "enabledUser", "roles", "givenName", "familyName", "grades", "primaryOrg", "resources",
     }  # fmt: skip
 
 

@@ -73,8 +73,8 @@ def test_a_role_does_not_name_a_profile_that_the_app_may_not_see() -> None:
 @pytest.mark.threat("T13")
 def test_references_outside_the_view_are_left_out_of_trimmed_records() -> None:
     projection = users(fields={"users": {"show": ["agents"]}}, rules=[{"roles": ["teacher"]}])
-    assert projection.references == ("roles", "agents", "primaryOrg")
-    refs = {"roles": [1, 2], "agents": [7, 8], "primaryOrg": []}
+    assert projection.references == ("roles", "agents", "primaryOrg", "resources")
+    refs = {"roles": [1, 2], "agents": [7, 8], "primaryOrg": [], "resources": []}
     seen = served(projection, DOC, PRIVATE, refs=refs, sees=lambda entity, rid: (entity, rid) != ("users", 7))
     assert [agent["sourcedId"] for agent in seen["agents"]] == ["Q"]
     assert [role["role"] for role in seen["roles"]] == ["teacher"]
