@@ -27,6 +27,7 @@ from transforms.normalise.values import normalise
 from transforms.sheet import Sheet, findings, joined, no_keys, open_sheet, split
 from transforms.validate.cycles import children, cut_cycles
 from transforms.validate.duplicates import duplicated, resolve_duplicates
+from transforms.validate.gradebook import GRB_009, check_gradebook, check_repeated, result_marks
 from transforms.validate.known import REMEMBERED, TARGETS, Known
 from transforms.validate.references import check_owner, check_references
 from transforms.validate.relations import CLS_003, check_primary_teachers, check_relations, primary_teachers
@@ -122,6 +123,7 @@ class _Steps:
         self.quarantined: list[pl.Series] = [no_keys()]
         self.deleted: list[pl.Series] = [no_keys()]
         self.teachers: list[pl.DataFrame] = []
+        self.results: list[pl.DataFrame] = []
 
     def sheets(self, batches: Iterable[pl.DataFrame], duplicate_keys: pl.Series | None) -> Iterator[Sheet]:
         """Normalised and validated sheets, each key on one row; rows with repeated keys come last, together."""
@@ -163,9 +165,9 @@ class _Steps:
         if self.entity.name == "users" and self.version == "1.1":
             roles_from_orgs(sheet, self.known.rows("orgs"))
         nesting.attach(sheet, self.parts)
-        if self.entity.service == "gradebook":
-            complete(sheet, self.known)
+        complete(sheet, self.known)
         check_relations(sheet, self.known)
+        check_gradebook(sheet, self.known)
         self._note(sheet)
         return sheet
 
@@ -173,13 +175,20 @@ class _Steps:
         """Remembers keys and causes; no later step keeps a row out."""
         self.quarantined.append(kept_out(sheet))
         self.deleted.append(sheet.deleted)
-        if self.entity.name in TARGETS:
+        if self.entity.name in TARGETS or self.parts.sheets:
             self.keys.append(sheet["key"])
+        if self.entity.name in TARGETS:
             self.good.append(sheet.frame.filter(~sheet.out).select("key", *REMEMBERED.get(self.entity.name, ())))
             self.causes.append(causes_of(sheet))
         teachers = primary_teachers(sheet)
         if teachers is not None and teachers.height:
             self.teachers.append(teachers)
+        if self.entity.name == "enrollments" and not self.delta:
+            students = sheet.frame.filter((sheet["role"] == "student").fill_null(value=True))
+            self.known.enroll(students["class"], students["user"])
+        marks = result_marks(sheet)
+        if marks is not None:
+            self.results.append(marks)
 
     def _settle(self) -> None:
         if not self.settled:
@@ -215,6 +224,8 @@ class _Steps:
         found = nesting.leftovers(self.parts, pl.concat([*self.keys, *self.deleted]), self.known)
         if self.teachers:
             found.append(findings(CLS_003, self.entity, check_primary_teachers(pl.concat(self.teachers)), "primary"))
+        if self.results:
+            found.append(findings(GRB_009, self.entity, check_repeated(pl.concat(self.results)), "lineItem"))
         last = issues.collect(found)
         if last.height:
             yield Outcome(canonical.empty(self.entity), last, no_keys(), no_keys(), no_keys())

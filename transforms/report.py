@@ -14,7 +14,7 @@ import polars as pl
 from transforms.issues import RULES, Action, Rule, Severity
 
 #: Entities whose keys stand for people.
-_PEOPLE = ("users", "demographics", "roles", "userProfiles")
+_PEOPLE = ("users", "demographics", "roles", "userProfiles", "userResources")
 _ORDER = {s: i for i, s in enumerate(Severity)}
 
 

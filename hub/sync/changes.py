@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from pyroaring import BitMap
 
 from hub.sync.guard import Counts
-from transforms.catalogue import Entity
+from transforms.catalogue import Entity, Field, Kind
 from transforms.nesting import fed
 from transforms.render import escaped_bases, spelled_out
 
@@ -100,10 +101,17 @@ def compared(
 
 def _loses(entity: Entity, old: tuple[str, str], new: tuple[str, str]) -> bool:
     before, after = members(*old), members(*new)
-    names = [f.name for f in fed(entity)]
-    return any(item not in _items(after, name) for name in names for item in _items(before, name))
+    return any(item not in _items(field, after) for field in fed(entity) for item in _items(field, before))
 
 
-def _items(record: Mapping[str, object], name: str) -> list[object]:
-    found = record.get(name, [])
-    return found if isinstance(found, list) else [found]
+def _items(field: Field, record: Mapping[str, Any]) -> list[object]:
+    """The parts of a field that a row of its component file gives each: of learning objectives their ids."""
+    found = record.get(field.name, [])
+    match field.kind:
+        case Kind.OBJECTIVES:
+            return [(part["source"], one) for part in found for one in part["learningObjectiveIds"]]
+        case Kind.OBJECTIVE_RESULTS:
+            results = [(part["source"], one) for part in found for one in part["learningObjectiveResults"]]
+            return [(source, one["learningObjectiveId"]) for source, one in results]
+        case _:
+            return found if isinstance(found, list) else [found]

@@ -32,8 +32,8 @@ from transforms.sheet import no_keys
 BATCH_ROWS = 50_000
 #: Rows that are rendered and copied at a time: their documents and COPY text are the largest things in memory.
 WRITTEN_ROWS = 20_000
-#: New records get their rids in this order: the index on an enrollment's class is then appended to.
-_LOAD_ORDER = {"enrollments": ["class", "key"]}
+#: New records get their rids in this order: the index on an enrollment's class or a result's line item is appended to.
+_LOAD_ORDER = {"enrollments": ["class", "key"], "results": ["lineItem", "key"]}
 #: Entities that others refer to are taken whole: a reference may point to a later row of the file.
 _WHOLE = 1 << 30
 

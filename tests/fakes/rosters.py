@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 import polars as pl
 
+from tests.fakes.gradebooks import Row, gradebook, links
 from transforms import canonical
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind, Version
 from transforms.issues import collect
 from transforms.pipeline import Outcome, Transform, duplicated
 
-Row = Mapping[str, str | None]
 Frames = dict[str, pl.DataFrame]
 
 
@@ -103,7 +103,7 @@ def clean(version: Version) -> dict[str, list[dict[str, str | None]]]:
     }  # fmt: skip
     if version == "1.2":
         files |= {"roles": ROLES, "userProfiles": PROFILES}
-    return {file: [dict(row) for row in rows] for file, rows in files.items()}
+    return {file: [dict(row) for row in rows] for file, rows in files.items()} | gradebook(version)
 
 
 def frames(version: Version, files: Mapping[str, list[dict[str, str | None]]]) -> Frames:
@@ -184,6 +184,7 @@ def exported(result: Result) -> Frames:
                 | {"sourcedId": f"role{len(roles)}", "userSourcedId": user["key"], "orgSourcedId": role["org"],
                    "userProfileSourcedId": names.get(role["userProfile"])}
             )  # fmt: skip
+    found |= links(result.frames, raw)
     return found | {"roles": raw("roles", "1.2", roles), "userProfiles": raw("userProfiles", "1.2", profiles)}
 
 
@@ -196,8 +197,10 @@ def _rows(entity: Entity, frame: pl.DataFrame) -> list[dict[str, str | None]]:
             value = row[field.name]
             if value is None:
                 continue
-            if field.kind is Kind.USER_ID:
-                text = ",".join(f"{{{v['type']}:{v['identifier']}}}" for v in value)
+            if field.kind in {Kind.USER_ID, Kind.SCALE_VALUE}:
+                text = ",".join("{" + ":".join(v.values()) + "}" for v in value)
+            elif field.kind is Kind.DATETIME:
+                text = value.date().isoformat()
             else:
                 text = ",".join(value) if field.many else str(value).lower() if isinstance(value, bool) else str(value)
             cells[field.csv_name or ""] = text

@@ -46,7 +46,10 @@ def links(
     file: str, owner: str, owner_field: str, target: str, target_field: str, *others: Field, service: Service,
     new_in_12: bool = True,
 ) -> Entity:  # fmt: skip
-    """A CSV file of links: each row gives an object of ``owner`` one reference to an object of ``target``."""
+    """A CSV file of links: each row gives an object of ``owner`` one reference to an object of ``target``.
+
+    The object can do without the reference, so a link to nowhere is left out and keeps nothing else out.
+    """
     need11 = ABSENT if new_in_12 else R
     here: dict[str, Any] = {"rest12": ABSENT, "rest11": ABSENT, "csv12": R, "csv11": need11}
     title = text("title", rest12=ABSENT, rest11=ABSENT, csv11=ABSENT if new_in_12 else O)
@@ -58,7 +61,7 @@ def links(
             *(() if owner == "users" else (title,)),
             ref(owner_field, csv_name=f"{owner_field}SourcedId", target=owner, **here),
             *others,
-            ref(target_field, csv_name=f"{target_field}SourcedId", target=target, **(here | {"rest12": R})),
+            ref(target_field, csv_name=f"{target_field}SourcedId", target=target, **(here | {"rest12": O})),
         ),
         file,
         service=service,

@@ -18,6 +18,10 @@ json_only: dict[str, Any] = {"csv_name": None, "rest11": ABSENT}
 _FLAGS = ("inProgress", "incomplete", "late", "missing")
 
 
+#: The sessions that work is done in; a school year is too long to be graded at once.
+GRADED = ("gradingPeriod", "semester", "term")
+
+
 def _scale(file: str | None) -> Field:
     return ref("scoreScale", target="scoreScales", rest11=ABSENT, component=file)
 
@@ -67,9 +71,9 @@ LINE_ITEMS = Entity(
         ref("class", rest12=R, rest11=R, csv_name="classSourcedId", csv12=R, csv11=R, target="classes"),
         ref("category", rest12=R, rest11=R, csv_name="categorySourcedId", csv12=R, csv11=R, target="categories"),
         ref("gradingPeriod", rest11=R, csv_name="gradingPeriodSourcedId", csv12=ABSENT, csv11=R,
-            target="academicSessions"),
+            target="academicSessions", target_type=GRADED),
         ref("academicSession", rest11=ABSENT, csv_name="academicSessionSourcedId", csv12=R, csv11=ABSENT,
-            target="academicSessions"),
+            target="academicSessions", target_type=GRADED),
         number("resultValueMin", rest11=R, csv11=R),
         number("resultValueMax", rest11=R, csv11=R),
         ref("school", rest12=R, rest11=ABSENT, csv_name="schoolSourcedId", csv12=R, csv11=ABSENT, target="orgs",

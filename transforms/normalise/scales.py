@@ -40,8 +40,8 @@ def read_scale(sheet: Sheet, field: Field) -> None:
     good = table.drop_nulls()
     bad = table.filter(pl.col("itemValueLHS").is_null())["row"]
     beside = cells.str.replace_all(_ITEM, "").str.contains(r"[^\s,]").fill_null(value=False)
-    sheet.report(GRB_002, beside | rows.is_in(bad.implode()), field.name)
     lists = good.group_by("row", maintain_order=True).agg(items=pl.struct("itemValueLHS", "itemValueRHS"))
     found = rows.alias("row").to_frame().join(lists, on="row", how="left", maintain_order="left")["items"]
+    sheet.report(GRB_002, (beside | rows.is_in(bad.implode())) & found.is_not_null(), field.name)
     sheet.report(GRB_003, found.is_null() & cells.is_not_null(), field.name)
     sheet.put(field.name, found.cast(pl.List(SCALE_VALUE)))

@@ -14,6 +14,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import BOOLEAN, SEX, STATUS, Vocabulary
 from transforms.issues import Action, Rule, Severity, declare
+from transforms.normalise.lists import placed
 from transforms.sheet import Sheet, required, spread
 
 VOC_001 = declare(
@@ -99,7 +100,8 @@ def read_enums(sheet: Sheet, field: Field) -> None:
     lost = [cell for cell, parts in zip(distinct, read, strict=True) if any(t is None for _, t in parts)]
     sheet.report(VOC_001, cells.is_in(fixed), field.name)
     sheet.report(VOC_002, cells.is_in(lost), field.name)
-    sheet.put(field.name, cells.replace_strict(distinct, lists, return_dtype=pl.List(pl.String)))
+    table = pl.DataFrame({"cell": distinct, "items": lists}, schema={"cell": pl.String, "items": pl.List(pl.String)})
+    sheet.put(field.name, placed(cells, table))
 
 
 def read_boolean(sheet: Sheet, field: Field) -> None:

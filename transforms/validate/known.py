@@ -8,15 +8,25 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from transforms.catalogue import CATALOGUE, Kind
+from transforms.shapes import dtype
+from transforms.sheet import is_owner
 
 #: Columns of other entities that later checks look at, beside the key.
 REMEMBERED: dict[str, tuple[str, ...]] = {
-    "orgs": ("type",), "academicSessions": ("type",), "classes": ("school",), "lineItems": ("class",),
+    "orgs": ("type",), "academicSessions": ("type",), "classes": ("school",),
+    "lineItems": ("class", "resultValueMin", "resultValueMax"),
 }  # fmt: skip
-#: Entities that something refers to; of the others no keys are remembered.
-TARGETS = frozenset(f.target for e in CATALOGUE.all for f in e.fields if f.kind is Kind.REF and f.target)
+#: Entities that others refer to; of those that only their own components name no keys are remembered.
+TARGETS = frozenset(
+    f.target for e in CATALOGUE.all for f in e.fields if f.kind is Kind.REF and f.target and not is_owner(f)
+)
 
 _CAUSES = {"key": pl.String, "cause": pl.String}
+
+
+def _remembered(entity: str) -> dict[str, pl.DataType | type[pl.DataType]]:
+    """The columns of ``Known.rows``."""
+    return {"key": pl.String, **{name: dtype(CATALOGUE[entity][name]) for name in REMEMBERED.get(entity, ())}}
 
 
 def _no_keys(_entity: str) -> pl.Series:
@@ -35,6 +45,7 @@ class Known:
     _keys: dict[str, pl.Series] = field(default_factory=dict)
     _rows: dict[str, pl.DataFrame] = field(default_factory=dict)
     _causes: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _students: list[pl.Series] = field(default_factory=list)
 
     def keys(self, entity: str) -> pl.Series:
         """All keys of ``entity`` that a reference may point to."""
@@ -44,8 +55,7 @@ class Known:
 
     def rows(self, entity: str) -> pl.DataFrame:
         """The good rows of this run with their ``REMEMBERED`` columns; empty where the entity did not come."""
-        names = ("key", *REMEMBERED.get(entity, ()))
-        return self._rows.get(entity, pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
+        return self._rows.get(entity, pl.DataFrame(schema=_remembered(entity)))
 
     def remember(self, entity: str, rows: pl.DataFrame) -> None:
         """Sets what ``rows`` gives for an entity that did not come with this run."""
@@ -58,13 +68,31 @@ class Known:
         """Notes an entity's result: good rows (key and remembered columns), keys kept out and deleted, and why."""
         if entity not in TARGETS:
             return
-        names = ("key", *REMEMBERED.get(entity, ()))
-        rows = pl.concat([pl.DataFrame(schema=dict.fromkeys(names, pl.String)), *(g.select(names) for g in good)])
+        schema = _remembered(entity)
+        rows = pl.concat([pl.DataFrame(schema=schema), *(g.select(*schema) for g in good)])
         held = self.keys(entity)
         stays = held.filter(~held.is_in(deleted.implode())) if delta else held.filter(held.is_in(quarantined.implode()))
         self._keys[entity] = pl.concat([rows["key"], stays]).unique() if stays.len() else rows["key"]
         self._rows[entity] = rows
         self._causes[entity] = causes.select("key", "cause").unique("key", keep="first", maintain_order=True)
+
+    def enroll(self, classes: pl.Series, students: pl.Series) -> None:
+        """Notes enrollments of students, aligned; those of rows that are kept out too, for an older version stays."""
+        self._students.append(_pairs(classes, students).sort())
+
+    def enrolled(self, classes: pl.Series, students: pl.Series) -> pl.Series | None:
+        """Where a student is enrolled in a class; None where no enrollments came with this run.
+
+        Pairs are known by their hash: a chance collision hides a warning.
+        """
+        if not self._students:
+            return None
+        if len(self._students) > 1:
+            self._students = [pl.concat(self._students).sort()]
+        known, wanted = self._students[0], _pairs(classes, students)
+        if not known.len():
+            return pl.repeat(value=False, n=wanted.len(), dtype=pl.Boolean, eager=True)
+        return known.gather(known.search_sorted(wanted).clip(upper_bound=known.len() - 1)) == wanted
 
     def cause(self, entity: str, keys: pl.Series) -> pl.Series:
         """Why each of ``keys`` is missing: the cause of its own row being kept out, else that it is nowhere."""
@@ -77,3 +105,7 @@ class Known:
             .select(pl.col("cause").fill_null(pl.lit(f"{entity}:") + shown))
             .to_series()
         )
+
+
+def _pairs(classes: pl.Series, students: pl.Series) -> pl.Series:
+    return pl.DataFrame([classes.alias("class"), students.alias("student")]).hash_rows(0)

@@ -28,7 +28,8 @@ REF_002 = declare(
 REF_003 = declare(
     "REF-003", Severity.WARN, Action.REPORT,
     "A reference points to an object of another type than the standard asks for",
-    "Point schools to orgs of type school, school years to sessions of type schoolYear. The hub keeps the reference.",
+    "Point schools to orgs of type school, school years to sessions of type schoolYear, line items to a term, semester "
+    "or grading period. The hub keeps the reference.",
 )  # fmt: skip
 ORG_001 = declare(
     "ORG-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A user, or a role of a user, in an org that is not there",

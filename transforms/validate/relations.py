@@ -22,8 +22,8 @@ CRS_003 = declare(
     "Give each subject its code, in the same order, and take commas out of subject names. The hub dropped the codes.",
 )  # fmt: skip
 ENR_009 = declare(
-    "ENR-009", Severity.WARN, Action.REPORT, "An enrollment whose school is not the school of its class",
-    "Correct schoolSourcedId of the enrollment or of the class. The hub keeps the enrollment.",
+    "ENR-009", Severity.WARN, Action.REPORT, "An enrollment or line item whose school is not the school of its class",
+    "Correct schoolSourcedId of the row or of the class. The hub keeps the row.",
 )  # fmt: skip
 ENR_010 = declare(
     "ENR-010", Severity.WARN, Action.DROP_VALUE, "primary set to true for somebody who does not teach the class",

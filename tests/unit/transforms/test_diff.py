@@ -73,6 +73,11 @@ def test_any_changed_value_changes_the_hash() -> None:
     files["users"][0] |= {"preferredGivenName": None, "preferredFamilyName": "Bo"}
     files["roles"][1] |= {"endDate": "2030-01-01"}
     files["classes"][0] |= {"subjects": "Geometry"}
+    files["courseResources"][0] |= {"resourceSourcedId": "b2"}
+    files["scoreScales"][1] |= {"scoreScaleValue": "{0:No},{50:Yes}"}
+    files["lineItemLearningObjectiveIds"].pop()
+    files["resultLearningObjectiveIds"][0] |= {"score": "3"}
+    files["results"][1] |= {"late": "false"}
 
     after = run("1.2", frames("1.2", files))
 
@@ -80,9 +85,9 @@ def test_any_changed_value_changes_the_hash() -> None:
         name: set(frame.join(after.frames[name], on=["key", "hash"], how="anti")["key"])
         for name, frame in before.frames.items()
     }
-    assert changed == {
-        "orgs": set(), "academicSessions": set(), "courses": set(), "classes": {"k1"}, "users": {"u1", "u2"},
-        "enrollments": set(), "demographics": set(),
+    assert {name: keys for name, keys in changed.items() if keys} == {
+        "courses": {"c1"}, "classes": {"k1"}, "users": {"u1", "u2"}, "scoreScales": {"a2"}, "lineItems": {"l1"},
+        "results": {"x1", "x2"},
     }  # fmt: skip
 
 
@@ -91,8 +96,9 @@ def test_the_order_of_lists_without_meaning_does_not_change_the_hash() -> None:
     before = run("1.2", frames("1.2", files))
     files["classes"][0] |= {"termSourcedIds": "t2,t1", "periods": "10,1,3"}
     files["users"][0] |= {"userIds": "{LTI:4711},{LDAP:ana}"}
-    files["roles"].reverse()
-    files["userProfiles"].reverse()
+    files["resources"][0] |= {"roles": "teacher,student"}
+    for file in ("roles", "userProfiles", "classResources", "lineItemLearningObjectiveIds", "resultLearningObjectiveIds"):
+        files[file].reverse()
 
     after = run("1.2", frames("1.2", files))
 
