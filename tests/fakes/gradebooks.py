@@ -24,7 +24,13 @@ CLASS_RESOURCES: list[Row] = [
     {"sourcedId": "kb2", "classSourcedId": "k1", "resourceSourcedId": "b1"},
 ]
 USER_RESOURCES: list[Row] = [
-    {"sourcedId": "ub1", "userSourcedId": "u1", "orgSourcedId": "s1", "classSourcedId": "k1", "resourceSourcedId": "b2"},
+    {
+        "sourcedId": "ub1",
+        "userSourcedId": "u1",
+        "orgSourcedId": "s1",
+        "classSourcedId": "k1",
+        "resourceSourcedId": "b2",
+    },
 ]
 CATEGORIES: list[Row] = [{"sourcedId": "g1", "title": "Homework"}, {"sourcedId": "g2", "title": "Exams"}]
 SCALES: list[Row] = [
@@ -80,8 +86,8 @@ def gradebook(version: Version) -> dict[str, list[dict[str, str | None]]]:
         categories[0]["weight"] = "30"
         for item in items:
             item |= {"academicSessionSourcedId": "t1", "schoolSourcedId": "s1"}
-        for result in results:
-            result |= RESULTS_12[result["sourcedId"]]
+        results = [result | RESULTS_12[result["sourcedId"]] for result in results]
+        files["results"] = results
         files |= {
             "userResources": USER_RESOURCES, "scoreScales": SCALES, "lineItemScoreScales": ITEM_SCALES,
             "lineItemLearningObjectiveIds": ITEM_OBJECTIVES, "resultScoreScales": RESULT_SCALES,
@@ -90,7 +96,9 @@ def gradebook(version: Version) -> dict[str, list[dict[str, str | None]]]:
     return {file: [dict(row) for row in rows] for file, rows in files.items()}
 
 
-def links(frames: Mapping[str, pl.DataFrame], raw: Callable[[str, Version, Iterable[Row]], pl.DataFrame]) -> dict[str, pl.DataFrame]:
+def links(
+    frames: Mapping[str, pl.DataFrame], raw: Callable[[str, Version, Iterable[Row]], pl.DataFrame]
+) -> dict[str, pl.DataFrame]:
     """The files of links and objectives of canonical frames, as RAW frames of 1.2."""
     found = {}
     for entity in (e for e in CATALOGUE.entities if e.name in frames):

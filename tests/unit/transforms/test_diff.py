@@ -97,7 +97,13 @@ def test_the_order_of_lists_without_meaning_does_not_change_the_hash() -> None:
     files["classes"][0] |= {"termSourcedIds": "t2,t1", "periods": "10,1,3"}
     files["users"][0] |= {"userIds": "{LTI:4711},{LDAP:ana}"}
     files["resources"][0] |= {"roles": "teacher,student"}
-    for file in ("roles", "userProfiles", "classResources", "lineItemLearningObjectiveIds", "resultLearningObjectiveIds"):
+    for file in (
+        "roles",
+        "userProfiles",
+        "classResources",
+        "lineItemLearningObjectiveIds",
+        "resultLearningObjectiveIds",
+    ):
         files[file].reverse()
 
     after = run("1.2", frames("1.2", files))

@@ -180,7 +180,8 @@ def test_a_result() -> None:
 
 def test_an_assessment_which_no_file_holds() -> None:
     row = {"key": "t1", "sourcedId": "t1", "assessmentLineItem": "m1", "student": "u1", "score": -0.5, "textScore": '"',
-           "scoreDate": date(2025, 1, 2), "scorePercentile": 99.5, "scoreStatus": "ext:draft", "late": True}  # fmt: skip
+           "scoreDate": date(2025, 1, 2), "scorePercentile": 99.5, "scoreStatus": "ext:draft",
+           "late": True}  # fmt: skip
     schema = {"sourcedId": pl.String, **canonical.schema("assessmentResults")}
     ((public, private),) = render("assessmentResults", pl.DataFrame([row], schema=schema)).iter_rows()
 

@@ -10,7 +10,6 @@ from tests.fakes.rosters import clean, frames, run
 from transforms.normalise.grades import grade
 from transforms.normalise.text import mended
 
-
 PEOPLE = ("orgs", "users", "roles", "userProfiles", "demographics")
 
 
