@@ -23,6 +23,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import psutil
 from aiohttp import web
+from pydantic import SecretStr
 
 from hub.api import ApiContext, build_api
 from hub.api.oneroster.operations import CORE, ROSTER, SERVICE
@@ -148,6 +149,7 @@ async def serve(owner_url: str) -> None:
         app_requests_burst=10**6,
         base_url=BASE,
         log_format="json",
+        master_key=SecretStr(KEY.decode()),
     )
     configure(settings)  # one line for each request, as in production
     api = build_api(ApiContext(db, settings, SystemClock(), wake))

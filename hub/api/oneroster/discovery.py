@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from hub.api.context import CONTEXT
-from hub.api.oneroster.errors import Minor
+from hub.api.oneroster.errors import ROSTERING_MINORS
 from hub.api.oneroster.operations import OPERATIONS, SERVICE, Operation
 from hub.api.oneroster.query import DEFAULT_LIMIT
 from hub.api.oneroster.scopes import SCOPES
@@ -178,7 +178,7 @@ def _status_info() -> dict[str, Any]:
     minor = _closed(
         {
             "imsx_codeMinorFieldName": {"type": "string"},
-            "imsx_codeMinorFieldValue": {"type": "string", "enum": [minor.value for minor in Minor]},
+            "imsx_codeMinorFieldValue": {"type": "string", "enum": [minor.value for minor in ROSTERING_MINORS]},
         }
     )
     return _closed(

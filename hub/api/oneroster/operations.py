@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hub.api.oneroster.scopes import V1P2
-from transforms.catalogue import CATALOGUE, Entity
+from transforms.catalogue import CATALOGUE, Entity, Version
 
 #: Where the service stands below the hub's address.
 SERVICE = "/d/{district}/ims/oneroster/rostering/v1p2"
@@ -31,13 +31,6 @@ class Subset:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """Records whose own reference ``field`` is the parent."""
-
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
 class Through:
     """Records that ``link`` records point to with ``far``, where their ``near`` is the parent.
 
@@ -48,6 +41,14 @@ class Through:
     near: str
     far: str
     role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Records whose own reference ``field`` is the parent, and those of ``also`` for an app that wants these."""
+
+    field: str
+    also: Through | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Operation:
     subset: Subset | None = None
     parents: tuple[Parent, ...] = ()
     relations: tuple[tuple[int, Relation], ...] = ()
+    version: Version = "1.2"
 
     @property
     def envelope(self) -> str:
@@ -161,7 +163,8 @@ OPERATIONS: tuple[Operation, ...] = (
             (_at_school, _class_at_school), (1, _enrolled("student"))),
     _nested("/schools/{schoolSourcedId}/classes/{classSourcedId}/teachers", "getTeachersForClassInSchool", "users",
             (_at_school, _class_at_school), (1, _enrolled("teacher"))),
-    _nested("/schools/{schoolSourcedId}/courses", "getCoursesForSchool", "courses", (_at_school,), (0, Own("org"))),
+    _nested("/schools/{schoolSourcedId}/courses", "getCoursesForSchool", "courses", (_at_school,),
+            (0, Own("org", also=Through("classes", "school", "course")))),
     _nested("/schools/{schoolSourcedId}/enrollments", "getEnrollmentsForSchool", "enrollments", (_at_school,),
             (0, Own("school"))),
     _nested("/schools/{schoolSourcedId}/students", "getStudentsForSchool", "users", (_at_school,),

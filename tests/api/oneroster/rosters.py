@@ -25,7 +25,7 @@ from hub.store import apps
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from tests.districts import EVERYTHING, District, sandbox, without
-from tests.services import Database
+from tests.services import MASTER_KEY, Database
 
 SCOPES = [ROSTER, CORE, DEMOGRAPHICS]
 #: Hidden: identifier. Masked: familyName. Not in its privacy classes: contact, demographic.
@@ -182,7 +182,8 @@ async def running(database: Database, prepared: Prepared, **settings: Any) -> As
     async def wake(kind: str, district_id: UUID) -> None:
         """Nobody sleeps here."""
 
-    options = Settings(**({"app_requests_per_second": 10_000, "app_requests_burst": 100_000} | settings))
+    usual = {"app_requests_per_second": 10_000, "app_requests_burst": 100_000, "master_key": MASTER_KEY.decode()}
+    options = Settings(**(usual | settings))
     pool = await Pool.open(database.service, name="tests of the API", largest=options.service_pool_size)
     api = build_api(ApiContext(pool, options, SystemClock(), wake))
     async with (
