@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
+import asyncpg
 import polars as pl
 from aiohttp import ClientResponse, ClientSession
 from yarl import URL
@@ -25,7 +27,7 @@ from hub.store import apps
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from tests.districts import EVERYTHING, District, sandbox, without
-from tests.services import MASTER_KEY, Database
+from tests.services import MASTER_KEY, Database, database_at, in_database
 
 SCOPES = [ROSTER, CORE, DEMOGRAPHICS]
 #: Hidden: identifier. Masked: familyName. Not in its privacy classes: contact, demographic.
@@ -193,3 +195,21 @@ async def running(database: Database, prepared: Prepared, **settings: Any) -> As
         yield Hub(session, prepared, db, options, port)
     await pool.close()
     await db.close()
+
+
+async def execute(url: str, statement: str) -> None:
+    """One statement in a database of its own connection."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def copied(postgres: str, template: str) -> AsyncIterator[Database]:
+    """A database that starts as a copy of another."""
+    name = f"hub_test_{secrets.token_hex(6)}"
+    await execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield database_at(in_database(postgres, name))
+    await execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
