@@ -88,9 +88,8 @@ class View:
 
         Edits of the definition that change no look leave it as it is.
         """
-        policies = [projection.policy for _, projection in sorted(self.projections.items())]
-        parts = [tuple(sorted(part) if isinstance(part, frozenset) else part for part in policy) for policy in policies]
-        return sha256(f"{self.grant_id} {parts}".encode()).hexdigest()
+        policies = sorted(repr(projection.policy) for projection in self.projections.values())
+        return sha256("\n".join([str(self.grant_id), *policies]).encode()).hexdigest()
 
     @cached_property
     def projections(self) -> dict[str, Projection]:

@@ -168,7 +168,7 @@ async def identify(
     """
     table, free, values = _table(entity, before)
     row = await tx.fetchrow(
-        f"SELECT gate.open, t.rid, ({fits.numbered(free + 1)}) AS fits FROM (SELECT {_GATE} AS open) gate "
+        f"SELECT gate.open, t.rid, ({fits.numbered(free + 1)}) AS fits FROM (SELECT {gate.condition} AS open) gate "
         f"LEFT JOIN {table} t ON t.district_id = $1 AND t.sourced_id = ${free}",
         *gate.values(tx), *values, sourced_id, *fits.values,
     )  # fmt: skip

@@ -80,7 +80,7 @@ class Service:
         tag = entity_tag(self._release, view.digest, session.behaviour.digest, request.rel_url.raw_path_qs)
         known = request.headers.get("If-None-Match")
         async with self.context.db.district(session.district_id, readonly=True) as tx:
-            reading = Reading(tx, self.guard.gate(session), lens, walk and walk.past)
+            reading = Reading(tx, self.guard.gate(session), lens, walk.past if walk is not None else None)
             if matches(known, tag):
                 await records.check(tx, reading.gate)  # what was withdrawn is not confirmed either
                 return _unchanged(tag)
