@@ -55,14 +55,15 @@ class Snapshot:
         """What an operation lists without a filter; ``ids`` are those of objects that can be read at its path."""
         everything = self.objects[operation.entity.name]
         if not operation.parents:
-            return [o for o in everything if o["status"] != "active" or self._in(o, operation.subset)]
-        found = [o for o in everything if o["status"] == "active" and self._in(o, operation.subset)]
+            return [o for o in everything if o["status"] != "active" or self.fits(o, operation.subset)]
+        found = [o for o in everything if o["status"] == "active" and self.fits(o, operation.subset)]
         for place, relation in operation.relations:
             related = self._related(relation, operation.entity, ids[place])
             found = [o for o in found if o["sourcedId"] in related]
         return found
 
-    def _in(self, one: Object, subset: Subset | None) -> bool:
+    def fits(self, one: Object, subset: Subset | None) -> bool:
+        """Whether a living object is in a subset."""
         if subset is None:
             return True
         if subset.field == "roles":

@@ -3,56 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
 from hub.api.behaviour import Behaviour
-from hub.api.oneroster.operations import OPERATIONS, Operation
+from hub.api.oneroster.operations import OPERATIONS
+from hub.api.views import Views
 from hub.scope.grants import GrantDefinition
-from hub.scope.projection import Projection
-from hub.store import apps, grants, runs
+from hub.store import apps, grants, runs, views
+from hub.sync import grants as granting
 from hub.sync.engine import work_once
-from tests.api.oneroster.edits import edited
-from tests.api.oneroster.rosters import Hub, Prepared, copied, running
-from tests.api.oneroster.slow_model import Clause, Object, Snapshot
+from tests.api.oneroster.edits import edited, lose_user, move, some
+from tests.api.oneroster.questions import question, snapshot
+from tests.api.oneroster.rosters import Hub, Prepared, copied, minor, running
+from tests.api.oneroster.slow_model import BASE, Object
 from tests.api.oneroster.test_reads import links
-from tests.districts import Frames, sandbox
-from transforms.catalogue import CATALOGUE, Entity, Kind
+from tests.districts import Frames, changed, sandbox
+from tests.services import Database
+from transforms.catalogue import Privacy
 
 COLLECTIONS = [o for o in OPERATIONS if not o.single]
-BARE = {"sourcedId", "status", "dateLastModified"}
-PREDICATES = ("=", "!=", ">", ">=", "<", "<=", "~")
-
-
-async def snapshot(hub: Hub, app: str, behaviour: Behaviour | None = None) -> Snapshot:
-    """All that an app sees."""
-    objects = {e.name: await hub.all(f"/{e.name}", app=app) for e in CATALOGUE.entities if e.service == "rostering"}
-    async with hub.db.district(hub.prepared.here, readonly=True) as tx:
-        grant = await grants.get(tx, hub.prepared.grants[app])
-    definition = GrantDefinition.model_validate(grant.definition)
-    shown = {entity: Projection(definition, entity).filterable for entity in objects}
-    return Snapshot(objects, behaviour or Behaviour(), shown)
-
-
-def parents(seen: Snapshot, operation: Operation, rnd: Random) -> tuple[str, ...] | None:
-    """Ids of objects that can stand in an operation's path, one inside the other."""
-    ids: list[str] = []
-    for parent in operation.parents:
-        fitting = [
-            one["sourcedId"]
-            for one in seen.living(parent.entity)
-            if seen._in(one, parent.subset) and (parent.within is None or one[parent.within]["sourcedId"] == ids[-1])
-        ]
-        if not fitting:
-            return None
-        ids.append(rnd.choice(fitting))
-    return tuple(ids)
 
 
 @dataclass
@@ -101,68 +78,6 @@ async def follow(hub: Hub, app: str, address: str) -> tuple[int, Any, Mapping[st
         return response.status, await response.json(), response.headers
 
 
-def question(seen: Snapshot, operation: Operation, rnd: Random) -> tuple[str, dict[str, str], list[str]] | None:
-    """A path, a query, and the ids that the model answers with."""
-    ids = parents(seen, operation, rnd)
-    if ids is None:
-        return None
-    path = operation.path
-    for variable, key in zip(operation.variables, ids, strict=True):
-        path = path.replace(f"{{{variable}}}", key)
-    found, query = seen.collection(operation, ids), dict[str, str]()
-    if rnd.random() < 0.7:
-        most = 4 if seen.behaviour.more_clauses else 2
-        clauses = [clause(seen, operation.entity, rnd) for _ in range(rnd.randint(1, most))]
-        joins = [rnd.choice(["AND", "OR"]) for _ in clauses[1:]]
-        texts = [clauses[0].text] + [f"{j} {c.text}" for j, c in zip(joins, clauses[1:], strict=True)]
-        query["filter"] = " ".join(texts)
-        found = [one for one in found if seen.matches(one, operation.entity, clauses, joins)]
-    if rnd.random() < 0.6:
-        query |= {"sort": sort(seen, operation.entity, rnd), "orderBy": rnd.choice(["asc", "desc"])}
-        found = seen.in_order(found, operation.entity, query["sort"], descending=query["orderBy"] == "desc")
-    return path, query, [one["sourcedId"] for one in found]
-
-
-def sort(seen: Snapshot, entity: Entity, rnd: Random) -> str:
-    names = [*BARE]
-    for f in seen.fields(entity):
-        if f.kind is Kind.REF and not f.many:
-            names.append(f"{f.name}.sourcedId")
-        elif f.kind not in {Kind.REF, Kind.USER_ID, Kind.COMPONENT, Kind.METADATA} and not f.many:
-            names.append(f.name)
-    return rnd.choice(names)
-
-
-def clause(seen: Snapshot, entity: Entity, rnd: Random) -> Clause:
-    """A clause on any field, often with a value that some object has."""
-    paths = [*BARE]
-    for f in seen.fields(entity):
-        if f.kind is Kind.REF:
-            paths += [f"{f.name}.sourcedId"] * 2
-        elif f.kind is Kind.USER_ID:
-            paths += [f"{f.name}.type", f"{f.name}.identifier"]
-        elif f.name == "roles":
-            paths += ["roles.role", "roles.roleType", "roles.beginDate", "roles.org.sourcedId"]
-        elif f.kind is Kind.METADATA:
-            paths.append(f"{f.name}.house")
-        elif f.kind is not Kind.COMPONENT:
-            paths.append(f.name)
-    path = rnd.choice(paths)
-    known = sorted({value for one in seen.objects[entity.name] for value in values(one, path.split("."))})
-    value = rnd.choice(known) if known and rnd.random() < 0.85 else rnd.choice(["", "x", "true", "7", "2026-09-01"])
-    value = rnd.choice([value, value, value, value.upper(), value[:2], value[1:3], f"{value},03"])
-    return Clause(path, rnd.choice(PREDICATES), value)
-
-
-def values(value: Any, path: Sequence[str]) -> list[str]:
-    """All texts at a path."""
-    if isinstance(value, list):
-        return [text for one in value for text in values(one, path)]
-    if not path:
-        return [] if value is None else [str(value)]
-    return values(value.get(path[0]), path[1:]) if isinstance(value, dict) else []
-
-
 async def land(hub: Hub, frames: Frames) -> None:
     """Syncs a package, and approves it where it changes more than a district usually does."""
     run = await hub.first.sync(frames)
@@ -183,7 +98,7 @@ async def live_through(hub: Hub, other: Hub, app: str, behaviour: Behaviour, rnd
     frames = before = sandbox(100, 7).frames
     for round_ in range(3):
         seen = await snapshot(hub, app, behaviour)
-        asked = [question(seen, operation, rnd) for operation in COLLECTIONS for _ in range(2)]
+        asked = [question(seen, operation, rnd) for operation in COLLECTIONS]
         new = [Walker(hub, other, app, *q, limit=max(2, len(q[2]) // 4 + 1)) for q in asked if q is not None]
         for walker in new:
             await walker.step()
@@ -220,3 +135,130 @@ def test_every_page_of_every_question_is_what_a_slow_model_says(
             await live_through(hub, other, app, behaviour, Random(seed))
 
     asyncio.run(live())
+
+
+@pytest.mark.threat("T15")
+async def test_a_record_that_left_during_a_walk_shows_as_a_bare_tombstone_and_a_new_one_does_not_come(hub: Hub) -> None:
+    frames = sandbox(100, 7).frames
+    before = await hub.all("/students", app="math", sort="familyName", orderBy="desc")
+    leaver = next(one for one in reversed(before) if one["status"] == "active")
+    status, body, headers = await hub.get("/students", app="math", sort="familyName", orderBy="desc", limit="5")
+    key = await source_key(hub, leaver["sourcedId"])
+    school = frames["orgs"].filter(frames["orgs"]["type"] == "school")["sourcedId"]
+    stranger = frames["roles"].filter(
+        frames["roles"]["role"] == "student", frames["roles"]["orgSourcedId"] == school[1]
+    )
+    await land(hub, move(lose_user(frames, key), str(stranger["userSourcedId"][0]), str(school[0])))
+    rest = [page async for page in pages(hub, "math", links(headers["Link"])["next"])]
+    seen = [*body["users"], *(one for page in rest for one in page)]
+
+    assert status == 200
+    assert [one["sourcedId"] for one in seen] == [one["sourcedId"] for one in before]
+    (left,) = [one for one in seen if one["sourcedId"] == leaver["sourcedId"]]
+    assert set(left) == BASE
+    assert left["status"] == "tobedeleted"
+    now = await hub.ids("/students", app="math")
+    assert len(set(now) - {one["sourcedId"] for one in before}) == 1
+
+
+async def source_key(hub: Hub, sourced_id: str) -> str:
+    """What the source calls a user."""
+    async with hub.db.district(hub.prepared.here) as tx:
+        key: str = await tx.fetchval(
+            "SELECT s.key FROM users u JOIN source_records s USING (district_id, rid) WHERE s.entity = 'users' "
+            "AND u.sourced_id = $1::uuid", sourced_id,
+        )  # fmt: skip
+    return key
+
+
+async def pages(hub: Hub, app: str, address: str | None) -> AsyncIterator[list[Object]]:
+    """The objects of a page and of those behind it."""
+    while address is not None:
+        status, body, headers = await follow(hub, app, address)
+        assert status == 200, body
+        (objects,) = body.values()
+        yield objects
+        address = links(headers["Link"]).get("next")
+
+
+async def test_a_position_holds_for_its_question_alone(hub: Hub) -> None:
+    """Another question, another app, another path, and what nobody gave get one answer, changed or not."""
+    frames = sandbox(100, 7).frames
+    school, other = hub.prepared.school, hub.prepared.other_school
+    asked = {"filter": "familyName>='A'", "sort": "familyName"}
+    _, _, headers = await hub.get(f"/schools/{school}/students", limit="2", **asked)
+    position = URL(links(headers["Link"])["next"], encoded=True).query["position"]
+    step, _, signature = position.partition(".")
+    same = f"/schools/{school}/students"
+    good: dict[str, str] = {**asked, "position": position}
+    bad: list[tuple[str, str, dict[str, str]]] = [
+        ("lms", f"/schools/{school}/teachers", good), ("lms", f"/schools/{other}/students", good), ("math", same, good),
+        *(("lms", same, good | change) for change in (
+            {"filter": "familyName>='B'"}, {"sort": "givenName"}, {"orderBy": "desc"}, {"position": ""},
+            {"position": "x"}, {"position": step}, {"position": f"{int(step) - 1}.{signature}"},
+            {"position": f"{step}.{signature[:-1]}"}, {"position": f"{step}.{'0' * 32}"}, {"position": "9" * 500},
+            {"position": f"\u0661.{signature}"}, {"position": f"-1.{signature}"},
+        )),
+        ("lms", same, {"position": position}),
+    ]  # fmt: skip
+    for round_ in range(2):
+        answers = [await hub.get(path, app=app, **query) for app, path, query in bad]
+        assert {status for status, _, _ in answers} == {400}
+        assert all(body == answers[0][1] for _, body, _ in answers)
+        assert minor(answers[0][1]) == "invaliddata"
+        for more in ({}, {"limit": "7", "offset": "2"}, {"fields": "sourcedId"}):
+            assert (await hub.get(same, **good, **more))[0] == 200
+        if not round_:
+            await land(hub, changed(frames, "users", some(Random(1), frames, "users"), familyName="Z"))
+    assert (await hub.get(f"/users/{hub.prepared.gone_student}", position="x"))[0] == 200
+
+
+async def test_a_walk_ends_when_its_fields_change_and_a_day_after_the_first_change_behind_it(
+    hub: Hub, roster_database: Database
+) -> None:
+    frames = sandbox(100, 7).frames
+    _, _, headers = await hub.get("/users", app="math", limit="2")
+    following = links(headers["Link"])["next"]
+    await land(hub, changed(frames, "users", some(Random(3), frames, "demographics"), familyName="Z"))
+    assert (await follow(hub, "math", following))[0] == 200
+    async with hub.db.district(hub.prepared.here) as tx:
+        grant = hub.prepared.grants["math"]
+        definition = GrantDefinition.model_validate((await grants.get(tx, grant)).definition)
+        more = definition.model_copy(update={"privacy": (Privacy.CONTACT,)})
+        await granting.edit(tx, grant, more, hub.first.clock.now())
+    status, body, _ = await follow(hub, "math", following)
+    assert (status, minor(body)) == (400, "invaliddata")
+    async with hub.db.district(hub.prepared.here) as tx:
+        await granting.edit(tx, grant, definition, hub.first.clock.now())
+    assert (await follow(hub, "math", following))[0] == 200
+    await old_feed(hub, hours=23)
+    async with running(roster_database, hub.prepared) as another:
+        assert (await follow(another, "math", following))[0] == 200
+    await old_feed(hub, hours=2)
+    async with running(roster_database, hub.prepared) as another:
+        status, body, _ = await follow(another, "math", following)
+        assert (status, minor(body)) == (400, "invaliddata")
+
+
+async def old_feed(hub: Hub, *, hours: int) -> None:
+    """Makes all that happened older."""
+    async with hub.db.district(hub.prepared.here) as tx:
+        await tx.execute("UPDATE feed SET at = at - make_interval(hours => $1)", hours)
+
+
+async def test_what_a_feed_leads_to_is_what_is_stored(hub: Hub) -> None:
+    frames = before = sandbox(100, 7).frames
+    for seed in range(2):
+        frames = edited(frames, before, Random(seed), 30)
+        await land(hub, frames)
+    for app in ("lms", "math", "library"):
+        async with hub.db.district(hub.prepared.here, readonly=True) as tx:
+            held = await views.held(tx, hub.prepared.apps[app])
+        assert held is not None
+        found = Views()
+        view = await found.get(hub.db, hub.prepared.here, held.grant)
+        past = await found.past(hub.db, hub.prepared.here, view, view.step)
+        for name, now in view.entities.items():
+            then = past[name]
+            assert (then.present, then.gone) == (now.present, now.gone), name
+            assert then.stamps.texts(list(now.listed)) == now.stamps.texts(list(now.listed))
