@@ -26,6 +26,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from hub.api import ApiContext, build_api
+from hub.api.connections import Patience, listening
 from hub.api.oneroster.operations import CORE, ROSTER, SERVICE
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres
@@ -155,12 +156,13 @@ async def serve(owner_url: str) -> None:
     api = build_api(ApiContext(db, settings, SystemClock(), wake))
     bare = web.Application()
     bare.router.add_get("/floor", floor)
-    for application in (api, bare):
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        print(runner.addresses[0][1], flush=True)  # the parent reads it
-    await asyncio.Event().wait()
+    runner = web.AppRunner(bare, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with listening(api, "127.0.0.1", 0, Patience.of(settings)) as (_, port):
+        for number in (port, runner.addresses[0][1]):
+            print(number, flush=True)  # the parent reads it
+        await asyncio.Event().wait()
 
 
 class Meter:
