@@ -39,6 +39,7 @@ _ERRORS = {
     "404": "There is no such object, or this app may not see it.",
     "429": "Too many requests; Retry-After says how long to wait.",
     "503": "The hub cannot answer right now; Retry-After says how long to wait.",
+    "default": "Another refusal of HTTP, such as 406 for an Accept that rules JSON out.",
 }
 
 

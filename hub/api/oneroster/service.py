@@ -35,6 +35,7 @@ _ATTEMPTS = 5
 _SELECTION_BYTES = 64 * 2**20
 #: Pages of more than a piece that are made at a time.
 _LONG_PAGES = 3
+_NOTHING = nullcontext()
 _HEADERS = {"Cache-Control": "no-store", "Content-Type": "application/json", "Vary": "Accept-Encoding"}
 
 
@@ -62,7 +63,7 @@ class Service:
             request.query, single=operation.single, version=operation.version, behaviour=session.behaviour
         )
         # Waiting for room is done before a connection to the database is taken.
-        room = self.long_pages if query.limit > PIECE and not operation.single else nullcontext()
+        room = self.long_pages if query.limit > PIECE and not operation.single else _NOTHING
         async with self.guard.limits.place(session.app_id), room:
             for _ in range(_ATTEMPTS):
                 try:
