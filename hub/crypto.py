@@ -26,6 +26,16 @@ def column_key(master: bytes) -> bytes:
     return HKDF(SHA256(), 32, salt=None, info=b"rosterhub encrypted columns 1").derive(master)
 
 
+def walk_key(master: bytes) -> bytes:
+    """The 32 byte key that signs positions in links from page to page, see hub/api/oneroster/pins.py."""
+    return HKDF(SHA256(), 32, salt=None, info=b"rosterhub walks over pages 1").derive(master)
+
+
+def load_walk_key(settings: Settings) -> bytes:
+    """``walk_key`` of the settings' master key. May read a file: call it in a thread."""
+    return walk_key(master_key(settings))
+
+
 def load_key(settings: Settings) -> bytes:
     """``column_key`` of the settings' master key. May read a file: call it in a thread."""
     return column_key(master_key(settings))

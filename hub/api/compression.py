@@ -87,14 +87,16 @@ def accepted(request: web.Request) -> Accepted:
 async def compressing(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Compresses answers where the client wants that and it is worth it. Raises RefusedError (406)."""
     answer = await handler(request)
+    wanted, headers = accepted(request), answer.headers
+    if wanted is _ANY and "Vary" in headers:
+        return answer  # most often
     if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes) or not answer.body:
         return answer
-    headers, large = answer.headers, len(answer.body) >= LEAST_BYTES
-    if "Content-Encoding" in headers or not headers["Content-Type"].startswith(_COMPRESSIBLE):
+    if "Content-Encoding" in headers or not headers.get("Content-Type", "").startswith(_COMPRESSIBLE):
         return answer
+    large = len(answer.body) >= LEAST_BYTES
     if large:
         headers.setdefault("Vary", "Accept-Encoding")
-    wanted = accepted(request)
     if wanted.coding is not None and (large or not wanted.identity):
         answer.body = await _compressed(wanted.coding, answer.body)
         headers["Content-Encoding"] = wanted.coding.value

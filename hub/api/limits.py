@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
@@ -94,6 +93,22 @@ class _App:
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
+class Place:
+    """See AppLimits.place. A class of its own: a generator would cost as much as all else about it."""
+
+    __slots__ = ("_app", "_app_id", "_limits")
+
+    def __init__(self, limits: AppLimits, app_id: UUID, app: _App) -> None:
+        self._limits, self._app_id, self._app = limits, app_id, app
+
+    async def __aenter__(self) -> None:
+        if not self._limits.take(self._app):
+            await self._limits.wait(self._app_id, self._app)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limits.leave(self._app)
+
+
 class AppLimits:
     """The limits of all apps in one process.
 
@@ -128,45 +143,50 @@ class AppLimits:
         reset = max(1, math.ceil(missing / limits.requests_per_second))
         return Quota(limits, int(app.tokens), reset, int(self._clock().timestamp()) + reset, refused)
 
-    @asynccontextmanager
-    async def place(self, app_id: UUID) -> AsyncIterator[None]:
-        """A place among the requests that are being answered.
+    def place(self, app_id: UUID) -> Place:
+        """A place among the requests that are being answered, for ``async with``.
 
-        Raises RefusedError: 429 when too many of the app's requests wait already, 503 when none gets free in time.
+        Entering raises RefusedError: 429 when too many of the app's requests wait already, 503 when no place gets free
+        in time.
         """
-        app = self._app(app_id)
+        return Place(self, app_id, self._app(app_id))
+
+    def take(self, app: _App) -> bool:
+        """Takes a place, if the app may have one at once."""
         if self._free > 0 and app.running < self._most(app) and not app.waiting:
             self._free -= 1
             app.running += 1
-        else:
-            await self._wait(app_id, app)
-        try:
-            yield
-        finally:
-            self._free += 1
-            app.running -= 1
-            if self._turns:
-                self._give_places()
+            return True
+        return False
 
-    async def _wait(self, app_id: UUID, app: _App) -> None:
+    async def wait(self, app_id: UUID, app: _App) -> None:
+        """Waits until a place was given."""
         if len(app.waiting) >= app.limits.queue:
             raise busy(429, 1, "This app has too many requests open. Wait for answers before you ask for more.")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        patience = loop.call_later(LONGEST_WAIT, _give_up, turn)
         app.waiting.append(turn)
         self._turns[app_id] = None
         try:
-            async with asyncio.timeout(LONGEST_WAIT):
-                await turn
+            await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():  # the place came in the very moment in which nobody wanted it
-                self._free += 1
-                app.running -= 1
-                self._give_places()
-            elif turn in app.waiting:
+            if turn in app.waiting:
                 app.waiting.remove(turn)
+            elif not turn.cancelled() and turn.exception() is None:
+                self.leave(app)  # the place came in the very moment in which nobody wanted it
             if isinstance(error, TimeoutError):
                 raise busy(503, 2, "The hub is busy. Try again in a moment.") from None
             raise
+        finally:
+            patience.cancel()
+
+    def leave(self, app: _App) -> None:
+        """Gives a place back."""
+        self._free += 1
+        app.running -= 1
+        if self._turns:
+            self._give_places()
 
     def _give_places(self) -> None:
         """Gives free places away, one app after the other."""
@@ -197,3 +217,8 @@ class AppLimits:
         if app is None:
             app = self._apps[app_id] = _App(self._default, self._default.burst, self._now())
         return app
+
+
+def _give_up(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(TimeoutError())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -13,47 +14,70 @@ from hub.api.caches import ByteCache
 from hub.scope.feed import FeedEntry
 from hub.scope.grants import GrantDefinition
 from hub.scope.stamps import Stamps
-from hub.scope.view import EntityView, View
+from hub.scope.view import EntityView, Step, View
 from hub.store import views as store
 from hub.store.database import Database
 from hub.store.grants import Grant, Sets
 from hub.store.records import ClosedError
-from hub.store.views import Stored
+from hub.store.views import Dated, Stored
 from transforms.catalogue import CATALOGUE
 
 MOST_BYTES = 256 * 2**20
 _NONE = BitMap().serialize()
 _EMPTY = Sets(_NONE, _NONE, _NONE)
+Entities = Mapping[str, EntityView]
 _Key = tuple[UUID, int, datetime]
+_PastKey = tuple[UUID, int]
 
 
 class Views:
     """Loads each view once, however many requests want it at the same time."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._cache: ByteCache[_Key, View] = ByteCache(most_bytes)
-        self._loading: dict[_Key, asyncio.Task[View]] = {}
+        self._cache: ByteCache[_Key | _PastKey, View | Entities] = ByteCache(most_bytes)
+        self._loading: dict[_Key | _PastKey, asyncio.Task[View | Entities]] = {}
         self._newest: dict[UUID, _Key] = {}
 
     async def get(self, db: Database, district_id: UUID, grant: Grant) -> View:
         """The view of this version of a grant. Raises ClosedError when there is a newer one by now."""
         key = (grant.grant_id, grant.position, grant.changed_at)
-        view = self._cache.get(key)
-        if view is not None:
-            return view
+        found = await self._once(key, lambda: self._load(db, district_id, key))
+        assert isinstance(found, View)
+        return found
+
+    async def past(self, db: Database, district_id: UUID, view: View, step: int) -> Entities:
+        """The sets of an earlier step of a view's feed, ``trimmed`` left out."""
+        key = (view.grant_id, step)
+        found = await self._once(key, lambda: self._load_past(db, district_id, view, step))
+        assert not isinstance(found, View)
+        return found
+
+    async def _once(
+        self, key: _Key | _PastKey, load: Callable[[], Awaitable[tuple[View | Entities, int]]]
+    ) -> View | Entities:
+        held = self._cache.get(key)
+        if held is not None:
+            return held
         task = self._loading.get(key)
         if task is None:
-            task = asyncio.create_task(self._load(db, district_id, key))
+            task = asyncio.create_task(self._keep(key, load))
             self._loading[key] = task
             task.add_done_callback(lambda done: self._done(key, done))
         return await asyncio.shield(task)  # one request that goes away does not end the others' loading
 
-    def _done(self, key: _Key, task: asyncio.Task[View]) -> None:
+    async def _keep(
+        self, key: _Key | _PastKey, load: Callable[[], Awaitable[tuple[View | Entities, int]]]
+    ) -> View | Entities:
+        found, size = await load()
+        self._cache.put(key, found, size)
+        return found
+
+    def _done(self, key: _Key | _PastKey, task: asyncio.Task[View | Entities]) -> None:
         self._loading.pop(key, None)
         if not task.cancelled():
             task.exception()  # seen here, should all who wait have gone away
 
-    async def _load(self, db: Database, district_id: UUID, key: _Key) -> View:
+    async def _load(self, db: Database, district_id: UUID, key: _Key) -> tuple[View, int]:
         async with db.district(district_id, readonly=True) as tx:
             stored = await store.load(tx, key[0])
         if (stored.grant.position, stored.grant.changed_at) != key[1:]:
@@ -63,27 +87,60 @@ class Views:
         if before is not None:
             self._cache.drop(before)  # the gate is closed for it: nobody asks for it again
         self._newest[key[0]] = key
-        self._cache.put(key, view, size)
-        return view
+        return view, size
+
+    async def _load_past(self, db: Database, district_id: UUID, view: View, step: int) -> tuple[Entities, int]:
+        to = view.steps[step - 1].position if step else 0
+        async with db.district(district_id, readonly=True) as tx:
+            feed = await store.feed(tx, view.grant_id, to=to)
+        return await asyncio.to_thread(_past, feed)
 
 
 def _view(stored: Stored) -> tuple[View, int]:
     """A view made of what is stored, and about how many bytes it takes."""
-    feed: defaultdict[str, list[tuple[datetime, FeedEntry]]] = defaultdict(list)
-    for at, entry in stored.feed:
-        parts = (BitMap.deserialize(part) for part in (entry.entered, entry.updated, entry.departed))
-        feed[entry.entity].append((at, FeedEntry(entry.entity, *parts)))
+    feed = _by_entity(stored.feed)
     entities = {}
     size = 10_000
     for name in (entity.name for entity in CATALOGUE.entities):
         sets = stored.sets.get(name, _EMPTY)
-        view = EntityView(
+        entities[name] = EntityView(
             BitMap.deserialize(sets.present),
             BitMap.deserialize(sets.gone),
             BitMap.deserialize(sets.trimmed),
             Stamps.of_feed(feed[name]),
         )
-        entities[name] = view
-        size += 4 * (len(sets.present) + len(sets.gone) + len(sets.trimmed)) + view.stamps.layers.nbytes
+        size += _size(entities[name])
     definition = GrantDefinition.model_validate(stored.grant.definition)
-    return View(stored.grant.grant_id, stored.grant.position, definition, entities), size
+    steps = tuple(_steps(stored.feed))
+    size += 200 * len(steps)
+    return View(stored.grant.grant_id, stored.grant.position, definition, entities, steps), size
+
+
+def _past(feed: list[Dated]) -> tuple[Entities, int]:
+    by_entity = _by_entity(feed)
+    entities = {entity.name: EntityView.of_feed(by_entity[entity.name]) for entity in CATALOGUE.entities}
+    return entities, 10_000 + sum(map(_size, entities.values()))
+
+
+def _by_entity(feed: Iterable[Dated]) -> defaultdict[str, list[tuple[datetime, FeedEntry]]]:
+    out: defaultdict[str, list[tuple[datetime, FeedEntry]]] = defaultdict(list)
+    for dated in feed:
+        entry = dated.entry
+        parts = (BitMap.deserialize(part) for part in (entry.entered, entry.updated, entry.departed))
+        out[entry.entity].append((dated.at, FeedEntry(entry.entity, *parts)))
+    return out
+
+
+def _steps(feed: Iterable[Dated]) -> Iterable[Step]:
+    at: dict[int, datetime] = {}
+    rewritten: defaultdict[int, set[str]] = defaultdict(set)
+    for dated in feed:
+        at[dated.position] = dated.at
+        if dated.entry.updated != _NONE or dated.entry.departed != _NONE:
+            rewritten[dated.position].add(dated.entry.entity)
+    return (Step(position, at[position], frozenset(rewritten[position])) for position in at)
+
+
+def _size(view: EntityView) -> int:
+    sets = (view.present, view.gone, view.trimmed)
+    return 4 * sum(len(one.serialize()) for one in sets) + int(view.stamps.layers.nbytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -28,6 +28,15 @@ class EntityView:
     trimmed: BitMap = field(default_factory=BitMap)
     stamps: Stamps = field(default_factory=Stamps)
 
+    @classmethod
+    def of_feed(cls, feed: Sequence[tuple[datetime, FeedEntry]]) -> EntityView:
+        """The sets that a feed leads to, given its entries from the first on; which are trimmed it does not tell."""
+        present, gone = BitMap(), BitMap()
+        for _, entry in feed:
+            present = (present - entry.left) | entry.entered
+            gone = gone_after(gone, entry)
+        return cls(present, gone, stamps=Stamps.of_feed(feed))
+
     @cached_property
     def listed(self) -> BitMap:
         """What a collection lists without a filter. Not to be written to."""
@@ -43,14 +52,44 @@ class EntityView:
         return EntityView(new.present, gone_after(self.gone, entry), new.trimmed, self.stamps.apply(at, entry))
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a feed: its position in the district, when it was, and the entities of which records changed or left.
+
+    An app knows the steps of its feed alone: positions count what happens to the whole district.
+    """
+
+    position: int
+    at: datetime
+    rewritten: frozenset[str]
+
+
 @dataclass(frozen=True)
 class View:
-    """A grant's view at one position of its feed; never changed, so it may be cached by (grant, position)."""
+    """A grant's view at one position of its feed; never changed, so it may be cached by (grant, position).
+
+    ``steps``: the feed's, oldest first.
+    """
 
     grant_id: UUID
     position: int
     definition: GrantDefinition
     entities: Mapping[str, EntityView]
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def step(self) -> int:
+        """How many steps the feed has."""
+        return len(self.steps)
+
+    @cached_property
+    def looks(self) -> str:
+        """Equal for one grant while its records look the same, in every process.
+
+        Edits of the definition that change no look leave it as it is.
+        """
+        policies = sorted(repr(projection.policy) for projection in self.projections.values())
+        return sha256("\n".join([str(self.grant_id), *policies]).encode()).hexdigest()
 
     @cached_property
     def projections(self) -> dict[str, Projection]:
@@ -59,12 +98,11 @@ class View:
 
     @cached_property
     def digest(self) -> str:
-        """Equal where the app sees the same: one position of one grant, with the same look of records.
+        """Equal where the app sees the same: one step of one grant's feed, with the same look of records.
 
-        Edits of the definition that change none of these leave it as it is: an app does not learn of them.
+        What happens between two steps shows in no record, and positions count it: an app does not learn of it (T16).
         """
-        policies = sorted(repr(projection.policy) for projection in self.projections.values())
-        return sha256("\n".join([f"{self.grant_id} {self.position}", *policies]).encode()).hexdigest()
+        return sha256(f"{self.step} {self.looks}".encode()).hexdigest()
 
     def listed(self, entity: str) -> BitMap:
         """The records of ``entity`` that its collection lists, tombstones included."""

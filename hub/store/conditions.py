@@ -76,8 +76,29 @@ def sourced_id() -> Expression:
 
 def order(field: Field) -> Expression:
     """What a field sorts by; texts by code point."""
+    if field.kind is Kind.DATETIME:
+        return in_milliseconds(column(field))
     collate = ' COLLATE "C"' if field.kind in {Kind.STRING, Kind.ENUM, Kind.YEAR} else ""
     return Expression(column(field).sql + collate)
+
+
+def metadata_order(key: str) -> Expression:
+    """What a member of the metadata object sorts by: its text, by code point."""
+    found = metadata(key)
+    return Expression(found.sql + ' COLLATE "C"', found.values)
+
+
+def in_milliseconds(what: Expression) -> Expression:
+    """A time as it shows: without what is below a millisecond."""
+    return Expression(f"date_trunc('milliseconds', {what.sql})", what.values)
+
+
+def written(what: Expression, kind: Kind) -> Expression:
+    """A value as JSON writes it, as text."""
+    if kind is Kind.DATETIME:
+        text = f"to_char({what.sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+        return Expression(text, what.values)
+    return Expression(f"{what.sql}::text", what.values)
 
 
 def same_id(sourced_id: UUID) -> Condition:
@@ -120,8 +141,8 @@ def equals_folded(entity: Entity, field: Field, value: str) -> Condition:
 
 
 def contains(what: Expression, value: str) -> Condition:
-    """Whether the written form holds ``value``, without regard to case."""
-    return Condition(f"position(lower({_MARK}::text) in lower({what.sql}::text)) > 0", (value, *what.values))
+    """Whether a text holds ``value``, without regard to case."""
+    return Condition(f"position(lower({_MARK}::text) in lower({what.sql})) > 0", (value, *what.values))
 
 
 def as_number(what: Expression) -> Expression:
@@ -130,19 +151,35 @@ def as_number(what: Expression) -> Expression:
     return Expression(f"({sql})", what.values * 3)
 
 
-def has_all(what: Expression, values: Sequence[str]) -> Condition:
-    """Whether an array of texts holds all of ``values``, without regard to case."""
-    return _arrays(what, "@>", values)
+def has_all(what: Expression, values: Sequence[str], *, folded: bool, no_more: bool = False) -> Condition:
+    """Whether an array of texts holds all of ``values``, and nothing else with ``no_more``; ``folded`` ignores case."""
+    holds = _arrays(what, "@>", values, folded=folded)
+    return both(holds, _arrays(what, "<@", values, folded=folded)) if no_more else holds
 
 
-def has_any(what: Expression, values: Sequence[str]) -> Condition:
-    """Whether an array of texts holds one of ``values``, without regard to case."""
-    return _arrays(what, "&&", values)
+def has_any(what: Expression, values: Sequence[str], *, folded: bool) -> Condition:
+    """Whether an array of texts holds one of ``values``."""
+    return _arrays(what, "&&", values, folded=folded)
 
 
-def lacks(what: Expression, values: Sequence[str]) -> Condition:
-    """Whether an array that is there does not hold all of ``values``."""
-    return both(Condition(f"{what.sql} IS NOT NULL", what.values), negation(has_all(what, values)))
+def lacks(what: Expression, values: Sequence[str], *, folded: bool, no_more: bool = False) -> Condition:
+    """Whether an array that is there is not what ``has_all`` looks for."""
+    return both(there_are_some(what), negation(has_all(what, values, folded=folded, no_more=no_more)))
+
+
+def there_is(what: Expression) -> Condition:
+    """Whether there is a value."""
+    return Condition(f"{what.sql} IS NOT NULL", what.values)
+
+
+def there_is_none(what: Expression) -> Condition:
+    """Whether there is no value."""
+    return Condition(f"{what.sql} IS NULL", what.values)
+
+
+def there_are_some(what: Expression) -> Condition:
+    """Whether an array has members."""
+    return Condition(f"cardinality({what.sql}) > 0", what.values)
 
 
 def negation(condition: Condition) -> Condition:
@@ -164,6 +201,11 @@ def refers(field: Field, targets: Sequence[int]) -> Condition:
 def entry_refers(name: str, targets: Sequence[int]) -> Condition:
     """Like ``refers`` for a member of the entry that ``any_entry`` looks at."""
     return _among(item(name), targets, many=False)
+
+
+def refers_beside(field: Field, targets: Sequence[int]) -> Condition:
+    """Whether a single reference is to something else than one of these rids."""
+    return Condition(f"{column(field).sql} <> ALL({_MARK}::integer[])", (list(targets),))
 
 
 def one_of(what: Expression, values: Sequence[str]) -> Condition:
@@ -191,9 +233,11 @@ def _among(what: Expression, targets: Sequence[int], *, many: bool) -> Condition
     return Condition(sql, (*what.values, list(targets)))
 
 
-def _arrays(what: Expression, operator: Literal["@>", "&&"], values: Sequence[str]) -> Condition:
-    stored = f"(SELECT array_agg(lower(v)) FROM unnest({what.sql}) v)"
-    wanted = f"(SELECT array_agg(lower(w)) FROM unnest({_MARK}::text[]) w)"
+def _arrays(what: Expression, operator: Literal["@>", "<@", "&&"], values: Sequence[str], *, folded: bool) -> Condition:
+    stored, wanted = what.sql, f"{_MARK}::text[]"
+    if folded:
+        stored = f"(SELECT array_agg(lower(v)) FROM unnest({stored}) v)"
+        wanted = f"(SELECT array_agg(lower(w)) FROM unnest({wanted}) w)"
     return Condition(f"{stored} {operator} {wanted}", (*what.values, list(values)))
 
 

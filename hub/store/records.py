@@ -159,43 +159,112 @@ async def find(
     return Found(_row(row, names, skip=1), bool(row["fits"]))
 
 
-async def matching(tx: Transaction, gate: Gate, entity: Entity, condition: Condition) -> bytes:
+async def identify(
+    tx: Transaction, gate: Gate, entity: Entity, sourced_id: UUID, fits: Condition, *, before: int | None = None
+) -> tuple[int, bool] | None:
+    """The rid of the record with a sourcedId, and whether it meets a condition; ``before`` as in ``matching``.
+
+    Raises ClosedError.
+    """
+    table, free, values = _table(entity, before)
+    row = await tx.fetchrow(
+        f"SELECT gate.open, t.rid, ({fits.numbered(free + 1)}) AS fits FROM (SELECT {gate.condition} AS open) gate "
+        f"LEFT JOIN {table} t ON t.district_id = $1 AND t.sourced_id = ${free}",
+        *gate.values(tx), *values, sourced_id, *fits.values,
+    )  # fmt: skip
+    if row is None or not row["open"]:
+        raise ClosedError
+    return None if row["rid"] is None else (row["rid"], bool(row["fits"]))
+
+
+async def matching(
+    tx: Transaction, gate: Gate, entity: Entity, condition: Condition, *, before: int | None = None
+) -> bytes:
     """The rids of the records that meet the condition, ascending, as big-endian 32-bit integers.
 
-    Raises ClosedError, and HubError(UNAVAILABLE) when it takes too long.
+    ``before`` looks at records as they were before this position of the district changed them. Raises ClosedError, and
+    HubError(UNAVAILABLE) when it takes too long.
     """
+    table, free, values = _table(entity, before)
     return await _packed(
-        tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY t.rid) FROM {entity.table} t "
-        f"WHERE t.district_id = $1 AND ({condition.numbered(_FREE)})", condition.values,
+        tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY t.rid) FROM {table} t "
+        f"WHERE t.district_id = $1 AND ({condition.numbered(free)})", (*values, *condition.values),
     )  # fmt: skip
 
 
-async def linked(tx: Transaction, gate: Gate, link: Entity, condition: Condition, far: Field) -> bytes:
-    """Pairs of a link record's rid and the rid that its reference ``far`` names, as in ``matching``.
+async def references(
+    tx: Transaction, gate: Gate, entity: Entity, condition: Condition, field: Field, *, before: int | None = None
+) -> bytes:
+    """Pairs of the rid of a record that meets the condition and a rid that its reference ``field`` names.
 
-    Raises ClosedError, and HubError(UNAVAILABLE) when it takes too long.
+    Packed as in ``matching``, with the same ``before``. Raises ClosedError, and HubError(UNAVAILABLE) when it takes too
+    long.
     """
-    if far.many:
-        source = f'{link.table} t CROSS JOIN LATERAL unnest(t."{far.table_column}") AS f(rid)'
-        target = "f.rid"
-    else:
-        source, target = f"{link.table} t", f't."{far.table_column}"'
+    table, free, values = _table(entity, before)
+    column = f't."{field.table_column}"'
+    source, target = f"{table} t", column
+    if field.many:
+        source, target = f"{source} CROSS JOIN LATERAL unnest({column}) AS f(rid)", "f.rid"
     return await _packed(
         tx, gate, f"SELECT string_agg(int4send(t.rid) || int4send({target}), '') FROM {source} "
-        f"WHERE t.district_id = $1 AND {target} IS NOT NULL AND ({condition.numbered(_FREE)})", condition.values,
+        f"WHERE t.district_id = $1 AND {target} IS NOT NULL AND ({condition.numbered(free)})",
+        (*values, *condition.values),
     )  # fmt: skip
 
 
-async def ordered(tx: Transaction, gate: Gate, entity: Entity, by: Expression, *, descending: bool) -> bytes:
-    """The rids of the records with a value in the order of an expression, then by rid; packed as in ``matching``.
+async def ordered(
+    tx: Transaction, gate: Gate, entity: Entity, by: Expression, *, descending: bool, before: int | None = None
+) -> bytes:
+    """The rids of the records with a value in the order of an expression, then by rid.
 
-    Texts are ordered by code point. Raises ClosedError, and HubError(UNAVAILABLE) when it takes too long.
+    Packed as in ``matching``, with the same ``before``; texts are ordered by code point. Raises ClosedError, and
+    HubError(UNAVAILABLE) when it takes too long.
     """
+    table, free, values = _table(entity, before)
     direction = "DESC" if descending else "ASC"
+    key = by.numbered(free)
     return await _packed(
-        tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY {by.numbered(_FREE)} {direction}, t.rid) "
-        f"FROM {entity.table} t WHERE t.district_id = $1 AND {by.numbered(_FREE)} IS NOT NULL", by.values,
+        tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY {key} {direction}, t.rid) "
+        f"FROM {table} t WHERE t.district_id = $1 AND {key} IS NOT NULL", (*values, *by.values),
     )  # fmt: skip
+
+
+async def ordered_by_reference(
+    tx: Transaction, gate: Gate, entity: Entity, field: Field, target: Entity, *, descending: bool,
+    before: int | None = None,
+) -> bytes:  # fmt: skip
+    """Pairs of a record's rid and the rid that its reference names, in the order of the target's sourcedId.
+
+    Otherwise as ``ordered``.
+    """
+    table, _, values = _table(entity, before)
+    direction = "DESC" if descending else "ASC"
+    column = f't."{field.table_column}"'
+    pairs = f"string_agg(int4send(t.rid) || int4send({column}), '' ORDER BY r.sourced_id {direction}, t.rid)"
+    return await _packed(
+        tx, gate, f"SELECT {pairs} FROM {table} t JOIN {target.table} r ON r.district_id = $1 AND r.rid = {column} "
+        "WHERE t.district_id = $1", values,
+    )  # fmt: skip
+
+
+def _table(entity: Entity, before: int | None) -> tuple[str, int, tuple[object, ...]]:
+    """What to read an entity from, the first free parameter behind it, and its values.
+
+    Records as they were ``before`` a position are those that nothing changed since, and of the others the oldest row
+    that history kept since. Records that were made since are among them: who reads this knows which were there.
+    """
+    if before is None:
+        return entity.table, _FREE, ()
+    since = f"h.district_id = $1 AND h.entity = '{entity.name}' AND h.position >= ${_FREE}"
+    unchanged = (
+        f"SELECT n.* FROM {entity.table} n WHERE n.district_id = $1 "
+        f"AND NOT EXISTS (SELECT FROM history h WHERE {since} AND h.rid = n.rid)"
+    )
+    changed = (
+        f"SELECT o.* FROM (SELECT DISTINCT ON (h.rid) h.was FROM history h WHERE {since} ORDER BY h.rid, h.position) h "
+        f"CROSS JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was) o"
+    )
+    return f"({unchanged} UNION ALL {changed})", _FREE + 1, (before,)
 
 
 async def _packed(tx: Transaction, gate: Gate, query: str, values: Sequence[object]) -> bytes:

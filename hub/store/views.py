@@ -26,12 +26,21 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Dated:
+    """One entry of a feed with its place in it."""
+
+    position: int
+    at: datetime
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
-    """A grant with its sets by entity and its feed, oldest entry first, all of one moment."""
+    """A grant with its sets by entity and its feed, all of one moment."""
 
     grant: Grant
     sets: dict[str, Sets]
-    feed: list[tuple[datetime, Entry]]
+    feed: list[Dated]
 
 
 _COLUMNS = ", ".join(f"g.{name}" for name in Grant.__dataclass_fields__)
@@ -59,10 +68,14 @@ async def load(tx: Transaction, grant_id: UUID) -> Stored:
     # Three statements that must see one moment: a sync may commit between them.
     await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     grant = await grants.get(tx, grant_id)
+    return Stored(grant, await grants.views(tx, grant_id), await feed(tx, grant_id))
+
+
+async def feed(tx: Transaction, grant_id: UUID, *, to: int | None = None) -> list[Dated]:
+    """A grant's feed from the first entry on, oldest first; no further than the position ``to``."""
     rows = await tx.fetch(
-        "SELECT at, entity, entered, updated, departed FROM feed WHERE district_id = $1 AND grant_id = $2 "
-        "ORDER BY position",
-        tx.district_id, grant_id,
+        "SELECT position, at, entity, entered, updated, departed FROM feed WHERE district_id = $1 AND grant_id = $2 "
+        "AND ($3::bigint IS NULL OR position <= $3) ORDER BY position",
+        tx.district_id, grant_id, to,
     )  # fmt: skip
-    feed = [(row[0], Entry(row[1], row[2], row[3], row[4])) for row in rows]
-    return Stored(grant, await grants.views(tx, grant_id), feed)
+    return [Dated(row[0], row[1], Entry(row[2], row[3], row[4], row[5])) for row in rows]

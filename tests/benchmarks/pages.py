@@ -23,8 +23,10 @@ from uuid import UUID, uuid4
 import asyncpg
 import psutil
 from aiohttp import web
+from pydantic import SecretStr
 
 from hub.api import ApiContext, build_api
+from hub.api.connections import Patience, listening
 from hub.api.oneroster.bindings import ROSTERING_PATH
 from hub.api.oneroster.scopes import V1P2
 from hub.clock import SystemClock
@@ -149,17 +151,19 @@ async def serve(owner_url: str) -> None:
         app_requests_burst=10**6,
         base_url=BASE,
         log_format="json",
+        master_key=SecretStr(KEY.decode()),
     )
     configure(settings)  # one line for each request, as in production
     api = build_api(ApiContext(db, settings, SystemClock(), wake))
     bare = web.Application()
     bare.router.add_get("/floor", floor)
-    for application in (api, bare):
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        print(runner.addresses[0][1], flush=True)  # the parent reads it
-    await asyncio.Event().wait()
+    runner = web.AppRunner(bare, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with listening(api, "127.0.0.1", 0, Patience.of(settings)) as (_, port):
+        for number in (port, runner.addresses[0][1]):
+            print(number, flush=True)  # the parent reads it
+        await asyncio.Event().wait()
 
 
 class Meter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
@@ -12,7 +13,10 @@ from hub.api.oneroster.bindings import BINDINGS
 from hub.api.oneroster.discovery import add_discovery
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.service import Service
+from hub.api.oneroster.walks import Walks
 from hub.api.permissions import Permission, declare
+from hub.api.views import Views
+from hub.crypto import load_walk_key
 
 __all__ = ["add_oneroster"]
 _SERVICE = web.AppKey("service", Service)
@@ -29,7 +33,9 @@ def add_oneroster(app: web.Application) -> None:
 
 
 async def _start(app: web.Application) -> AsyncIterator[None]:
-    app[_SERVICE] = Service(app[CONTEXT], app[GUARD])
+    context, views = app[CONTEXT], Views()
+    key = await asyncio.to_thread(load_walk_key, context.settings)
+    app[_SERVICE] = Service(context, app[GUARD], views, Walks(key, context, views))
     yield
 
 

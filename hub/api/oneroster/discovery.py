@@ -14,7 +14,7 @@ from aiohttp import web
 
 from hub.api.context import CONTEXT
 from hub.api.oneroster.bindings import BINDINGS, Binding
-from hub.api.oneroster.errors import Minor
+from hub.api.oneroster.errors import ROSTERING_MINORS
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.query import DEFAULT_LIMIT
 from hub.api.oneroster.scopes import SCOPES
@@ -45,7 +45,7 @@ _ERRORS = {
     "429": "Too many requests; Retry-After says how long to wait.",
     "500": "A fault of the hub.",
     "503": "The hub cannot answer right now; Retry-After says how long to wait.",
-    "default": "Any other refusal.",
+    "default": "Another refusal of HTTP, such as 406 for an Accept that rules JSON out.",
 }
 
 
@@ -209,7 +209,7 @@ def _status_info() -> dict[str, Any]:
     minor = _closed(
         {
             "imsx_codeMinorFieldName": {"type": "string"},
-            "imsx_codeMinorFieldValue": {"type": "string", "enum": [minor.value for minor in Minor]},
+            "imsx_codeMinorFieldValue": {"type": "string", "enum": [minor.value for minor in ROSTERING_MINORS]},
         }
     )
     return _closed(

@@ -15,12 +15,18 @@ class Minor(StrEnum):
 
     INVALID_FILTER = "invalid_filter_field"
     INVALID_SELECTION = "invalid_selection_field"
+    BLANK_SELECTION = "invalid_blank_selection_field"  # of 1.1 alone
+    INVALID_SORT = "invalid_sort_field"  # of 1.1 and of Resources
     INVALID_DATA = "invaliddata"
     UNAUTHORISED = "unauthorisedrequest"
     FORBIDDEN = "forbidden"
     BUSY = "server_busy"
     UNKNOWN_OBJECT = "unknownobject"
     INTERNAL = "internal_server_error"
+
+
+#: What Rostering 1.2 knows of these.
+ROSTERING_MINORS = tuple(minor for minor in Minor if minor not in {Minor.BLANK_SELECTION, Minor.INVALID_SORT})
 
 
 class RefusedError(Exception):

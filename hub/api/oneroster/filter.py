@@ -3,6 +3,8 @@
     filter = clause [ SP ( "AND" / "OR" ) SP clause ]
     clause = name *( "." name ) predicate "'" value "'"
 
+More clauses than two are an extension that an app may be given; they are read from left to right.
+
 One pass from left to right, no recursion and no regular expression on what was sent, and bounds on everything, so that
 the worst input costs as little as any other (T43). Source: OneRoster 1.2 REST binding, filtering.
 """
@@ -15,9 +17,12 @@ from hub.store.conditions import Operator
 
 LONGEST = 2048  # bytes of UTF-8
 MOST_TERMS = 20  # values in the comma lists of all clauses
+STANDARD_CLAUSES = 2
+MOST_CLAUSES = 10  # where the app may send more than the standard has
 _DEEPEST = 4  # names in a path
+_JOINS = {"AND ": True, "OR ": False}
+#: What may stand in the name of a field, those in metadata included, which districts choose.
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-:")
-#: What may stand inside the name of a metadata field, which districts choose.
 _QUOTE = "'"
 
 
@@ -37,10 +42,15 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One clause, or two of which both (``every``) or at least one must hold."""
+    """Clauses, and between each two of them whether both must hold (True: AND) or one is enough (False: OR)."""
 
     clauses: tuple[Clause, ...]
-    every: bool = True
+    joins: tuple[bool, ...] = ()
+
+    @property
+    def every(self) -> bool:
+        """Whether all clauses must hold."""
+        return all(self.joins)
 
 
 class FilterError(ValueError):
@@ -50,27 +60,27 @@ class FilterError(ValueError):
         super().__init__(f"{problem} (at character {at + 1})")
 
 
-def parse(text: str) -> Filter:
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a field."""
+    return bool(text) and _NAME.issuperset(text)
+
+
+def parse(text: str, *, most_clauses: int = STANDARD_CLAUSES) -> Filter:
     """The clauses of a filter. Raises FilterError."""
     if len(text.encode("utf-8", "surrogatepass")) > LONGEST:
         raise FilterError(f"a filter may have {LONGEST} bytes at most", 0)
-    at = _skip(text, 0)
-    first, at = _clause(text, at)
-    at = _skip(text, at)
-    if at == len(text):
-        return _bounded(Filter((first,)))
-    every, at = _operator(text, at)
-    second, at = _clause(text, at)
-    at = _skip(text, at)
-    if at != len(text):
-        raise FilterError("a filter has two clauses at most, joined by one AND or one OR", at)
-    return _bounded(Filter((first, second), every=every))
-
-
-def _bounded(filter_: Filter) -> Filter:
-    if sum(len(clause.values) for clause in filter_.clauses) > MOST_TERMS:
+    first, at = _clause(text, _skip(text, 0))
+    clauses, joins = [first], []
+    while (at := _skip(text, at)) < len(text):
+        if len(clauses) == most_clauses:
+            raise FilterError(f"a filter has {most_clauses} clauses at most, joined by AND or OR", at)
+        every, at = _operator(text, at)
+        clause, at = _clause(text, at)
+        clauses.append(clause)
+        joins.append(every)
+    if sum(len(clause.values) for clause in clauses) > MOST_TERMS:
         raise FilterError(f"a filter may list {MOST_TERMS} values at most", 0)
-    return filter_
+    return Filter(tuple(clauses), tuple(joins))
 
 
 def _skip(text: str, at: int) -> int:
@@ -81,7 +91,7 @@ def _skip(text: str, at: int) -> int:
 
 def _operator(text: str, at: int) -> tuple[bool, int]:
     """Whether it is AND, and where the next clause begins."""
-    for word, every in (("AND ", True), ("OR ", False)):
+    for word, every in _JOINS.items():
         if text.startswith(word, at) and text[at - 1] == " ":
             return every, _skip(text, at + len(word))
     raise FilterError("after a clause comes AND or OR in capitals, between spaces, or nothing", at)

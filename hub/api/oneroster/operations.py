@@ -27,13 +27,6 @@ class Subset:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """Records whose own reference ``field`` is the parent."""
-
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
 class Through:
     """Records that ``link`` records point to with ``far``, where their ``near`` is the parent.
 
@@ -61,6 +54,14 @@ class ListedBy:
 
     entity: str
     field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Records whose own reference ``field`` is the parent, and those of ``also`` for an app that wants these."""
+
+    field: str
+    also: Through | None = None
 
 
 @dataclass(frozen=True, slots=True)

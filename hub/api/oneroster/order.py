@@ -1,4 +1,4 @@
-"""Sorting: a field's order is a permutation of rids, made once per view and masked by what was selected."""
+"""Sorting: a field's order is a permutation of rids, made once per step of a feed and masked by what was selected."""
 
 from __future__ import annotations
 
@@ -6,34 +6,49 @@ import numpy as np
 from pyroaring import BitMap
 
 from hub.api.caches import ByteCache
-from hub.api.oneroster.reading import Reading, Rids, unpacked
-from hub.scope.sets import bitmap, mask, rids
+from hub.api.oneroster.filter import is_name
+from hub.api.oneroster.reading import Lens, Reading, Rids, mask_for
+from hub.scope.sets import bitmap, rids
 from hub.store import conditions as sql
-from hub.store import records
-from transforms.catalogue import BASE_NAMES, Entity, Kind
-from transforms.shapes import SHAPES
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
 
 Selections = ByteCache[tuple[object, ...], BitMap | Rids]
 
 _ID = "sourcedId"
-_NOT_SORTABLE = frozenset({Kind.REF, Kind.COMPONENT, Kind.METADATA, *SHAPES})
+_PLAIN = frozenset({
+    Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.INTEGER, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.YEAR,
+})  # fmt: skip
 
 
-def can_sort(reading: Reading, entity: Entity, name: str) -> bool:
-    """Whether records can be put in the order of a field: one with a single plain value, shown and not masked."""
-    if name not in reading.view.projections[entity.name].filterable:
+def can_sort(lens: Lens, entity: Entity, path: tuple[str, ...]) -> bool:
+    """Whether records can be put in the order of a field: one with a single plain value, shown and not masked.
+
+    A path leads to the id of a reference, or to a member of metadata.
+    """
+    name, *rest = path
+    if name not in lens.filterable(entity):
         return False
-    return name in BASE_NAMES or not (entity[name].many or entity[name].kind in _NOT_SORTABLE)
+    if name in BASE_NAMES:
+        return not rest
+    field = entity[name]
+    if not rest:
+        return not field.many and field.kind in _PLAIN
+    if not lens.behaviour.dotted_sort:
+        return False
+    if field.kind is Kind.METADATA:
+        return len(rest) == 1 and is_name(rest[0])
+    return field.kind is Kind.REF and not field.many and rest == [_ID]
 
 
 async def in_order(
-    reading: Reading, entity: Entity, name: str, chosen: BitMap, cache: Selections, *, descending: bool
+    reading: Reading, entity: Entity, path: tuple[str, ...], chosen: BitMap, cache: Selections, *, descending: bool
 ) -> Rids:
     """The chosen records in the order of a field, those without a value last, then by rid.
 
     Texts are in the order of code points. Tombstones show base fields only, so they have no value in any other.
     """
-    view = reading.of(entity.name)
+    name = path[0]
+    view = reading.then(entity.name)
     if name == "dateLastModified":
         wanted = rids(chosen).astype(np.int32)
         ranks = view.stamps.ranks(wanted).astype(np.int64)
@@ -41,20 +56,35 @@ async def in_order(
     if name == "status":
         parts = [chosen & view.present, chosen & view.gone]
         return np.concatenate([rids(part).astype(np.int32) for part in (parts[::-1] if descending else parts)])
-    order = await _permutation(reading, entity, name, cache, descending=descending)
+    order = await _permutation(reading, entity, path, cache, descending=descending)
     shown = chosen if name == _ID else chosen & view.present
-    size = max(int(order.max(initial=-1)), shown.max() if shown else -1) + 1
-    valued = order[mask(shown, size)[order]]
+    valued = order[mask_for(shown, order)[order]]
     return np.concatenate([valued, rids(chosen - bitmap(valued)).astype(np.int32)])
 
 
-async def _permutation(reading: Reading, entity: Entity, name: str, cache: Selections, *, descending: bool) -> Rids:
+async def _permutation(
+    reading: Reading, entity: Entity, path: tuple[str, ...], cache: Selections, *, descending: bool
+) -> Rids:
     """The district's records that have a value, in the order of a field; the caller masks what is outside the view."""
-    key = (*reading.version, "order", entity.name, name, descending)
+    key = (*reading.key, "order", entity.name, path, descending)
     held = cache.get(key)
     if isinstance(held, np.ndarray):
         return held
-    by = sql.sourced_id() if name == _ID else sql.order(entity[name])
-    order = unpacked(await records.ordered(reading.tx, reading.gate, entity, by, descending=descending))
+    order = await _ordered(reading, entity, path, descending=descending)
     cache.put(key, order, order.nbytes)
     return order
+
+
+async def _ordered(reading: Reading, entity: Entity, path: tuple[str, ...], *, descending: bool) -> Rids:
+    if path[0] == _ID:
+        return await reading.ordered(entity, sql.sourced_id(), descending=descending)
+    field = entity[path[0]]
+    match field.kind:
+        case Kind.METADATA:
+            return await reading.ordered(entity, sql.metadata_order(path[1]), descending=descending)
+        case Kind.REF:
+            sources, targets = await reading.ordered_by_reference(entity, field, descending=descending)
+            inside = reading.present(CATALOGUE[field.target or ""])  # a reference that leads outside is no value
+            return sources[mask_for(inside, targets)[targets]]
+        case _:
+            return await reading.ordered(entity, sql.order(field), descending=descending)

@@ -11,22 +11,11 @@ from hub.scope import projection as scope
 from hub.scope.projection import Projection
 from hub.store import records
 from hub.store.records import Row
-from transforms.catalogue import BASE_NAMES, Entity, Privacy
+from transforms.catalogue import Entity, Privacy
 from transforms.render import spelled_out
 
 #: The bytes that stand for the services' addresses in documents, and these addresses.
 Bases = Sequence[tuple[bytes, bytes]]
-
-
-def selected(reading: Reading, entity: Entity, fields: tuple[str, ...] | None) -> frozenset[str] | None:
-    """The members that an answer is cut to; None for all of them.
-
-    All of them too where one name is unknown or hidden, which the standard asks for.
-    """
-    if fields is None:
-        return None
-    known = reading.view.projections[entity.name].visible.union(BASE_NAMES)
-    return frozenset(fields) if known.issuperset(fields) else None
 
 
 async def objects(reading: Reading, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:

@@ -1,6 +1,7 @@
-"""The query parameters of a read as one value. Source: OneRoster 1.2 REST binding, query parameters.
+"""The query parameters of a read as one value. Source: OneRoster 1.1 and 1.2 REST bindings, query parameters.
 
-Parameters that are not OneRoster's are ignored; a single read looks at ``fields`` alone.
+Parameters that are not OneRoster's are ignored, but for ``position``, which stands in the hub's own ``Link`` headers.
+A single read looks at ``fields`` alone.
 """
 
 from __future__ import annotations
@@ -10,18 +11,32 @@ from dataclasses import dataclass
 
 from multidict import MultiMapping
 
+from hub.api.behaviour import DEFAULT, Behaviour
 from hub.api.oneroster.errors import Minor, invalid
-from hub.api.oneroster.filter import Filter, FilterError, parse
+from hub.api.oneroster.filter import MOST_CLAUSES, STANDARD_CLAUSES, Filter, FilterError, parse
+from transforms.catalogue import Version
 
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 10_000  # larger ones are cut, since no largest page is defined
 _MOST_DIGITS = 15
-_KNOWN = ("limit", "offset", "sort", "orderBy", "filter", "fields")
+_KNOWN = ("limit", "offset", "sort", "orderBy", "filter", "fields", "position")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryWarning:
+    """What was passed over in a query that is answered all the same; 1.1 puts it into ``statusInfoSet``."""
+
+    minor: Minor
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a request asks for. ``fields`` None means all; ``filter_text`` is the filter as it was sent."""
+    """What a request asks for.
+
+    ``fields`` None means all; ``filter_text`` is the filter as it was sent; ``position`` is what the hub put into a
+    ``Link`` header, see pins.py.
+    """
 
     limit: int = DEFAULT_LIMIT
     offset: int = 0
@@ -30,21 +45,28 @@ class Query:
     filter: Filter | None = None
     filter_text: str = ""
     fields: tuple[str, ...] | None = None
+    position: str | None = None
+    warnings: tuple[QueryWarning, ...] = ()
 
 
-def parse_query(parameters: MultiMapping[str], *, single: bool) -> Query:
-    """The parameters of one request. Raises RefusedError (400)."""
+def parse_query(
+    parameters: MultiMapping[str], *, single: bool, version: Version = "1.2", behaviour: Behaviour = DEFAULT
+) -> Query:
+    """The parameters of one request of a version of OneRoster. Raises RefusedError (400)."""
     names = ("fields",) if single else _KNOWN
     given = {name: _one(parameters, name) for name in names if name in parameters}
     sort = given.get("sort", "").strip() or None
+    order, warnings = _order(given.get("orderBy", "asc") if sort is not None else "asc", version, behaviour)
     return Query(
         limit=min(_number(given, "limit", DEFAULT_LIMIT, least=1), LARGEST_LIMIT),
         offset=_number(given, "offset", 0, least=0),
         sort=sort,
-        descending=sort is not None and _descending(given.get("orderBy", "asc")),
-        filter=_filter(given["filter"]) if "filter" in given else None,
+        descending=order == "desc",
+        filter=_filter(given["filter"], behaviour) if "filter" in given else None,
         filter_text=given.get("filter", ""),
-        fields=_fields(given["fields"]) if "fields" in given else None,
+        fields=_fields(given["fields"], version) if "fields" in given else None,
+        position=given.get("position"),
+        warnings=warnings,
     )
 
 
@@ -65,21 +87,27 @@ def _number(given: Mapping[str, str], name: str, default: int, *, least: int) ->
     return int(text)
 
 
-def _descending(order: str) -> bool:
-    if order.lower() not in {"asc", "desc"}:
-        raise invalid("orderBy must be asc or desc.")
-    return order.lower() == "desc"
+def _order(text: str, version: Version, behaviour: Behaviour) -> tuple[str, tuple[QueryWarning, ...]]:
+    """``asc`` or ``desc``, and a warning where it had to be guessed."""
+    order = text.lower()
+    if order in {"asc", "desc"}:
+        return order, ()
+    description = "orderBy must be asc or desc."
+    if version == "1.2" and behaviour.bad_order_by == "refuse":
+        raise invalid(description)
+    return "asc", (QueryWarning(Minor.INVALID_SORT, description),)
 
 
-def _filter(text: str) -> Filter:
+def _filter(text: str, behaviour: Behaviour) -> Filter:
     try:
-        return parse(text)
+        return parse(text, most_clauses=MOST_CLAUSES if behaviour.more_clauses else STANDARD_CLAUSES)
     except FilterError as error:
         raise invalid(f"The filter cannot be read: {error}.", Minor.INVALID_FILTER) from None
 
 
-def _fields(text: str) -> tuple[str, ...]:
+def _fields(text: str, version: Version) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise invalid("fields must list names with commas between, none of them empty.", Minor.INVALID_SELECTION)
+        minor = Minor.BLANK_SELECTION if version == "1.1" else Minor.INVALID_SELECTION
+        raise invalid("fields must list names with commas between, none of them empty.", minor)
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,67 +10,158 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from hub.scope.sets import bitmap
+from hub.api.behaviour import DEFAULT, Behaviour
+from hub.scope.sets import Mask, bitmap, mask
 from hub.scope.view import EntityView, View
 from hub.store import conditions as sql
 from hub.store import records
-from hub.store.conditions import Condition
+from hub.store.conditions import Condition, Expression
 from hub.store.database import Transaction
 from hub.store.records import Gate
 from hub.store.schema import ROLE_COLUMNS
-from transforms.catalogue import CATALOGUE, Entity, Field
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Version
 
 _NOBODYS = UUID(int=0)
 Rids = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier step of the view's feed, as of which a walk over pages selects.
+
+    ``step``: how many steps of the feed it knows; ``entities``: the sets of that step; ``before``: records are as they
+    were before this position of the district changed them; ``changed``: entities that have such records.
+    """
+
+    step: int
+    entities: Mapping[str, EntityView]
+    before: int
+    changed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """How one app looks at a district: its view, its settings, and the version of OneRoster that it asks in."""
+
+    view: View
+    behaviour: Behaviour = DEFAULT
+    version: Version = "1.2"
+
+    def filterable(self, entity: Entity) -> frozenset[str]:
+        """The members of an entity in this version by which the app may filter or sort, the base fields included."""
+        names = self.view.projections[entity.name].filterable
+        return names if self.version == "1.2" else names & _members(entity, self.version)
+
+    def visible(self, entity: Entity) -> frozenset[str]:
+        """The members of an entity in this version that the app sees, the base fields included."""
+        names = self.view.projections[entity.name].visible.union(BASE_NAMES)
+        return names if self.version == "1.2" else names & _members(entity, self.version)
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """Every set that it gives is of the view's position: a gate that closed raises records.ClosedError."""
+    """Every set that it gives is of the view's position: a gate that closed raises records.ClosedError.
+
+    Where there is a ``past``, records are selected as of it and shown as they are: one that left in the meantime shows
+    as the tombstone that it is now.
+    """
 
     tx: Transaction
     gate: Gate
-    view: View
+    lens: Lens
+    past: Past | None = None
+
+    @property
+    def view(self) -> View:
+        """The view of now."""
+        return self.lens.view
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """The app's settings."""
+        return self.lens.behaviour
 
     def of(self, entity: str) -> EntityView:
-        """The view's sets of one entity."""
+        """The sets by which records of an entity are shown: those of now."""
         return self.view.entities[entity]
+
+    def then(self, entity: str) -> EntityView:
+        """The sets by which records of an entity are selected: those of the past, where there is one."""
+        return (self.past or self.view).entities[entity]
 
     async def matching(self, entity: Entity, condition: Condition) -> BitMap:
         """The present records that meet a condition on their columns."""
-        return bitmap(unpacked(await records.matching(self.tx, self.gate, entity, condition))) & self.present(entity)
+        packed = await records.matching(self.tx, self.gate, entity, condition, before=self._before(entity))
+        return bitmap(unpacked(packed)) & self.present(entity)
 
     async def matching_ids(self, entity: Entity, condition: Condition) -> BitMap:
         """The listed records that meet a condition on their sourcedId, which tombstones show too."""
         found = bitmap(unpacked(await records.matching(self.tx, self.gate, entity, condition)))
-        return found & self.of(entity.name).listed
+        return found & self.then(entity.name).listed
 
-    async def linked(self, link: str, condition: Condition, far: Field) -> BitMap:
-        """The targets of present link records that meet a condition; the targets may be outside the view."""
-        packed = await records.linked(self.tx, self.gate, CATALOGUE[link], condition, far)
+    async def references(self, entity: Entity, condition: Condition, field: Field) -> tuple[Rids, Rids]:
+        """Pairs of a present record that meets a condition and what its ``field`` refers to, inside the view or not."""
+        packed = await records.references(
+            self.tx, self.gate, entity, condition, field, before=self._before(entity)
+        )  # fmt: skip
         pairs = unpacked(packed).reshape(-1, 2)
-        present = np.fromiter((bitmap(pairs[:, 0]) & self.of(link).present), dtype=np.int32)
-        return bitmap(pairs[np.isin(pairs[:, 0], present), 1])
+        pairs = pairs[mask_for(self.present(entity), pairs[:, 0])[pairs[:, 0]]]
+        return pairs[:, 0], pairs[:, 1]
+
+    async def ordered(self, entity: Entity, by: Expression, *, descending: bool) -> Rids:
+        """The district's records that have a value, in the order of an expression; the caller masks them."""
+        packed = await records.ordered(
+            self.tx, self.gate, entity, by, descending=descending, before=self._before(entity)
+        )
+        return unpacked(packed)
+
+    async def ordered_by_reference(self, entity: Entity, field: Field, *, descending: bool) -> tuple[Rids, Rids]:
+        """The district's records with the targets of a reference, in the order of the targets' sourcedIds."""
+        packed = await records.ordered_by_reference(
+            self.tx, self.gate, entity, field, CATALOGUE[field.target or ""], descending=descending,
+            before=self._before(entity),
+        )  # fmt: skip
+        pairs = unpacked(packed).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+    async def identify(self, entity: Entity, sourced_id: UUID, fits: Condition) -> tuple[int, bool] | None:
+        """The rid of a record in the district, and whether it meets a condition."""
+        return await records.identify(self.tx, self.gate, entity, sourced_id, fits, before=self._before(entity))
 
     def shown_role(self, *conditions: Condition) -> Condition:
         """Users with a role entry that shows and meets the conditions on it.
 
         An entry shows when its org is in the view and its role is one that the grant admits.
         """
-        shown = [sql.entry_refers("org", list(self.of("orgs").present))]
+        shown = [sql.entry_refers("org", list(self.then("orgs").present))]
         admitted = self.view.definition.admitted_roles
         if admitted is not None:
             shown.append(sql.one_of(sql.item("role"), sorted(admitted)))
         return sql.any_entry(ROLE_COLUMNS, sql.both(*shown, *conditions))
 
     @property
-    def version(self) -> tuple[object, ...]:
-        """What the view stands for: sets and orders that were made for it stay true for it."""
-        return self.gate.grant_id, self.gate.position, self.gate.changed_at
+    def step(self) -> int:
+        """How many steps of the view's feed the selection knows."""
+        return self.view.step if self.past is None else self.past.step
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What selections stand for: sets and orders that were made for it stay true for it.
+
+        Between two steps of a feed nothing changes that the app could see, so no more than the step is in it.
+        """
+        return self.gate.grant_id, self.gate.changed_at, self.step
 
     def present(self, entity: Entity) -> BitMap:
         """The present records of an entity."""
-        return self.of(entity.name).present
+        return self.then(entity.name).present
+
+    def _before(self, entity: Entity) -> int | None:
+        return self.past.before if self.past is not None and entity.name in self.past.changed else None
+
+
+def _members(entity: Entity, version: Version) -> frozenset[str]:
+    return frozenset(BASE_NAMES).union(f.name for f in entity.members(version))
 
 
 def as_sourced_id(text: str) -> UUID:
@@ -79,6 +171,11 @@ def as_sourced_id(text: str) -> UUID:
     except ValueError:
         return _NOBODYS
     return sourced_id if str(sourced_id) == text else _NOBODYS
+
+
+def mask_for(members: BitMap, rids: Rids) -> Mask:
+    """A mask of a set that can be looked up with these rids, those beyond the set's last among them."""
+    return mask(members, max(int(rids.max(initial=-1)), members.max() if members else -1) + 1)
 
 
 def unpacked(packed: bytes) -> Rids:

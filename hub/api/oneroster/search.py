@@ -8,7 +8,7 @@ unknown ones get the same answer before anything is looked up (T14). References 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from pyroaring import BitMap
@@ -16,13 +16,14 @@ from pyroaring import BitMap
 from hub.api.oneroster import compare
 from hub.api.oneroster.errors import Minor, RefusedError, invalid
 from hub.api.oneroster.filter import Clause, Filter
-from hub.api.oneroster.reading import Reading
+from hub.api.oneroster.reading import Lens, Reading, mask_for
 from hub.scope import stamps
 from hub.scope.sets import bitmap
 from hub.store import conditions as sql
-from hub.store.conditions import Condition, Operator
-from hub.store.schema import ROLE_COLUMNS, entry_columns
+from hub.store.conditions import ALWAYS, NEVER, Condition, Operator
+from hub.store.schema import entry_columns
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind
+from transforms.shapes import SHAPES
 
 _ID = "sourcedId"
 _HOLDS: Mapping[Operator, Callable[[str, str], bool]] = {
@@ -30,23 +31,32 @@ _HOLDS: Mapping[Operator, Callable[[str, str], bool]] = {
     Operator.AT_LEAST: operator.ge, Operator.LESS: operator.lt, Operator.AT_MOST: operator.le,
     Operator.CONTAINS: lambda shown, value: value.lower() in shown.lower(),
 }  # fmt: skip
+#: More targets than this are compared here: PostgreSQL would be sent all of them.
+_MOST_TARGETS = 5_000
 
 Leaf = Condition | BitMap
 
 
-async def search(reading: Reading, entity: Entity, wanted: Filter) -> BitMap:
-    """The listed records that a filter selects. Raises RefusedError (400) for a field that cannot be filtered."""
+def check_fields(lens: Lens, entity: Entity, wanted: Filter) -> None:
+    """Refuses fields that cannot be filtered by. Raises RefusedError (400)."""
     for clause in wanted.clauses:
-        if not _can_filter(reading, entity, clause.path):
+        if not _can_filter(lens, entity, clause.path):
             raise unknown_field(clause.path)
-    leaves = [await _leaf(reading, entity, clause) for clause in wanted.clauses]
-    if len(leaves) == 1:
-        return await _found(reading, entity, leaves[0])
-    first, second = leaves
-    if isinstance(first, Condition) and isinstance(second, Condition):
-        return await reading.matching(entity, (sql.both if wanted.every else sql.either)(first, second))
-    one, other = await _found(reading, entity, first), await _found(reading, entity, second)
-    return one & other if wanted.every else one | other
+
+
+async def search(reading: Reading, entity: Entity, wanted: Filter) -> BitMap:
+    """The listed records that a filter selects, whose fields were checked. Clauses count from left to right."""
+    groups = _groups(reading, entity, wanted)
+    joins = wanted.joins if len(groups) == len(wanted.clauses) else (True,) * (len(groups) - 1)
+    found: Leaf = await _leaf(reading, entity, groups[0])
+    for every, group in zip(joins, groups[1:], strict=True):
+        leaf = await _leaf(reading, entity, group)
+        if isinstance(found, Condition) and isinstance(leaf, Condition):
+            found = (sql.both if every else sql.either)(found, leaf)
+        else:
+            one, other = await _found(reading, entity, found), await _found(reading, entity, leaf)
+            found = one & other if every else one | other
+    return await _found(reading, entity, found)
 
 
 def unknown_field(path: tuple[str, ...]) -> RefusedError:
@@ -54,13 +64,25 @@ def unknown_field(path: tuple[str, ...]) -> RefusedError:
     return invalid(f"The filter names a field that cannot be filtered by: {'.'.join(path)}", Minor.INVALID_FILTER)
 
 
+def _groups(reading: Reading, entity: Entity, wanted: Filter) -> list[tuple[Clause, ...]]:
+    """The clauses, each by itself but for those that must match one and the same entry of a list."""
+    if not (reading.behaviour.same_entry and wanted.every):
+        return [(clause,) for clause in wanted.clauses]
+    groups: dict[object, tuple[Clause, ...]] = {}
+    for number, clause in enumerate(wanted.clauses):
+        name = clause.path[0]
+        key = name if name not in BASE_NAMES and entry_columns(entity[name]) else number
+        groups[key] = (*groups.get(key, ()), clause)
+    return list(groups.values())
+
+
 async def _found(reading: Reading, entity: Entity, leaf: Leaf) -> BitMap:
     return await reading.matching(entity, leaf) if isinstance(leaf, Condition) else leaf
 
 
-def _can_filter(reading: Reading, entity: Entity, path: tuple[str, ...]) -> bool:
+def _can_filter(lens: Lens, entity: Entity, path: tuple[str, ...]) -> bool:
     name, *rest = path
-    if name not in reading.view.projections[entity.name].filterable:
+    if name not in lens.filterable(entity):
         return False
     if name in BASE_NAMES:
         return not rest
@@ -70,21 +92,18 @@ def _can_filter(reading: Reading, entity: Entity, path: tuple[str, ...]) -> bool
             return rest == [_ID]
         case Kind.METADATA:
             return len(rest) == 1
-        case Kind.USER_ID | Kind.SCALE_VALUE:
-            return len(rest) == 1 and rest[0] in entry_columns(field)
+        case Kind.USER_ID | Kind.SCALE_VALUE | Kind.COMPONENT:
+            members = entry_columns(field)
+            return rest == ["org", _ID] if rest[:1] == ["org"] else len(rest) == 1 and rest[0] in members
         case Kind.OBJECTIVES | Kind.OBJECTIVE_RESULTS:
             return False
-        case Kind.COMPONENT:
-            return name == "roles" and (rest == ["org", _ID] or (rest != ["org"] and _is_member(rest)))
         case _:
             return not rest
 
 
-def _is_member(rest: list[str]) -> bool:
-    return len(rest) == 1 and rest[0] in ROLE_COLUMNS
-
-
-async def _leaf(reading: Reading, entity: Entity, clause: Clause) -> Leaf:
+async def _leaf(reading: Reading, entity: Entity, clauses: tuple[Clause, ...]) -> Leaf:
+    """What one clause selects, or several about one list whose same entry has to meet them."""
+    clause = clauses[0]
     name = clause.path[0]
     if name == _ID:
         return await reading.matching_ids(entity, compare.of_id(clause))
@@ -93,23 +112,39 @@ async def _leaf(reading: Reading, entity: Entity, clause: Clause) -> Leaf:
     if name == "dateLastModified":
         return _of_stamp(reading, entity, clause)
     field = entity[name]
-    match field.kind:
-        case Kind.REF:
-            return sql.refers(field, await _targets(reading, field, clause))
-        case Kind.METADATA:
-            return compare.of_text(sql.metadata(clause.path[1]), clause)
-        case Kind.USER_ID | Kind.SCALE_VALUE:
-            return sql.any_entry(entry_columns(field), compare.of_text(sql.item(clause.path[1]), clause))
-        case Kind.COMPONENT:
-            return await _of_roles(reading, clause)
-        case _ if field.many:
-            return compare.of_list(sql.column(field), clause)
-        case _:
-            return compare.of_field(entity, field, clause)
+    if entry_columns(field):
+        conditions = [await _of_member(reading, field, one) for one in clauses]
+        leaf: Leaf = NEVER if NEVER in conditions else _entry(reading, field, conditions)
+    elif field.kind is Kind.REF:
+        leaf = await _of_reference(reading, entity, field, clause)
+    elif field.kind is Kind.METADATA:
+        leaf = compare.of_text(sql.metadata(clause.path[1]), clause, reading.behaviour)
+    else:
+        leaf = compare.of_field(entity, field, clause, reading.behaviour)
+    if leaf == NEVER or not _also_absent(reading, clauses):
+        return leaf
+    valued = await _valued(reading, entity, field, clause)
+    return await _found(reading, entity, leaf) | (reading.then(entity.name).listed - valued)
+
+
+def _also_absent(reading: Reading, clauses: Sequence[Clause]) -> bool:
+    return reading.behaviour.absent_not_equal and all(c.predicate is Operator.NOT_EQUAL for c in clauses)
+
+
+async def _valued(reading: Reading, entity: Entity, field: Field, clause: Clause) -> BitMap:
+    """The present records that show a value in what a clause names."""
+    if entry_columns(field):
+        return await reading.matching(entity, _entry(reading, field, [ALWAYS]))
+    if field.kind is Kind.REF:
+        return await _found(reading, entity, await _referring(reading, entity, field, reading.present(_target(field))))
+    if field.kind is Kind.METADATA:
+        return await reading.matching(entity, sql.there_is(sql.metadata(clause.path[1])))
+    there_is = sql.there_are_some if field.many else sql.there_is
+    return await reading.matching(entity, there_is(sql.column(field)))
 
 
 def _of_status(reading: Reading, entity: Entity, clause: Clause) -> BitMap:
-    holds, view = _HOLDS[clause.predicate], reading.of(entity.name)
+    holds, view = _HOLDS[clause.predicate], reading.then(entity.name)
     found = BitMap()
     for status, rids in (("active", view.present), ("tobedeleted", view.gone)):
         if holds(status, clause.value):
@@ -118,7 +153,7 @@ def _of_status(reading: Reading, entity: Entity, clause: Clause) -> BitMap:
 
 
 def _of_stamp(reading: Reading, entity: Entity, clause: Clause) -> BitMap:
-    view = reading.of(entity.name)
+    view = reading.then(entity.name)
     if clause.predicate is Operator.CONTAINS:
         layers = [
             n for n, at in enumerate(view.stamps.times, start=1) if clause.value.lower() in stamps.text(at).lower()
@@ -139,18 +174,51 @@ def _of_stamp(reading: Reading, entity: Entity, clause: Clause) -> BitMap:
     return found[clause.predicate]()
 
 
-async def _targets(reading: Reading, field: Field, clause: Clause) -> list[int]:
+def _target(field: Field) -> Entity:
+    return CATALOGUE[field.target or ""]
+
+
+async def _targets(reading: Reading, field: Field, clause: Clause) -> BitMap:
     """The present records that the value of a reference's clause stands for."""
-    target = CATALOGUE[field.target or ""]
+    target = _target(field)
     if clause.predicate is Operator.NOT_EQUAL:
         same = Clause(clause.path, Operator.EQUAL, clause.value)
-        return list(reading.present(target) - await reading.matching(target, compare.of_id(same)))
-    return list(await reading.matching(target, compare.of_id(clause)))
+        return reading.present(target) - await reading.matching_ids(target, compare.of_id(same))
+    return await reading.matching_ids(target, compare.of_id(clause)) & reading.present(target)
 
 
-async def _of_roles(reading: Reading, clause: Clause) -> Condition:
-    member = clause.path[1]
-    field = CATALOGUE["roles"][member]
-    if member == "org":
-        return reading.shown_role(sql.entry_refers("org", await _targets(reading, field, clause)))
-    return reading.shown_role(compare.of_kind(sql.item(member), field, clause))
+async def _of_reference(reading: Reading, entity: Entity, field: Field, clause: Clause) -> Leaf:
+    return await _referring(reading, entity, field, await _targets(reading, field, clause))
+
+
+async def _referring(reading: Reading, entity: Entity, field: Field, targets: BitMap) -> Leaf:
+    """The present records of which a reference is to one of some present records."""
+    if len(targets) <= _MOST_TARGETS:
+        return sql.refers(field, list(targets))
+    others = reading.present(_target(field)) - targets
+    closed = field.name not in reading.view.projections[entity.name].references  # never leads outside the view
+    if closed and len(others) <= _MOST_TARGETS:
+        return sql.refers_beside(field, list(others))
+    sources, named = await reading.references(entity, ALWAYS, field)
+    return bitmap(np.unique(sources[mask_for(targets, named)[named]]))
+
+
+async def _of_member(reading: Reading, field: Field, clause: Clause) -> Condition:
+    """A condition on the entry of a list of objects."""
+    name = clause.path[1]
+    if field.kind in SHAPES:
+        found = compare.of_text(sql.item(name), clause, reading.behaviour)
+    elif name == "org":
+        found = sql.entry_refers(name, list(await _targets(reading, CATALOGUE["roles"][name], clause)))
+    else:
+        found = compare.of_kind(sql.item(name), CATALOGUE["roles"][name], clause, reading.behaviour)
+    if found != NEVER and _also_absent(reading, [clause]):
+        found = sql.either(found, sql.there_is_none(sql.item(name)))
+    return found
+
+
+def _entry(reading: Reading, field: Field, conditions: Sequence[Condition]) -> Condition:
+    """Records with an entry that shows and meets all conditions."""
+    if field.name == "roles":
+        return reading.shown_role(*conditions)
+    return sql.any_entry(entry_columns(field), sql.both(*conditions))

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from pyroaring import BitMap
 
+from hub.api.oneroster.asked import Asked
 from hub.api.oneroster.errors import unknown_object
 from hub.api.oneroster.operations import Hop, ListedBy, Operation, Own, Parent, Relation, RoleAt, Subset, Through
-from hub.api.oneroster.order import Selections, can_sort, in_order
-from hub.api.oneroster.query import Query
+from hub.api.oneroster.order import Selections, in_order
 from hub.api.oneroster.reading import Reading, Rids, as_sourced_id
 from hub.api.oneroster.search import search
+from hub.scope.sets import bitmap
 from hub.store import conditions as sql
-from hub.store import records
 from hub.store.conditions import ALWAYS, Condition, Operator
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -39,17 +39,19 @@ class Selection:
 
 
 async def select(
-    reading: Reading, operation: Operation, parents: tuple[int | None, ...], query: Query, cache: Selections
+    reading: Reading, operation: Operation, parents: tuple[int | None, ...], asked: Asked, cache: Selections
 ) -> Selection:
-    """The records of a collection. ``parents``: the rids of the path's objects, None for tombstones.
+    """The records of a collection. ``parents``: the rids of the path's objects, None for those without children.
 
-    Raises RefusedError (400) for a filter on a field that cannot be filtered, and records.ClosedError.
+    Raises records.ClosedError, and HubError(UNAVAILABLE) for a filter or an order that takes too long.
     """
-    entity = operation.entity
-    sort = query.sort if query.sort and can_sort(reading, entity, query.sort) else None
-    if query.filter is None and sort is None and not operation.subset and not operation.parents:
-        return Selection(reading.of(entity.name).listed)
-    key = (*reading.version, operation.name, parents, query.filter_text, sort, query.descending)
+    entity, query = operation.entity, asked.query
+    if query.filter is None and asked.sort is None and not operation.subset and not operation.parents:
+        return Selection(reading.then(entity.name).listed)
+    key = (
+        *reading.key, operation.version, operation.name, parents, query.filter_text, asked.sort, query.descending,
+        reading.behaviour.digest,
+    )  # fmt: skip
     held = cache.get(key)
     if held is not None:
         return Selection(held)
@@ -57,8 +59,8 @@ async def select(
     if query.filter is not None:
         chosen = chosen & await search(reading, entity, query.filter)
     result: BitMap | Rids = chosen
-    if sort is not None:
-        result = await in_order(reading, entity, sort, chosen, cache, descending=query.descending)
+    if asked.sort is not None:
+        result = await in_order(reading, entity, asked.sort, chosen, cache, descending=query.descending)
     cache.put(key, result, result.nbytes if isinstance(result, np.ndarray) else 2 * len(result.serialize()))
     return Selection(result)
 
@@ -66,17 +68,18 @@ async def select(
 async def find_parents(reading: Reading, operation: Operation, ids: tuple[str, ...]) -> tuple[int | None, ...]:
     """The rids of the objects in a nested path, None for tombstones.
 
-    Raises RefusedError (404) for one that the app cannot read at that address, and records.ClosedError.
+    None as well for one that the app cannot read at that address, where the app wants to be told of no children; else
+    raises RefusedError (404). Raises records.ClosedError.
     """
     found: list[int | None] = []
     for parent, given in zip(operation.parents, ids, strict=True):
         fits = _parent_fits(reading, parent, found[-1] if found else None)
-        record = await records.find(reading.tx, reading.gate, CATALOGUE[parent.entity], as_sourced_id(given), fits=fits)
-        view = reading.of(parent.entity)
-        if record is not None and record.row.rid in view.gone:
+        record = await reading.identify(CATALOGUE[parent.entity], as_sourced_id(given), fits)
+        view = reading.then(parent.entity)
+        if record is not None and record[1] and record[0] in view.present:
+            found.append(record[0])
+        elif (record is not None and record[0] in view.gone) or reading.behaviour.unknown_parent == "empty":
             found.append(None)
-        elif record is not None and record.fits and record.row.rid in view.present:
-            found.append(record.row.rid)
         else:
             raise unknown_object()
     return tuple(found)
@@ -88,7 +91,10 @@ def fits_subset(reading: Reading, entity: Entity, subset: Subset | None) -> Cond
         return ALWAYS
     if subset.field == "roles":
         return reading.shown_role(sql.exactly(sql.item("role"), Operator.EQUAL, subset.token))
-    return sql.exactly(sql.column(entity[subset.field]), Operator.EQUAL, subset.token)
+    column = sql.column(entity[subset.field])
+    if subset.token == "term" and reading.behaviour.semester_is_term:
+        return sql.one_of(column, ["term", "semester"])
+    return sql.exactly(column, Operator.EQUAL, subset.token)
 
 
 def _parent_fits(reading: Reading, parent: Parent, before: int | None) -> Condition:
@@ -102,7 +108,7 @@ def _parent_fits(reading: Reading, parent: Parent, before: int | None) -> Condit
 async def _members(
     reading: Reading, operation: Operation, parents: tuple[int | None, ...], cache: Selections
 ) -> BitMap:
-    entity, view = operation.entity, reading.of(operation.entity.name)
+    entity, view = operation.entity, reading.then(operation.entity.name)
     if not operation.parents:
         return (
             await _subset(reading, entity, operation.subset, cache) if operation.subset else view.present
@@ -117,7 +123,7 @@ async def _members(
 
 
 async def _subset(reading: Reading, entity: Entity, subset: Subset, cache: Selections) -> BitMap:
-    key = (*reading.version, "subset", entity.name, subset)
+    key = (*reading.key, "subset", entity.name, subset, reading.behaviour.semester_is_term)
     held = cache.get(key)
     if isinstance(held, BitMap):
         return held
@@ -129,10 +135,14 @@ async def _subset(reading: Reading, entity: Entity, subset: Subset, cache: Selec
 async def _related(reading: Reading, entity: Entity, relation: Relation, parent: int) -> BitMap:
     """The records that a relation leads to; those outside the view are for the caller to leave out."""
     match relation:
-        case Own(field):
-            if field not in reading.view.projections[entity.name].visible:
-                return BitMap()  # the app may not know this reference, so it leads nowhere
-            return await reading.matching(entity, sql.refers(entity[field], [parent]))
+        case Own(field, also):
+            found = BitMap()
+            if field in reading.view.projections[entity.name].visible:
+                found = await reading.matching(entity, sql.refers(entity[field], [parent]))
+            # else the app may not know this reference, so it leads nowhere
+            if also is not None and reading.behaviour.courses_of_classes:
+                found |= await _related(reading, entity, also, parent)
+            return found
         case RoleAt(role):
             at = sql.entry_refers("org", [parent])
             return await reading.matching(
@@ -145,13 +155,21 @@ async def _related(reading: Reading, entity: Entity, relation: Relation, parent:
         case ListedBy(holder, field):
             if field not in reading.view.projections[holder].visible:
                 return BitMap()
-            return await reading.linked(holder, sql.same_rid(parent), CATALOGUE[holder][field])
-        case Through(link, near, far, role, free):
-            between = CATALOGUE[link]
-            condition = sql.refers(between[near], [parent])
-            if role is not None:
-                condition = sql.both(condition, sql.exactly(sql.column(between["role"]), Operator.EQUAL, role))
-            found = await reading.linked(link, condition, between[far])
-            if free:
-                found |= reading.present(entity) - await reading.linked(link, ALWAYS, between[far])
-            return found
+            _, targets = await reading.references(CATALOGUE[holder], sql.same_rid(parent), CATALOGUE[holder][field])
+            return bitmap(targets)
+        case Through():
+            return await _through(reading, entity, relation, parent)
+
+
+async def _through(reading: Reading, entity: Entity, relation: Through, parent: int) -> BitMap:
+    between = CATALOGUE[relation.link]
+    condition = sql.refers(between[relation.near], [parent])
+    if relation.role is not None:
+        with_role = sql.exactly(sql.column(between["role"]), Operator.EQUAL, relation.role)
+        condition = sql.both(condition, with_role)
+    _, targets = await reading.references(between, condition, between[relation.far])
+    found = bitmap(targets)
+    if relation.free:
+        _, used = await reading.references(between, ALWAYS, between[relation.far])
+        found |= reading.present(entity) - bitmap(used)
+    return found

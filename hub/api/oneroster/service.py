@@ -17,15 +17,17 @@ from hub.api.etag import ANY, entity_tag, matches
 from hub.api.guard import Guard, Session
 from hub.api.negotiation import check_accept
 from hub.api.oneroster import page
+from hub.api.oneroster.asked import Asked, understand
 from hub.api.oneroster.bindings import DISTRICT, marks
-from hub.api.oneroster.errors import busy, unknown_object
+from hub.api.oneroster.errors import RefusedError, busy, unknown_object
 from hub.api.oneroster.links import link_header
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.order import Selections
 from hub.api.oneroster.pages import PIECE, collected
 from hub.api.oneroster.query import Query, parse_query
-from hub.api.oneroster.reading import Reading, as_sourced_id
+from hub.api.oneroster.reading import Lens, Reading, as_sourced_id
 from hub.api.oneroster.select import find_parents, fits_subset, select
+from hub.api.oneroster.walks import Walk, Walks
 from hub.api.views import Views
 from hub.store import records
 from hub.store.records import ClosedError
@@ -34,6 +36,7 @@ _ATTEMPTS = 5
 _SELECTION_BYTES = 64 * 2**20
 #: Pages of more than a piece that are made at a time.
 _LONG_PAGES = 3
+_NOTHING = nullcontext()
 _HEADERS = {"Cache-Control": "no-store", "Content-Type": "application/json", "Vary": "Accept-Encoding"}
 
 
@@ -43,7 +46,8 @@ class Service:
 
     context: ApiContext
     guard: Guard
-    views: Views = field(default_factory=Views)
+    views: Views
+    walks: Walks
     selections: Selections = field(default_factory=lambda: Selections(_SELECTION_BYTES))
     under_way: UnderWay = field(default_factory=UnderWay)
     long_pages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LONG_PAGES))
@@ -56,9 +60,11 @@ class Service:
         """
         session = await self.guard.admit(request, operation.scopes)
         check_accept(request)
-        query = parse_query(request.query, single=operation.single)
+        query = parse_query(
+            request.query, single=operation.single, version=operation.version, behaviour=session.behaviour
+        )
         # Waiting for room is done before a connection to the database is taken.
-        room = self.long_pages if query.limit > PIECE and not operation.single else nullcontext()
+        room = self.long_pages if query.limit > PIECE and not operation.single else _NOTHING
         async with self.guard.limits.place(session.app_id), room:
             for _ in range(_ATTEMPTS):
                 try:
@@ -69,17 +75,26 @@ class Service:
 
     async def _read(self, request: web.Request, operation: Operation, session: Session, query: Query) -> web.Response:
         view = await self.views.get(self.context.db, session.district_id, session.grant)
+        lens = Lens(view, session.behaviour, operation.version)
+        ids = tuple(request.match_info[parent.variable] for parent in operation.parents)
+        try:
+            asked = understand(lens, operation.entity, query)
+            walk = None if operation.single else await self.walks.of(session.district_id, lens, operation, ids, asked)
+        except RefusedError:  # by a view that may be outdated: a refusal goes through the gate as well
+            async with self.context.db.district(session.district_id, readonly=True) as tx:
+                await records.check(tx, self.guard.gate(session))
+            raise
         tag = entity_tag(self._release, view.digest, session.behaviour.digest, request.rel_url.raw_path_qs)
         known = request.headers.get("If-None-Match")
         async with self.context.db.district(session.district_id, readonly=True) as tx:
-            reading = Reading(tx, self.guard.gate(session), view)
+            reading = Reading(tx, self.guard.gate(session), lens, walk.past if walk is not None else None)
             if matches(known, tag):
                 await records.check(tx, reading.gate)  # what was withdrawn is not confirmed either
                 return _unchanged(tag)
-            if operation.single:
-                answer = await self._single(request, operation, reading, session, query)
+            if walk is None:
+                answer = await self._single(request, operation, reading, session, asked)
             else:
-                answer = await self._collection(request, operation, reading, session, query)
+                answer = await self._collection(request, operation, reading, session, ids, asked, walk)
         if known == ANY:
             return _unchanged(tag)
         answer.headers["ETag"] = tag
@@ -91,7 +106,7 @@ class Service:
         return f"{__version__} {self.context.settings.public_url}"
 
     async def _single(
-        self, request: web.Request, operation: Operation, reading: Reading, session: Session, query: Query
+        self, request: web.Request, operation: Operation, reading: Reading, session: Session, asked: Asked
     ) -> web.Response:
         entity = operation.entity
         view = reading.of(entity.name)
@@ -102,25 +117,24 @@ class Service:
         )  # fmt: skip
         if found is None or not (found.row.rid in view.gone or (found.fits and found.row.rid in view.present)):
             raise unknown_object()
-        document = page.render(reading, entity, found.row, page.selected(reading, entity, query.fields))
+        document = page.render(reading, entity, found.row, asked.fields)
         body = page.single(operation.envelope, document, self._bases(session, operation))
         return web.Response(body=body, headers={**_HEADERS, "X-Total-Count": "1"})
 
     async def _collection(
-        self, request: web.Request, operation: Operation, reading: Reading, session: Session, query: Query
-    ) -> web.Response:
-        ids = tuple(request.match_info[parent.variable] for parent in operation.parents)
+        self, request: web.Request, operation: Operation, reading: Reading, session: Session, ids: tuple[str, ...],
+        asked: Asked, walk: Walk,
+    ) -> web.Response:  # fmt: skip
         parents = await find_parents(reading, operation, ids) if ids else ()
-        selection = await select(reading, operation, parents, query, self.selections)
-        rids = selection.slice(query.offset, query.limit)
-        headers = {**_HEADERS, **self._paging(request, query, selection.total)}
+        selection = await select(reading, operation, parents, asked, self.selections)
+        rids = selection.slice(asked.query.offset, asked.query.limit)
+        headers = {**_HEADERS, **self._paging(request, asked.query, selection.total, walk)}
         if request.method == "HEAD" or not rids:
             await records.check(reading.tx, reading.gate)
         if request.method == "HEAD":  # its length need not be told, so nothing is made only to be counted
             return web.Response(headers=headers)
-        fields = page.selected(reading, operation.entity, query.fields)
         body = await collected(
-            reading, operation.entity, operation.envelope, rids, fields, self._bases(session, operation),
+            reading, operation.entity, operation.envelope, rids, asked.fields, self._bases(session, operation),
             coding=accepted(request).coding, under_way=self.under_way,
         )  # fmt: skip
         return web.Response(body=body, headers=headers)
@@ -129,10 +143,12 @@ class Service:
         root = self.context.settings.public_url + DISTRICT.replace("{district}", str(session.district_id))
         return [(mark, (root + path).encode()) for mark, path in marks(operation.entity, operation.version)]
 
-    def _paging(self, request: web.Request, query: Query, total: int) -> dict[str, str]:
+    def _paging(self, request: web.Request, query: Query, total: int, walk: Walk) -> dict[str, str]:
         url = request.rel_url
         address = self.context.settings.public_url + url.raw_path
-        link = link_header(address, url.raw_query_string, limit=query.limit, offset=query.offset, total=total)
+        link = link_header(
+            address, url.raw_query_string, limit=query.limit, offset=query.offset, total=total, position=walk.position
+        )
         return {"X-Total-Count": str(total), "Link": link}
 
 

@@ -5,39 +5,21 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 
-import asyncpg
 import pytest
 
-from tests.api.oneroster.rosters import Hub, Prepared, prepare, running
+from tests.api.oneroster.rosters import Hub, Prepared, copied, execute, prepare, running
 from tests.services import Database, database_at, in_database
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(scope="session")
 def rostered(postgres: str, template: str) -> Iterator[tuple[str, Prepared]]:
     """The name of a database with synced districts that is only ever copied, and what is in it."""
     name = f"hub_rostered_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
     prepared = asyncio.run(prepare(database_at(in_database(postgres, name)).worker))
     yield name, prepared
-    asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-@asynccontextmanager
-async def copied(postgres: str, template: str) -> AsyncIterator[Database]:
-    name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield database_at(in_database(postgres, name))
-    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

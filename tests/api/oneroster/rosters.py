@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
+import asyncpg
 import polars as pl
 from aiohttp import ClientResponse, ClientSession
 from yarl import URL
@@ -26,7 +28,7 @@ from hub.store import apps
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from tests.districts import EVERYTHING, District, sandbox, without
-from tests.services import Database
+from tests.services import MASTER_KEY, Database, database_at, in_database
 
 CORE, ROSTER, DEMOGRAPHICS = V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS
 
@@ -185,7 +187,8 @@ async def running(database: Database, prepared: Prepared, **settings: Any) -> As
     async def wake(kind: str, district_id: UUID) -> None:
         """Nobody sleeps here."""
 
-    options = Settings(**({"app_requests_per_second": 10_000, "app_requests_burst": 100_000} | settings))
+    usual = {"app_requests_per_second": 10_000, "app_requests_burst": 100_000, "master_key": MASTER_KEY.decode()}
+    options = Settings(**(usual | settings))
     pool = await Pool.open(database.service, name="tests of the API", largest=options.service_pool_size)
     api = build_api(ApiContext(pool, options, SystemClock(), wake))
     async with (
@@ -195,3 +198,21 @@ async def running(database: Database, prepared: Prepared, **settings: Any) -> As
         yield Hub(session, prepared, db, options, port)
     await pool.close()
     await db.close()
+
+
+async def execute(url: str, statement: str) -> None:
+    """One statement in a database of its own connection."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def copied(postgres: str, template: str) -> AsyncIterator[Database]:
+    """A database that starts as a copy of another."""
+    name = f"hub_test_{secrets.token_hex(6)}"
+    await execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield database_at(in_database(postgres, name))
+    await execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")

@@ -276,7 +276,8 @@ async def test_filters_work_on_nested_collections_and_with_paging(hub: Hub) -> N
     assert await hub.ids(f"/schools/{school}/students", filter=f"familyName='{family}'") == wanted
     status, body, headers = await hub.get("/users", filter="status='active'", limit="2", offset="1", sort="familyName")
     assert (status, len(body["users"])) == (200, 2)
-    assert "filter=status%3D%27active%27&sort=familyName&limit=2&offset=3" in headers["Link"]
+    assert "filter=status%3D%27active%27&sort=familyName&position=" in headers["Link"]
+    assert '&limit=2&offset=3>; rel="next"' in headers["Link"]
     assert await hub.ids("/users", filter="familyName='nobody at all'") == []
 
 

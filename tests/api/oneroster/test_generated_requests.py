@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hub.api.oneroster.bindings import BINDINGS, Binding
 from hub.api.oneroster.discovery import document
 from hub.api.oneroster.scopes import SCOPES
-from tests.api.oneroster.conftest import copied
-from tests.api.oneroster.rosters import Hub, Prepared, issue, running
+from tests.api.oneroster.rosters import Hub, Prepared, copied, issue, running
 
 #: Requests for each operation. More find nothing else, and 81 operations take their time.
 EXAMPLES = 12

@@ -33,7 +33,7 @@ async def api_over(url: str) -> tuple[web.Application, Pool]:
         """Nobody sleeps here."""
 
     pool = await Pool.open(url, name="routes", smallest=0)
-    return build_api(ApiContext(pool, Settings(), SystemClock(), wake)), pool
+    return build_api(ApiContext(pool, Settings(master_key=MASTER_KEY.decode()), SystemClock(), wake)), pool
 
 
 @pytest.mark.threat("T20", "T56")

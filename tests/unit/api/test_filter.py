@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.api.oneroster.filter import LONGEST, Clause, Filter, FilterError, parse
+from hub.api.oneroster.filter import LONGEST, MOST_CLAUSES, Clause, Filter, FilterError, parse
 from hub.store.conditions import Operator
 
 TEXTS = st.text(st.sampled_from("abz.AND OR='\\!<>~,%\0\ud800é\u200b0- "), max_size=80) | st.text(max_size=200)
@@ -43,8 +43,20 @@ def test_one_clause(text: str, path: tuple[str, ...], operator: str, value: str)
 def test_two_clauses() -> None:
     one, other = Clause(("a",), Operator.EQUAL, "1"), Clause(("b",), Operator.NOT_EQUAL, "2")
 
-    assert parse("a='1' AND b!='2'") == Filter((one, other), every=True)
-    assert parse("a='1'  OR  b!='2'") == Filter((one, other), every=False)
+    assert parse("a='1' AND b!='2'") == Filter((one, other), (True,))
+    assert parse("a='1'  OR  b!='2'") == Filter((one, other), (False,))
+
+
+def test_more_clauses_than_the_standard_has_are_an_extension() -> None:
+    text = "a='1' AND b='2' OR c='3' AND d='4'"
+
+    with pytest.raises(FilterError, match="2 clauses at most"):
+        parse(text)
+    found = parse(text, most_clauses=MOST_CLAUSES)
+    assert [clause.path[0] for clause in found.clauses] == ["a", "b", "c", "d"]
+    assert found.joins == (True, False, True)
+    with pytest.raises(FilterError, match="10 clauses at most"):
+        parse(" OR ".join(["a='1'"] * 11), most_clauses=MOST_CLAUSES)
 
 
 @pytest.mark.parametrize(

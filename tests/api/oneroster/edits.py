@@ -1,0 +1,95 @@
+"""Changes of a sandbox district's package, as a district makes them in the middle of a year."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+import polars as pl
+
+from tests.districts import Frames, changed, without
+
+Package = dict[str, pl.DataFrame]
+NAMES = ("Zoë", "abel", "Abel", "ØYSTEIN", "O'Neil", "de la Cruz", "李")
+#: Columns that point to a user, by file.
+USERS = {"roles": "userSourcedId", "enrollments": "userSourcedId", "demographics": "sourcedId",
+         "userProfiles": "userSourcedId"}  # fmt: skip
+
+
+def some(rnd: Random, frames: Frames, file: str) -> str:
+    """The key of any row."""
+    return str(rnd.choice(frames[file]["sourcedId"].to_list()))
+
+
+def lose_user(frames: Frames, key: str) -> Package:
+    """The package without a user and all that is theirs."""
+    out = without(frames, "users", [key])
+    for file, column in USERS.items():
+        out[file] = out[file].filter(pl.col(column) != key)
+    agents = pl.col("agentSourcedIds")
+    names = pl.when(agents.str.contains(key, literal=True)).then(None).otherwise(agents)
+    out["users"] = out["users"].with_columns(agentSourcedIds=names)
+    return out
+
+
+def bring_back(frames: Frames, before: Frames, key: str) -> Package:
+    """The package with a user of an earlier one, as they were."""
+    out = dict(frames)
+    for file, column in (("users", "sourcedId"), *USERS.items()):
+        kept = out[file].filter(pl.col(column) != key)
+        out[file] = pl.concat([kept, before[file].filter(pl.col(column) == key)])
+    return out
+
+
+def move(frames: Frames, key: str, school: str) -> Package:
+    """The package in which a user belongs to a school; their enrollments elsewhere end."""
+    out = dict(frames)
+    theirs = pl.col("userSourcedId") == key
+    out["roles"] = out["roles"].with_columns(
+        orgSourcedId=pl.when(theirs).then(pl.lit(school)).otherwise(pl.col("orgSourcedId"))
+    )
+    out["enrollments"] = out["enrollments"].filter(~theirs | (pl.col("schoolSourcedId") == school))
+    return changed(out, "users", key, primaryOrgSourcedId=school)
+
+
+def edited(frames: Frames, before: Frames, rnd: Random, times: int) -> Package:
+    """The package after some random changes of every kind; ``before`` holds what can come back."""
+    out = dict(frames)
+    schools = out["orgs"].filter(pl.col("type") == "school")["sourcedId"].to_list()
+    terms = out["academicSessions"].filter(pl.col("type") == "term")["sourcedId"].to_list()
+
+    def one(file: str, **values: str | None) -> Package:
+        return changed(out, file, some(rnd, out, file), **values)
+
+    def student() -> str:
+        return str(rnd.choice(out["demographics"]["sourcedId"].to_list()))
+
+    def back() -> Package:
+        gone = sorted(set(before["users"]["sourcedId"]) - set(out["users"]["sourcedId"]))
+        return bring_back(out, before, rnd.choice(gone)) if gone else out
+
+    kinds: tuple[Callable[[], Mapping[str, pl.DataFrame]], ...] = (
+        lambda: one("users", familyName=rnd.choice(NAMES)),
+        lambda: one("users", givenName=rnd.choice(NAMES), middleName=rnd.choice([None, *NAMES])),
+        lambda: one("users", email=f"{rnd.randrange(99)}@School.example", enabledUser=rnd.choice(["true", "false"])),
+        lambda: one("users", grades=rnd.choice([None, "03", "03,04"]), identifier=str(rnd.randrange(9))),
+        lambda: lose_user(out, student()),
+        lambda: lose_user(out, student()),
+        back,
+        lambda: move(out, student(), rnd.choice(schools)),
+        lambda: move(out, student(), rnd.choice(schools)),
+        lambda: one("classes", title=rnd.choice(NAMES), periods=rnd.choice(["1", "1,3", None])),
+        lambda: one("classes", termSourcedIds=",".join(rnd.sample(terms, 2))),
+        lambda: one("classes", courseSourcedId=some(rnd, out, "courses"), grades=rnd.choice(["09,10", "KG"])),
+        lambda: without(out, "enrollments", [some(rnd, out, "enrollments")]),
+        lambda: one("enrollments", role=rnd.choice(["student", "teacher"]), beginDate="2026-09-01"),
+        lambda: one("enrollments", userSourcedId=student(), endDate=None),
+        lambda: one("courses", title=rnd.choice(NAMES), orgSourcedId=rnd.choice(schools)),
+        lambda: one("orgs", name=rnd.choice(NAMES)),
+        lambda: one("academicSessions", title=rnd.choice(NAMES), schoolYear=rnd.choice(["2026", "2027"])),
+        lambda: one("demographics", birthDate="2012-02-29", cityOfBirth=rnd.choice(NAMES)),
+        lambda: one("roles", role=rnd.choice(["student", "teacher", "aide"])),
+    )
+    for _ in range(times):
+        out = dict(rnd.choice(kinds)())
+    return out
