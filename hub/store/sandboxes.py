@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from hub.errors import Code, HubError
+from hub.store import districts
 from hub.store.database import Transaction
 
 
@@ -22,8 +23,9 @@ class Sandbox:
 async def find(tx: Transaction, app_id: UUID) -> Sandbox | None:
     """An app's sandbox, or None."""
     row = await tx.fetchrow(
-        "SELECT district_id, name, sandbox_plan AS plan FROM districts WHERE sandbox_of = $1", app_id
-    )
+        "SELECT s.sandbox_district AS district_id, d.name, s.plan FROM sandboxes s "
+        "JOIN districts d ON d.district_id = s.sandbox_district WHERE s.app_id = $1", app_id,
+    )  # fmt: skip
     return Sandbox(**row) if row else None
 
 
@@ -32,12 +34,11 @@ async def create(tx: Transaction, name: str, *, app_id: UUID, plan: dict[str, An
 
     Raises HubError(CONFLICT) when the app got one in this moment.
     """
-    row = await tx.fetchrow(
-        "INSERT INTO districts (district_id, name, sandbox_of, sandbox_plan) VALUES ($1, $2, $3, $4) "
-        "ON CONFLICT (sandbox_of) WHERE sandbox_of IS NOT NULL DO NOTHING "
-        "RETURNING district_id, name, sandbox_plan AS plan",
-        tx.district_id, name, app_id, plan,
+    district = await districts.create(tx, name)
+    made = await tx.execute(
+        "INSERT INTO sandboxes (app_id, sandbox_district, plan) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        app_id, district.district_id, plan,
     )  # fmt: skip
-    if row is None:
+    if not made:
         raise HubError(Code.CONFLICT, "Another call makes this sandbox right now. Ask again in a moment.")
-    return Sandbox(**row)
+    return Sandbox(district.district_id, name, plan)

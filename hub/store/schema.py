@@ -18,6 +18,7 @@ SHARED_TABLES = {
     "clients": "an app's OAuth credentials",
     "access_tokens": "looked up before the district is known",
     "admin_tokens": "looked up before the district is known",
+    "sandboxes": "which made-up district is an app's own",
     "oauth1_nonces": "of clients, before the district is known",
     "client_assertions": "of clients, before the district is known",
 }
