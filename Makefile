@@ -16,7 +16,7 @@ RUN_STAMP := $(VENV)/.run-$(CHECKSUM)
 DEV_STAMP := $(VENV)/.dev-$(DEV_CHECKSUM)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts bench docs requirements clean
+.PHONY: help demo test lint types contracts bench fuzz docs requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ contracts: $(DEV_STAMP) ## who may import whom
 
 bench: $(DEV_STAMP) ## us, the floor measured in the same run, and the ratio; ARGS="--students 500000"
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of filters for a minute; ARGS="-max_total_time=86400"
+	@$(BIN)/python -m tests.fuzz.filters .fuzz/filters $(or $(ARGS),-max_total_time=60)
 
 docs: $(DEV_STAMP) ## write the generated pages of docs/ anew
 	@$(BIN)/python -m tests.docs.generate
