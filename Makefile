@@ -17,7 +17,7 @@ RUN_STAMP := $(VENV)/.run-$(CHECKSUM)
 DEV_STAMP := $(VENV)/.dev-$(DEV_CHECKSUM)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts bench conformance docs requirements clean
+.PHONY: help demo test lint types contracts bench conformance fuzz docs requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: $(DEV_STAMP) ## us, the floor measured in the same run, and the ratio; AR
 
 conformance: $(DEV_STAMP) ## official OpenAPI documents against the catalogue and live answers; OPENAPI=<folder>
 	@$(BIN)/python -m tests.conformance $(OPENAPI)
+
+fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of filters for a minute; ARGS="-max_total_time=86400"
+	@$(BIN)/python -m tests.fuzz.filters .fuzz/filters $(or $(ARGS),-max_total_time=60)
 
 docs: $(DEV_STAMP) ## write the generated pages of docs/ anew
 	@$(BIN)/python -m tests.docs.generate
