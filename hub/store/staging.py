@@ -106,10 +106,12 @@ async def _truncated(tx: Transaction, table: str, run_id: UUID) -> bool:
     return True
 
 
-async def write_records(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID, at: object) -> tuple[int, int]:
-    """Inserts the new staged records of an entity with their source records, and updates the others; how many of each.
+async def write_records(
+    tx: Transaction, entity: Entity, run_id: UUID, at: object, *, known: bool
+) -> tuple[int, int]:  # fmt: skip
+    """Inserts the new staged records of an entity and updates the others, if there are any; how many of each.
 
-    ``at`` becomes their dateLastModified.
+    ``at`` becomes their dateLastModified. ``known``: whether rows of known records were staged.
     """
     table = STAGING_PREFIX + entity.table
     names = quoted([c for c in table_columns(entity) if c != "date_last_modified"])
@@ -118,12 +120,8 @@ async def write_records(tx: Transaction, entity: Entity, run_id: UUID, source_id
         f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}'",
         tx.district_id, run_id, at,
     )  # fmt: skip
-    await tx.execute(
-        "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
-        f"SELECT district_id, $3, $4, source_key, rid, source_hash, true FROM {table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}'",
-        tx.district_id, run_id, source_id, entity.name,
-    )  # fmt: skip
+    if not known:
+        return inserted, 0
     changed = ["active", *value_columns(entity), *DOCUMENTS, "date_last_modified"]
     assignments = ", ".join(f'"{c}" = EXCLUDED."{c}"' for c in changed)
     # An upsert and no join: the staged rows lead, whatever the planner believes about tables that nobody has analysed.
@@ -133,8 +131,19 @@ async def write_records(tx: Transaction, entity: Entity, run_id: UUID, source_id
         f"ON CONFLICT (district_id, rid) DO UPDATE SET {assignments}",
         tx.district_id, run_id, at,
     )  # fmt: skip
-    await rehash(tx, entity, run_id, source_id)
     return inserted, updated
+
+
+async def keep_sources(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID, *, known: bool) -> None:
+    """Writes down what the source said of the staged records of an entity, new ones and, if there are any, others."""
+    await tx.execute(
+        "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
+        f"SELECT district_id, $3, $4, source_key, rid, source_hash, true FROM {STAGING_PREFIX}{entity.table} "
+        f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}'",
+        tx.district_id, run_id, source_id, entity.name,
+    )  # fmt: skip
+    if known:
+        await rehash(tx, entity, run_id, source_id)
 
 
 async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID) -> None:

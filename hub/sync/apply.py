@@ -89,13 +89,17 @@ async def _write(
         if touched:
             await staging.keep_history(tx, entity, list(touched), position)
         if changes.staged:
-            written = await staging.write_records(tx, entity, claim.lease_token, source_id, at)
+            written = await staging.write_records(tx, entity, claim.lease_token, at, known=changes.known)
             _all_there(written == (len(changes.created), len(changes.updated | changes.revived)))
         if changes.deleted:
             await staging.end_records(tx, entity, source_id, list(changes.deleted), at)
         if changes:
             updated = changes.updated | changes.revived
             rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
+    # In the order of their key: what a new district's sources say is appended to the index, page after page.
+    for name in sorted(name for name, changes in prepared.entities.items() if changes.staged):
+        known = prepared.entities[name].known
+        await staging.keep_sources(tx, CATALOGUE[name], claim.lease_token, source_id, known=known)
     await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
     await districts.keep_next_rids(tx, prepared.heads)
 

@@ -180,6 +180,7 @@ class Preparation:
             await self._stage(entity, staging.INSERT, fresh)
         if known.height:
             await self._changed(entity, known, changes, self._partial(entity, outcome))
+        changes.known = changes.known or bool(known.height)
         changes.staged = changes.staged or bool(fresh.height or known.height)
         return parts.seen
 
@@ -233,13 +234,26 @@ class Preparation:
             await writing
 
     async def _write(self, entity: Entity, task: str, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> None:
-        for part in rows.iter_slices(WRITTEN_ROWS):
-            started = time.perf_counter()
-            text = await asyncio.to_thread(_text, entity, self.district_id, self.run_id, task, part, indexes)
-            rendered = time.perf_counter()
-            await staging.stage(self.db, self.district_id, entity, *text)
-            self.progress.add("render", rendered - started)
-            self.progress.add("stage", time.perf_counter() - rendered)
+        copying: asyncio.Task[None] | None = None
+        try:
+            for part in rows.iter_slices(WRITTEN_ROWS):
+                started = time.perf_counter()
+                text = await asyncio.to_thread(_text, entity, self.district_id, self.run_id, task, part, indexes)
+                self.progress.add("render", time.perf_counter() - started)
+                if copying is not None:
+                    await copying
+                copying = asyncio.create_task(self._copy(entity, *text))  # the server reads while the next is rendered
+            if copying is not None:
+                await copying
+        finally:
+            if copying is not None and not copying.done():  # only after a failure
+                copying.cancel()
+                await asyncio.gather(copying, return_exceptions=True)
+
+    async def _copy(self, entity: Entity, columns: list[str], text: io.BytesIO) -> None:
+        started = time.perf_counter()
+        await staging.stage(self.db, self.district_id, entity, columns, text)
+        self.progress.add("stage", time.perf_counter() - started)
 
     async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges, partial: pl.Series) -> None:
         """Tells real changes from hashes that merely went stale, by comparing documents with what is stored.
