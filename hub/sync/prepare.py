@@ -19,6 +19,7 @@ from hub import ids
 from hub.scope import sets
 from hub.store import columns, districts, staging
 from hub.store.database import Database
+from hub.sync.ahead import Ahead
 from hub.sync.changes import EntityChanges, compared
 from hub.sync.progress import Progress
 from hub.sync.resolve import empty_index, resolve
@@ -54,10 +55,11 @@ class Preparation:
     """The work of one run before anything is applied. ``indexes`` grow as entities are done, in dependency order."""
 
     def __init__(
-        self, db: Database, district_id: UUID, run_id: UUID, source_id: UUID, package: Package, progress: Progress
-    ) -> None:
+        self, db: Database, district_id: UUID, run_id: UUID, source_id: UUID, package: Package, progress: Progress,
+        ahead: Ahead | None = None,
+    ) -> None:  # fmt: skip
         self.db, self.district_id, self.run_id, self.source_id = db, district_id, run_id, source_id
-        self.package, self.progress = package, progress
+        self.package, self.progress, self.ahead = package, progress, ahead
         self.indexes: dict[str, pl.DataFrame] = {}
         self.stored: dict[str, pl.DataFrame] = {}
         self.known_ids: dict[str, pl.DataFrame] = {}
@@ -242,7 +244,8 @@ class Preparation:
                 self.progress.add("render", time.perf_counter() - started)
                 if copying is not None:
                     await copying
-                copying = asyncio.create_task(self._copy(entity, *text))  # the server reads while the next is rendered
+                # The server reads while the next part is rendered.
+                copying = asyncio.create_task(self._copy(entity, task, part["rid"], *text))
             if copying is not None:
                 await copying
         finally:
@@ -250,10 +253,12 @@ class Preparation:
                 copying.cancel()
                 await asyncio.gather(copying, return_exceptions=True)
 
-    async def _copy(self, entity: Entity, columns: list[str], text: io.BytesIO) -> None:
+    async def _copy(self, entity: Entity, task: str, rids: pl.Series, columns: list[str], text: io.BytesIO) -> None:
         started = time.perf_counter()
         await staging.stage(self.db, self.district_id, entity, columns, text)
         self.progress.add("stage", time.perf_counter() - started)
+        if self.ahead is not None and task == staging.INSERT and not entity.rid_of:
+            self.ahead.staged(entity, rids[0], rids[-1] + 1)
 
     async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges, partial: pl.Series) -> None:
         """Tells real changes from hashes that merely went stale, by comparing documents with what is stored.
