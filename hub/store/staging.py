@@ -114,14 +114,17 @@ async def insert_records(
 ) -> int:
     """Inserts the new staged records of an entity with rids from ``first`` up to ``end``; how many.
 
-    ``at`` becomes their dateLastModified.
+    ``at`` becomes their dateLastModified. Raises HubError(FENCED) when another worker was there before us.
     """
     names = quoted([c for c in table_columns(entity) if c != "date_last_modified"])
-    return await tx.execute(
-        f"INSERT INTO {entity.table} ({names}, date_last_modified) "
-        f"SELECT {names}, $5::timestamptz FROM {STAGING_PREFIX}{entity.table} {_NEW}",
-        tx.district_id, run_id, first, end, at,
-    )  # fmt: skip
+    try:
+        return await tx.execute(
+            f"INSERT INTO {entity.table} ({names}, date_last_modified) "
+            f"SELECT {names}, $5::timestamptz FROM {STAGING_PREFIX}{entity.table} {_NEW}",
+            tx.district_id, run_id, first, end, at,
+        )  # fmt: skip
+    except asyncpg.UniqueViolationError as error:
+        raise HubError(Code.FENCED, "Another worker has taken over this district.") from error
 
 
 async def insert_sources(

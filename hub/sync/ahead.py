@@ -16,16 +16,13 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-import asyncpg
-
-from hub.errors import Code, HubError
 from hub.store import staging
 from hub.store.database import Database, Transaction
 from hub.store.runs import Claim
 from transforms.catalogue import Entity
 
 #: A transaction that says nothing for a minute is ended: a worker that hangs must not hold up the one that takes over.
-_SIGN_SECONDS = 15.0
+SIGN_SECONDS = 15.0
 
 
 class Ahead:
@@ -35,8 +32,10 @@ class Ahead:
     through a staging table is in proportion to what is found.
     """
 
-    def __init__(self, tx: Transaction, claim: Claim, source_id: UUID, at: datetime) -> None:
-        self.tx, self.claim, self.source_id, self.at = tx, claim, source_id, at
+    def __init__(
+        self, tx: Transaction, claim: Claim, source_id: UUID, at: datetime, *, sign_seconds: float = SIGN_SECONDS
+    ) -> None:
+        self.tx, self.claim, self.source_id, self.at, self.sign_seconds = tx, claim, source_id, at, sign_seconds
         self.inserted: dict[str, int] = {}
         self._waiting: dict[str, tuple[Entity, int, int]] = {}
         self._look = asyncio.Event()
@@ -80,16 +79,13 @@ class Ahead:
             self._look.clear()
             if self._waiting:
                 await self._insert(*self._waiting.pop(next(iter(self._waiting))))
-            elif not await _within(self._look, _SIGN_SECONDS):
+            elif not await _within(self._look, self.sign_seconds):
                 await self.tx.fetchval("SELECT 1")
 
     async def _insert(self, entity: Entity, first: int, end: int) -> None:
         run = self.claim.lease_token
-        try:
-            count = await staging.insert_records(self.tx, entity, run, self.at, first=first, end=end)
-            await staging.insert_sources(self.tx, entity, run, self.source_id, first=first, end=end)
-        except asyncpg.UniqueViolationError as error:
-            raise HubError(Code.FENCED, "Another worker has taken over this district.") from error
+        count = await staging.insert_records(self.tx, entity, run, self.at, first=first, end=end)
+        await staging.insert_sources(self.tx, entity, run, self.source_id, first=first, end=end)
         if count != end - first:
             raise staging.missing()
         self.inserted[entity.name] = self.inserted.get(entity.name, 0) + count
