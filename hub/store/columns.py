@@ -52,24 +52,22 @@ async def sourced_ids(tx: Transaction, entity: Entity) -> pl.DataFrame:
     )  # fmt: skip
 
 
-async def integers(tx: Transaction, entity: Entity, columns: tuple[str, ...]) -> pl.DataFrame:
-    """rid, active and integer columns of an entity: rid (UInt32), active (UInt8 0/1), each column Int32 or null."""
-    names = "".join(f', "{c}"' for c in columns)
-    schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8} | dict.fromkeys(columns, pl.Int32)
+async def small(
+    tx: Transaction, entity: Entity, integers: tuple[str, ...], tokens: tuple[str, ...] = ()
+) -> pl.DataFrame:
+    """The small columns of an entity, by rid: rid (UInt32), active (UInt8 0/1), integers (Int32), tokens (String).
+
+    Tokens are short texts of few kinds: a role, a type.
+    """
+    names = "".join(f', "{c}"' for c in (*integers, *tokens))
+    schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8}
+    schema |= dict.fromkeys(integers, pl.Int32) | dict.fromkeys(tokens, pl.String)
     return await _copy(
         tx,
         f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1 ORDER BY rid",
         schema,
         tx.district_id,
     )
-
-
-async def tokens(tx: Transaction, entity: Entity, column: str) -> pl.DataFrame:
-    """Rid (UInt32) and a short text column (role, type) as ``token``."""
-    return await _copy(
-        tx, f'SELECT rid, "{column}" FROM {entity.table} WHERE district_id = $1 ORDER BY rid',
-        {"rid": pl.UInt32, "token": pl.String}, tx.district_id,
-    )  # fmt: skip
 
 
 async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = ()) -> pl.DataFrame:

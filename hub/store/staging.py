@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 import polars as pl
 
+from hub.errors import Code, HubError, Intent
 from hub.store.database import Database, Transaction
 from hub.store.schema import DOCUMENTS, STAGING_PREFIX, quoted, table_columns, to_table, value_columns
 from transforms.catalogue import CATALOGUE, Entity
@@ -40,6 +41,8 @@ def _text(frame: pl.DataFrame) -> io.BytesIO:
 
 #: What becomes of a staged row: a new record, a changed one, or one of which only the source's hash went stale.
 INSERT, UPDATE, REHASH = "i", "u", "h"
+_NO_END = 1 << 31
+_NEW = f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}' AND rid >= $3 AND rid < $4::bigint"
 
 
 def staged_text(
@@ -107,35 +110,53 @@ async def _truncated(tx: Transaction, table: str, run_id: UUID) -> bool:
     return True
 
 
-async def write_records(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID, at: object) -> tuple[int, int]:
-    """Inserts the new staged records of an entity with their source records, and updates the others; how many of each.
+async def insert_records(
+    tx: Transaction, entity: Entity, run_id: UUID, at: object, *, first: int = 0, end: int = _NO_END
+) -> int:
+    """Inserts the new staged records of an entity with rids from ``first`` up to ``end``; how many.
 
-    ``at`` becomes their dateLastModified.
+    ``at`` becomes their dateLastModified. Raises HubError(FENCED) when another worker was there before us.
     """
-    table = STAGING_PREFIX + entity.table
     names = quoted([c for c in table_columns(entity) if c != "date_last_modified"])
-    inserted = await tx.execute(
-        f"INSERT INTO {entity.table} ({names}, date_last_modified) SELECT {names}, $3::timestamptz FROM {table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}'",
-        tx.district_id, run_id, at,
-    )  # fmt: skip
+    try:
+        return await tx.execute(
+            f"INSERT INTO {entity.table} ({names}, date_last_modified) "
+            f"SELECT {names}, $5::timestamptz FROM {STAGING_PREFIX}{entity.table} {_NEW}",
+            tx.district_id, run_id, first, end, at,
+        )  # fmt: skip
+    except asyncpg.UniqueViolationError as error:
+        raise HubError(Code.FENCED, "Another worker has taken over this district.") from error
+
+
+async def insert_sources(
+    tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID, *, first: int = 0, end: int = _NO_END
+) -> None:
+    """Writes down what the source said of the records that ``insert_records`` inserts."""
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
-        f"SELECT district_id, $3, $4, source_key, rid, source_hash, true FROM {table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}'",
-        tx.district_id, run_id, source_id, entity.name,
+        f"SELECT district_id, $5, $6, source_key, rid, source_hash, true FROM {STAGING_PREFIX}{entity.table} {_NEW}",
+        tx.district_id, run_id, first, end, source_id, entity.name,
     )  # fmt: skip
+
+
+async def update_records(tx: Transaction, entity: Entity, run_id: UUID, at: object) -> int:
+    """Updates the records that are staged as changed; how many. ``at`` becomes their dateLastModified."""
+    names = quoted([c for c in table_columns(entity) if c != "date_last_modified"])
     changed = ["active", *value_columns(entity), *DOCUMENTS, "date_last_modified"]
     assignments = ", ".join(f'"{c}" = EXCLUDED."{c}"' for c in changed)
     # An upsert and no join: the staged rows lead, whatever the planner believes about tables that nobody has analysed.
-    updated = await tx.execute(
-        f"INSERT INTO {entity.table} ({names}, date_last_modified) SELECT {names}, $3::timestamptz FROM {table} "
+    return await tx.execute(
+        f"INSERT INTO {entity.table} ({names}, date_last_modified) "
+        f"SELECT {names}, $3::timestamptz FROM {STAGING_PREFIX}{entity.table} "
         f"WHERE district_id = $1 AND run_id = $2 AND task = '{UPDATE}' "
         f"ON CONFLICT (district_id, rid) DO UPDATE SET {assignments}",
         tx.district_id, run_id, at,
     )  # fmt: skip
-    await rehash(tx, entity, run_id, source_id)
-    return inserted, updated
+
+
+def missing() -> HubError:
+    """Staging tables are not logged: PostgreSQL empties them when it crashes, and comes back before anyone notices."""
+    return HubError(Code.UNAVAILABLE, "Staged rows are missing. The run is tried again.", intent=Intent.RETRY)
 
 
 async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID) -> None:

@@ -5,13 +5,14 @@ The same function serves real runs, dry runs and held ones: the caller rolls bac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from hub.crashpoints import crash_point
-from hub.errors import Code, HubError, Intent
+from hub.errors import Code, HubError
 from hub.store import columns, districts, sources, staging
 from hub.store.database import Transaction
 from hub.store.runs import Claim
@@ -19,7 +20,7 @@ from hub.sync import views
 from hub.sync.changes import EntityChanges
 from hub.sync.prepare import Prepared
 from hub.sync.views import Effect
-from transforms.catalogue import CATALOGUE
+from transforms.catalogue import CATALOGUE, Entity
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,12 @@ class Taken:
     cursor: dict[str, Any] | None
 
 
-async def apply(tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken, at: datetime) -> Applied:
+async def apply(
+    tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken, at: datetime, inserted: Mapping[str, int]
+) -> Applied:
     """Writes the difference at the district's next position.
 
+    ``inserted``: the entities whose new records the transaction has inserted already, and how many they are.
     Raises HubError(FENCED) as ``lock`` does, and HubError(UNAVAILABLE) when staged rows are missing.
     """
     await lock(tx, claim)
@@ -52,7 +56,7 @@ async def apply(tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken,
     position = await districts.draw_position(tx)
     counted = [e for e in ("classes", "enrollments") if _removes(prepared.entities.get(e))]
     before = [await columns.per_school(tx, CATALOGUE[e]) for e in counted]
-    await _write(tx, claim, taken.source_id, prepared, position, at)
+    await _write(tx, claim, taken.source_id, prepared, position, at, inserted)
     after = [await columns.per_school(tx, CATALOGUE[e]) for e in counted]
     emptied = {school for was, now in zip(before, after, strict=True) for school in was if school not in now}
     crash_point("apply.records_written")
@@ -80,8 +84,9 @@ def _removes(changes: EntityChanges | None) -> bool:
 
 
 async def _write(
-    tx: Transaction, claim: Claim, source_id: UUID, prepared: Prepared, position: int, at: datetime
-) -> None:
+    tx: Transaction, claim: Claim, source_id: UUID, prepared: Prepared, position: int, at: datetime,
+    inserted: Mapping[str, int],
+) -> None:  # fmt: skip
     rows: list[tuple[str, bytes, bytes, bytes]] = []
     for name, changes in prepared.entities.items():
         entity = CATALOGUE[name]
@@ -89,18 +94,28 @@ async def _write(
         if touched:
             await staging.keep_history(tx, entity, list(touched), position)
         if changes.staged:
-            written = await staging.write_records(tx, entity, claim.lease_token, source_id, at)
-            _all_there(written == (len(changes.created), len(changes.updated | changes.revived)))
+            await _write_staged(tx, claim, entity, changes, at, inserted.get(name))
         if changes.deleted:
             await staging.end_records(tx, entity, source_id, list(changes.deleted), at)
         if changes:
             updated = changes.updated | changes.revived
             rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
+    # In the order of their key: what a new district's sources say is appended to the index, page after page.
+    for name in sorted(name for name, changes in prepared.entities.items() if changes.staged):
+        if name not in inserted:
+            await staging.insert_sources(tx, CATALOGUE[name], claim.lease_token, source_id)
+        if prepared.entities[name].known:
+            await staging.rehash(tx, CATALOGUE[name], claim.lease_token, source_id)
     await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
     await districts.keep_next_rids(tx, prepared.heads)
 
 
-def _all_there(complete: bool) -> None:
-    """Staging tables are not logged: PostgreSQL empties them when it crashes, and comes back before anyone notices."""
-    if not complete:
-        raise HubError(Code.UNAVAILABLE, "Staged rows are missing. The run is tried again.", intent=Intent.RETRY)
+async def _write_staged(
+    tx: Transaction, claim: Claim, entity: Entity, changes: EntityChanges, at: datetime, inserted: int | None
+) -> None:
+    """Inserts new records, unless that was done ``ahead``, and updates changed ones."""
+    run = claim.lease_token
+    created = await staging.insert_records(tx, entity, run, at) if inserted is None else inserted
+    updated = await staging.update_records(tx, entity, run, at) if changes.known else 0
+    if (created, updated) != (len(changes.created), len(changes.updated | changes.revived)):
+        raise staging.missing()

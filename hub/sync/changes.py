@@ -34,6 +34,7 @@ class EntityChanges:
     deleted: BitMap = field(default_factory=BitMap)
     updates: dict[int, Update] = field(default_factory=dict)
     staged: bool = False  # whether staging holds rows of this entity
+    known: bool = False  # whether some of those are of records that the store knows already
 
     @property
     def updated(self) -> BitMap:

@@ -25,16 +25,15 @@ async def load_columns(tx: Transaction) -> Columns:
     coded_many: dict[FieldKey, Pairs] = {}
     codes: dict[FieldKey, tuple[str, ...]] = {}
     for entity in CATALOGUE.entities:
-        fields = [f for e, f in SINGLE if e == entity.name]
-        frame = await store.integers(tx, entity, tuple(entity[f].table_column for f in fields))
+        columns = [{n: entity[n].table_column for e, n in keys if e == entity.name} for keys in (SINGLE, CODED)]
+        frame = await store.small(tx, entity, *(tuple(c.values()) for c in columns))
         active[entity.name] = sets.bitmap(frame.filter(pl.col("active") == 1)["rid"].to_numpy())
         rids = frame["rid"].to_numpy()
-        for name in fields:
-            single[entity.name, name] = _spread(rids, frame[entity[name].table_column])
-    for entity_name, name in CODED:
-        frame = await store.tokens(tx, CATALOGUE[entity_name], CATALOGUE[entity_name][name].table_column)
-        values, codes[entity_name, name] = _coded(frame["token"])
-        coded[entity_name, name] = _spread(frame["rid"].to_numpy(), values)
+        for name, column in columns[0].items():
+            single[entity.name, name] = _spread(rids, frame[column])
+        for name, column in columns[1].items():
+            values, codes[entity.name, name] = _coded(frame[column])
+            coded[entity.name, name] = _spread(rids, values)
     for entity_name, name in MANY:
         column = CATALOGUE[entity_name][name].table_column
         frame = await store.pairs(tx, CATALOGUE[entity_name], column)

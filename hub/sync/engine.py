@@ -19,6 +19,7 @@ from hub.store import grants, runs, sources, staging, uploads
 from hub.store.database import Database, Transaction
 from hub.store.runs import Claim
 from hub.sync import guard
+from hub.sync.ahead import Applying
 from hub.sync.apply import Applied, Taken, apply, lock
 from hub.sync.prepare import Preparation, Prepared, findings
 from hub.sync.progress import ENDING, Progress
@@ -158,17 +159,22 @@ async def _carry_out(db: Database, claim: Claim, clock: Clock, progress: Progres
             await _unchanged(db, claim, progress)
             return
         await staging.sweep(db, claim.district_id)
-        prepared = await Preparation(
-            db, claim.district_id, claim.lease_token, source.source_id, package, progress
-        ).run()
-        crash_point("sync.transformed")
         missing = sorted(set(source.files) - set(package.mode))
-        await _end(db, claim, clock, progress, prepared, taken, missing)
+        async with Applying(db, claim) as applying:
+            if source.digest is None:
+                await applying.begin(source.source_id, clock.now())
+            steps = Preparation(
+                db, claim.district_id, claim.lease_token, source.source_id, package, progress, applying.ahead
+            )
+            prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
+            crash_point("sync.transformed")
+            await _end(db, claim, clock, progress, prepared, taken, missing, applying)
 
 
 async def _end(
-    db: Database, claim: Claim, clock: Clock, progress: Progress, prepared: Prepared, taken: Taken, missing: list[str]
-) -> None:
+    db: Database, claim: Claim, clock: Clock, progress: Progress, prepared: Prepared, taken: Taken, missing: list[str],
+    applying: Applying,
+) -> None:  # fmt: skip
     """Applies, or holds, or previews; then empties staging and wakes the dispatchers."""
     issues = findings(prepared)
     report = await asyncio.to_thread(summary, issues)
@@ -176,15 +182,16 @@ async def _end(
     shown: dict[str, Any] = {"counts": {name: c.as_json() for name, c in counts.items()}, "report": report}
     lacking = bool(missing) and not claim.run.approved  # a missing file is asked about, whatever else came
     if not (prepared or claim.run.dry_run or lacking):
+        await applying.close()
         await _nothing_changed(db, claim, progress, prepared, taken, issues, shown)
         return
     crash_point("sync.staged")
     progress.enter("apply")
-    await runs.heartbeat(db, claim, stage="apply", progress=progress.as_json())
+    await asyncio.create_task(runs.heartbeat(db, claim, stage="apply", progress=progress.as_json()))
     try:
-        async with db.district(claim.district_id, wait_seconds=30) as tx:
+        async with applying.open() as (tx, inserted):
             await runs.keep_issues(tx, claim.run.run_id, issues)
-            applied = await apply(tx, claim, prepared, taken, clock.now())
+            applied = await apply(tx, claim, prepared, taken, clock.now(), inserted)
             reasons = guard.reasons(
                 counts, emptied_schools=applied.emptied_schools, missing_files=missing, approved=claim.run.approved
             )

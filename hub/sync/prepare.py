@@ -19,6 +19,7 @@ from hub import ids
 from hub.scope import sets
 from hub.store import columns, districts, staging
 from hub.store.database import Database
+from hub.sync.ahead import Ahead
 from hub.sync.changes import EntityChanges, compared
 from hub.sync.progress import Progress
 from hub.sync.resolve import empty_index, resolve
@@ -54,10 +55,11 @@ class Preparation:
     """The work of one run before anything is applied. ``indexes`` grow as entities are done, in dependency order."""
 
     def __init__(
-        self, db: Database, district_id: UUID, run_id: UUID, source_id: UUID, package: Package, progress: Progress
-    ) -> None:
+        self, db: Database, district_id: UUID, run_id: UUID, source_id: UUID, package: Package, progress: Progress,
+        ahead: Ahead | None = None,
+    ) -> None:  # fmt: skip
         self.db, self.district_id, self.run_id, self.source_id = db, district_id, run_id, source_id
-        self.package, self.progress = package, progress
+        self.package, self.progress, self.ahead = package, progress, ahead
         self.indexes: dict[str, pl.DataFrame] = {}
         self.stored: dict[str, pl.DataFrame] = {}
         self.known_ids: dict[str, pl.DataFrame] = {}
@@ -180,6 +182,7 @@ class Preparation:
             await self._stage(entity, staging.INSERT, fresh)
         if known.height:
             await self._changed(entity, known, changes, self._partial(entity, outcome))
+        changes.known = changes.known or bool(known.height)
         changes.staged = changes.staged or bool(fresh.height or known.height)
         return parts.seen
 
@@ -233,13 +236,29 @@ class Preparation:
             await writing
 
     async def _write(self, entity: Entity, task: str, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> None:
-        for part in rows.iter_slices(WRITTEN_ROWS):
-            started = time.perf_counter()
-            text = await asyncio.to_thread(_text, entity, self.district_id, self.run_id, task, part, indexes)
-            rendered = time.perf_counter()
-            await staging.stage(self.db, self.district_id, entity, *text)
-            self.progress.add("render", rendered - started)
-            self.progress.add("stage", time.perf_counter() - rendered)
+        copying: asyncio.Task[None] | None = None
+        try:
+            for part in rows.iter_slices(WRITTEN_ROWS):
+                started = time.perf_counter()
+                text = await asyncio.to_thread(_text, entity, self.district_id, self.run_id, task, part, indexes)
+                self.progress.add("render", time.perf_counter() - started)
+                if copying is not None:
+                    await copying
+                # The server reads while the next part is rendered.
+                copying = asyncio.create_task(self._copy(entity, task, part["rid"], *text))
+            if copying is not None:
+                await copying
+        finally:
+            if copying is not None and not copying.done():  # only after a failure
+                copying.cancel()
+                await asyncio.gather(copying, return_exceptions=True)
+
+    async def _copy(self, entity: Entity, task: str, rids: pl.Series, columns: list[str], text: io.BytesIO) -> None:
+        started = time.perf_counter()
+        await staging.stage(self.db, self.district_id, entity, columns, text)
+        self.progress.add("stage", time.perf_counter() - started)
+        if self.ahead is not None and task == staging.INSERT and not entity.rid_of:
+            self.ahead.staged(entity, rids[0], rids[-1] + 1)
 
     async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges, partial: pl.Series) -> None:
         """Tells real changes from hashes that merely went stale, by comparing documents with what is stored.

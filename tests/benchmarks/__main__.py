@@ -32,19 +32,24 @@ def main() -> None:
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; "
         f"{arguments.students:,} students"
     )
-    table = Table("what", "ours", "floor", "unit", "ratio", "must", "aim", "note")
+    table = Table("what", "ours", "floor", "unit", "ratio", "must", "aim", "kept", "note")
+    verdicts = []
     for name in arguments.only or ALL:
         console.print(f"measuring {name} …", style="dim")
         module = importlib.import_module(f"tests.benchmarks.{name}")
         for result in module.run(arguments.students):
             table.add_row(*row(result))
+            verdicts.append(result.verdict)
     console.print(table)
+    if "missed" in verdicts:
+        sys.exit("a limit is missed")
 
 
 def row(result: Result) -> tuple[str, ...]:
     ratio = "" if result.ratio is None else f"{result.ratio:.2f}x"
     floor = "" if result.floor is None else f"{result.floor:.3f}"
-    return (result.name, f"{result.ours:.3f}", floor, result.unit, ratio, result.must, result.aim, result.note)
+    limits = (result.limit(result.must), result.limit(result.aim))
+    return (result.name, f"{result.ours:.3f}", floor, result.unit, ratio, *limits, result.verdict, result.note)
 
 
 if __name__ == "__main__":

@@ -127,23 +127,34 @@ def best_of(runs: int, work: Callable[[], object]) -> float:
 
 
 def run(students: int) -> list[Result]:
-    """Compiles a four-school grant and one for everything; 500,000 students have about 3.5 M enrollments."""
-    columns = district(students)
+    """Compiles a four-school grant and one for everything over 3.5 M enrollments, however many students were asked for.
+
+    The floor is one look at each enrollment: whether its class is in one of the four schools, and the set of those.
+    """
+    columns = district(max(students, 500_000))
     enrollments = len(columns.active["enrollments"])
     results = []
     everything = GrantDefinition()
+    floor = best_of(5, lambda: one_look(columns))
     for name, definition, must, aim in (
-        ("compile a four-school grant", four_schools(), "<= 200", "<= 50"),
-        ("compile a grant for everything", everything, "", ""),
+        ("compile a four-school grant", four_schools(), 200.0, 50.0),
+        ("compile a grant for everything", everything, None, None),
     ):
         compile_grant(definition, columns, resolve)  # the masks of active records belong to the arrays in memory
         ours = best_of(5, lambda definition=definition: compile_grant(definition, columns, resolve))
         views = compile_grant(definition, columns, resolve)
         note = f"{enrollments:,} enrollments, {len(views['enrollments']):,} in the view"
-        results.append(Result(name, ours, None, "ms", must, aim, note))
+        results.append(Result(name, ours, floor, "ms", must, aim, "ours", note))
         trimmed = best_of(3, lambda definition=definition, views=views: trim_all(definition, views, columns))
-        results.append(Result(f"{name}: find trimmed records", trimmed, None, "ms", "", "", note))
+        results.append(Result(f"{name}: find trimmed records", trimmed, None, "ms", note=note))
     return results
+
+
+def one_look(columns: Columns) -> BitMap:
+    """The enrollments in classes of the four schools."""
+    school_of = columns.single["classes", "school"]
+    here = np.isin(school_of, (1, 2, 3, 4))[columns.single["enrollments", "class"]]
+    return BitMap(np.flatnonzero(here).astype(np.uint32))
 
 
 def trim_all(definition: GrantDefinition, views: dict[str, BitMap], columns: Columns) -> dict[str, BitMap]:

@@ -117,7 +117,7 @@ async def test_a_sync_that_the_database_refuses_logs_nobody(scene: Scene) -> Non
     assert name not in (run.error_message or "")
     assert '"run failed"' in text
     assert "CheckViolationError 23514" in text
-    assert "apply.py:" in text
+    assert "staging.py:" in text
     assert leaks(text, frames) == []
 
 
