@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _BACKLOG = 1024
 _SWEEP_SECONDS = 1.0
 #: A body has to come at this pace, in bytes a second, once the first wait is over.
 _LEAST_PACE = 500
+_AT_ONCE = 20  # connections that are looked at without a pause
 _log = structlog.get_logger(__name__)
 
 
@@ -125,14 +127,18 @@ class Connection(web.RequestHandler):
         self.stalled_since = None
         super().resume_writing()
 
-    def look(self, now: float, patience: Patience) -> None:
-        """Ends the connection, or the request's body, when its client was waited for long enough."""
+    def look(self, now: float, patience: Patience) -> str:
+        """Ends the connection, or the request's body, when its client was waited for long enough; what was ended."""
         if self.stalled_since is not None:
             if now - self.stalled_since > patience.stall_seconds and self.transport is not None:
                 self.transport.abort()
+                return "answers"
         elif self.waits:
             if self.head_since is not None and now - self.head_since > patience.head_seconds:
-                self.refuse(_too_slow() if self.head_bytes else None)
+                if self.transport is not None and self.head_bytes:
+                    self.transport.write(_TOO_SLOW)
+                self.force_close()
+                return "heads"
         elif self._reading_paused:
             self.body_since += _SWEEP_SECONDS  # we are the slow ones
         elif now - self.body_since > patience.stall_seconds + self.body_bytes / _LEAST_PACE:
@@ -140,6 +146,8 @@ class Connection(web.RequestHandler):
             if request is not None and not request.content.is_eof() and request.content.exception() is None:
                 self._lingering_time = 0.0  # nothing more is read of it
                 request.content.set_exception(web.HTTPRequestTimeout())
+                return "bodies"
+        return ""
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -149,15 +157,10 @@ class Connection(web.RequestHandler):
             resp = _finished(of_http(resp))
         return await super().finish_response(request, resp, start_time)
 
-    def refuse(self, refusal: RefusedError | None) -> None:
-        """Says why, where there is something to say, and closes."""
-        if refusal is not None and self.transport is not None:
-            answer = _finished(refusal)
-            lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", "Connection: close"]
-            lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-            body = answer.body if isinstance(answer.body, bytes) else b""
-            head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""])
-            self.transport.write(head.encode() + body)
+    def refuse(self, refusal: RefusedError) -> None:
+        """Says why, and closes."""
+        if self.transport is not None:
+            self.transport.write(_as_bytes(_finished(refusal)))
         self.force_close()
 
     def handle_error(
@@ -204,12 +207,17 @@ class Connections:
         self._held.pop(connection, None)
 
     async def watch(self) -> None:
-        """Looks at all connections, for ever."""
+        """Looks at all connections, for ever. What it ends is one line in the log, since it may be thousands."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            now = self.loop.time()
-            for connection in list(self._held):
-                connection.look(now, self.patience)
+            now, ended = self.loop.time(), Counter[str]()
+            for number, connection in enumerate(list(self._held)):
+                ended[connection.look(now, self.patience)] += 1
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)  # whoever has something to ask is not to wait for the silent ones
+            del ended[""]
+            if ended:
+                _log.info("slow clients cut off", **ended)
 
 
 @asynccontextmanager
@@ -253,6 +261,14 @@ def _finished(refusal: RefusedError) -> web.Response:
     return answer
 
 
+def _as_bytes(answer: web.Response) -> bytes:
+    """An answer where no request is there to send it."""
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
 def _unreadable(error: BaseException | None) -> RefusedError:
     if isinstance(error, LineTooLong):
         if error.args[1:2] == (LONGEST_LINE,):
@@ -263,5 +279,4 @@ def _unreadable(error: BaseException | None) -> RefusedError:
     return RefusedError(400, Minor.INVALID_DATA, "This is not a request of HTTP/1.1.")
 
 
-def _too_slow() -> RefusedError:
-    return RefusedError(408, Minor.INVALID_DATA, "The request came too slowly.")
+_TOO_SLOW = _as_bytes(response(RefusedError(408, Minor.INVALID_DATA, "The request came too slowly.")))
