@@ -54,6 +54,7 @@ class Guard:
         self._loop = asyncio.get_running_loop()
         self._proofs = Proofs(context)
         self._sessions: ByteCache[tuple[bytes | str, str], Session] = ByteCache(_MOST_SESSIONS)
+        self._everywhere: ByteCache[bytes | str, list[Session]] = ByteCache(_MOST_SESSIONS)
         self._attempts = Attempts(context.settings, self._loop.time, share=_SHARE, clients=False)
         # One connection is left for the look-ups, for tokens and for the admin API.
         places = max(1, context.settings.service_pool_size - 1)
@@ -84,6 +85,51 @@ class Guard:
             await self._spend(request, proof)
             self._count(request, session)
         return session
+
+    async def admit_everywhere(
+        self, request: web.Request, scopes: Sequence[str], *, accepts: frozenset[Scheme] = BEARER, again: bool = False
+    ) -> list[Session]:
+        """The sessions of a request in all districts that grant its app something, in the order of their ids.
+
+        Raises RefusedError as ``admit`` does: 404 for an app that was never granted anything, 403 for one from which
+        everything was taken away.
+        """
+        proof = await self._proofs.read(request, accepts, again=again)
+        sessions = self._everywhere.get(proof.key)
+        attempt = None
+        if sessions is None or not proof.fits(sessions[0].caller):
+            attempt = None if again else self._attempts.begin(request, proof.client)
+            sessions = None
+        if again or sessions is None or sessions[0].until < self._loop.time():
+            sessions = await self._look_everywhere(proof, scopes, attempt)
+        _check_scopes(sessions[0].caller, scopes)
+        if not again:
+            await self._spend(request, proof)
+            self._count(request, sessions[0])
+        return sessions
+
+    async def _look_everywhere(self, proof: Proof, scopes: Sequence[str], attempt: Attempt | None) -> list[Session]:
+        self._everywhere.drop(proof.key)
+        async with self._context.db.shared() as tx:
+            caller = await proof.caller(tx)
+        if attempt is not None:
+            attempt.right()
+        if caller is None:
+            raise unauthorised(given=True)
+        _check_scopes(caller, scopes)
+        async with self._context.db.app(caller.app_id) as tx:
+            places = await views.held_everywhere(tx, caller.app_id)
+        if not places:
+            raise unknown_object()
+        held = [(place.district_id, place.held) for place in places if place.held.open]
+        if not held:
+            raise withdrawn()
+        self.limits.learn(caller.app_id, held[0][1].limits)
+        until = self._loop.time() + _FRESH_SECONDS
+        behaviour = Behaviour.of(held[0][1].behaviour)
+        sessions = [Session(caller, district, one.grant, behaviour, until) for district, one in held]
+        self._everywhere.put(proof.key, sessions, len(sessions))
+        return sessions
 
     def gate(self, session: Session) -> Gate:
         """What has to hold still when an answer is read."""

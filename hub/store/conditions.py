@@ -106,6 +106,16 @@ def same_id(sourced_id: UUID) -> Condition:
     return Condition(f"t.sourced_id = {_MARK}::uuid", (sourced_id,))
 
 
+def id_of(field: Field, target: Entity, inside: Sequence[int]) -> Expression:
+    """The sourcedId, as text, of the record that the row ``t`` refers to; null where that is not ``inside``."""
+    column = f't."{field.table_column}"'
+    return Expression(
+        f"(SELECT r.sourced_id::text FROM {target.table} r WHERE r.district_id = t.district_id AND r.rid = {column} "
+        f"AND r.rid = ANY({_MARK}::integer[]))",
+        (list(inside),),
+    )
+
+
 def same_rid(rid: int) -> Condition:
     """Whether the row ``t`` is the record of this number."""
     return Condition(f"t.rid = {_MARK}::integer", (rid,))

@@ -174,6 +174,15 @@ class Database:
             _open_in_task.reset(token)
 
     @asynccontextmanager
+    async def app(self, app_id: UUID, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+        """A read-only transaction that sees the grants of one app in all districts, and nothing else of a district."""
+        app_id = UUID(str(app_id))  # only a UUID object is ever written into the statement
+        async with self._transaction(
+            f"BEGIN READ ONLY; SET LOCAL hub.app = '{app_id}'", None, wait_seconds, readonly=True
+        ) as tx:
+            yield tx
+
+    @asynccontextmanager
     async def shared(self, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
         """A transaction without a district: it sees shared tables, and nothing of any district but its name."""
         async with self._transaction("BEGIN", None, wait_seconds) as tx:

@@ -46,17 +46,45 @@ class Stored:
 _COLUMNS = ", ".join(f"g.{name}" for name in Grant.__dataclass_fields__)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A district in which an app holds something, and what."""
+
+    district_id: UUID
+    name: str
+    held: Held
+
+
+_HELD = (
+    f"SELECT {_COLUMNS}, d.state AS district_state, a.behaviour, a.limits FROM grants g "
+    "JOIN districts d ON d.district_id = g.district_id JOIN apps a ON a.app_id = g.app_id "
+)
+
+
 async def held(tx: Transaction, app_id: UUID) -> Held | None:
     """What an app holds in this district; None where it never held anything, as in a district that does not exist."""
     row = await tx.fetchrow(
-        f"SELECT {_COLUMNS}, d.state AS district_state, a.behaviour, a.limits FROM grants g "
-        "JOIN districts d ON d.district_id = g.district_id JOIN apps a ON a.app_id = g.app_id "
-        "WHERE g.district_id = $1 AND g.app_id = $2 ORDER BY g.state = 'revoked', g.changed_at DESC LIMIT 1",
+        _HELD + "WHERE g.district_id = $1 AND g.app_id = $2 ORDER BY g.state = 'revoked', g.changed_at DESC LIMIT 1",
         tx.district_id, app_id,
     )  # fmt: skip
-    if row is None:
-        return None
-    values: dict[str, Any] = dict(row)
+    return None if row is None else _held(dict(row))
+
+
+async def held_everywhere(tx: Transaction, app_id: UUID) -> list[Place]:
+    """What an app holds, by district, in the order of their ids; ``tx`` is of the app."""
+    rows = await tx.fetch(
+        _HELD.replace("SELECT ", "SELECT DISTINCT ON (g.district_id) g.district_id, d.name, ", 1)
+        + "WHERE g.app_id = $1 ORDER BY g.district_id, g.state = 'revoked', g.changed_at DESC", app_id,
+    )  # fmt: skip
+    places = []
+    for row in rows:
+        values = dict(row)
+        district_id, name = values.pop("district_id"), values.pop("name")
+        places.append(Place(district_id, name, _held(values)))
+    return places
+
+
+def _held(values: dict[str, Any]) -> Held:
     active = values.pop("district_state") == "active"
     behaviour, limits = values.pop("behaviour"), values.pop("limits")
     grant = Grant(**values)

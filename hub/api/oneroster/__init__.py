@@ -11,6 +11,8 @@ from hub.api.context import CONTEXT
 from hub.api.guard import GUARD
 from hub.api.oneroster.bindings import BINDINGS
 from hub.api.oneroster.discovery import add_discovery
+from hub.api.oneroster.endpoints import add_endpoints
+from hub.api.oneroster.everywhere import Everywhere
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.service import Service
 from hub.api.oneroster.walks import Walks
@@ -20,6 +22,7 @@ from hub.crypto import load_walk_key
 
 __all__ = ["add_oneroster"]
 _SERVICE = web.AppKey("service", Service)
+_EVERYWHERE = web.AppKey("everywhere", Everywhere)
 
 
 def add_oneroster(app: web.Application) -> None:
@@ -29,18 +32,28 @@ def add_oneroster(app: web.Application) -> None:
     for binding in BINDINGS:
         for operation in sorted(binding.operations, key=lambda o: o.path.count("/")):
             declare(app, "GET", binding.path + operation.path, _handler(operation), Permission.SCOPE)
+            declare(app, "GET", binding.everywhere + operation.path, _everywhere(operation), Permission.SCOPE)
     add_discovery(app)
+    add_endpoints(app)
 
 
 async def _start(app: web.Application) -> AsyncIterator[None]:
     context, views = app[CONTEXT], Views()
     key = await asyncio.to_thread(load_walk_key, context.settings)
-    app[_SERVICE] = Service(context, app[GUARD], views, Walks(key, context, views))
+    service = app[_SERVICE] = Service(context, app[GUARD], views, Walks(key, context, views))
+    app[_EVERYWHERE] = Everywhere.beside(service)
     yield
 
 
 def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         return await request.app[_SERVICE].answer(request, operation)
+
+    return handle
+
+
+def _everywhere(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        return await request.app[_EVERYWHERE].answer(request, operation)
 
     return handle

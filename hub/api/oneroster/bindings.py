@@ -19,6 +19,8 @@ from transforms.render import BASES, bases
 
 #: Where a district's OneRoster begins below the hub's address.
 DISTRICT = "/d/{district}/ims/oneroster"
+#: Where the OneRoster of all districts that grant an app something begins.
+EVERYWHERE = "/ims/oneroster"
 #: Where the services stand below that, by version. References lead to the service that has their target.
 PATHS: Mapping[Version, Mapping[Service, str]] = {
     "1.2": {"rostering": "/rostering/v1p2", "gradebook": "/gradebook/v1p2", "resources": "/resources/v1p2"},
@@ -41,6 +43,11 @@ class Binding:
     def path(self) -> str:
         """Where it stands below the hub's address, with a place for the district."""
         return DISTRICT + PATHS[self.version][self.service]
+
+    @property
+    def everywhere(self) -> str:
+        """Where it stands for all districts together."""
+        return EVERYWHERE + PATHS[self.version][self.service]
 
 
 BINDINGS: tuple[Binding, ...] = (

@@ -53,7 +53,8 @@ def add_discovery(app: web.Application) -> None:
     """Adds the documents under all of their names."""
     for binding in BINDINGS:
         for name in binding.documents:
-            declare(app, "GET", f"{binding.path}/discovery/{name}", _serving(binding), Permission.PUBLIC)
+            for path in (binding.path, binding.everywhere):
+                declare(app, "GET", f"{path}/discovery/{name}", _serving(binding), Permission.PUBLIC)
 
 
 def _serving(binding: Binding) -> Callable[[web.Request], Awaitable[web.Response]]:

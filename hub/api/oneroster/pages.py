@@ -41,6 +41,19 @@ async def collected(
     return gathering.body(under_way)
 
 
+async def gathered(
+    envelope: str, objects: list[str], bases: Bases, *, coding: Coding | None, under_way: UnderWay
+) -> bytes | Body:
+    """The body of a collection of objects that are there already."""
+    if len(objects) <= PIECE:
+        return page.collection(envelope, objects, bases)
+    gathering = Gathering(coding)
+    before = f'{{"{envelope}":['.encode()
+    await asyncio.to_thread(_add, gathering, before, objects, bases)
+    gathering.add(b"]}")
+    return gathering.body(under_way)
+
+
 def _add(gathering: Gathering, before: bytes, objects: list[str], bases: Bases) -> None:
     for start in range(0, len(objects), PIECE):
         gathering.add(before + page.joined(objects[start : start + PIECE], bases))

@@ -32,12 +32,12 @@ from hub.api.views import Views
 from hub.store import records
 from hub.store.records import ClosedError
 
-_ATTEMPTS = 5
+ATTEMPTS = 5
 _SELECTION_BYTES = 64 * 2**20
 #: Pages of more than a piece that are made at a time.
 _LONG_PAGES = 3
-_NOTHING = nullcontext()
-_HEADERS = {"Cache-Control": "no-store", "Content-Type": "application/json", "Vary": "Accept-Encoding"}
+NOTHING = nullcontext()
+HEADERS = {"Cache-Control": "no-store", "Content-Type": "application/json", "Vary": "Accept-Encoding"}
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Service:
             request.query, single=operation.single, version=operation.version, behaviour=session.behaviour
         )
         # Waiting for room is done before a connection to the database is taken.
-        room = self.long_pages if query.limit > PIECE and not operation.single else _NOTHING
+        room = self.long_pages if query.limit > PIECE and not operation.single else NOTHING
         async with self.guard.limits.place(session.app_id), room:
-            for _ in range(_ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 try:
                     return await self._read(request, operation, session, query)
                 except ClosedError:
@@ -119,7 +119,7 @@ class Service:
             raise unknown_object()
         document = page.render(reading, entity, found.row, asked.fields)
         body = page.single(operation.envelope, document, self._bases(session, operation))
-        return web.Response(body=body, headers={**_HEADERS, "X-Total-Count": "1"})
+        return web.Response(body=body, headers={**HEADERS, "X-Total-Count": "1"})
 
     async def _collection(
         self, request: web.Request, operation: Operation, reading: Reading, session: Session, ids: tuple[str, ...],
@@ -128,7 +128,7 @@ class Service:
         parents = await find_parents(reading, operation, ids) if ids else ()
         selection = await select(reading, operation, parents, asked, self.selections)
         rids = selection.slice(asked.query.offset, asked.query.limit)
-        headers = {**_HEADERS, **self._paging(request, asked.query, selection.total, walk)}
+        headers = {**HEADERS, **self._paging(request, asked.query, selection.total, walk)}
         if request.method == "HEAD" or not rids:
             await records.check(reading.tx, reading.gate)
         if request.method == "HEAD":  # its length need not be told, so nothing is made only to be counted
@@ -141,7 +141,7 @@ class Service:
 
     def _bases(self, session: Session, operation: Operation) -> page.Bases:
         root = self.context.settings.public_url + DISTRICT.replace("{district}", str(session.district_id))
-        return [(mark, (root + path).encode()) for mark, path in marks(operation.entity, operation.version)]
+        return bases_at(root, operation)
 
     def _paging(self, request: web.Request, query: Query, total: int, walk: Walk) -> dict[str, str]:
         url = request.rel_url
@@ -152,6 +152,11 @@ class Service:
         return {"X-Total-Count": str(total), "Link": link}
 
 
+def bases_at(root: str, operation: Operation) -> page.Bases:
+    """The addresses in an operation's documents, where OneRoster begins at ``root``."""
+    return [(mark, (root + path).encode()) for mark, path in marks(operation.entity, operation.version)]
+
+
 def _unchanged(tag: str) -> web.Response:
-    headers = {name: _HEADERS[name] for name in ("Cache-Control", "Vary")}
+    headers = {name: HEADERS[name] for name in ("Cache-Control", "Vary")}
     return web.Response(status=304, headers={**headers, "ETag": tag})

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from hub.api import ApiContext, build_api
-from hub.api.oneroster.bindings import BINDINGS, Binding
+from hub.api.oneroster.bindings import BINDINGS, EVERYWHERE, Binding
 from hub.api.permissions import PERMISSIONS, Permission, declare, refuse_undeclared
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres
@@ -49,13 +49,17 @@ async def test_every_route_and_method_has_its_permission(database: Database) -> 
     public = {path for (_, path), permission in api[PERMISSIONS].items() if permission is Permission.PUBLIC}
     assert public == {
         "/healthz", "/readyz", "/.well-known/oauth-authorization-server",
-        *(f"{binding.path}/discovery/{name}" for binding in BINDINGS for name in binding.documents),
+        *(f"{p}/discovery/{name}" for b in BINDINGS for name in b.documents for p in (b.path, b.everywhere)),
     }  # fmt: skip
     assert {(m, p) for (m, p), permission in api[PERMISSIONS].items() if permission is Permission.SCOPE} == {
-        (method, binding.path + operation.path)
-        for binding in BINDINGS
-        for operation in binding.operations
-        for method in ("GET", "HEAD")
+        *((method, EVERYWHERE) for method in ("GET", "HEAD")),
+        *(
+            (method, path + operation.path)
+            for binding in BINDINGS
+            for path in (binding.path, binding.everywhere)
+            for operation in binding.operations
+            for method in ("GET", "HEAD")
+        ),
     }
     assert [key for key, permission in api[PERMISSIONS].items() if permission is Permission.CLIENT] == [
         ("POST", path) for path in ("/oauth/token", "/oauth/revoke", "/oauth/introspect")

@@ -1,0 +1,64 @@
+"""Records of several districts in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hub.api.oneroster.reading import Reading
+from hub.store import conditions as sql
+from hub.store import records
+from hub.store.conditions import Expression
+from transforms.catalogue import CATALOGUE, Entity, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A record of one district (``part``: its number) with what it sorts by; None for no value."""
+
+    part: int
+    rid: int
+    key: Any
+
+
+async def candidates(
+    reading: Reading, entity: Entity, path: tuple[str, ...] | None, rids: Sequence[int], part: int
+) -> list[Candidate]:
+    """The first records of one district, which come in its own order. Raises records.ClosedError."""
+    keys: dict[int, Any] = {}
+    if path is not None and rids:
+        keys = await _keys(reading, entity, path, rids)
+    else:
+        await records.check(reading.tx, reading.gate)
+    return [Candidate(part, rid, keys.get(rid)) for rid in rids]
+
+
+def merged(found: Sequence[Candidate], *, descending: bool) -> list[Candidate]:
+    """All of them in order; equal ones stay as they came, those without a value come last."""
+    valued = sorted((c for c in found if c.key is not None), key=lambda c: c.key, reverse=descending)
+    return valued + [c for c in found if c.key is None]
+
+
+async def _keys(reading: Reading, entity: Entity, path: tuple[str, ...], rids: Sequence[int]) -> dict[int, Any]:
+    view = reading.then(entity.name)
+    match path[0]:
+        case "status":
+            return {rid: "active" if rid in view.present else "tobedeleted" for rid in rids}
+        case "dateLastModified":
+            return dict(zip(rids, view.stamps.of(rids), strict=True))
+        case "sourcedId":
+            return await records.keys(reading.tx, reading.gate, entity, sql.sourced_id(), rids)
+        case _:
+            found = await records.keys(reading.tx, reading.gate, entity, _expression(reading, entity, path), rids)
+            return {rid: key for rid, key in found.items() if rid in view.present}
+
+
+def _expression(reading: Reading, entity: Entity, path: tuple[str, ...]) -> Expression:
+    field = entity[path[0]]
+    if field.kind is Kind.METADATA:
+        return sql.metadata_order(path[1])
+    if field.kind is Kind.REF:
+        target = CATALOGUE[field.target or ""]
+        return sql.id_of(field, target, list(reading.present(target)))  # one that leads outside is no value
+    return sql.order(field)
