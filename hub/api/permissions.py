@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from aiohttp import web
 
+from hub.api.routing import Branches
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -21,6 +23,9 @@ class Permission(StrEnum):
     SCOPE = "scope"  # an access token with one of the operation's scopes, and a grant in the district
 
 
+#: How the paths of everything that belongs to one district begin.
+DISTRICT = "/d/{district}/"
+BRANCHES = web.AppKey("branches", Branches)
 PERMISSIONS = web.AppKey("permissions", dict[tuple[str, str], Permission])
 
 
@@ -28,8 +33,18 @@ def declare(app: web.Application, method: str, path: str, handler: Handler, perm
     """Adds a route with its permission; a GET can be asked with HEAD too."""
     methods = ("GET", "HEAD") if method == "GET" else (method,)
     for each in methods:
-        app.router.add_route(each, path, handler)
+        if path.startswith(DISTRICT):
+            _branches(app).add_route(each, path, handler)
+        else:
+            app.router.add_route(each, path, handler)
         app[PERMISSIONS][each, path] = permission
+
+
+def _branches(app: web.Application) -> Branches:
+    if BRANCHES not in app:
+        app[BRANCHES] = Branches(DISTRICT)
+        app.router.register_resource(app[BRANCHES])
+    return app[BRANCHES]
 
 
 def refuse_undeclared(app: web.Application) -> None:

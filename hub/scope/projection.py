@@ -33,6 +33,7 @@ class Projection:
     members alone, or has to be rewritten. ``references``: the fields whose references are filtered in trimmed records
     (``roles`` stands for its orgs); ``render`` wants the rids of each of them. Filtering or sorting by one of these
     must not look at what is filtered out: stored rids and roles tell more than the app sees (T14).
+    ``private``: whether any member beside the directory ones shows.
     """
 
     def __init__(self, definition: GrantDefinition, entity: str) -> None:
@@ -53,7 +54,7 @@ class Projection:
             f.name: _Component(CATALOGUE[f.component or ""], self.visible) for f in body if f.kind is Kind.COMPONENT
         }
         self._special = self._targets.keys() | self._components.keys() | self.masks.keys()
-        self._private = any(f.privacy is not Privacy.DIRECTORY and f.name in self.visible for f in body)
+        self.private = any(f.privacy is not Privacy.DIRECTORY and f.name in self.visible for f in body)
         #: Members inside components that must go, as the document spells them. Inside a JSON string a quote is escaped,
         #: so no value looks like this; a key in metadata may, and is then only slower.
         self.dangling = tuple(f'"{name}":' for c in self._components.values() for name in c.hidden if c.shown)
@@ -139,7 +140,7 @@ class Projection:
         self, doc: str, doc_private: str, refs: Refs | None, sees: Sees | None, fields: frozenset[str] | None
     ) -> dict[str, Any]:
         shown = self.visible if fields is None else self.visible & fields
-        record = _parse(doc + doc_private if self._private else doc)
+        record = _parse(doc + doc_private if self.private else doc)
         kept = {}
         for name, value in record.items():
             if name not in shown:

@@ -21,7 +21,7 @@ from tests.benchmarks.result import Result
 CLIENTS = 64
 LIMIT = 10_000
 _SLOW_BYTES, _SLOW_SECONDS = 30_000, 0.1
-_LIMITS = ("<= 400", "<= 250")
+_MUST, _AIM = 400, 250
 
 
 def run(students: int) -> list[Result]:
@@ -39,7 +39,7 @@ def run(students: int) -> list[Result]:
             ):  # fmt: skip
                 with pages.serving(server.url()) as (process, port, _):  # a process of its own for each
                     found = asyncio.run(_measure(process, port, grants["all fields"], headers, slow=slow))
-                results.append(Result(f"{CLIENTS} {kind} of {LIMIT:,} records", found, None, "MB", *_LIMITS))
+                results.append(Result(f"{CLIENTS} {kind} of {LIMIT:,} records", found, None, "MB", _MUST, _AIM, "ours"))
             return results
 
 

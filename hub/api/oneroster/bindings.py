@@ -14,7 +14,7 @@ from hub.api.oneroster.gradebook import GRADEBOOK
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.resources import RESOURCES
 from hub.api.oneroster.rostering import ROSTERING
-from transforms.catalogue import Entity, Service, Version
+from transforms.catalogue import CATALOGUE, Entity, Service, Version
 from transforms.render import BASES, bases
 
 #: Where a district's OneRoster begins below the hub's address.
@@ -67,7 +67,11 @@ BINDINGS: tuple[Binding, ...] = (
 )  # fmt: skip
 
 
-@cache
 def marks(entity: Entity, version: Version) -> tuple[tuple[bytes, str], ...]:
     """The bytes that stand for addresses in an entity's documents, and the paths below ``…/ims/oneroster``."""
-    return tuple((BASES[service].encode(), PATHS[version][service]) for service in bases(entity))
+    return _marks(entity.name, version)  # an entity itself takes long to hash
+
+
+@cache
+def _marks(entity: str, version: Version) -> tuple[tuple[bytes, str], ...]:
+    return tuple((BASES[service].encode(), PATHS[version][service]) for service in bases(CATALOGUE[entity]))

@@ -11,7 +11,7 @@ from hub.scope import projection as scope
 from hub.scope.projection import Projection
 from hub.store import records
 from hub.store.records import Row
-from transforms.catalogue import Entity, Privacy
+from transforms.catalogue import Entity
 from transforms.render import spelled_out
 
 #: The bytes that stand for the services' addresses in documents, and these addresses.
@@ -73,8 +73,7 @@ def render(reading: Reading, entity: Entity, row: Row, fields: frozenset[str] | 
 
 def shows_private(reading: Reading, entity: Entity) -> bool:
     """Whether any member beside the directory ones shows."""
-    visible = reading.view.projections[entity.name].visible
-    return any(f.privacy is not Privacy.DIRECTORY for f in entity.body if f.name in visible)
+    return reading.view.projections[entity.name].private
 
 
 def collection(envelope: str, objects_: Sequence[str], bases: Bases) -> bytes:

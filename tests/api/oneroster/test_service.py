@@ -40,7 +40,7 @@ async def api_over(url: str) -> tuple[web.Application, Pool]:
 async def test_every_route_and_method_has_its_permission(database: Database) -> None:
     api, pool = await api_over(database.service)
     found = {
-        (route.method, resource.canonical)
+        (route.method, route.resource.canonical)
         for resource in api.router.resources()
         if not resource.canonical.startswith("/admin")
         for route in resource

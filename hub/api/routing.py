@@ -1,0 +1,107 @@
+"""Finding a route among hundreds by the parts of its path.
+
+aiohttp tries one pattern after the other where paths begin alike, and all of a district's do: the last of them would
+cost more to find than to answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from yarl import URL
+
+_VARIABLE = re.compile(r"\{\w+\}")
+
+
+@dataclass(slots=True)
+class _Node:
+    """What the paths with one beginning go on with. ``resources``: those that end here, whatever their variables."""
+
+    parts: dict[str, _Node] = field(default_factory=dict)
+    variable: _Node | None = None
+    resources: list[web.DynamicResource] = field(default_factory=list)
+
+    def below(self, part: str) -> _Node:
+        """The node after one more part of a declared path; made where it is missing."""
+        if not _VARIABLE.fullmatch(part):
+            return self.parts.setdefault(part, _Node())
+        if self.variable is None:
+            self.variable = _Node()
+        return self.variable
+
+    def find(self, parts: list[str], at: int) -> list[web.DynamicResource]:
+        """The resources that a path's parts from ``at`` on lead to, those with a name before those with a variable."""
+        node = self
+        for place in range(at, len(parts)):
+            part = parts[place]
+            named = node.parts.get(part)
+            if named is not None and node.variable is not None:
+                return [*named.find(parts, place + 1), *node.variable.find(parts, place + 1)]
+            following = named or (node.variable if part else None)
+            if following is None:
+                return []
+            node = following
+        return node.resources
+
+
+class Branches(web.AbstractResource):
+    """All resources whose paths begin with ``prefix``, a path with variables, as one resource of aiohttp's router."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._root = _Node()
+        self._resources: dict[str, web.DynamicResource] = {}
+
+    def add_route(self, method: str, path: str, handler: Handler) -> None:
+        """Adds a route. Raises RuntimeError for a method that its path has already."""
+        resource = self._resources.get(path)
+        if resource is None:
+            resource = self._resources[path] = web.DynamicResource(path)
+            node = self._root
+            for part in path.split("/"):
+                node = node.below(part)
+            node.resources.append(resource)
+        resource.add_route(method, handler)
+
+    @property
+    def canonical(self) -> str:
+        """The path by which aiohttp finds this resource."""
+        return self._prefix
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
+        """The match for a request, and the methods that its path knows."""
+        allowed: set[str] = set()
+        for resource in self._root.find(request.rel_url.path_safe.split("/"), 0):
+            match, methods = await resource.resolve(request)
+            allowed |= methods
+            if match is not None:
+                return match, allowed
+        return None, allowed
+
+    def __iter__(self) -> Iterator[web.AbstractRoute]:
+        return (route for resource in self._resources.values() for route in resource)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._resources.values()))
+
+    def raw_match(self, path: str) -> bool:
+        """Whether another route may join this resource in aiohttp's own way: none may."""
+        return False
+
+    def add_prefix(self, prefix: str) -> NoReturn:
+        """Sub-applications have routers of their own."""
+        raise NotImplementedError
+
+    def url_for(self, **_: str) -> URL:
+        """Addresses are made where they are written."""
+        raise NotImplementedError
+
+    def get_info(self) -> NoReturn:
+        """Nobody asks."""
+        raise NotImplementedError
