@@ -96,12 +96,12 @@ class Branches(web.AbstractResource):
 
     def add_prefix(self, prefix: str) -> NoReturn:
         """Sub-applications have routers of their own."""
-        raise NotImplementedError
+        raise TypeError("this resource is asked by the parts of a path only")
 
     def url_for(self, **_: str) -> URL:
         """Addresses are made where they are written."""
-        raise NotImplementedError
+        raise TypeError("this resource is asked by the parts of a path only")
 
     def get_info(self) -> NoReturn:
         """Nobody asks."""
-        raise NotImplementedError
+        raise TypeError("this resource is asked by the parts of a path only")
