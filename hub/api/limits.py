@@ -123,6 +123,7 @@ class AppLimits:
         self._most_of_one = max(1, places - 1)
         self._now = now
         self._clock = clock
+        self._epoch = clock().timestamp() - now()  # what makes a time since 1970 of a monotonic one
         self._apps: dict[UUID, _App] = {}
         self._turns: OrderedDict[UUID, None] = OrderedDict()  # apps with somebody waiting
 
@@ -130,6 +131,7 @@ class AppLimits:
         """Takes over what was set for an app."""
         app = self._app(app_id)
         app.limits = self._default.but(set_)
+        self._epoch = self._clock().timestamp() - self._now()  # the clock may have been set
         self._give_places()
 
     def count(self, app_id: UUID) -> Quota:
@@ -141,7 +143,7 @@ class AppLimits:
         app.tokens, app.at = tokens if refused else tokens - 1, now
         missing = (limits.burst if app.tokens >= 1 else 1) - app.tokens
         reset = max(1, math.ceil(missing / limits.requests_per_second))
-        return Quota(limits, int(app.tokens), reset, int(self._clock().timestamp()) + reset, refused)
+        return Quota(limits, int(app.tokens), reset, int(self._epoch + now) + reset, refused)
 
     def place(self, app_id: UUID) -> Place:
         """A place among the requests that are being answered, for ``async with``.

@@ -9,14 +9,16 @@ from typing import Any
 import asyncpg
 import pytest
 
+from hub.api import limits
 from hub.store import apps
+from tests.api.oneroster.raw import ask, request, service
 from tests.api.oneroster.rosters import Hub, Prepared, minor, running
 from tests.services import Database
 
 
-async def set_limits(hub: Hub, app: str, **limits: Any) -> None:
+async def set_limits(hub: Hub, app: str, **wanted: Any) -> None:
     async with hub.db.shared() as tx:
-        await apps.set_limits(tx, hub.prepared.apps[app], limits)
+        await apps.set_limits(tx, hub.prepared.apps[app], wanted)
 
 
 async def test_every_answer_to_a_known_app_tells_what_is_left(
@@ -75,3 +77,29 @@ async def test_an_app_with_slow_requests_keeps_no_connection_from_another(
         await owner.close()
         assert [status for status, _, _ in rest].count(200) == 11
         assert (await hub.get("/users"))[0] == 200
+
+
+@pytest.mark.threat("F17")
+async def test_with_two_connections_and_one_that_is_never_given_back_500_clients_are_told(
+    roster_database: Database, rostered: tuple[str, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LONGEST_WAIT", 1.0)
+    async with running(roster_database, rostered[1], service_pool_size=2) as hub:
+        apps_ = ("lms", "math", "library")
+        data = [request("GET", service(hub, "/users"), token=hub.prepared.tokens[apps_[n % 3]]) for n in range(500)]
+        assert [(await hub.get("/users", app=app))[0] for app in apps_] == [200] * 3
+        owner = await asyncpg.connect(roster_database.owner)
+        async with owner.transaction():
+            await owner.execute("LOCK TABLE hub.users IN ACCESS EXCLUSIVE MODE")
+            stuck = asyncio.create_task(hub.get("/users"))
+            while not await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+            answers = [answer for (answer,) in await asyncio.gather(*(ask(hub, one) for one in data))]
+            assert {answer.status for answer in answers} == {429, 503}
+            assert {minor(answer.json) for answer in answers} == {"server_busy"}
+            assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
+            async with hub.session.get("/readyz") as response:
+                assert response.status == 200
+        assert (await stuck)[0] == 200
+        await owner.close()
+        assert [(await hub.get("/users", app=app))[0] for app in apps_] == [200] * 3
