@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="Form of the log lines.")
-    service_pool_size: int = Field(default=8, ge=1, le=200, description="Most database connections of an API process.")
+    service_pool_size: int = Field(default=10, ge=1, le=200, description="Most database connections of an API process.")
     worker_pool_size: int = Field(default=4, ge=3, le=200, description="Most database connections of a worker.")
     upload_max_bytes: int = Field(
         default=2_000_000_000, ge=1, description="Largest uploaded package, in bytes as it is sent."
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         default=1000, ge=1, description="Requests that one app may make of an API process at once, when it was quiet."
     )
     app_concurrency: int = Field(
-        default=6,
+        default=8,
         ge=1,
         description="Requests of one app that an API process answers at a time; with fewer connections to the database,"
         " two less than those.",

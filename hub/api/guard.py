@@ -18,7 +18,7 @@ from hub.api.behaviour import Behaviour
 from hub.api.caches import ByteCache
 from hub.api.context import CONTEXT, ApiContext
 from hub.api.limits import QUOTA, AppLimits, Limits
-from hub.api.oneroster.errors import busy, forbidden, unauthorised, unknown_object, unsigned, withdrawn
+from hub.api.oneroster.errors import RefusedError, busy, forbidden, unauthorised, unknown_object, unsigned, withdrawn
 from hub.api.proofs import BEARER, Caller, Proof, Proofs, Scheme
 from hub.store import views
 from hub.store.grants import Grant
@@ -28,6 +28,9 @@ _FRESH_SECONDS = 1.0
 _MOST_SESSIONS = 20_000
 _SHARE = 5  # a wrong token or signature costs a look-up, a wrong secret a slow hash
 _NOBODY = UUID(int=0)  # no district has this id
+
+#: What a caller is remembered by: its token's hash or its consumer's key, and the district.
+Key = tuple[bytes | str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,9 @@ class Guard:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._proofs = Proofs(context)
-        self._sessions: ByteCache[tuple[bytes | str, str], Session] = ByteCache(_MOST_SESSIONS)
+        self._sessions: ByteCache[Key, Session] = ByteCache(_MOST_SESSIONS)
         self._everywhere: ByteCache[bytes | str, list[Session]] = ByteCache(_MOST_SESSIONS)
+        self._refreshing: set[Key] = set()
         self._attempts = Attempts(context.settings, self._loop.time, share=_SHARE, clients=False)
         # One connection is left for the look-ups, for tokens and for the admin API.
         places = max(1, context.settings.service_pool_size - 1)
@@ -75,11 +79,16 @@ class Guard:
         if again:
             session = await self._look_up(proof, key, scopes)
         elif session is None or not proof.fits(session.caller):
-            # What was valid a moment ago is looked up without being counted: nobody guessed that.
+            # Counted as a guess until it is known: what was valid a moment ago is none.
             attempt = self._attempts.begin(request, proof.client)
             session = await self._look_up(proof, key, scopes, attempt)
-        elif session.until < self._loop.time():
-            session = await self._look_up(proof, key, scopes)
+        elif session.until < self._loop.time() and key not in self._refreshing:
+            # Of many at once, one asks anew; the others go on with what was true a moment ago.
+            self._refreshing.add(key)
+            try:
+                session = await self._look_up(proof, key, scopes)
+            finally:
+                self._refreshing.discard(key)
         _check_scopes(session.caller, scopes)
         if not again:
             await self._spend(request, proof)
@@ -137,11 +146,17 @@ class Guard:
         credential = session.caller.credential(self._context.clock.now())
         return Gate(grant.grant_id, grant.position, grant.changed_at, credential)
 
-    async def _look_up(
-        self, proof: Proof, key: tuple[bytes | str, str], scopes: Sequence[str], attempt: Attempt | None = None
-    ) -> Session:
-        self._sessions.drop(key)
-        district_id = _district(key[1])
+    async def _look_up(self, proof: Proof, key: Key, scopes: Sequence[str], attempt: Attempt | None = None) -> Session:
+        try:
+            session = await self._found(proof, key[1], scopes, attempt)
+        except RefusedError:
+            self._sessions.drop(key)
+            raise
+        self._sessions.put(key, session, 1)
+        return session
+
+    async def _found(self, proof: Proof, district: str, scopes: Sequence[str], attempt: Attempt | None) -> Session:
+        district_id = _district(district)
         async with self._context.db.district(district_id, readonly=True) as tx:
             caller = await proof.caller(tx)
             if attempt is not None:
@@ -156,9 +171,7 @@ class Guard:
             raise withdrawn()
         self.limits.learn(caller.app_id, held.limits)
         until = self._loop.time() + _FRESH_SECONDS
-        session = Session(caller, district_id, held.grant, Behaviour.of(held.behaviour), until)
-        self._sessions.put(key, session, 1)
-        return session
+        return Session(caller, district_id, held.grant, Behaviour.of(held.behaviour), until)
 
     async def _spend(self, request: web.Request, proof: Proof) -> None:
         """Uses the request up, where it may come only once. Raises RefusedError(401, 429)."""

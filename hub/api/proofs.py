@@ -14,6 +14,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from hub.api.caches import ByteCache
 from hub.api.context import ApiContext
 from hub.api.oauth import signature
 from hub.api.oauth.consumer import Consumers
@@ -24,6 +25,9 @@ from hub.store.apps import LONGEST_TOKEN, TOKEN_PREFIX
 from hub.store.database import Transaction
 from hub.store.records import Bearer, Signer
 
+#: Nonces that this process has seen, by client and timestamp: a flood of replays ends here.
+Spent = ByteCache[tuple[str, int, str], bool]
+_MOST_SPENT = 10_000
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -88,6 +92,7 @@ class SignedProof:
 
     context: ApiContext
     consumers: Consumers
+    spent: Spent
     request: web.Request
     signed: Signed
     base: bytes
@@ -126,9 +131,16 @@ class SignedProof:
         """
         if self.signed.body_hash is not None and not signature.fits_body(self.signed, await self.request.read()):
             raise unsigned("The body is not the one that oauth_body_hash was made of.")
-        sent_at = datetime.fromtimestamp(self.signed.timestamp, UTC)
-        async with self.context.db.shared() as tx:
-            return await replays.first_nonce(tx, self.client, sent_at, self.signed.nonce)
+        signed = self.signed
+        used = (signed.consumer_key, signed.timestamp, signed.nonce)
+        if self.spent.get(used):
+            return False
+        # Noted before the database is asked, so that copies that come meanwhile do not queue for it. If it fails, the
+        # client has to sign anew as after any other failure.
+        self.spent.put(used, value=True, size=1)
+        sent_at = datetime.fromtimestamp(signed.timestamp, UTC)
+        async with self.context.db.statement() as tx:
+            return await replays.first_nonce(tx, signed.consumer_key, sent_at, signed.nonce)
 
     def _made_with(self, sealed: bytes | None) -> bool:
         return signature.matches(self.signed, self.base, self.consumers.secret(sealed, self.client))
@@ -143,6 +155,7 @@ class Proofs:
     def __init__(self, context: ApiContext) -> None:
         self._context = context
         self._consumers: Consumers | None = None
+        self._spent: Spent = ByteCache(_MOST_SPENT)
         self._address = signature.without_default_port(context.settings.public_url)
 
     async def read(self, request: web.Request, accepts: frozenset[Scheme], *, again: bool = False) -> Proof:
@@ -170,7 +183,7 @@ class Proofs:
         base = signature.base_string(signed, request.method, self._address + path, _bytes(query), form)
         if self._consumers is None:
             self._consumers = await Consumers.load(self._context.settings)
-        return SignedProof(self._context, self._consumers, request, signed, base)
+        return SignedProof(self._context, self._consumers, self._spent, request, signed, base)
 
     def _check_time(self, signed: Signed) -> None:
         settings = self._context.settings

@@ -55,6 +55,11 @@ class Client:
         """Whether it was not revoked."""
         return self.state == "active"
 
+    @property
+    def oauth1(self) -> bool:
+        """Whether it may sign with OAuth 1."""
+        return self.oauth1_secret is not None
+
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_id
@@ -15,6 +15,7 @@ from hub.api.admin.route import EVERYONE, OPERATOR, Role, Route
 from hub.api.admin.shapes import Asked, Name, Shown
 from hub.api.behaviour import DEFAULT, Behaviour
 from hub.api.client_secrets import hash_secret, new_secret
+from hub.api.oauth.keys import public_keys
 from hub.api.oneroster.scopes import READING, SCOPES
 from hub.errors import Code
 from hub.ids import new_id
@@ -62,6 +63,11 @@ class NewClient(Asked):
     scopes: Annotated[list[str], Field(min_length=1, max_length=len(SCOPES))] = Field(
         default=list(READING), description="The most that the client may ask for; without it all that only read."
     )
+    jwks: Annotated[dict[str, Any], AfterValidator(public_keys)] | None = Field(
+        default=None,
+        description="Public keys as a JWK set (RFC 7517): RSA of 2048 to 4096 bits, EC P-256, OKP Ed25519. The client"
+        " then signs assertions (private_key_jwt) and gets no secret.",
+    )
 
     @field_validator("scopes")
     @classmethod
@@ -78,15 +84,17 @@ class Client(Shown):
     client_id: str
     app_id: UUID
     scopes: list[str]
+    jwks: dict[str, Any] | None = Field(description="Public keys; without them the client has a secret.")
+    oauth1: bool = Field(description="Whether it may sign requests to OneRoster 1.1 with OAuth 1.")
     state: Literal["active", "revoked"]
     created_at: datetime
     rotated_at: datetime | None
 
 
 class MadeClient(Client):
-    """Credentials with their new secret."""
+    """Credentials with their new secret, if they have one."""
 
-    client_secret: str = Field(description="The secret. It cannot be shown again.")
+    client_secret: str | None = Field(description="The secret, which cannot be shown again; null where there are keys.")
     token_url: str
 
 
@@ -137,21 +145,21 @@ async def clients(call: Call) -> Clients:
         return Clients(items=[Client.model_validate(row) for row in await store.clients(tx, app.app_id)])
 
 
-def _made(call: Call, row: store.Client, secret: str) -> MadeClient:
+def _made(call: Call, row: store.Client, secret: str | None) -> MadeClient:
     extra = {"client_secret": secret, "token_url": f"{call.context.settings.public_url}/oauth/token"}
     return MadeClient.model_validate({**Client.model_validate(row).model_dump(), **extra})
 
 
 async def create_client(call: Call, body: NewClient) -> MadeClient:
     """Makes credentials."""
-    secret = new_secret()
-    hashed = await asyncio.to_thread(hash_secret, secret)
+    secret = None if body.jwks else new_secret()
+    hashed = await asyncio.to_thread(hash_secret, secret) if secret else None
     async with call.writing() as writing:
         app = await store.get(writing.tx, call.id("app"))
         row = await store.create_client(
-            writing.tx, store.new_client_id(), app_id=app.app_id, secret_hash=hashed, scopes=body.scopes
+            writing.tx, store.new_client_id(), app_id=app.app_id, secret_hash=hashed, jwks=body.jwks, scopes=body.scopes
         )
-        writing.note(f"client/{row.client_id}", app=str(app.app_id), scopes=row.scopes)
+        writing.note(f"client/{row.client_id}", app=str(app.app_id), scopes=row.scopes, keys=body.jwks is not None)
     return _made(call, row, secret)
 
 
@@ -187,7 +195,7 @@ ROUTES = (
     Route("POST", _CLIENTS, create_client, "Make a client; its secret is shown once", roles=OPERATOR_OR_APP,
           body=NewClient, answer=MadeClient, status=201, action="client.create"),
     Route("POST", _CLIENTS + "/{client}/rotate", rotate_client, "Give a client another secret",
-          roles=OPERATOR_OR_APP, answer=MadeClient, action="client.rotate"),
+          roles=OPERATOR_OR_APP, answer=MadeClient, action="client.rotate", errors=(Code.CONFLICT,)),
     Route("DELETE", _CLIENTS + "/{client}", revoke_client, "Revoke a client and its tokens", roles=OPERATOR_OR_APP,
           answer=Client, action="client.revoke"),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from hub.api.admin import (
     about,
     apps,
     audit,
+    credentials,
     districts,
     grants,
     issues,
@@ -20,6 +21,7 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES, *limits.ROUTES,
-    *sandboxes.ROUTES, *grants.ROUTES, *subscriptions.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
+    *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES,
+    *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *subscriptions.ROUTES, *tokens.ROUTES,
+    *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

@@ -77,7 +77,7 @@ class Clients:
         keys = client.jwks if client is not None else None
         if not await asyncio.to_thread(assertions.signed, assertion, keys) or client is None:
             raise unknown_client()
-        async with self.context.db.shared() as tx:
+        async with self.context.db.statement() as tx:
             first = await replays.first_assertion(tx, client.client_id, assertion.jti, assertion.expires_at)
         if not first:
             raise invalid_client("This assertion was used before. Make a new one, with another jti, for each request.")
@@ -87,7 +87,7 @@ class Clients:
     async def _find(self, client_id: str) -> Client | None:
         """The active client of an id. The database is asked whatever the id looks like."""
         storable = client_id[:_LONGEST_ID].replace("\0", "")
-        async with self.context.db.shared() as tx:
+        async with self.context.db.statement() as tx:
             client = await apps.find_client(tx, storable)
         return client if client is not None and client.active else None
 

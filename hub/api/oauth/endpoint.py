@@ -150,7 +150,8 @@ def metadata(issuer: str) -> dict[str, Any]:
         "issuer": issuer,
         "grant_types_supported": ["client_credentials"],
         "scopes_supported": list(SCOPES),
-        "response_types_supported": [],
+        # Required, and no list may be empty (§3.2): "none" is the type that issues nothing.
+        "response_types_supported": ["none"],
     }
     for name, path in endpoints.items():
         out[f"{name}_endpoint"] = issuer + path

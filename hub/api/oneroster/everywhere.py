@@ -25,7 +25,7 @@ from hub.api.oneroster.pages import PIECE, gathered
 from hub.api.oneroster.query import Query, parse_query
 from hub.api.oneroster.reading import Lens, Reading
 from hub.api.oneroster.select import select
-from hub.api.oneroster.service import ATTEMPTS, HEADERS, NOTHING, Service, bases_at
+from hub.api.oneroster.service import ACCEPTS, ATTEMPTS, HEADERS, NOTHING, Service, bases_at
 from hub.api.oneroster.walks import Walk
 from hub.store import records
 from hub.store.records import ClosedError
@@ -60,7 +60,8 @@ class Everywhere(Service):
 
     async def answer(self, request: web.Request, operation: Operation) -> web.Response:
         """The answer of one read. Raises RefusedError, and HubError(UNAVAILABLE) when the database is away."""
-        sessions = await self.guard.admit_everywhere(request, operation.scopes)
+        accepts = ACCEPTS[operation.version]
+        sessions = await self.guard.admit_everywhere(request, operation.scopes, accepts=accepts)
         check_accept(request)
         query = parse_query(
             request.query, single=operation.single, version=operation.version, behaviour=sessions[0].behaviour
@@ -73,7 +74,7 @@ class Everywhere(Service):
                         return await self._in_one(request, operation, sessions, query)
                     return await self._in_all(request, operation, sessions, query)
                 except ClosedError:
-                    sessions = await self.guard.admit_everywhere(request, operation.scopes, again=True)
+                    sessions = await self.guard.admit_everywhere(request, operation.scopes, accepts=accepts, again=True)
         raise busy(503, 1, "The districts change faster than they can be read. Try again in a moment.")
 
     def _bases(self, session: Session, operation: Operation) -> page.Bases:

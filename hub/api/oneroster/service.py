@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,15 +29,19 @@ from hub.api.oneroster.query import Query, parse_query
 from hub.api.oneroster.reading import Lens, Reading, as_sourced_id
 from hub.api.oneroster.select import find_parents, fits_subset, select
 from hub.api.oneroster.walks import Walk, Walks
+from hub.api.proofs import BEARER, BEARER_OR_OAUTH1, Scheme
 from hub.api.views import Views
 from hub.store import records
 from hub.store.records import ClosedError
+from transforms.catalogue import Version
 
 ATTEMPTS = 5
 _SELECTION_BYTES = 64 * 2**20
 #: Pages of more than a piece that are made at a time.
 _LONG_PAGES = 3
 NOTHING = nullcontext()
+#: 1.1 is the version whose clients may sign their requests instead of showing a token.
+ACCEPTS: Mapping[Version, frozenset[Scheme]] = {"1.2": BEARER, "1.1": BEARER_OR_OAUTH1}
 HEADERS = {"Cache-Control": "no-store", "Content-Type": "application/json", "Vary": "Accept-Encoding"}
 
 
@@ -58,7 +63,8 @@ class Service:
         Raises RefusedError, and HubError(UNAVAILABLE) when the database is away. A gate that closed, because of a sync
         or a revocation in the meantime, is looked at again: the answer is wholly of one position.
         """
-        session = await self.guard.admit(request, operation.scopes)
+        accepts = ACCEPTS[operation.version]
+        session = await self.guard.admit(request, operation.scopes, accepts=accepts)
         check_accept(request)
         query = parse_query(
             request.query, single=operation.single, version=operation.version, behaviour=session.behaviour
@@ -70,7 +76,7 @@ class Service:
                 try:
                     return await self._read(request, operation, session, query)
                 except ClosedError:
-                    session = await self.guard.admit(request, operation.scopes, again=True)
+                    session = await self.guard.admit(request, operation.scopes, accepts=accepts, again=True)
         raise busy(503, 1, "The district changes faster than it can be read. Try again in a moment.")
 
     async def _read(self, request: web.Request, operation: Operation, session: Session, query: Query) -> web.Response:

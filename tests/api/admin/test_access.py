@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from joserfc import jwk
 
 from hub.api.admin.route import Role, Route, check
 from hub.api.admin.routes import ROUTES
@@ -47,7 +48,13 @@ PUT    o   /apps/{app}/limits
 GET    oa  /apps/{app}/clients
 POST   oa  /apps/{app}/clients
 POST   oa  /apps/{app}/clients/{client}/rotate
+POST   oa  /apps/{app}/sandbox
+POST   oa  /apps/{app}/sandbox/changes
 DELETE oa  /apps/{app}/clients/{client}
+PUT    oa  /apps/{app}/clients/{client}/keys
+POST   o   /apps/{app}/clients/{client}/oauth1
+POST   oa  /apps/{app}/clients/{client}/oauth1/rotate
+DELETE oa  /apps/{app}/clients/{client}/oauth1
 GET    oda /districts/{district}/grants
 POST   od  /districts/{district}/grants
 POST   od  /districts/{district}/grants/preview
@@ -166,8 +173,10 @@ async def test_foreign_apps_and_missing_ones_look_the_same(hub: AdminHub) -> Non
             answer = await _send(hub, method, _fill(hub, path, app=app, client=client), "app")
             bodies.add((answer.status, answer.body))
         assert [status for status, _ in bodies] == [404], (method, path, bodies)
-    for method, path in (("POST", "/rotate"), ("DELETE", "")):
-        answer = await hub.call(method, f"/apps/{hub.app}/clients/{client}{path}", role="app")
+    keys = {"jwks": {"keys": [jwk.ECKey.generate_key("P-256", private=False).as_dict()]}}
+    for method, path, body in (("POST", "/rotate", None), ("DELETE", "", None), ("POST", "/oauth1/rotate", None),
+                               ("DELETE", "/oauth1", None), ("PUT", "/keys", keys)):  # fmt: skip
+        answer = await hub.call(method, f"/apps/{hub.app}/clients/{client}{path}", role="app", json=body)
         assert answer.status == 404
 
 

@@ -12,6 +12,7 @@ from hub.api.admin.route import PREFIX, Route
 from hub.api.admin.routes import ROUTES
 from hub.ids import new_id
 from tests.api.admin.service import AdminHub, package
+from tests.api.keys import public_keys
 
 Prepared = tuple[dict[str, object], dict[str, Any]]
 WRITES = {route.operation: route for route in ROUTES if route.changes}
@@ -42,6 +43,24 @@ async def _held(hub: AdminHub) -> Prepared:
 
 async def _client(hub: AdminHub) -> Prepared:
     return {"client": (await hub.made("POST", f"/apps/{hub.app}/clients", json={}))["client_id"]}, {}
+
+
+async def _with_keys(hub: AdminHub) -> Prepared:
+    body = {"jwks": public_keys()}
+    made = await hub.made("POST", f"/apps/{hub.app}/clients", json=body)
+    assert (made["jwks"], made["client_secret"]) == (body["jwks"], None)
+    return {"client": made["client_id"]}, {"json": {"jwks": public_keys()}}
+
+
+async def _signing(hub: AdminHub) -> Prepared:
+    ids, _ = await _client(hub)
+    await hub.made("POST", f"/apps/{hub.app}/clients/{ids['client']}/oauth1")
+    return ids, {}
+
+
+async def _sandbox(hub: AdminHub) -> Prepared:
+    await hub.made("POST", f"/apps/{hub.app}/sandbox", json={"students": 100})
+    return {}, {}
 
 
 async def _new_grant(hub: AdminHub) -> Prepared:
@@ -83,6 +102,12 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "apps_create_client": _body(),
     "apps_rotate_client": _client,
     "apps_revoke_client": _client,
+    "credentials_put_keys": _with_keys,
+    "credentials_allow_oauth1": _client,
+    "credentials_rotate_oauth1": _signing,
+    "credentials_forbid_oauth1": _signing,
+    "sandboxes_create": _body(students=100),
+    "sandboxes_change": _sandbox,
     "grants_create": _new_grant,
     "grants_edit": _body(definition={"rules": [{"roles": ["student"]}]}),
     "grants_suspend": _nothing,
@@ -126,7 +151,7 @@ async def _act(hub: AdminHub, operation: str) -> dict[str, Any]:
     assert len(after) == len(before) + 1, operation
     if "{district}" in route.path:
         assert after[-1]["district_id"] == hub.district
-    for secret in ("token", "client_secret", "secret"):
+    for secret in ("token", "client_secret", "secret", "consumer_secret"):
         value = (answer.json or {}).get(secret)
         assert value is None or value not in str(after)
     assert "canary" not in str(after)
@@ -183,9 +208,11 @@ async def test_secrets_are_shown_once(hub: AdminHub) -> None:
     _, options = await _new_subscription(hub)
     subscription = await hub.made("POST", f"/districts/{hub.district}/subscriptions", **options)
     rotated = await hub.made("POST", f"/apps/{hub.app}/clients/{client['client_id']}/rotate")
+    signing = await hub.made("POST", f"/apps/{hub.app}/clients/{client['client_id']}/oauth1")
     secrets = [client["client_secret"], token["token"], subscription["secret"], rotated["client_secret"]]
+    secrets.append(signing["consumer_secret"])
 
-    assert len(set(secrets)) == 4
+    assert len(set(secrets)) == 5
     assert secrets[2].startswith("whsec_")
     answers = [
         await hub.call("GET", path)

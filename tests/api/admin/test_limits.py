@@ -7,7 +7,7 @@ from tests.api.admin.service import AdminHub
 
 async def test_limits_are_set_as_a_whole_and_shown_with_what_holds(hub: AdminHub) -> None:
     path = f"/apps/{hub.app}/limits"
-    defaults = {"requests_per_second": 200, "burst": 1000, "concurrency": 6, "queue": 100}
+    defaults = {"requests_per_second": 200, "burst": 1000, "concurrency": 8, "queue": 100}
     nothing = dict.fromkeys(defaults)
     assert await hub.made("GET", path) == {"set": nothing, "effective": defaults}
 

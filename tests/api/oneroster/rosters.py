@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import polars as pl
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
 
 from hub.api import ApiContext, build_api
@@ -37,6 +37,11 @@ SCOPES = [ROSTER, CORE, DEMOGRAPHICS]
 LIBRARY = GrantDefinition.model_validate(
     {"fields": {"users": {"hide": ["identifier", "grades"], "masks": {"familyName": "initial"}}}}
 )
+#: Limits that only tests of limits meet, and a key that is in no file.
+USUAL: dict[str, Any] = {
+    "app_requests_per_second": 10_000, "app_requests_burst": 100_000, "wrong_credentials_burst": 10_000,
+    "master_key": MASTER_KEY.decode(),
+}  # fmt: skip
 Answer = tuple[int, Any, Mapping[str, str]]
 
 
@@ -180,22 +185,26 @@ def minor(body: Any) -> str:
 
 
 @asynccontextmanager
-async def running(database: Database, prepared: Prepared, **settings: Any) -> AsyncIterator[Hub]:
-    """A server over a database that was prepared."""
+async def running(
+    database: Database, prepared: Prepared, *, port: int = 0, extend: Callable[[web.Application], None] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Hub]:  # fmt: skip
+    """A server over a database that was prepared; ``extend`` may give it more routes."""
     db = await Pool.open(database.worker, name="tests beside the API", largest=3)
 
     async def wake(kind: str, district_id: UUID) -> None:
         """Nobody sleeps here."""
 
-    usual = {"app_requests_per_second": 10_000, "app_requests_burst": 100_000, "master_key": MASTER_KEY.decode()}
-    options = Settings(**(usual | settings))
+    options = Settings(**(USUAL | settings))
     pool = await Pool.open(database.service, name="tests of the API", largest=options.service_pool_size)
     api = build_api(ApiContext(pool, options, SystemClock(), wake))
+    if extend is not None:
+        extend(api)
     async with (
-        listening(api, "127.0.0.1", 0, Patience.of(options)) as (host, port),
-        ClientSession(base_url=f"http://{host}:{port}/") as session,
+        listening(api, "127.0.0.1", port, Patience.of(options)) as (host, chosen),
+        ClientSession(base_url=f"http://{host}:{chosen}/") as session,
     ):
-        yield Hub(session, prepared, db, options, port)
+        yield Hub(session, prepared, db, options, chosen)
     await pool.close()
     await db.close()
 
