@@ -139,11 +139,12 @@ def _read_file(file: str, said: str | None, belongs: bool, result: Manifest) -> 
 
 
 def manifest_bytes(
-    version: Version, present: Collection[str], source_system: str | None = None, system_code: str | None = None
-) -> bytes:
-    """manifest.csv with ``present`` files as bulk and all others of ``version`` as absent, in the standard's order."""
+    version: Version, present: Collection[str], source_system: str | None = None, system_code: str | None = None, *,
+    mode: Said = "bulk",
+) -> bytes:  # fmt: skip
+    """manifest.csv with ``present`` files in ``mode`` and all others of ``version`` absent, in the standard's order."""
     rows = [("propertyName", "value"), ("manifest.version", _MANIFEST_VERSION), ("oneroster.version", version)]
-    rows += [(f"file.{name}", "bulk" if name in present else "absent") for name in names.data_files(version)]
+    rows += [(f"file.{name}", mode if name in present else "absent") for name in names.data_files(version)]
     rows += [("source.systemName", source_system)] if source_system else []
     rows += [("source.systemCode", system_code)] if system_code else []
     return "".join(f"{name},{_cell(value)}\r\n" for name, value in rows).encode()

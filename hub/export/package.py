@@ -1,0 +1,238 @@
+"""One package from the first byte to the last: file by file and block by block, in bounded memory.
+
+Everything is read in one transaction that sees one moment, so that the files fit each other whatever is synced
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+from pyroaring import BitMap
+
+from connectors.oneroster_csv.manifest import manifest_bytes
+from hub.export.archive import Archive
+from hub.export.changes import Changes
+from hub.export.complete import Known
+from hub.export.layout import File, files
+from hub.export.reading import FEW, Reader
+from hub.export.rows import Part, Writer
+from hub.export.sight import Shown, Sight
+from hub.scope.sets import Mask, mask
+from hub.scope.view import View
+from hub.store import extract
+from hub.store.database import Transaction
+from hub.store.extract import ALL, Records, Wanted, Which
+from transforms.catalogue import CATALOGUE, Version
+
+SYSTEM = "RosterHub"
+MANIFEST = "manifest.csv"
+#: Rows above which a file might grow beyond 4 GB.
+_MANY = 250_000
+
+#: Called with the file that is written, and how many records are through of how many.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a package shall be. ``entities``: those whose files may be in it. The others are the app's settings."""
+
+    version: Version
+    entities: frozenset[str]
+    empty_files: bool = False
+    manifest: bool = True
+    shown: Shown | None = None
+
+
+@dataclass
+class Made:
+    """What a package came to be: rows by file, rows that were left out for want of a value, size and digest."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    omitted: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class _Views:
+    """What the app sees now, and what it saw at its last package."""
+
+    now: Sight
+    before: Sight
+    known: Known
+    known_before: Known
+
+
+class Package:
+    """Makes one package of a view; ``changes`` are those since the app's last one, None makes a bulk package.
+
+    ``tx`` sees one moment, that of ``view``.
+    """
+
+    def __init__(
+        self, tx: Transaction, view: View, order: Order, changes: Changes | None = None,
+        progress: Progress = lambda *_: None,
+    ) -> None:  # fmt: skip
+        self._reader = Reader(tx, order.shown)
+        self._view = view
+        self._order = order
+        self._changes = changes
+        self._progress = progress
+        self._files = files(order.version, order.entities, view.projections)
+        self._present = {name: one.present for name, one in view.entities.items()}
+        self._archive = Archive()
+        self._digest = hashlib.sha256()
+        self._done = self._total = 0
+        self.made = Made()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes of the package, a few megabytes at a time. ``made`` is whole once they have all been taken.
+
+        Raises PastGoneError for a delta whose beginning is not kept any more.
+        """
+        views = await self._views()
+        self._total = sum(len(self._touched(file)) for file in self._files)
+        for file in self._files:
+            async for chunk in self._file(file, views):
+                yield self._sent(chunk)
+        if self._order.manifest:
+            yield self._sent(self._manifest())
+        yield self._sent(self._archive.finish())
+        self.made.sha256 = self._digest.hexdigest()
+
+    def _sent(self, chunk: bytes) -> bytes:
+        self._digest.update(chunk)
+        self.made.bytes += len(chunk)
+        return chunk
+
+    async def _views(self) -> _Views:
+        reader, changes = self._reader, self._changes
+        sets = [self._present] if changes is None else [self._present, changes.present]
+        ids = await reader.ids(self._files, sets)
+        now = Sight(self._view.projections, ids.within(self._present), self._order.shown)
+        known = await reader.known(self._files, now)
+        if changes is None:
+            return _Views(now, now, known, known)
+        before = Sight(self._view.projections, ids.within(changes.present), self._order.shown)
+        was = Which(list(changes.touched["classes"] & changes.present["classes"]), changes.since)
+        self._changes = changes.with_touched(await self._dependent(changes))
+        return _Views(now, before, known, await reader.known(self._files, before, was))
+
+    async def _dependent(self, changes: Changes) -> dict[str, BitMap]:
+        """Records of which rows may have changed because of what stands in for their missing references."""
+        classes = changes.touched["classes"]
+        found = {}
+        for name in ("scoreScales", "lineItems"):
+            entity = CATALOGUE[name]
+            if classes and any(f.entity is entity for f in self._files):
+                rids = BitMap(await extract.referring(self._reader.tx, entity, entity["class"], list(classes)))
+                found[name] = rids & (self._present[name] | changes.present[name])
+        return found
+
+    def _touched(self, file: File) -> BitMap:
+        """The records of which a file's rows are made."""
+        return (self._changes.touched if self._changes else self._present)[file.owner.name]
+
+    async def _file(self, file: File, views: _Views) -> AsyncIterator[bytes]:
+        """The bytes of one file, none where it has no rows."""
+        touched = BitMap() if self._leads_nowhere(file) else self._touched(file)
+        if not touched and not self._order.empty_files:
+            return
+        writer = Writer(file, await self._metadata(file, touched))
+        parts = self._bulk(writer, views, touched) if self._changes is None else self._delta(writer, views, touched)
+        opened = False
+        async for part in parts:
+            if part.omitted:
+                self.made.omitted[file.name] = self.made.omitted.get(file.name, 0) + part.omitted
+            if part.rows:
+                if not opened:
+                    yield self._begun(writer, touched)
+                    opened = True
+                self.made.rows[file.name] += part.rows
+                yield await asyncio.to_thread(self._archive.add, part.text)
+        if not opened and self._order.empty_files:
+            yield self._begun(writer, touched)
+            opened = True
+        if opened:
+            yield self._archive.end()
+
+    def _leads_nowhere(self, file: File) -> bool:
+        """Whether a file of links has nothing to link to."""
+        target = file.field.target if file.field else None
+        return target is not None and not (self._present[target] or (self._changes and self._changes.present[target]))
+
+    def _begun(self, writer: Writer, touched: BitMap) -> bytes:
+        self.made.rows[writer.file.name] = 0
+        start = self._archive.begin(f"{writer.file.name}.csv", big=len(touched) > _MANY)
+        return start + self._archive.add(writer.header)
+
+    def _manifest(self) -> bytes:
+        text = manifest_bytes(
+            self._order.version, self.made.rows.keys(), SYSTEM, mode="bulk" if self._changes is None else "delta"
+        )
+        return self._archive.begin(MANIFEST) + self._archive.add(text) + self._archive.end()
+
+    async def _metadata(self, file: File, touched: BitMap) -> tuple[str, ...]:
+        name = file.owner.name
+        if file.field is not None or not self._view.projections[name].visible & {"metadata"}:
+            return ()
+        visible = self._present[name]
+        if self._changes is None:
+            which = [Which(list(visible)) if len(visible) <= FEW else ALL]
+        else:
+            changes = self._changes
+            which = [
+                Which(list(touched & visible)), Which(list(touched & changes.present[name]), changes.since)
+            ]  # fmt: skip
+        return await self._reader.metadata_names(file.owner, which, visible)
+
+    async def _bulk(self, writer: Writer, views: _Views, touched: BitMap) -> AsyncIterator[Part]:
+        wanted, owner = writer.wanted(views.now), writer.file.owner
+        if len(touched) > FEW and self._order.shown is None:
+            whole = mask(touched, touched.max() + 1)
+            async for block in extract.blocks(self._reader.tx, wanted):
+                part, read = await asyncio.to_thread(_of_block, writer, wanted, views, whole, block)
+                self._through(writer.file, read)
+                yield part
+            return
+        for rids in await self._reader.in_order(owner, touched):
+            records = await self._reader.records(wanted, Which(rids))
+            self._through(writer.file, len(rids))
+            yield await asyncio.to_thread(writer.bulk, views.now, views.known, records)
+
+    async def _delta(self, writer: Writer, views: _Views, touched: BitMap) -> AsyncIterator[Part]:
+        changes, name = self._changes, writer.file.owner.name
+        assert changes is not None
+        wanted, modified = writer.wanted(views.now), changes.modified(self._view, name)
+        for rids in await self._reader.in_order(writer.file.owner, touched):
+            some = BitMap(rids)
+            new = await self._reader.records(wanted, Which(list(some & self._present[name])))
+            old = await self._reader.records(wanted, Which(list(some & changes.present[name]), changes.since))
+            self._through(writer.file, len(rids))
+            yield await asyncio.to_thread(_changed, writer, views, new, old, modified)
+
+    def _through(self, file: File, records: int) -> None:
+        self._done += records
+        self._progress(file.name, self._done, self._total)
+
+
+def _of_block(writer: Writer, wanted: Wanted, views: _Views, present: Mask, block: bytes) -> tuple[Part, int]:
+    """The rows of those records of a block that are present, and how many these are."""
+    records = wanted.parse(block)
+    rids = records.frame["rid"].to_numpy()
+    here = present[np.minimum(rids, len(present) - 1)]  # the last element is never set
+    if not here.all():
+        records = replace(records, frame=records.frame.filter(pl.Series(here)))
+    return writer.bulk(views.now, views.known, records), records.frame.height
+
+
+def _changed(writer: Writer, views: _Views, new: Records, old: Records, modified: pl.Series) -> Part:
+    after = writer.rows(views.now, views.known, new.frame)
+    return writer.delta(after, writer.rows(views.before, views.known_before, old.frame), modified)
