@@ -14,7 +14,7 @@ from uuid import UUID
 from aiohttp import web
 
 from hub.api.attempts import Attempt, Attempts
-from hub.api.behaviour import Behaviour
+from hub.behaviour import Behaviour
 from hub.api.caches import ByteCache
 from hub.api.context import CONTEXT, ApiContext
 from hub.api.limits import QUOTA, AppLimits, Limits

@@ -24,7 +24,7 @@ LONGEST_TOKEN = 100
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One vendor's product. ``behaviour``: those settings of hub.api.behaviour.Behaviour that were set."""
+    """One vendor's product. ``behaviour``: those settings of hub.behaviour.Behaviour that were set."""
 
     app_id: UUID
     name: str

@@ -16,7 +16,7 @@ from hub.store.grants import Entry, Grant, Sets
 class Held:
     """The grant that an app holds, or held last; ``open`` where both it and its district are active.
 
-    ``behaviour`` and ``limits`` are the app's, see hub.api.behaviour and hub.api.limits.
+    ``behaviour`` and ``limits`` are the app's, see hub.behaviour and hub.api.limits.
     """
 
     grant: Grant

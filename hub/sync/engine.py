@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import polars as pl
 import structlog
 
 from connectors.protocol import ConnectorError, Package
+from hub import leases
 from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError, Intent
@@ -74,41 +74,18 @@ async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HE
     return True
 
 
-@contextlib.asynccontextmanager
-async def _lease(db: Database, claim: Claim, progress: Progress, seconds: float) -> AsyncIterator[None]:
-    """Renews the lease while the body runs; ends the body when the lease was lost.
-
-    The database is the judge: a missed heartbeat only matters once somebody else has claimed the run.
-    """
-    body = asyncio.current_task()
-    assert body is not None
-    lost: list[HubError] = []
+def _lease(
+    db: Database, claim: Claim, progress: Progress, seconds: float
+) -> contextlib.AbstractAsyncContextManager[None]:
+    """Renews the run's lease; ends the body when it was lost."""
 
     async def beat() -> None:
-        while True:
-            await asyncio.sleep(seconds if progress.stage != "waiting" else min(1, seconds))
-            try:
-                await runs.heartbeat(db, claim, stage=progress.stage, progress=progress.as_json())
-            except HubError as error:
-                if progress.stage == ENDING:  # the run's end gives the lease up, and looks itself whether it holds it
-                    return
-                if error.code is Code.FENCED:
-                    lost.append(error)
-                    body.cancel()
-                    return
+        await runs.heartbeat(db, claim, stage=progress.stage, progress=progress.as_json())
 
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if lost and not body.uncancel():  # else somebody else cancelled it as well
-            raise lost[0] from None
-        raise
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and (broken := task.exception()) is not None:
-            log.error("heartbeat failed", run=str(claim.run.run_id), error=type(broken).__name__)
+    def pause() -> float:
+        return seconds if progress.stage != "waiting" else min(1, seconds)
+
+    return leases.kept(beat, pause, ending=lambda: progress.stage == ENDING)
 
 
 async def _given_back(db: Database, claim: Claim) -> None:

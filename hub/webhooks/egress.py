@@ -27,8 +27,8 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from hub import __version__
+from hub.addresses import Network, reachable
 from hub.webhooks import address
-from hub.webhooks.address import Network
 
 MOST_ANSWER_BYTES = 16_384
 _DRAIN_SECONDS = 2.0
@@ -103,7 +103,7 @@ class Egress:
         def dial(info: Any) -> socket.socket:
             family, kind, protocol, _, place = info
             known = family in {socket.AF_INET, socket.AF_INET6}
-            if not known or not address.reachable(str(place[0]), self._allow, encrypted=scheme == "https"):
+            if not known or not reachable(str(place[0]), self._allow, encrypted=scheme == "https"):
                 raise BlockedAddressError
             return self._open_socket(family, kind, protocol)
 
@@ -160,7 +160,7 @@ async def check_host(url: URL, allow: Sequence[Network]) -> None:
     except (OSError, UnicodeError):
         raise address.unknown() from None
     encrypted = url.scheme == "https"
-    if not any(address.reachable(str(place[0]), allow, encrypted=encrypted) for *_, place in found):
+    if not any(reachable(str(place[0]), allow, encrypted=encrypted) for *_, place in found):
         raise address.refused(encrypted=encrypted)
 
 

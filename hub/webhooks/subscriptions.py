@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from hub import ids
+from hub.addresses import Network
 from hub.errors import Code, HubError
 from hub.store import feed
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.store.subscriptions import Subscription
 from hub.webhooks import address
-from hub.webhooks.address import Network
 from hub.webhooks.egress import check_host
 from hub.webhooks.keyring import LONGEST_OVERLAP, Keyring
 

@@ -10,7 +10,7 @@ import orjson
 
 from hub.api.admin.route import PREFIX, Route
 from hub.api.admin.routes import ROUTES
-from hub.api.behaviour import Behaviour
+from hub.behaviour import Behaviour
 from hub.cli import main
 
 _API = f"""# The admin API

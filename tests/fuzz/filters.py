@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from hub.api.behaviour import Behaviour
+from hub.behaviour import Behaviour
 from hub.api.oneroster import compare
 from hub.api.oneroster.filter import MOST_CLAUSES, MOST_TERMS, Clause, Filter, FilterError, is_name, parse
 from hub.store import conditions as sql

@@ -13,10 +13,10 @@ from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_id
 from hub.api.admin.route import EVERYONE, OPERATOR, Role, Route
 from hub.api.admin.shapes import Asked, Name, Shown
-from hub.api.behaviour import DEFAULT, Behaviour
 from hub.api.client_secrets import hash_secret, new_secret
 from hub.api.oauth.keys import public_keys
 from hub.api.oneroster.scopes import READING, SCOPES
+from hub.behaviour import DEFAULT, Behaviour
 from hub.errors import Code
 from hub.ids import new_id
 from hub.store import apps as store

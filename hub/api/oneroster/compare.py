@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from math import isfinite
 from uuid import UUID
 
-from hub.api.behaviour import Behaviour
+from hub.behaviour import Behaviour
 from hub.api.oneroster.filter import Clause
 from hub.store import conditions as sql
 from hub.store.conditions import NEVER, Condition, Expression, Operator

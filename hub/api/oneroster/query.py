@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from multidict import MultiMapping
 
-from hub.api.behaviour import DEFAULT, Behaviour
+from hub.behaviour import DEFAULT, Behaviour
 from hub.api.oneroster.errors import Minor, invalid
 from hub.api.oneroster.filter import MOST_CLAUSES, STANDARD_CLAUSES, Filter, FilterError, parse
 from transforms.catalogue import Version

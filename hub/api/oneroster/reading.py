@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from hub.api.behaviour import DEFAULT, Behaviour
+from hub.behaviour import DEFAULT, Behaviour
 from hub.scope.sets import Mask, bitmap, mask
 from hub.scope.view import EntityView, View
 from hub.store import conditions as sql

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.api.behaviour import DEFAULT
+from hub.behaviour import DEFAULT
 from tests.api.admin.service import AdminHub
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from hub.api.behaviour import Behaviour
+from hub.behaviour import Behaviour
 from hub.api.oneroster.operations import Operation
 from hub.scope.grants import GrantDefinition
 from hub.scope.projection import Projection

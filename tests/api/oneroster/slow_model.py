@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hub.api.behaviour import Behaviour
+from hub.behaviour import Behaviour
 from hub.api.oneroster.operations import Operation, Own, Relation, RoleAt, Subset, Through
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
-from hub.api.behaviour import Behaviour
+from hub.behaviour import Behaviour
 from hub.store import apps
 from tests.api.oneroster.rosters import SCOPES, Hub, issue, minor
 from tests.districts import changed, sandbox

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from hub.api.behaviour import Behaviour
+from hub.behaviour import Behaviour
 from hub.api.oneroster.rostering import ROSTERING
 from hub.api.views import Views
 from hub.scope.grants import GrantDefinition

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from multidict import MultiDict
 
-from hub.api.behaviour import Behaviour
+from hub.behaviour import Behaviour
 from hub.api.oneroster.asked import Asked, understand
 from hub.api.oneroster.errors import RefusedError
 from hub.api.oneroster.query import parse_query

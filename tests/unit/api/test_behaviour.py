@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from hub.api.behaviour import DEFAULT, Behaviour
+from hub.behaviour import DEFAULT, Behaviour
 
 
 def test_nothing_stored_is_the_default() -> None:

@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub import addresses
 from hub.errors import Code, HubError
 from hub.webhooks import address
 from hub.webhooks.egress import Egress, Failure
@@ -200,12 +201,12 @@ async def test_allowed_networks_are_dialled_also_without_tls(host: str, sockets:
 
 @given(st.ip_addresses())
 def test_what_python_calls_private_is_never_public(some: Any) -> None:
-    if address.public(some):
-        plain = address.plain(some)
+    if addresses.public(some):
+        plain = addresses.plain(some)
         assert plain.is_global
         assert not plain.is_multicast
 
 
 def test_texts_that_are_no_address_are_not_reachable() -> None:
     for text in ("", "localhost", "receiver.example", "1.2.3", "::g", "/run/x.sock"):
-        assert not address.reachable(text, (ipaddress.ip_network("0.0.0.0/1"),), encrypted=True)
+        assert not addresses.reachable(text, (ipaddress.ip_network("0.0.0.0/1"),), encrypted=True)
