@@ -17,18 +17,19 @@ from pyroaring import BitMap
 
 from connectors.oneroster_csv.manifest import manifest_bytes
 from hub.export.archive import Archive
-from hub.export.changes import Changes
-from hub.export.complete import Known
+from hub.export.changes import Changes, dependent
 from hub.export.layout import File, files
-from hub.export.reading import FEW, Reader
-from hub.export.rows import Part, Writer
-from hub.export.sight import Shown, Sight
+from hub.export.older import Style
+from hub.export.people import People
+from hub.export.reading import FEW, Present, Reader
+from hub.export.rows import Part, Seen, Writer
+from hub.export.sight import Ids, Shown, Sight
 from hub.scope.sets import Mask, mask
 from hub.scope.view import View
 from hub.store import extract
 from hub.store.database import Transaction
 from hub.store.extract import ALL, Records, Wanted, Which
-from transforms.catalogue import CATALOGUE, Version
+from transforms.catalogue import Version
 
 SYSTEM = "RosterHub"
 MANIFEST = "manifest.csv"
@@ -47,6 +48,7 @@ class Order:
     entities: frozenset[str]
     empty_files: bool = False
     manifest: bool = True
+    style: Style = field(default_factory=Style)
     shown: Shown | None = None
 
 
@@ -64,10 +66,13 @@ class Made:
 class _Views:
     """What the app sees now, and what it saw at its last package."""
 
-    now: Sight
-    before: Sight
-    known: Known
-    known_before: Known
+    now: Seen
+    before: Seen
+
+    @property
+    def persons(self) -> bool:
+        """Whether anybody is several users of 1.1."""
+        return bool(self.now.people.several or self.before.people.several)
 
 
 class Package:
@@ -116,25 +121,31 @@ class Package:
         reader, changes = self._reader, self._changes
         sets = [self._present] if changes is None else [self._present, changes.present]
         ids = await reader.ids(self._files, sets)
-        now = Sight(self._view.projections, ids.within(self._present), self._order.shown)
-        known = await reader.known(self._files, now)
+        now = await self._seen(ids, self._present)
         if changes is None:
-            return _Views(now, now, known, known)
-        before = Sight(self._view.projections, ids.within(changes.present), self._order.shown)
-        was = Which(list(changes.touched["classes"] & changes.present["classes"]), changes.since)
-        self._changes = changes.with_touched(await self._dependent(changes))
-        return _Views(now, before, known, await reader.known(self._files, before, was))
+            return _Views(now, now)
+        before = await self._seen(ids, changes.present, changes, now.people)
+        more = await dependent(reader.tx, self._files, changes, now.people.differing(before.people))
+        listed = {name: self._present[name] | changes.present[name] for name in more}
+        self._changes = changes.with_touched({name: rids & listed[name] for name, rids in more.items()})
+        return _Views(now, before)
 
-    async def _dependent(self, changes: Changes) -> dict[str, BitMap]:
-        """Records of which rows may have changed because of what stands in for their missing references."""
-        classes = changes.touched["classes"]
-        found = {}
-        for name in ("scoreScales", "lineItems"):
-            entity = CATALOGUE[name]
-            if classes and any(f.entity is entity for f in self._files):
-                rids = BitMap(await extract.referring(self._reader.tx, entity, entity["class"], list(classes)))
-                found[name] = rids & (self._present[name] | changes.present[name])
-        return found
+    async def _seen(
+        self, ids: Ids, present: Present, changes: Changes | None = None, people: People | None = None
+    ) -> Seen:  # fmt: skip
+        """What the app sees of ``present``; with ``changes``, as it was before them."""
+        reader, order = self._reader, self._order
+        sight = Sight(self._view.projections, ids.within(present), order.shown)
+        known = await reader.known(self._files, sight, _earlier("classes", changes))
+        if order.version == "1.2" or not any("users" in f.targets or f.owner.name == "users" for f in self._files):
+            return Seen(sight, known)
+        names = order.style.names
+        if changes is None or people is None:
+            found = await reader.people(sight, names, present["users"])
+        else:
+            touched, earlier = changes.touched["users"], _earlier("users", changes)
+            found = people.but(touched, await reader.people(sight, names, present["users"] & touched, earlier))
+        return Seen(sight.without("users", found.nobody), known, found)
 
     def _touched(self, file: File) -> BitMap:
         """The records of which a file's rows are made."""
@@ -145,7 +156,10 @@ class Package:
         touched = BitMap() if self._leads_nowhere(file) else self._touched(file)
         if not touched and not self._order.empty_files:
             return
-        writer = Writer(file, await self._metadata(file, touched))
+        writer = Writer(
+            file, await self._metadata(file, touched), self._order.style,
+            persons=file.entity.name == "users" and views.persons,
+        )  # fmt: skip
         parts = self._bulk(writer, views, touched) if self._changes is None else self._delta(writer, views, touched)
         opened = False
         async for part in parts:
@@ -153,12 +167,12 @@ class Package:
                 self.made.omitted[file.name] = self.made.omitted.get(file.name, 0) + part.omitted
             if part.rows:
                 if not opened:
-                    yield self._begun(writer, touched)
+                    yield self._begun(writer, views, touched)
                     opened = True
                 self.made.rows[file.name] += part.rows
                 yield await asyncio.to_thread(self._archive.add, part.text)
         if not opened and self._order.empty_files:
-            yield self._begun(writer, touched)
+            yield self._begun(writer, views, touched)
             opened = True
         if opened:
             yield self._archive.end()
@@ -168,10 +182,10 @@ class Package:
         target = file.field.target if file.field else None
         return target is not None and not (self._present[target] or (self._changes and self._changes.present[target]))
 
-    def _begun(self, writer: Writer, touched: BitMap) -> bytes:
+    def _begun(self, writer: Writer, views: _Views, touched: BitMap) -> bytes:
         self.made.rows[writer.file.name] = 0
         start = self._archive.begin(f"{writer.file.name}.csv", big=len(touched) > _MANY)
-        return start + self._archive.add(writer.header)
+        return start + self._archive.add(writer.header(views.now.sight))
 
     def _manifest(self) -> bytes:
         text = manifest_bytes(
@@ -194,7 +208,7 @@ class Package:
         return await self._reader.metadata_names(file.owner, which, visible)
 
     async def _bulk(self, writer: Writer, views: _Views, touched: BitMap) -> AsyncIterator[Part]:
-        wanted, owner = writer.wanted(views.now), writer.file.owner
+        wanted, owner = writer.wanted(views.now.sight), writer.file.owner
         if len(touched) > FEW and self._order.shown is None:
             whole = mask(touched, touched.max() + 1)
             async for block in extract.blocks(self._reader.tx, wanted):
@@ -205,12 +219,12 @@ class Package:
         for rids in await self._reader.in_order(owner, touched):
             records = await self._reader.records(wanted, Which(rids))
             self._through(writer.file, len(rids))
-            yield await asyncio.to_thread(writer.bulk, views.now, views.known, records)
+            yield await asyncio.to_thread(writer.bulk, views.now, records)
 
     async def _delta(self, writer: Writer, views: _Views, touched: BitMap) -> AsyncIterator[Part]:
         changes, name = self._changes, writer.file.owner.name
         assert changes is not None
-        wanted, modified = writer.wanted(views.now), changes.modified(self._view, name)
+        wanted, modified = writer.wanted(views.now.sight), changes.modified(self._view, name)
         for rids in await self._reader.in_order(writer.file.owner, touched):
             some = BitMap(rids)
             new = await self._reader.records(wanted, Which(list(some & self._present[name])))
@@ -230,9 +244,16 @@ def _of_block(writer: Writer, wanted: Wanted, views: _Views, present: Mask, bloc
     here = present[np.minimum(rids, len(present) - 1)]  # the last element is never set
     if not here.all():
         records = replace(records, frame=records.frame.filter(pl.Series(here)))
-    return writer.bulk(views.now, views.known, records), records.frame.height
+    return writer.bulk(views.now, records), records.frame.height
 
 
 def _changed(writer: Writer, views: _Views, new: Records, old: Records, modified: pl.Series) -> Part:
-    after = writer.rows(views.now, views.known, new.frame)
-    return writer.delta(after, writer.rows(views.before, views.known_before, old.frame), modified)
+    after, before = writer.rows(views.now, new.frame), writer.rows(views.before, old.frame)
+    return writer.delta(views.now, after, before, modified)
+
+
+def _earlier(entity: str, changes: Changes | None) -> Which | None:
+    """The records of an entity that were visible before and are something else now."""
+    if changes is None:
+        return None
+    return Which(list(changes.touched[entity] & changes.present[entity]), changes.since)

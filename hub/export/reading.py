@@ -17,7 +17,9 @@ from hub.export import complete
 from hub.export.cells import exploded
 from hub.export.complete import Known
 from hub.export.layout import File
+from hub.export.people import People, fields, people
 from hub.export.sight import Ids, Shown, Sight, at_rids
+from hub.scope.personas import RoleNames
 from hub.scope.sets import mask
 from hub.store import columns, extract
 from hub.store.database import Transaction
@@ -95,6 +97,19 @@ class Reader:
             tables.append((await self.records(wanted, changed)).frame)
         of_classes = await asyncio.to_thread(_of_classes, wanted, sight, tables)
         return Known(of_classes, await self._root(sight))
+
+    async def people(
+        self, sight: Sight, names: RoleNames, users: BitMap, earlier: Which | None = None
+    ) -> People:  # fmt: skip
+        """Who is several users of 1.1, or none, now or at an earlier position."""
+        wanted, found = Wanted(CATALOGUE["users"], fields(sight)), People()
+        which = earlier or Which(list(users) if len(users) <= FEW else None)
+        async for block in extract.blocks(self.tx, wanted, which):
+            frame = (await asyncio.to_thread(wanted.parse, block)).frame
+            among = frame.filter(_among(frame["rid"], users))
+            some = await asyncio.to_thread(people, sight, names, among)
+            found = found.but(BitMap(), some)
+        return found
 
     async def _root(self, sight: Sight) -> str | None:
         """The first visible org without a visible one above it."""

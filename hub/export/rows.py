@@ -6,7 +6,7 @@ A package holds no row without its required values: strict readers refuse the wh
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import polars as pl
@@ -16,8 +16,12 @@ from hub.export import nested
 from hub.export.cells import cells, one_line, read
 from hub.export.complete import Known, complete
 from hub.export.layout import File
+from hub.export.older import Style, converted
+from hub.export.people import People
+from hub.export.people import fields as deciding
 from hub.export.sight import Sight
 from hub.store.extract import Records, Wanted
+from transforms.catalogue import Field
 
 ACTIVE, DELETED = "active", "tobedeleted"
 _SPECIAL = '",\r\n'
@@ -33,11 +37,25 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What an app sees at one moment, and what rows need beside the records themselves."""
+
+    sight: Sight
+    known: Known = field(default_factory=Known)
+    people: People = field(default_factory=People)
+
+
+@dataclass(frozen=True)
 class Writer:
-    """Makes the rows of one file. ``metadata``: names of metadata columns, in their order."""
+    """Makes the rows of one file. ``metadata``: names of the records' own metadata that get a column.
+
+    ``persons``: whether users of 1.1 say which person they are.
+    """
 
     file: File
     metadata: tuple[str, ...] = ()
+    style: Style = field(default_factory=Style)
+    persons: bool = False
 
     def wanted(self, sight: Sight) -> Wanted:
         """What has to be read of records."""
@@ -45,28 +63,38 @@ class Writer:
         if file.field is not None:
             fields, documents = nested.fields(file), nested.documents(file, sight)
             return Wanted(file.owner, fields, documents=documents, only_documents=not fields)
-        by_name = {f.name: f for f in (*read(file, sight), *completing.fields(file))}
+        more = (*completing.fields(file), *(deciding(sight) if self._of_people else ()), *self._extras(sight))
+        by_name = {f.name: f for f in (*read(file, sight), *more)}
         return Wanted(file.owner, tuple(by_name.values()), self.metadata, completing.documents(file, sight))
 
-    @property
-    def header(self) -> bytes:
-        """The first line of the file."""
-        names = (*self.file.header, *(f"metadata.{name}" for name in self.metadata))
-        return (",".join(map(_quoted, names)) + "\r\n").encode()
+    def names(self, sight: Sight) -> tuple[str, ...]:
+        """The columns of the file, those of metadata at their end."""
+        metadata = {*self.metadata, *(f.name for f in self._extras(sight)), *(["person"] if self.persons else [])}
+        return (*self.file.header, *(f"metadata.{name}" for name in sorted(metadata)))
 
-    def rows(self, sight: Sight, known: Known, table: pl.DataFrame) -> pl.DataFrame:
+    def header(self, sight: Sight) -> bytes:
+        """The first line of the file."""
+        return (",".join(map(_quoted, self.names(sight))) + "\r\n").encode()
+
+    @property
+    def _of_people(self) -> bool:
+        return self.file.version == "1.1" and self.file.entity.name == "users"
+
+    def _extras(self, sight: Sight) -> tuple[Field, ...]:
+        return self.style.extras(self.file, sight) if self.file.version == "1.1" else ()
+
+    def rows(self, seen: Seen, table: pl.DataFrame) -> pl.DataFrame:
         """The rows of records of the owner: rid, and all columns of the file but status and dateLastModified."""
-        if self.file.field is not None:
-            found = nested.rows(self.file, sight, table)
+        file, sight = self.file, seen.sight
+        if file.field is not None:
+            found = nested.rows(file, sight, table)
         else:
-            found = complete(self.file, sight, table, cells(self.file, sight, table), known)
+            found = complete(file, sight, table, cells(file, sight, table), seen.known)
+            if file.version == "1.1":
+                found = converted(file, sight, self.style, seen.people, table, found)
+        names = (n for n in self.names(sight) if n not in {"status", "dateLastModified"})
         return found.select(
-            "rid",
-            *(
-                pl.col(name) if name in found.columns else pl.lit(None, pl.String).alias(name)
-                for name in (*self.file.header, *(f"metadata.{name}" for name in self.metadata))
-                if name not in {"status", "dateLastModified"}
-            ),
+            "rid", *(pl.col(n) if n in found.columns else pl.lit(None, pl.String).alias(n) for n in names)
         )
 
     def sound(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -74,17 +102,19 @@ class Writer:
         lacking = [n for n in self.file.required if rows[n].null_count()]
         return rows.drop_nulls(lacking) if lacking else rows
 
-    def bulk(self, sight: Sight, known: Known, records: Records) -> Part:
+    def bulk(self, seen: Seen, records: Records) -> Part:
         """The rows of records in a bulk file."""
-        rows = self.rows(sight, known, records.frame)
+        rows = self.rows(seen, records.frame)
         sound = self.sound(rows)
         nothing = pl.lit(None, pl.String)
-        whole = sound.with_columns(status=nothing, dateLastModified=nothing)
+        whole = sound.with_columns(status=nothing, dateLastModified=nothing).select(self.names(seen.sight))
         # Lists have commas of our own.
         quoted = records.quoted or any(f.many for f in self.file.columns)
-        return Part(self._text(whole, quoted=quoted, broken=records.broken), sound.height, rows.height - sound.height)
+        return Part(_text(whole, quoted=quoted, broken=records.broken), sound.height, rows.height - sound.height)
 
-    def delta(self, after: pl.DataFrame, before: pl.DataFrame, modified: pl.Series) -> Part:
+    def delta(
+        self, seen: Seen, after: pl.DataFrame, before: pl.DataFrame, modified: pl.Series
+    ) -> Part:  # fmt: skip
         """What changed between the rows of some records ``before`` and ``after``, in a delta file.
 
         ``modified``: at the index of a rid, the time to state. Rows that are gone say what their required columns said
@@ -100,17 +130,16 @@ class Writer:
         )
         both = pl.concat([new, gone]).sort("sourcedId")
         both = both.with_columns(modified.gather(both["rid"]).alias("dateLastModified"))
-        return Part(self._text(both, quoted=True, broken=True), both.height, after.height - rows.height)
+        text = _text(both.select(self.names(seen.sight)), quoted=True, broken=True)
+        return Part(text, both.height, after.height - rows.height)
 
-    def _text(self, frame: pl.DataFrame, *, quoted: bool, broken: bool) -> bytes:
-        names = (*self.file.header, *(f"metadata.{name}" for name in self.metadata))
-        whole = frame.select(names)
-        if broken:
-            whole = one_line(whole)
-        buffer = io.BytesIO()
-        style: Literal["necessary", "never"] = "necessary" if quoted else "never"
-        whole.write_csv(buffer, include_header=False, line_terminator="\r\n", quote_style=style)
-        return buffer.getvalue()
+
+def _text(frame: pl.DataFrame, *, quoted: bool, broken: bool) -> bytes:
+    buffer = io.BytesIO()
+    style: Literal["necessary", "never"] = "necessary" if quoted else "never"
+    whole = one_line(frame) if broken else frame
+    whole.write_csv(buffer, include_header=False, line_terminator="\r\n", quote_style=style)
+    return buffer.getvalue()
 
 
 def _quoted(name: str) -> str:

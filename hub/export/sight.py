@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -39,6 +39,14 @@ class Sight:
     def own(self, entity: str, sourced_ids: pl.Series) -> pl.Series:
         """The ids of records as the app gets to see them."""
         return sourced_ids if self.shown is None else self.shown(entity, sourced_ids)
+
+    def without(self, entity: str, rids: BitMap) -> Sight:
+        """The same without some records of an entity."""
+        if not rids or entity not in self.ids:
+            return self
+        ids = self.ids[entity]
+        there = ~mask(rids & BitMap(range(ids.len())), ids.len())[:-1]
+        return replace(self, ids={**self.ids, entity: pl.select(pl.when(pl.Series(there)).then(ids)).to_series()})
 
     def seen(self, entity: str, rids: pl.Series) -> pl.Series:
         """The sourcedIds of references; null where there is none and where its target does not show."""

@@ -1,0 +1,111 @@
+"""Rows of OneRoster 1.1: what becomes another value there. The readings are those of 1.1 over REST (hub.scope.v1p1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from hub.export.complete import put
+from hub.export.layout import File
+from hub.export.people import People, users
+from hub.export.sight import Sight
+from hub.scope.personas import EXTENSION, RoleNames
+from transforms.catalogue import Field, Kind, Need
+from transforms.catalogue import vocabularies as voc
+
+#: Bounds of a line item that has none.
+LEAST, MOST = "0", "100"
+CLASS_TYPE, SCORE_STATUS = "scheduled", "submitted"
+_SCALAR = {Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.DATE, Kind.FLOAT}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an app wants files of 1.1: ``extra_fields`` puts what 1.1 does not know into metadata."""
+
+    names: RoleNames = field(default_factory=RoleNames)
+    extra_fields: bool = False
+
+    def extras(self, file: File, sight: Sight) -> tuple[Field, ...]:
+        """The fields that stand in metadata columns of a file."""
+        if not self.extra_fields or file.field is not None:
+            return ()
+        shown = (f for f in file.entity.body if sight.shows(file.owner.name, f.name))
+        return tuple(f for f in shown if f.rest11 is Need.ABSENT and f.kind in _SCALAR and not f.many)
+
+
+def converted(
+    file: File, sight: Sight, style: Style, people: People, table: pl.DataFrame, cells: pl.DataFrame
+) -> pl.DataFrame:  # fmt: skip
+    """The rows of a file of 1.1, from the cells of its columns; rows that 1.1 has no place for are not among them."""
+    convert = _CONVERT.get(file.entity.name)
+    for extra in style.extras(file, sight):
+        cells = cells.with_columns(table[extra.name].alias(f"metadata.{extra.name}"))
+    return cells if convert is None else convert(_At(file, sight, style, people, table), cells)
+
+
+@dataclass(frozen=True)
+class _At:
+    file: File
+    sight: Sight
+    style: Style
+    people: People
+    table: pl.DataFrame
+
+
+def _users(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
+    return users(at.sight, at.style.names, at.people, at.table, cells)
+
+
+def _classes(_: _At, cells: pl.DataFrame) -> pl.DataFrame:
+    known = pl.col("classType").is_in(voc.CLASS_TYPE.both)
+    return cells.with_columns(pl.when(known).then("classType").otherwise(pl.lit(CLASS_TYPE)).alias("classType"))
+
+
+def _enrollments(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
+    extended = pl.col("role").str.starts_with(EXTENSION)
+    instead = pl.lit(at.style.names.extension, pl.String)
+    cells = cells.with_columns(pl.when(extended).then(instead).otherwise("role").alias("role"))
+    user = at.people.persona(at.table["user"], cells["userSourcedId"], cells["role"])
+    return cells.with_columns(user.alias("userSourcedId")).drop_nulls("role")
+
+
+def _demographics(_: _At, cells: pl.DataFrame) -> pl.DataFrame:
+    if "sex" not in cells.columns:
+        return cells
+    return cells.with_columns(pl.when(pl.col("sex").is_in(voc.SEX.tokens("1.1"))).then("sex").alias("sex"))
+
+
+def _line_items(_: _At, cells: pl.DataFrame) -> pl.DataFrame:
+    return put(put(cells, "resultValueMin", LEAST), "resultValueMax", MOST)
+
+
+def _results(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
+    known = pl.col("scoreStatus").is_in(voc.SCORE_STATUS.both)
+    status = pl.when(known).then("scoreStatus").otherwise(pl.lit(SCORE_STATUS)).alias("scoreStatus")
+    role = pl.repeat("student", cells.height, dtype=pl.String, eager=True)
+    student = at.people.persona(at.table["student"], cells["studentSourcedId"], role)
+    return cells.with_columns(status, student.alias("studentSourcedId"))
+
+
+def _resources(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
+    if "roles" not in cells.columns or not cells["roles"].str.contains(EXTENSION, literal=True).any():
+        return cells
+    # None left would be for everybody, so no role is left out.
+    instead = at.style.names.extension or "aide"
+    known = pl.when(pl.element().str.starts_with(EXTENSION)).then(pl.lit(instead)).otherwise(pl.element())
+    lists = pl.col("roles").str.split(",").list.eval(known).list.unique(maintain_order=True).list.join(",")
+    return cells.with_columns(lists.alias("roles"))
+
+
+_CONVERT: dict[str, Callable[[_At, pl.DataFrame], pl.DataFrame]] = {
+    "users": _users,
+    "classes": _classes,
+    "enrollments": _enrollments,
+    "demographics": _demographics,
+    "lineItems": _line_items,
+    "results": _results,
+    "resources": _resources,
+}
