@@ -38,6 +38,7 @@ class Code(StrEnum):
     UPLOAD_INCOMPLETE = "upload_incomplete"
     PACKAGE_REFUSED = "package_refused"
     SOURCE_FAILED = "source_failed"
+    TARGET_FAILED = "target_failed"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"

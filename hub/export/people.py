@@ -131,11 +131,11 @@ def users(
 
 def _agents(sight: Sight, known: People, table: pl.DataFrame, made: pl.DataFrame) -> pl.Series:
     """The agents of each made user, each by the role that fits the relation."""
-    held = [known.several.get(rid) for rid in table["rid"].gather(made["row"])] if known.several else []
-    shows = [not roles or shows_agents(role, roles) for role, roles in zip(made["role"], held, strict=True)]
     rows = pl.DataFrame({"owner": made["row"], "role": made["role"]}).with_row_index("row")
-    if held:
-        rows = rows.filter(pl.Series(shows))
+    if known.several:
+        held = (known.several.get(rid) for rid in table["rid"].gather(made["row"]))
+        shows = [not roles or shows_agents(role, roles) for role, roles in zip(made["role"], held, strict=True)]
+        rows = rows.filter(pl.Series(shows, dtype=pl.Boolean))
     items = references(sight, "users", table["agents"]).rename({"row": "owner"})
     pairs = rows.join(items, on="owner", how="inner", maintain_order="left_right")
     if known.several:

@@ -257,3 +257,12 @@ async def referring(tx: Transaction, entity: Entity, field: Field, rids: Sequenc
     test = f"{column} && $2::integer[]" if field.many else f"{column} = ANY($2::integer[])"
     rows = await tx.fetch(f"SELECT rid FROM {entity.table} WHERE district_id = $1 AND {test}", tx.district_id, rids)
     return [row[0] for row in rows]
+
+
+async def past_is_kept(tx: Transaction, position: int) -> bool:
+    """Whether records can be read as they were at a position of the district."""
+    kept: bool = await tx.fetchval(
+        "SELECT NOT EXISTS (SELECT FROM history WHERE district_id = $1 AND position > $2 AND was IS NULL)",
+        tx.district_id, position,
+    )  # fmt: skip
+    return kept

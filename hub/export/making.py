@@ -1,0 +1,182 @@
+"""From what was asked for to a package that is ready to be written: the view, whole or since when, and for whom.
+
+Whoever sends a package while it is made and whoever keeps it for later both begin here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pyroaring import BitMap
+
+from hub.behaviour import Behaviour
+from hub.errors import Code, HubError
+from hub.export import changes
+from hub.export.changes import Changes
+from hub.export.older import Style
+from hub.export.package import Order, Package, Progress
+from hub.export.sight import Shown
+from hub.scope.feed import FeedEntry
+from hub.scope.grants import GrantDefinition
+from hub.scope.personas import RoleNames
+from hub.scope.sets import unpack
+from hub.scope.stamps import Stamps
+from hub.scope.view import EntityView, View
+from hub.store import apps, exports, extract, feed, grants, views
+from hub.store.database import Transaction
+from hub.store.exports import Export, Outcome
+from hub.store.views import Stored
+from transforms.catalogue import CATALOGUE, Version
+
+#: Raise it when files of the same records come to hold something else: whoever takes deltas then gets a whole package.
+REVISION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody wants. ``mode`` "delta" is a wish: without a package to begin at it becomes bulk.
+
+    ``full_days``: a delta is refused when the last bulk package is older; None: never.
+    """
+
+    version: Version
+    mode: str
+    entities: frozenset[str]
+    schedule_id: UUID | None = None
+    full_days: int | None = None
+
+    @classmethod
+    def of(cls, export: Export, *, full_days: int | None = None) -> Asked:
+        """What a queued export is to be."""
+        version: Version = "1.1" if export.version == "1.1" else "1.2"
+        return cls(version, export.mode, frozenset(export.entities), export.schedule_id, full_days)
+
+
+@dataclass(frozen=True)
+class Making:
+    """A package that can be written now. ``changed_at``: the version of the grant that it is for."""
+
+    package: Package
+    kind: str
+    policy: bytes
+    position: int
+    district_position: int
+    changed_at: datetime
+
+    def outcome(self) -> Outcome:
+        """What was made, once all bytes have been taken."""
+        made = self.package.made
+        return Outcome(
+            self.kind, self.policy, self.position, self.district_position, made.rows, made.omitted, made.bytes,
+            made.sha256,
+        )  # fmt: skip
+
+
+async def begin(
+    tx: Transaction, grant_id: UUID, asked: Asked, now: datetime, *, shown: Shown | None = None,
+    progress: Progress = lambda *_: None,
+) -> Making:  # fmt: skip
+    """Looks at the grant and its view. ``tx`` has asked nothing yet; it sees this one moment from here on.
+
+    Raises HubError(FORBIDDEN) when the grant or its district is not active.
+    """
+    stored = await views.load(tx, grant_id)
+    head = await feed.head(tx, grant_id)
+    if head is None or head.grant_state != "active" or head.district_state != "active":
+        raise _withdrawn()
+    view = await asyncio.to_thread(_view, stored)
+    app = await apps.get(tx, stored.grant.app_id)
+    order = _order(asked, Behaviour.of(app.behaviour), shown)
+    policy = _policy(stored.grant.definition, asked, order)
+    since = None
+    if asked.mode == "delta":
+        since = await _since(tx, view, asked, policy, now)
+    package = Package(tx, view, order, since, progress)
+    return Making(
+        package, "bulk" if since is None else "delta", policy, view.position, head.district_position,
+        stored.grant.changed_at,
+    )  # fmt: skip
+
+
+def _view(stored: Stored) -> View:
+    entries: defaultdict[str, list[tuple[datetime, FeedEntry]]] = defaultdict(list)
+    for at, entry in stored.feed:
+        parts = (unpack(part) for part in (entry.entered, entry.updated, entry.departed))
+        entries[entry.entity].append((at, FeedEntry(entry.entity, *parts)))
+    entities = {}
+    for name in (e.name for e in CATALOGUE.entities):
+        sets = stored.sets.get(name)
+        present, gone, trimmed = (
+            (BitMap(), BitMap(), BitMap()) if sets is None else map(unpack, (sets.present, sets.gone, sets.trimmed))
+        )
+        entities[name] = EntityView(present, gone, trimmed, Stamps.of_feed(entries[name]))
+    definition = GrantDefinition.model_validate(stored.grant.definition)
+    return View(stored.grant.grant_id, stored.grant.position, definition, entities)
+
+
+async def check(tx: Transaction, export: Export) -> None:
+    """Raises HubError(FORBIDDEN) when the grant is not active any more, or shows something else than at the making."""
+    head = await feed.head(tx, export.grant_id)
+    if head is None or head.grant_state != "active" or head.district_state != "active":
+        raise _withdrawn()
+    grant = await grants.get(tx, export.grant_id)
+    asked = Asked.of(export)
+    app = await apps.get(tx, grant.app_id)
+    if _policy(grant.definition, asked, _order(asked, Behaviour.of(app.behaviour), None)) != export.policy:
+        raise HubError(Code.FORBIDDEN, "The grant was changed since this export was made. Ask for a new one.")
+
+
+def _withdrawn() -> HubError:
+    return HubError(Code.FORBIDDEN, "The district has suspended or withdrawn this app's access.")
+
+
+def offered(version: Version) -> Collection[str]:
+    """The entities that have a file in a version."""
+    return [e.name for e in CATALOGUE.entities if e.csv_file and version in e.versions]
+
+
+def _order(asked: Asked, behaviour: Behaviour, shown: Shown | None) -> Order:
+    names = RoleNames(_role(behaviour.counselor_as), _role(behaviour.extension_role_as))
+    style = Style(names, behaviour.extra_fields_in_metadata)
+    return Order(
+        asked.version, asked.entities, behaviour.csv_empty_files, behaviour.csv_manifest, style, shown
+    )  # fmt: skip
+
+
+def _role(setting: str) -> str | None:
+    return None if setting == "omit" else setting
+
+
+def _policy(definition: dict[str, Any], asked: Asked, order: Order) -> bytes:
+    """Equal for packages that differ by their records alone."""
+    parts = [
+        REVISION, definition, asked.version, sorted(asked.entities), order.empty_files, order.manifest,
+        order.style.names.counselor, order.style.names.extension, order.style.extra_fields,
+    ]  # fmt: skip
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+async def _since(tx: Transaction, view: View, asked: Asked, policy: bytes, now: datetime) -> Changes | None:
+    """The changes since the app's last package; None where only a whole one will do."""
+    base = await exports.base(tx, view.grant_id, schedule_id=asked.schedule_id, version=asked.version)
+    if base is None or base.policy != policy or base.position is None or base.district_position is None:
+        return None
+    if asked.full_days is not None and asked.schedule_id is not None:
+        last = await exports.last_bulk(tx, view.grant_id, schedule_id=asked.schedule_id, version=asked.version)
+        if last is None or now - last > timedelta(days=asked.full_days):
+            return None
+    if not await extract.past_is_kept(tx, base.district_position):
+        return None
+    entries = await feed.entries(tx, view.grant_id, after=base.position, to=view.position)
+    found = (
+        (e.at, FeedEntry(e.entity, unpack(e.entered), unpack(e.updated), unpack(e.departed))) for e in entries
+    )  # fmt: skip
+    return changes.since(view, found, base.district_position)
