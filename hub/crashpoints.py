@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-#: Every place, in the order in which a sync and a delivery pass them.
+#: Every place, in the order in which a sync, a delivery and an export pass them.
 PLACES = (
     "sync.claimed",
     "sync.package_open",
@@ -21,6 +21,9 @@ PLACES = (
     "deliver.before_send",
     "deliver.after_send",
     "deliver.after_acknowledge",
+    "export.kept",
+    "export.made",
+    "export.delivered",
 )
 
 

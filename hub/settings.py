@@ -149,6 +149,25 @@ class Settings(BaseSettings):
         default=(),
         description="Networks (CIDR, with commas between) to which webhooks may go although they are private.",
     )
+    export_folder: Path | None = Field(
+        default=None,
+        description="Folder below which schedules may write packages, each district in a folder of its own. Without it"
+        " schedules can use SFTP alone.",
+    )
+    export_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Networks (CIDR, with commas between) of SFTP servers that may be reached although they are"
+        " private.",
+    )
+    export_keep_hours: float = Field(
+        default=24, gt=0, le=24 * 14, description="Time for which a package that an app asked for can be fetched."
+    )
+    export_streams: int = Field(
+        default=2, ge=1, le=100, description="Most packages that an API process makes at a time while it sends them."
+    )
+    export_stream_seconds: float = Field(
+        default=600, gt=0, description="Longest time for sending a package while it is made."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -158,8 +177,9 @@ class Settings(BaseSettings):
                 "HUB_WEBHOOK_LEASE_SECONDS must be longer than HUB_WEBHOOK_TIMEOUT_SECONDS, or a slow delivery would"
                 " be sent twice"
             )
-        if any(network.prefixlen == 0 for network in self.webhook_allow):
-            raise ValueError("HUB_WEBHOOK_ALLOW must not hold a whole address family: name the networks you need")
+        for name, networks in (("WEBHOOK", self.webhook_allow), ("EXPORT", self.export_allow)):
+            if any(network.prefixlen == 0 for network in networks):
+                raise ValueError(f"HUB_{name}_ALLOW must not hold a whole address family: name the networks you need")
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError("HUB_TRUSTED_PROXIES must not hold a whole address family: anyone could say who they are")
         if self.database_url is not None and self.master_key is None:

@@ -69,7 +69,7 @@ async def _write(folder: int, name: str, partial: str, data: AsyncIterator[bytes
         await asyncio.to_thread(os.fsync, folder)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(partial, dir_fd=folder)
+            await asyncio.to_thread(os.unlink, partial, dir_fd=folder)
         raise
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,6 @@ class Login:
     host_key: str
     password: str | None = field(default=None, repr=False)
     private_key: str | None = field(default=None, repr=False)
-    passphrase: str | None = field(default=None, repr=False)
 
 
 def read_host_key(text: str) -> Any:
@@ -49,12 +49,14 @@ def read_host_key(text: str) -> Any:
         raise ValueError("the host key is a line such as: ssh-ed25519 AAAAC3…") from None
 
 
-def read_private_key(text: str, passphrase: str | None) -> Any:
-    """A private key in one of the usual forms. Raises ValueError. May take long: call it in a thread."""
+def read_private_key(text: str) -> Any:
+    """A private key in one of the usual forms. Raises ValueError."""
     try:
-        return asyncssh.import_private_key(text, passphrase)
+        return asyncssh.import_private_key(text)
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError):
-        raise ValueError("the private key cannot be read, or its passphrase does not fit") from None
+        raise ValueError(
+            "the private key cannot be read: it is needed without a passphrase, the hub seals it"
+        ) from None
 
 
 async def upload(
@@ -81,9 +83,7 @@ async def upload(
 
 @contextlib.asynccontextmanager
 async def _connected(login: Login, allow: Sequence[Network]) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    keys = None
-    if login.private_key is not None:
-        keys = [await asyncio.to_thread(read_private_key, login.private_key, login.passphrase)]
+    keys = None if login.private_key is None else [read_private_key(login.private_key)]
     dialled = await _dial(login, allow)
     try:
         connection = await asyncssh.connect(
@@ -102,11 +102,8 @@ async def _dial(login: Login, allow: Sequence[Network]) -> socket.socket:
     """A connection to the first address of the host that is allowed and answers."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(CONNECT_SECONDS):
-        try:
-            found = await loop.getaddrinfo(login.host, login.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            raise _failed("The host's name is unknown.", again=True) from None
-        allowed = [(family, place) for family, *_, place in found if reachable(str(place[0]), allow, encrypted=True)]
+        found = await _addresses(login.host, login.port)
+        allowed = [(family, place) for family, place in found if reachable(str(place[0]), allow, encrypted=True)]
         if not allowed:
             raise _failed("The host is at a private or reserved address. An operator may allow it: HUB_EXPORT_ALLOW.")
         last: OSError = ConnectionRefusedError()
@@ -124,6 +121,21 @@ async def _dial(login: Login, allow: Sequence[Network]) -> socket.socket:
             else:
                 return dialled
         raise last
+
+
+async def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
+    """The addresses of a host with their families, as a socket takes them."""
+    try:
+        literal = ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return [(socket.AF_INET if literal.version == 4 else socket.AF_INET6, (host, port))]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise _failed("The host's name is unknown.", again=True) from None
+    return [(family, place) for family, *_, place in found]
 
 
 async def _upload(client: Any, folder: str, name: str, partial: str, data: AsyncIterator[bytes]) -> None:

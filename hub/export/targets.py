@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_validator
 
 from hub import crypto
 from hub.addresses import Network
@@ -119,25 +119,23 @@ _PLACE: TypeAdapter[FolderPlace | SftpPlace] = TypeAdapter(Place)
 
 
 class Secret(_Model):
-    """How to log in: a password, or a private key with its passphrase where it has one."""
+    """How to log in: a password, or a private key without a passphrase."""
 
     password: SecretStr | None = None
     private_key: SecretStr | None = None
-    passphrase: SecretStr | None = None
 
-    @model_validator(mode="after")
-    def _readable(self) -> Secret:
-        if self.private_key is not None:
-            key, passphrase = self.private_key.get_secret_value(), self.passphrase
-            sftp.read_private_key(key, passphrase.get_secret_value() if passphrase else None)
-        return self
+    @field_validator("private_key")
+    @classmethod
+    def _readable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            sftp.read_private_key(value.get_secret_value())
+        return value
 
     @property
-    def plain(self) -> tuple[str | None, str | None, str | None]:
-        """Password, private key and passphrase in the clear."""
-        values = (self.password, self.private_key, self.passphrase)
-        password, key, passphrase = (None if each is None else each.get_secret_value() for each in values)
-        return password, key, passphrase
+    def plain(self) -> tuple[str | None, str | None]:
+        """Password and private key in the clear."""
+        password, key = (None if v is None else v.get_secret_value() for v in (self.password, self.private_key))
+        return password, key
 
     def sealed(self, key: bytes, district_id: UUID, schedule_id: UUID) -> bytes:
         """Encrypted for this one row."""
@@ -150,15 +148,8 @@ class Secret(_Model):
         """The inverse of ``sealed``. Raises HubError(INTERNAL) for a ciphertext of another row."""
         plain = crypto.unseal(key, sealed, district_id=district_id, table="export_schedules", column="secret",
                               row=str(schedule_id))  # fmt: skip
-        password, private_key, passphrase = orjson.loads(plain)
-        # Checked when it was saved: reading a protected key again would take its time.
-        return cls.model_construct(
-            password=_secret(password), private_key=_secret(private_key), passphrase=_secret(passphrase)
-        )
-
-
-def _secret(value: str | None) -> SecretStr | None:
-    return None if value is None else SecretStr(value)
+        password, private_key = orjson.loads(plain)
+        return cls(password=password, private_key=private_key)
 
 
 @dataclass(frozen=True, slots=True)

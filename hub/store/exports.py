@@ -273,6 +273,10 @@ async def made(tx: Transaction, claim: Claim, outcome: Outcome, *, state: State,
         "lease_until = CASE WHEN $12 = 'ready' THEN NULL ELSE lease_until END",
         *_values(outcome), state, keep_hours * 3600,
     )  # fmt: skip
+    await tx.execute(
+        "DELETE FROM export_parts WHERE district_id = $1 AND export_id = $2 AND attempt <> $3",
+        claim.district_id, claim.export.export_id, claim.export.attempt,
+    )  # fmt: skip
     return await get(tx, claim.export.export_id)
 
 
@@ -291,6 +295,12 @@ async def end(
 
 async def again(tx: Transaction, claim: Claim, wait_seconds: float, error: HubError | None = None) -> None:
     """Gives a claimed export back, to be claimed in ``wait_seconds`` at the earliest; without an error, untried."""
+    # The next attempt may have this one's number: its parts must find their places free.
+    await tx.execute(
+        "DELETE FROM export_parts WHERE district_id = $1 AND export_id = $2 AND attempt = $4 "
+        f"AND EXISTS (SELECT FROM exports WHERE {_HELD} AND state = 'running')",
+        claim.district_id, claim.export.export_id, claim.lease_token, claim.export.attempt,
+    )  # fmt: skip
     await tx.execute(
         "UPDATE exports SET lease_token = NULL, lease_until = now() + make_interval(secs => $4), "
         "state = CASE WHEN state = 'running' THEN 'queued' ELSE state END, attempt = attempt - $5::int, "

@@ -37,9 +37,11 @@ def test_every_place_is_in_the_code_once() -> None:
 @pytest.mark.threat("F1", "F15")
 def test_some_test_kills_a_process_at_every_place() -> None:
     syncs = ROOT / "tests" / "sync" / "test_store_crashes.py"
-    assert "deliver." in texts(syncs)  # it takes all places but those of deliveries
+    assert {"sync.", "apply."} <= texts(syncs)  # it takes all of their places
     delivered = texts(ROOT / "tests" / "webhooks" / "test_crashes.py")
     assert {place for place in PLACES if place.startswith("deliver.")} <= delivered
+    exports = texts(ROOT / "tests" / "export" / "test_jobs.py") | texts(ROOT / "tests" / "export" / "test_targets.py")
+    assert {place for place in PLACES if place.startswith("export.")} <= exports
 
 
 @pytest.mark.parametrize(("armed", "code"), [("sync.staged", 137), ("", 0), ("sync.claimed", 0)])
