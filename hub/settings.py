@@ -72,7 +72,12 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="Form of the log lines.")
     service_pool_size: int = Field(default=10, ge=1, le=200, description="Most database connections of an API process.")
-    worker_pool_size: int = Field(default=4, ge=3, le=200, description="Most database connections of a worker.")
+    worker_pool_size: int = Field(
+        default=4,
+        ge=3,
+        le=200,
+        description="Most database connections of a worker for syncs and webhooks; it has three more for exports.",
+    )
     upload_max_bytes: int = Field(
         default=2_000_000_000, ge=1, description="Largest uploaded package, in bytes as it is sent."
     )

@@ -9,6 +9,7 @@ from aiohttp import web
 from hub.api.admin import add_admin
 from hub.api.compression import compressing
 from hub.api.context import CONTEXT, ApiContext
+from hub.api.exports import add_exports
 from hub.api.guard import add_guard
 from hub.api.health import add_health
 from hub.api.middleware import observing, refusals
@@ -34,6 +35,7 @@ def build_api(context: ApiContext) -> web.Application:
     add_health(app)
     add_oauth(app)
     add_oneroster(app)
+    add_exports(app)
     refuse_undeclared(app)
     add_admin(app)
     return app

@@ -17,8 +17,8 @@ from hub.store.database import Database
 class ApiContext:
     """The parts of the hub that handlers use.
 
-    ``wake`` is the doorbell of the workers: it takes a kind ("sync", "deliver") and a district, and never raises, since
-    work is found in PostgreSQL without it, only later.
+    ``wake`` is the doorbell of the workers: it takes a kind ("sync", "deliver", "export") and a district, and never
+    raises, since work is found in PostgreSQL without it, only later.
     """
 
     db: Database

@@ -14,12 +14,12 @@ from uuid import UUID
 from aiohttp import web
 
 from hub.api.attempts import Attempt, Attempts
-from hub.behaviour import Behaviour
 from hub.api.caches import ByteCache
 from hub.api.context import CONTEXT, ApiContext
 from hub.api.limits import QUOTA, AppLimits, Limits
 from hub.api.oneroster.errors import RefusedError, busy, forbidden, unauthorised, unknown_object, unsigned, withdrawn
 from hub.api.proofs import BEARER, Caller, Proof, Proofs, Scheme
+from hub.behaviour import Behaviour
 from hub.store import views
 from hub.store.grants import Grant
 from hub.store.records import Gate

@@ -75,16 +75,21 @@ def observing(stopping: asyncio.Event) -> Middleware:
                 ms=milliseconds, **_traced(request),
             )  # fmt: skip
         if not answer.prepared:
-            answer.headers[REQUEST_ID] = request_id
-            secured(answer)
-            quota = request.get(QUOTA)
-            if quota is not None:
-                answer.headers.extend(quota.headers())
+            dress(request, answer)
             if stopping.is_set():
                 answer.force_close()
         return answer
 
     return observe
+
+
+def dress(request: web.Request, answer: web.StreamResponse) -> None:
+    """Adds the headers that every answer to a request carries; what is sent in a stream needs them before its body."""
+    answer.headers[REQUEST_ID] = request[ID]
+    secured(answer)
+    quota = request.get(QUOTA)
+    if quota is not None:
+        answer.headers.extend(quota.headers())
 
 
 def secured(answer: web.StreamResponse) -> None:

@@ -12,6 +12,7 @@ import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -24,7 +25,7 @@ from hub.export.making import Asked, Making
 from hub.export.targets import Target
 from hub.store import audit, exports, schedules
 from hub.store.database import Database, Transaction
-from hub.store.exports import Claim, Export
+from hub.store.exports import Claim, Export, Outcome
 
 log = structlog.get_logger()
 HEARTBEAT_SECONDS = exports.LEASE_SECONDS / 3
@@ -130,11 +131,14 @@ async def _made(shop: Workshop, claim: Claim, making_: Making, *, deliver: bool)
     async with shop.db.district(claim.district_id, wait_seconds=_PATIENCE) as tx:
         state: exports.State = "delivering" if deliver else "ready"
         export = await exports.made(tx, claim, outcome, state=state, keep_hours=shop.keep_hours)
-        await audit.add(
-            tx, actor=claim.export.requested_by, action="export.make", object_=f"export/{claim.export.export_id}",
-            details={"grant": str(claim.export.grant_id), "kind": outcome.kind, "rows": outcome.rows},
-        )  # fmt: skip
+        await record(tx, claim.export.export_id, claim.export.grant_id, outcome, by=claim.export.requested_by)
     return export
+
+
+async def record(tx: Transaction, export_id: UUID, grant_id: UUID, outcome: Outcome, *, by: str) -> None:
+    """Writes into the district's audit log that a package was made, for whom, and how much it holds."""
+    details = {"grant": str(grant_id), "kind": outcome.kind, "rows": outcome.rows}
+    await audit.add(tx, actor=by, action="export.make", object_=f"export/{export_id}", details=details)
 
 
 async def _put(parts: asyncio.Queue[bytes], part: bytes, keeping: asyncio.Task[None]) -> None:
@@ -174,12 +178,15 @@ def seal(key: bytes, claim: Claim, number: int, part: bytes) -> bytes:
     return crypto.seal(key, part, district_id=claim.district_id, table="export_parts", column="data", row=row)
 
 
-async def stored(db: Database, key: bytes, district_id: Any, export: Export) -> AsyncIterator[bytes]:
+async def stored(
+    db: Database, key: bytes, district_id: UUID, export: Export, *, first: int = 0
+) -> AsyncIterator[bytes]:  # fmt: skip
     """The bytes of a package that is kept, part by part, each read in a transaction of its own.
 
-    Raises HubError(CONFLICT) when they are not there any more.
+    Begins with the part that holds byte ``first``. Raises HubError(CONFLICT) when they are not there any more.
     """
-    number = total = 0
+    number = first // PART_BYTES
+    total = number * PART_BYTES
     while True:
         async with db.district(district_id, readonly=True, wait_seconds=_PATIENCE) as tx:
             sealed = await exports.part(tx, export, number)
@@ -194,7 +201,7 @@ async def stored(db: Database, key: bytes, district_id: Any, export: Export) -> 
         raise HubError(Code.CONFLICT, "The bytes of this export have been deleted. Ask for a new one.")
 
 
-def _unsealed(key: bytes, sealed: bytes, district_id: Any, row: str) -> bytes:
+def _unsealed(key: bytes, sealed: bytes, district_id: UUID, row: str) -> bytes:
     return crypto.unseal(key, sealed, district_id=district_id, table="export_parts", column="data", row=row)
 
 

@@ -108,9 +108,10 @@ async def begin(
 
 def _view(stored: Stored) -> View:
     entries: defaultdict[str, list[tuple[datetime, FeedEntry]]] = defaultdict(list)
-    for at, entry in stored.feed:
+    for dated in stored.feed:
+        entry = dated.entry
         parts = (unpack(part) for part in (entry.entered, entry.updated, entry.departed))
-        entries[entry.entity].append((at, FeedEntry(entry.entity, *parts)))
+        entries[entry.entity].append((dated.at, FeedEntry(entry.entity, *parts)))
     entities = {}
     for name in (e.name for e in CATALOGUE.entities):
         sets = stored.sets.get(name)

@@ -114,7 +114,7 @@ class Reader:
     async def _root(self, sight: Sight) -> str | None:
         """The first visible org without a visible one above it."""
         orgs = CATALOGUE["orgs"]
-        frame = await columns.integers(self.tx, orgs, ("parent_rid",))
+        frame = await columns.small(self.tx, orgs, ("parent_rid",))
         seen = frame.with_columns(sight.seen("orgs", frame["rid"]).alias("id")).drop_nulls("id")
         top = seen.filter(sight.seen("orgs", seen["parent_rid"]).is_null())
         return min(top["id"], default=None)

@@ -169,6 +169,17 @@ async def under_way(tx: Transaction, grant_id: UUID) -> Export | None:
     return Export(**row) if row else None
 
 
+async def replace_ready(tx: Transaction, grant_id: UUID) -> None:
+    """Ends the packages that an app has asked for and not fetched yet: there is one at a time."""
+    rows = await tx.fetch(
+        "UPDATE exports SET state = 'expired', expires_at = NULL, finished_at = now() WHERE district_id = $1 "
+        "AND grant_id = $2 AND schedule_id IS NULL AND state = 'ready' RETURNING export_id",
+        tx.district_id, grant_id,
+    )  # fmt: skip
+    for row in rows:
+        await forget_bytes(tx, row[0])
+
+
 async def base(tx: Transaction, grant_id: UUID, *, schedule_id: UUID | None, version: str) -> Export | None:
     """The newest acknowledged export of this version: the app's own, or that of one of its schedules."""
     row = await tx.fetchrow(

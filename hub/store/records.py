@@ -53,6 +53,11 @@ class Gate:
         """The gate in SQL, with six parameters."""
         return _GATES[type(self.credential)]
 
+    async def stands(self, tx: Transaction) -> bool:
+        """Whether credential and grant still count, wherever the view has moved to since."""
+        later = self.condition.replace("g.position = $3", "g.position >= $3")
+        return bool(await tx.fetchval(f"SELECT {later}", *self.values(tx)))
+
 
 class ClosedError(Exception):
     """The gate is closed: look at the credential and the grant again."""

@@ -1,4 +1,4 @@
-"""One worker process: the dispatcher, the loop that carries out syncs, and the bell. Any number may run."""
+"""One worker process: the dispatcher, the loops that carry out syncs and exports, and the bell. Any number may run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import structlog
 from hub import crypto
 from hub.clock import Clock, SystemClock
 from hub.errors import HubError
+from hub.export.jobs import Workshop
+from hub.export.jobs import work_once as make_exports
+from hub.export.targets import Places
 from hub.settings import Settings
 from hub.store.database import Database
 from hub.sync.engine import work_once
@@ -28,6 +31,7 @@ LOOK_SECONDS = 5.0
 #: From SIGTERM until what is still running is left to others; connections then close within the rest of 30 s.
 STOP_SECONDS = 22.0
 AWAY_SECONDS = 1.0
+EXPORT_CONNECTIONS = 3
 
 #: Claims one due run and carries it out; whether there was one.
 Work = Callable[[Database, Clock], Awaitable[bool]]
@@ -41,7 +45,7 @@ async def run_worker(
     stop: asyncio.Event | None = None,
     work: Work = work_once,
 ) -> None:
-    """Syncs and delivers until SIGTERM, SIGINT or ``stop``; ends within 30 seconds of that.
+    """Syncs, exports and delivers until SIGTERM, SIGINT or ``stop``; ends within 30 seconds of that.
 
     ``database_url`` logs in as hub_worker and leads to PostgreSQL itself, for LISTEN. ``redis_url`` may be None, and
     Redis may come and go: wakes are then found 5 seconds later. Raises HubError(UNAVAILABLE) when PostgreSQL cannot be
@@ -66,12 +70,26 @@ async def run_worker(
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
         limits = Limits(settings.webhook_concurrency, settings.webhook_district_concurrency)
         dispatcher = Dispatcher(courier, limits=limits, listen_url=database_url)
-        due = asyncio.Event()
+        # One to read from, one to write to, one for the lease.
+        exports = await _database(stack, database_url, "hub worker exports", EXPORT_CONNECTIONS)
+        places = Places(settings.export_folder, settings.export_allow)
+        shop = Workshop(exports, clock, key, places, settings.export_keep_hours)
+        due, asked = asyncio.Event(), asyncio.Event()
 
         def heard(kind: str) -> None:
-            due.set() if kind == "sync" else dispatcher.wake()
+            match kind:
+                case "sync":
+                    due.set()
+                case "export":
+                    asked.set()
+                case _:
+                    dispatcher.wake()
 
-        services = [dispatcher.run(stop), _runs(syncs, clock, work, due, stop)]
+        services = [
+            dispatcher.run(stop),
+            _carry_out("syncs", lambda: work(syncs, clock), due, stop),
+            _carry_out("exports", lambda: make_exports(shop), asked, stop),
+        ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
 
 
@@ -107,20 +125,20 @@ async def _end(tasks: list[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _runs(db: Database, clock: Clock, work: Work, due: asyncio.Event, stop: asyncio.Event) -> None:
-    """Carries out due runs one after the other; looks when the bell rings, and every 5 seconds without."""
+async def _carry_out(what: str, work: Callable[[], Awaitable[bool]], due: asyncio.Event, stop: asyncio.Event) -> None:
+    """Carries out what is due, one after the other; looks when the bell rings, and every 5 seconds without."""
     while not stop.is_set():
         due.clear()
         pause = LOOK_SECONDS
         try:
-            if await work(db, clock):
+            if await work():
                 continue
         except HubError as error:
-            log.warning("syncs wait", code=error.code.value)
+            log.warning("work waits", what=what, code=error.code.value)
             pause = AWAY_SECONDS
         except Exception:
-            # A bug of ours in one run must not end the loop; the run's lease ends and its attempts are counted.
-            log.exception("sync failed")
+            # A bug of ours must not end the loop; a lease ends and its attempts are counted.
+            log.exception("work failed", what=what)
         await _first(due, stop, pause)
 
 

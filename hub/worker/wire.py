@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-Kind = Literal["sync", "deliver"]
+Kind = Literal["sync", "deliver", "export"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 QUEUE = "rosterhub.wake"
 WAKE = "wake"

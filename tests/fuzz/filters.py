@@ -11,9 +11,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from hub.behaviour import Behaviour
 from hub.api.oneroster import compare
 from hub.api.oneroster.filter import MOST_CLAUSES, MOST_TERMS, Clause, Filter, FilterError, is_name, parse
+from hub.behaviour import Behaviour
 from hub.store import conditions as sql
 from hub.store.conditions import Condition
 from transforms.catalogue import CATALOGUE, Kind

@@ -80,6 +80,9 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
     )
     assert {(r["tablename"], r["cmd"], tuple(r["roles"])) for r in wide} == {
         ("districts", "SELECT", ("hub_service", "hub_worker")),
+        ("export_schedules", "SELECT", ("hub_worker",)),
+        ("exports", "SELECT", ("hub_worker",)),
+        ("exports", "UPDATE", ("hub_worker",)),
         ("grants", "SELECT", ("hub_service",)),  # an app's own
         ("runs", "SELECT", ("hub_worker",)),
         ("runs", "UPDATE", ("hub_worker",)),

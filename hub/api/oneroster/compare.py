@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime
 from math import isfinite
 from uuid import UUID
 
-from hub.behaviour import Behaviour
 from hub.api.oneroster.filter import Clause
+from hub.behaviour import Behaviour
 from hub.store import conditions as sql
 from hub.store.conditions import NEVER, Condition, Expression, Operator
 from transforms.catalogue import Entity, Field, Kind

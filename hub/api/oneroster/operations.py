@@ -113,6 +113,11 @@ class Operation:
         return tuple(re.findall(r"\{(\w+)\}", self.path))
 
 
+def scopes_of(entity: Entity, version: Version) -> tuple[str, ...]:
+    """The scopes of which any one lets an app read an entity's collection."""
+    return _scopes(entity, version, nested=False)
+
+
 def _scopes(entity: Entity, version: Version, *, nested: bool) -> tuple[str, ...]:
     if version == "1.1":
         if entity.name == "demographics":

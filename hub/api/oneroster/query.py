@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from multidict import MultiMapping
 
-from hub.behaviour import DEFAULT, Behaviour
 from hub.api.oneroster.errors import Minor, invalid
 from hub.api.oneroster.filter import MOST_CLAUSES, STANDARD_CLAUSES, Filter, FilterError, parse
+from hub.behaviour import DEFAULT, Behaviour
 from transforms.catalogue import Version
 
 DEFAULT_LIMIT = 100

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from hub.behaviour import Behaviour
 from hub.api.oneroster.operations import Operation
+from hub.behaviour import Behaviour
 from hub.scope.grants import GrantDefinition
 from hub.scope.projection import Projection
 from hub.store import grants

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hub.behaviour import Behaviour
 from hub.api.oneroster.operations import Operation, Own, Relation, RoleAt, Subset, Through
+from hub.behaviour import Behaviour
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind
 
 Object = dict[str, Any]

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from hub.behaviour import Behaviour
 from hub.api.oneroster.rostering import ROSTERING
 from hub.api.views import Views
+from hub.behaviour import Behaviour
 from hub.scope.grants import GrantDefinition
 from hub.store import apps, grants, runs, views
 from hub.sync import grants as granting

@@ -7,11 +7,11 @@ from uuid import UUID
 import pytest
 from multidict import MultiDict
 
-from hub.behaviour import Behaviour
 from hub.api.oneroster.asked import Asked, understand
 from hub.api.oneroster.errors import RefusedError
 from hub.api.oneroster.query import parse_query
 from hub.api.oneroster.reading import Lens
+from hub.behaviour import Behaviour
 from hub.scope.grants import GrantDefinition
 from hub.scope.view import EntityView, View
 from transforms.catalogue import CATALOGUE, Version
