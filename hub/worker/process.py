@@ -31,6 +31,7 @@ LOOK_SECONDS = 5.0
 #: From SIGTERM until what is still running is left to others; connections then close within the rest of 30 s.
 STOP_SECONDS = 22.0
 AWAY_SECONDS = 1.0
+#: One to read from, one to write to, one for the lease.
 EXPORT_CONNECTIONS = 3
 
 #: Claims one due run and carries it out; whether there was one.
@@ -70,20 +71,14 @@ async def run_worker(
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
         limits = Limits(settings.webhook_concurrency, settings.webhook_district_concurrency)
         dispatcher = Dispatcher(courier, limits=limits, listen_url=database_url)
-        # One to read from, one to write to, one for the lease.
         exports = await _database(stack, database_url, "hub worker exports", EXPORT_CONNECTIONS)
         places = Places(settings.export_folder, settings.export_allow)
         shop = Workshop(exports, clock, key, places, settings.export_keep_hours)
         due, asked = asyncio.Event(), asyncio.Event()
+        bells_of = {"sync": due.set, "export": asked.set, "deliver": dispatcher.wake}
 
         def heard(kind: str) -> None:
-            match kind:
-                case "sync":
-                    due.set()
-                case "export":
-                    asked.set()
-                case _:
-                    dispatcher.wake()
+            bells_of[kind]()
 
         services = [
             dispatcher.run(stop),

@@ -24,6 +24,7 @@ NAME_010 = declare(
     "Shorten the name in the student system.",
 )  # fmt: skip
 LONGEST = 100
+_NOTHING = "-"
 NAMES = tuple(f.name for f in CATALOGUE["users"].fields if f.name.endswith("Name"))
 _PLACEHOLDER = (
     r"(?i)^(?:(?:test ?)?(?:student|teacher) ?[0-9]+|test(?: ?student| ?teacher)?|x{3,}|vacan(?:t|cy)|tb[da]|n/a"
@@ -33,7 +34,10 @@ _STRANGE = r"[0-9@<>]|^[=+\-@]"
 
 
 def check_names(sheet: Sheet) -> None:
-    """Reports on the names of a users sheet."""
+    """Reports on the names of a users sheet; a lone dash where a name is required says that there is none."""
+    for name in ("givenName", "familyName"):
+        if (sheet[name] == _NOTHING).any():
+            sheet.put(name, sheet[name].replace(_NOTHING, None))
     given, family = sheet["givenName"].is_null(), sheet["familyName"].is_null()
     if given.any() or family.any():
         sheet.report(NAME_007, given & ~family, "givenName")
