@@ -141,8 +141,9 @@ def finish(bench: Bench, whole_files: list[dict[str, Any]]) -> Dirty:
             defects.append(place | {"column": column, "field": fields.get(column, "")} | rest)
     knock_on = _knock_on(bench, frames, defects)
     for file, followers in bench.followers.items():
+        keys = bench.clean[file]["sourcedId"]
         for row, about in followers:
-            place = {"file": f"{file}.csv", "line": int(lines[file][row]), "sourcedId": bench.clean[file]["sourcedId"][row]}
+            place = {"file": f"{file}.csv", "line": int(lines[file][row]), "sourcedId": keys[row]}
             knock_on.append({"kind": "knock_on"} | place | about)
     touched: dict[str, set[str]] = {file: set() for file in frames}
     for item in [*defects, *knock_on]:

@@ -278,7 +278,8 @@ RECIPES = (
 GRADE_RECIPES = (
     Recipe("score_spelling", "results", "score", 0.2, pl.col("score") != "0", _one_of("{} %", "{}%", " {}"),
            ("NUM-001",), "fixed"),
-    Recipe("score_unreadable", "results", "score", 0.1, pl.col("score") != "0", _one_of("A-", "87,5", "n/a"), ("NUM-002",), "dropped"),
+    Recipe("score_unreadable", "results", "score", 0.1, pl.col("score") != "0", _one_of("A-", "87,5", "n/a"),
+           ("NUM-002",), "dropped"),
     Recipe("status_spelling", "results", "scoreStatus", 0.2, pl.col("scoreStatus") == "fully graded",
            _one_of("Fully Graded", "FULLY GRADED", "fully_graded"), ("VOC-001",), "fixed"),
     Recipe("status_unknown", "results", "scoreStatus", 0.1, _FILLED, _one_of("graded", "done"), ("VOC-003",),

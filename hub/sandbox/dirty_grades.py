@@ -23,7 +23,7 @@ def plant_grades(bench: Bench) -> None:
 
 
 def _unexplained(bench: Bench) -> None:
-    """Writes down results of students whose enrollment in the class lost its class or user to dirt, and keeps off them."""
+    """Keeps off results of students whose enrollment in the class lost its class or user to dirt, and tells of them."""
     told = {"classSourcedId", "userSourcedId"}
     seats, results = bench.clean["enrollments"], bench.clean["results"]
     rows = sorted(n["row"] for n in bench.notes["enrollments"] if n["column"] in told and n["row"] < seats.height)

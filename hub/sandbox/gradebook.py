@@ -1,4 +1,4 @@
-"""Resources and gradebooks of a district: books of courses, line items of some classes, and results of who sits there."""
+"""Resources and gradebooks of a district: books of courses, line items of some classes, results of who sits there."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ Style = Literal["guid", "number", "prefixed"]
 _PREFIXES = {
     "orgs": "ORG", "academicSessions": "TRM", "courses": "CRS", "classes": "SEC", "students": "STU", "staff": "STF",
     "guardians": "PAR", "enrollments": "ENR", "roles": "ROL", "userProfiles": "PRF", "resources": "RSC",
-    "courseResources": "CRR", "classResources": "CLR", "userResources": "USR", "categories": "CAT", "scoreScales": "SCL",
-    "lineItems": "LIN", "lineItemScoreScales": "LSC", "lineItemLearningObjectiveIds": "LOB", "results": "RES",
-    "resultScoreScales": "RSS", "resultLearningObjectiveIds": "ROB",
+    "courseResources": "CRR", "classResources": "CLR", "userResources": "USR", "categories": "CAT",
+    "scoreScales": "SCL", "lineItems": "LIN", "lineItemScoreScales": "LSC", "lineItemLearningObjectiveIds": "LOB",
+    "results": "RES", "resultScoreScales": "RSS", "resultLearningObjectiveIds": "ROB",
 }  # fmt: skip
 #: Styles of a whole district: for people, for everything else, for enrollments.
 _MIXES: tuple[tuple[Style, Style, Style], ...] = (

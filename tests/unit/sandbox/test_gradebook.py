@@ -1,4 +1,4 @@
-"""A district with gradebooks: flawless where it is clean, with the dirt that the truth tells, and else the same district."""
+"""A district with gradebooks: flawless where it is clean, with the dirt that the truth tells, else the same."""
 
 from __future__ import annotations
 
