@@ -23,21 +23,23 @@ from hub.store.grants import Grant
 from hub.store.runs import Run
 from hub.sync import grants
 from hub.sync.engine import work_once
-from transforms.catalogue import Version
+from transforms.catalogue import CATALOGUE, Version
 
 Frames = Mapping[str, pl.DataFrame]
 EVERYTHING = GrantDefinition.model_validate(
     {
-        "entities": ["orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics"],
+        "entities": [entity.name for entity in CATALOGUE.entities],
         "privacy": ["contact", "demographic", "credential"],
     }
 )
 
 
 @cache
-def sandbox(students: int = 200, seed: int = 7, version: Version = "1.2") -> SandboxDistrict:
+def sandbox(
+    students: int = 200, seed: int = 7, version: Version = "1.2", *, gradebook: bool = False
+) -> SandboxDistrict:
     """A clean sandbox district; made once a session."""
-    return generate(DistrictPlan(students=students, seed=seed, version=version, dirt=0))
+    return generate(DistrictPlan(students=students, seed=seed, version=version, dirt=0, gradebook=gradebook))
 
 
 def without(frames: Frames, file: str, keys: list[str]) -> dict[str, pl.DataFrame]:
@@ -112,23 +114,24 @@ class District:
         return grant
 
     async def counts(self) -> dict[str, tuple[int, int]]:
-        """Active and tobedeleted records of each table."""
+        """Active and tobedeleted records of each table that has any."""
         out = {}
         async with self.db.district(self.district_id) as tx:
-            for table in ("orgs", "academic_sessions", "courses", "classes", "users", "enrollments", "demographics"):
+            for table in (entity.table for entity in CATALOGUE.entities):
                 row = await tx.fetchrow(
                     f"SELECT count(*) FILTER (WHERE active) AS a, count(*) FILTER (WHERE NOT active) AS g FROM {table}"
                 )
                 assert row is not None
-                out[table] = (row["a"], row["g"])
+                if any(row):
+                    out[table] = (row["a"], row["g"])
         return out
 
     async def state(self) -> list[tuple[object, ...]]:
         """All that readers can see, row by row, with the version of each row: equal means that nothing was written."""
         found: list[tuple[object, ...]] = []
         async with self.db.district(self.district_id) as tx:
-            for table in ("orgs", "academic_sessions", "courses", "classes", "users", "enrollments", "demographics",
-                          "source_records", "changes", "history", "views", "feed", "grants"):  # fmt: skip
+            own = ("source_records", "changes", "history", "views", "feed", "grants")
+            for table in (*(entity.table for entity in CATALOGUE.entities), *own):
                 rows = await tx.fetch(f"SELECT '{table}' AS t, xmin::text, ctid::text FROM {table} ORDER BY ctid")
                 found += [tuple(row) for row in rows]
         return found

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from transforms.near import near
+
 #: Columns of ``stored``: the source's key, the record's number, the hash of its last content, whether it is not
 #: deleted.
 STORED = {"key": pl.String, "rid": pl.UInt32, "hash": pl.UInt64, "active": pl.Boolean}
@@ -30,7 +32,7 @@ class Difference:
 
 def diff(frame: pl.DataFrame, stored: pl.DataFrame) -> Difference:
     """Compares a canonical frame with ``stored`` (columns ``STORED``, keys unique)."""
-    right = _near(frame, stored).select("key", "rid", "active", old="hash")
+    right = near(stored, frame["key"]).select("key", "rid", "active", old="hash")
     found = frame.select("key", "hash").join(right, on="key", how="left", maintain_order="left")
     known, active = found["rid"].is_not_null(), found["active"].fill_null(value=False)
     differs = found["hash"] != found["old"].fill_null(0)
@@ -43,16 +45,6 @@ def diff(frame: pl.DataFrame, stored: pl.DataFrame) -> Difference:
         seen=found["rid"].drop_nulls(),
         unchanged=int((known & active).sum()) - int(changed.sum()),
     )
-
-
-def _near(frame: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
-    """The stored rows that a small batch can meet: a join with all of them would build a table of millions each time.
-
-    Keys are compared by hash; a chance collision only leaves a row in that the join then drops.
-    """
-    if stored.height < 2 * frame.height:
-        return stored
-    return stored.filter(stored["key"].hash(0).is_in(frame["key"].hash(0).implode()))
 
 
 def vanished(stored: pl.DataFrame, seen: Iterable[pl.Series], quarantined: Iterable[pl.Series]) -> pl.DataFrame:

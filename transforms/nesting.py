@@ -13,6 +13,7 @@ import polars as pl
 
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Version
 from transforms.issues import RULES, Action, Severity, declare
+from transforms.near import near
 from transforms.normalise.objectives import objectives_of, read_objectives
 from transforms.normalise.profiles import profile_ids, profiles_of_users
 from transforms.normalise.roles import USR_001, administrators, check_primary, roles_of_users
@@ -152,7 +153,8 @@ def _owned(sheet: Sheet, column: Field, parts: Parts) -> pl.Series:
     nested = parts.nested.get(column.name)
     if nested is None:
         return pl.repeat(None, sheet.frame.height, dtype=dtype(column), eager=True)
-    return sheet.frame.select("key").join(nested, on="key", how="left", maintain_order="left")[column.name]
+    found = near(nested, sheet["key"])
+    return sheet.frame.select("key").join(found, on="key", how="left", maintain_order="left")[column.name]
 
 
 def _reasons(owners: pl.Series, column: Field, parts: Parts) -> pl.Series:

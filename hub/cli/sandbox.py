@@ -15,7 +15,10 @@ import click
 @click.option("--changes", is_flag=True, help="Also write changes.zip: the same district some months later.")
 @click.option("--clean", is_flag=True, help="Plant no dirt.")
 @click.option("--dirt", type=click.FloatRange(0, 0.2), default=0.01, show_default=True, help="Share of rows spoilt.")
-def sandbox(out: Path, *, students: int, seed: int, version: str, changes: bool, clean: bool, dirt: float) -> None:
+@click.option("--gradebook", is_flag=True, help="Also resources, and line items and results of a third of the classes.")
+def sandbox(
+    out: Path, *, students: int, seed: int, version: str, changes: bool, clean: bool, dirt: float, gradebook: bool,
+) -> None:  # fmt: skip
     """Write a made-up district into the folder OUT.
 
     district.zip is a OneRoster CSV package, truth.json lists every defect and every person that was planted twice.
@@ -27,7 +30,7 @@ def sandbox(out: Path, *, students: int, seed: int, version: str, changes: bool,
 
     plan = DistrictPlan(
         students=students, seed=seed, version="1.1" if version == "1.1" else "1.2", changes=changes,
-        dirt=0 if clean else dirt,
+        dirt=0 if clean else dirt, gradebook=gradebook,
     )  # fmt: skip
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:

@@ -71,12 +71,14 @@ class Bench:
     cells: dict[str, list[tuple[str, Ints, Sequence[str | None]]]] = field(init=False)
     added: dict[str, list[pl.DataFrame]] = field(init=False)
     notes: dict[str, list[dict[str, Any]]] = field(init=False)
+    followers: dict[str, list[tuple[int, dict[str, Any]]]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.free = {name: np.ones(frame.height, np.bool_) for name, frame in self.clean.items()}
         self.cells = {name: [] for name in self.clean}
         self.added = {name: [] for name in self.clean}
         self.notes = {name: [] for name in self.clean}
+        self.followers = {name: [] for name in self.clean}
 
     def take(self, file: str, share: float, eligible: pl.Series | None = None) -> Ints:
         """Random free rows: ``share`` of the rows that the dirt rate allows, one at least where any is eligible."""
@@ -112,6 +114,13 @@ class Bench:
                 {"kind": kind, "row": int(row), "column": column, "codes": list(codes), "outcome": outcome, **extra}
             )
 
+    def follow(self, file: str, rows: Iterable[int], column: str, outcome: Outcome, causes: Sequence[str]) -> None:
+        """Writes down sound rows that something is said of because of another row, with that row's sourcedId."""
+        field_ = {f.csv_name: f.name for f in CATALOGUE.files(self.version)[file].csv_columns(self.version)}[column]
+        for row, cause in zip(rows, causes, strict=True):
+            about = {"column": column, "field": field_, "outcome": outcome, "cause": cause}
+            self.followers[file].append((int(row), about))
+
 
 def finish(bench: Bench, whole_files: list[dict[str, Any]]) -> Dirty:
     """Applies everything at once and turns row numbers into lines; ``whole_files`` are defects without a row."""
@@ -131,6 +140,11 @@ def finish(bench: Bench, whole_files: list[dict[str, Any]]) -> Dirty:
                 place["line"], rest["first_line"] = pair[1], pair[0]
             defects.append(place | {"column": column, "field": fields.get(column, "")} | rest)
     knock_on = _knock_on(bench, frames, defects)
+    for file, followers in bench.followers.items():
+        keys = bench.clean[file]["sourcedId"]
+        for row, about in followers:
+            place = {"file": f"{file}.csv", "line": int(lines[file][row]), "sourcedId": keys[row]}
+            knock_on.append({"kind": "knock_on"} | place | about)
     touched: dict[str, set[str]] = {file: set() for file in frames}
     for item in [*defects, *knock_on]:
         touched[item["file"].removesuffix(".csv")].add(item["sourcedId"])
@@ -170,6 +184,7 @@ _USER_COLUMNS: tuple[tuple[str, str, Outcome], ...] = (
     ("roles", "userSourcedId", "quarantined"),
     ("userProfiles", "userSourcedId", "quarantined"),
     ("users", "agentSourcedIds", "dropped"),
+    ("results", "studentSourcedId", "quarantined"),
 )
 
 

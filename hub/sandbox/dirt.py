@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from hub.sandbox.bench import Bench, Dirty, Outcome, Spoil, Truth, finish
+from hub.sandbox.dirty_grades import plant_grades
 from hub.sandbox.dirty_rows import plant_rows
 from hub.sandbox.package import FileForm
 from hub.sandbox.plan import DistrictPlan
@@ -273,6 +274,31 @@ RECIPES = (
 )
 
 
+#: The same for gradebooks and resources, where a district has them.
+GRADE_RECIPES = (
+    Recipe("score_spelling", "results", "score", 0.2, pl.col("score") != "0", _one_of("{} %", "{}%", " {}"),
+           ("NUM-001",), "fixed"),
+    Recipe("score_unreadable", "results", "score", 0.1, pl.col("score") != "0", _one_of("A-", "87,5", "n/a"),
+           ("NUM-002",), "dropped"),
+    Recipe("status_spelling", "results", "scoreStatus", 0.2, pl.col("scoreStatus") == "fully graded",
+           _one_of("Fully Graded", "FULLY GRADED", "fully_graded"), ("VOC-001",), "fixed"),
+    Recipe("status_unknown", "results", "scoreStatus", 0.1, _FILLED, _one_of("graded", "done"), ("VOC-003",),
+           "quarantined"),
+    Recipe("us_date", "results", "scoreDate", 0.2, pl.col("scoreDate").str.contains(_CLEAR_DAY), _us_dates,
+           ("DAT-004",), "fixed"),
+    Recipe("us_date", "lineItems", "dueDate", 1, pl.col("dueDate").str.contains(_CLEAR_DAY), _us_dates, ("DAT-004",),
+           "fixed"),
+    Recipe("weight_spelling", "categories", "weight", 1, _FILLED, _one_of("{}%", "{} %"), ("NUM-001",), "fixed",
+           ("1.2",)),
+    Recipe("scale_step", "scoreScales", "scoreScaleValue", 1, _FILLED, _one_of("{},F", "{},{{:0}}"), ("GRB-002",),
+           "dropped", ("1.2",)),
+    Recipe("role_spelling", "resources", "roles", 1, pl.col("roles").is_not_null(),
+           lambda _, values: [v.title() for v in values], ("VOC-001",), "fixed"),
+    Recipe("objective_unreadable", "lineItemLearningObjectiveIds", "learningObjectiveId", 1,
+           pl.col("source") == "case", _one_of("urn:uuid:1", "MATH.4.NF"), ("GRB-001",), "quarantined", ("1.2",)),
+)  # fmt: skip
+
+
 def plant(plan: DistrictPlan, population: Population) -> Dirty:
     """Spoils the clean district of ``plan`` and tells the truth about it; ``plan.dirt`` 0 leaves it clean."""
     if plan.dirt == 0:
@@ -283,6 +309,11 @@ def plant(plan: DistrictPlan, population: Population) -> Dirty:
     for recipe in RECIPES:
         if plan.version in recipe.versions:
             _apply(bench, recipe)
+    if plan.gradebook:
+        plant_grades(bench)
+        for recipe in GRADE_RECIPES:
+            if plan.version in recipe.versions:
+                _apply(bench, recipe)
     return finish(bench, _whole_files(bench))
 
 

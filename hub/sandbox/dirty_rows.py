@@ -19,7 +19,10 @@ def plant_rows(bench: Bench) -> None:
     _unknown_school(bench)
     _nameless(bench)
     _same_id_differs(bench, "users", 0.05)
-    for file, column in (("enrollments", "userSourcedId"), ("demographics", "sourcedId"), ("roles", "userSourcedId")):
+    for file, column in (
+        ("enrollments", "userSourcedId"), ("demographics", "sourcedId"), ("roles", "userSourcedId"),
+        ("results", "studentSourcedId"),
+    ):  # fmt: skip
         if file in bench.clean:
             lost = [n["row"] for n in bench.notes["users"] if n["row"] < bench.clean["users"].height]
             bench.block(file, column, bench.clean["users"]["sourcedId"].gather(lost))

@@ -11,7 +11,10 @@ Style = Literal["guid", "number", "prefixed"]
 
 _PREFIXES = {
     "orgs": "ORG", "academicSessions": "TRM", "courses": "CRS", "classes": "SEC", "students": "STU", "staff": "STF",
-    "guardians": "PAR", "enrollments": "ENR", "roles": "ROL", "userProfiles": "PRF",
+    "guardians": "PAR", "enrollments": "ENR", "roles": "ROL", "userProfiles": "PRF", "resources": "RSC",
+    "courseResources": "CRR", "classResources": "CLR", "userResources": "USR", "categories": "CAT",
+    "scoreScales": "SCL", "lineItems": "LIN", "lineItemScoreScales": "LSC", "lineItemLearningObjectiveIds": "LOB",
+    "results": "RES", "resultScoreScales": "RSS", "resultLearningObjectiveIds": "ROB",
 }  # fmt: skip
 #: Styles of a whole district: for people, for everything else, for enrollments.
 _MIXES: tuple[tuple[Style, Style, Style], ...] = (
@@ -22,7 +25,7 @@ _MIXES: tuple[tuple[Style, Style, Style], ...] = (
 )
 _AT_ONCE = 250_000
 _PEOPLE = ("students", "staff", "guardians")
-_LINKS = ("enrollments", "roles", "userProfiles")
+_LINKS = ("enrollments", "roles", "userProfiles", "results", "resultScoreScales", "resultLearningObjectiveIds")
 # Ten digits: nine would look like a social security number.
 _FIRST = {kind: (i + 1) * 1_000_000_000 for i, kind in enumerate(_PREFIXES)}
 

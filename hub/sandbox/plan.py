@@ -21,6 +21,8 @@ class DistrictPlan:
     about that percentage of students and enrollments. ``focus`` names some schools by their place in
     ``District.schools``; students move out of them and into them, and the other changes happen there. The first two
     schools are an elementary and a middle school.
+
+    ``gradebook`` asks for resources, and for line items and results of about a third of the classes.
     """
 
     students: int
@@ -34,6 +36,7 @@ class DistrictPlan:
     change_scale: int = 1
     change_percent: float | None = None
     focus: tuple[int, ...] = (0, 1)
+    gradebook: bool = False
 
     def __post_init__(self) -> None:
         if not MIN_STUDENTS <= self.students <= MAX_STUDENTS:

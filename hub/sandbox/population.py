@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from hub.sandbox import people, schedule, schools
+from hub.sandbox.gradebook import make_gradebook
 from hub.sandbox.package import Progress, shape
 from hub.sandbox.plan import DistrictPlan
 from transforms.catalogue import CATALOGUE
@@ -71,6 +72,8 @@ def populate(plan: DistrictPlan, progress: Progress) -> Population:
         "demographics": people.make_demographics(_seeded(plan, 11), students),
     }
     progress("drawing enrollments", seats, seats)
+    if plan.gradebook:
+        frames |= make_gradebook(_seeded(plan, 12), place, calendar, timetable, students, plan.version)
     return Population(
         place, name, {f: shape(f, plan.version, frames[f]) for f in CATALOGUE.files(plan.version) if f in frames}
     )

@@ -60,7 +60,7 @@ class Documents:
                 record.refs[field.name] = [rids[reference["sourcedId"]] for reference in found]
             else:
                 record.refs[field.name] = rids[found["sourcedId"]] if found else None
-        for role in values.pop("roles", []):
+        for role in values.pop("roles", []) if entity == "users" else []:
             record.roles.append({**role, "org": self.rids["orgs"][role["org"]["sourcedId"]]})
         return record
 

@@ -28,22 +28,30 @@ from tests.services import Database, database_at, in_database
 from tests.snapshots import snapshot
 
 T = TypeVar("T")
-BASE = sandbox(students=100, seed=5).frames
+BASE = dict(sandbox(students=100, seed=5, gradebook=True).frames)
+BASE["results"] = BASE["results"][::12]  # as few as the model can look at one by one
 #: Which rows must go with a row: file of the row, file and column that name it.
 FOLLOWERS = {
     "users": [("roles", "userSourcedId"), ("userProfiles", "userSourcedId"), ("enrollments", "userSourcedId"),
-              ("demographics", "sourcedId")],
-    "classes": [("enrollments", "classSourcedId")],
+              ("demographics", "sourcedId"), ("userResources", "userSourcedId"), ("results", "studentSourcedId")],
+    "classes": [("enrollments", "classSourcedId"), ("classResources", "classSourcedId"),
+                ("scoreScales", "classSourcedId"), ("lineItems", "classSourcedId")],
+    "lineItems": [("results", "lineItemSourcedId"), ("lineItemScoreScales", "lineItemSourcedId"),
+                  ("lineItemLearningObjectiveIds", "lineItemSourcedId")],
+    "results": [("resultScoreScales", "resultSourcedId"), ("resultLearningObjectiveIds", "resultSourcedId")],
 }  # fmt: skip
-DROPPED = ("users", "classes", "enrollments", "enrollments", "demographics")
+DROPPED = ("users", "classes", "enrollments", "enrollments", "demographics", "lineItems", "results", "resources")
 #: Columns that are given other values: texts, and references to any row of another file.
 TEXTS = (("users", "givenName"), ("users", "middleName"), ("users", "email"), ("orgs", "name"), ("classes", "title"),
-         ("academicSessions", "title"), ("demographics", "cityOfBirth"))  # fmt: skip
+         ("academicSessions", "title"), ("demographics", "cityOfBirth"), ("lineItems", "title"), ("results", "comment"),
+         ("resources", "title"))  # fmt: skip
 REFERENCES = (
     ("roles", "orgSourcedId", "orgs"), ("classes", "courseSourcedId", "courses"),
     ("classes", "schoolSourcedId", "orgs"), ("enrollments", "userSourcedId", "users"),
     ("courses", "orgSourcedId", "orgs"), ("users", "primaryOrgSourcedId", "orgs"),
-    ("users", "agentSourcedIds", "users"),
+    ("users", "agentSourcedIds", "users"), ("results", "studentSourcedId", "users"),
+    ("lineItems", "classSourcedId", "classes"), ("lineItems", "schoolSourcedId", "orgs"),
+    ("lineItemScoreScales", "scoreScaleSourcedId", "scoreScales"), ("classResources", "resourceSourcedId", "resources"),
 )  # fmt: skip
 
 

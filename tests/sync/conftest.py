@@ -104,6 +104,43 @@ async def second(copied: Database, loaded: Loaded) -> AsyncIterator[District]:
     await db.close()
 
 
+def gradebooks() -> Frames:
+    """A package with resources, line items and results."""
+    return sandbox(students=100, seed=4, gradebook=True).frames
+
+
+@pytest.fixture(scope="session")
+def graded_once(postgres: str, template: str) -> Iterator[tuple[str, UUID, UUID]]:
+    """A database with the district of ``gradebooks`` and one app that sees everything, to be copied."""
+    name = f"hub_graded_{secrets.token_hex(6)}"
+    asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+
+    async def load() -> tuple[UUID, UUID]:
+        db = await Pool.open(database_at(in_database(postgres, name)).worker, name="test worker", largest=4)
+        try:
+            district = await District(db).create()
+            assert (await district.sync(gradebooks())).state == "applied"
+            await district.grant()
+        finally:
+            await db.close()
+        return district.district_id, district.source_id
+
+    yield name, *asyncio.run(load())
+    asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def graded(postgres: str, graded_once: tuple[str, UUID, UUID]) -> AsyncIterator[District]:
+    """The district of ``gradebooks``, in a database of the test's own."""
+    loaded, district_id, source_id = graded_once
+    name = f"hub_test_{secrets.token_hex(6)}"
+    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {loaded}")
+    db = await Pool.open(database_at(in_database(postgres, name)).worker, name="test worker", largest=4)
+    yield District(db, district_id=district_id, source_id=source_id)
+    await db.close()
+    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 async def _execute(url: str, statement: str, *, elsewhere: bool = False) -> None:
     connection = await asyncpg.connect(in_database(url, "postgres") if elsewhere else url)
     try:

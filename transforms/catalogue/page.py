@@ -28,16 +28,20 @@ def _section(entity: Entity) -> list[str]:
         "| Field | Kind | JSON 1.2 | JSON 1.1 | CSV column | CSV 1.2 | CSV 1.1 | Privacy | Notes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    return head + [_row(field) for field in entity.fields]
+    return head + [_row(entity, field) for field in entity.fields]
 
 
-def _row(field: Field) -> str:
+def _row(entity: Entity, field: Field) -> str:
     column = f"`{field.csv_name}`" if field.csv_name else Need.ABSENT.value
     cells = (
-        f"`{field.name}`", _kind(field), field.rest12.value, field.rest11.value, column,
-        field.csv_need("1.2").value, field.csv_need("1.1").value, field.privacy.value, _notes(field),
+        f"`{field.name}`", _kind(field), field.rest12.value, _of_11(entity, field.rest11), column,
+        field.csv_need("1.2").value, _of_11(entity, field.csv_need("1.1")), field.privacy.value, _notes(field),
     )  # fmt: skip
     return "| " + " | ".join(cells) + " |"
+
+
+def _of_11(entity: Entity, need: Need) -> str:
+    return (need if "1.1" in entity.versions else Need.ABSENT).value
 
 
 def _kind(field: Field) -> str:

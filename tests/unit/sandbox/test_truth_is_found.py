@@ -53,7 +53,7 @@ def transformed(package: Path) -> Result:
 @pytest.fixture(scope="module", params=["1.1", "1.2"])
 def district(request: pytest.FixtureRequest) -> District:
     seed = {"1.1": 1, "1.2": 2}[request.param]
-    return generate(DistrictPlan(students=2_000, seed=seed, version=request.param, changes=True))
+    return generate(DistrictPlan(students=1_500, seed=seed, version=request.param, changes=True, gradebook=True))
 
 
 @pytest.fixture(scope="module")

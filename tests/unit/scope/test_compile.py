@@ -12,6 +12,7 @@ from hub.scope.grants import GrantDefinition
 from hub.scope.projection import Projection
 from hub.scope.trim import trim, trim_changes
 from tests.property.small_districts import District, Record, columns_of, derive, resolve, sourced_id
+from transforms.catalogue import CATALOGUE
 
 DISTRICT, NORTH, SOUTH = 0, 1, 2
 YEAR, FALL, SPRING, FIRST_QUARTER = 0, 1, 2, 3
@@ -37,7 +38,7 @@ def person(*roles: tuple[str, int, str], grades: tuple[str, ...] = (), agents: t
     entries: list[dict[str, Any]] = [
         {"role": role, "org": at, "roleType": kind, "userProfile": ""} for role, at, kind in roles
     ]
-    return Record(refs={"agents": list(agents), "primaryOrg": None}, roles=entries, values={"grades": list(grades)})
+    return Record(refs={"agents": list(agents)}, roles=entries, values={"grades": list(grades)})
 
 
 def enrolled(user: int, class_: int, school: int, role: str = "student") -> Record:
@@ -235,6 +236,78 @@ def test_a_role_that_does_not_show_changes_nothing_when_its_org_enters() -> None
     columns = columns_of(records)
     old, new = (compile_grant(definition, columns, resolve) for definition in (before, after))
     assert set(trim_changes(Projection(after, "users"), old, new, columns)) == {BOTH}
+
+
+def graded() -> Columns:
+    """The district with resources of a class, a course and a user, and with grades at both schools."""
+    records = district()
+    records["classes"][MATH_NORTH].refs["resources"] = [0]
+    records["courses"][ART].refs["resources"] = [1]
+    records["users"][BEN].refs["resources"] = [2]
+    item = {"category": 0, "gradingPeriod": FIRST_QUARTER}
+    more: dict[str, list[Record]] = {
+        "resources": [Record(), Record(), Record(), Record(), Record(active=False)],
+        "categories": [Record()],
+        "scoreScales": [Record(refs={"class": MATH_NORTH, "course": MATH}), Record(refs={"class": MATH_SOUTH})],
+        "lineItems": [
+            Record(refs=item | {"class": MATH_NORTH, "school": NORTH}),
+            Record(refs=item | {"class": MATH_SOUTH, "school": SOUTH, "scoreScale": 0}),
+        ],
+        "results": [Record(refs={"lineItem": line, "student": who}) for line, who in ((0, ANA), (0, BEN), (1, BEN))],
+        "assessmentLineItems": [Record(), Record(refs={"class": MATH_SOUTH, "parentAssessmentLineItem": 0})],
+        "assessmentResults": [
+            Record(refs={"assessmentLineItem": test, "student": who}) for test, who in ((0, ANA), (1, ANA), (1, BEN))
+        ],
+    }
+    return columns_of(records | {entity: dict(enumerate(held)) for entity, held in more.items()})
+
+
+ALL = [entity.name for entity in CATALOGUE.entities]
+
+
+@pytest.mark.threat("T12", "T13")
+def test_resources_are_those_of_visible_courses_classes_and_users() -> None:
+    columns = graded()
+    assert compiled(columns=columns, entities=ALL)["resources"] == {0, 1, 2, 3}
+    assert compiled(rule(schools=[NORTH]), columns=columns, entities=ALL)["resources"] == {0, 1}
+    assert compiled(rule(roles=["student"], schools=[SOUTH]), columns=columns, entities=ALL)["resources"] == {2}
+    assert compiled(rule(schools=[SOUTH]), columns=columns, entities=["classes", "resources"])["resources"] == set()
+    assert compiled(columns=columns)["resources"] == set()
+
+
+@pytest.mark.threat("T12", "T13")
+def test_grades_are_those_of_visible_classes_and_students() -> None:
+    columns = graded()
+    views = compiled(rule(schools=[NORTH]), columns=columns, entities=ALL)
+    assert views["categories"] == {0}
+    assert views["scoreScales"] == {0}
+    assert views["lineItems"] == {0}
+    assert views["results"] == {0}  # of the other student of the same line item nothing shows
+    assert compiled(rule(grades=["04"]), columns=columns, entities=ALL)["results"] == {1, 2}
+    assert compiled(columns=columns, entities=ALL)["results"] == {0, 1, 2}
+    assert not any(compiled(columns=columns)[entity.name] for entity in CATALOGUE.of_service("gradebook"))
+
+
+@pytest.mark.threat("T12", "T13")
+def test_an_assessment_of_a_class_shows_with_its_class() -> None:
+    columns = graded()
+    views = compiled(rule(schools=[NORTH]), columns=columns, entities=ALL)
+    assert views["assessmentLineItems"] == {0}
+    assert views["assessmentResults"] == {0}
+    assert compiled(columns=columns, entities=ALL)["assessmentResults"] == {0, 1, 2}
+    without_classes = ["users", "assessmentLineItems", "assessmentResults"]
+    assert compiled(columns=columns, entities=without_classes)["assessmentLineItems"] == {0}
+
+
+@pytest.mark.threat("T13")
+def test_a_scale_or_session_that_is_not_in_the_view_is_left_out_of_line_items() -> None:
+    definition = GrantDefinition.model_validate(
+        {"rules": [rule(schools=[SOUTH])], "entities": [e for e in ALL if e != "academicSessions"]}
+    )
+    columns = graded()
+    views = compile_grant(definition, columns, resolve)
+    assert set(views["lineItems"]) == {1}
+    assert set(trim(Projection(definition, "lineItems"), views, columns)) == {1}  # neither the scale nor the quarter
 
 
 def test_columns_that_lack_something_are_refused() -> None:

@@ -10,10 +10,10 @@ from transforms.catalogue import CATALOGUE, Need, Privacy
 
 
 @pytest.mark.threat("T19")
-def test_a_new_grant_has_no_demographics() -> None:
-    assert "demographics" not in GrantDefinition().entities
-    rostering = {e.name for e in CATALOGUE.of_service("rostering")}
-    assert set(GrantDefinition().entities) == rostering - {"demographics"}
+def test_a_new_grant_has_neither_demographics_nor_grades_nor_resources() -> None:
+    assert set(GrantDefinition().entities) == {
+        "orgs", "academicSessions", "courses", "classes", "users", "enrollments",
+    }  # fmt: skip
     assert GrantDefinition().privacy == ()
 
 
@@ -45,6 +45,12 @@ def test_a_definition_survives_its_json() -> None:
         ({"entities": ["roles"]}, "'roles' is no entity"),
         ({"entities": ["enrollments", "users"]}, "enrollments need classes beside them"),
         ({"entities": ["demographics"]}, "demographics need users beside them"),
+        ({"entities": ["classes", "lineItems"]}, "lineItems need categories beside them"),
+        ({"entities": ["classes", "categories", "lineItems", "results"]}, "results need users beside them"),
+        ({"entities": ["scoreScales"]}, "scoreScales need classes beside them"),
+        ({"entities": ["users", "assessmentResults"]}, "assessmentResults need assessmentLineItems beside them"),
+        ({"entities": ["resultScoreScales"]}, "'resultScoreScales' is no entity"),
+        ({"fields": {"results": {"hide": ["scoreDate"]}}}, "results.scoreDate cannot be hidden.*mask it instead .year"),
         ({"rules": [{"roles": ["janitor"]}]}, "'janitor' is no user role"),
         ({"rules": [{"school": []}]}, "Extra inputs are not permitted"),
         ({"rules": [{"schools": ["north"]}]}, "valid UUID"),

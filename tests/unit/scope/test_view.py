@@ -23,14 +23,12 @@ def role(name: str, org: int) -> dict[str, object]:
 
 def district() -> District:
     """Two orgs; user 0 teaches at 0 and is a parent at 1, user 1 studies at 1, user 2 studies at 0 but is unseen."""
-    refs = {"agents": [], "primaryOrg": None}
     return {
-        "orgs": {rid: Record(refs={"parent": None, "children": []}) for rid in (0, 1)},
-        "academicSessions": {}, "courses": {}, "classes": {}, "enrollments": {}, "demographics": {},
+        "orgs": {rid: Record() for rid in (0, 1)},
         "users": {
-            0: Record(refs=refs, roles=[role("teacher", 0), role("parent", 1)]),
-            1: Record(refs=refs, roles=[role("student", 1)]),
-            2: Record(refs=refs, roles=[role("student", 0)]),
+            0: Record(roles=[role("teacher", 0), role("parent", 1)]),
+            1: Record(roles=[role("student", 1)]),
+            2: Record(roles=[role("student", 0)]),
         },
     }  # fmt: skip
 
