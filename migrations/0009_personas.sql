@@ -22,6 +22,6 @@ GRANT INSERT, UPDATE, DELETE ON extra_roles TO hub_service, hub_worker;
 
 CREATE INDEX results_unscored ON results (district_id, rid) WHERE score IS NULL;
 CREATE INDEX enrollments_extended ON enrollments (district_id, rid)
-    WHERE "role" NOT IN ('administrator', 'proctor', 'student', 'teacher');
-CREATE INDEX users_without_old_role ON users (district_id, rid)
+    WHERE "role" <> ALL ('{administrator,proctor,student,teacher}'::text[]);
+CREATE INDEX users_unsure_role ON users (district_id, rid)
     WHERE NOT (roles_role <@ '{administrator,aide,districtAdministrator,guardian,parent,principal,proctor,relative,siteAdministrator,student,systemAdministrator,teacher}'::text[]);

@@ -28,7 +28,8 @@ EXTENSION = "ext:"
 ROLES_11 = tuple(sorted(voc.USER_ROLE.tokens("1.1")))
 #: Between the sourcedId of a person and the role of a persona; in no id that the hub mints.
 BETWEEN = "."
-_FAMILY = ("parent", "guardian", "relative")
+#: The roles of agents of students.
+FAMILY = ("parent", "guardian", "relative")
 _COUNSELOR = "counselor"
 
 
@@ -108,13 +109,13 @@ def agent(role: str, roles: Sequence[str]) -> str:
 
     A student's agents are family, and a parent's are students.
     """
-    wanted: Collection[str] = ("student",) if role in _FAMILY else _FAMILY
+    wanted: Collection[str] = ("student",) if role in FAMILY else FAMILY
     return next((each for each in wanted if each in roles), roles[0])
 
 
 def shows_agents(role: str, roles: Sequence[str]) -> bool:
-    """Whether one of a person's roles is the one that has the agents: a teacher who is a parent is not, the parent is."""
-    related = [each for each in roles if each in {"student", *_FAMILY}]
+    """Whether one of a person's roles has the person's agents: of a teacher who is a parent, the parent has them."""
+    related = [each for each in roles if each in {"student", *FAMILY}]
     return not related or role in related
 
 

@@ -7,7 +7,7 @@ docs/oneroster-1.1.md states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -48,6 +48,8 @@ _MADE = {
     "users": frozenset({"role", "orgs", "username"}),
     "lineItems": frozenset({"resultValueMin", "resultValueMax"}),
 }  # fmt: skip
+#: Entities whose objects are the same text in both versions, always.
+SAME = frozenset({"orgs", "academicSessions", "courses"})
 #: What stands in for a member: the grading period of a line item is its session.
 STAND_INS = {("lineItems", "gradingPeriod"): "academicSession"}
 
@@ -93,15 +95,22 @@ def json_booleans(entity: Entity, text: str) -> str:
     return head + between + tail
 
 
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What one object depends on beside its record."""
+
+    style: Style
+    role: str | None  # of the persona
+    several: Several
+
+
 class Documents:
     """Makes objects of one entity. ``shown`` are the 1.2 members that the app sees."""
 
     def __init__(self, entity: Entity, style: Style, shown: frozenset[str]) -> None:
-        self.entity = entity
+        self._entity = entity
         self._style = style
-        self._shown = shown
-        self._odd = _ODD.get(entity.name)
-        self._convert = _CONVERT.get(entity.name)
+        self._class_type = entity.name == "classes" and "classType" in shown
         self._booleans = style.json_booleans and bool(_booleans(entity))
 
     def make(
@@ -110,30 +119,68 @@ class Documents:
     ) -> str | None:  # fmt: skip
         """The object of 1.1 for one of 1.2 that is active, with the marks of addresses in its hrefs as before.
 
-        ``role`` names the persona of a user, None the main one; the answer is None where the person has no such role.
-        ``fields`` selects members of 1.1.
+        ``role`` names the persona of a user, None the main one; the answer is None where the person has no such role,
+        and for a result or enrollment that 1.1 has no words for. ``fields`` selects members of 1.1.
         """
-        several = several or {}
-        if fields is None and self._odd is not None and not self._odd(text, several, self):
-            return json_booleans(self.entity, text) if self._booleans else text
-        record = self._converted(orjson.loads(escaped_bases(text)), role, several)
+        making = _Making(self._style, role, several or {})
+        if fields is None and not self._differs(text, making.several):
+            return json_booleans(self._entity, text) if self._booleans else text
+        record = self._converted(orjson.loads(escaped_bases(text)), making)
         if record is None:
             return None
-        return orjson.dumps(record if fields is None else {n: v for n, v in record.items() if n in fields}).decode()
+        made = self._told(record)
+        return orjson.dumps(made if fields is None else {n: v for n, v in made.items() if n in fields}).decode()
 
-    def _converted(self, record: Record, role: str | None, several: Several) -> Record | None:
-        converted = record if self._convert is None else self._convert(record, self, role, several)
-        if converted is None:
-            return None
-        known = _members(self.entity)
+    def _differs(self, text: str, several: Several) -> bool:
+        """Whether an object is another text in 1.1, but for how truth is written."""
+        match self._entity.name:
+            case name if name in SAME:
+                return False
+            case "classes":
+                return self._class_type and _word(text, "classType", voc.CLASS_TYPE.both) is not True
+            case "enrollments":
+                return '"role":"ext:' in text or (bool(several) and _user_of(text) in several)
+            case "demographics":
+                return _word(text, "sex", voc.SEX.tokens("1.1")) is False
+            case "categories":
+                return '"weight":' in text
+            case "resources":
+                return '"ext:' in text
+            case _:
+                return True
+
+    def _converted(self, record: Record, making: _Making) -> Record | None:
+        """The record with the values of 1.1."""
+        match self._entity.name:
+            case "users":
+                return _user(record, making)
+            case "classes" if self._class_type and record.get("classType") not in voc.CLASS_TYPE.both:
+                return record | {"classType": CLASS_TYPE}
+            case "enrollments":
+                return _enrollment(record, making)
+            case "demographics" if record.get("sex") not in voc.SEX.tokens("1.1"):
+                return {name: value for name, value in record.items() if name != "sex"}
+            case "lineItems":
+                return _line_item(record)
+            case "results":
+                return _result(record, making)
+            case "resources" if "roles" in record:
+                roles = dict.fromkeys(making.style.resource_role(role) for role in record["roles"])
+                return record | {"roles": list(roles)}
+            case _:
+                return record
+
+    def _told(self, record: Record) -> Record:
+        """The members that 1.1 knows, and the others under ``metadata`` for an app that wants them."""
+        known = _members(self._entity)
         out, extra = {}, {}
-        for name, value in converted.items():
+        for name, value in record.items():
             if name in _BASE:
                 out[name] = value
             elif name in known:
-                out[name] = self._value(self.entity[name], value)
-            elif self._style.extra_fields and _can_be_extra(self.entity, name):
-                extra[name] = self._value(self.entity[name], value)
+                out[name] = self._value(self._entity[name], value)
+            elif self._style.extra_fields and _can_be_extra(self._entity, name):
+                extra[name] = self._value(self._entity[name], value)
         if extra:
             out["metadata"] = {**out.get("metadata", {}), **extra}
         return out
@@ -146,15 +193,6 @@ class Documents:
         if field.kind is Kind.BOOLEAN and self._style.json_booleans:
             return value == "true"
         return value
-
-    def shows(self, name: str) -> bool:
-        """Whether a 1.2 member shows at all."""
-        return name in self._shown
-
-    @property
-    def style(self) -> Style:
-        """How the app wants it."""
-        return self._style
 
 
 @cache
@@ -176,51 +214,26 @@ def _can_be_extra(entity: Entity, name: str) -> bool:
     return field.kind is not Kind.REF or "1.1" in CATALOGUE[field.target or ""].versions
 
 
-# What is not the same text in both versions, by entity. An entity without an entry here is always parsed.
-
-
-def _never_odd(text: str, several: Several, documents: Documents) -> bool:
-    return False
-
-
-def _odd_class(text: str, several: Several, documents: Documents) -> bool:
+def _word(text: str, name: str, words: Sequence[str]) -> bool | None:
+    """Whether a member is one of ``words``; None where it is missing."""
     members = text.partition(_METADATA)[0]
-    known = any(f'"classType":"{word}"' in members for word in voc.CLASS_TYPE.both)
-    return documents.shows("classType") and not known
+    if f'"{name}":"' not in members:
+        return None
+    return any(f'"{name}":"{word}"' in members for word in words)
 
 
-def _odd_enrollment(text: str, several: Several, documents: Documents) -> bool:
-    if '"role":"ext:' in text:
-        return True
-    if not several:
-        return False
-    start = text.index(_USER_REF) + len(_USER_REF)  # the mark is in no data, so this is the reference
-    return text[start : text.index('"', start, start + _LONGEST_ID)] in several
+def _user_of(text: str) -> str:
+    """The sourcedId of an enrollment's user. The mark before the path is in no data, so this is the reference."""
+    start = text.index(_USER_REF) + len(_USER_REF)
+    return text[start : text.index('"', start, start + _LONGEST_ID)]
 
 
-def _odd_demographics(text: str, several: Several, documents: Documents) -> bool:
-    members = text.partition(_METADATA)[0]
-    return '"sex":"' in members and not any(f'"sex":"{word}"' in members for word in voc.SEX.tokens("1.1"))
-
-
-_ODD: dict[str, Callable[[str, Several, Documents], bool]] = {
-    "orgs": _never_odd,
-    "academicSessions": _never_odd,
-    "courses": _never_odd,
-    "classes": _odd_class,
-    "enrollments": _odd_enrollment,
-    "demographics": _odd_demographics,
-    "categories": lambda text, several, documents: '"weight":' in text,
-    "resources": lambda text, several, documents: '"ext:' in text,
-}
-
-
-def _user(record: Record, documents: Documents, role: str | None, several: Several) -> Record | None:
+def _user(record: Record, making: _Making) -> Record | None:
     entries = [Entry(r["role"], r["roleType"] == "primary", r["org"]["sourcedId"]) for r in record["roles"]]
     primary_org = record.get("primaryOrg", {}).get("sourcedId")
-    held = personas(entries, primary_org, documents.style.names)
+    held = personas(entries, primary_org, making.style.names)
     roles = list(held)
-    role = roles[0] if role is None and roles else role
+    role = roles[0] if making.role is None and roles else making.role
     if role is None or role not in held:
         return None
     person = record["sourcedId"]
@@ -228,7 +241,8 @@ def _user(record: Record, documents: Documents, role: str | None, several: Sever
     record["role"], record["orgs"] = role, [{"sourcedId": org} for org in held[role]]
     if "agents" in record:
         if shows_agents(role, roles):
-            record["agents"] = [_agent(one["sourcedId"], role, several) for one in record["agents"]]
+            ids = [one["sourcedId"] for one in record["agents"]]
+            record["agents"] = [_agent(each, role, making.several) for each in ids if _is_told(each, making.several)]
         else:
             del record["agents"]
     if role != roles[0]:
@@ -242,6 +256,11 @@ def _agent(sourced_id: str, role: str, several: Several) -> Record:
     return {"sourcedId": persona_id(sourced_id, agent(role, roles), roles) if roles else sourced_id}
 
 
+def _is_told(sourced_id: str, several: Several) -> bool:
+    """Whether 1.1 knows of a person; one without any role that it has a word for is listed with none."""
+    return bool(several.get(sourced_id, ("",)))
+
+
 def _username(record: Record) -> str:
     """1.1 requires one: the name of the first account, or what else the app may see and finds the person by."""
     accounts = (c for p in record.get("userProfiles", ()) for c in p.get("credentials", ()))
@@ -249,18 +268,12 @@ def _username(record: Record) -> str:
     return str(named or record.get("email") or record["sourcedId"])
 
 
-def _class(record: Record, documents: Documents, role: str | None, several: Several) -> Record:
-    if documents.shows("classType") and record.get("classType") not in voc.CLASS_TYPE.both:
-        record["classType"] = CLASS_TYPE
-    return record
-
-
-def _enrollment(record: Record, documents: Documents, role: str | None, several: Several) -> Record | None:
-    mapped = documents.style.enrollment_role(record["role"])
+def _enrollment(record: Record, making: _Making) -> Record | None:
+    mapped = making.style.enrollment_role(record["role"])
     if mapped is None:
         return None
     record["role"] = mapped
-    record["user"] = _persona(record["user"]["sourcedId"], mapped, several)
+    record["user"] = _persona(record["user"]["sourcedId"], mapped, making.several)
     return record
 
 
@@ -269,13 +282,7 @@ def _persona(sourced_id: str, wanted: str, several: Several) -> Record:
     return {"sourcedId": persona_id(sourced_id, fitting(wanted, roles), roles) if roles else sourced_id}
 
 
-def _demographics(record: Record, documents: Documents, role: str | None, several: Several) -> Record:
-    if record.get("sex") not in voc.SEX.tokens("1.1"):
-        record.pop("sex", None)
-    return record
-
-
-def _line_item(record: Record, documents: Documents, role: str | None, several: Several) -> Record:
+def _line_item(record: Record) -> Record:
     if "gradingPeriod" not in record and "academicSession" in record:
         record["gradingPeriod"] = record["academicSession"]
     record.setdefault("resultValueMin", LEAST)
@@ -283,27 +290,10 @@ def _line_item(record: Record, documents: Documents, role: str | None, several: 
     return record
 
 
-def _result(record: Record, documents: Documents, role: str | None, several: Several) -> Record | None:
+def _result(record: Record, making: _Making) -> Record | None:
     if "score" not in record:
         return None
     if record["scoreStatus"] not in voc.SCORE_STATUS.both:
         record["scoreStatus"] = SCORE_STATUS
-    record["student"] = _persona(record["student"]["sourcedId"], "student", several)
+    record["student"] = _persona(record["student"]["sourcedId"], "student", making.several)
     return record
-
-
-def _resource(record: Record, documents: Documents, role: str | None, several: Several) -> Record:
-    if "roles" in record:
-        record["roles"] = list(dict.fromkeys(documents.style.resource_role(each) for each in record["roles"]))
-    return record
-
-
-_CONVERT: dict[str, Callable[[Record, Documents, str | None, Several], Record | None]] = {
-    "users": _user,
-    "classes": _class,
-    "enrollments": _enrollment,
-    "demographics": _demographics,
-    "lineItems": _line_item,
-    "results": _result,
-    "resources": _resource,
-}

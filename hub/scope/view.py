@@ -68,8 +68,8 @@ class Step:
 class View:
     """A grant's view at one position of its feed; never changed, so it may be cached by (grant, position).
 
-    ``steps``: the feed's, oldest first. ``extra_roles``: by role, the users that ever showed it beside the one that they
-    were known by (see personas.py).
+    ``steps``: the feed's, oldest first. ``extra_roles``: by role, the users that ever showed it beside the one by which
+    they were known (see personas.py).
     """
 
     grant_id: UUID

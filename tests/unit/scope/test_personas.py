@@ -129,4 +129,7 @@ def test_extra_roles_are_of_visible_roles_alone() -> None:
 def test_what_was_shown_once_stays_known() -> None:
     old = {"parent": BitMap([1, 2])}
     assert joined(old, {"parent": BitMap([2])}) == {}
-    assert joined(old, {"parent": BitMap([3]), "aide": BitMap([9])}) == {"parent": BitMap([1, 2, 3]), "aide": BitMap([9])}
+    assert joined(old, {"parent": BitMap([3]), "aide": BitMap([9])}) == {
+        "parent": BitMap([1, 2, 3]),
+        "aide": BitMap([9]),
+    }

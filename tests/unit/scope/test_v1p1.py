@@ -28,7 +28,9 @@ def documents(entity: str, **style: Any) -> Documents:
     return Documents(CATALOGUE[entity], Style(**style), shown)
 
 
-def made(entity: str, members: str, *, role: str | None = None, several: Any = None, fields: Any = None, **style: Any) -> Any:
+def made(
+    entity: str, members: str, *, role: str | None = None, several: Any = None, fields: Any = None, **style: Any
+) -> Any:
     text = documents(entity, **style).make(
         f'{{"sourcedId":"X",{AT},{members}}}', role=role, several=several, fields=fields
     )
@@ -39,8 +41,9 @@ def made(entity: str, members: str, *, role: str | None = None, several: Any = N
     return orjson.loads(text)
 
 
+HELD = roles(("parent", "N", "secondary"), ("teacher", "N", "primary"), ("teacher", "S", "primary"))
 TEACHER_AND_PARENT = (
-    f'"enabledUser":"true","roles":[{roles(("parent", "N", "secondary"), ("teacher", "N", "primary"), ("teacher", "S", "primary"))}],'
+    f'"enabledUser":"true","roles":[{HELD}],'
     f'"givenName":"Ana","familyName":"Cruz","primaryOrg":{ref("orgs", "S")},"preferredFirstName":"Annie",'
     f'"resources":[{ref("resources", "R")}],"agents":[{ref("users", "K")}],"userProfiles":{PROFILES}'
 )
