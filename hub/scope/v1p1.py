@@ -119,8 +119,8 @@ class Documents:
     ) -> str | None:  # fmt: skip
         """The object of 1.1 for one of 1.2 that is active, with the marks of addresses in its hrefs as before.
 
-        ``role`` names the persona of a user, None the main one; the answer is None where the person has no such role,
-        and for a result or enrollment that 1.1 has no words for. ``fields`` selects members of 1.1.
+        ``role`` names the persona of a user beside the main one, None is the main one; the answer is None where the
+        person has no such persona, and for a result or enrollment that 1.1 has no words for. ``fields`` selects members of 1.1.
         """
         making = _Making(self._style, role, several or {})
         if fields is None and not self._differs(text, making.several):
@@ -233,9 +233,9 @@ def _user(record: Record, making: _Making) -> Record | None:
     primary_org = record.get("primaryOrg", {}).get("sourcedId")
     held = personas(entries, primary_org, making.style.names)
     roles = list(held)
-    role = roles[0] if making.role is None and roles else making.role
-    if role is None or role not in held:
+    if (making.role is None and not roles) or (making.role is not None and making.role not in roles[1:]):
         return None
+    role = making.role or roles[0]
     person = record["sourcedId"]
     record["username"] = _username(record)
     record["role"], record["orgs"] = role, [{"sourcedId": org} for org in held[role]]

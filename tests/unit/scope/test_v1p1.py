@@ -62,6 +62,7 @@ def test_a_person_with_two_roles_is_two_users() -> None:
     assert [org["sourcedId"] for org in parent["orgs"]] == ["N"]
     assert parent["agents"] == [{"href": "B/users/K.student", "sourcedId": "K.student", "type": "user"}]
     assert made("users", TEACHER_AND_PARENT, role="aide") is None
+    assert made("users", TEACHER_AND_PARENT, role="teacher") is None  # that is the main one, which has another id
 
 
 def test_what_1_1_does_not_know_is_dropped_or_goes_under_metadata() -> None:
