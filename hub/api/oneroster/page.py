@@ -9,7 +9,7 @@ from pyroaring import BitMap
 from hub.api.oneroster.reading import Reading
 from hub.scope import projection as scope
 from hub.scope.projection import Projection
-from hub.scope.v1p1 import json_booleans
+from hub.scope.v1p1 import booleans, json_booleans
 from hub.store import records
 from hub.store.records import Row
 from transforms.catalogue import Entity
@@ -76,7 +76,8 @@ def in_style(reading: Reading, entity: Entity, texts: list[str]) -> list[str]:
     """The objects with truth written as the app wants it."""
     if reading.behaviour.booleans == "string":
         return texts
-    return [json_booleans(entity, text) for text in texts]
+    names = booleans(entity)
+    return [json_booleans(names, text) for text in texts] if names else texts
 
 
 def shows_private(reading: Reading, entity: Entity) -> bool:

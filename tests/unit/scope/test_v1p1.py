@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from hub.scope.personas import RoleNames
-from hub.scope.v1p1 import Documents, Style, filterable, json_booleans, visible
+from hub.scope.v1p1 import Documents, Style, booleans, filterable, json_booleans, visible
 from transforms.catalogue import BASE_NAMES, CATALOGUE
 from transforms.render import BASES, reference
 
@@ -136,8 +136,10 @@ def test_objects_that_are_alike_in_both_versions_are_the_same_text() -> None:
 
 def test_booleans_of_json_leave_metadata_alone() -> None:
     text = f'{{"sourcedId":"X",{AT},{enrollment("teacher", ",")}"primary":"true",{OWN}}}'
-    assert json_booleans(CATALOGUE["enrollments"], text) == text.replace('"primary":"true"', '"primary":true', 1)
-    assert json_booleans(CATALOGUE["orgs"], text) is text
+    assert json_booleans(booleans(CATALOGUE["enrollments"]), text) == text.replace(
+        '"primary":"true"', '"primary":true', 1
+    )
+    assert json_booleans(booleans(CATALOGUE["orgs"]), text) is text
     user = made("users", TEACHER_AND_PARENT, json_booleans=True)
     assert user["enabledUser"] is True
 

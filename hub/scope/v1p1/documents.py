@@ -7,7 +7,7 @@ docs/oneroster-1.1.md states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -24,9 +24,11 @@ from hub.scope.personas import (
     personas,
     shows_agents,
 )
+from hub.scope.v1p1 import texts
+from hub.scope.v1p1.texts import Several
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
 from transforms.catalogue import vocabularies as voc
-from transforms.render import BASES, escaped_bases, reference
+from transforms.render import escaped_bases, reference
 
 Record = dict[str, Any]
 
@@ -34,15 +36,9 @@ Record = dict[str, Any]
 LEAST, MOST = 0, 100
 CLASS_TYPE = "scheduled"
 SCORE_STATUS = "submitted"
-#: Users with several roles: sourcedId to roles of 1.1, the main one first.
-Several = Mapping[str, Sequence[str]]
 
 _BASE = frozenset(BASE_NAMES)
 _USERS = "users"
-_USER_REF = f'"user":{{"href":"{BASES["rostering"]}/users/'
-_LONGEST_ID = 255
-#: Begins the metadata, whose members may be called anything; what is looked for in text here stands before it.
-_METADATA = ',"metadata":{'
 #: Members that 1.1 requires and that are made of others.
 _MADE = {
     "users": frozenset({"role", "orgs", "username"}),
@@ -84,15 +80,22 @@ def filterable(entity: Entity, names: frozenset[str]) -> frozenset[str]:
     return _BASE | (names & _members(entity)) | made | standing_in
 
 
-def json_booleans(entity: Entity, text: str) -> str:
-    """An object with ``true`` for ``"true"``; what stands in metadata stays as it is."""
-    names = _booleans(entity)
-    if not names:
-        return text
-    head, between, tail = text.partition(_METADATA)
-    for name in names:
-        head = head.replace(f'"{name}":"true"', f'"{name}":true').replace(f'"{name}":"false"', f'"{name}":false')
-    return head + between + tail
+_Maker = Callable[[Any], Any]
+
+
+def _maker(field: Field, style: Style) -> _Maker | None:
+    """Makes the value of a member, whose references were parsed; None for one that stays as it is."""
+    if field.kind is Kind.BOOLEAN and style.json_booleans:
+        return lambda value: value == "true"
+    if field.kind is not Kind.REF:
+        return None
+    before, between, after = reference(field.target or "", "\0").split("\0")
+
+    def make(value: Record) -> orjson.Fragment:
+        sourced_id = value["sourcedId"]
+        return orjson.Fragment(f"{before}{sourced_id}{between}{sourced_id}{after}")
+
+    return (lambda values: [make(value) for value in values]) if field.many else make
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,11 @@ class Documents:
         self._entity = entity
         self._style = style
         self._class_type = entity.name == "classes" and "classType" in shown
-        self._booleans = style.json_booleans and bool(_booleans(entity))
+        self._booleans = texts.booleans(entity) if style.json_booleans else ()
+        told = [f for f in entity.fields if f.name in _members(entity)]
+        more = [f for f in entity.body if _can_be_extra(f)] if style.extra_fields else []
+        self._told: dict[str, _Maker | None] = dict.fromkeys(BASE_NAMES) | {f.name: _maker(f, style) for f in told}
+        self._more: dict[str, _Maker | None] = {f.name: _maker(f, style) for f in more}
 
     def make(
         self, text: str, *, role: str | None = None, several: Several | None = None,
@@ -120,34 +127,41 @@ class Documents:
         """The object of 1.1 for one of 1.2 that is active, with the marks of addresses in its hrefs as before.
 
         ``role`` names the persona of a user beside the main one, None is the main one; the answer is None where the
-        person has no such persona, and for a result or enrollment that 1.1 has no words for. ``fields`` selects members of 1.1.
+        person has no such persona, and for a result or enrollment that 1.1 has no words for. ``fields`` selects members
+        of 1.1.
         """
         making = _Making(self._style, role, several or {})
-        if fields is None and not self._differs(text, making.several):
-            return json_booleans(self._entity, text) if self._booleans else text
+        as_text = self._as_text(text, making.several) if fields is None and role is None else None
+        if as_text is not None:
+            return texts.json_booleans(self._booleans, as_text)
         record = self._converted(orjson.loads(escaped_bases(text)), making)
         if record is None:
             return None
-        made = self._told(record)
+        made = self._made(record)
         return orjson.dumps(made if fields is None else {n: v for n, v in made.items() if n in fields}).decode()
 
-    def _differs(self, text: str, several: Several) -> bool:
-        """Whether an object is another text in 1.1, but for how truth is written."""
+    def _as_text(self, text: str, several: Several) -> str | None:
+        """The object, where no value has to be looked at for it; truth is written as in 1.2."""
         match self._entity.name:
             case name if name in SAME:
-                return False
+                same = True
+            case "users" if not self._style.extra_fields:
+                return texts.user(text, self._style.names, several)
+            case "results" if not self._style.extra_fields:
+                return texts.result(text, several)
             case "classes":
-                return self._class_type and _word(text, "classType", voc.CLASS_TYPE.both) is not True
+                same = not self._class_type or texts.word(text, "classType", voc.CLASS_TYPE.both) is True
             case "enrollments":
-                return '"role":"ext:' in text or (bool(several) and _user_of(text) in several)
+                same = '"role":"ext:' not in text and not (several and texts.is_of(text, several))
             case "demographics":
-                return _word(text, "sex", voc.SEX.tokens("1.1")) is False
+                same = texts.word(text, "sex", voc.SEX.tokens("1.1")) is not False
             case "categories":
-                return '"weight":' in text
+                same = '"weight":' not in text
             case "resources":
-                return '"ext:' in text
+                same = '"ext:' not in text
             case _:
-                return True
+                same = False
+        return text if same else None
 
     def _converted(self, record: Record, making: _Making) -> Record | None:
         """The record with the values of 1.1."""
@@ -170,29 +184,20 @@ class Documents:
             case _:
                 return record
 
-    def _told(self, record: Record) -> Record:
+    def _made(self, record: Record) -> Record:
         """The members that 1.1 knows, and the others under ``metadata`` for an app that wants them."""
-        known = _members(self._entity)
+        told, more = self._told, self._more
         out, extra = {}, {}
         for name, value in record.items():
-            if name in _BASE:
-                out[name] = value
-            elif name in known:
-                out[name] = self._value(self._entity[name], value)
-            elif self._style.extra_fields and _can_be_extra(self._entity, name):
-                extra[name] = self._value(self._entity[name], value)
+            if name in told:
+                make = told[name]
+                out[name] = value if make is None else make(value)
+            elif name in more:
+                make = more[name]
+                extra[name] = value if make is None else make(value)
         if extra:
             out["metadata"] = {**out.get("metadata", {}), **extra}
         return out
-
-    def _value(self, field: Field, value: Any) -> Any:
-        if field.kind is Kind.REF:
-            target = field.target or ""
-            made = [orjson.Fragment(reference(target, one["sourcedId"])) for one in (value if field.many else [value])]
-            return made if field.many else made[0]
-        if field.kind is Kind.BOOLEAN and self._style.json_booleans:
-            return value == "true"
-        return value
 
 
 @cache
@@ -200,32 +205,11 @@ def _members(entity: Entity) -> frozenset[str]:
     return frozenset(f.name for f in entity.members("1.1")) - _BASE
 
 
-@cache
-def _booleans(entity: Entity) -> tuple[str, ...]:
-    return tuple(f.name for f in entity.body if f.kind is Kind.BOOLEAN)
-
-
-@cache
-def _can_be_extra(entity: Entity, name: str) -> bool:
+def _can_be_extra(field: Field) -> bool:
     """Whether a member is of 1.2 alone, and not one that 1.1 has in another form or has no address for."""
-    field = entity[name]
-    if field.rest11 is not Need.ABSENT or name == "roles":
+    if field.rest11 is not Need.ABSENT or field.name == "roles":
         return False
     return field.kind is not Kind.REF or "1.1" in CATALOGUE[field.target or ""].versions
-
-
-def _word(text: str, name: str, words: Sequence[str]) -> bool | None:
-    """Whether a member is one of ``words``; None where it is missing."""
-    members = text.partition(_METADATA)[0]
-    if f'"{name}":"' not in members:
-        return None
-    return any(f'"{name}":"{word}"' in members for word in words)
-
-
-def _user_of(text: str) -> str:
-    """The sourcedId of an enrollment's user. The mark before the path is in no data, so this is the reference."""
-    start = text.index(_USER_REF) + len(_USER_REF)
-    return text[start : text.index('"', start, start + _LONGEST_ID)]
 
 
 def _user(record: Record, making: _Making) -> Record | None:
