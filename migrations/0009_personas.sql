@@ -24,4 +24,4 @@ CREATE INDEX results_unscored ON results (district_id, rid) WHERE score IS NULL;
 CREATE INDEX enrollments_extended ON enrollments (district_id, rid)
     WHERE "role" <> ALL ('{administrator,proctor,student,teacher}'::text[]);
 CREATE INDEX users_unsure_role ON users (district_id, rid)
-    WHERE NOT (roles_role <@ '{administrator,aide,districtAdministrator,guardian,parent,principal,proctor,relative,siteAdministrator,student,systemAdministrator,teacher}'::text[]);
+    WHERE NOT (roles_role <@ '{aide,districtAdministrator,guardian,parent,principal,proctor,relative,siteAdministrator,student,systemAdministrator,teacher}'::text[]);
