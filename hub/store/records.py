@@ -196,7 +196,8 @@ async def role_rows(
     table, free, values = _table(users, before)
     rows = await tx.fetch(
         "SELECT t.rid, t.sourced_id::text, t.roles_role, t.roles_role_type, t.roles_org_rids, t.primary_org_rid "
-        f"FROM {table} t WHERE t.district_id = $1 AND t.rid = ANY(${free}::text::integer[]) AND {_GATE} ORDER BY t.rid",
+        f"FROM {table} t WHERE t.district_id = $1 AND t.rid = ANY(${free}::text::integer[]) AND {gate.condition} "
+        "ORDER BY t.rid",
         *gate.values(tx), *values, _literal(rids),
     )  # fmt: skip
     if not rows:

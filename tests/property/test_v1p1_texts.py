@@ -16,7 +16,9 @@ from transforms.render import escaped_bases, reference
 IDS = st.sampled_from(["0198c0de-a", "0198c0de-b", "0198c0de-c"])
 #: What could be taken for the end of a string, of a member, of an object, or for a member.
 TEXTS = st.lists(
-    st.sampled_from(['"', "\\", "}", "]", "{", ",", ':"', '","pronouns":"', '"metadata":{', ',"userProfiles":[', "\x01/users/", "é", "x"]),
+    st.sampled_from([
+        '"', "\\", "}", "]", "{", ",", ':"', '","pronouns":"', '"metadata":{', ',"userProfiles":[', "\x01/users/", "é",
+    ]),
     max_size=4,
 ).map("".join)  # fmt: skip
 SEVERAL = {"0198c0de-c": ("teacher", "student")}
@@ -32,14 +34,29 @@ def objects(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, An
 
 
 def values(field: Field) -> st.SearchStrategy[Any]:
+    if field.name == "scoreStatus":
+        return st.sampled_from(["submitted", "ext:pending"])
+    if field.name == "username":
+        return TEXTS.filter(bool)  # nothing empty is stored
+    found = nested(field)
+    return plain(field) if found is None else found
+
+
+def plain(field: Field) -> st.SearchStrategy[Any]:
     match field.kind:
-        case Kind.REF:
-            one = references(field.target or "")
-            return st.lists(one, max_size=2) if field.many else one
         case Kind.BOOLEAN:
             return st.sampled_from(["true", "false"])
         case Kind.FLOAT:
             return st.sampled_from([0, 7.5, -3, 1e21])
+        case _:
+            return st.lists(TEXTS, max_size=2) if field.many else TEXTS
+
+
+def nested(field: Field) -> st.SearchStrategy[Any] | None:
+    match field.kind:
+        case Kind.REF:
+            one = references(field.target or "")
+            return st.lists(one, max_size=2) if field.many else one
         case Kind.COMPONENT if field.name == "roles":
             entry = objects(
                 roleType=st.sampled_from(["primary", "secondary"]), role=ROLES, beginDate=st.just("2026-08-01"),
@@ -53,14 +70,8 @@ def values(field: Field) -> st.SearchStrategy[Any]:
             return st.lists(objects(type=TEXTS, identifier=TEXTS), max_size=1)
         case Kind.METADATA:
             return st.dictionaries(st.sampled_from(["pronouns", "score", "x"]), TEXTS, max_size=2)
-        case _ if field.name == "scoreStatus":
-            return st.sampled_from(["submitted", "ext:pending"])
-        case _ if field.name == "username":
-            return TEXTS.filter(bool)  # nothing empty is stored
-        case _ if field.many:
-            return st.lists(TEXTS, max_size=2)
         case _:
-            return TEXTS
+            return None
 
 
 def documents(name: str, *always: str) -> st.SearchStrategy[str]:

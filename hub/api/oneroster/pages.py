@@ -24,7 +24,8 @@ async def collected(
 ) -> bytes | Body:  # fmt: skip
     """The body of a collection with these records, which are listed; a long one comes coded already.
 
-    ``more`` are members beside the envelope's, see page.collection. Every statement looks through the gate, so all of them see one position. Raises records.ClosedError.
+    ``more`` are members beside the envelope's, see page.collection. Every statement looks through the gate, so all of
+    them see one position. Raises records.ClosedError.
     """
     if len(rids) <= PIECE:
         return page.collection(envelope, await make(rids) if rids else [], bases, more)

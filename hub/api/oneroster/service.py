@@ -32,6 +32,7 @@ from hub.api.oneroster.v1p1 import answers as v1p1
 from hub.api.oneroster.v1p1.people import Numberings
 from hub.api.oneroster.v1p1.reading import OldReading
 from hub.api.oneroster.walks import Walk, Walks
+from hub.api.proofs import BEARER, BEARER_OR_OAUTH1
 from hub.api.views import Views
 from hub.store import records
 from hub.store.records import ClosedError
@@ -65,7 +66,8 @@ class Service:
         Raises RefusedError, and HubError(UNAVAILABLE) when the database is away. A gate that closed, because of a sync
         or a revocation in the meantime, is looked at again: the answer is wholly of one position.
         """
-        session = await self.guard.admit(request, operation.scopes)
+        accepts = BEARER_OR_OAUTH1 if operation.version == "1.1" else BEARER
+        session = await self.guard.admit(request, operation.scopes, accepts=accepts)
         check_accept(request)
         query = parse_query(
             request.query, single=operation.single, version=operation.version, behaviour=session.behaviour
@@ -77,7 +79,7 @@ class Service:
                 try:
                     return await self._read(request, operation, session, query)
                 except ClosedError:
-                    session = await self.guard.admit(request, operation.scopes, again=True)
+                    session = await self.guard.admit(request, operation.scopes, accepts=accepts, again=True)
         raise busy(503, 1, "The district changes faster than it can be read. Try again in a moment.")
 
     async def _read(self, request: web.Request, operation: Operation, session: Session, query: Query) -> web.Response:

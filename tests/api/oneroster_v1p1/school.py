@@ -88,7 +88,6 @@ def _scores() -> dict[str, pl.DataFrame]:
 def package(**changed: tuple[tuple[str, str, str], ...] | None) -> dict[str, pl.DataFrame]:
     """The district as CSV; ``changed`` gives people other roles, or takes them out."""
     people = {name: roles for name, roles in (dict(PEOPLE) | changed).items() if roles is not None}
-    agents = {"amy": "ben", "ben": "amy,gus", "gus": "ben"}
     year = {"schoolYear": "2027", "startDate": "2026-08-01", "endDate": "2027-07-01"}
     return {
         "orgs": _frame(
@@ -103,43 +102,48 @@ def package(**changed: tuple[tuple[str, str, str], ...] | None) -> dict[str, pl.
         ),
         "courses": _frame({"sourcedId": "algebra", "title": "Algebra", "orgSourcedId": "district"}),
         "classes": _frame(
-            *(
-                {"sourcedId": key, "title": key, "courseSourcedId": "algebra", "classType": kind,
-                 "schoolSourcedId": school, "termSourcedIds": "fall"}
-                for key, kind, school in (("math", "homeroom", "north"), ("art", "ext:lab", "south"))
-            )
-        ),  # fmt: skip
-        "users": _frame(
-            *(
-                {"sourcedId": key, "enabledUser": "true", "username": None if key == "cat" else f"{key}@n",
-                 "givenName": key, "familyName": f"Family {key}", "email": f"{key}@example.org",
-                 "agentSourcedIds": agents.get(key), "primaryOrgSourcedId": roles[0][1], "identifier": key,
-                 "preferredGivenName": "Annie" if key == "amy" else None}
-                for key, roles in people.items()
-            )
-        ),  # fmt: skip
-        "roles": _frame(
-            *(
-                {"sourcedId": f"{key}-{role}-{org}", "userSourcedId": key, "roleType": kind, "role": role,
-                 "orgSourcedId": org}
-                for key, roles in people.items()
-                for role, org, kind in roles
-            )
-        ),  # fmt: skip
-        "enrollments": _frame(
-            *(
-                {"sourcedId": key, "userSourcedId": user, "classSourcedId": where, "schoolSourcedId": school,
-                 "role": role, "primary": "true" if key == "e3" else None}
-                for key, (user, where, school, role) in ENROLLED.items()
-                if user in people
-            )
-        ),  # fmt: skip
+            _class("math", "homeroom", "north"),
+            _class("art", "ext:lab", "south"),
+        ),
+        "users": _frame(*(_user(key, roles) for key, roles in people.items())),
+        "roles": _frame(*(_role(key, *role) for key, roles in people.items() for role in roles)),
+        "enrollments": _frame(*(_enrollment(key, *rest) for key, rest in ENROLLED.items() if rest[0] in people)),
         "demographics": _frame(
-            {"sourcedId": "amy", "sex": "female", "asian": "true"}, {"sourcedId": "gus", "sex": "other"},
+            {"sourcedId": "amy", "sex": "female", "asian": "true"},
+            {"sourcedId": "gus", "sex": "other"},
             {"sourcedId": "fay", "sex": "female"},
         ),
         **_scores(),
+    }
+
+
+Row = dict[str, str | None]
+
+
+def _class(key: str, kind: str, school: str) -> Row:
+    where: Row = {"courseSourcedId": "algebra", "schoolSourcedId": school, "termSourcedIds": "fall"}
+    return {"sourcedId": key, "title": key, "classType": kind, **where}
+
+
+def _user(key: str, roles: tuple[tuple[str, str, str], ...]) -> Row:
+    agents = {"amy": "ben", "ben": "amy,gus", "gus": "ben"}
+    names: Row = {"givenName": key, "familyName": f"Family {key}", "email": f"{key}@example.org", "identifier": key}
+    return {
+        "sourcedId": key, "enabledUser": "true", "username": None if key == "cat" else f"{key}@n", **names,
+        "agentSourcedIds": agents.get(key), "primaryOrgSourcedId": roles[0][1],
+        "preferredGivenName": "Annie" if key == "amy" else None,
     }  # fmt: skip
+
+
+def _role(user: str, role: str, org: str, kind: str) -> Row:
+    key = f"{user}-{role}-{org}"
+    return {"sourcedId": key, "userSourcedId": user, "roleType": kind, "role": role, "orgSourcedId": org}
+
+
+def _enrollment(key: str, user: str, where: str, school: str, role: str) -> Row:
+    primary = "true" if key == "e3" else None
+    row: Row = {"sourcedId": key, "userSourcedId": user, "classSourcedId": where, "schoolSourcedId": school}
+    return {**row, "role": role, "primary": primary}
 
 
 @dataclass

@@ -26,7 +26,6 @@ async def test_a_persona_that_is_no_more_comes_once_more_as_a_tombstone(old: Old
     assert not gone.keys() & set(await old.keys("/users", filter="givenName~'e'"))
     # They come back: their ids do too.
     await old.sync()
-    assert not await old.keys("/users", filter="status='tobedeleted'") == []
     assert set(await old.keys("/users", filter="status='tobedeleted'")) == {"ben.teacher"}
     assert {"eve.aide", "ben.parent", "zoe.aide"} <= set(await old.keys("/users", filter="status='active'"))
 

@@ -151,7 +151,9 @@ async def test_gradebook_and_words_are_those_of_1_1(old: Old) -> None:
     assert {old.key(c["sourcedId"]): c["classType"] for c in await old.all("/classes")} == {
         "math": "homeroom", "art": "scheduled",
     }  # fmt: skip
-    assert [d.get("sex") for d in await old.all("/demographics")] == ["female", None, "female"]
+    assert {old.key(d["sourcedId"]): d.get("sex") for d in await old.all("/demographics")} == {
+        "amy": "female", "gus": None, "fay": "female",
+    }  # fmt: skip
     book, film = await old.all("/resources")
     assert (book["roles"], "roles" in film) == (["aide", "student"], False)
     assert set(book["roles"]) <= set(ROLES_11)

@@ -106,7 +106,7 @@ def district() -> District:
             0: user(role("teacher", 0), role("parent", 1), primary_org=1),
             1: user(role("student", 0), role("student", 1)),
             2: user(role("teacher", 0), role("parent", 1)),
-            3: user(role("aide", 0, "secondary"), role("principal", 0), role("parent", 0)),
+            3: user(role("student", 0, "secondary"), role("principal", 0), role("parent", 0)),
         },
     }  # fmt: skip
 
@@ -119,9 +119,9 @@ def test_extra_roles_are_of_visible_roles_alone() -> None:
         entities = {"users": EntityView(BitMap([0, 1, 2, 3])), "orgs": EntityView(BitMap(orgs))}
         return extra_roles(View(uuid.UUID(int=1), 4, definition, entities), columns)
 
-    assert of(GrantDefinition()) == {"teacher": BitMap([0]), "parent": BitMap([2, 3]), "aide": BitMap([3])}
-    assert of(GrantDefinition(), orgs=(0,)) == {"parent": BitMap([3]), "aide": BitMap([3])}
-    assert of(GrantDefinition(rules=(Rule(roles=("teacher", "aide")),))) == {}
+    assert of(GrantDefinition()) == {"teacher": BitMap([0]), "parent": BitMap([2, 3]), "student": BitMap([3])}
+    assert of(GrantDefinition(), orgs=(0,)) == {"parent": BitMap([3]), "student": BitMap([3])}
+    assert of(GrantDefinition(rules=(Rule(roles=("teacher", "student")),))) == {}
     hidden = GrantDefinition.model_validate({"fields": {"users": {"hide": ["primaryOrg"]}}})
     assert of(hidden)["parent"] == BitMap([0, 2, 3])
 
