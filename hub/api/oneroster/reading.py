@@ -91,15 +91,19 @@ class Reading:
         """The sets by which records of an entity are selected: those of the past, where there is one."""
         return (self.past or self.view).entities[entity]
 
+    def rows(self, entity: str) -> EntityView:
+        """Like ``then`` by rids, whatever the version makes of records: what PostgreSQL finds is cut to these."""
+        return self.then(entity)
+
     async def matching(self, entity: Entity, condition: Condition) -> BitMap:
         """The present records that meet a condition on their columns."""
         packed = await records.matching(self.tx, self.gate, entity, condition, before=self.before(entity))
-        return bitmap(unpacked(packed)) & self.present(entity)
+        return bitmap(unpacked(packed)) & self.rows(entity.name).present
 
     async def matching_ids(self, entity: Entity, condition: Condition) -> BitMap:
         """The listed records that meet a condition on their sourcedId, which tombstones show too."""
         found = bitmap(unpacked(await records.matching(self.tx, self.gate, entity, condition)))
-        return found & self.then(entity.name).listed
+        return found & self.rows(entity.name).listed
 
     async def references(self, entity: Entity, condition: Condition, field: Field) -> tuple[Rids, Rids]:
         """Pairs of a present record that meets a condition and what its ``field`` refers to, inside the view or not."""
@@ -107,7 +111,7 @@ class Reading:
             self.tx, self.gate, entity, condition, field, before=self.before(entity)
         )  # fmt: skip
         pairs = unpacked(packed).reshape(-1, 2)
-        pairs = pairs[mask_for(self.present(entity), pairs[:, 0])[pairs[:, 0]]]
+        pairs = pairs[mask_for(self.rows(entity.name).present, pairs[:, 0])[pairs[:, 0]]]
         return pairs[:, 0], pairs[:, 1]
 
     async def ordered(self, entity: Entity, by: Expression, *, descending: bool) -> Rids:

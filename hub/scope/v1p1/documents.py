@@ -70,14 +70,14 @@ class Style:
 def visible(entity: Entity, names: frozenset[str]) -> frozenset[str]:
     """The members that show where ``names`` of the 1.2 members do, the base members included."""
     standing_in = {mine for (name, mine), other in STAND_INS.items() if name == entity.name and other in names}
-    return _BASE | (names & _members(entity)) | _MADE.get(entity.name, frozenset()) | standing_in
+    return _BASE | (names & _members(entity.name)) | _MADE.get(entity.name, frozenset()) | standing_in
 
 
 def filterable(entity: Entity, names: frozenset[str]) -> frozenset[str]:
     """The members that can be filtered by where ``names`` can in 1.2: nothing is told through what is hidden there."""
     made = {"role", "orgs"} if entity.name == _USERS else frozenset[str]()
     standing_in = {mine for (name, mine), other in STAND_INS.items() if name == entity.name and other in names}
-    return _BASE | (names & _members(entity)) | made | standing_in
+    return _BASE | (names & _members(entity.name)) | made | standing_in
 
 
 _Maker = Callable[[Any], Any]
@@ -115,7 +115,7 @@ class Documents:
         self._style = style
         self._class_type = entity.name == "classes" and "classType" in shown
         self._booleans = texts.booleans(entity) if style.json_booleans else ()
-        told = [f for f in entity.fields if f.name in _members(entity)]
+        told = [f for f in entity.fields if f.name in _members(entity.name)]
         more = [f for f in entity.body if _can_be_extra(f)] if style.extra_fields else []
         self._told: dict[str, _Maker | None] = dict.fromkeys(BASE_NAMES) | {f.name: _maker(f, style) for f in told}
         self._more: dict[str, _Maker | None] = {f.name: _maker(f, style) for f in more}
@@ -201,8 +201,8 @@ class Documents:
 
 
 @cache
-def _members(entity: Entity) -> frozenset[str]:
-    return frozenset(f.name for f in entity.members("1.1")) - _BASE
+def _members(entity: str) -> frozenset[str]:
+    return frozenset(f.name for f in CATALOGUE[entity].members("1.1")) - _BASE
 
 
 def _can_be_extra(field: Field) -> bool:

@@ -160,9 +160,12 @@ async def prepare(worker_url: str) -> School:
     run = await district.sync(package())
     assert run.state == "applied", (run.state, run.guard, run.error_message)
     out = School(district.district_id, uuid4(), district.source_id)
-    for name, definition in (("all", EVERYTHING), ("staff", STAFF_AND_STUDENTS)):
-        await add_app(db, out, district, name, definition)
     await note_ids(db, out)
+    north = GrantDefinition.model_validate(
+        {"entities": ALL, "privacy": PRIVACY, "rules": [{"schools": [out.ids["orgs", "north"]]}]}
+    )
+    for name, definition in (("all", EVERYTHING), ("staff", STAFF_AND_STUDENTS), ("north", north)):
+        await add_app(db, out, district, name, definition)
     await db.close()
     return out
 

@@ -77,3 +77,19 @@ async def test_hidden_roles_and_fields_decide_nothing(old: Old) -> None:
     assert hidden[0] == unknown[0] == 400
     assert str(hidden[1]).replace("username", "shoeSize") == str(unknown[1])
     assert await old.keys("/results", app="staff") == []  # none has a number that shows
+
+
+@pytest.mark.threat("T12", "T14")
+async def test_numbers_of_personas_are_nobodys_outside_the_view(old: Old) -> None:
+    """The first number behind the rids of this view, that of Gus as a teacher, is the rid of Zoe, who is outside."""
+    here = ["amy", "ben", "cat", "dan", "eve", "fay", "gus", "gus.teacher"]
+    assert await old.keys("/users", app="north") == here
+    zoe = old.id("users", "zoe")
+    for query in (f"sourcedId='{zoe}'", "givenName='zoe'", f"agents.sourcedId='{zoe}'"):
+        assert await old.keys("/users", app="north", filter=query) == [], query
+    for path in (f"/users/{zoe}", f"/users/{zoe}/classes", f"/users/{zoe}.aide"):
+        assert (await old.get(path, app="north"))[0] == 404, path
+    for sort in ("givenName", "sourcedId", "role", "dateLastModified"):
+        assert sorted(await old.keys("/users", app="north", sort=sort)) == sorted(here), sort
+    assert await old.keys("/users", app="north", filter="givenName~'u'") == ["gus", "gus.teacher"]
+    assert await old.keys("/teachers", app="north") == ["cat", "gus.teacher"]

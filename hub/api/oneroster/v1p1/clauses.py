@@ -69,7 +69,8 @@ async def about(reading: Reading, entity: Entity, field: Field, targets: BitMap,
 
     ``fitted``: rows of a record and the persona that its reference is to, where that is not the main one.
     """
-    persons = await found(reading, entity, await search.referring(reading, entity, field, targets))
+    mains = targets & reading.rows(USERS.name).present
+    persons = await found(reading, entity, await search.referring(reading, entity, field, mains))
     return (persons - bitmap(np.unique(fitted[:, 0]))) | bitmap(
         np.unique(fitted[mask_for(targets, fitted[:, 1])[fitted[:, 1]], 0])
     )
@@ -78,6 +79,8 @@ async def about(reading: Reading, entity: Entity, field: Field, targets: BitMap,
 async def with_agents(reading: Reading, people: Numbering, targets: BitMap) -> BitMap:
     """The present users one of whose agents is one of some personas."""
     sources, agents = await Reading.references(reading, USERS, ALWAYS, USERS["agents"])
+    inside = mask_for(reading.rows(USERS.name).present, agents)[agents]
+    sources, agents = sources[inside], agents[inside]
     family = BitMap()
     for role in FAMILY:
         family |= await reading.with_role(role)

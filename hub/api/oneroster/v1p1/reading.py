@@ -13,7 +13,7 @@ from hub.api.oneroster import search
 from hub.api.oneroster.filter import Clause
 from hub.api.oneroster.operations import Hop, ListedBy, Operation, Through
 from hub.api.oneroster.order import Selections, usual_order
-from hub.api.oneroster.reading import Reading, Rids, as_sourced_id
+from hub.api.oneroster.reading import Reading, Rids, as_sourced_id, mask_for
 from hub.api.oneroster.v1p1 import clauses as own
 from hub.api.oneroster.v1p1.people import USERS, Numberings, narrowed, people, style_of
 from hub.scope.numbering import Numbering
@@ -70,14 +70,26 @@ class OldReading(Reading):
         """The sets by which records are selected: those that 1.1 can show."""
         return self.sets.get(entity) or Reading.then(self, entity)
 
+    def rows(self, entity: str) -> EntityView:
+        """The sets by rid, which for users are those of persons: a number may be the rid of somebody outside."""
+        return Reading.then(self, entity) if entity == USERS.name else self.then(entity)
+
     async def matching(self, entity: Entity, condition: Condition) -> BitMap:
         """The present records, or personas of persons, that meet a condition on their columns."""
         found = await Reading.matching(self, entity, condition)
         return self.numbering.lift(found) if entity is USERS else found
 
+    async def matching_ids(self, entity: Entity, condition: Condition) -> BitMap:
+        """The listed records, or main personas, that meet a condition on their sourcedId."""
+        found = await Reading.matching_ids(self, entity, condition)
+        return found - self.numbering.absent if entity is USERS else found
+
     async def references(self, entity: Entity, condition: Condition, field: Field) -> tuple[Rids, Rids]:
-        """Pairs of a present record and what its ``field`` refers to; for users the persona that fits."""
+        """Pairs of a present record and what its ``field`` refers to; for users the persona that fits, in the view."""
         sources, targets = await Reading.references(self, entity, condition, field)
+        if field.target == USERS.name:
+            inside = mask_for(self.rows(USERS.name).present, targets)[targets]
+            sources, targets = sources[inside], targets[inside]
         fitted = await self._fitted(entity, field)
         if len(fitted):
             at = np.minimum(np.searchsorted(fitted[:, 0], sources), len(fitted) - 1)
@@ -95,7 +107,7 @@ class OldReading(Reading):
     def persona(self, rid: int, role: str | None, token: str | None, *, fits: bool) -> tuple[int, bool] | None:
         """The number of a person's persona, and whether it has the role ``token``; ``fits`` whether any of them has."""
         number = rid if role is None else self.numbering.numbers.get((rid, role))
-        if number is None:
+        if number is None or rid not in self.rows(USERS.name).listed:
             return None
         roles = self.numbering.held.get(rid)
         if roles is not None and token is not None:
@@ -148,6 +160,7 @@ class OldReading(Reading):
             parts = [await self.with_role(role) for role in sorted(ROLES_11, reverse=descending)]
             return np.concatenate([np.fromiter(part, dtype=np.int32) for part in parts])
         usual = await usual_order(self, entity, path, descending=descending)
+        usual = usual[mask_for(self.rows(USERS.name).listed, usual)[usual]]
         return self.numbering.in_order(usual, before=descending and path == ("sourcedId",))
 
     def column(self, entity: Entity, field: Field) -> Expression:
