@@ -71,7 +71,7 @@ BINDINGS: tuple[Binding, ...] = (
 )  # fmt: skip
 
 
-_OLD = re.compile(DISTRICT.replace("{district}", "[^/]+") + PATHS["1.1"]["rostering"] + "(?:/.*)?", re.DOTALL)
+_OLD = re.compile("(?:/d/[^/]+)?" + EVERYWHERE + PATHS["1.1"]["rostering"] + "(?:/.*)?", re.DOTALL)
 
 
 def version_of(path: str) -> Version:

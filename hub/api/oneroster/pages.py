@@ -43,15 +43,15 @@ async def collected(
 
 
 async def gathered(
-    envelope: str, objects: list[str], bases: Bases, *, coding: Coding | None, under_way: UnderWay
+    envelope: str, objects: list[str], bases: Bases, more: str, *, coding: Coding | None, under_way: UnderWay
 ) -> bytes | Body:
-    """The body of a collection of objects that are there already."""
+    """The body of a collection of objects that are there already, with ``more`` as in ``collected``."""
     if len(objects) <= PIECE:
-        return page.collection(envelope, objects, bases)
+        return page.collection(envelope, objects, bases, more)
     gathering = Gathering(coding)
     before = f'{{"{envelope}":['.encode()
     await asyncio.to_thread(_add, gathering, before, objects, bases)
-    gathering.add(b"]}")
+    gathering.add(f"]{more}}}".encode())
     return gathering.body(under_way)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -146,6 +147,10 @@ class Reading:
 
     async def order(self, entity: Entity, path: tuple[str, ...], *, descending: bool) -> Rids | None:
         """The order by a field; None where it is the usual one."""
+        return None
+
+    async def sort_keys(self, entity: Entity, path: tuple[str, ...], rids: Sequence[int]) -> dict[int, Any] | None:
+        """What records sort by; None where it is the usual value."""
         return None
 
     def column(self, entity: Entity, field: Field) -> Expression:

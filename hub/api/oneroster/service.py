@@ -32,7 +32,7 @@ from hub.api.oneroster.v1p1 import answers as v1p1
 from hub.api.oneroster.v1p1.people import Numberings
 from hub.api.oneroster.v1p1.reading import OldReading
 from hub.api.oneroster.walks import Walk, Walks
-from hub.api.proofs import BEARER, BEARER_OR_OAUTH1
+from hub.api.proofs import BEARER, BEARER_OR_OAUTH1, Scheme
 from hub.api.views import Views
 from hub.store import records
 from hub.store.records import ClosedError
@@ -66,7 +66,7 @@ class Service:
         Raises RefusedError, and HubError(UNAVAILABLE) when the database is away. A gate that closed, because of a sync
         or a revocation in the meantime, is looked at again: the answer is wholly of one position.
         """
-        accepts = BEARER_OR_OAUTH1 if operation.version == "1.1" else BEARER
+        accepts = credentials(operation)
         session = await self.guard.admit(request, operation.scopes, accepts=accepts)
         check_accept(request)
         query = parse_query(
@@ -100,8 +100,7 @@ class Service:
             if matches(known, tag):
                 await records.check(tx, reading.gate)  # what was withdrawn is not confirmed either
                 return _unchanged(tag)
-            if operation.version == "1.1":
-                reading = await OldReading.of_operation(reading, operation, self.selections, self.numberings)
+            reading = await self.in_version(reading, operation)
             if walk is None:
                 answer = await self._single(request, operation, reading, session, asked)
             else:
@@ -110,6 +109,12 @@ class Service:
             return _unchanged(tag)
         answer.headers["ETag"] = tag
         return answer
+
+    async def in_version(self, reading: Reading, operation: Operation) -> Reading:
+        """A reading as the operation's version has it."""
+        if operation.version == "1.2":
+            return reading
+        return await OldReading.of_operation(reading, operation, self.selections, self.numberings)
 
     @cached_property
     def _release(self) -> str:
@@ -168,6 +173,11 @@ class Service:
             address, url.raw_query_string, limit=query.limit, offset=query.offset, total=total, position=walk.position
         )
         return {"X-Total-Count": str(total), "Link": link}
+
+
+def credentials(operation: Operation) -> frozenset[Scheme]:
+    """The kinds of credential that open an operation: 1.1 has signatures of OAuth 1 beside tokens."""
+    return BEARER_OR_OAUTH1 if operation.version == "1.1" else BEARER
 
 
 def bases_at(root: str, operation: Operation) -> page.Bases:

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import polars as pl
 
 from hub.api.client_secrets import hash_secret, new_secret
-from hub.api.oneroster.bindings import DISTRICT, PATHS
+from hub.api.oneroster.bindings import DISTRICT, EVERYWHERE, PATHS
 from hub.api.oneroster.scopes import SCOPES, V1P1
 from hub.scope.grants import GrantDefinition
 from hub.store import apps
@@ -201,8 +201,9 @@ class Old:
     school: School
 
     def address(self, path: str, **query: str) -> str:
-        """The address of a read, below the hub's."""
-        base = DISTRICT.replace("{district}", str(self.school.here)) + PATHS["1.1"]["rostering"]
+        """The address of a read, below the hub's; with two slashes before it over all districts."""
+        root = EVERYWHERE if path.startswith("//") else DISTRICT.replace("{district}", str(self.school.here))
+        base, path = root + PATHS["1.1"]["rostering"], path.removeprefix("/") if path.startswith("//") else path
         asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
         return base + path + (f"?{asked}" if asked else "")
 

@@ -139,6 +139,23 @@ async def test_every_refusal_below_v1p1_has_the_form_of_1_1(old: Old) -> None:
         assert (response.status, next(iter(await response.json()))) == (403, "imsx_codeMajor")
 
 
+async def test_all_districts_together_are_read_like_one(old: Old) -> None:
+    for path in ("users", "lineItems", "results", f"users/{old.id('users', 'gus.teacher')}/classes"):
+        assert await old.keys(f"//{path}") == await old.keys(f"/{path}")
+    for sort in ("sourcedId", "role", "username", "dateLastModified"):
+        query = {"sort": sort, "orderBy": "desc", "limit": "10000"}
+        assert sorted(await old.keys("//users", **query)) == sorted(await old.keys("/users", **query)), sort
+    assert await old.keys("//users", sort="sourcedId") == await old.keys("/users", sort="sourcedId")
+    roles = [user["role"] for user in await old.all("//users", sort="role")]
+    assert roles == sorted(roles)
+    assert await old.keys("//lineItems", sort="resultValueMax") == ["exam", "quiz"]
+    assert len(await old.keys("//lineItems", sort="gradingPeriod.sourcedId", orderBy="desc")) == 2
+    _, body, _ = await old.get("//users", sort="shoeSize")
+    assert told(body) == [("success", "warning", "invalid_sort_field")]
+    status, body, _ = await old.get(f"//users/{old.id('users', 'ben')}.aide")
+    assert (status, told(body)) == (404, [("failure", "error", "unknown object")])
+
+
 async def test_a_scope_of_1_2_does_not_open_1_1(old: Old) -> None:
     async def asked(path: str, *scopes: str) -> tuple[int, list[tuple[str, str, str]]]:
         token = await issue(old.hub.db, old.school.clients["all"][0], [*scopes])

@@ -13,7 +13,7 @@ from hub.scope.numbering import Numbering
 from hub.scope.personas import FAMILY, ROLES_11, RoleNames, agent, shows_agents, split
 from hub.scope.sets import bitmap
 from hub.store import conditions as sql
-from hub.store.conditions import ALWAYS, Condition, Operator
+from hub.store.conditions import ALWAYS, Condition, Expression, Operator
 from transforms.catalogue import CATALOGUE, Entity, Field
 
 _ITEMS = CATALOGUE["lineItems"]
@@ -133,6 +133,14 @@ async def periods_in_order(reading: Reading, *, descending: bool) -> Rids:
             rank_of[items[at >= 0]] = at[at >= 0]
     valued = np.flatnonzero(rank_of >= 0).astype(np.int32)
     return valued[np.argsort(rank_of[valued], kind="stable")]
+
+
+def period_id(reading: Reading) -> Expression:
+    """The id of a line item's grading period, or of the session where it has none."""
+    shown = reading.view.projections["lineItems"].visible
+    inside = list(reading.present(_SESSIONS))
+    names = [name for name in ("gradingPeriod", "academicSession") if name in shown]
+    return sql.first_of(*(sql.id_of(_ITEMS[name], _SESSIONS, inside) for name in names))
 
 
 async def found(reading: Reading, entity: Entity, leaf: Condition | BitMap) -> BitMap:

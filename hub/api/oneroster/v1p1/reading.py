@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from pyroaring import BitMap
 
-from hub.api.oneroster import search
+from hub.api.oneroster import merge, search
 from hub.api.oneroster.filter import Clause
 from hub.api.oneroster.operations import Hop, ListedBy, Operation, Through
 from hub.api.oneroster.order import Selections, usual_order
@@ -21,6 +21,7 @@ from hub.scope.personas import ROLES_11, fitting, split
 from hub.scope.v1p1 import CLASS_TYPE, LEAST, MOST, SCORE_STATUS, Style
 from hub.scope.view import EntityView
 from hub.store import conditions as sql
+from hub.store import records
 from hub.store.conditions import ALWAYS, Condition, Expression
 from transforms.catalogue import CATALOGUE, Entity, Field
 from transforms.catalogue import vocabularies as voc
@@ -162,6 +163,25 @@ class OldReading(Reading):
         usual = await usual_order(self, entity, path, descending=descending)
         usual = usual[mask_for(self.rows(USERS.name).listed, usual)[usual]]
         return self.numbering.in_order(usual, before=descending and path == ("sourcedId",))
+
+    async def sort_keys(self, entity: Entity, path: tuple[str, ...], rids: Sequence[int]) -> dict[int, Any] | None:
+        """What numbers of personas, and line items by their period, sort by."""
+        if entity.name == "lineItems" and path[0] == "gradingPeriod":
+            return await records.keys(self.tx, self.gate, entity, own.period_id(self), rids)
+        if entity is not USERS or path[0] in {"status", "dateLastModified"}:
+            return None
+        wanted = BitMap(rids)
+        if path == ("role",):
+            await records.check(self.tx, self.gate)
+            return {number: role for role in ROLES_11 for number in await self.with_role(role) & wanted}
+        persons = {number: self.numbering.persona(number)[0] for number in rids}
+        found = await merge.usual_keys(self, entity, path, sorted(set(persons.values())))
+        keys = {number: found[person] for number, person in persons.items() if person in found}
+        if path == ("sourcedId",):
+            keys |= {
+                number: self.numbering.sourced_id(number) for number in rids if number not in self.rows("users").listed
+            }
+        return keys
 
     def column(self, entity: Entity, field: Field) -> Expression:
         """The value of a field as 1.1 shows it."""
