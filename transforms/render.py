@@ -191,6 +191,12 @@ def _reference(target_name: str) -> tuple[str, str, str]:
     return f'{{"href":"{BASES[target.service]}/{target.name}/', '","sourcedId":"', f'","type":"{target.singular}"}}'
 
 
+def reference(target: str, sourced_id: str) -> str:
+    """A reference to an object of the entity ``target``, with the mark of its service's address in the href."""
+    before, between, after = _reference(target)
+    return f"{before}{sourced_id}{between}{sourced_id}{after}"
+
+
 _SPELLED = {code: _reference(name) for name, code in _CODES.items()}
 
 

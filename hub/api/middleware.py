@@ -19,7 +19,9 @@ from aiohttp.hdrs import METH_ALL
 from aiohttp.typedefs import Handler, Middleware
 
 from hub.api.limits import QUOTA
+from hub.api.oneroster.bindings import version_of
 from hub.api.oneroster.errors import Minor, RefusedError, busy, internal, invalid, response
+from hub.api.oneroster.v1p1 import errors as v1p1
 from hub.errors import Code, HubError
 
 REQUEST_ID = "X-Request-ID"
@@ -130,7 +132,7 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _answer(request: web.Request, error: RefusedError) -> web.Response:
     if not request.path.startswith("/oauth/"):
-        answer = response(error)
+        answer = (v1p1.response if version_of(request.path) == "1.1" else response)(error)
         answer.headers["Cache-Control"] = "no-store"
         if error.status in _UNREAD:
             answer.force_close()

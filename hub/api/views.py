@@ -113,7 +113,9 @@ def _view(stored: Stored) -> tuple[View, int]:
     definition = GrantDefinition.model_validate(stored.grant.definition)
     steps = tuple(_steps(stored.feed))
     size += 200 * len(steps)
-    return View(stored.grant.grant_id, stored.grant.position, definition, entities, steps), size
+    extra_roles = {role: BitMap.deserialize(people) for role, people in stored.extra_roles.items()}
+    size += 4 * sum(map(len, stored.extra_roles.values()))
+    return View(stored.grant.grant_id, stored.grant.position, definition, entities, steps, extra_roles), size
 
 
 def _past(feed: list[Dated]) -> tuple[Entities, int]:

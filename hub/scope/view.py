@@ -68,7 +68,8 @@ class Step:
 class View:
     """A grant's view at one position of its feed; never changed, so it may be cached by (grant, position).
 
-    ``steps``: the feed's, oldest first.
+    ``steps``: the feed's, oldest first. ``extra_roles``: by role, the users that ever showed it beside the one by which
+    they were known (see personas.py).
     """
 
     grant_id: UUID
@@ -76,6 +77,7 @@ class View:
     definition: GrantDefinition
     entities: Mapping[str, EntityView]
     steps: tuple[Step, ...] = ()
+    extra_roles: Mapping[str, BitMap] = field(default_factory=dict)
 
     @property
     def step(self) -> int:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from hub.store.schema import LOWER_COLUMNS
 from transforms.catalogue import Entity, Field, Kind
+from transforms.catalogue import vocabularies as voc
 
 
 class Operator(StrEnum):
@@ -54,6 +55,16 @@ ALWAYS = Condition("true")
 NEVER = Condition("false")
 
 
+def _array(words: Sequence[str]) -> str:
+    return f"'{{{','.join(sorted(words))}}}'::text[]"
+
+
+_SURE_ROLES = tuple(role for role in (*voc.USER_ROLE.both, *voc.USER_ROLE.only_12) if role != "counselor")
+#: Users with a role for which 1.1 may have no word, and enrollments with such a role. An index has exactly these.
+WITH_UNSURE_ROLE = Condition(f"NOT (t.roles_role <@ {_array(_SURE_ROLES)})")
+WITH_EXTENDED_ROLE = Condition(f't."role" <> ALL ({_array(voc.ENROLLMENT_ROLE.both)})')
+
+
 def both(*conditions: Condition) -> Condition:
     """All of them."""
     return _joined(" AND ", conditions)
@@ -74,18 +85,46 @@ def sourced_id() -> Expression:
     return Expression("t.sourced_id::text")
 
 
-def order(field: Field) -> Expression:
-    """What a field sorts by; texts by code point."""
+def order(field: Field, what: Expression) -> Expression:
+    """What a field sorts by, whose value is ``what``; texts by code point."""
     if field.kind is Kind.DATETIME:
-        return in_milliseconds(column(field))
+        return in_milliseconds(what)
     collate = ' COLLATE "C"' if field.kind in {Kind.STRING, Kind.ENUM, Kind.YEAR} else ""
-    return Expression(column(field).sql + collate)
+    return Expression(what.sql + collate, what.values)
 
 
 def metadata_order(key: str) -> Expression:
     """What a member of the metadata object sorts by: its text, by code point."""
     found = metadata(key)
     return Expression(found.sql + ' COLLATE "C"', found.values)
+
+
+def first_of(*whats: Expression) -> Expression:
+    """The first that is a value."""
+    values = tuple(value for what in whats for value in what.values)
+    return Expression(f"coalesce({', '.join(what.sql for what in whats)})", values)
+
+
+def constant(value: object, cast: str) -> Expression:
+    """A value that is the same for all rows."""
+    return Expression(f"{_MARK}::{cast}", (value,))
+
+
+def known_word(what: Expression, words: Sequence[str], other: str | None) -> Expression:
+    """A text that is one of ``words``, and ``other`` in place of any other or of none."""
+    sql = f"CASE WHEN {what.sql} = ANY({_MARK}::text[]) THEN {what.sql} ELSE {_MARK}::text END"
+    return Expression(f"({sql})", (*what.values, list(words), *what.values, other))
+
+
+def known_words(what: Expression, words: Sequence[str], other: str) -> Expression:
+    """An array of texts with ``other`` in place of those that are not of ``words``."""
+    word = known_word(Expression("v"), words, other)
+    return Expression(f"(SELECT array_agg({word.sql}) FROM unnest({what.sql}) v)", (*word.values, *what.values))
+
+
+def begins(what: Expression, prefix: str) -> Condition:
+    """Whether a text begins so."""
+    return Condition(f"starts_with({what.sql}, {_MARK}::text)", (*what.values, prefix))
 
 
 def in_milliseconds(what: Expression) -> Expression:

@@ -113,11 +113,27 @@ async def views(tx: Transaction, grant_id: UUID) -> dict[str, Sets]:
     return {row["entity"]: Sets(row["present"], row["gone"], row["trimmed"]) for row in rows}
 
 
+async def extra_roles(tx: Transaction, grant_id: UUID) -> dict[str, bytes]:
+    """By role, the serialized set of users whom the app was ever shown with it beside their main one."""
+    rows = await tx.fetch(
+        "SELECT role, people FROM extra_roles WHERE district_id = $1 AND grant_id = $2", tx.district_id, grant_id
+    )
+    return {row["role"]: row["people"] for row in rows}
+
+
 async def move(
     tx: Transaction, grant_id: UUID, position: int, *, sets: Mapping[str, Sets], entries: list[Entry],
-    at: datetime, run_id: UUID | None,
+    extra_roles: Mapping[str, bytes], at: datetime, run_id: UUID | None,
 ) -> None:  # fmt: skip
-    """Moves a grant to ``position``: stores its sets and its feed entries. The caller holds the district's lock."""
+    """Moves a grant to ``position``: stores what changed of its sets, and its feed entries.
+
+    The caller holds the district's lock.
+    """
+    await tx.executemany(
+        "INSERT INTO extra_roles (district_id, grant_id, role, people) VALUES ($1, $2, $3, $4) "
+        "ON CONFLICT (district_id, grant_id, role) DO UPDATE SET people = EXCLUDED.people",
+        [(tx.district_id, grant_id, role, people) for role, people in extra_roles.items()],
+    )
     await tx.executemany(
         "INSERT INTO views (district_id, grant_id, entity, present, gone, trimmed) VALUES ($1, $2, $3, $4, $5, $6) "
         "ON CONFLICT (district_id, grant_id, entity) DO UPDATE SET present = EXCLUDED.present, gone = EXCLUDED.gone, "

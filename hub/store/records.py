@@ -182,6 +182,34 @@ async def identify(
     return None if row["rid"] is None else (row["rid"], bool(row["fits"]))
 
 
+@dataclass(frozen=True, slots=True)
+class RoleRow:
+    """A user's role entries, side by side in the order of the document."""
+
+    rid: int
+    sourced_id: str
+    roles: list[str]
+    types: list[str]
+    orgs: list[int]
+    primary_org: int | None
+
+
+async def role_rows(
+    tx: Transaction, gate: Gate, users: Entity, rids: Sequence[int], *, before: int | None = None
+) -> list[RoleRow]:
+    """The roles of some users, of which there is at least one; ``before`` as in ``matching``. Raises ClosedError."""
+    table, free, values = _table(users, before)
+    rows = await tx.fetch(
+        "SELECT t.rid, t.sourced_id::text, t.roles_role, t.roles_role_type, t.roles_org_rids, t.primary_org_rid "
+        f"FROM {table} t WHERE t.district_id = $1 AND t.rid = ANY(${free}::text::integer[]) AND {gate.condition} "
+        "ORDER BY t.rid",
+        *gate.values(tx), *values, _literal(rids),
+    )  # fmt: skip
+    if not rows:
+        raise ClosedError
+    return [RoleRow(row[0], row[1], row[2] or [], row[3] or [], row[4] or [], row[5]) for row in rows]
+
+
 async def matching(
     tx: Transaction, gate: Gate, entity: Entity, condition: Condition, *, before: int | None = None
 ) -> bytes:

@@ -36,10 +36,11 @@ class Dated:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A grant with its sets by entity and its feed, all of one moment."""
+    """A grant with its sets by entity, the users who had several roles, and its feed, all of one moment."""
 
     grant: Grant
     sets: dict[str, Sets]
+    extra_roles: dict[str, bytes]
     feed: list[Dated]
 
 
@@ -93,10 +94,11 @@ def _held(values: dict[str, Any]) -> Held:
 
 async def load(tx: Transaction, grant_id: UUID) -> Stored:
     """A grant, its sets and its whole feed. ``tx`` has asked nothing yet. Raises HubError(NOT_FOUND)."""
-    # Three statements that must see one moment: a sync may commit between them.
+    # Four statements that must see one moment: a sync may commit between them.
     await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     grant = await grants.get(tx, grant_id)
-    return Stored(grant, await grants.views(tx, grant_id), await feed(tx, grant_id))
+    sets, extra_roles = await grants.views(tx, grant_id), await grants.extra_roles(tx, grant_id)
+    return Stored(grant, sets, extra_roles, await feed(tx, grant_id))
 
 
 async def feed(tx: Transaction, grant_id: UUID, *, to: int | None = None) -> list[Dated]:

@@ -19,8 +19,10 @@ from hub.scope.columns import Columns
 from hub.scope.compile import compile_grant
 from hub.scope.feed import Changed, FeedEntry, Sets, ViewDiff, diff_view, edit_view, gone_after
 from hub.scope.grants import GrantDefinition
+from hub.scope.personas import extra_roles, joined
 from hub.scope.projection import Projection
 from hub.scope.trim import trim, trim_changes
+from hub.scope.view import EntityView, View
 from hub.store import columns as column_store
 from hub.store import grants as store
 from hub.store import staging
@@ -48,10 +50,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """A view after a change: the sets to store, and the entries for the feed."""
+    """A view after a change: what to store of its sets and its users' extra roles, and the entries for the feed."""
 
     sets: dict[str, store.Sets]
     entries: list[FeedEntry]
+    extra_roles: dict[str, bytes]
 
     def effect(self, grant: store.Grant | None) -> Effect:
         counts = {
@@ -103,13 +106,16 @@ def _definition(grant: store.Grant) -> GrantDefinition:
 async def _move(
     tx: Transaction, grant: store.Grant, position: int, following: _Next, at: datetime, run_id: UUID | None
 ) -> None:
-    if not following.sets:
+    if not (following.sets or following.extra_roles):
         return
     entries = [
         store.Entry(e.entity, e.entered.serialize(), e.updated.serialize(), e.left.serialize())
         for e in following.entries
     ]
-    await store.move(tx, grant.grant_id, position, sets=following.sets, entries=entries, at=at, run_id=run_id)
+    await store.move(
+        tx, grant.grant_id, position, sets=following.sets, entries=entries, extra_roles=following.extra_roles, at=at,
+        run_id=run_id,
+    )  # fmt: skip
 
 
 async def _following(
@@ -126,7 +132,7 @@ async def _following(
     resolve = await _resolver(tx, after)
     present = await asyncio.to_thread(compile_grant, after, columns, resolve)
     was = {name: sets.present for name, (sets, _) in old.items()}
-    out = _Next({}, [])
+    out = _Next({}, [], await _extra_roles(tx, columns, grant, after, present))
     for name, (sets, gone) in old.items():
         projections = Projection(before, name), Projection(after, name)
         new = Sets(present[name], await asyncio.to_thread(trim, projections[1], present, columns))
@@ -145,6 +151,18 @@ async def _following(
                 new.present.serialize(), gone_after(gone, entry).serialize(), new.trimmed.serialize()
             )
     return out
+
+
+async def _extra_roles(
+    tx: Transaction, columns: Columns, grant: store.Grant | None, definition: GrantDefinition,
+    present: Mapping[str, BitMap],
+) -> dict[str, bytes]:  # fmt: skip
+    """What comes to the people whom the app was ever shown with several roles."""
+    stored = await store.extra_roles(tx, grant.grant_id) if grant else {}
+    known = {role: BitMap.deserialize(people) for role, people in stored.items()}
+    view = View(UUID(int=0), 0, definition, {name: EntityView(members) for name, members in present.items()})
+    found = await asyncio.to_thread(extra_roles, view, columns)
+    return {role: people.serialize() for role, people in joined(known, found).items()}
 
 
 def _stored_sets(stored: store.Sets | None) -> tuple[Sets, BitMap]:

@@ -6,6 +6,7 @@ other: nobody is ever answered in another version than the one that was asked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from hub.api.oneroster.gradebook import GRADEBOOK
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.resources import RESOURCES
 from hub.api.oneroster.rostering import ROSTERING
+from hub.api.oneroster.v1p1.operations import V1P1_READS
 from transforms.catalogue import CATALOGUE, Entity, Service, Version
 from transforms.render import BASES, bases
 
@@ -60,11 +62,21 @@ BINDINGS: tuple[Binding, ...] = (
         "1.2", "gradebook", "OneRoster 1.2 Gradebook", GRADEBOOK,
         ("onerosterv1p2gradebookservice_openapi3_v1p0.json", "imsorv1p2_gradebook_openapi3_v1p0.json"),
     ),
+    # 1.1 has one base for everything.
+    Binding("1.1", "rostering", "OneRoster 1.1", V1P1_READS),
     Binding(
         "1.2", "resources", "OneRoster 1.2 Resources", RESOURCES,
         ("onerosterv1p2resourcesservice_openapi3_v1p0.json", "imsorv1p2_resources_openapi3_v1p0.json"),
     ),
 )  # fmt: skip
+
+
+_OLD = re.compile("(?:/d/[^/]+)?" + EVERYWHERE + PATHS["1.1"]["rostering"] + "(?:/.*)?", re.DOTALL)
+
+
+def version_of(path: str) -> Version:
+    """The version of OneRoster in whose form what goes wrong at an address is told."""
+    return "1.1" if _OLD.fullmatch(path) else "1.2"
 
 
 def marks(entity: Entity, version: Version) -> tuple[tuple[bytes, str], ...]:

@@ -35,16 +35,17 @@ def of_id(clause: Clause) -> Condition:
     return sql.same_id(sourced_id) if str(sourced_id) == clause.value else NEVER
 
 
-def of_field(entity: Entity, field: Field, clause: Clause, behaviour: Behaviour) -> Condition:
-    """A condition on a field that has one column, with one value or several."""
+def of_field(entity: Entity, field: Field, clause: Clause, behaviour: Behaviour, what: Expression) -> Condition:
+    """A condition on a field that has one column, with one value or several; ``what`` is its value as it shows."""
+    plain = what == sql.column(field)
     if field.many:
-        return of_list(sql.column(field), clause, behaviour, exact=field.kind is Kind.ENUM)
-    if field.kind is Kind.STRING and field.name not in _EXACT and clause.predicate is Operator.EQUAL:
+        return of_list(what, clause, behaviour, exact=field.kind is Kind.ENUM)
+    if plain and field.kind is Kind.STRING and field.name not in _EXACT and clause.predicate is Operator.EQUAL:
         folded = sql.equals_folded(entity, field, clause.value)
         if behaviour.filter_case == "folded":
             return folded
         return sql.both(folded, compared(sql.column(field), clause))  # by the index of the folded column
-    return of_kind(sql.column(field), field, clause, behaviour)
+    return of_kind(what, field, clause, behaviour)
 
 
 def of_kind(what: Expression, field: Field, clause: Clause, behaviour: Behaviour) -> Condition:

@@ -26,6 +26,7 @@ from hub.api.oneroster.query import Query, parse_query
 from hub.api.oneroster.reading import Lens, Reading
 from hub.api.oneroster.select import select
 from hub.api.oneroster.service import ACCEPTS, ATTEMPTS, HEADERS, NOTHING, Service, bases_at
+from hub.api.oneroster.v1p1 import answers as v1p1
 from hub.api.oneroster.walks import Walk
 from hub.store import records
 from hub.store.records import ClosedError
@@ -55,7 +56,7 @@ class Everywhere(Service):
         """One that shares views, selections and limits with ``service``."""
         return cls(
             service.context, service.guard, service.views, service.walks, service.selections, service.under_way,
-            service.long_pages,
+            service.long_pages, service.numberings,
         )  # fmt: skip
 
     async def answer(self, request: web.Request, operation: Operation) -> web.Response:
@@ -111,8 +112,10 @@ class Everywhere(Service):
         headers = {**HEADERS, **self._paging(request, query, found.total, Walk(position))}
         if request.method == "HEAD":
             return web.Response(headers=headers)
+        told = next((one for one in asked if one.warnings), asked[0])
         body = await gathered(
-            operation.envelope, found.objects, self._bases(sessions[0], operation), coding=accepted(request).coding,
+            operation.envelope, found.objects, self._bases(sessions[0], operation),
+            v1p1.warnings(told) if operation.version == "1.1" else "", coding=accepted(request).coding,
             under_way=self.under_way,
         )  # fmt: skip
         return web.Response(body=body, headers=headers)
@@ -125,14 +128,14 @@ class Everywhere(Service):
             walk = await self._walk(session, lens, operation, asked, position)
             found.positions.append(walk.position)
             async with self.context.db.district(session.district_id, readonly=True) as tx:
-                reading = Reading(tx, self.guard.gate(session), lens, walk.past)
+                reading = await self.in_version(Reading(tx, self.guard.gate(session), lens, walk.past), operation)
                 selection = await select(reading, operation, (), asked, self.selections)
                 first = max(0, query.offset - found.total)
                 left = query.limit - len(found.objects)
                 rids = selection.slice(first, left) if left and request.method != "HEAD" else []
                 found.total += selection.total
                 if rids:
-                    found.objects += await page.objects(reading, operation.entity, rids, asked.fields)
+                    found.objects += await self._maker(reading, operation.entity, asked.fields)(rids)
                 else:
                     await records.check(tx, reading.gate)
 
@@ -152,7 +155,7 @@ class Everywhere(Service):
             found.positions.append(walk.position)
             readings.append((session, lens, walk, asked))
             async with self.context.db.district(session.district_id, readonly=True) as tx:
-                reading = Reading(tx, self.guard.gate(session), lens, walk.past)
+                reading = await self.in_version(Reading(tx, self.guard.gate(session), lens, walk.past), operation)
                 selection = await select(reading, operation, (), asked, self.selections)
                 found.total += selection.total
                 first = selection.slice(0, deepest)
@@ -163,8 +166,8 @@ class Everywhere(Service):
             rids = [one.rid for one in chosen if one.part == number]
             if rids and request.method != "HEAD":
                 async with self.context.db.district(session.district_id, readonly=True) as tx:
-                    reading = Reading(tx, self.guard.gate(session), lens, walk.past)
-                    objects = await page.objects(reading, operation.entity, rids, asked.fields)
+                    reading = await self.in_version(Reading(tx, self.guard.gate(session), lens, walk.past), operation)
+                    objects = await self._maker(reading, operation.entity, asked.fields)(rids)
                 texts |= {(number, rid): text for rid, text in zip(rids, objects, strict=True)}
         found.objects = [texts[one.part, one.rid] for one in chosen] if texts else []
 

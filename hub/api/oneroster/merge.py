@@ -28,7 +28,8 @@ async def candidates(
     """The first records of one district, which come in its own order. Raises records.ClosedError."""
     keys: dict[int, Any] = {}
     if path is not None and rids:
-        keys = await _keys(reading, entity, path, rids)
+        own = await reading.sort_keys(entity, path, rids)
+        keys = await usual_keys(reading, entity, path, rids) if own is None else own
     else:
         await records.check(reading.tx, reading.gate)
     return [Candidate(part, rid, keys.get(rid)) for rid in rids]
@@ -40,7 +41,8 @@ def merged(found: Sequence[Candidate], *, descending: bool) -> list[Candidate]:
     return valued + [c for c in found if c.key is None]
 
 
-async def _keys(reading: Reading, entity: Entity, path: tuple[str, ...], rids: Sequence[int]) -> dict[int, Any]:
+async def usual_keys(reading: Reading, entity: Entity, path: tuple[str, ...], rids: Sequence[int]) -> dict[int, Any]:
+    """What records sort by, by rid, in a field that all versions have alike."""
     view = reading.then(entity.name)
     match path[0]:
         case "status":
@@ -61,4 +63,4 @@ def _expression(reading: Reading, entity: Entity, path: tuple[str, ...]) -> Expr
     if field.kind is Kind.REF:
         target = CATALOGUE[field.target or ""]
         return sql.id_of(field, target, list(reading.present(target)))  # one that leads outside is no value
-    return sql.order(field)
+    return sql.order(field, reading.column(entity, field))

@@ -83,6 +83,11 @@ class Parent:
     subset: Subset | None = None
     within: str | None = None
 
+    @property
+    def token(self) -> str | None:
+        """What its subset is known by."""
+        return None if self.subset is None else self.subset.token
+
 
 @dataclass(frozen=True)
 class Operation:

@@ -70,12 +70,15 @@ async def _permutation(
     held = cache.get(key)
     if isinstance(held, np.ndarray):
         return held
-    order = await _ordered(reading, entity, path, descending=descending)
+    order = await reading.order(entity, path, descending=descending)
+    if order is None:
+        order = await usual_order(reading, entity, path, descending=descending)
     cache.put(key, order, order.nbytes)
     return order
 
 
-async def _ordered(reading: Reading, entity: Entity, path: tuple[str, ...], *, descending: bool) -> Rids:
+async def usual_order(reading: Reading, entity: Entity, path: tuple[str, ...], *, descending: bool) -> Rids:
+    """The district's records that have a value, in the order of a field that all versions have alike."""
     if path[0] == _ID:
         return await reading.ordered(entity, sql.sourced_id(), descending=descending)
     field = entity[path[0]]
@@ -87,4 +90,4 @@ async def _ordered(reading: Reading, entity: Entity, path: tuple[str, ...], *, d
             inside = reading.present(CATALOGUE[field.target or ""])  # a reference that leads outside is no value
             return sources[mask_for(inside, targets)[targets]]
         case _:
-            return await reading.ordered(entity, sql.order(field), descending=descending)
+            return await reading.ordered(entity, sql.order(field, reading.column(entity, field)), descending=descending)

@@ -9,6 +9,7 @@ from pyroaring import BitMap
 from hub.api.oneroster.reading import Reading
 from hub.scope import projection as scope
 from hub.scope.projection import Projection
+from hub.scope.v1p1 import booleans, json_booleans
 from hub.store import records
 from hub.store.records import Row
 from transforms.catalogue import Entity
@@ -71,14 +72,25 @@ def render(reading: Reading, entity: Entity, row: Row, fields: frozenset[str] | 
     )
 
 
+def in_style(reading: Reading, entity: Entity, texts: list[str]) -> list[str]:
+    """The objects with truth written as the app wants it."""
+    if reading.behaviour.booleans == "string":
+        return texts
+    names = booleans(entity)
+    return [json_booleans(names, text) for text in texts] if names else texts
+
+
 def shows_private(reading: Reading, entity: Entity) -> bool:
     """Whether any member beside the directory ones shows."""
     return reading.view.projections[entity.name].private
 
 
-def collection(envelope: str, objects_: Sequence[str], bases: Bases) -> bytes:
-    """The body of a collection; the addresses in ``bases`` take the places of their bytes."""
-    return _addressed(f'{{"{envelope}":[{",".join(objects_)}]}}'.encode(), bases)
+def collection(envelope: str, objects_: Sequence[str], bases: Bases, more: str = "") -> bytes:
+    """The body of a collection; the addresses in ``bases`` take the places of their bytes.
+
+    ``more`` is empty, or members beside the envelope's, with a comma before them.
+    """
+    return _addressed(f'{{"{envelope}":[{",".join(objects_)}]{more}}}'.encode(), bases)
 
 
 def joined(objects_: Sequence[str], bases: Bases) -> bytes:
@@ -86,9 +98,9 @@ def joined(objects_: Sequence[str], bases: Bases) -> bytes:
     return _addressed(",".join(objects_).encode(), bases)
 
 
-def single(envelope: str, document: str, bases: Bases) -> bytes:
-    """The body of a single read."""
-    return _addressed(f'{{"{envelope}":{document}}}'.encode(), bases)
+def single(envelope: str, document: str, bases: Bases, more: str = "") -> bytes:
+    """The body of a single read, with ``more`` as in ``collection``."""
+    return _addressed(f'{{"{envelope}":{document}{more}}}'.encode(), bases)
 
 
 def _addressed(body: bytes, bases: Bases) -> bytes:

@@ -3,54 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from hub.api.bodies import Body, Gathering, UnderWay
 from hub.api.compression import Coding
 from hub.api.oneroster import page
 from hub.api.oneroster.page import Bases
-from hub.api.oneroster.reading import Reading
-from transforms.catalogue import Entity
 
 #: Objects of a piece: some 200 kB. Pages of no more are made at once.
 PIECE = 250
 #: Records that one statement reads of a longer page.
 STATEMENT = 1_000
+#: Makes the JSON objects of records, in their order.
+Maker = Callable[[Sequence[int]], Awaitable[list[str]]]
 
 
 async def collected(
-    reading: Reading, entity: Entity, envelope: str, rids: Sequence[int], fields: frozenset[str] | None, bases: Bases,
-    *, coding: Coding | None, under_way: UnderWay,
+    make: Maker, envelope: str, rids: Sequence[int], bases: Bases, more: str, *, coding: Coding | None,
+    under_way: UnderWay,
 ) -> bytes | Body:  # fmt: skip
     """The body of a collection with these records, which are listed; a long one comes coded already.
 
-    Every statement looks through the gate, so all of them see one position. Raises records.ClosedError.
+    ``more`` are members beside the envelope's, see page.collection. Every statement looks through the gate, so all of
+    them see one position. Raises records.ClosedError.
     """
     if len(rids) <= PIECE:
-        return page.collection(envelope, await page.objects(reading, entity, rids, fields) if rids else [], bases)
+        return page.collection(envelope, await make(rids) if rids else [], bases, more)
     gathering = Gathering(coding)
     before = f'{{"{envelope}":['.encode()
     for start in range(0, len(rids), STATEMENT):
-        objects = await page.objects(reading, entity, rids[start : start + STATEMENT], fields)
+        objects = await make(rids[start : start + STATEMENT])
         if coding is Coding.GZIP:  # takes some milliseconds
             await asyncio.to_thread(_add, gathering, before, objects, bases)
         else:
             _add(gathering, before, objects, bases)
         before = b","
-    gathering.add(b"]}")
+    gathering.add(f"]{more}}}".encode())
     return gathering.body(under_way)
 
 
 async def gathered(
-    envelope: str, objects: list[str], bases: Bases, *, coding: Coding | None, under_way: UnderWay
+    envelope: str, objects: list[str], bases: Bases, more: str, *, coding: Coding | None, under_way: UnderWay
 ) -> bytes | Body:
-    """The body of a collection of objects that are there already."""
+    """The body of a collection of objects that are there already, with ``more`` as in ``collected``."""
     if len(objects) <= PIECE:
-        return page.collection(envelope, objects, bases)
+        return page.collection(envelope, objects, bases, more)
     gathering = Gathering(coding)
     before = f'{{"{envelope}":['.encode()
     await asyncio.to_thread(_add, gathering, before, objects, bases)
-    gathering.add(b"]}")
+    gathering.add(f"]{more}}}".encode())
     return gathering.body(under_way)
 
 

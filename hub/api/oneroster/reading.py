@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
+from hub.api.oneroster.filter import Clause
 from hub.behaviour import DEFAULT, Behaviour
+from hub.scope import v1p1
 from hub.scope.sets import Mask, bitmap, mask
 from hub.scope.view import EntityView, View
 from hub.store import conditions as sql
 from hub.store import records
-from hub.store.conditions import Condition, Expression
+from hub.store.conditions import Condition, Expression, Operator
 from hub.store.database import Transaction
 from hub.store.records import Gate
 from hub.store.schema import ROLE_COLUMNS
@@ -50,12 +53,12 @@ class Lens:
     def filterable(self, entity: Entity) -> frozenset[str]:
         """The members of an entity in this version by which the app may filter or sort, the base fields included."""
         names = self.view.projections[entity.name].filterable
-        return names if self.version == "1.2" else names & _members(entity, self.version)
+        return names if self.version == "1.2" else v1p1.filterable(entity, names)
 
     def visible(self, entity: Entity) -> frozenset[str]:
         """The members of an entity in this version that the app sees, the base fields included."""
         names = self.view.projections[entity.name].visible.union(BASE_NAMES)
-        return names if self.version == "1.2" else names & _members(entity, self.version)
+        return names if self.version == "1.2" else v1p1.visible(entity, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +92,33 @@ class Reading:
         """The sets by which records of an entity are selected: those of the past, where there is one."""
         return (self.past or self.view).entities[entity]
 
+    def rows(self, entity: str) -> EntityView:
+        """Like ``then`` by rids, whatever the version makes of records: what PostgreSQL finds is cut to these."""
+        return self.then(entity)
+
     async def matching(self, entity: Entity, condition: Condition) -> BitMap:
         """The present records that meet a condition on their columns."""
-        packed = await records.matching(self.tx, self.gate, entity, condition, before=self._before(entity))
-        return bitmap(unpacked(packed)) & self.present(entity)
+        packed = await records.matching(self.tx, self.gate, entity, condition, before=self.before(entity))
+        return bitmap(unpacked(packed)) & self.rows(entity.name).present
 
     async def matching_ids(self, entity: Entity, condition: Condition) -> BitMap:
         """The listed records that meet a condition on their sourcedId, which tombstones show too."""
         found = bitmap(unpacked(await records.matching(self.tx, self.gate, entity, condition)))
-        return found & self.then(entity.name).listed
+        return found & self.rows(entity.name).listed
 
     async def references(self, entity: Entity, condition: Condition, field: Field) -> tuple[Rids, Rids]:
         """Pairs of a present record that meets a condition and what its ``field`` refers to, inside the view or not."""
         packed = await records.references(
-            self.tx, self.gate, entity, condition, field, before=self._before(entity)
+            self.tx, self.gate, entity, condition, field, before=self.before(entity)
         )  # fmt: skip
         pairs = unpacked(packed).reshape(-1, 2)
-        pairs = pairs[mask_for(self.present(entity), pairs[:, 0])[pairs[:, 0]]]
+        pairs = pairs[mask_for(self.rows(entity.name).present, pairs[:, 0])[pairs[:, 0]]]
         return pairs[:, 0], pairs[:, 1]
 
     async def ordered(self, entity: Entity, by: Expression, *, descending: bool) -> Rids:
         """The district's records that have a value, in the order of an expression; the caller masks them."""
         packed = await records.ordered(
-            self.tx, self.gate, entity, by, descending=descending, before=self._before(entity)
+            self.tx, self.gate, entity, by, descending=descending, before=self.before(entity)
         )
         return unpacked(packed)
 
@@ -119,14 +126,49 @@ class Reading:
         """The district's records with the targets of a reference, in the order of the targets' sourcedIds."""
         packed = await records.ordered_by_reference(
             self.tx, self.gate, entity, field, CATALOGUE[field.target or ""], descending=descending,
-            before=self._before(entity),
+            before=self.before(entity),
         )  # fmt: skip
         pairs = unpacked(packed).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
 
     async def identify(self, entity: Entity, sourced_id: UUID, fits: Condition) -> tuple[int, bool] | None:
         """The rid of a record in the district, and whether it meets a condition."""
-        return await records.identify(self.tx, self.gate, entity, sourced_id, fits, before=self._before(entity))
+        return await records.identify(self.tx, self.gate, entity, sourced_id, fits, before=self.before(entity))
+
+    # A version may have its own ways with what follows, see v1p1.reading.
+
+    async def parent(self, entity: Entity, given: str, token: str | None, fits: Condition) -> tuple[int, bool] | None:
+        """What a path names, and whether it may stand there: it is of the subset with this token, as ``fits`` says."""
+        return await self.identify(entity, as_sourced_id(given), fits)
+
+    async def selected_by(self, entity: Entity, clauses: Sequence[Clause]) -> Condition | BitMap | None:
+        """What clauses of a filter about one field select; None where it is what they usually do."""
+        return None
+
+    async def order(self, entity: Entity, path: tuple[str, ...], *, descending: bool) -> Rids | None:
+        """The order by a field; None where it is the usual one."""
+        return None
+
+    async def sort_keys(self, entity: Entity, path: tuple[str, ...], rids: Sequence[int]) -> dict[int, Any] | None:
+        """What records sort by; None where it is the usual value."""
+        return None
+
+    def column(self, entity: Entity, field: Field) -> Expression:
+        """The value of a field as it shows."""
+        return sql.column(field)
+
+    def leads_to(self, entity: Entity, field: Field, target: int) -> Condition:
+        """Whether a reference is to a record that was found before."""
+        return sql.refers(entity[field.name], [target])
+
+    async def with_role(self, role: str, org: int | None = None) -> BitMap:
+        """The present users who show a role, at an org."""
+        return await self.matching(CATALOGUE["users"], self.has_role(role, org))
+
+    def has_role(self, role: str, org: int | None = None) -> Condition:
+        """Whether a user shows a role, at an org."""
+        at = [] if org is None else [sql.entry_refers("org", [org])]
+        return self.shown_role(*at, sql.exactly(sql.item("role"), Operator.EQUAL, role))
 
     def shown_role(self, *conditions: Condition) -> Condition:
         """Users with a role entry that shows and meets the conditions on it.
@@ -150,18 +192,20 @@ class Reading:
 
         Between two steps of a feed nothing changes that the app could see, so no more than the step is in it.
         """
-        return self.gate.grant_id, self.gate.changed_at, self.step
+        return self.gate.grant_id, self.gate.changed_at, self.step, self.variant
+
+    @property
+    def variant(self) -> object:
+        """What a version adds to the key."""
+        return None
 
     def present(self, entity: Entity) -> BitMap:
         """The present records of an entity."""
         return self.then(entity.name).present
 
-    def _before(self, entity: Entity) -> int | None:
+    def before(self, entity: Entity) -> int | None:
+        """The position of the district before which records of an entity are looked at; None for now."""
         return self.past.before if self.past is not None and entity.name in self.past.changed else None
-
-
-def _members(entity: Entity, version: Version) -> frozenset[str]:
-    return frozenset(BASE_NAMES).union(f.name for f in entity.members(version))
 
 
 def as_sourced_id(text: str) -> UUID:

@@ -26,7 +26,8 @@ from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind
 from transforms.shapes import SHAPES
 
 _ID = "sourcedId"
-_HOLDS: Mapping[Operator, Callable[[str, str], bool]] = {
+#: How two texts compare.
+HOLDS: Mapping[Operator, Callable[[str, str], bool]] = {
     Operator.EQUAL: operator.eq, Operator.NOT_EQUAL: operator.ne, Operator.GREATER: operator.gt,
     Operator.AT_LEAST: operator.ge, Operator.LESS: operator.lt, Operator.AT_MOST: operator.le,
     Operator.CONTAINS: lambda shown, value: value.lower() in shown.lower(),
@@ -103,6 +104,9 @@ def _can_filter(lens: Lens, entity: Entity, path: tuple[str, ...]) -> bool:
 
 async def _leaf(reading: Reading, entity: Entity, clauses: tuple[Clause, ...]) -> Leaf:
     """What one clause selects, or several about one list whose same entry has to meet them."""
+    own = await reading.selected_by(entity, clauses)
+    if own is not None:
+        return own
     clause = clauses[0]
     name = clause.path[0]
     if name == _ID:
@@ -120,14 +124,15 @@ async def _leaf(reading: Reading, entity: Entity, clauses: tuple[Clause, ...]) -
     elif field.kind is Kind.METADATA:
         leaf = compare.of_text(sql.metadata(clause.path[1]), clause, reading.behaviour)
     else:
-        leaf = compare.of_field(entity, field, clause, reading.behaviour)
-    if leaf == NEVER or not _also_absent(reading, clauses):
+        leaf = compare.of_field(entity, field, clause, reading.behaviour, reading.column(entity, field))
+    if leaf == NEVER or not also_absent(reading, clauses):
         return leaf
     valued = await _valued(reading, entity, field, clause)
     return await _found(reading, entity, leaf) | (reading.then(entity.name).listed - valued)
 
 
-def _also_absent(reading: Reading, clauses: Sequence[Clause]) -> bool:
+def also_absent(reading: Reading, clauses: Sequence[Clause]) -> bool:
+    """Whether records without a value are selected too."""
     return reading.behaviour.absent_not_equal and all(c.predicate is Operator.NOT_EQUAL for c in clauses)
 
 
@@ -136,15 +141,15 @@ async def _valued(reading: Reading, entity: Entity, field: Field, clause: Clause
     if entry_columns(field):
         return await reading.matching(entity, _entry(reading, field, [ALWAYS]))
     if field.kind is Kind.REF:
-        return await _found(reading, entity, await _referring(reading, entity, field, reading.present(_target(field))))
+        return await _found(reading, entity, await referring(reading, entity, field, reading.present(_target(field))))
     if field.kind is Kind.METADATA:
         return await reading.matching(entity, sql.there_is(sql.metadata(clause.path[1])))
     there_is = sql.there_are_some if field.many else sql.there_is
-    return await reading.matching(entity, there_is(sql.column(field)))
+    return await reading.matching(entity, there_is(reading.column(entity, field)))
 
 
 def _of_status(reading: Reading, entity: Entity, clause: Clause) -> BitMap:
-    holds, view = _HOLDS[clause.predicate], reading.then(entity.name)
+    holds, view = HOLDS[clause.predicate], reading.then(entity.name)
     found = BitMap()
     for status, rids in (("active", view.present), ("tobedeleted", view.gone)):
         if holds(status, clause.value):
@@ -178,7 +183,7 @@ def _target(field: Field) -> Entity:
     return CATALOGUE[field.target or ""]
 
 
-async def _targets(reading: Reading, field: Field, clause: Clause) -> BitMap:
+async def targets(reading: Reading, field: Field, clause: Clause) -> BitMap:
     """The present records that the value of a reference's clause stands for."""
     target = _target(field)
     if clause.predicate is Operator.NOT_EQUAL:
@@ -188,10 +193,10 @@ async def _targets(reading: Reading, field: Field, clause: Clause) -> BitMap:
 
 
 async def _of_reference(reading: Reading, entity: Entity, field: Field, clause: Clause) -> Leaf:
-    return await _referring(reading, entity, field, await _targets(reading, field, clause))
+    return await referring(reading, entity, field, await targets(reading, field, clause))
 
 
-async def _referring(reading: Reading, entity: Entity, field: Field, targets: BitMap) -> Leaf:
+async def referring(reading: Reading, entity: Entity, field: Field, targets: BitMap) -> Leaf:
     """The present records of which a reference is to one of some present records."""
     if len(targets) <= _MOST_TARGETS:
         return sql.refers(field, list(targets))
@@ -209,10 +214,10 @@ async def _of_member(reading: Reading, field: Field, clause: Clause) -> Conditio
     if field.kind in SHAPES:
         found = compare.of_text(sql.item(name), clause, reading.behaviour)
     elif name == "org":
-        found = sql.entry_refers(name, list(await _targets(reading, CATALOGUE["roles"][name], clause)))
+        found = sql.entry_refers(name, list(await targets(reading, CATALOGUE["roles"][name], clause)))
     else:
         found = compare.of_kind(sql.item(name), CATALOGUE["roles"][name], clause, reading.behaviour)
-    if found != NEVER and _also_absent(reading, [clause]):
+    if found != NEVER and also_absent(reading, [clause]):
         found = sql.either(found, sql.there_is_none(sql.item(name)))
     return found
 

@@ -11,7 +11,7 @@ from hub.api.oneroster.asked import Asked
 from hub.api.oneroster.errors import unknown_object
 from hub.api.oneroster.operations import Hop, ListedBy, Operation, Own, Parent, Relation, RoleAt, Subset, Through
 from hub.api.oneroster.order import Selections, in_order
-from hub.api.oneroster.reading import Reading, Rids, as_sourced_id
+from hub.api.oneroster.reading import Reading, Rids
 from hub.api.oneroster.search import search
 from hub.scope.sets import bitmap
 from hub.store import conditions as sql
@@ -74,7 +74,7 @@ async def find_parents(reading: Reading, operation: Operation, ids: tuple[str, .
     found: list[int | None] = []
     for parent, given in zip(operation.parents, ids, strict=True):
         fits = _parent_fits(reading, parent, found[-1] if found else None)
-        record = await reading.identify(CATALOGUE[parent.entity], as_sourced_id(given), fits)
+        record = await reading.parent(CATALOGUE[parent.entity], given, parent.token, fits)
         view = reading.then(parent.entity)
         if record is not None and record[1] and record[0] in view.present:
             found.append(record[0])
@@ -90,7 +90,7 @@ def fits_subset(reading: Reading, entity: Entity, subset: Subset | None) -> Cond
     if subset is None:
         return ALWAYS
     if subset.field == "roles":
-        return reading.shown_role(sql.exactly(sql.item("role"), Operator.EQUAL, subset.token))
+        return reading.has_role(subset.token)
     column = sql.column(entity[subset.field])
     if subset.token == "term" and reading.behaviour.semester_is_term:
         return sql.one_of(column, ["term", "semester"])
@@ -127,7 +127,10 @@ async def _subset(reading: Reading, entity: Entity, subset: Subset, cache: Selec
     held = cache.get(key)
     if isinstance(held, BitMap):
         return held
-    found = await reading.matching(entity, fits_subset(reading, entity, subset))
+    if subset.field == "roles":
+        found = await reading.with_role(subset.token)
+    else:
+        found = await reading.matching(entity, fits_subset(reading, entity, subset))
     cache.put(key, found, 2 * len(found.serialize()))
     return found
 
@@ -138,16 +141,13 @@ async def _related(reading: Reading, entity: Entity, relation: Relation, parent:
         case Own(field, also):
             found = BitMap()
             if field in reading.view.projections[entity.name].visible:
-                found = await reading.matching(entity, sql.refers(entity[field], [parent]))
+                found = await reading.matching(entity, reading.leads_to(entity, entity[field], parent))
             # else the app may not know this reference, so it leads nowhere
             if also is not None and reading.behaviour.courses_of_classes:
                 found |= await _related(reading, entity, also, parent)
             return found
         case RoleAt(role):
-            at = sql.entry_refers("org", [parent])
-            return await reading.matching(
-                entity, reading.shown_role(at, sql.exactly(sql.item("role"), Operator.EQUAL, role))
-            )
+            return await reading.with_role(role, parent)
         case Hop(field, beyond):
             between = CATALOGUE[entity[field].target or ""]
             near = await reading.matching(between, sql.refers(between[beyond], [parent]))
@@ -163,9 +163,9 @@ async def _related(reading: Reading, entity: Entity, relation: Relation, parent:
 
 async def _through(reading: Reading, entity: Entity, relation: Through, parent: int) -> BitMap:
     between = CATALOGUE[relation.link]
-    condition = sql.refers(between[relation.near], [parent])
+    condition = reading.leads_to(between, between[relation.near], parent)
     if relation.role is not None:
-        with_role = sql.exactly(sql.column(between["role"]), Operator.EQUAL, relation.role)
+        with_role = sql.exactly(reading.column(between, between["role"]), Operator.EQUAL, relation.role)
         condition = sql.both(condition, with_role)
     _, targets = await reading.references(between, condition, between[relation.far])
     found = bitmap(targets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,19 +24,23 @@ from hub.api.oneroster.errors import RefusedError, busy, unknown_object
 from hub.api.oneroster.links import link_header
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.order import Selections
-from hub.api.oneroster.pages import PIECE, collected
+from hub.api.oneroster.pages import PIECE, Maker, collected
 from hub.api.oneroster.query import Query, parse_query
 from hub.api.oneroster.reading import Lens, Reading, as_sourced_id
 from hub.api.oneroster.select import find_parents, fits_subset, select
+from hub.api.oneroster.v1p1 import answers as v1p1
+from hub.api.oneroster.v1p1.people import Numberings
+from hub.api.oneroster.v1p1.reading import OldReading
 from hub.api.oneroster.walks import Walk, Walks
 from hub.api.proofs import BEARER, BEARER_OR_OAUTH1, Scheme
 from hub.api.views import Views
 from hub.store import records
 from hub.store.records import ClosedError
-from transforms.catalogue import Version
+from transforms.catalogue import Entity, Version
 
 ATTEMPTS = 5
 _SELECTION_BYTES = 64 * 2**20
+_NUMBERING_BYTES = 32 * 2**20
 #: Pages of more than a piece that are made at a time.
 _LONG_PAGES = 3
 NOTHING = nullcontext()
@@ -56,6 +60,7 @@ class Service:
     selections: Selections = field(default_factory=lambda: Selections(_SELECTION_BYTES))
     under_way: UnderWay = field(default_factory=UnderWay)
     long_pages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LONG_PAGES))
+    numberings: Numberings = field(default_factory=lambda: Numberings(_NUMBERING_BYTES))
 
     async def answer(self, request: web.Request, operation: Operation) -> web.Response:
         """The answer of one read.
@@ -97,6 +102,7 @@ class Service:
             if matches(known, tag):
                 await records.check(tx, reading.gate)  # what was withdrawn is not confirmed either
                 return _unchanged(tag)
+            reading = await self.in_version(reading, operation)
             if walk is None:
                 answer = await self._single(request, operation, reading, session, asked)
             else:
@@ -106,6 +112,12 @@ class Service:
         answer.headers["ETag"] = tag
         return answer
 
+    async def in_version(self, reading: Reading, operation: Operation) -> Reading:
+        """A reading as the operation's version has it."""
+        if operation.version == "1.2":
+            return reading
+        return await OldReading.of_operation(reading, operation, self.selections, self.numberings)
+
     @cached_property
     def _release(self) -> str:
         """What all bodies depend on: another release may write documents differently."""
@@ -114,17 +126,12 @@ class Service:
     async def _single(
         self, request: web.Request, operation: Operation, reading: Reading, session: Session, asked: Asked
     ) -> web.Response:
-        entity = operation.entity
-        view = reading.of(entity.name)
-        found = await records.find(
-            reading.tx, reading.gate, entity, as_sourced_id(request.match_info["sourcedId"]),
-            fits=fits_subset(reading, entity, operation.subset), private=page.shows_private(reading, entity),
-            fields=reading.view.projections[entity.name].references,
-        )  # fmt: skip
-        if found is None or not (found.row.rid in view.gone or (found.fits and found.row.rid in view.present)):
-            raise unknown_object()
-        document = page.render(reading, entity, found.row, asked.fields)
-        body = page.single(operation.envelope, document, self._bases(session, operation))
+        given, more = request.match_info["sourcedId"], ""
+        if isinstance(reading, OldReading):
+            document, more = await v1p1.one(reading, operation, given, asked.fields), v1p1.warnings(asked)
+        else:
+            document = await _one(reading, operation, given, asked.fields)
+        body = page.single(operation.envelope, document, self._bases(session, operation), more)
         return web.Response(body=body, headers={**HEADERS, "X-Total-Count": "1"})
 
     async def _collection(
@@ -139,11 +146,23 @@ class Service:
             await records.check(reading.tx, reading.gate)
         if request.method == "HEAD":  # its length need not be told, so nothing is made only to be counted
             return web.Response(headers=headers)
+        old = isinstance(reading, OldReading)
         body = await collected(
-            reading, operation.entity, operation.envelope, rids, asked.fields, self._bases(session, operation),
+            self._maker(reading, operation.entity, asked.fields), operation.envelope, rids,
+            self._bases(session, operation), v1p1.warnings(asked) if old else "",
             coding=accepted(request).coding, under_way=self.under_way,
         )  # fmt: skip
         return web.Response(body=body, headers=headers)
+
+    def _maker(self, reading: Reading, entity: Entity, fields: frozenset[str] | None) -> Maker:
+        """What makes the objects of some records."""
+
+        async def make(rids: Sequence[int]) -> list[str]:
+            if isinstance(reading, OldReading):
+                return await v1p1.objects(reading, self.numberings, entity, rids, fields)
+            return page.in_style(reading, entity, await page.objects(reading, entity, rids, fields))
+
+        return make
 
     def _bases(self, session: Session, operation: Operation) -> page.Bases:
         root = self.context.settings.public_url + DISTRICT.replace("{district}", str(session.district_id))
@@ -161,6 +180,19 @@ class Service:
 def bases_at(root: str, operation: Operation) -> page.Bases:
     """The addresses in an operation's documents, where OneRoster begins at ``root``."""
     return [(mark, (root + path).encode()) for mark, path in marks(operation.entity, operation.version)]
+
+
+async def _one(reading: Reading, operation: Operation, given: str, fields: frozenset[str] | None) -> str:
+    """The JSON object that a path names. Raises RefusedError (404) and records.ClosedError."""
+    entity = operation.entity
+    view = reading.of(entity.name)
+    found = await records.find(
+        reading.tx, reading.gate, entity, as_sourced_id(given), fits=fits_subset(reading, entity, operation.subset),
+        private=page.shows_private(reading, entity), fields=reading.view.projections[entity.name].references,
+    )  # fmt: skip
+    if found is None or not (found.row.rid in view.gone or (found.fits and found.row.rid in view.present)):
+        raise unknown_object()
+    return page.in_style(reading, entity, [page.render(reading, entity, found.row, fields)])[0]
 
 
 def _unchanged(tag: str) -> web.Response:
