@@ -17,15 +17,14 @@ from hub.api.oneroster.rostering import ROSTERING
 from hub.api.views import Views
 from hub.behaviour import Behaviour
 from hub.scope.grants import GrantDefinition
-from hub.store import apps, grants, runs, views
+from hub.store import apps, grants, views
 from hub.sync import grants as granting
-from hub.sync.engine import work_once
 from tests.api.oneroster.edits import edited, lose_user, move, some
 from tests.api.oneroster.questions import question, snapshot
-from tests.api.oneroster.rosters import Hub, Prepared, copied, minor, running
+from tests.api.oneroster.rosters import Hub, Prepared, copied, land, minor, running
 from tests.api.oneroster.slow_model import BASE, Object
 from tests.api.oneroster.test_reads import links
-from tests.districts import Frames, changed, sandbox
+from tests.districts import changed, sandbox
 from tests.services import Database
 from transforms.catalogue import Privacy
 
@@ -76,18 +75,6 @@ async def follow(hub: Hub, app: str, address: str) -> tuple[int, Any, Mapping[st
     headers = {"Authorization": f"Bearer {hub.prepared.tokens[app]}"}
     async with hub.session.get(URL(address.removeprefix(base), encoded=True), headers=headers) as response:
         return response.status, await response.json(), response.headers
-
-
-async def land(hub: Hub, frames: Frames) -> None:
-    """Syncs a package, and approves it where it changes more than a district usually does."""
-    run = await hub.first.sync(frames)
-    if run.state == "held":
-        async with hub.db.district(hub.prepared.here) as tx:
-            await runs.decide(tx, run.run_id, approve=True, actor="tests")
-        while await work_once(hub.db, hub.first.clock):
-            pass
-        run = await hub.first.run(run.run_id)
-    assert run.state == "applied", (run.state, run.guard, run.error_message)
 
 
 async def live_through(hub: Hub, other: Hub, app: str, behaviour: Behaviour, rnd: Random) -> None:
