@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -123,6 +124,10 @@ class Reading:
         )  # fmt: skip
         pairs = unpacked(packed).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
+
+    async def keys(self, entity: Entity, by: Expression, rids: Sequence[int]) -> dict[int, Any]:
+        """What these records sort by, by rid; those without a value are left out."""
+        return await records.keys(self.tx, self.gate, entity, by, rids, before=self._before(entity))
 
     async def identify(self, entity: Entity, sourced_id: UUID, fits: Condition) -> tuple[int, bool] | None:
         """The rid of a record in the district, and whether it meets a condition."""

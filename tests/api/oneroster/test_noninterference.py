@@ -22,7 +22,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from hub.api.oneroster.operations import OPERATIONS, SERVICE, Operation
+from hub.api.oneroster.bindings import ROSTERING_PATH
+from hub.api.oneroster.operations import Operation
+from hub.api.oneroster.rostering import ROSTERING
 from hub.store.database import Transaction
 from tests.api.oneroster.edits import NAMES, Keys, Package, edited, lose_user
 from tests.api.oneroster.questions import values
@@ -184,12 +186,12 @@ class Spy:
 
     @property
     def base(self) -> str:
-        return SERVICE.replace("{district}", str(self.one.prepared.here))
+        return ROSTERING_PATH.replace("{district}", str(self.one.prepared.here))
 
     async def random_request(self) -> None:
         """Any request that an app can form."""
         rnd = self.rnd
-        operation = rnd.choice(OPERATIONS)
+        operation = rnd.choice(ROSTERING)
         path = self.base + operation.path
         entities = {parent.variable: parent.entity for parent in operation.parents}
         for variable in operation.variables:
