@@ -42,6 +42,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    TOO_MANY_ATTEMPTS = "too_many_attempts"
 
 
 HTTP_STATUS: dict[Code, int] = {
@@ -57,6 +58,7 @@ HTTP_STATUS: dict[Code, int] = {
     Code.METHOD_NOT_ALLOWED: 405,
     Code.TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
+    Code.TOO_MANY_ATTEMPTS: 429,
 }
 
 

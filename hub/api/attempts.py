@@ -12,12 +12,21 @@ from aiohttp import web
 from hub.api.buckets import Buckets
 from hub.api.caches import ByteCache
 from hub.api.callers import caller_address
-from hub.api.oneroster.errors import busy
 from hub.settings import Settings
 
 _MOST_KNOWN = 10_000
 #: One client may be tried from many addresses.
 _CLIENT_SHARE = 2
+
+
+class HeldUpError(Exception):
+    """Too many wrong credentials came from there; an answer says so in the form of its protocol, with status 429."""
+
+    text = "Too many wrong credentials. Wait as long as Retry-After says."
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(self.text)
+        self.seconds = seconds
 
 
 class Attempts:
@@ -37,7 +46,7 @@ class Attempts:
         self._known: ByteCache[tuple[str, Hashable], bool] = ByteCache(_MOST_KNOWN)
 
     def begin(self, request: web.Request, client: Hashable = None) -> Attempt:
-        """Counts an attempt of this ``client``, where one is named. Raises RefusedError(429)."""
+        """Counts an attempt of this ``client``, where one is named. Raises HeldUpError."""
         attempt = Attempt(self, caller_address(request, self._trusted), client)
         if self._known.get((attempt.address, client)):
             return attempt
@@ -45,7 +54,7 @@ class Attempts:
         if client is not None and self._by_client is not None:
             wait = max(wait, self._by_client.take(client))
         if wait:
-            raise busy(429, wait, "Too many wrong credentials. Wait as long as Retry-After says.")
+            raise HeldUpError(wait)
         attempt.counted = True
         return attempt
 
@@ -78,3 +87,7 @@ class Attempt:
         """It showed a credential that counts."""
         self._attempts.give_back(self)
         self._attempts.know(self)
+
+
+#: Those at tokens and signatures, of all APIs together.
+ATTEMPTS = web.AppKey("attempts", Attempts)

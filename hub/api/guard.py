@@ -13,7 +13,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from hub.api.attempts import Attempt, Attempts
+from hub.api.attempts import ATTEMPTS, Attempt, Attempts
 from hub.api.caches import ByteCache
 from hub.api.context import CONTEXT, ApiContext
 from hub.api.limits import QUOTA, AppLimits, Limits
@@ -59,7 +59,7 @@ class Guard:
         self._sessions: ByteCache[Key, Session] = ByteCache(_MOST_SESSIONS)
         self._everywhere: ByteCache[bytes | str, list[Session]] = ByteCache(_MOST_SESSIONS)
         self._refreshing: set[Key] = set()
-        self._attempts = Attempts(context.settings, self._loop.time, share=_SHARE, clients=False)
+        self.attempts = Attempts(context.settings, self._loop.time, share=_SHARE, clients=False)
         # One connection is left for the look-ups, for tokens and for the admin API.
         places = max(1, context.settings.service_pool_size - 1)
         self.limits = AppLimits(Limits.of(context.settings), places, self._loop.time, context.clock.now)
@@ -71,7 +71,7 @@ class Guard:
 
         ``again`` looks everything up anew for a request that was admitted already. Raises RefusedError: 401 without a
         valid credential, 403 without one of the scopes or after the grant was suspended or withdrawn, 404 alike for a
-        district that does not exist and for one that never granted anything, 429.
+        district that does not exist and for one that never granted anything, 429; HeldUpError.
         """
         proof = await self._proofs.read(request, accepts, again=again)
         key = (proof.key, request.match_info["district"])
@@ -80,7 +80,7 @@ class Guard:
             session = await self._look_up(proof, key, scopes)
         elif session is None or not proof.fits(session.caller):
             # Counted as a guess until it is known: what was valid a moment ago is none.
-            attempt = self._attempts.begin(request, proof.client)
+            attempt = self.attempts.begin(request, proof.client)
             session = await self._look_up(proof, key, scopes, attempt)
         elif session.until < self._loop.time() and key not in self._refreshing:
             # Of many at once, one asks anew; the others go on with what was true a moment ago.
@@ -107,7 +107,7 @@ class Guard:
         sessions = self._everywhere.get(proof.key)
         attempt = None
         if sessions is None or not proof.fits(sessions[0].caller):
-            attempt = None if again else self._attempts.begin(request, proof.client)
+            attempt = None if again else self.attempts.begin(request, proof.client)
             sessions = None
         if again or sessions is None or sessions[0].until < self._loop.time():
             sessions = await self._look_everywhere(proof, scopes, attempt)
@@ -176,7 +176,7 @@ class Guard:
     async def _spend(self, request: web.Request, proof: Proof) -> None:
         """Uses the request up, where it may come only once. Raises RefusedError(401, 429)."""
         if not await proof.spend():
-            self._attempts.begin(request)
+            self.attempts.begin(request)
             raise unsigned("This request was sent before. Sign each request anew, with another oauth_nonce.")
 
     def _count(self, request: web.Request, session: Session) -> None:
@@ -206,7 +206,8 @@ def add_guard(app: web.Application) -> None:
     """Gives the API the one guard that all its services share, with its limits and what it remembers."""
 
     async def start(app: web.Application) -> AsyncIterator[None]:
-        app[GUARD] = Guard(app[CONTEXT])
+        guard = app[GUARD] = Guard(app[CONTEXT])
+        app[ATTEMPTS] = guard.attempts
         yield
 
     app.cleanup_ctx.append(start)

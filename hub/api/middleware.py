@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.hdrs import METH_ALL
 from aiohttp.typedefs import Handler, Middleware
 
+from hub.api.attempts import HeldUpError
 from hub.api.limits import QUOTA
 from hub.api.oneroster.bindings import version_of
 from hub.api.oneroster.errors import Minor, RefusedError, busy, internal, invalid, response
@@ -116,6 +117,8 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except RefusedError as error:
         return _answer(request, error)
+    except HeldUpError as error:
+        return _answer(request, busy(429, error.seconds, error.text))
     except HubError as error:
         if error.code is Code.UNAVAILABLE:
             return _answer(request, busy(503, _RETRY_SECONDS, error.message))

@@ -262,13 +262,19 @@ async def ordered(
     )  # fmt: skip
 
 
-async def keys(tx: Transaction, gate: Gate, entity: Entity, by: Expression, rids: Sequence[int]) -> dict[int, Any]:
-    """What these records sort by, by rid; those without a value are left out. Raises ClosedError."""
+async def keys(
+    tx: Transaction, gate: Gate, entity: Entity, by: Expression, rids: Sequence[int], *, before: int | None = None
+) -> dict[int, Any]:
+    """What these records sort by, by rid; those without a value are left out. ``before`` as in ``matching``.
+
+    Raises ClosedError.
+    """
+    table, free, values = _table(entity, before)
     rows = await tx.fetch(
         f"SELECT gate.open, t.rid, t.key FROM (SELECT {gate.condition} AS open) gate LEFT JOIN (SELECT t.rid, "
-        f"{by.numbered(_FREE + 1)} AS key FROM {entity.table} t WHERE t.district_id = $1 "
-        f"AND t.rid = ANY(${_FREE}::text::integer[])) t ON t.key IS NOT NULL",
-        *gate.values(tx), _literal(rids), *by.values,
+        f"{by.numbered(free + 1)} AS key FROM {table} t WHERE t.district_id = $1 "
+        f"AND t.rid = ANY(${free}::text::integer[])) t ON t.key IS NOT NULL",
+        *gate.values(tx), *values, _literal(rids), *by.values,
     )  # fmt: skip
     if not rows[0]["open"]:
         raise ClosedError

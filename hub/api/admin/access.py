@@ -8,6 +8,7 @@ from aiohttp import web
 
 from hub.api.admin.call import Call, as_id, missing
 from hub.api.admin.route import Role, Route
+from hub.api.attempts import ATTEMPTS
 from hub.api.context import ApiContext
 from hub.errors import Code, HubError
 from hub.store import admin_tokens, districts, grants
@@ -26,14 +27,18 @@ async def admit(request: web.Request, context: ApiContext, route: Route) -> Call
     """The call of a request that may go on.
 
     Raises HubError: UNAUTHORIZED without a valid token, FORBIDDEN for a role that the route does not admit, and
-    NOT_FOUND alike for a district or an app that does not exist and for one that this token may not reach.
+    NOT_FOUND alike for a district or an app that does not exist and for one that this token may not reach. Raises
+    HeldUpError where too many wrong tokens came from.
     """
     if route.public:
         return Call(request, context, route, None, None)
+    text = _bearer(request)
+    attempt = request.config_dict[ATTEMPTS].begin(request, admin_tokens.digest(text))
     async with context.db.shared() as tx:
-        token = await admin_tokens.find(tx, _bearer(request), context.clock.now())
+        token = await admin_tokens.find(tx, text, context.clock.now())
         if token is None:
             raise unauthorized()
+        attempt.right()
         if Role(token.role) not in route.roles:
             raise HubError(Code.FORBIDDEN, f"A token of the role {token.role} may not do that. Ask an operator.")
         district = await _district(tx, token, request, route)

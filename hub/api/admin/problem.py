@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel, Field, ValidationError
 
 from hub.api.admin.route import PREFIX
+from hub.api.attempts import HeldUpError
 from hub.errors import HTTP_STATUS, Code, HubError
 from hub.logs import described
 
@@ -28,6 +29,7 @@ TITLES: dict[Code, str] = {
     Code.METHOD_NOT_ALLOWED: "This address does not know that method",
     Code.TOO_LARGE: "Too large",
     Code.UNSUPPORTED_MEDIA_TYPE: "The body has the wrong media type",
+    Code.TOO_MANY_ATTEMPTS: "Too many wrong tokens",
     Code.UPLOAD_INCOMPLETE: "The upload is not whole",
     Code.DISTRICT_BUSY: "The district is busy",
     Code.RUN_HELD: "A run waits for a decision",
@@ -112,6 +114,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except HubError as error:
         return _refused(error)
+    except HeldUpError as error:
+        answer = response(Code.TOO_MANY_ATTEMPTS, error.text)
+        answer.headers["Retry-After"] = str(error.seconds)
+        return answer
     except InvalidError as error:
         names = ", ".join(e.field or e.message for e in error.errors[:5])
         return response(Code.INVALID_REQUEST, f"Mend the {error.what} and send it again: {names}.", errors=error.errors)

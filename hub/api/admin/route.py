@@ -34,7 +34,9 @@ EVERYONE = frozenset(Role)
 PUBLIC: frozenset[Role] = frozenset()
 
 #: Errors that every route with a token may answer with.
-_ALWAYS = (Code.UNAUTHORIZED, Code.FORBIDDEN, Code.INVALID_REQUEST, Code.UNAVAILABLE)
+_ALWAYS = (
+    Code.UNAUTHORIZED, Code.FORBIDDEN, Code.INVALID_REQUEST, Code.TOO_MANY_ATTEMPTS, Code.UNAVAILABLE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Clients:
     async def authenticate(self, request: web.Request, form: Mapping[str, str]) -> Client:
         """The active client that asks.
 
-        Raises OAuthError: invalid_request for two methods at once, invalid_client; RefusedError(429).
+        Raises OAuthError: invalid_request for two methods at once, invalid_client; HeldUpError.
         """
         authorization = request.headers.get("Authorization", "")
         assertion = form.get("client_assertion")

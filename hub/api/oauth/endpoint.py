@@ -34,7 +34,7 @@ _FRESH = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 @dataclass(frozen=True)
 class Endpoints:
-    """What one process needs to answer. Each method raises OAuthError, RefusedError(429), HubError(UNAVAILABLE)."""
+    """What one process needs to answer. Each method raises OAuthError, HeldUpError, HubError(UNAVAILABLE)."""
 
     context: ApiContext
     server: TokenServer

@@ -50,9 +50,9 @@ async def usual_keys(reading: Reading, entity: Entity, path: tuple[str, ...], ri
         case "dateLastModified":
             return dict(zip(rids, view.stamps.of(rids), strict=True))
         case "sourcedId":
-            return await records.keys(reading.tx, reading.gate, entity, sql.sourced_id(), rids)
+            return await reading.keys(entity, sql.sourced_id(), rids)
         case _:
-            found = await records.keys(reading.tx, reading.gate, entity, _expression(reading, entity, path), rids)
+            found = await reading.keys(entity, _expression(reading, entity, path), rids)
             return {rid: key for rid, key in found.items() if rid in view.present}
 
 

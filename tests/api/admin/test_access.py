@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -10,6 +11,8 @@ from joserfc import jwk
 
 from hub.api.admin.route import Role, Route, check
 from hub.api.admin.routes import ROUTES
+from hub.api.attempts import ATTEMPTS
+from hub.api.buckets import Buckets
 from hub.clock import SystemClock
 from hub.ids import new_id
 from hub.store import admin_tokens
@@ -130,6 +133,19 @@ async def test_without_a_valid_token_every_route_answers_the_same(hub: AdminHub)
             answer = await hub.call(method, _fill(hub, path), role=None, headers=headers)
             answers.add((answer.status, answer.headers["WWW-Authenticate"], answer.body))
         assert [status for status, _, _ in answers] == [401], (method, path, answers)
+
+
+@pytest.mark.threat("T25")
+async def test_guessing_tokens_is_held_up_and_who_has_one_is_not(hub: AdminHub) -> None:
+    hub.server.app[ATTEMPTS]._by_address = Buckets(0.001, 3, asyncio.get_running_loop().time)
+    assert (await hub.call("GET", "/me")).status == 200
+    guesses = [{"Authorization": f"Bearer {admin_tokens.PREFIX}{number:043}"} for number in range(5)]
+    answers = [await hub.call("GET", "/me", role=None, headers=headers) for headers in guesses]
+
+    assert [answer.status for answer in answers] == [401, 401, 401, 429, 429]
+    assert answers[-1].json["code"] == "too_many_attempts"
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+    assert (await hub.call("GET", "/me")).status == 200
 
 
 async def _spent_tokens(hub: AdminHub) -> list[str]:

@@ -16,7 +16,8 @@ async def test_settings_are_kept_beside_those_that_were_set_before(hub: AdminHub
     assert made["name"] == "Maths"
     assert made["behaviour"] == {**DEFAULT.model_dump(), "booleans": "json"}
     assert await hub.made("GET", path) == made
-    assert (await hub.made("GET", "/apps"))["items"][0]["behaviour"]["booleans"] == "json"
+    listed = {app["app_id"]: app for app in (await hub.made("GET", "/apps"))["items"]}
+    assert listed[str(hub.app)]["behaviour"]["booleans"] == "json"
     rows = [row for row in await hub.audit_rows() if row["action"] == "app.edit"]
     assert [row["object"] for row in rows] == [f"app/{hub.app}"] * 2
     assert '"booleans": "json"' in rows[0]["details"]

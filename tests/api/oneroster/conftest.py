@@ -33,10 +33,3 @@ async def hub(roster_database: Database, rostered: tuple[str, Prepared]) -> Asyn
     """A server over a copy of the districts."""
     async with running(roster_database, rostered[1]) as hub:
         yield hub
-
-
-@pytest.fixture
-async def twin(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Hub]:
-    """Another server, over another copy of the same districts."""
-    async with copied(postgres, rostered[0]) as database, running(database, rostered[1]) as hub:
-        yield hub

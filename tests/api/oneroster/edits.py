@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from random import Random
 
 import polars as pl
@@ -16,9 +16,15 @@ USERS = {"roles": "userSourcedId", "enrollments": "userSourcedId", "demographics
          "userProfiles": "userSourcedId"}  # fmt: skip
 
 
-def some(rnd: Random, frames: Frames, file: str) -> str:
-    """The key of any row."""
-    return str(rnd.choice(frames[file]["sourcedId"].to_list()))
+Keys = Mapping[str, Collection[str]]
+
+
+def some(rnd: Random, frames: Frames, file: str, among: Keys | None = None) -> str:
+    """The key of any row; of one of ``among``, where the file is named there."""
+    keys = frames[file]["sourcedId"].to_list()
+    if among is not None and file in among:
+        keys = [key for key in keys if key in among[file]]
+    return str(rnd.choice(keys))
 
 
 def lose_user(frames: Frames, key: str) -> Package:
@@ -52,17 +58,23 @@ def move(frames: Frames, key: str, school: str) -> Package:
     return changed(out, "users", key, primaryOrgSourcedId=school)
 
 
-def edited(frames: Frames, before: Frames, rnd: Random, times: int) -> Package:
-    """The package after some random changes of every kind; ``before`` holds what can come back."""
+def edited(frames: Frames, before: Frames, rnd: Random, times: int, among: Keys | None = None) -> Package:
+    """The package after some random changes of every kind, none of which makes a record that never was.
+
+    ``before`` holds what can come back; ``among`` limits which rows of a file take part.
+    """
     out = dict(frames)
     schools = out["orgs"].filter(pl.col("type") == "school")["sourcedId"].to_list()
     terms = out["academicSessions"].filter(pl.col("type") == "term")["sourcedId"].to_list()
 
+    def key(file: str) -> str:
+        return some(rnd, out, file, among)
+
     def one(file: str, **values: str | None) -> Package:
-        return changed(out, file, some(rnd, out, file), **values)
+        return changed(out, file, key(file), **values)
 
     def student() -> str:
-        return str(rnd.choice(out["demographics"]["sourcedId"].to_list()))
+        return key("demographics")
 
     def back() -> Package:
         gone = sorted(set(before["users"]["sourcedId"]) - set(out["users"]["sourcedId"]))
@@ -80,8 +92,8 @@ def edited(frames: Frames, before: Frames, rnd: Random, times: int) -> Package:
         lambda: move(out, student(), rnd.choice(schools)),
         lambda: one("classes", title=rnd.choice(NAMES), periods=rnd.choice(["1", "1,3", None])),
         lambda: one("classes", termSourcedIds=",".join(rnd.sample(terms, 2))),
-        lambda: one("classes", courseSourcedId=some(rnd, out, "courses"), grades=rnd.choice(["09,10", "KG"])),
-        lambda: without(out, "enrollments", [some(rnd, out, "enrollments")]),
+        lambda: one("classes", courseSourcedId=key("courses"), grades=rnd.choice(["09,10", "KG"])),
+        lambda: without(out, "enrollments", [key("enrollments")]),
         lambda: one("enrollments", role=rnd.choice(["student", "teacher"]), beginDate="2026-09-01"),
         lambda: one("enrollments", userSourcedId=student(), endDate=None),
         lambda: one("courses", title=rnd.choice(NAMES), orgSourcedId=rnd.choice(schools)),

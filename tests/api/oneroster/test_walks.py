@@ -13,19 +13,19 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from hub.api.oneroster.bindings import EVERYWHERE, PATHS
 from hub.api.oneroster.rostering import ROSTERING
 from hub.api.views import Views
 from hub.behaviour import Behaviour
 from hub.scope.grants import GrantDefinition
-from hub.store import apps, grants, runs, views
+from hub.store import apps, grants, views
 from hub.sync import grants as granting
-from hub.sync.engine import work_once
 from tests.api.oneroster.edits import edited, lose_user, move, some
 from tests.api.oneroster.questions import question, snapshot
-from tests.api.oneroster.rosters import Hub, Prepared, copied, minor, running
+from tests.api.oneroster.rosters import Hub, Prepared, copied, land, minor, running
 from tests.api.oneroster.slow_model import BASE, Object
 from tests.api.oneroster.test_reads import links
-from tests.districts import Frames, changed, sandbox
+from tests.districts import EVERYTHING, changed, sandbox
 from tests.services import Database
 from transforms.catalogue import Privacy
 
@@ -76,18 +76,6 @@ async def follow(hub: Hub, app: str, address: str) -> tuple[int, Any, Mapping[st
     headers = {"Authorization": f"Bearer {hub.prepared.tokens[app]}"}
     async with hub.session.get(URL(address.removeprefix(base), encoded=True), headers=headers) as response:
         return response.status, await response.json(), response.headers
-
-
-async def land(hub: Hub, frames: Frames) -> None:
-    """Syncs a package, and approves it where it changes more than a district usually does."""
-    run = await hub.first.sync(frames)
-    if run.state == "held":
-        async with hub.db.district(hub.prepared.here) as tx:
-            await runs.decide(tx, run.run_id, approve=True, actor="tests")
-        while await work_once(hub.db, hub.first.clock):
-            pass
-        run = await hub.first.run(run.run_id)
-    assert run.state == "applied", (run.state, run.guard, run.error_message)
 
 
 async def live_through(hub: Hub, other: Hub, app: str, behaviour: Behaviour, rnd: Random) -> None:
@@ -262,3 +250,25 @@ async def test_what_a_feed_leads_to_is_what_is_stored(hub: Hub) -> None:
             then = past[name]
             assert (then.present, then.gone) == (now.present, now.gone), name
             assert then.stamps.texts(list(now.listed)) == now.stamps.texts(list(now.listed))
+
+
+async def test_a_walk_over_all_districts_stays_where_each_of_them_was(hub: Hub, roster_database: Database) -> None:
+    async with hub.db.district(hub.prepared.there) as tx:
+        await granting.create(tx, hub.prepared.apps["lms"], EVERYTHING, hub.first.clock.now())
+    frames = sandbox(100, 7).frames
+    begun: list[tuple[str, list[str], list[Object], str]] = []
+    for text in (
+        "users?", "users?sort=familyName&orderBy=desc&", "users?sort=middleName&filter=givenName~%27a%27&",
+        "classes?sort=course.sourcedId&", "enrollments?filter=status%3D%27active%27&sort=beginDate&",
+    ):  # fmt: skip
+        address = f"{hub.settings.public_url}{EVERYWHERE}{PATHS['1.2']['rostering']}/{text}"
+        _, whole, _ = await follow(hub, "lms", f"{address}limit=10000")
+        _, body, headers = await follow(hub, "lms", f"{address}limit=60")
+        (objects,), (first,) = whole.values(), body.values()
+        begun.append((text, [one["sourcedId"] for one in objects], first, links(headers["Link"])["next"]))
+    await land(hub, edited(frames, frames, Random(11), 60))
+    async with running(roster_database, hub.prepared) as other:
+        for text, wanted, first, following in begun:
+            rest = [page async for page in pages(other, "lms", following)]
+            seen = [*first, *(one for page in rest for one in page)]
+            assert [one["sourcedId"] for one in seen] == wanted, text
