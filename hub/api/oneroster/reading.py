@@ -133,7 +133,7 @@ class Reading:
 
     async def keys(self, entity: Entity, by: Expression, rids: Sequence[int]) -> dict[int, Any]:
         """What these records sort by, by rid; those without a value are left out."""
-        return await records.keys(self.tx, self.gate, entity, by, rids, before=self._before(entity))
+        return await records.keys(self.tx, self.gate, entity, by, rids, before=self.before(entity))
 
     async def identify(self, entity: Entity, sourced_id: UUID, fits: Condition) -> tuple[int, bool] | None:
         """The rid of a record in the district, and whether it meets a condition."""
