@@ -137,7 +137,8 @@ async def insert_sources(
     """Writes down what the source said of the records that ``insert_records`` inserts."""
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
-        f"SELECT district_id, $5, $6, source_key, rid, source_hash, true FROM {STAGING_PREFIX}{entity.table} {_NEW}",
+        "SELECT district_id, $5, $6::text::entity_name, source_key, rid, source_hash, true "
+        f"FROM {STAGING_PREFIX}{entity.table} {_NEW}",
         tx.district_id, run_id, first, end, source_id, entity.name,
     )  # fmt: skip
 
@@ -166,7 +167,8 @@ async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID)
     """Brings the source records of changed and stale staged rows up to date."""
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
-        f"SELECT district_id, $3, $4, source_key, rid, source_hash, true FROM {STAGING_PREFIX}{entity.table} "
+        "SELECT district_id, $3, $4::text::entity_name, source_key, rid, source_hash, true "
+        f"FROM {STAGING_PREFIX}{entity.table} "
         f"WHERE district_id = $1 AND run_id = $2 AND task <> '{INSERT}' "
         "ON CONFLICT (district_id, source_id, entity, rid) "
         "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true",
@@ -183,7 +185,7 @@ async def end_records(tx: Transaction, entity: Entity, source_id: UUID, rids: li
     )  # fmt: skip
     await tx.execute(
         "UPDATE source_records SET active = false "
-        "WHERE district_id = $1 AND source_id = $2 AND entity = $3 AND rid = ANY($4::int[])",
+        "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name AND rid = ANY($4::int[])",
         tx.district_id, source_id, entity.name, rids,
     )  # fmt: skip
 
