@@ -10,7 +10,7 @@ import polars as pl
 
 from connectors.oneroster_csv import CsvPackage, open_package
 from transforms.catalogue import CATALOGUE, Entity
-from transforms.issues import collect
+from transforms.issues import RULES, Severity, collect
 from transforms.pipeline import Transform, duplicated
 
 #: Entities that others refer to are taken whole, the large ones in batches.
@@ -77,6 +77,9 @@ def _entities(package: CsvPackage, found: Examined, progress: Callable[[str, int
 
 def _raw(package: CsvPackage, entity: Entity, file: str, size: int, found: Examined) -> Iterator[pl.DataFrame]:
     """RAW frames of one file; what its reader found is kept under the entity that the file belongs to."""
+    blocking = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
     for batch in package.batches(file, size):
         found.findings.append(batch.issues.with_columns(entity=pl.lit(entity.name)))
+        if file == entity.csv_file:  # lines that are no rows are among those that do not go in
+            found.rows[entity.name] += batch.issues.filter(pl.col("code").is_in(blocking)).height
         yield batch.frame

@@ -24,6 +24,7 @@ LOGIN_SECONDS = 20.0
 #: Longest wait for a server to take a part of the file.
 STALL_SECONDS = 60.0
 _KEEP_ALIVE_SECONDS = 15
+_PRIVATE = "The host is at a private or reserved address. An operator may allow it: HUB_EXPORT_ALLOW."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,20 @@ def read_private_key(text: str) -> Any:
         raise ValueError(
             "the private key cannot be read: it is needed without a passphrase, the hub seals it"
         ) from None
+
+
+async def check_host(host: str, port: int, allow: Sequence[Network]) -> None:
+    """Refuses a server that could never be reached; the look at the dial stays the judge.
+
+    Raises HubError(INVALID_REQUEST).
+    """
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            found = await _addresses(host, port)
+    except (HubError, TimeoutError):
+        raise HubError(Code.INVALID_REQUEST, "The host's name is unknown.") from None
+    if not any(reachable(str(place[0]), allow, encrypted=True) for _, place in found):
+        raise HubError(Code.INVALID_REQUEST, _PRIVATE)
 
 
 async def upload(
@@ -105,7 +120,7 @@ async def _dial(login: Login, allow: Sequence[Network]) -> socket.socket:
         found = await _addresses(login.host, login.port)
         allowed = [(family, place) for family, place in found if reachable(str(place[0]), allow, encrypted=True)]
         if not allowed:
-            raise _failed("The host is at a private or reserved address. An operator may allow it: HUB_EXPORT_ALLOW.")
+            raise _failed(_PRIVATE)
         last: OSError = ConnectionRefusedError()
         for family, place in allowed:
             dialled = socket.socket(family, socket.SOCK_STREAM)

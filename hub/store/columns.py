@@ -37,7 +37,7 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     frame = await _copy(
         tx,
         "SELECT key, rid, hash, active::int FROM source_records "
-        "WHERE district_id = $1 AND source_id = $2 AND entity = $3",
+        "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name",
         {"key": pl.String, "rid": pl.UInt32, "hash": pl.Int64, "active": pl.UInt8},
         tx.district_id, source_id, entity,
     )  # fmt: skip
@@ -62,12 +62,8 @@ async def small(
     names = "".join(f', "{c}"' for c in (*integers, *tokens))
     schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8}
     schema |= dict.fromkeys(integers, pl.Int32) | dict.fromkeys(tokens, pl.String)
-    return await _copy(
-        tx,
-        f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1 ORDER BY rid",
-        schema,
-        tx.district_id,
-    )
+    query = f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1"
+    return _by_rid(await _copy(tx, query, schema, tx.district_id))
 
 
 async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = ()) -> pl.DataFrame:
@@ -77,12 +73,16 @@ async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str,
     names = ", ".join(f'u."{c}"' for c in wanted)
     aliases = ", ".join(f'"{c}"' for c in wanted)
     schema: dict[str, Any] = {"rid": pl.UInt32} | dict.fromkeys(columns, pl.Int32) | dict.fromkeys(text, pl.String)
-    return await _copy(
-        tx,
+    query = (
         f"SELECT t.rid, {names} FROM {entity.table} t CROSS JOIN LATERAL unnest({arrays}) u({aliases}) "
-        f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL ORDER BY t.rid',
-        schema, tx.district_id,
-    )  # fmt: skip
+        f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL'
+    )
+    return _by_rid(await _copy(tx, query, schema, tx.district_id))
+
+
+def _by_rid(frame: pl.DataFrame) -> pl.DataFrame:
+    """In ascending rid, and as it came within one rid. Here and not in the query: it mostly comes like that."""
+    return frame if frame["rid"].is_sorted() else frame.sort("rid", maintain_order=True)
 
 
 async def per_school(tx: Transaction, entity: Entity) -> dict[int, int]:

@@ -42,6 +42,8 @@ def _text(frame: pl.DataFrame) -> io.BytesIO:
 #: What becomes of a staged row: a new record, a changed one, or one of which only the source's hash went stale.
 INSERT, UPDATE, REHASH = "i", "u", "h"
 _NO_END = 1 << 31
+#: Bytes of a staging table up to which its rows are deleted: truncating makes and removes files, however little is in.
+_SMALL = 4 << 20
 _NEW = f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}' AND rid >= $3 AND rid < $4::bigint"
 
 
@@ -77,11 +79,12 @@ async def clear(db: Database, district_id: UUID, run_id: UUID) -> None:
     """Empties the staging tables of one attempt."""
     for entity in CATALOGUE.entities:
         async with db.district(district_id, wait_seconds=60) as tx:
-            if not await _truncated(tx, STAGING_PREFIX + entity.table, run_id):
-                await tx.execute(
-                    f"DELETE FROM {STAGING_PREFIX}{entity.table} WHERE district_id = $1 AND run_id = $2",
-                    district_id, run_id,
-                )  # fmt: skip
+            table = STAGING_PREFIX + entity.table
+            size = await tx.fetchval("SELECT pg_relation_size($1::text::regclass)", table)
+            if size > _SMALL and await _truncated(tx, table, run_id):
+                continue
+            if size:
+                await tx.execute(f"DELETE FROM {table} WHERE district_id = $1 AND run_id = $2", district_id, run_id)
 
 
 async def sweep(db: Database, district_id: UUID) -> None:
@@ -134,7 +137,8 @@ async def insert_sources(
     """Writes down what the source said of the records that ``insert_records`` inserts."""
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
-        f"SELECT district_id, $5, $6, source_key, rid, source_hash, true FROM {STAGING_PREFIX}{entity.table} {_NEW}",
+        "SELECT district_id, $5, $6::text::entity_name, source_key, rid, source_hash, true "
+        f"FROM {STAGING_PREFIX}{entity.table} {_NEW}",
         tx.district_id, run_id, first, end, source_id, entity.name,
     )  # fmt: skip
 
@@ -163,7 +167,8 @@ async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID)
     """Brings the source records of changed and stale staged rows up to date."""
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
-        f"SELECT district_id, $3, $4, source_key, rid, source_hash, true FROM {STAGING_PREFIX}{entity.table} "
+        "SELECT district_id, $3, $4::text::entity_name, source_key, rid, source_hash, true "
+        f"FROM {STAGING_PREFIX}{entity.table} "
         f"WHERE district_id = $1 AND run_id = $2 AND task <> '{INSERT}' "
         "ON CONFLICT (district_id, source_id, entity, rid) "
         "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true",
@@ -180,7 +185,7 @@ async def end_records(tx: Transaction, entity: Entity, source_id: UUID, rids: li
     )  # fmt: skip
     await tx.execute(
         "UPDATE source_records SET active = false "
-        "WHERE district_id = $1 AND source_id = $2 AND entity = $3 AND rid = ANY($4::int[])",
+        "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name AND rid = ANY($4::int[])",
         tx.district_id, source_id, entity.name, rids,
     )  # fmt: skip
 

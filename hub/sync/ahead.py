@@ -28,8 +28,7 @@ SIGN_SECONDS = 15.0
 class Ahead:
     """The early transaction ``tx`` of a run. ``inserted``: records per entity that stand in their tables already.
 
-    Rows are taken from staging whenever the server has done with those before, so that the time it takes to look
-    through a staging table is in proportion to what is found.
+    All rows of an entity that wait are taken from staging together, whenever the server has done with those before.
     """
 
     def __init__(

@@ -158,6 +158,22 @@ async def test_tables_have_the_columns_that_the_catalogue_says(owner: asyncpg.Co
         assert {c: found[c] for c in value_columns(entity)} == value_columns(entity), entity.name
 
 
+async def test_sources_can_speak_of_every_entity(owner: asyncpg.Connection) -> None:
+    rows = await owner.fetch(
+        "SELECT enumlabel FROM pg_enum WHERE enumtypid = 'hub.entity_name'::regtype ORDER BY enumsortorder"
+    )
+    assert {row["enumlabel"] for row in rows} == {entity.name for entity in CATALOGUE.entities}
+
+
+async def test_each_run_finds_its_staged_rows_by_an_index(owner: asyncpg.Connection) -> None:
+    for entity in CATALOGUE.entities:
+        keys = await owner.fetch(
+            "SELECT pg_get_indexdef(indexrelid) AS text FROM pg_index WHERE indrelid = ('hub.' || $1)::regclass",
+            STAGING_PREFIX + entity.table,
+        )
+        assert any(row["text"].endswith("(run_id, rid)") for row in keys), entity.name
+
+
 @pytest.mark.threat("T1")
 async def test_a_login_that_is_too_strong_is_refused(database: Database) -> None:
     with pytest.raises(HubError) as refused:

@@ -29,6 +29,7 @@ class Role(StrEnum):
 
 
 OPERATOR = frozenset({Role.OPERATOR})
+DISTRICT = frozenset({Role.DISTRICT})
 STAFF = frozenset({Role.OPERATOR, Role.DISTRICT})
 EVERYONE = frozenset(Role)
 PUBLIC: frozenset[Role] = frozenset()

@@ -8,6 +8,7 @@ from hub.api.admin import (
     audit,
     credentials,
     districts,
+    exports,
     grants,
     issues,
     limits,
@@ -22,6 +23,7 @@ from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES,
-    *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *subscriptions.ROUTES, *tokens.ROUTES,
+    *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *subscriptions.ROUTES, *exports.ROUTES,
+    *tokens.ROUTES,
     *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

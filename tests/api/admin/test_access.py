@@ -75,6 +75,16 @@ POST   oda /districts/{district}/subscriptions/{subscription}/pause
 POST   oda /districts/{district}/subscriptions/{subscription}/resume
 POST   oda /districts/{district}/subscriptions/{subscription}/rotate
 DELETE oda /districts/{district}/subscriptions/{subscription}
+GET    od  /districts/{district}/exports
+GET    od  /districts/{district}/exports/{export}
+GET    od  /districts/{district}/export-schedules
+POST   d   /districts/{district}/export-schedules
+GET    od  /districts/{district}/export-schedules/{schedule}
+PUT    d   /districts/{district}/export-schedules/{schedule}
+POST   od  /districts/{district}/export-schedules/{schedule}/run
+POST   od  /districts/{district}/export-schedules/{schedule}/pause
+POST   od  /districts/{district}/export-schedules/{schedule}/resume
+DELETE od  /districts/{district}/export-schedules/{schedule}
 GET    oda /me
 GET    o   /tokens
 POST   o   /tokens
@@ -95,7 +105,8 @@ def test_the_table_and_the_registry_hold_the_same_routes() -> None:
 
 def _fill(hub: AdminHub, path: str, **ids: object) -> str:
     known = {"district": hub.district, "source": hub.source, "app": hub.app, "grant": hub.grant, "client": "rh_cl_0"}
-    for name in ("district", "source", "app", "grant", "client", "upload", "run", "token", "subscription"):
+    for name in ("district", "source", "app", "grant", "client", "upload", "run", "token", "subscription", "export",
+                 "schedule"):  # fmt: skip
         path = path.replace(f"{{{name}}}", str(ids.get(name, known.get(name, uuid4()))))
     return path
 

@@ -31,7 +31,8 @@ OPERATION = {
 }  # fmt: skip
 #: Keywords of JSON Schema 2020-12 that models give rise to.
 KEYWORDS = {
-    "$ref", "additionalProperties", "allOf", "anyOf", "const", "contentMediaType", "default", "description", "enum",
+    "$ref", "additionalProperties", "allOf", "anyOf", "const", "contentMediaType", "default", "description",
+    "discriminator", "enum", "oneOf",
     "exclusiveMaximum", "exclusiveMinimum", "format", "items", "maxItems", "maxLength", "maximum", "minItems",
     "minLength", "minimum", "pattern", "properties", "propertyNames", "required", "title", "type", "uniqueItems",
 }  # fmt: skip
@@ -68,7 +69,7 @@ def _parts(schema: Any) -> Iterator[dict[str, Any]]:
         return
     yield schema
     single = [schema[key] for key in ("items", "additionalProperties", "propertyNames") if key in schema]
-    several = [part for key in ("anyOf", "allOf") for part in schema.get(key, [])]
+    several = [part for key in ("anyOf", "allOf", "oneOf") for part in schema.get(key, [])]
     for part in [*single, *several, *schema.get("properties", {}).values()]:
         yield from _parts(part)
 

@@ -162,6 +162,14 @@ def test_bad_files_end_with_codes_and_never_with_a_traceback(
     assert result.exit_code == exit_code, result.output
 
 
+def test_a_line_that_is_no_row_counts_among_those_that_stay_out(tmp_path: Path) -> None:
+    header = "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId\r\n"
+    (tmp_path / "p.zip").write_bytes(_package(orgs=header + '1,,,B,school,,\r\n2,,,"A,school,,\r\n'))
+    report = json.loads(_run(tmp_path / "p.zip", "--json").output)
+
+    assert (report["read"], report["good"], report["rows"]) == ({"orgs": 2}, {"orgs": 1}, {"orgs": 1})
+
+
 def test_what_cannot_be_read_at_all_exits_2(tmp_path: Path) -> None:
     result = _run(tmp_path / "nowhere.zip")
 
