@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
@@ -76,6 +76,14 @@ class View:
     definition: GrantDefinition
     entities: Mapping[str, EntityView]
     steps: tuple[Step, ...] = ()
+
+    def later(self, position: int, entities: Mapping[str, EntityView], steps: Sequence[Step]) -> View:
+        """This view at a later position of the same definition, with what records look like made already."""
+        view = replace(self, position=position, entities=entities, steps=(*self.steps, *steps))
+        for name in ("looks", "projections"):
+            if name in self.__dict__:
+                view.__dict__[name] = self.__dict__[name]
+        return view
 
     @property
     def step(self) -> int:

@@ -77,7 +77,7 @@ async def _permutation(
 
 async def _ordered(reading: Reading, entity: Entity, path: tuple[str, ...], *, descending: bool) -> Rids:
     if path[0] == _ID:
-        return await reading.ordered(entity, sql.sourced_id(), descending=descending)
+        return await reading.ordered(entity, reading.shown_id(entity), descending=descending)
     field = entity[path[0]]
     match field.kind:
         case Kind.METADATA:

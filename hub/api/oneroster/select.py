@@ -11,7 +11,7 @@ from hub.api.oneroster.asked import Asked
 from hub.api.oneroster.errors import unknown_object
 from hub.api.oneroster.operations import Hop, ListedBy, Operation, Own, Parent, Relation, RoleAt, Subset, Through
 from hub.api.oneroster.order import Selections, in_order
-from hub.api.oneroster.reading import Reading, Rids, as_sourced_id
+from hub.api.oneroster.reading import Reading, Rids
 from hub.api.oneroster.search import search
 from hub.scope.sets import bitmap
 from hub.store import conditions as sql
@@ -47,7 +47,8 @@ async def select(
     """
     entity, query = operation.entity, asked.query
     if query.filter is None and asked.sort is None and not operation.subset and not operation.parents:
-        return Selection(reading.then(entity.name).listed)
+        view = reading.then(entity.name)
+        return Selection(view.listed if reading.tells_gone(entity, query) else view.present)
     key = (
         *reading.key, operation.version, operation.name, parents, query.filter_text, asked.sort, query.descending,
         reading.behaviour.digest,
@@ -55,7 +56,7 @@ async def select(
     held = cache.get(key)
     if held is not None:
         return Selection(held)
-    chosen = await _members(reading, operation, parents, cache)
+    chosen = await _members(reading, operation, parents, cache, gone=reading.tells_gone(entity, query))
     if query.filter is not None:
         chosen = chosen & await search(reading, entity, query.filter)
     result: BitMap | Rids = chosen
@@ -74,7 +75,9 @@ async def find_parents(reading: Reading, operation: Operation, ids: tuple[str, .
     found: list[int | None] = []
     for parent, given in zip(operation.parents, ids, strict=True):
         fits = _parent_fits(reading, parent, found[-1] if found else None)
-        record = await reading.identify(CATALOGUE[parent.entity], as_sourced_id(given), fits)
+        record = await reading.identify(
+            CATALOGUE[parent.entity], await reading.identified(CATALOGUE[parent.entity], given), fits
+        )
         view = reading.then(parent.entity)
         if record is not None and record[1] and record[0] in view.present:
             found.append(record[0])
@@ -106,13 +109,12 @@ def _parent_fits(reading: Reading, parent: Parent, before: int | None) -> Condit
 
 
 async def _members(
-    reading: Reading, operation: Operation, parents: tuple[int | None, ...], cache: Selections
+    reading: Reading, operation: Operation, parents: tuple[int | None, ...], cache: Selections, *, gone: bool
 ) -> BitMap:
     entity, view = operation.entity, reading.then(operation.entity.name)
     if not operation.parents:
-        return (
-            await _subset(reading, entity, operation.subset, cache) if operation.subset else view.present
-        ) | view.gone
+        living = await _subset(reading, entity, operation.subset, cache) if operation.subset else view.present
+        return living | view.gone if gone else living
     chosen = view.present
     for place, relation in operation.relations:
         parent = parents[place]

@@ -26,7 +26,7 @@ from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.order import Selections
 from hub.api.oneroster.pages import PIECE, collected
 from hub.api.oneroster.query import Query, parse_query
-from hub.api.oneroster.reading import Lens, Reading, as_sourced_id
+from hub.api.oneroster.reading import Lens, Reading
 from hub.api.oneroster.select import find_parents, fits_subset, select
 from hub.api.oneroster.walks import Walk, Walks
 from hub.api.proofs import BEARER, BEARER_OR_OAUTH1, Scheme
@@ -81,7 +81,7 @@ class Service:
 
     async def _read(self, request: web.Request, operation: Operation, session: Session, query: Query) -> web.Response:
         view = await self.views.get(self.context.db, session.district_id, session.grant)
-        lens = Lens(view, session.behaviour, operation.version)
+        lens = Lens(view, session.behaviour, operation.version, session.identifiers)
         ids = tuple(request.match_info[parent.variable] for parent in operation.parents)
         try:
             asked = understand(lens, operation.entity, query)
@@ -117,13 +117,14 @@ class Service:
         entity = operation.entity
         view = reading.of(entity.name)
         found = await records.find(
-            reading.tx, reading.gate, entity, as_sourced_id(request.match_info["sourcedId"]),
+            reading.tx, reading.gate, entity, await reading.identified(entity, request.match_info["sourcedId"]),
             fits=fits_subset(reading, entity, operation.subset), private=page.shows_private(reading, entity),
             fields=reading.view.projections[entity.name].references,
         )  # fmt: skip
-        if found is None or not (found.row.rid in view.gone or (found.fits and found.row.rid in view.present)):
+        told = view.gone if reading.tells_gone(entity) else ()
+        if found is None or not (found.row.rid in told or (found.fits and found.row.rid in view.present)):
             raise unknown_object()
-        document = page.render(reading, entity, found.row, asked.fields)
+        (document,) = await reading.named(entity, [page.render(reading, entity, found.row, asked.fields)])
         body = page.single(operation.envelope, document, self._bases(session, operation))
         return web.Response(body=body, headers={**HEADERS, "X-Total-Count": "1"})
 
