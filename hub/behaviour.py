@@ -100,7 +100,8 @@ class Behaviour(BaseModel):
 
     # Writes
     replaced_status: Literal[200, 201] = Field(
-        default=201, description="The status of a PUT that replaced an object; one that created it gets 201."
+        default=201,
+        description="The status of a PUT of 1.2 that replaced an object; one that created it gets 201. 1.1 gives 200.",
     )
     unknown_members: Literal["ignore", "refuse"] = Field(
         default="ignore", description="What an unknown member of an object that is written does: nothing, or 422."

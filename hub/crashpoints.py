@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-#: Every place, in the order in which a sync, a delivery and an export pass them.
+#: Every place, in the order in which a sync, a delivery, an export and a write pass them.
 PLACES = (
     "sync.claimed",
     "sync.package_open",
@@ -24,6 +24,11 @@ PLACES = (
     "export.kept",
     "export.made",
     "export.delivered",
+    "gradebook.locked",
+    "gradebook.records_written",
+    "gradebook.views_written",
+    "gradebook.before_commit",
+    "gradebook.after_commit",
 )
 
 

@@ -15,11 +15,21 @@ import polars as pl
 
 _HEX = np.frombuffer("".join(f"{i:02x}" for i in range(256)).encode(), dtype=np.uint8).reshape(256, 2)
 _PER_MILLISECOND = 4096  # the 12 bits of rand_a serve as a counter inside one millisecond
+_RANDOM = 2**62 - 1
 
 
 def new_id() -> uuid.UUID:
     """One new UUIDv7."""
-    return uuid.UUID(mint(1)[0])
+    return few(1)[0]
+
+
+def few(count: int) -> list[uuid.UUID]:
+    """Some new UUIDv7, ascending: what ``mint`` gives, for up to ``_PER_MILLISECOND`` and without making columns."""
+    milliseconds, rest = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(8 * count))
+    return [
+        uuid.UUID(int=milliseconds << 80 | 7 << 76 | n << 64 | 1 << 63 | (rest >> 64 * n) & _RANDOM)
+        for n in range(count)
+    ]
 
 
 def mint(count: int) -> pl.Series:

@@ -70,7 +70,7 @@ def _value(entity: Entity, field: Field, values: pl.Series) -> list[Piece]:
         case Kind.REF if not _is_uri(field):
             if entity.compact:
                 return [SHORT + _CODES[field.target or ""], values, SHORT]
-            before, between, after = _reference(field.target or "")
+            before, between, after = reference(field.target or "")
             return [before, values, between, values, after]
         case Kind.METADATA:
             return [values]
@@ -100,7 +100,7 @@ def _list(field: Field, values: pl.Series) -> pl.Series:
             pass
     if field.kind is not Kind.REF:
         return joined_strings(filled)
-    before, between, after = _reference(field.target or "")
+    before, between, after = reference(field.target or "")
     one = pl.concat_str([pl.lit(before), pl.element(), pl.lit(between), pl.element(), pl.lit(after)])
     return filled.to_frame("ids").select(pl.col("ids").list.eval(one).list.join(",")).to_series()
 
@@ -185,19 +185,19 @@ def _is_uri(field: Field) -> bool:
     return field.target in CATALOGUE and CATALOGUE[field.target or ""].component_of is not None
 
 
-def _reference(target_name: str) -> tuple[str, str, str]:
+def reference(target_name: str) -> tuple[str, str, str]:
     """The text of a reference before, between and after the two places of the target's id."""
     target = CATALOGUE[target_name]
     return f'{{"href":"{BASES[target.service]}/{target.name}/', '","sourcedId":"', f'","type":"{target.singular}"}}'
 
 
-def reference(target: str, sourced_id: str) -> str:
+def reference_to(target: str, sourced_id: str) -> str:
     """A reference to an object of the entity ``target``, with the mark of its service's address in the href."""
-    before, between, after = _reference(target)
+    before, between, after = reference(target)
     return f"{before}{sourced_id}{between}{sourced_id}{after}"
 
 
-_SPELLED = {code: _reference(name) for name, code in _CODES.items()}
+_SPELLED = {code: reference(name) for name, code in _CODES.items()}
 
 
 def spelled_out(doc: str) -> str:

@@ -20,6 +20,7 @@ from hub.api.limits import QUOTA, AppLimits, Limits
 from hub.api.oneroster.errors import RefusedError, busy, forbidden, unauthorised, unknown_object, unsigned, withdrawn
 from hub.api.proofs import BEARER, Caller, Proof, Proofs, Scheme
 from hub.behaviour import Behaviour
+from hub.identifiers import Identifiers
 from hub.store import views
 from hub.store.grants import Grant
 from hub.store.records import Gate
@@ -41,6 +42,7 @@ class Session:
     district_id: UUID
     grant: Grant
     behaviour: Behaviour
+    identifiers: Identifiers
     until: float  # loop time
 
     @property
@@ -136,7 +138,10 @@ class Guard:
         self.limits.learn(caller.app_id, held[0][1].limits)
         until = self._loop.time() + _FRESH_SECONDS
         behaviour = Behaviour.of(held[0][1].behaviour)
-        sessions = [Session(caller, district, one.grant, behaviour, until) for district, one in held]
+        sessions = [
+            Session(caller, district, one.grant, behaviour, Identifiers(caller.app_id, one.own), until)
+            for district, one in held
+        ]
         self._everywhere.put(proof.key, sessions, len(sessions))
         return sessions
 
@@ -171,7 +176,8 @@ class Guard:
             raise withdrawn()
         self.limits.learn(caller.app_id, held.limits)
         until = self._loop.time() + _FRESH_SECONDS
-        return Session(caller, district_id, held.grant, Behaviour.of(held.behaviour), until)
+        identifiers = Identifiers(caller.app_id, held.own)
+        return Session(caller, district_id, held.grant, Behaviour.of(held.behaviour), identifiers, until)
 
     async def _spend(self, request: web.Request, proof: Proof) -> None:
         """Uses the request up, where it may come only once. Raises RefusedError(401, 429)."""

@@ -14,15 +14,14 @@ from uuid import UUID
 import numpy as np
 from pyroaring import BitMap
 
+from hub.scope.closure import deciding, may_lack
 from hub.scope.columns import ROLES, Columns, Pairs
 from hub.scope.grants import GrantDefinition, Rule
 from hub.scope.sets import Ints, Mask, bitmap, mask, members
-from transforms.catalogue import CATALOGUE, Entity, Need
+from transforms.catalogue import CATALOGUE, Entity
 
 Resolve = Callable[[str, UUID], int | None]
 
-#: Optional references that decide like required ones where they are set.
-BINDING = frozenset({("assessmentLineItems", "class")})
 STUDENT = "student"
 #: Roles of people who are not staff: enrollments other than those of students need one of the other roles.
 NOT_STAFF = frozenset({STUDENT, "parent", "guardian", "relative"})
@@ -90,15 +89,12 @@ def _resources(selection: _Selection, present: Mapping[str, BitMap], columns: Co
 
 
 def _complete(entity: Entity, present: Mapping[str, BitMap], columns: Columns) -> BitMap:
-    """The active records whose required references are all present; an assessment of a class belongs to its class."""
+    """The active records whose deciding references are all present."""
     flags = columns.live[entity.name].copy()
-    for field in entity.references:
-        binding = (entity.name, field.name) in BINDING
-        if field.many or not (field.rest12 is Need.REQUIRED or binding):
-            continue
+    for field in deciding(entity):
         targets = columns.single[entity.name, field.name]
         inside = mask(present[field.target or ""], columns.sizes[field.target or ""])[targets]
-        flags[:-1] &= inside | (targets < 0) if binding else inside
+        flags[:-1] &= inside | (targets < 0) if may_lack(entity, field) else inside
     return members(flags)
 
 

@@ -32,6 +32,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "results": ("lineItems", "users"),
     "assessmentResults": ("assessmentLineItems", "users"),
 }
+#: What apps may be let write: the gradebook. Everything else is the district's own systems' to say.
+WRITABLE: tuple[str, ...] = tuple(e.name for e in CATALOGUE.of_service("gradebook"))
+#: Writing records of the key needs more than seeing them: whether a student is enrolled must be the app's to know.
+WRITING_NEEDS: dict[str, tuple[str, ...]] = {"results": ("enrollments",)}
 MOST_IDS = 10_000
 
 Ids = tuple[UUID, ...]
@@ -120,13 +124,14 @@ class GrantDefinition(_Model):
     """The rows, entities and fields that one app sees of one district.
 
     ``rules`` are alternatives; none means the whole district. ``privacy`` lists the classes of fields shown beside
-    ``directory``.
+    ``directory``. ``write`` lists the entities of which the app may create records, and change and delete its own.
     """
 
     rules: tuple[Rule, ...] = ()
     entities: tuple[str, ...] = DEFAULT_ENTITIES
     privacy: tuple[Privacy, ...] = ()
     fields: dict[str, FieldRule] = {}
+    write: tuple[str, ...] = ()
 
     @field_validator("rules")
     @classmethod
@@ -151,6 +156,16 @@ class GrantDefinition(_Model):
     def _fields_fit(self) -> Self:
         for name, rule in self.fields.items():
             rule.check(_entity(name))
+        return self
+
+    @model_validator(mode="after")
+    def _writing_fits(self) -> Self:
+        for name in self.write:
+            if name not in WRITABLE:
+                raise ValueError(f"{name!r} cannot be written; {', '.join(WRITABLE)} can")
+            missing = [other for other in (name, *WRITING_NEEDS.get(name, ())) if other not in self.entities]
+            if missing:
+                raise ValueError(f"writing {name} needs {' and '.join(missing)} in entities")
         return self
 
     @property

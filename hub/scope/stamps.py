@@ -62,13 +62,21 @@ class Stamps:
 
     def apply(self, at: datetime, entry: FeedEntry) -> Stamps:
         """The stamps after one more entry. A clock that went back does not: the newest time so far is used again."""
-        if not entry.touched:
+        return self.after([(at, entry)])
+
+    def after(self, feed: Iterable[tuple[datetime, FeedEntry]]) -> Stamps:
+        """The stamps after some more entries, which come in the order of the feed."""
+        times, touched = list(self.times), []
+        for at, entry in feed:
+            if entry.touched:
+                _append(times, cut(at))
+                touched.append((len(times), entry.touched))
+        if not touched:
             return self
-        times = list(self.times)
-        _append(times, cut(at))
-        layers = _zeros(max(len(self.layers), entry.touched.max() + 1), len(times))
+        layers = _zeros(max(len(self.layers), *(members.max() + 1 for _, members in touched)), len(times))
         layers[: len(self.layers)] = self.layers
-        layers[rids(entry.touched)] = len(times)
+        for number, members in touched:
+            layers[rids(members)] = number
         return Stamps(tuple(times), layers)
 
     def of(self, wanted: Sequence[int]) -> list[datetime]:

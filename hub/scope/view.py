@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
@@ -78,6 +78,17 @@ class View:
     entities: Mapping[str, EntityView]
     steps: tuple[Step, ...] = ()
     extra_roles: Mapping[str, BitMap] = field(default_factory=dict)
+
+    def later(
+        self, position: int, entities: Mapping[str, EntityView], steps: Sequence[Step],
+        extra_roles: Mapping[str, BitMap],
+    ) -> View:  # fmt: skip
+        """This view at a later position of the same definition, with what records look like made already."""
+        view = replace(self, position=position, entities=entities, steps=(*self.steps, *steps), extra_roles=extra_roles)
+        for name in ("looks", "projections"):
+            if name in self.__dict__:
+                view.__dict__[name] = self.__dict__[name]
+        return view
 
     @property
     def step(self) -> int:

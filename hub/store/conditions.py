@@ -85,6 +85,15 @@ def sourced_id() -> Expression:
     return Expression("t.sourced_id::text")
 
 
+def shown_id(entity: Entity, app_id: UUID) -> Expression:
+    """The id by which an app knows the row ``t``, as text: its own one where it chose one."""
+    return Expression(
+        f"coalesce((SELECT o.key FROM gradebook_objects o WHERE o.district_id = t.district_id "
+        f"AND o.entity = {_MARK}::text AND o.rid = t.rid AND o.app_id = {_MARK}::uuid), t.sourced_id::text)",
+        (entity.name, app_id),
+    )
+
+
 def order(field: Field, what: Expression) -> Expression:
     """What a field sorts by, whose value is ``what``; texts by code point."""
     if field.kind is Kind.DATETIME:

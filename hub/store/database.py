@@ -42,6 +42,8 @@ _LOST = (
 )
 #: A row broke a unique key: another one has that value.
 TakenError = asyncpg.UniqueViolationError
+#: A lock was not to be had within the transaction's lock_timeout.
+LockTimeoutError = asyncpg.LockNotAvailableError
 #: A statement took longer than the pool allows.
 StatementTimeoutError = asyncpg.QueryCanceledError
 _open_in_task: ContextVar[tuple[asyncio.Task[Any] | None, UUID] | None] = ContextVar("district", default=None)
@@ -151,9 +153,9 @@ class Database:
 
     @asynccontextmanager
     async def district(
-        self, district_id: UUID, *, readonly: bool = False, wait_seconds: float = 2
+        self, district_id: UUID, *, readonly: bool = False, wait_seconds: float = 2, lock_seconds: float | None = None
     ) -> AsyncIterator[Transaction]:
-        """A transaction that sees and writes the rows of one district only.
+        """A transaction that sees and writes the rows of one district only; ``lock_seconds`` bounds waits for locks.
 
         Raises HubError(DISTRICT_MISMATCH) when this task has one open already (pass that on instead), and
         HubError(UNAVAILABLE) when no connection is free within ``wait_seconds`` or the server is away.
@@ -165,10 +167,11 @@ class Database:
         if outer is not None and outer[0] is task:
             raise HubError(Code.DISTRICT_MISMATCH, "A district's transaction is open already: pass it on.")
         token = _open_in_task.set((task, district_id))
+        begin = f"{begin}; SET LOCAL hub.district = '{district_id}'"
+        if lock_seconds is not None:
+            begin += f"; SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"
         try:
-            async with self._transaction(
-                f"{begin}; SET LOCAL hub.district = '{district_id}'", district_id, wait_seconds, readonly=readonly
-            ) as tx:
+            async with self._transaction(begin, district_id, wait_seconds, readonly=readonly) as tx:
                 yield tx
         finally:
             _open_in_task.reset(token)

@@ -65,7 +65,8 @@ async def lock(tx: Transaction) -> tuple[int, int]:
     """Takes the district's lock until the transaction ends; (position, fence).
 
     Every change of records, grants or views of a district happens under this row lock, so that positions are in commit
-    order and without gaps. Raises HubError(NOT_FOUND).
+    order and without gaps. Raises HubError(NOT_FOUND), LockTimeoutError when it takes longer than the transaction waits
+    for locks.
     """
     row = await tx.fetchrow("SELECT position, fence FROM districts WHERE district_id = $1 FOR UPDATE", tx.district_id)
     if row is None:
@@ -94,3 +95,21 @@ async def keep_next_rids(tx: Transaction, heads: dict[str, int]) -> None:
         "ON CONFLICT (district_id, entity) DO UPDATE SET next_rid = greatest(heads.next_rid, EXCLUDED.next_rid)",
         [(tx.district_id, entity, rid) for entity, rid in heads.items()],
     )
+
+
+async def reserve_rids(tx: Transaction, entity: str, count: int) -> int:
+    """Takes the next ``count`` rids of an entity for good; the first of them."""
+    first: int = await tx.fetchval(
+        "INSERT INTO heads (district_id, entity, next_rid) VALUES ($1, $2, $3) ON CONFLICT (district_id, entity) "
+        "DO UPDATE SET next_rid = heads.next_rid + $3 RETURNING next_rid - $3",
+        tx.district_id, entity, count,
+    )  # fmt: skip
+    return first
+
+
+async def return_rids(tx: Transaction, entity: str, first: int, count: int) -> None:
+    """Gives reserved rids back that were never used, unless others were taken behind them: those leave a hole."""
+    await tx.execute(
+        "UPDATE heads SET next_rid = $3 WHERE district_id = $1 AND entity = $2 AND next_rid = $3::int + $4::int",
+        tx.district_id, entity, first, count,
+    )  # fmt: skip

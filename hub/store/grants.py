@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -89,6 +90,45 @@ async def listing(tx: Transaction, *, living: bool = False) -> list[Grant]:
     return [Grant(**row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A grant without its sets. ``versions``: entity to the position at which its sets were stored."""
+
+    grant_id: UUID
+    app_id: UUID
+    position: int
+    changed_at: datetime
+    definition: dict[str, Any] | None
+    versions: dict[str, int]
+
+
+async def living(tx: Transaction, known: Collection[tuple[UUID, datetime]]) -> list[Head]:
+    """All grants that are not revoked, oldest first.
+
+    The definition is None for those in ``known``, pairs of a grant and its changed_at: definitions may be large.
+    """
+    rows = await tx.fetch(
+        "SELECT g.grant_id, g.app_id, g.position, g.changed_at, "
+        "CASE WHEN k.grant_id IS NULL THEN g.definition END AS definition, "
+        "(SELECT coalesce(jsonb_object_agg(v.entity, v.position), '{}') FROM views v "
+        "WHERE v.district_id = g.district_id AND v.grant_id = g.grant_id) AS versions FROM grants g "
+        "LEFT JOIN unnest($2::uuid[], $3::timestamptz[]) k(grant_id, changed_at) USING (grant_id, changed_at) "
+        "WHERE g.district_id = $1 AND g.state <> 'revoked' ORDER BY g.created_at, g.grant_id",
+        tx.district_id, [grant_id for grant_id, _ in known], [at for _, at in known],
+    )  # fmt: skip
+    return [Head(**row) for row in rows]
+
+
+async def some_views(tx: Transaction, wanted: Collection[tuple[UUID, str]]) -> dict[tuple[UUID, str], Sets]:
+    """The sets of these (grant, entity)."""
+    rows = await tx.fetch(
+        "SELECT v.grant_id, v.entity, v.present, v.gone, v.trimmed FROM unnest($2::uuid[], $3::text[]) w(g, e) "
+        "JOIN views v ON v.district_id = $1 AND v.grant_id = w.g AND v.entity = w.e",
+        tx.district_id, [grant_id for grant_id, _ in wanted], [entity for _, entity in wanted],
+    )  # fmt: skip
+    return {(row["grant_id"], row["entity"]): Sets(row["present"], row["gone"], row["trimmed"]) for row in rows}
+
+
 async def change(
     tx: Transaction, grant_id: UUID, *, definition: dict[str, Any] | None = None, state: str | None = None
 ) -> Grant:
@@ -103,13 +143,12 @@ async def change(
     return Grant(**row)
 
 
-async def views(tx: Transaction, grant_id: UUID) -> dict[str, Sets]:
-    """The sets of a grant at its position, by entity."""
+async def views(tx: Transaction, grant_id: UUID, *, after: int = -1) -> dict[str, Sets]:
+    """The sets of a grant at its position, by entity: all, or those that were stored after a position."""
     rows = await tx.fetch(
-        "SELECT entity, present, gone, trimmed FROM views WHERE district_id = $1 AND grant_id = $2",
-        tx.district_id,
-        grant_id,
-    )
+        "SELECT entity, present, gone, trimmed FROM views WHERE district_id = $1 AND grant_id = $2 AND position > $3",
+        tx.district_id, grant_id, after,
+    )  # fmt: skip
     return {row["entity"]: Sets(row["present"], row["gone"], row["trimmed"]) for row in rows}
 
 
@@ -121,33 +160,46 @@ async def extra_roles(tx: Transaction, grant_id: UUID) -> dict[str, bytes]:
     return {row["role"]: row["people"] for row in rows}
 
 
-async def move(
-    tx: Transaction, grant_id: UUID, position: int, *, sets: Mapping[str, Sets], entries: list[Entry],
-    extra_roles: Mapping[str, bytes], at: datetime, run_id: UUID | None,
-) -> None:  # fmt: skip
-    """Moves a grant to ``position``: stores what changed of its sets, and its feed entries.
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a change does to one grant: sets to store, entries for its feed, and what ``extra_roles`` gives."""
 
-    The caller holds the district's lock.
-    """
+    grant_id: UUID
+    sets: Mapping[str, Sets]
+    entries: list[Entry]
+    extra_roles: Mapping[str, bytes] = MappingProxyType({})
+
+
+async def move(tx: Transaction, position: int, moves: Sequence[Move], *, at: datetime, run_id: UUID | None) -> None:
+    """Moves grants to ``position``: stores their sets and feed entries. The caller holds the district's lock."""
     await tx.executemany(
         "INSERT INTO extra_roles (district_id, grant_id, role, people) VALUES ($1, $2, $3, $4) "
         "ON CONFLICT (district_id, grant_id, role) DO UPDATE SET people = EXCLUDED.people",
-        [(tx.district_id, grant_id, role, people) for role, people in extra_roles.items()],
+        [(tx.district_id, m.grant_id, role, people) for m in moves for role, people in m.extra_roles.items()],
     )
     await tx.executemany(
-        "INSERT INTO views (district_id, grant_id, entity, present, gone, trimmed) VALUES ($1, $2, $3, $4, $5, $6) "
-        "ON CONFLICT (district_id, grant_id, entity) DO UPDATE SET present = EXCLUDED.present, gone = EXCLUDED.gone, "
-        "trimmed = EXCLUDED.trimmed",
-        [(tx.district_id, grant_id, entity, s.present, s.gone, s.trimmed) for entity, s in sets.items()],
+        "INSERT INTO views (district_id, grant_id, entity, position, present, gone, trimmed) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (district_id, grant_id, entity) DO UPDATE SET "
+        "position = EXCLUDED.position, present = EXCLUDED.present, gone = EXCLUDED.gone, trimmed = EXCLUDED.trimmed",
+        [
+            (tx.district_id, m.grant_id, entity, position, s.present, s.gone, s.trimmed)
+            for m in moves
+            for entity, s in m.sets.items()
+        ],
     )
     await tx.executemany(
         "INSERT INTO feed (district_id, grant_id, position, entity, at, run_id, entered, updated, departed) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        [(tx.district_id, grant_id, position, e.entity, at, run_id, e.entered, e.updated, e.departed) for e in entries],
+        [
+            (tx.district_id, m.grant_id, position, e.entity, at, run_id, e.entered, e.updated, e.departed)
+            for m in moves
+            for e in m.entries
+        ],
     )
     await tx.execute(
-        "UPDATE grants SET position = $3 WHERE district_id = $1 AND grant_id = $2", tx.district_id, grant_id, position
-    )
+        "UPDATE grants SET position = $3 WHERE district_id = $1 AND grant_id = ANY($2::uuid[])",
+        tx.district_id, [m.grant_id for m in moves], position,
+    )  # fmt: skip
 
 
 async def announce(tx: Transaction) -> None:

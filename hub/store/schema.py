@@ -5,8 +5,11 @@ Columns derive from the catalogue; a test compares them with PostgreSQL's own ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
+import orjson
 import polars as pl
 
 from transforms.catalogue import BASE_NAMES, Entity, Field, Kind
@@ -85,6 +88,25 @@ def value_columns(entity: Entity) -> dict[str, str]:
 def table_columns(entity: Entity) -> tuple[str, ...]:
     """All columns of an entity's table that are written, in table order."""
     return (*FIXED, *value_columns(entity), *DOCUMENTS)
+
+
+def row_of(entity: Entity, values: Mapping[str, Any]) -> list[Any]:
+    """The values of an entity's ``value_columns`` from canonical ones by field, for a statement's parameters.
+
+    Absent ones are null. References are rids; metadata is JSON text. ``to_table`` does the same to whole frames.
+    """
+    row: list[Any] = []
+    for field in entity.body:
+        if field.name in BASE_NAMES:
+            continue
+        value = values.get(field.name)
+        if field.kind in _NESTED:
+            row += [value and [item[member] for item in value] for member in entry_columns(field)]
+        elif field.kind is Kind.METADATA:
+            row.append(value and orjson.Fragment(value))
+        else:
+            row.append(value)
+    return row
 
 
 def quoted(columns: tuple[str, ...] | list[str]) -> str:

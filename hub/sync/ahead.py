@@ -36,7 +36,7 @@ class Ahead:
     ) -> None:
         self.tx, self.claim, self.source_id, self.at, self.sign_seconds = tx, claim, source_id, at, sign_seconds
         self.inserted: dict[str, int] = {}
-        self._waiting: dict[str, tuple[Entity, int, int]] = {}
+        self._waiting: list[tuple[Entity, int, int]] = []
         self._look = asyncio.Event()
         self._last = False
         self._task: asyncio.Task[None] | None = None
@@ -53,14 +53,16 @@ class Ahead:
             await asyncio.wait([self._task])
 
     def staged(self, entity: Entity, first: int, end: int) -> None:
-        """Tells that new records with the rids from ``first`` up to ``end`` are in staging, next to the last ones.
+        """Tells that new records with the rids from ``first`` up to ``end`` are in staging.
 
-        Raises what an earlier insert failed with.
+        They mostly follow the last ones; where an app wrote a record of its own meanwhile, they do not. Raises what an
+        earlier insert failed with.
         """
         if self._task is not None and self._task.done():
             self._task.result()
-        _, before, _ = self._waiting.get(entity.name, (entity, first, end))
-        self._waiting[entity.name] = (entity, before, end)
+        if self._waiting and self._waiting[-1][0] is entity and self._waiting[-1][2] == first:
+            first = self._waiting.pop()[1]
+        self._waiting.append((entity, first, end))
         self._look.set()
 
     async def settle(self) -> None:
@@ -77,7 +79,7 @@ class Ahead:
         while not (self._last and not self._waiting):
             self._look.clear()
             if self._waiting:
-                await self._insert(*self._waiting.pop(next(iter(self._waiting))))
+                await self._insert(*self._waiting.pop(0))
             elif not await _within(self._look, self.sign_seconds):
                 await self.tx.fetchval("SELECT 1")
 

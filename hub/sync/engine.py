@@ -15,7 +15,7 @@ from hub import leases
 from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError, Intent
-from hub.store import grants, runs, sources, staging, uploads
+from hub.store import districts, grants, runs, sources, staging, uploads
 from hub.store.database import Database, Transaction
 from hub.store.runs import Claim
 from hub.sync import guard
@@ -185,6 +185,8 @@ async def _end(
             state = "previewed" if claim.run.dry_run else "held"
             held = [r.as_json() for r in found.reasons]
             progress.enter(ENDING)
+            for reserved in reversed(prepared.reserved):
+                await districts.return_rids(tx, *reserved)
             await runs.finish(tx, claim, state, guard=held, timings=progress.timings, **shown)
     crash_point("apply.after_commit")
     await _after(db, claim)

@@ -17,6 +17,7 @@ import polars as pl
 from connectors.protocol import Package
 from hub import ids
 from hub.scope import sets
+from hub.scope.grants import WRITABLE
 from hub.store import columns, districts, staging
 from hub.store.database import Database
 from hub.sync.ahead import Ahead
@@ -41,11 +42,15 @@ _WHOLE = 1 << 30
 
 @dataclass(slots=True)
 class Prepared:
-    """The staged difference of a run. ``heads``: the next free rid per entity after it."""
+    """The staged difference of a run. ``heads``: the next free rid per entity after it.
+
+    ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
+    """
 
     entities: dict[str, EntityChanges] = field(default_factory=dict)
     issues: list[pl.DataFrame] = field(default_factory=list)
     heads: dict[str, int] = field(default_factory=dict)
+    reserved: list[tuple[str, int, int]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(self.entities.values())
@@ -191,11 +196,27 @@ class Preparation:
         if entity.rid_of:
             found = created.join(self.indexes[entity.rid_of], on="key", how="inner", maintain_order="left")
             return found.sort("rid")
-        first = self.result.heads.get(entity.name, 0)
-        self.result.heads[entity.name] = first + created.height
+        first = await self._first_rid(entity, created.height)
         ordered = await asyncio.to_thread(created.sort, _LOAD_ORDER.get(entity.name, ["key"]))
         rids = pl.int_range(first, first + ordered.height, dtype=pl.UInt32, eager=True)
         return ordered.with_columns(rids.alias("rid"), ids.mint(ordered.height).alias("sourcedId"))
+
+    async def _first_rid(self, entity: Entity, count: int) -> int:
+        """The first of as many new rids.
+
+        Where apps write too, the rids are taken at once, so that nobody else gets them while the run goes on. They are
+        given back when it is not to stay.
+        """
+        if entity.name not in WRITABLE:
+            first = self.result.heads.get(entity.name, 0)
+            self.result.heads[entity.name] = first + count
+        elif count:
+            async with self.db.district(self.district_id, wait_seconds=30) as tx:
+                first = await districts.reserve_rids(tx, entity.name, count)
+            self.result.reserved.append((entity.name, first, count))
+        else:
+            first = 0
+        return first
 
     async def _index(self, entity: Entity, minted: list[pl.DataFrame]) -> None:
         """Makes the index of an entity that others refer to: what was known, and what is new."""

@@ -106,16 +106,15 @@ def _definition(grant: store.Grant) -> GrantDefinition:
 async def _move(
     tx: Transaction, grant: store.Grant, position: int, following: _Next, at: datetime, run_id: UUID | None
 ) -> None:
-    if not (following.sets or following.extra_roles):
-        return
-    entries = [
-        store.Entry(e.entity, e.entered.serialize(), e.updated.serialize(), e.left.serialize())
-        for e in following.entries
-    ]
-    await store.move(
-        tx, grant.grant_id, position, sets=following.sets, entries=entries, extra_roles=following.extra_roles, at=at,
-        run_id=run_id,
-    )  # fmt: skip
+    if following.sets or following.extra_roles:
+        entries = [entry_of(e) for e in following.entries]
+        moved = store.Move(grant.grant_id, following.sets, entries, following.extra_roles)
+        await store.move(tx, position, [moved], at=at, run_id=run_id)
+
+
+def entry_of(entry: FeedEntry) -> store.Entry:
+    """An entry as the feed stores it."""
+    return store.Entry(entry.entity, entry.entered.serialize(), entry.updated.serialize(), entry.left.serialize())
 
 
 async def _following(
@@ -139,11 +138,10 @@ async def _following(
         moved = await asyncio.to_thread(trim_changes, projections[1], was, present, columns)
         entity_changes = changes.get(name, EntityChanges())
         if before == after:
-            diff = diff_view(projections[1], sets, new, _changed(entity_changes), moved)
+            diff = diff_view(projections[1], sets, new, changed_fields(entity_changes), moved)
         else:
             diff = edit_view(*projections, sets, new, moved)
-        differing = await _differing(tx, diff, projections, (sets, new), (was, present), entity_changes)
-        entry = diff.settle(differing)
+        entry = diff.settle(await differing(tx, diff, projections, (sets, new), (was, present), entity_changes))
         if entry:
             out.entries.append(entry)
         if entry or new != sets:
@@ -172,7 +170,8 @@ def _stored_sets(stored: store.Sets | None) -> tuple[Sets, BitMap]:
     return sets, BitMap.deserialize(stored.gone)
 
 
-def _changed(changes: EntityChanges) -> Changed:
+def changed_fields(changes: EntityChanges) -> Changed:
+    """The updated records with the fields that differ."""
     rids = sorted(changes.updates)
     bits = [changes.updates[rid].fields for rid in rids]
     return Changed(np.array(rids, dtype=np.int32), np.array(bits, dtype=np.uint64))
@@ -193,7 +192,7 @@ async def _resolver(tx: Transaction, definition: GrantDefinition) -> Any:
     return lambda entity, sourced_id: known[entity].get(str(sourced_id))
 
 
-async def _differing(
+async def differing(
     tx: Transaction, diff: ViewDiff, projections: tuple[Projection, Projection], sets: tuple[Sets, Sets],
     present: tuple[Mapping[str, BitMap], Mapping[str, BitMap]], changes: EntityChanges,
 ) -> BitMap:  # fmt: skip

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
+from urllib.parse import quote
 from uuid import UUID
 
 import orjson
@@ -155,9 +156,8 @@ def cut(
 def _item(envelope: Envelope, change: Change, sourced_id: str) -> bytes:
     item = {"entity": change.entity, "operation": change.operation, "sourcedId": sourced_id}
     if change.operation != "left":
-        item["href"] = (
-            f"{envelope.base_url}/d/{envelope.district_id}/ims/oneroster/{CATALOGUE[change.entity].service}/v1p2/{change.entity}/{sourced_id}"
-        )
+        service = f"/d/{envelope.district_id}/ims/oneroster/{CATALOGUE[change.entity].service}/v1p2"
+        item["href"] = f"{envelope.base_url}{service}/{change.entity}/{quote(sourced_id, safe='')}"
     return orjson.dumps(item)
 
 

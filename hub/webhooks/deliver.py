@@ -11,13 +11,15 @@ import random
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from hub import ids
 from hub.clock import Clock
 from hub.crashpoints import crash_point
+from hub.identifiers import Identifiers
 from hub.scope.feed import FeedEntry
 from hub.scope.sets import unpack
-from hub.store import deliveries, feed
+from hub.store import deliveries, feed, grants
 from hub.store.database import Database, Transaction
 from hub.store.deliveries import Batch, Claim, Held
 from hub.webhooks import batch as batches
@@ -143,10 +145,21 @@ async def _cut(tx: Transaction, envelope: Envelope, merged: dict[str, FeedEntry]
         for change in changes:
             rids.setdefault(change.entity, []).append(change.rid)
         found = {name: await feed.sourced_ids(tx, CATALOGUE[name], wanted) for name, wanted in rids.items()}
+        found = await _as_known(tx, envelope.grant_id, found)
         made = batches.cut(envelope, changes, found, through=through)
         if made.changes or made.place is None:
             return made
         place = made.place
+
+
+async def _as_known(tx: Transaction, grant_id: UUID, found: dict[str, dict[int, str]]) -> dict[str, dict[int, str]]:
+    """The same ids as the grant's app knows them. Only of the gradebook may it have chosen some."""
+    written = [name for name in found if CATALOGUE[name].service == "gradebook"]
+    if not written:
+        return found
+    identifiers = Identifiers.unknown((await grants.get(tx, grant_id)).app_id)
+    names = await identifiers.names(tx, [id_ for name in written for id_ in found[name].values()])
+    return {name: {rid: names.get(id_, id_) for rid, id_ in ids.items()} for name, ids in found.items()}
 
 
 async def _settle(tx: Transaction, claim: Claim, ready: _Ready, answer: Answer) -> bool:

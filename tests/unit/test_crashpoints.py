@@ -38,6 +38,7 @@ def test_every_place_is_in_the_code_once() -> None:
 def test_some_test_kills_a_process_at_every_place() -> None:
     syncs = ROOT / "tests" / "sync" / "test_store_crashes.py"
     assert {"sync.", "apply."} <= texts(syncs)  # it takes all of their places
+    assert "gradebook." in texts(ROOT / "tests" / "api" / "oneroster" / "test_gradebook_faults.py")
     delivered = texts(ROOT / "tests" / "webhooks" / "test_crashes.py")
     assert {place for place in PLACES if place.startswith("deliver.")} <= delivered
     exports = texts(ROOT / "tests" / "export" / "test_jobs.py") | texts(ROOT / "tests" / "export" / "test_targets.py")

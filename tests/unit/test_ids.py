@@ -10,7 +10,7 @@ from hub import ids
 
 def test_they_are_version_7_of_now() -> None:
     before = time.time_ns() // 1_000_000
-    found = [UUID(text) for text in ids.mint(100)]
+    found = [*(UUID(text) for text in ids.mint(100)), *ids.few(100), ids.new_id()]
 
     assert {(i.version, i.variant) for i in found} == {(7, "specified in RFC 4122")}
     assert all(before <= i.int >> 80 <= time.time_ns() // 1_000_000 for i in found)
@@ -22,6 +22,8 @@ def test_a_batch_ascends_past_one_millisecond_and_none_repeats() -> None:
     assert found.is_sorted()
     assert found.n_unique() == 20_000
     assert found.str.len_chars().unique().to_list() == [36]
+    some = [str(i) for i in ids.few(2_000)]
+    assert sorted(set(some)) == some
 
 
 def test_two_batches_share_nothing() -> None:
@@ -30,7 +32,8 @@ def test_two_batches_share_nothing() -> None:
 
 
 def test_the_rest_is_random() -> None:
-    rest = {UUID(text).int & (2**62 - 1) for text in ids.mint(5_000)}
+    for found in ([UUID(text) for text in ids.mint(5_000)], [i for _ in range(5) for i in ids.few(1_000)]):
+        rest = {i.int & (2**62 - 1) for i in found}
 
-    assert len(rest) == 5_000
-    assert 2**61 * 0.9 < sum(rest) / len(rest) < 2**61 * 1.1
+        assert len(rest) == 5_000
+        assert 2**61 * 0.9 < sum(rest) / len(rest) < 2**61 * 1.1

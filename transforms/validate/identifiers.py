@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from transforms.issues import Action, Severity, declare
@@ -27,6 +29,9 @@ ALLOWED = r"^[0-9A-Za-z./@_-]+$"
 _OUTSIDE = r"^[\s\u200b\u2060\ufeff\x00]+|[\s\u200b\u2060\ufeff\x00]+$"
 _UNSTORABLE = r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 
+# Halves of surrogate pairs come from requests only: files are read as UTF-8.
+_NOT_ALLOWED = re.compile(_UNSTORABLE[:-1] + r"\ud800-\udfff]")
+
 
 def trimmed(values: pl.Series) -> pl.Series:
     """Identifiers without spaces and invisible characters at their ends; blank becomes null."""
@@ -39,6 +44,11 @@ def trimmed(values: pl.Series) -> pl.Series:
 def unstorable(values: pl.Series) -> pl.Series:
     """Where an identifier can be neither stored nor shown."""
     return (values.str.len_bytes() > LONGEST) & (values.str.len_chars() > LONGEST) | values.str.contains(_UNSTORABLE)
+
+
+def storable(value: str) -> bool:
+    """Whether one identifier can be stored and shown as it is, by the rules of ``trimmed`` and ``unstorable``."""
+    return 0 < len(value) <= LONGEST and value == value.strip() and _NOT_ALLOWED.search(value) is None
 
 
 def check_keys(sheet: Sheet) -> None:

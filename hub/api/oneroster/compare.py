@@ -24,15 +24,12 @@ _LONGEST_NUMBER = 40
 _LARGEST = 2**63 - 1  # of a bigint
 
 
-def of_id(clause: Clause) -> Condition:
-    """A condition on the sourcedId of a record; ids are compared by case."""
-    if clause.predicate is not Operator.EQUAL:
-        return compared(sql.sourced_id(), clause)
-    try:
-        sourced_id = UUID(clause.value)
-    except ValueError:
-        return NEVER
-    return sql.same_id(sourced_id) if str(sourced_id) == clause.value else NEVER
+def of_id(clause: Clause, meant: UUID, shown: Expression) -> Condition:
+    """A condition on the id by which the app knows a record, compared by case.
+
+    ``meant``: the canonical id of what the clause's value is the id of; ``shown``: the id as the app knows it.
+    """
+    return sql.same_id(meant) if clause.predicate is Operator.EQUAL else compared(shown, clause)
 
 
 def of_field(entity: Entity, field: Field, clause: Clause, behaviour: Behaviour, what: Expression) -> Condition:

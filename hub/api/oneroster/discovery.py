@@ -14,12 +14,13 @@ from aiohttp import web
 
 from hub.api.context import CONTEXT
 from hub.api.oneroster.bindings import BINDINGS, Binding
-from hub.api.oneroster.errors import ROSTERING_MINORS
+from hub.api.oneroster.errors import GRADEBOOK_MINORS, ROSTERING_MINORS
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.query import DEFAULT_LIMIT
 from hub.api.oneroster.scopes import SCOPES
+from hub.api.oneroster.writes import WRITES, Write
 from hub.api.permissions import Permission, declare
-from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Service
 from transforms.catalogue import vocabularies as voc
 from transforms.shapes import SHAPES
 
@@ -47,6 +48,14 @@ _ERRORS = {
     "503": "The hub cannot answer right now; Retry-After says how long to wait.",
     "default": "Another refusal of HTTP, such as 406 for an Accept that rules JSON out.",
 }
+#: What is different, or comes beside these, for writes.
+_WRITE_ERRORS = {
+    "400": "The body is not JSON.",
+    "403": "The token lacks the scope, the district lets this app not write this, or the object is not this app's.",
+    "413": "More objects or bytes than one request may bring.",
+    "415": "The body is not application/json.",
+    "422": "The object cannot be stored as it is, or others need the one that is to be deleted.",
+}
 
 
 def add_discovery(app: web.Application) -> None:
@@ -73,7 +82,14 @@ def _serving(binding: Binding) -> Callable[[web.Request], Awaitable[web.Response
 
 def document(binding: Binding, hub_url: str, service_url: str) -> dict[str, Any]:
     """The OpenAPI 3.0 document of a service at ``service_url``."""
+    writes = [write for write in WRITES if (write.version, write.entity.service) == (binding.version, binding.service)]
     wanted = {scope for operation in binding.operations for scope in operation.scopes}
+    wanted.update(scope for write in writes for scope in write.scopes)
+    paths: dict[str, dict[str, Any]] = {
+        operation.path: {"get": _operation(operation)} for operation in binding.operations
+    }
+    for write in writes:
+        paths.setdefault(write.path, {})[write.method.lower()] = _write(write)
     scopes = {scope: text for scope, text in SCOPES.items() if scope in wanted}
     flow = {"tokenUrl": f"{hub_url}/oauth/token", "scopes": scopes}
     return {
@@ -84,10 +100,10 @@ def document(binding: Binding, hub_url: str, service_url: str) -> dict[str, Any]
             "description": "The operations and shapes that this hub provides. It shows an app what its grant shows.",
         },
         "servers": [{"url": service_url}],
-        "paths": {operation.path: {"get": _operation(operation)} for operation in binding.operations},
+        "paths": paths,
         "components": {
             "securitySchemes": {"OAuth2CC": {"type": "oauth2", "flows": {"clientCredentials": flow}}},
-            "schemas": _schemas(),
+            "schemas": _schemas() | {"StatusInfo": _status_info(binding.service)},
         },
     }
 
@@ -124,10 +140,41 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
 
 
+def _write(write: Write) -> dict[str, Any]:
+    shape = _named(write.entity.singular)
+    answers: dict[str, dict[str, Any]] = {
+        "PUT": {"201": {"description": "Created, or replaced."}},
+        "DELETE": {"204": {"description": "Deleted."}},
+        "POST": {"201": {"description": "All were created, or were there from the same request before.",
+                         "content": _json(_sourced_id_pairs())}},
+    }  # fmt: skip
+    described: dict[str, Any] = {
+        "operationId": write.name,
+        "tags": [write.entity.name],
+        "parameters": [
+            {"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in write.variables
+        ],
+        "security": [{"OAuth2CC": [scope]} for scope in write.scopes],
+        "responses": {
+            **answers[write.method],
+            **{code: {"description": text, "content": _json(_named("statusInfo"))}
+               for code, text in (_ERRORS | _WRITE_ERRORS).items()},
+        },
+    }  # fmt: skip
+    if write.method != "DELETE":
+        one = {"type": "array", "items": shape} if write.method == "POST" else shape
+        described["requestBody"] = {"required": True, "content": _json(_closed({write.envelope: one}))}
+    return described
+
+
+def _sourced_id_pairs() -> dict[str, Any]:
+    pair = _closed({"suppliedSourcedId": {"type": "string"}, "allocatedSourcedId": {"type": "string"}})
+    return _closed({"sourcedIdPairs": {"type": "array", "items": pair}})
+
+
 @cache
 def _schemas() -> dict[str, Any]:
     schemas = {_schema_name(entity.singular): _object(entity) for entity in CATALOGUE.all}
-    schemas["StatusInfo"] = _status_info()
     schemas[_schema_name(TOMBSTONE)] = _closed({name: _field(field) for name, field in _base().items()})
     for target in CATALOGUE.entities:
         schemas[_schema_name(target.singular) + "Ref"] = _closed(
@@ -206,11 +253,12 @@ def _many(field: Field, one: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": one} if field.many else one
 
 
-def _status_info() -> dict[str, Any]:
+def _status_info(service: Service) -> dict[str, Any]:
+    minors = GRADEBOOK_MINORS if service == "gradebook" else ROSTERING_MINORS
     minor = _closed(
         {
             "imsx_codeMinorFieldName": {"type": "string"},
-            "imsx_codeMinorFieldValue": {"type": "string", "enum": [minor.value for minor in ROSTERING_MINORS]},
+            "imsx_codeMinorFieldValue": {"type": "string", "enum": [minor.value for minor in minors]},
         }
     )
     return _closed(

@@ -11,7 +11,7 @@ _SIGN = 'OAuth realm="oneroster"'
 
 
 class Minor(StrEnum):
-    """The code minors of Rostering 1.2 that the hub answers with."""
+    """The code minors of OneRoster 1.2 that the hub answers with."""
 
     INVALID_FILTER = "invalid_filter_field"
     INVALID_SELECTION = "invalid_selection_field"
@@ -23,10 +23,15 @@ class Minor(StrEnum):
     BUSY = "server_busy"
     UNKNOWN_OBJECT = "unknownobject"
     INTERNAL = "internal_server_error"
+    DELETE_FAILURE = "deletefailure"  # in the Gradebook service only
 
 
 #: What Rostering 1.2 knows of these.
-ROSTERING_MINORS = tuple(minor for minor in Minor if minor not in {Minor.BLANK_SELECTION, Minor.INVALID_SORT})
+ROSTERING_MINORS = tuple(
+    minor for minor in Minor if minor not in {Minor.BLANK_SELECTION, Minor.INVALID_SORT, Minor.DELETE_FAILURE}
+)
+#: What Gradebook 1.2 knows.
+GRADEBOOK_MINORS = (*ROSTERING_MINORS, Minor.DELETE_FAILURE)
 
 
 class RefusedError(Exception):

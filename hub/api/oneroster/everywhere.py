@@ -99,9 +99,9 @@ class Everywhere(Service):
     async def _in_all(
         self, request: web.Request, operation: Operation, sessions: list[Session], query: Query
     ) -> web.Response:
+        views = [await self.views.get(self.context.db, s.district_id, s.grant) for s in sessions]
         lenses = [
-            Lens(await self.views.get(self.context.db, s.district_id, s.grant), s.behaviour, operation.version)
-            for s in sessions
+            Lens(view, s.behaviour, operation.version, s.identifiers) for view, s in zip(views, sessions, strict=True)
         ]
         asked = [understand(lens, operation.entity, query) for lens in lenses]
         found = _Gathering()

@@ -80,7 +80,7 @@ async def _permutation(
 async def usual_order(reading: Reading, entity: Entity, path: tuple[str, ...], *, descending: bool) -> Rids:
     """The district's records that have a value, in the order of a field that all versions have alike."""
     if path[0] == _ID:
-        return await reading.ordered(entity, sql.sourced_id(), descending=descending)
+        return await reading.ordered(entity, reading.shown_id(entity), descending=descending)
     field = entity[path[0]]
     match field.kind:
         case Kind.METADATA:

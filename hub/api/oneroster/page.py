@@ -20,7 +20,14 @@ Bases = Sequence[tuple[bytes, bytes]]
 
 
 async def objects(reading: Reading, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
-    """The JSON objects of these listed records, in their order. Raises records.ClosedError."""
+    """The JSON objects of these listed records, in their order, with the ids that the app knows.
+
+    Raises records.ClosedError.
+    """
+    return await reading.named(entity, await _objects(reading, entity, rids, fields))
+
+
+async def _objects(reading: Reading, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
     view, projection = reading.of(entity.name), reading.view.projections[entity.name]
     private = shows_private(reading, entity)
     wanted = BitMap(rids)

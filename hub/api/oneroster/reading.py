@@ -12,7 +12,9 @@ import numpy.typing as npt
 from pyroaring import BitMap
 
 from hub.api.oneroster.filter import Clause
+from hub.api.oneroster.query import Query
 from hub.behaviour import DEFAULT, Behaviour
+from hub.identifiers import CANONICAL, Identifiers
 from hub.scope import v1p1
 from hub.scope.sets import Mask, bitmap, mask
 from hub.scope.view import EntityView, View
@@ -44,11 +46,12 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """How one app looks at a district: its view, its settings, and the version of OneRoster that it asks in."""
+    """How one app looks at a district: its view, ids and settings, and the version of OneRoster that it asks in."""
 
     view: View
     behaviour: Behaviour = DEFAULT
     version: Version = "1.2"
+    identifiers: Identifiers = CANONICAL
 
     def filterable(self, entity: Entity) -> frozenset[str]:
         """The members of an entity in this version by which the app may filter or sort, the base fields included."""
@@ -135,6 +138,30 @@ class Reading:
         """What these records sort by, by rid; those without a value are left out."""
         return await records.keys(self.tx, self.gate, entity, by, rids, before=self.before(entity))
 
+    async def identified(self, entity: Entity, text: str) -> UUID:
+        """The canonical id of what the app names; nobody's where that can be none, so that the same look-up follows."""
+        found = await self.lens.identifiers.incoming(self.tx, [(entity.name, text)])
+        return UUID(found[entity.name, text]) if found else _NOBODYS
+
+    async def named(self, entity: Entity, objects: list[str]) -> list[str]:
+        """Objects of an entity with the ids by which the app knows records."""
+        return await self.lens.identifiers.outgoing(self.tx, entity, objects)
+
+    def shown_id(self, entity: Entity) -> Expression:
+        """The id by which the app knows a record, as text."""
+        identifiers = self.lens.identifiers
+        return sql.shown_id(entity, identifiers.app_id) if entity.name in identifiers.own else sql.sourced_id()
+
+    def tells_gone(self, entity: Entity, query: Query | None = None) -> bool:
+        """Whether a collection with this query, or (None) a single read, shows tombstones.
+
+        Those of the gradebook show only to who asks by status or date, unless the app wants them always.
+        """
+        if entity.service != "gradebook" or self.behaviour.deleted_gradebook == "listed":
+            return True
+        clauses = query.filter.clauses if query is not None and query.filter is not None else ()
+        return any(clause.path[0] in {"status", "dateLastModified"} for clause in clauses)
+
     async def identify(self, entity: Entity, sourced_id: UUID, fits: Condition) -> tuple[int, bool] | None:
         """The rid of a record in the district, and whether it meets a condition."""
         return await records.identify(self.tx, self.gate, entity, sourced_id, fits, before=self.before(entity))
@@ -143,7 +170,7 @@ class Reading:
 
     async def parent(self, entity: Entity, given: str, token: str | None, fits: Condition) -> tuple[int, bool] | None:
         """What a path names, and whether it may stand there: it is of the subset with this token, as ``fits`` says."""
-        return await self.identify(entity, as_sourced_id(given), fits)
+        return await self.identify(entity, await self.identified(entity, given), fits)
 
     async def selected_by(self, entity: Entity, clauses: Sequence[Clause]) -> Condition | BitMap | None:
         """What clauses of a filter about one field select; None where it is what they usually do."""
@@ -210,15 +237,6 @@ class Reading:
     def before(self, entity: Entity) -> int | None:
         """The position of the district before which records of an entity are looked at; None for now."""
         return self.past.before if self.past is not None and entity.name in self.past.changed else None
-
-
-def as_sourced_id(text: str) -> UUID:
-    """The sourcedId that a path names; one that nobody has for what is none, so that the same look-up follows."""
-    try:
-        sourced_id = UUID(text)
-    except ValueError:
-        return _NOBODYS
-    return sourced_id if str(sourced_id) == text else _NOBODYS
 
 
 def mask_for(members: BitMap, rids: Rids) -> Mask:

@@ -47,7 +47,8 @@ async def select(
     """
     entity, query = operation.entity, asked.query
     if query.filter is None and asked.sort is None and not operation.subset and not operation.parents:
-        return Selection(reading.then(entity.name).listed)
+        view = reading.then(entity.name)
+        return Selection(view.listed if reading.tells_gone(entity, query) else view.present)
     key = (
         *reading.key, operation.version, operation.name, parents, query.filter_text, asked.sort, query.descending,
         reading.behaviour.digest,
@@ -55,7 +56,7 @@ async def select(
     held = cache.get(key)
     if held is not None:
         return Selection(held)
-    chosen = await _members(reading, operation, parents, cache)
+    chosen = await _members(reading, operation, parents, cache, gone=reading.tells_gone(entity, query))
     if query.filter is not None:
         chosen = chosen & await search(reading, entity, query.filter)
     result: BitMap | Rids = chosen
@@ -106,13 +107,12 @@ def _parent_fits(reading: Reading, parent: Parent, before: int | None) -> Condit
 
 
 async def _members(
-    reading: Reading, operation: Operation, parents: tuple[int | None, ...], cache: Selections
+    reading: Reading, operation: Operation, parents: tuple[int | None, ...], cache: Selections, *, gone: bool
 ) -> BitMap:
     entity, view = operation.entity, reading.then(operation.entity.name)
     if not operation.parents:
-        return (
-            await _subset(reading, entity, operation.subset, cache) if operation.subset else view.present
-        ) | view.gone
+        living = await _subset(reading, entity, operation.subset, cache) if operation.subset else view.present
+        return living | view.gone if gone else living
     chosen = view.present
     for place, relation in operation.relations:
         parent = parents[place]

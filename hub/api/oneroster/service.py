@@ -26,7 +26,7 @@ from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.order import Selections
 from hub.api.oneroster.pages import PIECE, Maker, collected
 from hub.api.oneroster.query import Query, parse_query
-from hub.api.oneroster.reading import Lens, Reading, as_sourced_id
+from hub.api.oneroster.reading import Lens, Reading
 from hub.api.oneroster.select import find_parents, fits_subset, select
 from hub.api.oneroster.v1p1 import answers as v1p1
 from hub.api.oneroster.v1p1.people import Numberings
@@ -86,7 +86,7 @@ class Service:
 
     async def _read(self, request: web.Request, operation: Operation, session: Session, query: Query) -> web.Response:
         view = await self.views.get(self.context.db, session.district_id, session.grant)
-        lens = Lens(view, session.behaviour, operation.version)
+        lens = Lens(view, session.behaviour, operation.version, session.identifiers)
         ids = tuple(request.match_info[parent.variable] for parent in operation.parents)
         try:
             asked = understand(lens, operation.entity, query)
@@ -187,12 +187,15 @@ async def _one(reading: Reading, operation: Operation, given: str, fields: froze
     entity = operation.entity
     view = reading.of(entity.name)
     found = await records.find(
-        reading.tx, reading.gate, entity, as_sourced_id(given), fits=fits_subset(reading, entity, operation.subset),
-        private=page.shows_private(reading, entity), fields=reading.view.projections[entity.name].references,
+        reading.tx, reading.gate, entity, await reading.identified(entity, given),
+        fits=fits_subset(reading, entity, operation.subset), private=page.shows_private(reading, entity),
+        fields=reading.view.projections[entity.name].references,
     )  # fmt: skip
-    if found is None or not (found.row.rid in view.gone or (found.fits and found.row.rid in view.present)):
+    told = view.gone if reading.tells_gone(entity) else ()
+    if found is None or not (found.row.rid in told or (found.fits and found.row.rid in view.present)):
         raise unknown_object()
-    return page.in_style(reading, entity, [page.render(reading, entity, found.row, fields)])[0]
+    styled = page.in_style(reading, entity, [page.render(reading, entity, found.row, fields)])
+    return (await reading.named(entity, styled))[0]
 
 
 def _unchanged(tag: str) -> web.Response:

@@ -28,7 +28,7 @@ from hub.scope.v1p1 import texts
 from hub.scope.v1p1.texts import Several
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
 from transforms.catalogue import vocabularies as voc
-from transforms.render import escaped_bases, reference
+from transforms.render import escaped_bases, reference_to
 
 Record = dict[str, Any]
 
@@ -89,7 +89,7 @@ def _maker(field: Field, style: Style) -> _Maker | None:
         return lambda value: value == "true"
     if field.kind is not Kind.REF:
         return None
-    before, between, after = reference(field.target or "", "\0").split("\0")
+    before, between, after = reference_to(field.target or "", "\0").split("\0")
 
     def make(value: Record) -> orjson.Fragment:
         sourced_id = value["sourcedId"]

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hub.api.oneroster.bindings import BINDINGS, Binding
 from hub.api.oneroster.discovery import document
 from hub.api.oneroster.scopes import SCOPES
-from tests.api.oneroster.rosters import Hub, Prepared, copied, issue, running
+from tests.api.oneroster.gradebooks import Shelf
+from tests.api.oneroster.rosters import Hub, copied, issue, running
 
 #: Requests for each operation. More find nothing else, and 81 operations take their time.
 EXAMPLES = 12
@@ -37,13 +38,13 @@ class Live:
 
 
 @pytest.fixture(scope="module")
-def live(postgres: str, rostered: tuple[str, Prepared]) -> Iterator[Live]:
+def live(postgres: str, shelved: tuple[str, Shelf]) -> Iterator[Live]:
     loop = asyncio.new_event_loop()
     ready, done = threading.Event(), asyncio.Event()
     found: list[Live] = []
 
     async def serve() -> None:
-        async with copied(postgres, rostered[0]) as database, running(database, rostered[1]) as hub:
+        async with copied(postgres, shelved[0]) as database, running(database, shelved[1].prepared) as hub:
             token = await issue(hub.db, hub.prepared.clients["lms"][0], list(SCOPES))
             found.append(Live(hub, token, await _some_ids(hub)))
             ready.set()
@@ -67,10 +68,11 @@ async def _some_ids(hub: Hub) -> dict[str, list[str]]:
             "studentSourcedId": "users WHERE 'student' = ANY(roles_role)", "userSourcedId": "users",
             "teacherSourcedId": "users WHERE 'teacher' = ANY(roles_role)", "lineItemSourcedId": "line_items",
             "sourcedId": "users", "orgs": "orgs", "classes": "classes", "enrollments": "enrollments",
+            "categories": "categories", "lineItems": "line_items", "results": "results", "scoreScales": "score_scales",
         }  # fmt: skip
         return {
             name: [row[0] for row in await tx.fetch(f"SELECT sourced_id::text FROM {table} ORDER BY rid LIMIT 2")]
-            + [hub.prepared.gone_student, "a/b@c", "%", "no such object"]
+            + ["01a217de-ba68-7000-a9c1-cb3eb005714c", "a/b@c", "%", "no such object"]
             for name, table in tables.items()
         }
 

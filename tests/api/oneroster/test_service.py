@@ -16,6 +16,7 @@ from aiohttp import web
 
 from hub.api import ApiContext, build_api
 from hub.api.oneroster.bindings import BINDINGS, EVERYWHERE, Binding
+from hub.api.oneroster.writes import WRITES
 from hub.api.permissions import PERMISSIONS, Permission, declare, refuse_undeclared
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres
@@ -65,6 +66,7 @@ async def test_every_route_and_method_has_its_permission(database: Database) -> 
             for operation in binding.operations
             for method in ("GET", "HEAD")
         ),
+        *((write.method, write.address) for write in WRITES),
     }
     assert [key for key, permission in api[PERMISSIONS].items() if permission is Permission.CLIENT] == [
         ("POST", path) for path in ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
@@ -95,12 +97,12 @@ async def test_the_discovery_document_is_this_hubs_own(hub: Hub, binding: Bindin
     assert body["servers"] == [{"url": hub.settings.public_url + path}]
     flow = body["components"]["securitySchemes"]["OAuth2CC"]["flows"]["clientCredentials"]
     assert flow["tokenUrl"] == hub.settings.public_url + "/oauth/token"
-    assert {(p, o["get"]["operationId"]) for p, o in body["paths"].items()} == {
-        (o.path, o.name) for o in binding.operations
-    }
-    assert {s for o in body["paths"].values() for need in o["get"]["security"] for s in need["OAuth2CC"]} == set(
-        flow["scopes"]
-    )
+    writes = [w for w in WRITES if (w.version, w.entity.service) == (binding.version, binding.service)]
+    described = [(path, method, one) for path, item in body["paths"].items() for method, one in item.items()]
+    assert {(path, method, one["operationId"]) for path, method, one in described} == {
+        *((o.path, "get", o.name) for o in binding.operations), *((w.path, w.method.lower(), w.name) for w in writes),
+    }  # fmt: skip
+    assert {s for *_, one in described for need in one["security"] for s in need["OAuth2CC"]} == set(flow["scopes"])
     text = json.dumps(body)
     for reference in {part.partition('"')[0] for part in text.split('"#/components/schemas/')[1:]}:
         assert reference in body["components"]["schemas"]

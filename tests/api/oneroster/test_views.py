@@ -11,6 +11,7 @@ from hub.scope.grants import GrantDefinition
 from hub.store import views as store
 from hub.store.records import ClosedError
 from hub.sync import grants as granting
+from tests.api.oneroster.gradebooks import Book
 from tests.api.oneroster.rosters import Hub
 
 
@@ -70,3 +71,22 @@ async def test_reads_during_syncs_are_wholly_of_one_position(hub: Hub) -> None:
 
     _, *counts = await asyncio.gather(write(), read(), read(), read())
     assert sum(counts) > 10
+
+
+async def test_a_view_that_was_brought_up_to_date_is_the_one_that_is_loaded_whole(book: Book) -> None:
+    kept = Views()
+    for step in range(4):
+        await book.make("categories", f"k{step % 2}", {"title": f"Quizzes {step}"})
+        if step == 2:
+            await book.send("DELETE", "/categories/k1")
+        async with book.service.district(book.district_id, readonly=True) as tx:
+            held = await store.held(tx, book.hub.prepared.apps["quiz"])
+        assert held is not None
+        found = await kept.get(book.service, book.district_id, held.grant)
+        fresh = await Views().get(book.service, book.district_id, held.grant)
+        assert (found.position, found.steps, found.digest) == (fresh.position, fresh.steps, fresh.digest)
+        for name, view in fresh.entities.items():
+            other = found.entities[name]
+            assert (other.present, other.gone, other.trimmed) == (view.present, view.gone, view.trimmed)
+            assert other.stamps.texts(list(view.listed)) == view.stamps.texts(list(view.listed))
+    assert len(found.steps) == 6

@@ -12,7 +12,7 @@ from hub.api.oneroster import page
 from hub.api.oneroster.asked import Asked
 from hub.api.oneroster.errors import unknown_object
 from hub.api.oneroster.operations import Operation
-from hub.api.oneroster.reading import Reading, as_sourced_id
+from hub.api.oneroster.reading import Reading
 from hub.api.oneroster.select import fits_subset
 from hub.api.oneroster.v1p1.errors import status_info
 from hub.api.oneroster.v1p1.people import USERS, Numberings, people
@@ -66,8 +66,9 @@ async def one(reading: OldReading, operation: Operation, given: str, fields: Fie
     if entity is USERS:
         person, role = split(given)
     found = await records.find(
-        reading.tx, reading.gate, entity, as_sourced_id(person), fits=fits_subset(reading, entity, operation.subset),
-        private=page.shows_private(reading, entity), fields=reading.view.projections[entity.name].references,
+        reading.tx, reading.gate, entity, await reading.identified(entity, person),
+        fits=fits_subset(reading, entity, operation.subset), private=page.shows_private(reading, entity),
+        fields=reading.view.projections[entity.name].references,
     )  # fmt: skip
     if found is None:
         raise unknown_object()
@@ -76,10 +77,11 @@ async def one(reading: OldReading, operation: Operation, given: str, fields: Fie
     if entity is USERS:
         named = reading.persona(found.row.rid, role, token, fits=found.fits)
     view = reading.then(entity.name)
-    if named is None or not (named[0] in view.gone or (named[1] and named[0] in view.present)):
+    told = view.gone if reading.tells_gone(entity) else ()
+    if named is None or not (named[0] in told or (named[1] and named[0] in view.present)):
         raise unknown_object()
     now = Reading(reading.tx, reading.gate, reading.lens)
-    text = page.render(now, entity, found.row, None)
+    (text,) = await now.named(entity, [page.render(now, entity, found.row, None)])
     wanted = _Wanted(found.row.rid, role, given)
     return _Maker(now, reading, entity, reading.numbering, fields).make_all([wanted], {found.row.rid: text})[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pyroaring import BitMap
 
-from hub.api.oneroster import compare, search
+from hub.api.oneroster import search
 from hub.api.oneroster.filter import Clause
 from hub.api.oneroster.reading import Reading, Rids, mask_for
 from hub.api.oneroster.v1p1.people import USERS
@@ -48,7 +48,7 @@ async def by_org(reading: Reading, people: Numbering, names: RoleNames, clause: 
 
 async def by_id(reading: Reading, people: Numbering, clause: Clause) -> BitMap:
     """The listed users whose sourcedId meets a clause."""
-    found = await reading.matching_ids(USERS, compare.of_id(clause))
+    found = await reading.matching_ids(USERS, await search.of_id(reading, USERS, clause))
     if clause.predicate is Operator.EQUAL and split(clause.value)[1] is None:
         return found
     holds = search.HOLDS[clause.predicate]

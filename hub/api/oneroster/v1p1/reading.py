@@ -13,7 +13,7 @@ from hub.api.oneroster import merge, search
 from hub.api.oneroster.filter import Clause
 from hub.api.oneroster.operations import Hop, ListedBy, Operation, Through
 from hub.api.oneroster.order import Selections, usual_order
-from hub.api.oneroster.reading import Reading, Rids, as_sourced_id, mask_for
+from hub.api.oneroster.reading import Reading, Rids, mask_for
 from hub.api.oneroster.v1p1 import clauses as own
 from hub.api.oneroster.v1p1.people import USERS, Numberings, narrowed, people, style_of
 from hub.scope.numbering import Numbering
@@ -102,7 +102,8 @@ class OldReading(Reading):
         if entity is not USERS:
             return await Reading.parent(self, entity, given, token, fits)
         person, role = split(given)
-        known = await self.identify(entity, as_sourced_id(person), ALWAYS if token is None else self.has_role(token))
+        fits = ALWAYS if token is None else self.has_role(token)
+        known = await self.identify(entity, await self.identified(entity, person), fits)
         return None if known is None else self.persona(known[0], role, token, fits=known[1])
 
     def persona(self, rid: int, role: str | None, token: str | None, *, fits: bool) -> tuple[int, bool] | None:
