@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -167,7 +166,7 @@ class Move:
     grant_id: UUID
     sets: Mapping[str, Sets]
     entries: list[Entry]
-    extra_roles: Mapping[str, bytes] = MappingProxyType({})
+    extra_roles: Mapping[str, bytes] = field(default_factory=dict)
 
 
 async def move(tx: Transaction, position: int, moves: Sequence[Move], *, at: datetime, run_id: UUID | None) -> None:
