@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hub.scope.personas import RoleNames
 from hub.scope.v1p1 import Documents, Style
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind
-from transforms.render import escaped_bases, reference
+from transforms.render import escaped_bases, reference_to
 
 IDS = st.sampled_from(["0198c0de-a", "0198c0de-b", "0198c0de-c"])
 #: What could be taken for the end of a string, of a member, of an object, or for a member.
@@ -26,7 +26,7 @@ ROLES = st.sampled_from(["student", "teacher", "principal", "counselor", "ext:tu
 
 
 def references(target: str) -> st.SearchStrategy[orjson.Fragment]:
-    return IDS.map(lambda one: orjson.Fragment(reference(target, one)))
+    return IDS.map(lambda one: orjson.Fragment(reference_to(target, one)))
 
 
 def objects(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 from hub.scope.personas import RoleNames
 from hub.scope.v1p1 import Documents, Style, booleans, filterable, json_booleans, visible
 from transforms.catalogue import BASE_NAMES, CATALOGUE
-from transforms.render import BASES, reference
+from transforms.render import BASES, reference_to
 
 AT = '"status":"active","dateLastModified":"2025-08-01T06:00:00.000Z"'
 OWN = '"metadata":{"primary":"true","sex":"male","classType":"homeroom","enabledUser":"true"}'
@@ -16,7 +16,7 @@ PROFILES = '[{"profileId":"urn:p","profileType":"x","vendorId":"v","credentials"
 
 
 def ref(entity: str, sourced_id: str) -> str:
-    return reference(entity, sourced_id)
+    return reference_to(entity, sourced_id)
 
 
 def roles(*entries: tuple[str, str, str]) -> str:
