@@ -120,7 +120,10 @@ class SignedProof:
         client = await apps.find_client(tx, self.client)
         sealed = client.oauth1_secret if client is not None and client.active else None
         if not self._made_with(sealed) or client is None or sealed is None:
-            raise unsigned("Unknown consumer, or the signature is not that of this request and the consumer's secret.")
+            raise unsigned(
+                "Unknown consumer, or the signature is not that of this request and the consumer's secret. "
+                f"Addresses are signed here as {self.context.settings.public_url}/…"
+            )
         signer = Signer(client.client_id, sealed)
         return Caller(client.app_id, client.client_id, frozenset(client.scopes), signer=signer)
 

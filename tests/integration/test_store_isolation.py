@@ -309,6 +309,8 @@ async def test_support_reads_no_roster_and_no_secret(database: Database) -> None
         "source_records",
         "clients",
         "access_tokens",
+        "oauth1_nonces",
+        "client_assertions",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await support.fetch(f"SELECT * FROM {table}")

@@ -9,6 +9,7 @@ import structlog
 
 from hub.api.context import ApiContext
 from hub.errors import HubError
+from hub.logs import described
 from hub.store import replays
 
 _EVERY_SECONDS = 600
@@ -32,4 +33,6 @@ async def keep_sweeping(context: ApiContext) -> None:
             await sweep(context)
         except HubError as error:
             _log.warning("expired credentials are kept for now", code=error.code.value)
+        except Exception as error:  # a defect in this must not end it for good, nor the process
+            _log.error("expired credentials are kept", **described(error))
         await asyncio.sleep(_EVERY_SECONDS)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
-from joserfc import jwk, jwt
+from joserfc import jwk, jws, jwt
 
 from hub.api.oauth.assertions import TYPE
 from hub.api.oneroster.scopes import V1P2
@@ -159,7 +159,16 @@ async def test_what_is_not_quite_an_assertion_is_refused(hub: Hub) -> None:
 
 
 @pytest.mark.threat("T25")
-async def test_an_unknown_client_and_a_wrong_signature_are_one_answer(hub: Hub) -> None:
+async def test_an_unknown_client_and_a_wrong_signature_are_one_answer_and_one_work(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified, verify = [], jws.deserialize_compact
+
+    def counting(text: str, *keys: Any, **options: Any) -> Any:
+        verified.append(text)
+        return verify(text, *keys, **options)
+
+    monkeypatch.setattr(jws, "deserialize_compact", counting)
     key = KINDS["ES256"]()
     client_id = await add_client(hub, key)
     revoked = await add_client(hub, key)
@@ -173,6 +182,7 @@ async def test_an_unknown_client_and_a_wrong_signature_are_one_answer(hub: Hub) 
     assert {(status, str(body), headers["WWW-Authenticate"]) for status, body, headers in answers} == {
         (401, str(answers[0][1]), 'Basic realm="oauth"')
     }
+    assert len(verified) == len(answers)
 
 
 @pytest.mark.threat("T22", "T25")

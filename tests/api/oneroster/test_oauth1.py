@@ -11,10 +11,11 @@ import pytest
 import requests
 from aiohttp import ClientSession, TCPConnector
 from oauthlib.oauth1 import Client
-from requests_oauthlib import OAuth1
+from requests_oauthlib import OAuth1, OAuth1Session
 
 from hub.api.oauth import consumer, signature
 from hub.api.oauth.consumer import new_secret
+from hub.api.oneroster.scopes import READING
 from hub.store import apps, replays
 from hub.store.database import Database as Pool
 from tests.api.oneroster.rosters import Answer, Prepared, answer, encoded, minor
@@ -245,3 +246,31 @@ async def test_unknown_and_wrong_are_one_answer_and_guessing_is_held_up(
         assert (await signs.send())[0] == 200
         known = {"Authorization": f"Bearer {signs.hub.prepared.tokens['lms']}"}
         assert (await signs.get(signs.base, known))[0] == 429  # this process has not seen it yet
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_client_that_signs_walks_through_one_roster_1_1(signs: Signing, method: str) -> None:
+    """The whole face: pages by the links that it is given, nested paths, filters with spaces, all districts at once."""
+    async with signs.hub.db.shared() as tx:
+        await tx.execute("UPDATE clients SET scopes = $2 WHERE client_id = $1", signs.key, list(READING))
+    root = signs.hub.settings.public_url
+    base = f"{root}/d/{signs.hub.prepared.here}/ims/oneroster/v1p1"
+
+    def walk() -> dict[str, Any]:
+        with OAuth1Session(signs.key, signs.secret, signature_method=method) as session:
+            page = session.get(f"{base}/users", params={"limit": "100", "sort": "familyName"})
+            seen, total = list(page.json()["users"]), page.headers["X-Total-Count"]
+            while "next" in page.links:
+                page = session.get(page.links["next"]["url"])
+                seen += page.json()["users"]
+            school = session.get(f"{base}/schools").json()["orgs"][0]
+            users = session.get(f"{base}/schools/{school['sourcedId']}/students?filter=status%3D%27active%27%20AND%20"
+                                f"familyName!%3D%27de%20la%20X%27").json()["users"]  # fmt: skip
+            everywhere = session.get(f"{root}/ims/oneroster/v1p1/users", params={"filter": "role='student'"})
+            newer = session.get(f"{root}/d/{signs.hub.prepared.here}/ims/oneroster/rostering/v1p2/users")
+        return {"seen": len(seen), "total": int(total), "ids": len({user["sourcedId"] for user in seen}),
+                "students": bool(users), "everywhere": everywhere.status_code, "newer": newer.status_code}  # fmt: skip
+
+    found = await asyncio.to_thread(walk)
+    assert found["seen"] == found["total"] == found["ids"] > 100
+    assert (found["students"], found["everywhere"], found["newer"]) == (True, 200, 401)
