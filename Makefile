@@ -1,6 +1,8 @@
 # Everything runs in .venv, which is made from hash-pinned requirements. `make help` lists the targets.
 PYTHON ?= python3
 ARGS ?=
+# Processes that run tests, each with servers of its own; 0 runs them in one process, for a debugger.
+WORKERS ?= 2
 OPENAPI ?= .
 UV ?= uv
 VENV := .venv
@@ -26,7 +28,7 @@ demo: $(RUN_STAMP) ## two districts in, scoped OneRoster and webhooks out; ARGS=
 	@$(BIN)/hub demo $(ARGS)
 
 test: $(DEV_STAMP) ## all tests, against real PostgreSQL, Redis and HTTP; ARGS="-k name"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(DEV_STAMP) types contracts ## style, types, import contracts, deployment files
 	$(BIN)/ruff check
