@@ -21,14 +21,13 @@ from hub.behaviour import Behaviour
 from hub.errors import Code, HubError
 from hub.export import changes
 from hub.export.changes import Changes
-from hub.export.older import Style
 from hub.export.package import Order, Package, Progress
 from hub.export.sight import Shown
 from hub.scope.feed import FeedEntry
 from hub.scope.grants import GrantDefinition
-from hub.scope.personas import RoleNames
 from hub.scope.sets import unpack
 from hub.scope.stamps import Stamps
+from hub.scope.v1p1 import Style
 from hub.scope.view import EntityView, View
 from hub.store import apps, exports, extract, feed, grants, views
 from hub.store.database import Transaction
@@ -94,7 +93,7 @@ async def begin(
         raise _withdrawn()
     view = await asyncio.to_thread(_view, stored)
     app = await apps.get(tx, stored.grant.app_id)
-    order = _order(asked, Behaviour.of(app.behaviour), shown)
+    order = _order(asked, Behaviour.of(app.behaviour), shown or {})
     policy = _policy(stored.grant.definition, asked, order)
     since = None
     if asked.mode == "delta":
@@ -131,7 +130,7 @@ async def check(tx: Transaction, export: Export) -> None:
     grant = await grants.get(tx, export.grant_id)
     asked = Asked.of(export)
     app = await apps.get(tx, grant.app_id)
-    if _policy(grant.definition, asked, _order(asked, Behaviour.of(app.behaviour), None)) != export.policy:
+    if _policy(grant.definition, asked, _order(asked, Behaviour.of(app.behaviour), {})) != export.policy:
         raise HubError(Code.FORBIDDEN, "The grant was changed since this export was made. Ask for a new one.")
 
 
@@ -144,16 +143,10 @@ def offered(version: Version) -> Collection[str]:
     return [e.name for e in CATALOGUE.entities if e.csv_file and version in e.versions]
 
 
-def _order(asked: Asked, behaviour: Behaviour, shown: Shown | None) -> Order:
-    names = RoleNames(_role(behaviour.counselor_as), _role(behaviour.extension_role_as))
-    style = Style(names, behaviour.extra_fields_in_metadata)
+def _order(asked: Asked, behaviour: Behaviour, shown: Shown) -> Order:
     return Order(
-        asked.version, asked.entities, behaviour.csv_empty_files, behaviour.csv_manifest, style, shown
+        asked.version, asked.entities, behaviour.csv_empty_files, behaviour.csv_manifest, Style.of(behaviour), shown
     )  # fmt: skip
-
-
-def _role(setting: str) -> str | None:
-    return None if setting == "omit" else setting
 
 
 def _policy(definition: dict[str, Any], asked: Asked, order: Order) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -11,29 +11,20 @@ from hub.export.complete import put
 from hub.export.layout import File
 from hub.export.people import People, users
 from hub.export.sight import Sight
-from hub.scope.personas import EXTENSION, RoleNames
-from transforms.catalogue import Field, Kind, Need
+from hub.scope.personas import EXTENSION
+from hub.scope.v1p1 import CLASS_TYPE, LEAST, MOST, SCORE_STATUS, Style, can_be_extra
+from transforms.catalogue import Field, Kind
 from transforms.catalogue import vocabularies as voc
 
-#: Bounds of a line item that has none.
-LEAST, MOST = "0", "100"
-CLASS_TYPE, SCORE_STATUS = "scheduled", "submitted"
 _SCALAR = {Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.DATE, Kind.FLOAT}
 
 
-@dataclass(frozen=True)
-class Style:
-    """How an app wants files of 1.1: ``extra_fields`` puts what 1.1 does not know into metadata."""
-
-    names: RoleNames = field(default_factory=RoleNames)
-    extra_fields: bool = False
-
-    def extras(self, file: File, sight: Sight) -> tuple[Field, ...]:
-        """The fields that stand in metadata columns of a file."""
-        if not self.extra_fields or file.field is not None:
-            return ()
-        shown = (f for f in file.entity.body if sight.shows(file.owner.name, f.name))
-        return tuple(f for f in shown if f.rest11 is Need.ABSENT and f.kind in _SCALAR and not f.many)
+def extras(file: File, sight: Sight, style: Style) -> tuple[Field, ...]:
+    """The fields that 1.1 does not know and that stand in metadata columns, for an app that wants them."""
+    if file.version == "1.2" or not style.extra_fields or file.field is not None:
+        return ()
+    shown = (f for f in file.entity.body if sight.shows(file.owner.name, f.name))
+    return tuple(f for f in shown if can_be_extra(f) and f.kind in _SCALAR and not f.many)
 
 
 def converted(
@@ -41,7 +32,7 @@ def converted(
 ) -> pl.DataFrame:  # fmt: skip
     """The rows of a file of 1.1, from the cells of its columns; rows that 1.1 has no place for are not among them."""
     convert = _CONVERT.get(file.entity.name)
-    for extra in style.extras(file, sight):
+    for extra in extras(file, sight, style):
         cells = cells.with_columns(table[extra.name].alias(f"metadata.{extra.name}"))
     return cells if convert is None else convert(_At(file, sight, style, people, table), cells)
 
@@ -79,7 +70,7 @@ def _demographics(_: _At, cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def _line_items(_: _At, cells: pl.DataFrame) -> pl.DataFrame:
-    return put(put(cells, "resultValueMin", LEAST), "resultValueMax", MOST)
+    return put(put(cells, "resultValueMin", str(LEAST)), "resultValueMax", str(MOST))
 
 
 def _results(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
@@ -93,8 +84,7 @@ def _results(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
 def _resources(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
     if "roles" not in cells.columns or not cells["roles"].str.contains(EXTENSION, literal=True).any():
         return cells
-    # None left would be for everybody, so no role is left out.
-    instead = at.style.names.extension or "aide"
+    instead = at.style.resource_role(EXTENSION)
     known = pl.when(pl.element().str.starts_with(EXTENSION)).then(pl.lit(instead)).otherwise(pl.element())
     lists = pl.col("roles").str.split(",").list.eval(known).list.unique(maintain_order=True).list.join(",")
     return cells.with_columns(lists.alias("roles"))

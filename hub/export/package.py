@@ -19,12 +19,12 @@ from connectors.oneroster_csv.manifest import manifest_bytes
 from hub.export.archive import Archive
 from hub.export.changes import Changes, dependent
 from hub.export.layout import File, files
-from hub.export.older import Style
 from hub.export.people import People
 from hub.export.reading import FEW, Present, Reader
 from hub.export.rows import Part, Seen, Writer
 from hub.export.sight import Ids, Shown, Sight
 from hub.scope.sets import Mask, mask
+from hub.scope.v1p1 import Style
 from hub.scope.view import View
 from hub.store import extract
 from hub.store.database import Transaction
@@ -49,7 +49,7 @@ class Order:
     empty_files: bool = False
     manifest: bool = True
     style: Style = field(default_factory=Style)
-    shown: Shown | None = None
+    shown: Shown = field(default_factory=dict)
 
 
 @dataclass
@@ -209,7 +209,7 @@ class Package:
 
     async def _bulk(self, writer: Writer, views: _Views, touched: BitMap) -> AsyncIterator[Part]:
         wanted, owner = writer.wanted(views.now.sight), writer.file.owner
-        if len(touched) > FEW and self._order.shown is None:
+        if len(touched) > FEW and owner.name not in self._order.shown:
             whole = mask(touched, touched.max() + 1)
             async for block in extract.blocks(self._reader.tx, wanted):
                 part, read = await asyncio.to_thread(_of_block, writer, wanted, views, whole, block)

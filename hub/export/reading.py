@@ -18,7 +18,7 @@ from hub.export.cells import exploded
 from hub.export.complete import Known
 from hub.export.layout import File
 from hub.export.people import People, fields, people
-from hub.export.sight import Ids, Shown, Sight, at_rids
+from hub.export.sight import Ids, Shown, Sight, at_rids, renamed
 from hub.scope.personas import RoleNames
 from hub.scope.sets import mask
 from hub.store import columns, extract
@@ -43,7 +43,7 @@ class PastGoneError(Exception):
 class Reader:
     """Reads for one package; ``shown`` as in hub.export.sight."""
 
-    def __init__(self, tx: Transaction, shown: Shown | None = None) -> None:
+    def __init__(self, tx: Transaction, shown: Shown) -> None:
         self.tx = tx
         self._shown = shown
 
@@ -57,7 +57,7 @@ class Reader:
 
     async def _ids(self, entity: Entity, rids: BitMap) -> pl.DataFrame:
         frame = await extract.sourced_ids(self.tx, entity, list(rids) if len(rids) <= FEW else None)
-        return frame if self._shown is None else frame.with_columns(self._shown(entity.name, frame["sourcedId"]))
+        return frame.with_columns(renamed(self._shown, entity.name, frame["sourcedId"]).alias("sourcedId"))
 
     async def in_order(self, entity: Entity, rids: BitMap) -> list[list[int]]:
         """Rids by their shown sourcedIds, in pieces."""
@@ -71,8 +71,8 @@ class Reader:
         found = await asyncio.to_thread(Records.joined, parts)
         if which.as_of is not None and found.frame["rid"].null_count():
             raise PastGoneError
-        if self._shown is not None:
-            order = self._shown(wanted.entity.name, found.frame["sourcedId"]).arg_sort()
+        if wanted.entity.name in self._shown:
+            order = renamed(self._shown, wanted.entity.name, found.frame["sourcedId"]).arg_sort()
             found = replace(found, frame=found.frame[order])
         return found
 

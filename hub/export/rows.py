@@ -16,10 +16,11 @@ from hub.export import nested
 from hub.export.cells import cells, one_line, read
 from hub.export.complete import Known, complete
 from hub.export.layout import File
-from hub.export.older import Style, converted
+from hub.export.older import converted, extras
 from hub.export.people import People
 from hub.export.people import fields as deciding
 from hub.export.sight import Sight
+from hub.scope.v1p1 import Style
 from hub.store.extract import Records, Wanted
 from transforms.catalogue import Field
 
@@ -81,7 +82,7 @@ class Writer:
         return self.file.version == "1.1" and self.file.entity.name == "users"
 
     def _extras(self, sight: Sight) -> tuple[Field, ...]:
-        return self.style.extras(self.file, sight) if self.file.version == "1.1" else ()
+        return extras(self.file, sight, self.style)
 
     def rows(self, seen: Seen, table: pl.DataFrame) -> pl.DataFrame:
         """The rows of records of the owner: rid, and all columns of the file but status and dateLastModified."""

@@ -12,8 +12,8 @@ from pyroaring import BitMap
 from hub.scope.projection import Projection
 from hub.scope.sets import mask
 
-#: From the hub's ids of records of an entity to those that an app gets to see. None: they are the same.
-Shown = Callable[[str, pl.Series], pl.Series]
+#: By entity, from the hub's ids of its records to those by which an app knows them. Others are known by the hub's own.
+Shown = Mapping[str, Callable[[pl.Series], pl.Series]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Sight:
 
     projections: Mapping[str, Projection]
     ids: Mapping[str, pl.Series]
-    shown: Shown | None = None
+    shown: Shown = field(default_factory=dict)
 
     def shows(self, entity: str, name: str) -> bool:
         """Whether a member of an entity's records shows."""
@@ -37,8 +37,8 @@ class Sight:
         return self.shows(entity, name) and name not in self.projections[entity].masks
 
     def own(self, entity: str, sourced_ids: pl.Series) -> pl.Series:
-        """The ids of records as the app gets to see them."""
-        return sourced_ids if self.shown is None else self.shown(entity, sourced_ids)
+        """The ids of records as the app knows them."""
+        return renamed(self.shown, entity, sourced_ids)
 
     def without(self, entity: str, rids: BitMap) -> Sight:
         """The same without some records of an entity."""
@@ -68,6 +68,11 @@ class Ids:
             here = mask(present[name] & BitMap(range(ids.len())), ids.len())[:-1]
             found[name] = pl.select(pl.when(pl.Series(here)).then(ids)).to_series()
         return found
+
+
+def renamed(shown: Shown, entity: str, sourced_ids: pl.Series) -> pl.Series:
+    """The ids of an entity's records as an app knows them."""
+    return shown[entity](sourced_ids) if entity in shown else sourced_ids
 
 
 def at_rids(rids: pl.Series, values: pl.Series) -> pl.Series:

@@ -8,6 +8,7 @@ from hub.scope.v1p1.documents import (
     SCORE_STATUS,
     Documents,
     Style,
+    can_be_extra,
     filterable,
     visible,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Documents",
     "Style",
     "booleans",
+    "can_be_extra",
     "filterable",
     "json_booleans",
     "visible",

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from hub.behaviour import Behaviour
 from hub.scope.personas import (
     EXTENSION,
     Entry,
@@ -37,6 +38,7 @@ LEAST, MOST = 0, 100
 CLASS_TYPE = "scheduled"
 SCORE_STATUS = "submitted"
 
+_OMIT = "omit"
 _BASE = frozenset(BASE_NAMES)
 _USERS = "users"
 #: Members that 1.1 requires and that are made of others.
@@ -57,6 +59,13 @@ class Style:
     json_booleans: bool = False
     names: RoleNames = field(default_factory=RoleNames)
     extra_fields: bool = False  # what 1.1 does not know, under ``metadata``
+
+    @classmethod
+    def of(cls, behaviour: Behaviour) -> Style:
+        """What an app's settings say."""
+        counselor, extension = behaviour.counselor_as, behaviour.extension_role_as
+        names = RoleNames(None if counselor == _OMIT else counselor, None if extension == _OMIT else extension)
+        return cls(behaviour.booleans == "json", names, behaviour.extra_fields_in_metadata)
 
     def enrollment_role(self, role: str) -> str | None:
         """The role of an enrollment; None for one that 1.1 is not told of."""
@@ -116,7 +125,7 @@ class Documents:
         self._class_type = entity.name == "classes" and "classType" in shown
         self._booleans = texts.booleans(entity) if style.json_booleans else ()
         told = [f for f in entity.fields if f.name in _members(entity.name)]
-        more = [f for f in entity.body if _can_be_extra(f)] if style.extra_fields else []
+        more = [f for f in entity.body if can_be_extra(f)] if style.extra_fields else []
         self._told: dict[str, _Maker | None] = dict.fromkeys(BASE_NAMES) | {f.name: _maker(f, style) for f in told}
         self._more: dict[str, _Maker | None] = {f.name: _maker(f, style) for f in more}
 
@@ -205,7 +214,7 @@ def _members(entity: str) -> frozenset[str]:
     return frozenset(f.name for f in CATALOGUE[entity].members("1.1")) - _BASE
 
 
-def _can_be_extra(field: Field) -> bool:
+def can_be_extra(field: Field) -> bool:
     """Whether a member is of 1.2 alone, and not one that 1.1 has in another form or has no address for."""
     if field.rest11 is not Need.ABSENT or field.name == "roles":
         return False

@@ -10,10 +10,8 @@ from pyroaring import BitMap
 from hub.api.caches import ByteCache
 from hub.api.oneroster.order import Selections
 from hub.api.oneroster.reading import Reading
-from hub.behaviour import Behaviour
 from hub.scope.numbering import Numbering, Person, number
 from hub.scope.personas import Entry, RoleNames
-from hub.scope.v1p1 import Style
 from hub.scope.view import EntityView
 from hub.store import conditions as sql
 from hub.store import records
@@ -23,17 +21,9 @@ from transforms.catalogue import CATALOGUE
 USERS = CATALOGUE["users"]
 Numberings = ByteCache[tuple[object, ...], tuple[Numbering, EntityView]]
 
-_OMIT = "omit"
 _BYTES_EACH = 500
 #: The reference to the user whom a record is about, by entity. Demographics have their user's rid.
 _ABOUT = {"enrollments": "user", "results": "student"}
-
-
-def style_of(behaviour: Behaviour) -> Style:
-    """How an app wants its objects."""
-    counselor, extension = behaviour.counselor_as, behaviour.extension_role_as
-    names = RoleNames(None if counselor == _OMIT else counselor, None if extension == _OMIT else extension)
-    return Style(behaviour.booleans == "json", names, behaviour.extra_fields_in_metadata)
 
 
 async def people(reading: Reading, names: RoleNames, cache: Numberings) -> tuple[Numbering, EntityView]:

@@ -15,7 +15,7 @@ from hub.api.oneroster.operations import Hop, ListedBy, Operation, Through
 from hub.api.oneroster.order import Selections, usual_order
 from hub.api.oneroster.reading import Reading, Rids, mask_for
 from hub.api.oneroster.v1p1 import clauses as own
-from hub.api.oneroster.v1p1.people import USERS, Numberings, narrowed, people, style_of
+from hub.api.oneroster.v1p1.people import USERS, Numberings, narrowed, people
 from hub.scope.numbering import Numbering
 from hub.scope.personas import ROLES_11, fitting, split
 from hub.scope.v1p1 import CLASS_TYPE, LEAST, MOST, SCORE_STATUS, Style
@@ -44,7 +44,7 @@ class OldReading(Reading):
         cls, reading: Reading, operation: Operation, cache: Selections, numberings: Numberings
     ) -> OldReading:
         """A reading with what an operation touches. Raises records.ClosedError."""
-        style = style_of(reading.behaviour)
+        style = Style.of(reading.behaviour)
         numbering, users = await people(reading, style.names, numberings)
         sets = {} if numbering.plain else {"users": users}
         for name in _touched(operation):
