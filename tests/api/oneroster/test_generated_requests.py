@@ -23,8 +23,9 @@ from tests.api.oneroster.rosters import Hub, copied, issue, running
 
 #: Requests for each operation. More find nothing else, and 81 operations take their time.
 EXAMPLES = 12
+DESCRIBED = [binding for binding in BINDINGS if binding.documents]
 OPERATIONS = [
-    (b, method, path) for b in BINDINGS for path, item in document(b, "", "")["paths"].items() for method in item
+    (b, method, path) for b in DESCRIBED for path, item in document(b, "", "")["paths"].items() for method in item
 ]
 
 
