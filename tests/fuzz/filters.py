@@ -70,7 +70,7 @@ def _compare(clause: Clause) -> None:
     for entity, field in FIELDS:
         if field.name == clause.path[0]:
             for behaviour in (Behaviour(), EXACT):
-                found = compare.of_field(entity, field, clause, behaviour)
+                found = compare.of_field(entity, field, clause, behaviour, sql.column(field))
                 _sound(found, (entity.name, field.name, clause.predicate.value))
     _sound(compare.of_text(sql.metadata(clause.path[-1]), clause, EXACT), ("", "metadata", clause.predicate.value))
 

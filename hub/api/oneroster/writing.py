@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import orjson
 import structlog
@@ -73,6 +73,8 @@ class Writing:
             return web.Response(status=204, headers=_HEADERS)
         (written,) = objects
         _check_id(written, key)
+        if not _is_utf8(request.rel_url.raw_name):  # the router leaves such an escape as it stands
+            written.fault("sourcedId", FaultCode.BAD_IDENTIFIER)
         if written.faults and not written.ended:
             raise WriteRefusedError(Reason.INVALID, written.faults)
         if not await self.gradebook.put(author, write.entity, key, written):
@@ -118,6 +120,14 @@ def _check_id(written: Written, key: str) -> None:
     elif written.sourced_id is not None and written.sourced_id != key:
         written.fault("sourcedId", FaultCode.DIFFERS_FROM_PATH)
     written.sourced_id = key
+
+
+def _is_utf8(escaped: str) -> bool:
+    try:
+        unquote(escaped, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _replaced(write: Write, session: Session) -> int:

@@ -171,7 +171,10 @@ async def answer(response: ClientResponse) -> Answer:
 
 
 def minor(body: Any) -> str:
-    """The code minor of an error payload."""
+    """The code minor of an error payload, in the form of 1.2 or of 1.1."""
+    if "statusInfoSet" in body:
+        (status,) = body["statusInfoSet"]
+        return str(status["imsx_codeMinor"])
     (found,) = body["imsx_CodeMinor"]["imsx_codeMinorField"]
     return str(found["imsx_codeMinorFieldValue"])
 
