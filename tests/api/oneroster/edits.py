@@ -13,7 +13,7 @@ Package = dict[str, pl.DataFrame]
 NAMES = ("Zoë", "abel", "Abel", "ØYSTEIN", "O'Neil", "de la Cruz", "李")
 #: Columns that point to a user, by file.
 USERS = {"roles": "userSourcedId", "enrollments": "userSourcedId", "demographics": "sourcedId",
-         "userProfiles": "userSourcedId"}  # fmt: skip
+         "userProfiles": "userSourcedId", "results": "studentSourcedId", "userResources": "userSourcedId"}  # fmt: skip
 
 
 Keys = Mapping[str, Collection[str]]
@@ -31,7 +31,8 @@ def lose_user(frames: Frames, key: str) -> Package:
     """The package without a user and all that is theirs."""
     out = without(frames, "users", [key])
     for file, column in USERS.items():
-        out[file] = out[file].filter(pl.col(column) != key)
+        if file in out:
+            out[file] = out[file].filter(pl.col(column) != key)
     agents = pl.col("agentSourcedIds")
     names = pl.when(agents.str.contains(key, literal=True)).then(None).otherwise(agents)
     out["users"] = out["users"].with_columns(agentSourcedIds=names)
@@ -42,6 +43,8 @@ def bring_back(frames: Frames, before: Frames, key: str) -> Package:
     """The package with a user of an earlier one, as they were."""
     out = dict(frames)
     for file, column in (("users", "sourcedId"), *USERS.items()):
+        if file not in out:
+            continue
         kept = out[file].filter(pl.col(column) != key)
         out[file] = pl.concat([kept, before[file].filter(pl.col(column) == key)])
     return out
@@ -102,6 +105,18 @@ def edited(frames: Frames, before: Frames, rnd: Random, times: int, among: Keys 
         lambda: one("demographics", birthDate="2012-02-29", cityOfBirth=rnd.choice(NAMES)),
         lambda: one("roles", role=rnd.choice(["student", "teacher", "aide"])),
     )
+    graded: tuple[Callable[[], Mapping[str, pl.DataFrame]], ...] = (
+        lambda: one(
+            "lineItems", title=rnd.choice(NAMES), dueDate="2027-01-09", resultValueMax=rnd.choice(["9", "9.5"])
+        ),
+        lambda: one("lineItems", categorySourcedId=key("categories"), description=rnd.choice([None, *NAMES])),
+        lambda: one("results", score=rnd.choice(["0", "7", "10", "61.25", None]), late=rnd.choice(["true", None])),
+        lambda: one("results", scoreStatus=rnd.choice(["submitted", "exempt"]), scoreDate="2026-10-01", comment="x"),
+        lambda: without(out, "results", [key("results")]),
+        lambda: one("categories", weight=rnd.choice(["5", "12.5", None])),
+        lambda: one("scoreScales", title=rnd.choice(NAMES), scoreScaleValue="{0-50:F},{51-100:A}"),
+        lambda: one("resources", title=rnd.choice(NAMES), roles=rnd.choice(["student", "teacher,student", None])),
+    )
     for _ in range(times):
-        out = dict(rnd.choice(kinds)())
+        out = dict(rnd.choice(kinds + graded if "results" in out else kinds)())
     return out

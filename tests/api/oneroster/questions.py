@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from hub.api.oneroster.bindings import DISTRICT, PATHS
 from hub.api.oneroster.operations import Operation
 from hub.behaviour import Behaviour
 from hub.scope.grants import GrantDefinition
@@ -15,12 +16,18 @@ from tests.api.oneroster.rosters import Hub
 from tests.api.oneroster.slow_model import BASE, Clause, Snapshot
 from transforms.catalogue import CATALOGUE, Entity, Kind
 
+PLAIN = {Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.INTEGER, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.YEAR}
+ENTRIES = {Kind.USER_ID: ("type", "identifier"), Kind.SCALE_VALUE: ("itemValueLHS", "itemValueRHS")}
 PREDICATES = ("=", "!=", ">", ">=", "<", "<=", "~")
 
 
 async def snapshot(hub: Hub, app: str, behaviour: Behaviour) -> Snapshot:
     """All that an app sees."""
-    objects = {e.name: await hub.all(f"/{e.name}", app=app) for e in CATALOGUE.entities if e.service == "rostering"}
+    root = DISTRICT.replace("{district}", str(hub.prepared.here))
+    objects = {
+        entity.name: await hub.all(f"{root}{PATHS['1.2'][entity.service]}/{entity.name}", app=app)
+        for entity in CATALOGUE.entities
+    }
     async with hub.db.district(hub.prepared.here, readonly=True) as tx:
         grant = await grants.get(tx, hub.prepared.grants[app])
     definition = GrantDefinition.model_validate(grant.definition)
@@ -43,12 +50,14 @@ def parents(seen: Snapshot, operation: Operation, rnd: Random) -> tuple[str, ...
     return tuple(ids)
 
 
-def question(seen: Snapshot, operation: Operation, rnd: Random) -> tuple[str, dict[str, str], list[str]] | None:
-    """A path, a query, and the ids that the model answers with."""
+def question(
+    seen: Snapshot, service: str, operation: Operation, rnd: Random
+) -> tuple[str, dict[str, str], list[str]] | None:
+    """A path below the address of a service, a query, and the ids that the model answers with."""
     ids = parents(seen, operation, rnd)
     if ids is None:
         return None
-    path = operation.path
+    path = service + operation.path
     for variable, key in zip(operation.variables, ids, strict=True):
         path = path.replace(f"{{{variable}}}", key)
     found, query = seen.collection(operation, ids), dict[str, str]()
@@ -66,11 +75,12 @@ def question(seen: Snapshot, operation: Operation, rnd: Random) -> tuple[str, di
 
 
 def sort(seen: Snapshot, entity: Entity, rnd: Random) -> str:
+    """A field that records can be sorted by."""
     names = sorted(BASE)
     for f in seen.fields(entity):
         if f.kind is Kind.REF and not f.many:
             names.append(f"{f.name}.sourcedId")
-        elif f.kind not in {Kind.REF, Kind.USER_ID, Kind.COMPONENT, Kind.METADATA} and not f.many:
+        elif f.kind in PLAIN and not f.many:
             names.append(f.name)
     return rnd.choice(names)
 
@@ -81,18 +91,18 @@ def clause(seen: Snapshot, entity: Entity, rnd: Random) -> Clause:
     for f in seen.fields(entity):
         if f.kind is Kind.REF:
             paths += [f"{f.name}.sourcedId"] * 2
-        elif f.kind is Kind.USER_ID:
-            paths += [f"{f.name}.type", f"{f.name}.identifier"]
-        elif f.name == "roles":
+        elif f.kind in ENTRIES:
+            paths += [f"{f.name}.{member}" for member in ENTRIES[f.kind]]
+        elif f.kind is Kind.COMPONENT and f.name == "roles":
             paths += ["roles.role", "roles.roleType", "roles.beginDate", "roles.org.sourcedId"]
         elif f.kind is Kind.METADATA:
             paths.append(f"{f.name}.house")
-        elif f.kind is not Kind.COMPONENT:
+        elif f.kind in PLAIN:
             paths.append(f.name)
     path = rnd.choice(paths)
     known = sorted({value for one in seen.objects[entity.name] for value in values(one, path.split("."))})
     value = rnd.choice(known) if known and rnd.random() < 0.85 else rnd.choice(["", "x", "true", "7", "2026-09-01"])
-    value = rnd.choice([value, value, value, value.upper(), value[:2], value[1:3], f"{value},03"])
+    value = rnd.choice([value, value, value, value.upper(), value[:2], value[1:3], f"{value},03", f"{value}.0"])
     return Clause(path, rnd.choice(PREDICATES), value)
 
 

@@ -137,10 +137,11 @@ class Hub:
     async def get(
         self, path: str, *, app: str | None = "lms", token: str | None = None, district: object = None, **query: str
     ) -> Answer:
-        """One read of the Rostering service: status, body, headers."""
+        """One read of the Rostering service, or of the whole ``path`` below the hub: status, body, headers."""
         token = token or (self.prepared.tokens[app] if app else None)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        address = ROSTERING_PATH.replace("{district}", str(district or self.prepared.here)) + path
+        service = "" if path.startswith("/d/") else ROSTERING_PATH
+        address = service.replace("{district}", str(district or self.prepared.here)) + path
         if query:
             address += "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
         async with self.session.get(encoded(address), headers=headers) as response:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hub.api.oneroster.operations import Operation, Own, Relation, RoleAt, Subset, Through
+from hub.api.oneroster.operations import Hop, ListedBy, Operation, Own, Relation, RoleAt, Subset, Through
 from hub.behaviour import Behaviour
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind
 
 Object = dict[str, Any]
 BASE = {"sourcedId", "status", "dateLastModified"}
+#: Fields that are lists of objects.
+LISTS = {"roles", "userIds", "scoreScaleValue"}
 EXACT = {"sourcedId", "status", "identifier", "userMasterIdentifier"}
 NUMBERS = {Kind.YEAR, Kind.INTEGER, Kind.FLOAT}
 TIMES = {Kind.DATE, Kind.DATETIME}
@@ -83,16 +85,25 @@ class Snapshot:
                     o["sourcedId"] for o in self.living("users")
                     if any(r["role"] == role and r["org"]["sourcedId"] == parent for r in o["roles"])
                 }  # fmt: skip
-            case Through(link, near, far, role):
-                return {
-                    key for o in self.living(link) if parent in _ids(o.get(near)) and role in {None, o.get("role")}
-                    for key in _ids(o.get(far))
+            case Hop(field, beyond):
+                near = {
+                    o["sourcedId"] for o in self.living(entity[field].target or "") if parent in _ids(o.get(beyond))
                 }  # fmt: skip
+                return {o["sourcedId"] for o in self.living(entity.name) if near & set(_ids(o.get(field)))}
+            case ListedBy(holder, field):
+                return {key for o in self.living(holder) if o["sourcedId"] == parent for key in _ids(o.get(field))}
+            case Through(link, near, far, role, free):
+                links = [o for o in self.living(link) if role in {None, o.get("role")}]
+                found = {key for o in links if parent in _ids(o.get(near)) for key in _ids(o.get(far))}
+                if free:
+                    used = {key for o in self.living(link) for key in _ids(o.get(far))}
+                    found |= {o["sourcedId"] for o in self.living(entity.name)} - used
+                return found
 
     def matches(self, one: Object, entity: Entity, clauses: list[Clause], joins: list[str]) -> bool:
         """Whether an object meets the clauses, which count from left to right."""
         if self.behaviour.same_entry and all(join == "AND" for join in joins):
-            lists = {name for c in clauses for name in [c.path.partition(".")[0]] if name in {"roles", "userIds"}}
+            lists = {name for c in clauses for name in [c.path.partition(".")[0]] if "." in c.path and name in LISTS}
             together = [[c for c in clauses if c.path.startswith(f"{name}.")] for name in sorted(lists)]
             alone = [c for c in clauses if c.path.partition(".")[0] not in lists]
             return all(self._entry(one, group) for group in together) and all(
@@ -114,7 +125,7 @@ class Snapshot:
 
     def _member(self, name: str, entry: Object, clause: Clause) -> bool:
         member = clause.path.split(".")[1]
-        kind = Kind.STRING if name == "userIds" else CATALOGUE["roles"][member].kind
+        kind = CATALOGUE["roles"][member].kind if name == "roles" else Kind.STRING
         value = entry.get(member)
         if member == "org":
             return value is not None and self._holds("sourcedId", Kind.STRING, value["sourcedId"], clause)
@@ -128,7 +139,7 @@ class Snapshot:
             kind = Kind.DATETIME if name == "dateLastModified" else Kind.STRING
             return self._holds(name, kind, one[name], clause)
         field = entity[name]
-        if field.kind in {Kind.USER_ID, Kind.COMPONENT}:
+        if field.kind in {Kind.USER_ID, Kind.SCALE_VALUE, Kind.COMPONENT}:
             return self._entry(one, [clause])
         if field.kind is Kind.REF:
             found = any(self._holds("sourcedId", Kind.STRING, key, clause) for key in _ids(one.get(name)))
@@ -138,16 +149,16 @@ class Snapshot:
         if value in (None, []):
             return self._absent(kind, clause)
         if field.many:
-            return self._list(value, clause)
+            return self._list(value, clause, exact=field.kind is Kind.ENUM)
         return self._holds("" if field.kind is Kind.METADATA else name, kind, value, clause)
 
     def _absent(self, kind: Kind, clause: Clause) -> bool:
         convertible = kind not in {Kind.BOOLEAN, *NUMBERS, *TIMES} or _as(kind, clause.value) is not None
         return self.behaviour.absent_not_equal and clause.predicate == "!=" and convertible
 
-    def _list(self, values: list[str], clause: Clause) -> bool:
+    def _list(self, values: list[str], clause: Clause, *, exact: bool) -> bool:
         wanted = [part.strip() for part in clause.value.split(",")]
-        fold = self.behaviour.filter_case == "folded" or clause.predicate == "~"
+        fold = not exact and (self.behaviour.filter_case == "folded" or clause.predicate == "~")
         have, want = ({v.lower() if fold else v for v in items} for items in (values, wanted))
         equal = have == want if self.behaviour.list_equal == "same" else want <= have
         match clause.predicate:
@@ -163,7 +174,7 @@ class Snapshot:
     def _holds(self, name: str, kind: Kind, value: Any, clause: Clause) -> bool:
         predicate, wanted = clause.predicate, clause.value
         if predicate == "~":
-            return wanted.lower() in str(value).lower()
+            return wanted.lower() in str(value).removesuffix(".0" if isinstance(value, float) else "").lower()
         if kind is Kind.BOOLEAN:
             return wanted.lower() in {"true", "false"} and predicate in {"=", "!="} and ORDERED[predicate](
                 value, wanted.lower()

@@ -6,13 +6,17 @@ import asyncio
 
 import pytest
 
+from hub.api.caches import ByteCache
 from hub.api.views import Views
+from hub.errors import Code, HubError
 from hub.scope.grants import GrantDefinition
 from hub.store import views as store
 from hub.store.records import ClosedError
 from hub.sync import grants as granting
 from tests.api.oneroster.gradebooks import Book
-from tests.api.oneroster.rosters import Hub
+from tests.api.oneroster.rosters import Hub, running
+from tests.districts import EVERYTHING
+from tests.services import Database
 
 
 async def test_many_requests_at_once_load_a_view_once_and_get_the_same(hub: Hub) -> None:
@@ -90,3 +94,42 @@ async def test_a_view_that_was_brought_up_to_date_is_the_one_that_is_loaded_whol
             assert (other.present, other.gone, other.trimmed) == (view.present, view.gone, view.trimmed)
             assert other.stamps.texts(list(view.listed)) == view.stamps.texts(list(view.listed))
     assert len(found.steps) == 6
+
+
+@pytest.mark.threat("T11")
+async def test_a_view_that_is_kept_under_anothers_name_is_not_used(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever mixes keys up gets an error and no records."""
+    prepared, found = hub.prepared, Views()
+    async with hub.db.district(prepared.here, readonly=True) as tx:
+        mine, theirs = await store.held(tx, prepared.apps["math"]), await store.held(tx, prepared.apps["lms"])
+    assert mine is not None
+    assert theirs is not None
+    real = await found.get(hub.db, prepared.here, theirs.grant)
+    monkeypatch.setattr(ByteCache, "get", lambda *_: real)
+
+    with pytest.raises(HubError) as refused:
+        await found.get(hub.db, prepared.here, mine.grant)
+    assert refused.value.code is Code.INTERNAL
+    assert await found.get(hub.db, prepared.here, theirs.grant) is real
+
+
+@pytest.mark.threat("T11")
+async def test_what_is_kept_for_one_district_is_never_taken_for_another(hub: Hub, roster_database: Database) -> None:
+    """One token, the same questions in two districts, by turns: the same as from a process that kept nothing yet."""
+    async with hub.db.district(hub.prepared.there) as tx:
+        await granting.create(tx, hub.prepared.apps["lms"], EVERYTHING, hub.first.clock.now())
+    questions: list[tuple[str, dict[str, str]]] = [
+        ("/users", {}), ("/students", {"sort": "familyName"}), ("/users", {"filter": "givenName~'a'"}),
+        ("/terms", {}), ("/enrollments", {"filter": "role='teacher'", "sort": "beginDate", "orderBy": "desc"}),
+        ("/classes", {"sort": "course.sourcedId"}), ("/orgs", {"filter": "type='school'", "fields": "sourcedId,name"}),
+    ]  # fmt: skip
+    districts = (hub.prepared.here, hub.prepared.there)
+    for path, query in questions:
+        warm = [await hub.get(path, district=d, limit="10000", **query) for d in (*districts, *districts)]
+        together = await asyncio.gather(*(hub.get(path, district=d, limit="10000", **query) for d in districts * 3))
+        async with running(roster_database, hub.prepared) as other:
+            cold = [await other.get(path, district=d, limit="10000", **query) for d in reversed(districts)]
+        here, there = cold[1][:2], cold[0][:2]
+        assert here != there
+        assert [answer[:2] for answer in warm] == [here, there] * 2
+        assert [answer[:2] for answer in together] == [here, there] * 3
