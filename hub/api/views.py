@@ -123,12 +123,12 @@ def _view(stored: Stored) -> tuple[View, int]:
     steps = tuple(_steps(stored.feed))
     size += 200 * len(steps)
     extra_roles = _extra_roles(stored)
-    size += 4 * sum(map(len, stored.extra_roles.values()))
+    size += 4 * sum(len(people) for _, _, people in stored.extra_roles)
     return View(stored.grant.grant_id, stored.grant.position, definition, entities, steps, extra_roles), size
 
 
-def _extra_roles(stored: Stored) -> dict[str, BitMap]:
-    return {role: BitMap.deserialize(people) for role, people in stored.extra_roles.items()}
+def _extra_roles(stored: Stored) -> list[tuple[int, str, BitMap]]:
+    return [(position, role, BitMap.deserialize(people)) for position, role, people in stored.extra_roles]
 
 
 def _later(view: View, stored: Stored) -> tuple[View, int]:

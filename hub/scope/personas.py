@@ -146,7 +146,7 @@ def extra_roles(view: View, columns: Columns) -> dict[str, BitMap]:
     return {role: bitmap(np.array(sorted(people), dtype=np.int32)) for role, people in found.items()}
 
 
-def joined(old: Mapping[str, BitMap], new: Mapping[str, BitMap]) -> dict[str, BitMap]:
-    """The entries of ``old`` that ``new`` adds people to, with both."""
-    both = {role: old.get(role, BitMap()) | people for role, people in new.items()}
-    return {role: people for role, people in both.items() if people != old.get(role)}
+def first_shown(old: Mapping[str, BitMap], new: Mapping[str, BitMap]) -> dict[str, BitMap]:
+    """By role, the people of ``new`` that are not in ``old``, roles without any left out."""
+    added = {role: people - old.get(role, BitMap()) for role, people in new.items()}
+    return {role: people for role, people in added.items() if people}

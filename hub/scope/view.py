@@ -68,8 +68,8 @@ class Step:
 class View:
     """A grant's view at one position of its feed; never changed, so it may be cached by (grant, position).
 
-    ``steps``: the feed's, oldest first. ``extra_roles``: by role, the users that ever showed it beside the one by which
-    they were known (see personas.py).
+    ``steps``: the feed's, oldest first. ``extra_roles``: positions, each with a role and the users that first showed it
+    there beside the one by which they were known (see personas.py).
     """
 
     grant_id: UUID
@@ -77,11 +77,19 @@ class View:
     definition: GrantDefinition
     entities: Mapping[str, EntityView]
     steps: tuple[Step, ...] = ()
-    extra_roles: Mapping[str, BitMap] = field(default_factory=dict)
+    extra_roles: Sequence[tuple[int, str, BitMap]] = ()
+
+    def ever_shown(self, before: int | None = None) -> dict[str, BitMap]:
+        """By role, the users that ever showed it beside their main one, ``before`` a position or until now."""
+        found: dict[str, BitMap] = {}
+        for position, role, people in self.extra_roles:
+            if before is None or position < before:
+                found[role] = found.get(role, BitMap()) | people
+        return found
 
     def later(
         self, position: int, entities: Mapping[str, EntityView], steps: Sequence[Step],
-        extra_roles: Mapping[str, BitMap],
+        extra_roles: Sequence[tuple[int, str, BitMap]],
     ) -> View:  # fmt: skip
         """This view at a later position of the same definition, with what records look like made already."""
         view = replace(self, position=position, entities=entities, steps=(*self.steps, *steps), extra_roles=extra_roles)

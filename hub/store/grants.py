@@ -151,17 +151,21 @@ async def views(tx: Transaction, grant_id: UUID, *, after: int = -1) -> dict[str
     return {row["entity"]: Sets(row["present"], row["gone"], row["trimmed"]) for row in rows}
 
 
-async def extra_roles(tx: Transaction, grant_id: UUID) -> dict[str, bytes]:
-    """By role, the serialized set of users whom the app was ever shown with it beside their main one."""
+async def extra_roles(tx: Transaction, grant_id: UUID) -> list[tuple[int, str, bytes]]:
+    """Positions, each with a role and the serialized set of users whom the app was first shown with it there.
+
+    Roles that users are known by do not count.
+    """
     rows = await tx.fetch(
-        "SELECT role, people FROM extra_roles WHERE district_id = $1 AND grant_id = $2", tx.district_id, grant_id
-    )
-    return {row["role"]: row["people"] for row in rows}
+        "SELECT position, role, people FROM extra_roles WHERE district_id = $1 AND grant_id = $2 ORDER BY position",
+        tx.district_id, grant_id,
+    )  # fmt: skip
+    return [(row["position"], row["role"], row["people"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a change does to one grant: sets to store, entries for its feed, and what ``extra_roles`` gives."""
+    """What a change does to one grant: sets to store, entries for its feed, and whom ``extra_roles`` gets, by role."""
 
     grant_id: UUID
     sets: Mapping[str, Sets]
@@ -172,9 +176,8 @@ class Move:
 async def move(tx: Transaction, position: int, moves: Sequence[Move], *, at: datetime, run_id: UUID | None) -> None:
     """Moves grants to ``position``: stores their sets and feed entries. The caller holds the district's lock."""
     await tx.executemany(
-        "INSERT INTO extra_roles (district_id, grant_id, role, people) VALUES ($1, $2, $3, $4) "
-        "ON CONFLICT (district_id, grant_id, role) DO UPDATE SET people = EXCLUDED.people",
-        [(tx.district_id, m.grant_id, role, people) for m in moves for role, people in m.extra_roles.items()],
+        "INSERT INTO extra_roles (district_id, grant_id, role, position, people) VALUES ($1, $2, $3, $4, $5)",
+        [(tx.district_id, m.grant_id, role, position, people) for m in moves for role, people in m.extra_roles.items()],
     )
     await tx.executemany(
         "INSERT INTO views (district_id, grant_id, entity, position, present, gone, trimmed) "

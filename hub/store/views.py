@@ -43,7 +43,7 @@ class Stored:
 
     grant: Grant
     sets: dict[str, Sets]
-    extra_roles: dict[str, bytes]
+    extra_roles: list[tuple[int, str, bytes]]
     feed: list[Dated]
 
 

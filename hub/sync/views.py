@@ -19,7 +19,7 @@ from hub.scope.columns import Columns
 from hub.scope.compile import compile_grant
 from hub.scope.feed import Changed, FeedEntry, Sets, ViewDiff, diff_view, edit_view, gone_after
 from hub.scope.grants import GrantDefinition
-from hub.scope.personas import extra_roles, joined
+from hub.scope.personas import extra_roles, first_shown
 from hub.scope.projection import Projection
 from hub.scope.trim import trim, trim_changes
 from hub.scope.view import EntityView, View
@@ -155,12 +155,13 @@ async def _extra_roles(
     tx: Transaction, columns: Columns, grant: store.Grant | None, definition: GrantDefinition,
     present: Mapping[str, BitMap],
 ) -> dict[str, bytes]:  # fmt: skip
-    """What comes to the people whom the app was ever shown with several roles."""
-    stored = await store.extra_roles(tx, grant.grant_id) if grant else {}
-    known = {role: BitMap.deserialize(people) for role, people in stored.items()}
+    """The people whom the app is shown with several roles for the first time."""
+    known: dict[str, BitMap] = {}
+    for _, role, people in await store.extra_roles(tx, grant.grant_id) if grant else []:
+        known[role] = known.get(role, BitMap()) | BitMap.deserialize(people)
     view = View(UUID(int=0), 0, definition, {name: EntityView(members) for name, members in present.items()})
     found = await asyncio.to_thread(extra_roles, view, columns)
-    return {role: people.serialize() for role, people in joined(known, found).items()}
+    return {role: people.serialize() for role, people in first_shown(known, found).items()}
 
 
 def _stored_sets(stored: store.Sets | None) -> tuple[Sets, BitMap]:

@@ -99,6 +99,10 @@ class Reading:
         """Like ``then`` by rids, whatever the version makes of records: what PostgreSQL finds is cut to these."""
         return self.then(entity)
 
+    def ever_shown(self) -> dict[str, BitMap]:
+        """By role, the users that had ever shown it, beside the one by which they are known, at the step."""
+        return self.view.ever_shown(None if self.past is None else self.past.before)
+
     async def matching(self, entity: Entity, condition: Condition) -> BitMap:
         """The present records that meet a condition on their columns."""
         packed = await records.matching(self.tx, self.gate, entity, condition, before=self.before(entity))

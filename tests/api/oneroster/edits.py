@@ -39,6 +39,21 @@ def lose_user(frames: Frames, key: str) -> Package:
     return out
 
 
+def added(frames: Frames, file: str, row: Mapping[str, str]) -> Package:
+    """One more row of a file."""
+    whole = {name: row.get(name) for name in frames[file].columns}
+    return dict(frames) | {file: pl.concat([frames[file], pl.DataFrame([whole], schema=frames[file].schema)])}
+
+
+def with_role(frames: Frames, key: str, user: str, role: str, org: str) -> Package:
+    """One more role of a user, if they are there and the role is not."""
+    known = frames["roles"]["sourcedId"].to_list()
+    if key in known or user not in frames["users"]["sourcedId"].to_list():
+        return dict(frames)
+    row = {"sourcedId": key, "userSourcedId": user, "roleType": "secondary", "role": role, "orgSourcedId": org}
+    return added(frames, "roles", row)
+
+
 def bring_back(frames: Frames, before: Frames, key: str) -> Package:
     """The package with a user of an earlier one, as they were."""
     out = dict(frames)
@@ -104,6 +119,9 @@ def edited(frames: Frames, before: Frames, rnd: Random, times: int, among: Keys 
         lambda: one("academicSessions", title=rnd.choice(NAMES), schoolYear=rnd.choice(["2026", "2027"])),
         lambda: one("demographics", birthDate="2012-02-29", cityOfBirth=rnd.choice(NAMES)),
         lambda: one("roles", role=rnd.choice(["student", "teacher", "aide"])),
+        lambda: with_role(
+            out, f"role-{rnd.randrange(999)}", key("users"), rnd.choice(["aide", "parent"]), rnd.choice(schools)
+        ),
     )
     graded: tuple[Callable[[], Mapping[str, pl.DataFrame]], ...] = (
         lambda: one(

@@ -26,7 +26,7 @@ from hub.api.oneroster.bindings import ROSTERING_PATH
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.rostering import ROSTERING
 from hub.store.database import Transaction
-from tests.api.oneroster.edits import NAMES, Keys, Package, edited, lose_user
+from tests.api.oneroster.edits import NAMES, Keys, Package, added, edited, lose_user, with_role
 from tests.api.oneroster.questions import values
 from tests.api.oneroster.rosters import Hub, Prepared, copied, land, running
 from tests.api.oneroster.test_reads import links
@@ -142,14 +142,7 @@ def newcomer(key: str, school: str) -> Change:
 
 def second_role(key: str, user: str, org: str) -> Change:
     """One more role, somewhere that the app does not see."""
-    role = {"sourcedId": key, "userSourcedId": user, "roleType": "secondary", "role": "aide", "orgSourcedId": org}
-    return lambda now: added(now, "roles", role) if user in now["users"]["sourcedId"].to_list() else dict(now)
-
-
-def added(frames: Frames, file: str, row: Mapping[str, str]) -> Package:
-    """One more row of a file."""
-    whole = {name: row.get(name) for name in frames[file].columns}
-    return dict(frames) | {file: pl.concat([frames[file], pl.DataFrame([whole], schema=frames[file].schema)])}
+    return lambda now: with_role(now, key, user, "aide", org)
 
 
 @dataclass

@@ -12,8 +12,8 @@ from hub.scope.personas import (
     RoleNames,
     agent,
     extra_roles,
+    first_shown,
     fitting,
-    joined,
     persona_id,
     personas,
     shows_agents,
@@ -128,8 +128,14 @@ def test_extra_roles_are_of_visible_roles_alone() -> None:
 
 def test_what_was_shown_once_stays_known() -> None:
     old = {"parent": BitMap([1, 2])}
-    assert joined(old, {"parent": BitMap([2])}) == {}
-    assert joined(old, {"parent": BitMap([3]), "aide": BitMap([9])}) == {
-        "parent": BitMap([1, 2, 3]),
+    assert first_shown(old, {"parent": BitMap([2])}) == {}
+    assert first_shown(old, {"parent": BitMap([2, 3]), "aide": BitMap([9])}) == {
+        "parent": BitMap([3]),
         "aide": BitMap([9]),
     }
+    view = View(uuid.UUID(int=1), 9, GrantDefinition(), {}, extra_roles=[
+        (4, "parent", BitMap([1])), (7, "parent", BitMap([3])), (7, "aide", BitMap([9])),
+    ])  # fmt: skip
+    assert view.ever_shown() == {"parent": BitMap([1, 3]), "aide": BitMap([9])}
+    assert view.ever_shown(before=7) == {"parent": BitMap([1])}
+    assert view.ever_shown(before=4) == {}

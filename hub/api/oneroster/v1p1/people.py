@@ -31,7 +31,7 @@ async def people(reading: Reading, names: RoleNames, cache: Numberings) -> tuple
 
     A view in which nobody ever had several roles costs no look at the database.
     """
-    users, known = reading.then("users"), reading.view.extra_roles
+    users, known = reading.then("users"), reading.ever_shown()
     grown = sum(map(len, known.values()))  # they only ever grow, also without a step of the feed
     key = (*reading.key, names, grown)
     held = cache.get(key)

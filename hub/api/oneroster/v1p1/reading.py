@@ -65,7 +65,7 @@ class OldReading(Reading):
     @property
     def variant(self) -> object:
         """What the sets of 1.1 depend on beside the step."""
-        return "1.1", self.style.names, sum(map(len, self.view.extra_roles.values()))
+        return "1.1", self.style.names, sum(map(len, self.ever_shown().values()))
 
     def then(self, entity: str) -> EntityView:
         """The sets by which records are selected: those that 1.1 can show."""
