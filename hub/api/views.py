@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from pyroaring import BitMap
-
+from hub import views
 from hub.api.caches import ByteCache
-from hub.scope.feed import FeedEntry
-from hub.scope.grants import GrantDefinition
-from hub.scope.stamps import Stamps
-from hub.scope.view import EntityView, Step, View
+from hub.scope.view import EntityView, View
 from hub.store import views as store
 from hub.store.database import Database
-from hub.store.grants import Grant, Sets
+from hub.store.grants import Grant
 from hub.store.records import ClosedError
 from hub.store.views import Dated, Stored
-from transforms.catalogue import CATALOGUE
 
 MOST_BYTES = 256 * 2**20
-_NONE = BitMap().serialize()
-_EMPTY = Sets(_NONE, _NONE, _NONE)
 Entities = Mapping[str, EntityView]
 _Key = tuple[UUID, int, datetime]
 _PastKey = tuple[UUID, int]
@@ -104,71 +96,26 @@ class Views:
 
 
 def _view(stored: Stored) -> tuple[View, int]:
-    """A view made of what is stored, and about how many bytes it takes."""
-    feed = _by_entity(stored.feed)
-    entities = {}
-    size = 10_000
-    for name in (entity.name for entity in CATALOGUE.entities):
-        sets = stored.sets.get(name, _EMPTY)
-        entities[name] = EntityView(
-            BitMap.deserialize(sets.present),
-            BitMap.deserialize(sets.gone),
-            BitMap.deserialize(sets.trimmed),
-            Stamps.of_feed(feed[name]),
-        )
-        size += _size(entities[name])
-    definition = GrantDefinition.model_validate(stored.grant.definition)
-    steps = tuple(_steps(stored.feed))
-    size += 200 * len(steps)
-    extra_roles = _extra_roles(stored)
-    size += 4 * sum(map(len, stored.extra_roles.values()))
-    return View(stored.grant.grant_id, stored.grant.position, definition, entities, steps, extra_roles), size
-
-
-def _extra_roles(stored: Stored) -> dict[str, BitMap]:
-    return {role: BitMap.deserialize(people) for role, people in stored.extra_roles.items()}
+    view = views.of_stored(stored)
+    return view, _size(view.entities) + _size_beside(view)
 
 
 def _later(view: View, stored: Stored) -> tuple[View, int]:
-    """A view of the same definition at a later position, given what was stored since."""
-    feed = _by_entity(stored.feed)
-    entities = dict(view.entities)
-    for name, sets in stored.sets.items():
-        entities[name] = EntityView(
-            BitMap.deserialize(sets.present),
-            BitMap.deserialize(sets.gone),
-            BitMap.deserialize(sets.trimmed),
-            view.entities[name].stamps.after(feed[name]),
-        )
-    later = view.later(stored.grant.position, entities, tuple(_steps(stored.feed)), _extra_roles(stored))
-    return later, 10_000 + sum(map(_size, entities.values())) + 200 * len(later.steps)
+    later = views.later(view, stored)
+    return later, _size(later.entities) + _size_beside(later)
 
 
 def _past(feed: list[Dated]) -> tuple[Entities, int]:
-    by_entity = _by_entity(feed)
-    entities = {entity.name: EntityView.of_feed(by_entity[entity.name]) for entity in CATALOGUE.entities}
-    return entities, 10_000 + sum(map(_size, entities.values()))
+    entities = views.past(feed)
+    return entities, _size(entities)
 
 
-def _by_entity(feed: Iterable[Dated]) -> defaultdict[str, list[tuple[datetime, FeedEntry]]]:
-    out: defaultdict[str, list[tuple[datetime, FeedEntry]]] = defaultdict(list)
-    for dated in feed:
-        entry = dated.entry
-        parts = (BitMap.deserialize(part) for part in (entry.entered, entry.updated, entry.departed))
-        out[entry.entity].append((dated.at, FeedEntry(entry.entity, *parts)))
-    return out
+def _size(entities: Entities) -> int:
+    """About how many bytes they take."""
+    sets = (part for one in entities.values() for part in (one.present, one.gone, one.trimmed))
+    stamps = sum(int(one.stamps.layers.nbytes) for one in entities.values())
+    return 10_000 + 4 * sum(len(part.serialize()) for part in sets) + stamps
 
 
-def _steps(feed: Iterable[Dated]) -> Iterable[Step]:
-    at: dict[int, datetime] = {}
-    rewritten: defaultdict[int, set[str]] = defaultdict(set)
-    for dated in feed:
-        at[dated.position] = dated.at
-        if dated.entry.updated != _NONE or dated.entry.departed != _NONE:
-            rewritten[dated.position].add(dated.entry.entity)
-    return (Step(position, at[position], frozenset(rewritten[position])) for position in at)
-
-
-def _size(view: EntityView) -> int:
-    sets = (view.present, view.gone, view.trimmed)
-    return 4 * sum(len(one.serialize()) for one in sets) + int(view.stamps.layers.nbytes)
+def _size_beside(view: View) -> int:
+    return 200 * len(view.steps) + 4 * sum(len(people.serialize()) for people in view.extra_roles.values())

@@ -10,12 +10,11 @@ import polars as pl
 
 from hub.export.layout import File
 from hub.export.sight import Sight
+from hub.scope import projection
 from hub.scope.grants import Mask
 from hub.store.extract import BETWEEN
 from transforms.catalogue import BASE_NAMES, Entity, Field, Kind, Need
 
-#: Stands where a text is required and there is none, as over REST. Our own reader takes it for none.
-NOTHING = "-"
 #: What cannot stand inside ``{left:right}``; the right side may hold a colon where the first one divides.
 _NOT_LEFT = r"[{},:]"
 _NOT_RIGHT = {Kind.USER_ID: r"[{},]", Kind.SCALE_VALUE: r"[{},:]"}
@@ -63,12 +62,13 @@ def _cell(entity: Entity, field: Field, sight: Sight, table: pl.DataFrame) -> pl
 
 
 def masked(mask: Mask, values: pl.Series, *, required: bool) -> pl.Series:
-    """The values as they show in part; as hub.scope.projection does it for one document."""
+    """The values as they show in part, each by the same function as over REST."""
     if mask is Mask.YEAR:
         return values.str.slice(0, 4) + "-01-01"
-    # The capital of some letters is two.
-    letters = values.str.extract(r"(\p{L})", 1).str.to_uppercase().str.slice(0, 1)
-    return letters.fill_null(NOTHING) if required else letters
+    distinct = values.drop_nulls().unique()
+    shown = [projection.masked(mask, value, required=required) for value in distinct]
+    values = values.replace(distinct, pl.Series(shown, dtype=pl.String))
+    return values.fill_null(projection.NO_LETTER) if required else values
 
 
 def listed(values: pl.Series) -> pl.Series:
@@ -106,15 +106,21 @@ def _pairs(kind: Kind, left: pl.Series, right: pl.Series) -> pl.Series:
     """Items of the form ``{left:right}``; what cannot be written so is left out."""
     if left.null_count() == left.len():
         return pl.repeat(None, left.len(), dtype=pl.String, eager=True)
-    lefts, rights = exploded(left, name="left"), exploded(right, name="right")
-    if lefts["row"].equals(rights["row"]):
-        pairs = lefts.with_columns(rights["right"])
-    else:  # an item that is blank on one side alone, or that holds what stands between items
-        pairs = lefts.clear().with_columns(rights.clear()["right"])
+    # Items that hold what stands between items: nobody can tell which ones belong together.
+    told = (left != "") & (right != "") & (_length(left) == _length(right))
+    lefts, rights = (
+        exploded(pl.select(pl.when(told).then(side)).to_series(), name=name)
+        for side, name in ((left, "left"), (right, "right"))
+    )
+    pairs = lefts.with_columns(rights["right"])
     good = ~pl.col("left").str.contains(_NOT_LEFT) & ~pl.col("right").str.contains(_NOT_RIGHT[kind])
     full = (pl.col("left") != "") & (pl.col("right") != "")
     items = pairs.filter(good & full).select("row", item=pl.format("{{{}:{}}}", "left", "right"))
     return joined(items, left.len())
+
+
+def _length(lists: pl.Series) -> pl.Series:
+    return lists.str.count_matches(BETWEEN, literal=True)
 
 
 def one_line(frame: pl.DataFrame) -> pl.DataFrame:

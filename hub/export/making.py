@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,24 +14,21 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from pyroaring import BitMap
 
 from hub.behaviour import Behaviour
 from hub.errors import Code, HubError
 from hub.export import changes
 from hub.export.changes import Changes
 from hub.export.package import Order, Package, Progress
-from hub.export.sight import Shown
+from hub.export.sight import Shown, instead
 from hub.scope.feed import FeedEntry
-from hub.scope.grants import GrantDefinition
 from hub.scope.sets import unpack
-from hub.scope.stamps import Stamps
 from hub.scope.v1p1 import Style
-from hub.scope.view import EntityView, View
-from hub.store import apps, exports, extract, feed, grants, views
+from hub.scope.view import View
+from hub.store import apps, exports, extract, feed, gradebook, grants, views
 from hub.store.database import Transaction
 from hub.store.exports import Export, Outcome
-from hub.store.views import Stored
+from hub.views import of_stored
 from transforms.catalogue import CATALOGUE, Version
 
 #: Raise it when files of the same records come to hold something else: whoever takes deltas then gets a whole package.
@@ -80,8 +76,7 @@ class Making:
 
 
 async def begin(
-    tx: Transaction, grant_id: UUID, asked: Asked, now: datetime, *, shown: Shown | None = None,
-    progress: Progress = lambda *_: None,
+    tx: Transaction, grant_id: UUID, asked: Asked, now: datetime, *, progress: Progress = lambda *_: None
 ) -> Making:  # fmt: skip
     """Looks at the grant and its view. ``tx`` has asked nothing yet; it sees this one moment from here on.
 
@@ -91,9 +86,10 @@ async def begin(
     head = await feed.head(tx, grant_id)
     if head is None or head.grant_state != "active" or head.district_state != "active":
         raise _withdrawn()
-    view = await asyncio.to_thread(_view, stored)
+    view = await asyncio.to_thread(of_stored, stored)
     app = await apps.get(tx, stored.grant.app_id)
-    order = _order(asked, Behaviour.of(app.behaviour), shown or {})
+    shown = await _shown(tx, app.app_id, asked)
+    order = _order(asked, Behaviour.of(app.behaviour), shown)
     policy = _policy(stored.grant.definition, asked, order)
     since = None
     if asked.mode == "delta":
@@ -103,23 +99,6 @@ async def begin(
         package, "bulk" if since is None else "delta", policy, view.position, head.district_position,
         stored.grant.changed_at,
     )  # fmt: skip
-
-
-def _view(stored: Stored) -> View:
-    entries: defaultdict[str, list[tuple[datetime, FeedEntry]]] = defaultdict(list)
-    for dated in stored.feed:
-        entry = dated.entry
-        parts = (unpack(part) for part in (entry.entered, entry.updated, entry.departed))
-        entries[entry.entity].append((dated.at, FeedEntry(entry.entity, *parts)))
-    entities = {}
-    for name in (e.name for e in CATALOGUE.entities):
-        sets = stored.sets.get(name)
-        present, gone, trimmed = (
-            (BitMap(), BitMap(), BitMap()) if sets is None else map(unpack, (sets.present, sets.gone, sets.trimmed))
-        )
-        entities[name] = EntityView(present, gone, trimmed, Stamps.of_feed(entries[name]))
-    definition = GrantDefinition.model_validate(stored.grant.definition)
-    return View(stored.grant.grant_id, stored.grant.position, definition, entities)
 
 
 async def check(tx: Transaction, export: Export) -> None:
@@ -147,6 +126,17 @@ def _order(asked: Asked, behaviour: Behaviour, shown: Shown) -> Order:
     return Order(
         asked.version, asked.entities, behaviour.csv_empty_files, behaviour.csv_manifest, Style.of(behaviour), shown
     )  # fmt: skip
+
+
+async def _shown(tx: Transaction, app_id: UUID, asked: Asked) -> Shown:
+    """The names that an app gave to records itself. Ids that differ for other reasons would come in here, too."""
+    told = asked.entities | {f.target for name in asked.entities for f in CATALOGUE[name].references}
+    shown = {}
+    for name in gradebook.WRITTEN:
+        keys = await extract.own_ids(tx, app_id, name) if name in told else None
+        if keys is not None and keys.height:
+            shown[name] = instead(keys["sourcedId"], keys["key"])
+    return shown
 
 
 def _policy(definition: dict[str, Any], asked: Asked, order: Order) -> bytes:

@@ -160,8 +160,9 @@ def _links(file: File, field: Field, sight: Sight, table: pl.DataFrame, owners: 
     near = owner(file.entity).name
     far = next(f.name for f in file.entity.fields if f.target == target and f.stored)
     items = _of_owners(items, table, owners)
+    ids = _fitting(items["owner"] + "." + items["far"]).alias("sourcedId")
     made = items.select(
-        "rid", pl.concat_str("owner", "far", separator=".").alias("sourcedId"), pl.col("owner").alias(near),
+        "rid", ids, pl.col("owner").alias(near),
         pl.col("far").alias(far), "row",
     ).sort("row", "sourcedId")  # fmt: skip
     return made.drop("row")
@@ -179,11 +180,18 @@ def _objectives(file: File, table: pl.DataFrame, owners: pl.Series) -> pl.DataFr
         sha256(f"{source}\n{objective}".encode()).hexdigest()[:16]
         for source, objective in items.select("source", "learningObjectiveId").iter_rows()
     ]
-    ids = items["owner"] + "." + pl.Series(digests, dtype=pl.String)
-    urn = pl.when(pl.col("source") == "case").then("urn:uuid:" + pl.col("learningObjectiveId"))
-    made = items.with_columns(ids.alias("sourcedId"), urn.otherwise("learningObjectiveId").alias("learningObjectiveId"))
+    ids = _fitting(items["owner"] + "." + pl.Series(digests, dtype=pl.String))
+    objective = pl.col("learningObjectiveId")
+    urn = pl.when(pl.col("source") == "case").then("urn:uuid:" + objective).otherwise(objective)
+    made = items.with_columns(ids.alias("sourcedId"), urn.alias("learningObjectiveId"))
     made = made.sort("row", "sourcedId").rename({"owner": owner(file.entity).name})
     return made.select("rid", *(name for name in made.columns if name in file.entity))
+
+
+def _fitting(keys: pl.Series) -> pl.Series:
+    """Ids as OneRoster has them. Owners that apps wrote may have any, which are then told by a digest."""
+    odd = keys.filter(~keys.str.contains(_GUID)).unique()
+    return keys.replace(odd, pl.Series([sha256(key.encode()).hexdigest()[:32] for key in odd], dtype=pl.String))
 
 
 def _in_sets(text: str) -> Iterator[tuple[str, str, str | None, str | None]]:

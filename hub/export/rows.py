@@ -109,8 +109,8 @@ class Writer:
         sound = self.sound(rows)
         nothing = pl.lit(None, pl.String)
         whole = sound.with_columns(status=nothing, dateLastModified=nothing).select(self.names(seen.sight))
-        # Lists have commas of our own.
-        quoted = records.quoted or any(f.many for f in self.file.columns)
+        # Lists have commas of our own, and ids that an app chose may have any.
+        quoted = records.quoted or bool(seen.sight.shown) or any(f.many for f in self.file.columns)
         return Part(_text(whole, quoted=quoted, broken=records.broken), sound.height, rows.height - sound.height)
 
     def delta(

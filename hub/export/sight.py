@@ -82,3 +82,13 @@ def at_rids(rids: pl.Series, values: pl.Series) -> pl.Series:
     places[numbers] = np.arange(len(numbers))
     where = pl.Series(places)
     return values.gather(pl.select(pl.when(where >= 0).then(where)).to_series())
+
+
+def instead(ids: pl.Series, others: pl.Series) -> Callable[[pl.Series], pl.Series]:
+    """What puts ``others`` in the places of ``ids``, which ascend, and leaves every other id as it is."""
+
+    def named(given: pl.Series) -> pl.Series:
+        at = ids.search_sorted(given).clip(upper_bound=ids.len() - 1)
+        return pl.select(pl.when(ids.gather(at) == given).then(others.gather(at)).otherwise(given)).to_series()
+
+    return named

@@ -22,7 +22,7 @@ Sees = Callable[[str, int], bool]
 Refs = Mapping[str, Sequence[int]]
 
 _HREF_STARTS = {b'{"href":"\\u%04x' % ord(base): b'{"href":"' + base.encode() for base in BASES.values()}
-_NO_LETTER = "-"  # a required member may be neither absent nor empty
+NO_LETTER = "-"  # a required member may be neither absent nor empty
 
 
 class Projection:
@@ -154,7 +154,7 @@ class Projection:
     def _shown(self, name: str, value: Any, refs: Refs | None, sees: Sees | None) -> Any:
         """A reference, component or masked value as it shows; ``None`` or empty where nothing is left."""
         if name in self.masks:
-            return _masked(self.masks[name], value, required=name in self._required)
+            return masked(self.masks[name], value, required=name in self._required)
         values = value if name in self._many else [value]
         if refs is not None and name in self.references:
             values = self._within(name, values, refs[name], sees)
@@ -249,10 +249,11 @@ def _reference(value: dict[str, Any]) -> orjson.Fragment | dict[str, Any]:
     return value if raw is None else orjson.Fragment(raw + text[len(start) :])
 
 
-def _masked(mask: Mask, value: str, *, required: bool) -> str | None:
+def masked(mask: Mask, value: str, *, required: bool) -> str | None:
+    """A name by its first letter, a date by its year."""
     if mask is Mask.YEAR:
         return value[:4] + "-01-01"
     letter = next((c for c in value if c.isalpha()), None)
     if letter is None:
-        return _NO_LETTER if required else None
+        return NO_LETTER if required else None
     return letter.upper()[:1]  # the capital of some letters is two

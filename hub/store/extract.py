@@ -11,6 +11,7 @@ import io
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 
@@ -235,16 +236,28 @@ def _has(document: Document) -> str:
 
 async def sourced_ids(tx: Transaction, entity: Entity, rids: Sequence[int] | None = None) -> pl.DataFrame:
     """Rid (UInt32) and sourcedId (String) of these records, or of all, ascending by rid."""
+    some = "" if rids is None else " AND rid = ANY($2::integer[])"
+    values = (tx.district_id,) if rids is None else (tx.district_id, list(rids))
+    query = f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1{some} ORDER BY rid"
+    return await _frame(tx, query, {"rid": pl.UInt32, "sourcedId": pl.String}, *values)
+
+
+async def own_ids(tx: Transaction, app_id: UUID, entity: str) -> pl.DataFrame:
+    """The objects that an app calls by ids of its own: sourcedId and key (String), ascending by sourcedId."""
+    query = (
+        "SELECT sourced_id, key FROM gradebook_objects "
+        "WHERE district_id = $1 AND app_id = $2 AND entity = $3::text AND key IS NOT NULL ORDER BY sourced_id"
+    )
+    return await _frame(tx, query, {"sourcedId": pl.String, "key": pl.String}, tx.district_id, app_id, entity)
+
+
+async def _frame(tx: Transaction, query: str, schema: dict[str, Any], *values: object) -> pl.DataFrame:
     buffer = io.BytesIO()
 
     async def take(data: bytes) -> None:
         buffer.write(data)
 
-    some = "" if rids is None else " AND rid = ANY($2::integer[])"
-    values = (tx.district_id,) if rids is None else (tx.district_id, list(rids))
-    query = f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1{some} ORDER BY rid"
     await tx.connection.copy_from_query(query, *values, output=take, format="csv")
-    schema: dict[str, Any] = {"rid": pl.UInt32, "sourcedId": pl.String}
     if not buffer.tell():
         return pl.DataFrame(schema=schema)
     buffer.seek(0)
