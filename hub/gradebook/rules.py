@@ -14,7 +14,7 @@ Reference = tuple[str, str]
 #: Records that are deleted with the one that this reference of theirs is to.
 _TOGETHER: frozenset[Reference] = frozenset({("results", "lineItem"), ("assessmentResults", "assessmentLineItem")})
 #: The references of gradebook records to records of each entity.
-_REFERRERS: dict[str, tuple[Reference, ...]] = {
+REFERRERS: dict[str, tuple[Reference, ...]] = {
     target.name: tuple(
         (e.name, f.name)
         for e in CATALOGUE.of_service("gradebook")
@@ -27,20 +27,20 @@ _REFERRERS: dict[str, tuple[Reference, ...]] = {
 
 async def holds(tx: Transaction, entity: Entity, rid: int) -> bool:
     """Whether a record is in use so that it cannot be deleted: by others than those that are deleted with it."""
-    others = [reference for reference in _REFERRERS[entity.name] if reference not in _TOGETHER]
+    others = [reference for reference in REFERRERS[entity.name] if reference not in _TOGETHER]
     return await _referred(tx, others, rid)
 
 
 async def in_use(tx: Transaction, entity: Entity, rid: int) -> bool:
     """Whether any record of the gradebook refers to a record: it then stays in its class."""
-    return await _referred(tx, _REFERRERS[entity.name], rid)
+    return await _referred(tx, REFERRERS[entity.name], rid)
 
 
 async def together(tx: Transaction, entity: Entity, rid: int) -> list[tuple[str, list[int]]]:
     """The active records, by entity, that are deleted with a record."""
     return [
         (name, await store.referring(tx, name, field, rid))
-        for name, field in _REFERRERS[entity.name]
+        for name, field in REFERRERS[entity.name]
         if (name, field) in _TOGETHER
     ]
 

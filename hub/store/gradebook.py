@@ -146,6 +146,20 @@ async def referring(tx: Transaction, entity: str, field: str, target: int) -> li
     return [row["rid"] for row in rows]
 
 
+async def followers(
+    tx: Transaction, entity: str, field: str, targets: Collection[int]
+) -> dict[int, dict[str, int | None]]:
+    """The active records of an entity whose reference ``field`` is to some records, with all their references."""
+    which = CATALOGUE[entity]
+    columns = ", ".join(f'"{f.table_column}" AS "{f.name}"' for f in which.references)
+    rows = await tx.fetch(
+        f"SELECT rid, {columns} FROM {which.table} "
+        f'WHERE district_id = $1 AND "{which[field].table_column}" = ANY($2::integer[]) AND active',
+        tx.district_id, list(targets),
+    )  # fmt: skip
+    return {row["rid"]: {f.name: row[f.name] for f in which.references} for row in rows}
+
+
 async def refers(tx: Transaction, entity: str, field: str, target: int) -> bool:
     """Whether any active record of an entity refers to a record by ``field``."""
     which = CATALOGUE[entity]

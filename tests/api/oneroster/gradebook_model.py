@@ -36,6 +36,7 @@ class Object:
     canonical: str = ""
     active: bool = True
     refs: dict[str, Any] = field(default_factory=dict)
+    known_by: set[str] = field(default_factory=set)  # apps that see it or have seen it
 
 
 @dataclass
@@ -73,6 +74,10 @@ class Model:
     def put(self, app: str, entity: str, key: str, given: Mapping[str, str]) -> tuple[int, Object | None]:
         """The status of a PUT with these references, and the object where it was accepted."""
         before = self.meant(app, entity, key)
+        if before is not None and before.owner != app:
+            if app in before.known_by:
+                return 403, None
+            before = None
         refs: dict[str, Any] = {}
         for name, sourced_id in given.items():
             target = REFERENCES[entity][name]
@@ -80,22 +85,22 @@ class Model:
             if one is None or not self.visible(app, one):
                 return 422, None
             refs[name] = one
-        if before is not None and before.owner != app:
-            return 403, None
         if entity == "results" and refs["student"] not in self.enrolled[refs["lineItem"].refs["class"]]:
             return 422, None
-        if before is not None and before.active:
-            if self.lies_below(refs.get("parentAssessmentLineItem"), before):
-                return 422, None
-            if before.refs.get("class") != refs.get("class") and self.used_by(before):
-                return 422, None
-        elif before is not None and self.lies_below(refs.get("parentAssessmentLineItem"), before):
+        made = before or Object(entity, app, key, active=False)
+        moves = made.active and made.refs.get("class") != refs.get("class")
+        if self.lies_below(refs.get("parentAssessmentLineItem"), made) or (moves and self.used_by(made)):
             return 422, None
         if before is None:
-            before = Object(entity, app, key)
-            self.objects.append(before)
-        before.active, before.refs = True, refs
-        return 201, before
+            self.objects.append(made)
+        made.active, made.refs = True, refs
+        self.tell()
+        return 201, made
+
+    def tell(self) -> None:
+        """Notes who sees what."""
+        for one in self.objects:
+            one.known_by |= {app for app in self.sees if self.visible(app, one)}
 
     def lies_below(self, one: Object | None, above: Object) -> bool:
         while one is not None:

@@ -18,7 +18,7 @@ from hub.store import grants
 from hub.store.database import Transaction
 from hub.sync.columns import load_columns
 from tests.api.oneroster.gradebook_model import ENTITIES, OPTIONAL, REFERENCES, Model, Object, body, sis_objects
-from tests.api.oneroster.gradebooks import WHOLE, Book, grant
+from tests.api.oneroster.gradebooks import WHOLE, Book, grant, ref
 from transforms.catalogue import CATALOGUE
 
 APPS = ("lms", "quiz", "math")
@@ -29,6 +29,8 @@ WATCHER = WHOLE | {
 }
 KEYS = ("a", "b", "c")
 STEPS = 50
+#: Mostly what others refer to, and what refers to them.
+LIKELY = [*ENTITIES, "lineItems", "results", "lineItems", "results"]
 
 
 @pytest.mark.threat("T12", "T14")
@@ -40,7 +42,8 @@ async def test_random_writes_are_what_the_model_says_and_move_every_view_exactly
     seen = await looks(book)
     statuses = set()
     for _ in range(STEPS):
-        app, entity, key = rnd.choice(APPS), rnd.choice(ENTITIES), a_key(rnd, model)
+        app, entity = rnd.choice(APPS), rnd.choice(LIKELY)
+        key = a_key(rnd, model, entity)
         if rnd.random() < 0.3:
             expected = model.delete(app, entity, key)
             status, answer, _ = await book.send("DELETE", f"/{entity}/{key}", app=app)
@@ -61,6 +64,20 @@ async def test_random_writes_are_what_the_model_says_and_move_every_view_exactly
             assert set(await book.keys(f"/{entity}", app=app)) == model.shown(app, entity)
 
 
+async def test_what_refers_to_an_object_enters_and_leaves_a_view_with_it(book: Book) -> None:
+    await watch(book)
+    await book.make("lineItems", "li")
+    for key, student in zip("rs", book.ids.students, strict=True):
+        await book.make("results", key, {"lineItem": ref("li"), "student": ref(student)})
+    seen = await looks(book)
+    shown = await book.keys("/results", app="math")
+    for school, gone in ((book.ids.other_school, 2), (book.ids.school, 0)):
+        await book.make("lineItems", "li", {"school": ref(school)})
+        seen = await check_views(book, seen)
+        assert len(await book.keys("/results", app="math")) == len(shown) - gone
+        assert {"r", "s"} <= set(await book.keys("/results"))
+
+
 async def watch(book: Book) -> None:
     """Adds the app that only looks."""
     definition = GrantDefinition.model_validate(WATCHER | {"rules": [{"schools": [book.ids.school]}]})
@@ -79,12 +96,15 @@ async def model_of(book: Book) -> Model:
     for one in enrollments:
         if one["role"] == "student":
             enrolled.setdefault(one["class"]["sourcedId"], set()).add(one["user"]["sourcedId"])
-    return Model(sees, {c: frozenset(s) for c, s in enrolled.items()}, sis_objects(book.ids))
+    model = Model(sees, {c: frozenset(s) for c, s in enrolled.items()}, sis_objects(book.ids))
+    model.tell()
+    return model
 
 
-def a_key(rnd: Random, model: Model) -> str:
-    """Mostly one of a few, sometimes the canonical id of some object."""
-    return rnd.choice(KEYS) if rnd.random() < 0.85 else rnd.choice([one.canonical for one in model.objects])
+def a_key(rnd: Random, model: Model, entity: str) -> str:
+    """Mostly one of a few, sometimes the canonical id of an object."""
+    known = [one.canonical for one in model.objects if one.entity == entity]
+    return rnd.choice(known) if known and rnd.random() < 0.2 else rnd.choice(KEYS)
 
 
 def references(rnd: Random, model: Model, app: str, entity: str, ids: Any) -> dict[str, str]:
