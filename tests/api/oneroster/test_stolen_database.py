@@ -101,10 +101,11 @@ async def _opened(signs: Signing, found: dict[str, set[str]], client_id: str) ->
             opened.extend([text] if (await signs.send(secret=text))[0] != 401 else [])
 
     await asyncio.gather(
-        *(bearer(text, url) for text in set().union(*found.values()) for url in (roster, "/admin/v1/me")),
+        *(bearer(text, roster) for text in set().union(*found.values())),
         *(bearer("rh_at_" + text, roster) for text in near),
-        *(bearer("rh_ad_" + text, "/admin/v1/me") for text in near),
-        *(secret(text) for text in found["clients"] if text), *(consumer(text) for text in near if text),
+        *(bearer(prefix + text, "/admin/v1/me") for text in near for prefix in ("", "rh_ad_")),
+        *(secret(text) for text in found["clients"] if len(text) > 20 and "://" not in text),
+        *(consumer(text) for text in near if text),
     )  # fmt: skip
     return opened
 

@@ -11,7 +11,8 @@ from yarl import URL
 from hub.api.oauth import signature
 from hub.api.oauth.signature import MalformedError
 
-_texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12)
+#: oauthlib takes a semicolon at the end of a path for an empty parameter, and does not sign it.
+_texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n;"), max_size=12)
 
 
 def test_the_base_string_is_that_of_the_rfc() -> None:
