@@ -24,7 +24,6 @@ BETWEEN = "\x1f"
 BLOCK_BYTES = 4 << 20
 #: Blocks that wait while one is worked on.
 _WAITING = 2
-_QUOTE = ord('"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +155,22 @@ async def _copied(tx: Transaction, query: str, *values: object) -> AsyncIterator
 
 async def _copy(tx: Transaction, query: str, values: Sequence[object], waiting: asyncio.Queue[bytes]) -> None:
     """Puts the blocks into ``waiting``, and an empty one behind them."""
-    held = bytearray()
+    held: list[bytes] = []
+    size = 0
 
-    async def take(data: bytes) -> None:
-        held.extend(data)
-        if len(held) >= BLOCK_BYTES and (end := _row_end(held)):
-            await waiting.put(bytes(held[:end]))
-            del held[:end]
+    async def take(data: bytes) -> None:  # whole rows: the protocol has a message for each (COPY Operations)
+        nonlocal size
+        held.append(data)
+        size += len(data)
+        if size >= BLOCK_BYTES:
+            await waiting.put(b"".join(held))
+            held.clear()
+            size = 0
 
     try:
         await tx.connection.copy_from_query(query, *values, output=take, format="csv", null="")
         if held:
-            await waiting.put(bytes(held))
+            await waiting.put(b"".join(held))
         await waiting.put(b"")
     except BaseException:
         # Nobody may be there to take anything: what waits is of no use any more, and the end must find a place.
@@ -175,14 +178,6 @@ async def _copy(tx: Transaction, query: str, values: Sequence[object], waiting: 
             waiting.get_nowait()
         waiting.put_nowait(b"")
         raise
-
-
-def _row_end(held: bytearray) -> int:
-    """Where the last whole row ends: behind a line break that is not inside quotes, 0 for none."""
-    end = held.rfind(b"\n") + 1
-    while end and held.count(_QUOTE, 0, end) % 2:
-        end = held.rfind(b"\n", 0, end - 1) + 1
-    return end
 
 
 def _source(tx: Transaction, entity: Entity, which: Which) -> tuple[str, tuple[object, ...]]:
