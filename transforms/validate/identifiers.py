@@ -26,7 +26,8 @@ ID_011 = declare(
 
 LONGEST = 255
 ALLOWED = r"^[0-9A-Za-z./@_-]+$"
-_OUTSIDE = r"^[\s\u200b\u2060\ufeff\x00]+|[\s\u200b\u2060\ufeff\x00]+$"
+_INVISIBLE = r"\s\u200b\u2060\ufeff\x00"
+_OUTSIDE = rf"^[{_INVISIBLE}]+|[{_INVISIBLE}]+$"
 _UNSTORABLE = r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 
 # Halves of surrogate pairs come from requests only: files are read as UTF-8.
@@ -39,6 +40,11 @@ def trimmed(values: pl.Series) -> pl.Series:
     if not odd.any():
         return values
     return values.str.replace_all(_OUTSIDE, "").replace("", None)
+
+
+def nothing(values: pl.Series) -> pl.Series:
+    """Where there is no identifier: commas, spaces and invisible characters alone. Null for nulls."""
+    return ~values.str.contains(rf"[^,{_INVISIBLE}]")
 
 
 def unstorable(values: pl.Series) -> pl.Series:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from transforms.catalogue import Kind, Need
 from transforms.issues import Action, Severity, declare
 from transforms.sheet import Sheet, required
+from transforms.validate.identifiers import nothing
 
 REQ_001 = declare(
     "REQ-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A required value is missing",
@@ -27,5 +28,9 @@ def check_blank(sheet: Sheet) -> None:
         if field.csv_need(sheet.version) is not Need.REQUIRED or field.name in ("givenName", "familyName"):
             continue
         values = sheet[field.name]
-        blank = values.is_null() if field.kind is Kind.STRING else values.is_null() | ~values.str.contains(r"[^\s,]")
+        blank = values.is_null()
+        if field.kind is Kind.REF:
+            blank |= nothing(values)
+        elif field.kind is not Kind.STRING:
+            blank |= ~values.str.contains(r"[^\s,]")
         sheet.report(REQ_001 if required(field, sheet.version) else REQ_002, blank & ~explained, field.name)

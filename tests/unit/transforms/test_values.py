@@ -178,6 +178,23 @@ def test_a_person_with_one_name_goes_on_and_one_without_does_not() -> None:
     assert result.quarantined["users"] == {"u3"}
 
 
+@pytest.mark.parametrize("cell", ["\u200b\u200b", "\ufeff", "\x00", " \u2060", ","])
+@pytest.mark.parametrize(
+    ("file", "column", "name"),
+    [("results", "studentSourcedId", "student"), ("classes", "termSourcedIds", "terms"),
+     ("classes", "schoolSourcedId", "school"), ("enrollments", "userSourcedId", "user")],
+)  # fmt: skip
+def test_a_required_reference_of_invisible_characters_is_missing(file: str, column: str, name: str, cell: str) -> None:
+    files = clean("1.2")
+    row = files[file][0]
+    row[column] = cell
+
+    result = run("1.2", frames("1.2", files))
+
+    assert row["sourcedId"] in result.quarantined[file]
+    assert "REQ-001" in {i["code"] for i in result.issues.to_dicts() if i["field"] == name}
+
+
 @pytest.mark.parametrize(("text", "kept"), [("ext:other-type", "ext:other-type"), ("Grading Period", "gradingPeriod")])
 def test_words_of_open_lists(text: str, kept: str) -> None:
     files = clean("1.2")
