@@ -9,6 +9,7 @@ from uuid import UUID
 
 from hub import views
 from hub.api.caches import ByteCache
+from hub.errors import Code, HubError
 from hub.scope.view import EntityView, View
 from hub.store import views as store
 from hub.store.database import Database
@@ -34,7 +35,8 @@ class Views:
         """The view of this version of a grant. Raises ClosedError when there is a newer one by now."""
         key = (grant.grant_id, grant.position, grant.changed_at)
         found = await self._once(key, lambda: self._load(db, district_id, key))
-        assert isinstance(found, View)
+        if not isinstance(found, View) or (found.grant_id, found.position) != key[:2]:
+            raise HubError(Code.INTERNAL, "A view was kept under the name of another.")
         return found
 
     async def past(self, db: Database, district_id: UUID, view: View, step: int) -> Entities:
