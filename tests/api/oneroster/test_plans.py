@@ -33,7 +33,7 @@ BY_ID = "sourced_id"
 
 
 @pytest.fixture
-async def counted(hub: Hub, roster_database: Database) -> None:
+async def counted(roster_database: Database) -> None:
     """The planner knows the tables that ``hub`` filled."""
     owner = await asyncpg.connect(roster_database.owner)
     await owner.execute("ANALYZE")
@@ -94,7 +94,7 @@ def looked_up(found: dict[str, set[tuple[str, str]]], table: str, index: str, co
 
 
 @pytest.mark.threat("T10")
-@pytest.mark.usefixtures("counted")
+@pytest.mark.usefixtures("hub", "counted")
 async def test_every_hot_statement_finds_its_rows_by_an_index(
     hub: Hub, roster_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ async def test_every_hot_statement_finds_its_rows_by_an_index(
 
 
 @pytest.mark.threat("T10")
-@pytest.mark.usefixtures("counted")
+@pytest.mark.usefixtures("hub", "counted")
 async def test_a_walk_finds_what_changed_behind_it_by_an_index(
     hub: Hub, roster_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
