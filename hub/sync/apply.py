@@ -13,7 +13,9 @@ from uuid import UUID
 
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
-from hub.store import columns, districts, sources, staging
+from hub.scope.columns import Columns
+from hub.store import columns as column_store
+from hub.store import districts, sources, staging
 from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.sync import views
@@ -44,23 +46,26 @@ class Taken:
 
 
 async def apply(
-    tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken, at: datetime, inserted: Mapping[str, int]
-) -> Applied:
+    tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken, at: datetime, inserted: Mapping[str, int],
+    columns: Columns | None = None,
+) -> Applied:  # fmt: skip
     """Writes the difference at the district's next position.
 
     ``inserted``: the entities whose new records the transaction has inserted already, and how many they are.
+    ``columns``: those of the new records, where the district had none when the run began.
     Raises HubError(FENCED) as ``lock`` does, and HubError(UNAVAILABLE) when staged rows are missing.
     """
     await lock(tx, claim)
     crash_point("apply.locked")
     position = await districts.draw_position(tx)
+    fresh = columns if columns is not None and await alone(tx, prepared) else None
     counted = [e for e in ("classes", "enrollments") if _removes(prepared.entities.get(e))]
-    before = [await columns.per_school(tx, CATALOGUE[e]) for e in counted]
+    before = [await column_store.per_school(tx, CATALOGUE[e]) for e in counted]
     await _write(tx, claim, taken.source_id, prepared, position, at, inserted)
-    after = [await columns.per_school(tx, CATALOGUE[e]) for e in counted]
+    after = [await column_store.per_school(tx, CATALOGUE[e]) for e in counted]
     emptied = {school for was, now in zip(before, after, strict=True) for school in was if school not in now}
     crash_point("apply.records_written")
-    effects = await views.refresh(tx, position, at, run_id=claim.run.run_id, changes=prepared.entities)
+    effects = await views.refresh(tx, position, at, run_id=claim.run.run_id, changes=prepared.entities, columns=fresh)
     await sources.applied(
         tx, taken.source_id, digest=taken.digest, archive=taken.archive, files=taken.files, cursor=taken.cursor
     )
@@ -77,6 +82,12 @@ async def lock(tx: Transaction, claim: Claim) -> None:
     _, fence = await districts.lock(tx)
     if fence != claim.fence:
         raise HubError(Code.FENCED, "Another worker has taken over this district.")
+
+
+async def alone(tx: Transaction, prepared: Prepared) -> bool:
+    """Whether nobody else has made a record in a district that had none: an app may have written to its gradebook."""
+    taken = {entity: first + count for entity, first, count in prepared.reserved}
+    return {entity: rid for entity, rid in (await districts.next_rids(tx)).items() if rid} == taken
 
 
 def _removes(changes: EntityChanges | None) -> bool:

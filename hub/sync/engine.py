@@ -165,10 +165,11 @@ async def _end(
     crash_point("sync.staged")
     progress.enter("apply")
     await asyncio.create_task(runs.heartbeat(db, claim, stage="apply", progress=progress.as_json()))
+    columns = await asyncio.to_thread(prepared.fresh.columns) if prepared.fresh is not None else None
     try:
         async with applying.open() as (tx, inserted):
             await runs.keep_issues(tx, claim.run.run_id, issues)
-            applied = await apply(tx, claim, prepared, taken, clock.now(), inserted)
+            applied = await apply(tx, claim, prepared, taken, clock.now(), inserted, columns)
             reasons = guard.reasons(
                 counts, emptied_schools=applied.emptied_schools, missing_files=missing, approved=claim.run.approved
             )

@@ -22,6 +22,7 @@ from hub.store import columns, districts, staging
 from hub.store.database import Database
 from hub.sync.ahead import Ahead
 from hub.sync.changes import EntityChanges, compared
+from hub.sync.fresh import Fresh
 from hub.sync.progress import Progress
 from hub.sync.resolve import empty_index, resolve
 from transforms.catalogue import CATALOGUE, Entity
@@ -31,9 +32,9 @@ from transforms.pipeline import Outcome, Transform, duplicated
 from transforms.render import render
 from transforms.sheet import no_keys
 
-BATCH_ROWS = 50_000
+BATCH_ROWS = 25_000
 #: Rows that are rendered and copied at a time: their documents and COPY text are the largest things in memory.
-WRITTEN_ROWS = 20_000
+WRITTEN_ROWS = 10_000
 #: New records get their rids in this order: the index on an enrollment's class or a result's line item is appended to.
 _LOAD_ORDER = {"enrollments": ["class", "key"], "results": ["lineItem", "key"]}
 #: Entities that others refer to are taken whole: a reference may point to a later row of the file.
@@ -45,12 +46,14 @@ class Prepared:
     """The staged difference of a run. ``heads``: the next free rid per entity after it.
 
     ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
+    ``fresh``: the new records, where the district had none.
     """
 
     entities: dict[str, EntityChanges] = field(default_factory=dict)
     issues: list[pl.DataFrame] = field(default_factory=list)
     heads: dict[str, int] = field(default_factory=dict)
     reserved: list[tuple[str, int, int]] = field(default_factory=list)
+    fresh: Fresh | None = None
 
     def __bool__(self) -> bool:
         return any(self.entities.values())
@@ -86,6 +89,7 @@ class Preparation:
     async def _run(self) -> Prepared:
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.result.heads = await districts.next_rids(tx)
+        self.result.fresh = None if any(self.result.heads.values()) else Fresh()
         self.result.issues.append(self.package.issues)
         for entity in CATALOGUE.entities:
             await self._load(entity)
@@ -197,9 +201,7 @@ class Preparation:
             found = created.join(self.indexes[entity.rid_of], on="key", how="inner", maintain_order="left")
             return found.sort("rid")
         first = await self._first_rid(entity, created.height)
-        ordered = await asyncio.to_thread(created.sort, _LOAD_ORDER.get(entity.name, ["key"]))
-        rids = pl.int_range(first, first + ordered.height, dtype=pl.UInt32, eager=True)
-        return ordered.with_columns(rids.alias("rid"), ids.mint(ordered.height).alias("sourcedId"))
+        return await asyncio.to_thread(_numbered, entity, created, first)
 
     async def _first_rid(self, entity: Entity, count: int) -> int:
         """The first of as many new rids.
@@ -261,7 +263,7 @@ class Preparation:
         try:
             for part in rows.iter_slices(WRITTEN_ROWS):
                 started = time.perf_counter()
-                text = await asyncio.to_thread(_text, entity, self.district_id, self.run_id, task, part, indexes)
+                text = await asyncio.to_thread(self._text, entity, task, part, indexes)
                 self.progress.add("render", time.perf_counter() - started)
                 if copying is not None:
                     await copying
@@ -273,6 +275,17 @@ class Preparation:
             if copying is not None and not copying.done():  # only after a failure
                 copying.cancel()
                 await asyncio.gather(copying, return_exceptions=True)
+
+    def _text(
+        self, entity: Entity, task: str, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]
+    ) -> tuple[list[str], io.BytesIO]:
+        if task != staging.REHASH:
+            resolved = resolve(entity, rows, indexes)
+            documents = render(entity.name, resolved.documents)
+            rows = resolved.rids.with_columns(documents["doc"], documents["doc_private"])
+        if task == staging.INSERT and self.result.fresh is not None:
+            self.result.fresh.add(entity, rows)
+        return staging.staged_text(entity, self.district_id, self.run_id, task, rows)
 
     async def _copy(self, entity: Entity, task: str, rids: pl.Series, columns: list[str], text: io.BytesIO) -> None:
         started = time.perf_counter()
@@ -316,18 +329,14 @@ def _is_target(entity: Entity) -> bool:
     }
 
 
+def _numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:
+    ordered = created.sort(_LOAD_ORDER.get(entity.name, ["key"]))
+    rids = pl.int_range(first, first + ordered.height, dtype=pl.UInt32, eager=True)
+    return ordered.with_columns(rids.alias("rid"), ids.mint(ordered.height).alias("sourcedId"))
+
+
 def _documents(entity: Entity, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> pl.DataFrame:
     return render(entity.name, resolve(entity, rows, indexes).documents)
-
-
-def _text(
-    entity: Entity, district_id: UUID, run_id: UUID, task: str, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]
-) -> tuple[list[str], io.BytesIO]:
-    if task != staging.REHASH:
-        resolved = resolve(entity, rows, indexes)
-        documents = render(entity.name, resolved.documents)
-        rows = resolved.rids.with_columns(documents["doc"], documents["doc_private"])
-    return staging.staged_text(entity, district_id, run_id, task, rows)
 
 
 def findings(prepared: Prepared) -> pl.DataFrame:

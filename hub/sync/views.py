@@ -64,16 +64,18 @@ class _Next:
 
 
 async def refresh(
-    tx: Transaction, position: int, at: datetime, *, run_id: UUID, changes: Mapping[str, EntityChanges]
-) -> list[Effect]:
+    tx: Transaction, position: int, at: datetime, *, run_id: UUID, changes: Mapping[str, EntityChanges],
+    columns: Columns | None = None,
+) -> list[Effect]:  # fmt: skip
     """Moves all living grants of the district to what the records now are; what that does to each view.
 
-    A grant whose view stays as it is keeps its position: its app cannot tell that anything happened.
+    ``columns``: what ``load_columns`` would give, where that is known. A grant whose view stays as it is keeps its
+    position: its app cannot tell that anything happened.
     """
     grants = await store.listing(tx, living=True)
     if not grants:
         return []
-    columns = await load_columns(tx)
+    columns = columns or await load_columns(tx)
     effects = []
     for grant in grants:
         definition = GrantDefinition.model_validate(grant.definition)
