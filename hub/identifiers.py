@@ -39,9 +39,13 @@ class Identifiers:
         found = await store.own_ids(tx, self.app_id, asked) if asked else {}
         return found | {key: key[1] for key in keys if key not in found and is_canonical(key[1])}
 
+    def touches(self, entity: Entity) -> bool:
+        """Whether objects of an entity may hold ids that the app knows by others."""
+        return bool(self.own) and (entity.name in self.own or any(f.target in self.own for f in entity.references))
+
     async def outgoing(self, tx: Transaction, entity: Entity, objects: list[str]) -> list[str]:
         """Objects of an entity with ids as the app knows them; base addresses are not in them yet."""
-        if not self.own or not (entity.name in self.own or any(f.target in self.own for f in entity.references)):
+        if not self.touches(entity):
             return objects
         names = await self.names(tx, scope.named(objects, self.own, heads=entity.name in self.own))
         return scope.renamed(objects, names) if names else objects

@@ -201,13 +201,21 @@ _SPELLED = {code: reference(name) for name, code in _CODES.items()}
 
 
 def spelled_out(doc: str) -> str:
-    """A document of a compact entity with its references in full. Others have no short references and stay equal."""
+    """A document of a compact entity with its references in full. Others have no short references and stay equal.
+
+    A text of many documents is done at once: records that follow each other mostly refer to the same class and school.
+    """
     parts = doc.split(SHORT)
-    for i in range(1, len(parts), 2):
-        before, between, after = _SPELLED[parts[i][0]]
-        target = parts[i][1:]
-        parts[i] = f"{before}{target}{between}{target}{after}"
+    references = parts[1::2]
+    spelled = {text: _in_full(text) for text in set(references)}
+    parts[1::2] = [spelled[text] for text in references]
     return "".join(parts)
+
+
+def _in_full(text: str) -> str:
+    before, between, after = _SPELLED[text[0]]
+    target = text[1:]
+    return f"{before}{target}{between}{target}{after}"
 
 
 def bases(entity: Entity) -> tuple[Service, ...]:

@@ -89,6 +89,11 @@ class Stamps:
         written = {number: text(self.times[number - 1]) for number in set(numbers)}
         return [written[number] for number in numbers]
 
+    def common(self, wanted: Sequence[int]) -> str | None:
+        """The stamp of these rids, of which there is one, as OneRoster writes it; None where they have several."""
+        numbers = self.layers[np.asarray(wanted, dtype=np.int64)]
+        return text(self.times[numbers[0] - 1]) if numbers[0] and (numbers == numbers[0]).all() else None
+
     def since(self, after: datetime, *, inclusive: bool) -> BitMap:
         """The records stamped after ``after``, or at it too; ``after`` is not cut."""
         find = bisect_left if inclusive else bisect_right

@@ -120,6 +120,27 @@ async def page(
     return cast("list[tuple[int, str, str]]", rows)  # a Record is a tuple in all but name
 
 
+async def joined(
+    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], around: tuple[str, str, str], *, private: bool
+) -> tuple[int, str]:
+    """How many of these records there are, and all of them as one text, by rid with commas between.
+
+    ``rids`` ascend; ``private`` as in ``page``. ``around``: the texts before a record's sourcedId, between that and its
+    document, and behind it. Joining costs PostgreSQL less than rows cost whoever takes them apart. Raises ClosedError.
+    """
+    dense = rids[-1] - rids[0] + 1 == len(rids)  # a stretch of the index, not a look-up for each
+    which = f"BETWEEN ${_FREE + 3} AND ${_FREE + 4}" if dense else f"= ANY(${_FREE + 3}::text::integer[])"
+    row = await tx.fetchrow(
+        f"SELECT count(*), string_agg(r.record, ',') FROM (SELECT ${_FREE}::text || t.sourced_id::text || "
+        f"${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || ${_FREE + 2}::text AS record "
+        f"FROM {entity.table} t WHERE t.district_id = $1 AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
+        *gate.values(tx), *around, *((rids[0], rids[-1]) if dense else (_literal(rids),)),
+    )  # fmt: skip
+    if row is None or row[1] is None:
+        raise ClosedError
+    return row[0], row[1]
+
+
 def _literal(items: Sequence[object]) -> str:
     """A PostgreSQL array as text: asyncpg takes longer to encode a list than PostgreSQL to read this."""
     return "{" + ",".join(map(str, items)) + "}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from pyroaring import BitMap
 
@@ -17,6 +18,8 @@ from transforms.render import spelled_out
 
 #: The bytes that stand for the services' addresses in documents, and these addresses.
 Bases = Sequence[tuple[bytes, bytes]]
+#: Stands for a date until it is known which: no JSON text has it, nor has it another meaning in documents.
+_DATE = "\x1f"
 
 
 async def objects(reading: Reading, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
@@ -50,6 +53,28 @@ async def _objects(reading: Reading, entity: Entity, rids: Sequence[int], fields
     return [found[rid] for rid in rids]
 
 
+async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) -> str | None:
+    """Like ``objects`` with all members, in one text with commas between; None where some need a look of their own.
+
+    Raises records.ClosedError.
+    """
+    view, projection = reading.of(entity.name), reading.view.projections[entity.name]
+    wanted = BitMap(rids)
+    special = projection.mode == "rewrite" or projection.dangling or reading.lens.identifiers.touches(entity)
+    if special or (view.trimmed | view.gone) & wanted or list(wanted) != list(rids) or styled(reading, entity):
+        return None
+    date = view.stamps.common(rids)
+    before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
+    around = before, between + (date or _DATE) + after, end
+    private = shows_private(reading, entity)
+    count, text = await records.joined(reading.tx, reading.gate, entity, rids, around, private=private)
+    if count != len(rids):
+        raise RuntimeError("a view shows records that are not there")
+    if date is None:
+        text = "".join(chain.from_iterable(zip(text.split(_DATE), [*view.stamps.texts(rids), ""], strict=True)))
+    return spelled_out(text) if entity.compact else text
+
+
 def _texts(
     projection: Projection, rows: Sequence[tuple[int, str, str]], dates: Mapping[int, str], gone: BitMap,
     fields: frozenset[str] | None,
@@ -79,12 +104,15 @@ def render(reading: Reading, entity: Entity, row: Row, fields: frozenset[str] | 
     )
 
 
+def styled(reading: Reading, entity: Entity) -> bool:
+    """Whether the app wants objects of an entity otherwise than they are stored."""
+    return reading.behaviour.booleans != "string" and bool(booleans(entity))
+
+
 def in_style(reading: Reading, entity: Entity, texts: list[str]) -> list[str]:
     """The objects with truth written as the app wants it."""
-    if reading.behaviour.booleans == "string":
-        return texts
     names = booleans(entity)
-    return [json_booleans(names, text) for text in texts] if names else texts
+    return [json_booleans(names, text) for text in texts] if styled(reading, entity) else texts
 
 
 def shows_private(reading: Reading, entity: Entity) -> bool:

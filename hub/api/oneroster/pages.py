@@ -10,11 +10,12 @@ from hub.api.compression import Coding
 from hub.api.oneroster import page
 from hub.api.oneroster.page import Bases
 
-#: Objects of a piece: some 200 kB. Pages of no more are made at once.
+#: Pages of no more objects are made at once. Longer ones come in pieces of these many, and of no more than these bytes.
 PIECE = 250
+_PIECE_BYTES = 200_000
 #: Records that one statement reads of a longer page.
 STATEMENT = 1_000
-#: Makes the JSON objects of records, in their order.
+#: Makes the JSON objects of records, in their order; one text may hold several, with commas between.
 Maker = Callable[[Sequence[int]], Awaitable[list[str]]]
 
 
@@ -57,5 +58,6 @@ async def gathered(
 
 def _add(gathering: Gathering, before: bytes, objects: list[str], bases: Bases) -> None:
     for start in range(0, len(objects), PIECE):
-        gathering.add(before + page.joined(objects[start : start + PIECE], bases))
+        part = before + page.joined(objects[start : start + PIECE], bases)
+        gathering.add(*(part[at : at + _PIECE_BYTES] for at in range(0, len(part), _PIECE_BYTES)))
         before = b","

@@ -160,6 +160,9 @@ class Service:
         async def make(rids: Sequence[int]) -> list[str]:
             if isinstance(reading, OldReading):
                 return await v1p1.objects(reading, self.numberings, entity, rids, fields)
+            joined = await page.joined_objects(reading, entity, rids) if fields is None and len(rids) > 1 else None
+            if joined is not None:
+                return [joined]
             return page.in_style(reading, entity, await page.objects(reading, entity, rids, fields))
 
         return make

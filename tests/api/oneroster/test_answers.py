@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import orjson
@@ -14,14 +16,17 @@ from backports import zstd
 from hub.api import bodies
 from hub.api.bodies import UnderWay
 from hub.api.compression import LEAST_BYTES
-from hub.api.oneroster import pages
+from hub.api.oneroster import page, pages
+from hub.api.oneroster.reading import Reading
 from hub.clock import SystemClock
 from hub.scope.grants import GrantDefinition
 from hub.store import apps
 from hub.sync import grants
+from tests.api.oneroster.edits import edited
 from tests.api.oneroster.raw import Raw, ask, request, service
-from tests.api.oneroster.rosters import LIBRARY, Hub, minor
+from tests.api.oneroster.rosters import LIBRARY, Hub, land, minor
 from tests.districts import changed, sandbox
+from transforms.catalogue import Entity
 
 DECODE: dict[str, Any] = {"gzip": gzip.decompress, "zstd": zstd.decompress}
 
@@ -73,6 +78,37 @@ async def test_a_long_page_comes_in_pieces_and_is_the_same(hub: Hub, monkeypatch
             assert answer.headers["content-encoding"] == coding
             assert decode(answer.body) == expected.body
             assert answer.headers["etag"] == expected.headers["etag"]
+
+
+async def test_records_that_postgresql_joins_are_those_that_are_made_one_by_one(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = sandbox(100, 7).frames
+    await land(hub, edited(frames, frames, Random(4), 25))  # several dates, and tombstones
+    collections = ("/enrollments", "/users", "/classes", "/orgs", "/academicSessions", "/demographics", "/courses")
+    questions = [
+        (f"{path}?limit=400{more}", app)
+        for path in collections
+        for app in hub.prepared.apps
+        for more in ("", "&filter=status='active'", "&offset=3", "&sort=dateLastModified")
+    ]
+    made: list[bool] = []
+    real = page.joined_objects
+
+    async def watched(reading: Reading, entity: Entity, rids: Sequence[int]) -> str | None:
+        found = await real(reading, entity, rids)
+        made.append(found is not None)
+        return found
+
+    async def none(*_: object) -> None: ...
+
+    monkeypatch.setattr(page, "joined_objects", watched)
+    joined = [await get(hub, path, app=app) for path, app in questions]
+    monkeypatch.setattr(page, "joined_objects", none)
+    for (path, app), answer in zip(questions, joined, strict=True):
+        assert (await get(hub, path, app=app)).body == answer.body, (path, app)
+    assert made.count(True) > 20
+    assert made.count(False) > 20
 
 
 def _in_frames(data: bytes) -> bytes:
