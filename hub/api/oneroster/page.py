@@ -60,7 +60,7 @@ async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) 
     """
     view, projection = reading.of(entity.name), reading.view.projections[entity.name]
     wanted = BitMap(rids)
-    special = projection.mode == "rewrite" or projection.dangling or reading.lens.identifiers.touches(entity)
+    special = projection.mode == "rewrite" or reading.lens.identifiers.touches(entity)
     if special or (view.trimmed | view.gone) & wanted or list(wanted) != list(rids) or styled(reading, entity):
         return None
     date = view.stamps.common(rids)
@@ -70,6 +70,8 @@ async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) 
     count, text = await records.joined(reading.tx, reading.gate, entity, rids, around, private=private)
     if count != len(rids):
         raise RuntimeError("a view shows records that are not there")
+    if any(member in text for member in projection.dangling):
+        return None
     if date is None:
         text = "".join(chain.from_iterable(zip(text.split(_DATE), [*view.stamps.texts(rids), ""], strict=True)))
     return spelled_out(text) if entity.compact else text
