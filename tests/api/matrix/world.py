@@ -225,5 +225,6 @@ def _of_one_class(mine: Mapping[str, list[dict[str, Any]]]) -> dict[str, str]:
     return {
         "results": result["sourcedId"], "lineItems": item["sourcedId"], "students": result["student"]["sourcedId"],
         "classes": class_["sourcedId"], "schools": class_["school"]["sourcedId"],
-        "terms": class_["terms"][0]["sourcedId"], "academicSessions": class_["terms"][0]["sourcedId"],
+        "terms": class_["terms"][0]["sourcedId"],
+        "academicSessions": item.get("academicSession", class_["terms"][0])["sourcedId"],
     }  # fmt: skip
