@@ -162,6 +162,8 @@ async def create_client(
 
 async def find_client(tx: Transaction, client_id: str) -> Client | None:
     """One client in any state, or None."""
+    if "\0" in client_id:  # PostgreSQL stores no such text
+        return None
     row = await tx.fetchrow(f"SELECT {_CLIENT} FROM clients WHERE client_id = $1", client_id)
     return None if row is None else Client(**row)
 
