@@ -85,6 +85,16 @@ async def test_guessing_tokens_is_held_up_and_who_has_one_is_not(hub: AdminHub) 
     assert (await hub.call("GET", "/me")).status == 200
 
 
+@pytest.mark.threat("T25")
+async def test_who_shows_a_token_that_is_over_is_no_guesser(hub: AdminHub) -> None:
+    hub.server.app[ATTEMPTS]._by_address = Buckets(0.001, 3, asyncio.get_running_loop().time)
+    *spent, _ = await _spent_tokens(hub)
+    old = [{"Authorization": f"Bearer {token}"} for token in spent * 5]
+    answers = [await hub.call("GET", "/me", role=None, headers=headers) for headers in old]
+    assert [answer.status for answer in answers] == [401] * 10
+    assert (await hub.call("GET", "/me")).status == 200
+
+
 async def _spent_tokens(hub: AdminHub) -> list[str]:
     """An expired token, a revoked one, and what is stored of a good one."""
     now = SystemClock().now()

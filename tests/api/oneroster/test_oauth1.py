@@ -88,7 +88,7 @@ async def test_of_a_thousand_parallel_sends_one_is_answered(
             statuses = await at_once(*(send(url, headers) for url in [here, there] * 500))
             assert len(statuses) == 1000
             assert statuses.count(200) == 1
-            assert set(statuses) <= {200, 401, 503}  # 503: a busy machine had no connection for it
+            assert set(statuses) == {200, 401}
             assert (await one.send())[0] == 200
     async with signing(roster_database, rostered[1], on=False, base_url=one.hub.settings.public_url) as restarted:
         url = f"http://127.0.0.1:{restarted.hub.port}/d/{one.hub.prepared.here}/signed"
