@@ -85,8 +85,9 @@ class Guard:
             # May be a guess: what was valid a moment ago is none.
             attempt = self.attempts.begin(request, proof.client)
             session = await self._look_up(proof, key, scopes, attempt)
-        elif session.until < self._loop.time() and key not in self._refreshing:
-            # Of many at once, one asks anew; the others go on with what was true a moment ago.
+        elif session.until < self._loop.time() and key not in self._refreshing and not proof.used:
+            # Of many at once, one asks anew; the others go on with what was true a moment ago. A request that is sent
+            # again is refused anyway: no flood of them may need the database, and be told that it is busy.
             self._refreshing.add(key)
             try:
                 session = await self._look_up(proof, key, scopes)

@@ -219,6 +219,22 @@ async def test_unknown_and_wrong_are_the_same_work(signs: Signing, monkeypatch: 
     assert done == [["find_client", "unseal", "matches"]] * 3
 
 
+@pytest.mark.threat("T23")
+async def test_what_is_sent_again_asks_the_database_for_nothing(
+    signs: Signing, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    headers = signs.signed(signs.base)
+    assert (await signs.get(signs.base, headers))[0] == 200
+    await asyncio.sleep(1.1)  # what was looked up is kept for a second
+    work: list[str] = []
+    for owner, name in ((apps, "find_client"), (replays, "first_nonce")):
+        monkeypatch.setattr(owner, name, _noted(work, name, getattr(owner, name)))
+    assert await at_once(*(signs.get(signs.base, headers) for _ in range(20))) == [401] * 20
+    assert work == []
+    assert (await signs.send())[0] == 200
+    assert work == ["find_client", "first_nonce"]
+
+
 def _noted(work: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def noting(*values: Any, **named: Any) -> Any:
         work.append(name)
