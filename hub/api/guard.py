@@ -113,7 +113,7 @@ class Guard:
         if sessions is None or not proof.fits(sessions[0].caller):
             attempt = None if again else self.attempts.begin(request, proof.client)
             sessions = None
-        if again or sessions is None or sessions[0].until < self._loop.time():
+        if again or sessions is None or (sessions[0].until < self._loop.time() and not proof.used):
             sessions = await self._look_everywhere(proof, scopes, attempt)
         _check_scopes(sessions[0].caller, scopes)
         if not again:

@@ -132,7 +132,7 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _answer(request: web.Request, error: RefusedError) -> web.Response:
     if not request.path.startswith("/oauth/"):
-        answer = (v1p1.response if version_of(request.path) == "1.1" else response)(error)
+        answer = in_form_of(request.path, error)
         answer.headers["Cache-Control"] = "no-store"
         if error.status in _UNREAD:
             answer.force_close()
@@ -144,6 +144,11 @@ def _answer(request: web.Request, error: RefusedError) -> web.Response:
         content_type="application/json",
         headers={"Cache-Control": "no-store", **error.headers},
     )
+
+
+def in_form_of(path: str, error: RefusedError) -> web.Response:
+    """The answer for a refusal, in the form of the version of OneRoster that a path begins with."""
+    return (v1p1.response if version_of(path) == "1.1" else response)(error)
 
 
 def of_http(error: web.HTTPException) -> RefusedError:
