@@ -128,8 +128,9 @@ class SignedProof:
         is off, and a wrong signature.
         """
         client = await apps.find_client(tx, self.client)
-        sealed = client.oauth1_secret if client is not None and client.active else None
-        if not self._made_with(sealed) or client is None or sealed is None:
+        secrets = client.oauth1_secrets(self.context.clock.now()) if client is not None else ()
+        sealed = next((one for one in secrets or (None,) if self._made_with(one)), None)
+        if client is None or sealed is None:
             raise unsigned(
                 "Unknown consumer, or the signature is not that of this request and the consumer's secret. "
                 f"Addresses are signed here as {self.context.settings.public_url}/…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -193,6 +193,26 @@ async def test_it_is_off_until_switched_on_and_ends_at_once(
         async with signs.hub.db.shared() as tx:
             await apps.revoke_client(tx, signs.key, signs.hub.first.clock.now())
         assert (await signs.send(secret=other))[0] == 401
+
+
+@pytest.mark.threat("T18", "T22")
+async def test_a_rotated_secret_signs_on_beside_the_new_one_until_its_time(signs: Signing) -> None:
+    second, third, later = new_secret(), new_secret(), signs.hub.first.clock.now() + timedelta(hours=1)
+    assert (await signs.send())[0] == 200
+    await give_secret(signs, second, was_on=True, old_until=later)
+    assert [(await signs.send(secret=one))[0] for one in (signs.secret, second, signs.secret)] == [200] * 3
+    headers = signs.signed(signs.base)
+    assert await at_once(*(signs.get(signs.base, headers) for _ in range(2))) in ([200, 401], [401, 200])
+    await give_secret(signs, third, was_on=True, old_until=later)
+    assert [(await signs.send(secret=one))[0] for one in (signs.secret, second, third)] == [401, 200, 200]
+    async with signs.hub.db.shared() as tx:
+        await tx.execute(
+            "UPDATE clients SET oauth1_old_until = $2 WHERE client_id = $1", signs.key, later.replace(year=2000)
+        )
+    assert [(await signs.send(secret=one))[0] for one in (second, third)] == [401, 200]  # the very next request
+    await give_secret(signs, second, was_on=True, old_until=later)
+    await give_secret(signs, None, was_on=True)
+    assert [(await signs.send(secret=one))[0] for one in (second, third)] == [401, 401]
 
 
 @pytest.mark.threat("T26")
