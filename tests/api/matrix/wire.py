@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 #: Bytes of one line or part of an answer that are read at once.
 _LIMIT = 2**24
-_LONGEST_SECONDS = 30
+_LONGEST_SECONDS = 120
 #: Differ from one answer to the next, whatever was asked.
 _OWN = {"date", "x-request-id", "ratelimit", "x-ratelimit-remaining", "x-ratelimit-reset", "connection"}
 
