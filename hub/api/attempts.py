@@ -32,61 +32,66 @@ class HeldUpError(Exception):
 class Attempts:
     """Attempts to show a credential, at most so many wrong ones at once and then so many a second.
 
-    ``share`` multiplies the settings: what costs less to check may be tried more often. ``clients``: whether tries at
-    one client from many addresses count together, which helps where its secret could be guessed. An attempt is counted
-    before it is known how it ends, so that many at once are held up as well, and taken back when it was right. From an
-    address where a client was right once it is not held up by others' guesses.
+    ``share`` multiplies the settings: what costs less to check may be tried more often. ``slow``: for what costs much
+    to check and could be guessed. There tries at one client from many addresses count together too, and an attempt is
+    counted before it is known how it ends, and taken back when it was right, so that many at once are held up as well.
+    Elsewhere only what was wrong is counted: hundreds of right ones may come at once, and wrong ones that came together
+    are owed. From an address where a client was right once it is not held up by others' guesses.
     """
 
-    def __init__(self, settings: Settings, now: Callable[[], float], *, share: float = 1, clients: bool = True) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], float], *, share: float = 1, slow: bool = True) -> None:
         rate, burst = settings.wrong_credentials_per_second * share, settings.wrong_credentials_burst * share
         self._trusted = settings.trusted_proxies
         self._by_address = Buckets(rate, burst, now)
-        self._by_client = Buckets(rate * _CLIENT_SHARE, burst * _CLIENT_SHARE, now) if clients else None
+        self._by_client = Buckets(rate * _CLIENT_SHARE, burst * _CLIENT_SHARE, now)
+        self._slow = slow
         self._known: ByteCache[tuple[str, Hashable], bool] = ByteCache(_MOST_KNOWN)
 
     def begin(self, request: web.Request, client: Hashable = None) -> Attempt:
-        """Counts an attempt of this ``client``, where one is named. Raises HeldUpError."""
+        """An attempt of this ``client``, where one is named: tell it how it ended. Raises HeldUpError."""
         attempt = Attempt(self, caller_address(request, self._trusted), client)
         if self._known.get((attempt.address, client)):
             return attempt
-        wait = self._by_address.take(attempt.address)
-        if client is not None and self._by_client is not None:
+        wait = self._by_address.take(attempt.address) if self._slow else self._by_address.wait(attempt.address)
+        if client is not None and self._slow:
             wait = max(wait, self._by_client.take(client))
         if wait:
             raise HeldUpError(wait)
-        attempt.counted = True
+        attempt.counts = True
         return attempt
 
-    def give_back(self, attempt: Attempt) -> None:
-        """Takes an attempt out of the count."""
-        if attempt.counted:
-            attempt.counted = False
-            self._by_address.give(attempt.address)
-            if attempt.client is not None and self._by_client is not None:
-                self._by_client.give(attempt.client)
-
-    def know(self, attempt: Attempt) -> None:
-        """Remembers that a client was right from here."""
-        if attempt.client is not None:
+    def end(self, attempt: Attempt, *, right: bool) -> None:
+        """Counts an attempt that ended, or takes it out of the count and remembers that the client was right here."""
+        if attempt.counts:
+            attempt.counts = False
+            if right and self._slow:
+                self._by_address.give(attempt.address)
+                if attempt.client is not None:
+                    self._by_client.give(attempt.client)
+            elif not right and not self._slow:
+                self._by_address.owe(attempt.address)
+        if right and attempt.client is not None:
             self._known.put((attempt.address, attempt.client), value=True, size=1)
 
 
 class Attempt:
-    """One attempt that was counted; nothing more is to be done about a wrong one."""
+    """One attempt. ``counts``: it is counted, or will be if it was wrong."""
 
-    __slots__ = ("_attempts", "address", "client", "counted")
+    __slots__ = ("_attempts", "address", "client", "counts")
 
     def __init__(self, attempts: Attempts, address: str, client: Hashable) -> None:
         self._attempts = attempts
         self.address = address
         self.client = client
-        self.counted = False
+        self.counts = False
 
     def right(self) -> None:
-        """It showed a credential that counts."""
-        self._attempts.give_back(self)
-        self._attempts.know(self)
+        """It showed a credential that is one, be it over by now."""
+        self._attempts.end(self, right=True)
+
+    def wrong(self) -> None:
+        """It showed none; where that costs much to find out, it is counted already."""
+        self._attempts.end(self, right=False)
 
 
 #: Those at tokens and signatures, of all APIs together.

@@ -8,6 +8,7 @@ looks at all of them every second. What cannot be parsed is answered in OneRoste
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -20,8 +21,8 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from hub.api.middleware import REQUEST_ID, of_http, places, secured
-from hub.api.oneroster.errors import Minor, RefusedError, internal, response
+from hub.api.middleware import REQUEST_ID, in_form_of, of_http, places, secured
+from hub.api.oneroster.errors import Minor, RefusedError, internal
 from hub.settings import Settings
 
 #: Largest request line and largest single header, in bytes. They differ, so that an error says which one it was.
@@ -34,6 +35,9 @@ _BACKLOG = 1024
 _SWEEP_SECONDS = 1.0
 #: A body has to come at this pace, in bytes a second, once the first wait is over.
 _LEAST_PACE = 500
+#: Bytes of a request that are kept for the case that no more of it can be understood: enough for a service's address.
+_START = 256
+_ADDRESS = re.compile(rb"[A-Z]+ (?:https?://[^/ ]*)?(/[^ ?#\r\n]*)")
 _AT_ONCE = 20  # connections that are looked at without a pause
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +71,7 @@ class Patience:
 class Connection(web.RequestHandler):
     """One connection. Times are the loop's, None where nothing is waited for."""
 
-    __slots__ = ("_connections", "body_bytes", "body_since", "head_bytes", "head_since", "stalled_since")
+    __slots__ = ("_connections", "body_bytes", "body_since", "head_bytes", "head_since", "head_start", "stalled_since")
 
     def __init__(self, connections: Connections) -> None:
         options: dict[str, Any] = {
@@ -81,6 +85,7 @@ class Connection(web.RequestHandler):
         self._connections = connections
         self.head_since: float | None = None
         self.head_bytes = 0
+        self.head_start = b""  # of the request that came last, as far as it began with a segment of its own
         self.body_since = 0.0
         self.body_bytes = 0
         self.stalled_since: float | None = None
@@ -89,6 +94,12 @@ class Connection(web.RequestHandler):
     def waits(self) -> bool:
         """Whether no request is being answered."""
         return self._waiter is not None
+
+    @property
+    def path(self) -> str:
+        """How the address of the request that came last begins, as far as it was read: errors have its form."""
+        found = _ADDRESS.match(self.head_start)
+        return found[1].decode("ascii", "replace") if found else ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there, and has to say something."""
@@ -104,6 +115,8 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, of a body, or of later requests."""
         heads, waited = self._request_count, self._waiter is not None
+        if waited and len(data) and self.head_bytes < _START:
+            self.head_start = (self.head_start if self.head_bytes else b"")[:_START] + data[:_START]
         super().data_received(data)
         if self._request_count != heads:
             self.head_since, self.head_bytes = None, 0
@@ -136,7 +149,7 @@ class Connection(web.RequestHandler):
         elif self.waits:
             if self.head_since is not None and now - self.head_since > patience.head_seconds:
                 if self.transport is not None and self.head_bytes:
-                    self.transport.write(_TOO_SLOW)
+                    self.transport.write(_as_bytes(in_form_of(self.path, _TOO_SLOW)))
                 self.force_close()
                 return "heads"
         elif self._reading_paused:
@@ -154,13 +167,13 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Sends an answer; what aiohttp refused before any middleware saw it gets the form of all refusals."""
         if isinstance(resp, web.HTTPException):
-            resp = _finished(of_http(resp))
+            resp = _finished(of_http(resp), request.path)
         return await super().finish_response(request, resp, start_time)
 
     def refuse(self, refusal: RefusedError) -> None:
         """Says why, and closes."""
         if self.transport is not None:
-            self.transport.write(_as_bytes(_finished(refusal)))
+            self.transport.write(_as_bytes(_finished(refusal, self.path)))
         self.force_close()
 
     def handle_error(
@@ -171,7 +184,7 @@ class Connection(web.RequestHandler):
             raise ConnectionError("an answer was on its way already")
         if status >= 500:
             _log.error("request failed", kind=type(exc).__name__, at=places(exc))
-        answer = _finished(internal() if status >= 500 else _unreadable(exc))
+        answer = _finished(internal() if status >= 500 else _unreadable(exc), self.path)
         answer.force_close()
         return answer
 
@@ -250,9 +263,9 @@ async def listening(
                 await watch
 
 
-def _finished(refusal: RefusedError) -> web.Response:
+def _finished(refusal: RefusedError, path: str) -> web.Response:
     """The answer for a request that reached no route, with all that the others have, and its line in the log."""
-    answer = response(refusal)
+    answer = in_form_of(path, refusal)
     request_id = secrets.token_hex(8)
     answer.headers[REQUEST_ID] = request_id
     answer.headers["Cache-Control"] = "no-store"
@@ -279,4 +292,4 @@ def _unreadable(error: BaseException | None) -> RefusedError:
     return RefusedError(400, Minor.INVALID_DATA, "This is not a request of HTTP/1.1.")
 
 
-_TOO_SLOW = _as_bytes(response(RefusedError(408, Minor.INVALID_DATA, "The request came too slowly.")))
+_TOO_SLOW = RefusedError(408, Minor.INVALID_DATA, "The request came too slowly.")

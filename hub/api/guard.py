@@ -22,6 +22,7 @@ from hub.api.proofs import BEARER, Caller, Proof, Proofs, Scheme
 from hub.behaviour import Behaviour
 from hub.identifiers import Identifiers
 from hub.store import views
+from hub.store.database import Transaction
 from hub.store.grants import Grant
 from hub.store.records import Gate
 
@@ -61,7 +62,7 @@ class Guard:
         self._sessions: ByteCache[Key, Session] = ByteCache(_MOST_SESSIONS)
         self._everywhere: ByteCache[bytes | str, list[Session]] = ByteCache(_MOST_SESSIONS)
         self._refreshing: set[Key] = set()
-        self.attempts = Attempts(context.settings, self._loop.time, share=_SHARE, clients=False)
+        self.attempts = Attempts(context.settings, self._loop.time, share=_SHARE, slow=False)
         # One connection is left for the look-ups, for tokens and for the admin API.
         places = max(1, context.settings.service_pool_size - 1)
         self.limits = AppLimits(Limits.of(context.settings), places, self._loop.time, context.clock.now)
@@ -81,11 +82,12 @@ class Guard:
         if again:
             session = await self._look_up(proof, key, scopes)
         elif session is None or not proof.fits(session.caller):
-            # Counted as a guess until it is known: what was valid a moment ago is none.
+            # May be a guess: what was valid a moment ago is none.
             attempt = self.attempts.begin(request, proof.client)
             session = await self._look_up(proof, key, scopes, attempt)
-        elif session.until < self._loop.time() and key not in self._refreshing:
-            # Of many at once, one asks anew; the others go on with what was true a moment ago.
+        elif session.until < self._loop.time() and key not in self._refreshing and not proof.used:
+            # Of many at once, one asks anew; the others go on with what was true a moment ago. A request that is sent
+            # again is refused anyway: no flood of them may need the database, and be told that it is busy.
             self._refreshing.add(key)
             try:
                 session = await self._look_up(proof, key, scopes)
@@ -111,7 +113,7 @@ class Guard:
         if sessions is None or not proof.fits(sessions[0].caller):
             attempt = None if again else self.attempts.begin(request, proof.client)
             sessions = None
-        if again or sessions is None or sessions[0].until < self._loop.time():
+        if again or sessions is None or (sessions[0].until < self._loop.time() and not proof.used):
             sessions = await self._look_everywhere(proof, scopes, attempt)
         _check_scopes(sessions[0].caller, scopes)
         if not again:
@@ -122,11 +124,7 @@ class Guard:
     async def _look_everywhere(self, proof: Proof, scopes: Sequence[str], attempt: Attempt | None) -> list[Session]:
         self._everywhere.drop(proof.key)
         async with self._context.db.shared() as tx:
-            caller = await proof.caller(tx)
-        if attempt is not None:
-            attempt.right()
-        if caller is None:
-            raise unauthorised(given=True)
+            caller = await _caller(proof, tx, attempt)
         _check_scopes(caller, scopes)
         async with self._context.db.app(caller.app_id) as tx:
             places = await views.held_everywhere(tx, caller.app_id)
@@ -163,11 +161,7 @@ class Guard:
     async def _found(self, proof: Proof, district: str, scopes: Sequence[str], attempt: Attempt | None) -> Session:
         district_id = _district(district)
         async with self._context.db.district(district_id, readonly=True) as tx:
-            caller = await proof.caller(tx)
-            if attempt is not None:
-                attempt.right()
-            if caller is None:
-                raise unauthorised(given=True)
+            caller = await _caller(proof, tx, attempt)
             _check_scopes(caller, scopes)
             held = await views.held(tx, caller.app_id)
         if held is None:
@@ -182,13 +176,28 @@ class Guard:
     async def _spend(self, request: web.Request, proof: Proof) -> None:
         """Uses the request up, where it may come only once. Raises RefusedError(401, 429)."""
         if not await proof.spend():
-            self.attempts.begin(request)
+            self.attempts.begin(request).wrong()
             raise unsigned("This request was sent before. Sign each request anew, with another oauth_nonce.")
 
     def _count(self, request: web.Request, session: Session) -> None:
         quota = request[QUOTA] = self.limits.count(session.app_id)
         if quota.refused:
             raise busy(429, quota.reset, "This app asks too often. Wait as long as Retry-After says.")
+
+
+async def _caller(proof: Proof, tx: Transaction, attempt: Attempt | None) -> Caller:
+    """Whose proof it is; whether it was a guess is noted. Raises RefusedError(401)."""
+    try:
+        caller = await proof.caller(tx)
+    except RefusedError:
+        if attempt is not None:
+            attempt.wrong()
+        raise
+    if attempt is not None:
+        attempt.right()
+    if caller is None:
+        raise unauthorised(given=True)
+    return caller
 
 
 def _district(text: str) -> UUID:

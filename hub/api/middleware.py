@@ -23,6 +23,7 @@ from hub.api.limits import QUOTA
 from hub.api.oneroster.bindings import version_of
 from hub.api.oneroster.errors import Minor, RefusedError, busy, internal, invalid, response
 from hub.api.oneroster.v1p1 import errors as v1p1
+from hub.api.routing import allow
 from hub.errors import Code, HubError
 
 REQUEST_ID = "X-Request-ID"
@@ -103,11 +104,7 @@ def secured(answer: web.StreamResponse) -> None:
 
 def _allowed(error: web.HTTPMethodNotAllowed) -> web.StreamResponse:
     """The answer to OPTIONS: what the address knows. Other origins' pages may not call the hub, so nothing on CORS."""
-    return web.Response(status=204, headers={"Allow": _methods(error)})
-
-
-def _methods(error: web.HTTPMethodNotAllowed) -> str:
-    return ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
+    return web.Response(status=204, headers={"Allow": allow(error)})
 
 
 @web.middleware
@@ -135,7 +132,7 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _answer(request: web.Request, error: RefusedError) -> web.Response:
     if not request.path.startswith("/oauth/"):
-        answer = (v1p1.response if version_of(request.path) == "1.1" else response)(error)
+        answer = in_form_of(request.path, error)
         answer.headers["Cache-Control"] = "no-store"
         if error.status in _UNREAD:
             answer.force_close()
@@ -149,14 +146,19 @@ def _answer(request: web.Request, error: RefusedError) -> web.Response:
     )
 
 
+def in_form_of(path: str, error: RefusedError) -> web.Response:
+    """The answer for a refusal, in the form of the version of OneRoster that a path begins with."""
+    return (v1p1.response if version_of(path) == "1.1" else response)(error)
+
+
 def of_http(error: web.HTTPException) -> RefusedError:
     """The refusal that stands for an error of aiohttp."""
     match error.status:
         case 404:
             return RefusedError(404, Minor.UNKNOWN_OBJECT, "There is nothing at this address.")
         case 405:
-            allow = _methods(error) if isinstance(error, web.HTTPMethodNotAllowed) else error.headers.get("Allow", "")
-            return RefusedError(405, Minor.INVALID_DATA, f"This address knows {allow} only.", {"Allow": allow})
+            known = allow(error) if isinstance(error, web.HTTPMethodNotAllowed) else error.headers.get("Allow", "")
+            return RefusedError(405, Minor.INVALID_DATA, f"This address knows {known} only.", {"Allow": known})
         case 408:
             return RefusedError(408, Minor.INVALID_DATA, "The body came too slowly.")
         case 413:

@@ -67,6 +67,7 @@ class TokenProof:
     key: bytes
 
     client = None
+    used = False
 
     def fits(self, caller: Caller) -> bool:
         """Whether the token, which was valid a moment ago, is not over since."""
@@ -107,6 +108,15 @@ class SignedProof:
         """By which its caller is remembered."""
         return self.signed.consumer_key
 
+    @property
+    def used(self) -> bool:
+        """Whether this process has seen the request before."""
+        return self.spent.get(self._nonce) is not None
+
+    @property
+    def _nonce(self) -> tuple[str, int, str]:
+        return self.signed.consumer_key, self.signed.timestamp, self.signed.nonce
+
     def fits(self, caller: Caller) -> bool:
         """Whether the secret of the caller, which was found a moment ago, made the signature."""
         return caller.signer is not None and self._made_with(caller.signer.sealed_secret)
@@ -118,8 +128,9 @@ class SignedProof:
         is off, and a wrong signature.
         """
         client = await apps.find_client(tx, self.client)
-        sealed = client.oauth1_secret if client is not None and client.active else None
-        if not self._made_with(sealed) or client is None or sealed is None:
+        secrets = client.oauth1_secrets(self.context.clock.now()) if client is not None else ()
+        sealed = next((one for one in secrets or (None,) if self._made_with(one)), None)
+        if client is None or sealed is None:
             raise unsigned(
                 "Unknown consumer, or the signature is not that of this request and the consumer's secret. "
                 f"Addresses are signed here as {self.context.settings.public_url}/…"
@@ -135,12 +146,11 @@ class SignedProof:
         if self.signed.body_hash is not None and not signature.fits_body(self.signed, await self.request.read()):
             raise unsigned("The body is not the one that oauth_body_hash was made of.")
         signed = self.signed
-        used = (signed.consumer_key, signed.timestamp, signed.nonce)
-        if self.spent.get(used):
+        if self.used:
             return False
         # Noted before the database is asked, so that copies that come meanwhile do not queue for it. If it fails, the
         # client has to sign anew as after any other failure.
-        self.spent.put(used, value=True, size=1)
+        self.spent.put(self._nonce, value=True, size=1)
         sent_at = datetime.fromtimestamp(signed.timestamp, UTC)
         async with self.context.db.statement() as tx:
             return await replays.first_nonce(tx, signed.consumer_key, sent_at, signed.nonce)

@@ -49,6 +49,11 @@ class _Node:
         return node.resources
 
 
+def allow(error: web.HTTPMethodNotAllowed) -> str:
+    """What an address knows, as the header ``Allow`` says it: OPTIONS is answered everywhere."""
+    return ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
+
+
 class Branches(web.AbstractResource):
     """All resources whose paths begin with ``prefix``, a path with variables, as one resource of aiohttp's router."""
 

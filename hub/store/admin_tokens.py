@@ -27,6 +27,10 @@ class AdminToken:
     expires_at: datetime
     revoked_at: datetime | None
 
+    def valid(self, now: datetime) -> bool:
+        """Whether it opens anything at ``now``."""
+        return self.revoked_at is None and self.expires_at > now
+
 
 _COLUMNS = ", ".join(AdminToken.__dataclass_fields__)
 
@@ -50,13 +54,9 @@ async def create(
     return AdminToken(**row), token
 
 
-async def find(tx: Transaction, token: str, now: datetime) -> AdminToken | None:
-    """The row of a token that is valid at ``now``; None for one that is unknown, expired or revoked alike."""
-    row = await tx.fetchrow(
-        f"SELECT {_COLUMNS} FROM admin_tokens WHERE token_hash = $1 AND expires_at > $2 AND revoked_at IS NULL",
-        digest(token),
-        now,
-    )
+async def find(tx: Transaction, token: str) -> AdminToken | None:
+    """A token that was made, valid or not any more."""
+    row = await tx.fetchrow(f"SELECT {_COLUMNS} FROM admin_tokens WHERE token_hash = $1", digest(token))
     return None if row is None else AdminToken(**row)
 
 

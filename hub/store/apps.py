@@ -37,7 +37,7 @@ class Client:
     """One set of OAuth credentials of an app. ``scopes`` are the most that it may ask for.
 
     Either ``secret_hash`` or ``jwks`` (public keys, RFC 7517) is there. ``oauth1_secret`` is sealed (hub/crypto.py),
-    and None where OAuth 1 is off.
+    and None where OAuth 1 is off; the one before it counts until ``oauth1_old_until``.
     """
 
     client_id: str
@@ -45,6 +45,8 @@ class Client:
     secret_hash: str | None
     jwks: dict[str, Any] | None
     oauth1_secret: bytes | None
+    oauth1_old_secret: bytes | None
+    oauth1_old_until: datetime | None
     scopes: list[str]
     state: str
     created_at: datetime
@@ -59,6 +61,11 @@ class Client:
     def oauth1(self) -> bool:
         """Whether it may sign with OAuth 1."""
         return self.oauth1_secret is not None
+
+    def oauth1_secrets(self, now: datetime) -> tuple[bytes, ...]:
+        """The sealed secrets that it may sign with."""
+        old = self.oauth1_old_secret if self.oauth1_old_until is not None and self.oauth1_old_until > now else None
+        return tuple(s for s in (self.oauth1_secret, old) if s is not None) if self.active and self.oauth1 else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,8 @@ async def create_client(
 
 async def find_client(tx: Transaction, client_id: str) -> Client | None:
     """One client in any state, or None."""
+    if "\0" in client_id:  # PostgreSQL stores no such text
+        return None
     row = await tx.fetchrow(f"SELECT {_CLIENT} FROM clients WHERE client_id = $1", client_id)
     return None if row is None else Client(**row)
 
@@ -197,15 +206,20 @@ async def rotate_client(
     return Client(**row)
 
 
-async def switch_oauth1(tx: Transaction, client_id: str, sealed: bytes | None, *, was_on: bool) -> Client:
+async def switch_oauth1(
+    tx: Transaction, client_id: str, sealed: bytes | None, *, was_on: bool, old_until: datetime | None = None
+) -> Client:
     """Gives an active client whose OAuth 1 ``was_on`` or not a sealed secret; None switches it off.
+
+    The secret that it has counts until ``old_until``; any before that ends at once.
 
     Raises HubError(NOT_FOUND), and HubError(CONFLICT) when OAuth 1 is not as ``was_on`` says.
     """
     row = await tx.fetchrow(
-        "UPDATE clients SET oauth1_secret = $2 WHERE client_id = $1 AND state = 'active' "
-        f"AND (oauth1_secret IS NOT NULL) = $3 RETURNING {_CLIENT}",
-        client_id, sealed, was_on,
+        "UPDATE clients SET oauth1_secret = $2, oauth1_old_until = $4, "
+        "oauth1_old_secret = CASE WHEN $4::timestamptz IS NOT NULL THEN oauth1_secret END "
+        f"WHERE client_id = $1 AND state = 'active' AND (oauth1_secret IS NOT NULL) = $3 RETURNING {_CLIENT}",
+        client_id, sealed, was_on, old_until,
     )  # fmt: skip
     if row is None:
         raise await _not_so(tx, client_id, f"OAuth 1 is {'off' if was_on else 'on already'} for this client.")
@@ -222,7 +236,8 @@ async def _not_so(tx: Transaction, client_id: str, otherwise: str) -> HubError:
 async def revoke_client(tx: Transaction, client_id: str, now: datetime) -> Client:
     """Ends a client, its signatures and all its tokens, at once and for good. Raises HubError(NOT_FOUND)."""
     row = await tx.fetchrow(
-        f"UPDATE clients SET state = 'revoked', oauth1_secret = NULL WHERE client_id = $1 RETURNING {_CLIENT}",
+        "UPDATE clients SET state = 'revoked', oauth1_secret = NULL, oauth1_old_secret = NULL, oauth1_old_until = NULL "
+        f"WHERE client_id = $1 RETURNING {_CLIENT}",
         client_id,
     )
     if row is None:

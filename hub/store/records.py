@@ -72,7 +72,7 @@ _GATES: dict[type, str] = {
     Bearer: _GRANT + "AND EXISTS (SELECT FROM access_tokens a WHERE a.token_hash = $5 AND a.expires_at > $6 "
     "AND a.revoked_at IS NULL)",
     Signer: _GRANT + "AND EXISTS (SELECT FROM clients c WHERE c.client_id = $5 AND c.state = 'active' "
-    "AND c.oauth1_secret = $6)",
+    "AND (c.oauth1_secret = $6 OR (c.oauth1_old_secret = $6 AND c.oauth1_old_until > statement_timestamp())))",
 }
 _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
 _FREE = 7  # the first parameter behind the gate's

@@ -127,6 +127,11 @@ class Entity:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_index", {f.name: f for f in self.fields})
 
+    def __hash__(self) -> int:
+        # The name tells entities apart, and entities are keys of caches: hashing all fields anew would cost more than
+        # what is cached. Equality looks at everything.
+        return hash(self.name)
+
     def __getitem__(self, name: str) -> Field:
         return self._index[name]
 

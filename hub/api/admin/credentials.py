@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, Field
 from hub.api.admin.apps import OPERATOR_OR_APP, Client
 from hub.api.admin.call import Call, Writing
 from hub.api.admin.route import OPERATOR, Route
-from hub.api.admin.shapes import Asked
+from hub.api.admin.shapes import Asked, Rotation
 from hub.api.oauth.consumer import Consumers, new_secret
 from hub.api.oauth.keys import public_keys
 from hub.errors import Code
@@ -47,9 +48,9 @@ async def allow_oauth1(call: Call) -> Consumer:
     return await _give_secret(call, was_on=False)
 
 
-async def rotate_oauth1(call: Call) -> Consumer:
-    """Gives a client another secret to sign with; the old one ends at once."""
-    return await _give_secret(call, was_on=True)
+async def rotate_oauth1(call: Call, body: Rotation) -> Consumer:
+    """Gives a client another secret to sign with; the old one counts beside it until the overlap ends."""
+    return await _give_secret(call, was_on=True, overlap=body.overlap_seconds)
 
 
 async def forbid_oauth1(call: Call) -> Client:
@@ -61,13 +62,14 @@ async def forbid_oauth1(call: Call) -> Client:
     return Client.model_validate(row)
 
 
-async def _give_secret(call: Call, *, was_on: bool) -> Consumer:
+async def _give_secret(call: Call, *, was_on: bool, overlap: int = 0) -> Consumer:
+    until = call.context.clock.now() + timedelta(seconds=overlap) if overlap else None
     secret, consumers = new_secret(), await Consumers.load(call.context.settings)
     async with call.writing() as writing:
         client = await _named(call, writing)
         sealed = consumers.sealed(secret, client.client_id)
-        row = await store.switch_oauth1(writing.tx, client.client_id, sealed, was_on=was_on)
-        writing.note(f"client/{row.client_id}", app=str(row.app_id))
+        row = await store.switch_oauth1(writing.tx, client.client_id, sealed, was_on=was_on, old_until=until)
+        writing.note(f"client/{row.client_id}", app=str(row.app_id), overlap_seconds=overlap)
     extra = {"consumer_key": row.client_id, "consumer_secret": secret}
     return Consumer.model_validate({**Client.model_validate(row).model_dump(), **extra})
 
@@ -84,7 +86,7 @@ ROUTES = (
     Route("POST", _CLIENT + "/oauth1", allow_oauth1, "Switch OAuth 1 on for a client; its secret is shown once",
           roles=OPERATOR, answer=Consumer, action="client.oauth1.on", errors=_CONFLICT),
     Route("POST", _CLIENT + "/oauth1/rotate", rotate_oauth1, "Give a client another OAuth 1 secret",
-          roles=OPERATOR_OR_APP, answer=Consumer, action="client.oauth1.rotate", errors=_CONFLICT),
+          roles=OPERATOR_OR_APP, body=Rotation, answer=Consumer, action="client.oauth1.rotate", errors=_CONFLICT),
     Route("DELETE", _CLIENT + "/oauth1", forbid_oauth1, "Switch OAuth 1 off for a client", roles=OPERATOR_OR_APP,
           answer=Client, action="client.oauth1.off", errors=_CONFLICT),
 )  # fmt: skip

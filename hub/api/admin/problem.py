@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from hub.api.admin.route import PREFIX
 from hub.api.attempts import HeldUpError
+from hub.api.routing import allow
 from hub.errors import HTTP_STATUS, Code, HubError
 from hub.logs import described
 
@@ -145,8 +146,8 @@ def _of_http(error: web.HTTPException) -> web.StreamResponse:
         raise error
     code, detail = _BY_STATUS[error.status]
     answer = response(code, detail)
-    if "Allow" in error.headers:
-        answer.headers["Allow"] = error.headers["Allow"]
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        answer.headers["Allow"] = allow(error)
     return answer
 
 

@@ -13,7 +13,7 @@ from yarl import URL
 from hub.api.admin.call import Call, Writing
 from hub.api.admin.grants import reached
 from hub.api.admin.route import EVERYONE, Route
-from hub.api.admin.shapes import Asked, Shown
+from hub.api.admin.shapes import Asked, Rotation, Shown
 from hub.crypto import load_key
 from hub.errors import Code
 from hub.store import grants
@@ -21,20 +21,12 @@ from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.webhooks import subscriptions as service
 
-_WEEK = 7 * 24 * 3600
-
 
 class NewSubscription(Asked):
     """Where to send which grant's changes."""
 
     grant_id: UUID
     url: Annotated[str, Field(max_length=2_000, description="The receiver: https and a public address.")]
-
-
-class Rotation(Asked):
-    """How long the old secret signs beside the new one."""
-
-    overlap_seconds: Annotated[int, Field(ge=0, le=_WEEK)] = 24 * 3600
 
 
 class Subscription(Shown):

@@ -42,6 +42,11 @@ class Wish(BaseModel):
         return Asked(self.version, self.mode, entities)
 
 
+def versions(text: str | None) -> tuple[Version, ...]:
+    """The versions that a query may mean, before it is known to be one."""
+    return (Wish().version,) if text is None else tuple(v for v in VERSIONS if v == text) or VERSIONS
+
+
 def scopes(*versions: Version) -> tuple[str, ...]:
     """The scopes of which any one lets an app have some file of these versions."""
     found = (scope for v in versions for name in offered(v) for scope in scopes_of(CATALOGUE[name], v))

@@ -67,9 +67,9 @@ class Service:
 
         Raises RefusedError: 429 while another one is sent to this app, 503 while the process sends as many as it may.
         """
-        wish = Wish.of(dict(request.query))
 
         async def act(session: Session) -> web.StreamResponse:
+            wish = Wish.of(dict(request.query))
             wanted = wish.asked(session)
             if request.method == "HEAD":
                 return web.Response(headers={**_HEADERS, "Content-Type": ZIP})
@@ -84,7 +84,7 @@ class Service:
             finally:
                 self.sending.discard(session.app_id)
 
-        return await self._admitted(request, asked.scopes(wish.version), act)
+        return await self._admitted(request, asked.scopes(*asked.versions(request.query.get("version"))), act)
 
     async def _made(self, request: web.Request, session: Session, wanted: making.Asked) -> web.StreamResponse:
         number, gate = new_id(), self.guard.gate(session)
@@ -133,9 +133,9 @@ class Service:
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Queues an export; the same wish finds the one that is under way. Raises RefusedError (409) for another."""
-        wish = Wish.of(await request.read())
 
         async def act(session: Session) -> tuple[Session, Export]:
+            wish = Wish.of(await request.read())
             async with self.context.db.district(session.district_id) as tx:
                 await self._check(tx, session)
                 return session, await _queued(tx, session, wish)
@@ -199,9 +199,9 @@ class Service:
 
     async def _found(self, request: web.Request) -> tuple[Session, Export]:
         """The export in the path, of the grant that the caller holds. Raises RefusedError (403, 404, 410)."""
-        number = asked.as_id(request.match_info["export"])
 
         async def act(session: Session) -> tuple[Session, Export]:
+            number = asked.as_id(request.match_info["export"])
             async with self.context.db.district(session.district_id, readonly=True) as tx:
                 await self._check(tx, session)
                 return session, await _of_grant(tx, session, number)

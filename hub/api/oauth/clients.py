@@ -86,7 +86,7 @@ class Clients:
 
     async def _find(self, client_id: str) -> Client | None:
         """The active client of an id. The database is asked whatever the id looks like."""
-        storable = client_id[:_LONGEST_ID].replace("\0", "")
+        storable = client_id[:_LONGEST_ID].replace("\0", "")  # nobody's, at the same expense
         async with self.context.db.statement() as tx:
             client = await apps.find_client(tx, storable)
         return client if client is not None and client.active else None

@@ -16,7 +16,7 @@ from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.resources import RESOURCES
 from hub.api.oneroster.rostering import ROSTERING
 from hub.api.oneroster.v1p1.operations import V1P1_READS
-from transforms.catalogue import CATALOGUE, Entity, Service, Version
+from transforms.catalogue import Entity, Service, Version
 from transforms.render import BASES, bases
 
 #: Where a district's OneRoster begins below the hub's address.
@@ -79,11 +79,7 @@ def version_of(path: str) -> Version:
     return "1.1" if _OLD.fullmatch(path) else "1.2"
 
 
+@cache
 def marks(entity: Entity, version: Version) -> tuple[tuple[bytes, str], ...]:
     """The bytes that stand for addresses in an entity's documents, and the paths below ``…/ims/oneroster``."""
-    return _marks(entity.name, version)  # an entity itself takes long to hash
-
-
-@cache
-def _marks(entity: str, version: Version) -> tuple[tuple[bytes, str], ...]:
-    return tuple((BASES[service].encode(), PATHS[version][service]) for service in bases(CATALOGUE[entity]))
+    return tuple((BASES[service].encode(), PATHS[version][service]) for service in bases(entity))

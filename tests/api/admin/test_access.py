@@ -19,83 +19,9 @@ from hub.store import admin_tokens
 from hub.store.audit import HUB
 from tests.api.admin.findings import run_with_findings
 from tests.api.admin.service import AdminHub, Answer
+from tests.api.matrix.admin_rules import EXPECTED, LETTERS
 from transforms.catalogue import CATALOGUE
 
-#: o: operators, d: districts, a: apps, -: nobody needs a token. Written by hand, against slips in the code's table.
-MATRIX = """
-GET    od  /districts
-POST   o   /districts
-GET    od  /districts/{district}
-PATCH  od  /districts/{district}
-GET    od  /districts/{district}/sources
-POST   od  /districts/{district}/sources
-GET    od  /districts/{district}/sources/{source}
-PATCH  od  /districts/{district}/sources/{source}
-POST   od  /districts/{district}/sources/{source}/uploads
-GET    od  /districts/{district}/uploads/{upload}
-POST   od  /districts/{district}/runs
-GET    od  /districts/{district}/runs
-GET    od  /districts/{district}/runs/{run}
-GET    od  /districts/{district}/runs/{run}/events
-GET    od  /districts/{district}/runs/{run}/report
-POST   od  /districts/{district}/runs/{run}/approve
-POST   od  /districts/{district}/runs/{run}/reject
-GET    od  /districts/{district}/runs/{run}/issues
-GET    od  /districts/{district}/runs/{run}/issues.csv
-GET    oda /apps
-POST   o   /apps
-GET    oda /apps/{app}
-PATCH  o   /apps/{app}
-GET    oa  /apps/{app}/limits
-PUT    o   /apps/{app}/limits
-GET    oa  /apps/{app}/clients
-POST   oa  /apps/{app}/clients
-POST   oa  /apps/{app}/clients/{client}/rotate
-POST   oa  /apps/{app}/sandbox
-POST   oa  /apps/{app}/sandbox/changes
-DELETE oa  /apps/{app}/clients/{client}
-PUT    oa  /apps/{app}/clients/{client}/keys
-POST   o   /apps/{app}/clients/{client}/oauth1
-POST   oa  /apps/{app}/clients/{client}/oauth1/rotate
-DELETE oa  /apps/{app}/clients/{client}/oauth1
-GET    oda /districts/{district}/grants
-POST   od  /districts/{district}/grants
-POST   od  /districts/{district}/grants/preview
-GET    oda /districts/{district}/grants/{grant}
-PUT    od  /districts/{district}/grants/{grant}
-POST   od  /districts/{district}/grants/{grant}/preview
-POST   od  /districts/{district}/grants/{grant}/suspend
-POST   od  /districts/{district}/grants/{grant}/resume
-POST   od  /districts/{district}/grants/{grant}/revoke
-GET    oda /districts/{district}/subscriptions
-POST   oda /districts/{district}/subscriptions
-GET    oda /districts/{district}/subscriptions/{subscription}
-GET    oda /districts/{district}/subscriptions/{subscription}/attempts
-POST   oda /districts/{district}/subscriptions/{subscription}/pause
-POST   oda /districts/{district}/subscriptions/{subscription}/resume
-POST   oda /districts/{district}/subscriptions/{subscription}/rotate
-DELETE oda /districts/{district}/subscriptions/{subscription}
-GET    od  /districts/{district}/exports
-GET    od  /districts/{district}/exports/{export}
-GET    od  /districts/{district}/export-schedules
-POST   d   /districts/{district}/export-schedules
-GET    od  /districts/{district}/export-schedules/{schedule}
-PUT    d   /districts/{district}/export-schedules/{schedule}
-POST   od  /districts/{district}/export-schedules/{schedule}/run
-POST   od  /districts/{district}/export-schedules/{schedule}/pause
-POST   od  /districts/{district}/export-schedules/{schedule}/resume
-DELETE od  /districts/{district}/export-schedules/{schedule}
-GET    oda /me
-GET    o   /tokens
-POST   o   /tokens
-DELETE o   /tokens/{token}
-GET    o   /audit
-GET    od  /districts/{district}/audit
-GET    -   /openapi.json
-GET    -   /docs
-"""
-EXPECTED = {(m, p): r for m, r, p in (line.split() for line in MATRIX.strip().splitlines())}
-LETTERS = {"o": "operator", "d": "district", "a": "app"}
 BODIES = ("POST", "PUT", "PATCH")
 
 
@@ -156,6 +82,16 @@ async def test_guessing_tokens_is_held_up_and_who_has_one_is_not(hub: AdminHub) 
     assert [answer.status for answer in answers] == [401, 401, 401, 429, 429]
     assert answers[-1].json["code"] == "too_many_attempts"
     assert int(answers[-1].headers["Retry-After"]) >= 1
+    assert (await hub.call("GET", "/me")).status == 200
+
+
+@pytest.mark.threat("T25")
+async def test_who_shows_a_token_that_is_over_is_no_guesser(hub: AdminHub) -> None:
+    hub.server.app[ATTEMPTS]._by_address = Buckets(0.001, 3, asyncio.get_running_loop().time)
+    *spent, _ = await _spent_tokens(hub)
+    old = [{"Authorization": f"Bearer {token}"} for token in spent * 5]
+    answers = [await hub.call("GET", "/me", role=None, headers=headers) for headers in old]
+    assert [answer.status for answer in answers] == [401] * 10
     assert (await hub.call("GET", "/me")).status == 200
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -89,12 +90,14 @@ async def signing(
         yield out
 
 
-async def give_secret(signing: Signing, secret: str | None, *, was_on: bool) -> None:
+async def give_secret(
+    signing: Signing, secret: str | None, *, was_on: bool, old_until: datetime | None = None
+) -> None:  # fmt: skip
     """Switches the client's OAuth 1 as the admin API does."""
     consumers = await Consumers.load(signing.hub.settings)
     sealed = consumers.sealed(secret, signing.key) if secret else None
     async with signing.hub.db.shared() as tx:
-        await apps.switch_oauth1(tx, signing.key, sealed, was_on=was_on)
+        await apps.switch_oauth1(tx, signing.key, sealed, was_on=was_on, old_until=old_until)
 
 
 async def at_once(*sendings: Any) -> list[int]:

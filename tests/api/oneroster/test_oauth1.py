@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -88,7 +88,7 @@ async def test_of_a_thousand_parallel_sends_one_is_answered(
             statuses = await at_once(*(send(url, headers) for url in [here, there] * 500))
             assert len(statuses) == 1000
             assert statuses.count(200) == 1
-            assert set(statuses) <= {200, 401, 503}  # 503: a busy machine had no connection for it
+            assert set(statuses) == {200, 401}
             assert (await one.send())[0] == 200
     async with signing(roster_database, rostered[1], on=False, base_url=one.hub.settings.public_url) as restarted:
         url = f"http://127.0.0.1:{restarted.hub.port}/d/{one.hub.prepared.here}/signed"
@@ -195,6 +195,26 @@ async def test_it_is_off_until_switched_on_and_ends_at_once(
         assert (await signs.send(secret=other))[0] == 401
 
 
+@pytest.mark.threat("T18", "T22")
+async def test_a_rotated_secret_signs_on_beside_the_new_one_until_its_time(signs: Signing) -> None:
+    second, third, later = new_secret(), new_secret(), signs.hub.first.clock.now() + timedelta(hours=1)
+    assert (await signs.send())[0] == 200
+    await give_secret(signs, second, was_on=True, old_until=later)
+    assert [(await signs.send(secret=one))[0] for one in (signs.secret, second, signs.secret)] == [200] * 3
+    headers = signs.signed(signs.base)
+    assert await at_once(*(signs.get(signs.base, headers) for _ in range(2))) in ([200, 401], [401, 200])
+    await give_secret(signs, third, was_on=True, old_until=later)
+    assert [(await signs.send(secret=one))[0] for one in (signs.secret, second, third)] == [401, 200, 200]
+    async with signs.hub.db.shared() as tx:
+        await tx.execute(
+            "UPDATE clients SET oauth1_old_until = $2 WHERE client_id = $1", signs.key, later.replace(year=2000)
+        )
+    assert [(await signs.send(secret=one))[0] for one in (second, third)] == [401, 200]  # the very next request
+    await give_secret(signs, second, was_on=True, old_until=later)
+    await give_secret(signs, None, was_on=True)
+    assert [(await signs.send(secret=one))[0] for one in (second, third)] == [401, 401]
+
+
 @pytest.mark.threat("T26")
 async def test_a_secret_that_was_copied_to_another_client_does_not_open(signs: Signing) -> None:
     other = signs.hub.prepared.clients["math"][0]
@@ -217,6 +237,22 @@ async def test_unknown_and_wrong_are_the_same_work(signs: Signing, monkeypatch: 
         assert (await signs.send(**options))[0] == 401
         done.append(list(work))
     assert done == [["find_client", "unseal", "matches"]] * 3
+
+
+@pytest.mark.threat("T23")
+async def test_what_is_sent_again_asks_the_database_for_nothing(
+    signs: Signing, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    headers = signs.signed(signs.base)
+    assert (await signs.get(signs.base, headers))[0] == 200
+    await asyncio.sleep(1.1)  # what was looked up is kept for a second
+    work: list[str] = []
+    for owner, name in ((apps, "find_client"), (replays, "first_nonce")):
+        monkeypatch.setattr(owner, name, _noted(work, name, getattr(owner, name)))
+    assert await at_once(*(signs.get(signs.base, headers) for _ in range(20))) == [401] * 20
+    assert work == []
+    assert (await signs.send())[0] == 200
+    assert work == ["find_client", "first_nonce"]
 
 
 def _noted(work: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -39,6 +39,7 @@ async def test_filters_find_what_shows(old: Old) -> None:
         ("users", f"agents.sourcedId='{ben}.parent'", {"amy", "gus"}),
         ("users", f"agents.sourcedId='{ben}'", set()),
         ("users", f"agents.sourcedId='{old.id('users', 'gus')}'", {"ben.parent"}),
+        ("users", f"metadata.person='{old.id('users', 'gus')}'", set()),  # made for the answer alone
         ("users", "username='CAT@example.org'", {"cat"}),
         ("users", "status='active'", users.keys()),
         ("enrollments", f"user.sourcedId='{old.id('users', 'gus.teacher')}'", {"e5"}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unittest.mock import Mock
+import asyncio
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -32,9 +32,8 @@ PROXIES = Settings(trusted_proxies="10.0.0.0/8,fd00::/8").trusted_proxies
     ],
 )
 def test_the_nearest_address_that_is_no_proxy(remote: str, said: list[str], address: str) -> None:
-    transport = Mock()
-    transport.get_extra_info.return_value = (remote, 1) if remote else None
+    transport = asyncio.Transport({"peername": (remote, 1) if remote else None})
     headers = [("X-Forwarded-For", text) for text in said]
-    request = make_mocked_request("GET", "/", headers=headers, transport=transport)  # type: ignore[arg-type]
+    request = make_mocked_request("GET", "/", headers=headers, transport=transport)
 
     assert caller_address(request, PROXIES) == address

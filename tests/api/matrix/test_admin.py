@@ -1,0 +1,207 @@
+"""Every route of the admin API with every token and every kind of id, expected by a table by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+from joserfc import jwk
+
+from hub.store import admin_tokens, runs
+from tests.api.matrix.admin_rules import EXPECTED
+from tests.api.matrix.conftest import Matrix
+from tests.api.matrix.test_apps import wrong
+from tests.api.matrix.wire import Ask
+from tests.api.matrix.world import JSON, bearer
+
+Ids = Mapping[str, str]  # by variable
+#: By whose token it is: the role's letter.
+ROLES = {"operator": "o", "district": "d", "other district": "d", "app": "a", "other app": "a"}
+#: What a variable of a path may name. ``foreign``: of another district, or another app.
+KINDS = ("own", "foreign", "never", "broken")
+#: Bodies that reach the object in the path; a route without one here takes none, or fails on a body before it looks.
+BODIES: dict[tuple[str, str], Any] = {
+    ("PATCH", "/districts/{district}"): {"name": "Renamed"},
+    ("PATCH", "/districts/{district}/sources/{source}"): {"name": "Renamed"},
+    ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},
+    ("POST", "/districts/{district}/grants/{grant}/preview"): {"definition": {}},
+    ("POST", "/districts/{district}/subscriptions/{subscription}/rotate"): {},
+    ("PUT", "/districts/{district}/export-schedules/{schedule}"): {"target": {"kind": "folder", "folder": "x"}},
+    ("PATCH", "/apps/{app}"): {"name": "Renamed"},
+    ("PUT", "/apps/{app}/limits"): {},
+    ("POST", "/apps/{app}/clients"): {},
+    ("POST", "/apps/{app}/sandbox"): {"students": 100},
+    ("PUT", "/apps/{app}/clients/{client}/keys"): {
+        "jwks": {"keys": [jwk.ECKey.generate_key("P-256", private=False).as_dict()]}
+    },
+}
+ZIP = "Content-Type: application/zip"
+#: Takes seconds, and has tests of its own.
+ELSEWHERE = {"/apps/{app}/sandbox/changes"}
+UPLOAD = ("POST", "/districts/{district}/sources/{source}/uploads")
+#: Writes with a body of their own making would succeed: with a member that nobody knows they are refused, once let in.
+UNKNOWN_MEMBER = b'{"unknown": 1}'
+
+
+def variables(path: str) -> list[str]:
+    return re.findall(r"\{(\w+)\}", path)
+
+
+def takes_body(method: str, path: str) -> bool:
+    """Whether a route reads a body: those that make something, or that have one above."""
+    return method in {"POST", "PUT", "PATCH"} and ((method, path) in BODIES or path.rpartition("/")[2] in {
+        "districts", "sources", "uploads", "runs", "grants", "preview", "apps", "subscriptions", "export-schedules",
+        "tokens",
+    })  # fmt: skip
+
+
+@pytest.mark.threat("T12", "T17", "T20", "T24", "T55")
+async def test_each_token_reaches_what_the_table_says_and_has_one_answer_for_all_else(matrix: Matrix) -> None:
+    ids = await _furnished(matrix)
+    asks, wanted = [], []
+    for (method, path), roles in EXPECTED.items():
+        for who, letter in ROLES.items() if roles != "-" else ():
+            for kinds in _mixes(len(variables(path))):
+                status = expected(roles, who, letter, dict(zip(variables(path), kinds, strict=True)))
+                if status is None and method != "GET" and not takes_body(method, path):
+                    continue  # these would be done: see the other test
+                address = _filled(path, [ids[kind][name] for name, kind in zip(variables(path), kinds, strict=True)])
+                body = b"" if method == "GET" else _body(method, path, valid=status is not None)
+                media = (ZIP,) if (method, path) == UPLOAD else (JSON,)
+                headers = (*bearer(matrix.world.admins[who]), *(media if body else ()))
+                asks.append(Ask(method, address, headers, body, (who, *kinds)))
+                wanted.append({status} if status else {"GET": {200}}.get(method, {400, 415}))
+    told = await matrix.wire.all(asks)
+    assert wrong(told, wanted) == []
+    assert len(told) > 800
+    assert len({one.shown for one in told if one.status == 404}) == 1
+
+
+def expected(roles: str, who: str, letter: str, kinds: Mapping[str, str]) -> int | None:
+    """The refusal by the first rule that applies; None for what is let in.
+
+    A role that the route does not admit; a district or an app that is not the token's; an object that is not in the
+    district or the app of the path.
+    """
+    if letter not in roles:
+        return 403
+    # The other district's token is at home where the path is foreign; so is the other app's.
+    home = "foreign" if who.startswith("other") else "own"
+    limited = {"district": "da", "app": "a"}  # staff look at every app: they grant to it
+    base = kinds.get("district", kinds.get("app"))
+    for name, kind in kinds.items():
+        if kind in {"never", "broken"}:
+            return 404
+        if letter in limited.get(name, "") and kind != home:
+            return 404
+        if name not in limited and base is not None and kind != base:
+            return 404
+    return None
+
+
+def _mixes(count: int) -> Iterator[tuple[str, ...]]:
+    """All kinds in each place beside the app's own, and all foreign."""
+    found = {tuple("own" if n != place else kind for n in range(count)) for place in range(count) for kind in KINDS}
+    yield from sorted(found | {("foreign",) * count}) if count else [()]
+
+
+def _filled(path: str, ids: list[str]) -> str:
+    for one in ids:
+        path = re.sub(r"\{\w+\}", one, path, count=1)
+    return "/admin/v1" + path
+
+
+def _body(method: str, path: str, *, valid: bool) -> bytes:
+    if (method, path) == UPLOAD:
+        return b"PK" if valid else b""
+    if not takes_body(method, path):
+        return b""
+    return orjson.dumps(BODIES[method, path]) if valid and (method, path) in BODIES else UNKNOWN_MEMBER
+
+
+@pytest.mark.threat("T20", "T21")
+async def test_what_is_no_valid_token_gets_one_answer_everywhere(matrix: Matrix) -> None:
+    ids, world = await _furnished(matrix), matrix.world
+    good = world.admins["operator"]
+    shown = ((), ("Authorization: Basic eDp5",), ("Authorization: Bearer",), *(bearer(text) for text in (
+        "nonsense", good + "x", good[:-1], world.admins["expired"], world.admins["revoked"], world.tokens["school"],
+        world.clients["school"][1], admin_tokens.PREFIX + "A" * 43,
+    )))  # fmt: skip
+    asks = [
+        Ask(method, _filled(path, [ids["own"][name] for name in variables(path)]), headers)
+        for (method, path), roles in EXPECTED.items() if roles != "-" for headers in shown
+    ]  # fmt: skip
+    told = await matrix.wire.all(asks)
+    assert wrong(told, [{401}] * len(told)) == []
+    assert len({one.shown for one in told}) == 1
+
+
+@pytest.mark.threat("T20")
+async def test_what_a_role_may_do_is_done(matrix: Matrix) -> None:
+    """Writes that take no body, on objects made for them; what ends them comes last."""
+    done_last = sorted(
+        EXPECTED.items(), key=lambda route: (route[0][0] == "DELETE", -len(variables(route[0][1])), -len(route[0][1]))
+    )
+    told = []
+    for who, letter in (("operator", "o"), ("district", "d"), ("app", "a")):
+        own = await _objects(matrix, matrix.world.here, matrix.world.source, "school")
+        if letter != "a":  # the app goes on living by its own grant
+            own |= {"grant": await _spare_grant(matrix)}
+        for (method, path), roles in done_last:
+            if letter in roles and method != "GET" and not takes_body(method, path) and path not in ELSEWHERE:
+                address = _filled(path, [own[name] for name in variables(path)])
+                told.append(await matrix.wire.one(Ask(method, address, bearer(matrix.world.admins[who]), label=(who,))))
+    # A run that is over has nothing to be decided, and a client without OAuth 1 nothing to be switched off.
+    assert wrong(told, [{200, 201, 204, 409}] * len(told)) == []
+    done = {(one.ask.label[0], re.sub(r"[^/]*[0-9][^/]*", "*", one.ask.path)) for one in told if one.status < 300}
+    assert len(done) > 20, sorted(done)
+
+
+async def _spare_grant(matrix: Matrix) -> str:
+    """The grant of an app that nothing else needs."""
+    app = await _made(matrix, "operator", "/apps", {"name": str(uuid4())})
+    body = {"app_id": app["app_id"], "definition": {}}
+    grant: str = (await _made(matrix, "operator", f"/districts/{matrix.world.here}/grants", body))["grant_id"]
+    return grant
+
+
+async def _furnished(matrix: Matrix) -> dict[str, Ids]:
+    """One object of each kind in the first district and for its app, and in the other district and for its app."""
+    world = matrix.world
+    own = await _objects(matrix, world.here, world.source, "school")
+    foreign = await _objects(matrix, world.there, world.foreign_source, "stranger")
+    names = own.keys()
+    return {"own": own, "foreign": foreign, "never": {name: str(uuid4()) for name in names},
+            "broken": dict.fromkeys(names, "no%20id%00")}  # fmt: skip
+
+
+async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> dict[str, str]:
+    world = matrix.world
+    async with matrix.hub.db.district(district) as tx:
+        run = (await runs.listing(tx, limit=1))[0]
+    root, grant = f"/districts/{district}", {"grant_id": str(world.grants[app])}
+    subscription = await _made(matrix, "operator", f"{root}/subscriptions", grant | {"url": "https://127.0.0.1/hook"})
+    staff = "district" if district == world.here else "other district"
+    schedule = await _made(
+        matrix, staff, f"{root}/export-schedules", grant | {"target": {"kind": "folder", "folder": "x"}}
+    )
+    told = await matrix.wire.one(Ask("POST", f"/d/{district}/export/v1/exports", bearer(world.tokens[app])))
+    client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
+    token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
+    return {
+        "district": str(district), "source": str(source), "app": str(world.apps[app]), "run": str(run.run_id),
+        "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
+        "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
+        "token": token["token_id"], **grant, "grant": grant["grant_id"],
+    }  # fmt: skip
+
+
+async def _made(matrix: Matrix, who: str, path: str, body: Any) -> Any:
+    headers = (*bearer(matrix.world.admins[who]), JSON)
+    told = await matrix.wire.one(Ask("POST", "/admin/v1" + path, headers, orjson.dumps(body)))
+    assert told.status == 201, str(told)
+    return orjson.loads(told.body)
