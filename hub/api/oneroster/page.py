@@ -20,6 +20,7 @@ from transforms.render import spelled_out
 Bases = Sequence[tuple[bytes, bytes]]
 #: Stands for a date until it is known which: no JSON text has it, nor has it another meaning in documents.
 _DATE = "\x1f"
+_ID_LENGTH = 36
 
 
 async def objects(reading: Reading, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
@@ -71,10 +72,19 @@ async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) 
     if count != len(rids):
         raise RuntimeError("a view shows records that are not there")
     if any(member in text for member in projection.dangling):
-        return None
+        start = sum(map(len, around[:2])) + _ID_LENGTH
+        text = records.BETWEEN.join(_cleaned(projection, record, start, end) for record in text.split(records.BETWEEN))
+    text = text.replace(records.BETWEEN, ",")
     if date is None:
         text = "".join(chain.from_iterable(zip(text.split(_DATE), [*view.stamps.texts(rids), ""], strict=True)))
     return spelled_out(text) if entity.compact else text
+
+
+def _cleaned(projection: Projection, text: str, start: int, end: str) -> str:
+    """One of the objects that PostgreSQL made, without what dangles; its document begins at ``start``."""
+    if not any(member in text for member in projection.dangling):
+        return text
+    return f"{text[:start]}{projection.members(text[start : len(text) - len(end)], '')}{end}"
 
 
 def _texts(
