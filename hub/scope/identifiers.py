@@ -23,13 +23,13 @@ _REFERENCE = re.compile(
 )
 
 
-def named(objects: Iterable[str], entities: Collection[str], *, heads: bool) -> set[str]:
-    """The ids in the objects of a page: of references to ``entities``, and (``heads``) of the objects themselves."""
+def named(objects: Iterable[str], entities: Collection[str] | None, *, heads: bool) -> set[str]:
+    """The ids in the objects of a page: of references to ``entities`` (None: to any), and (``heads``) of themselves."""
     found = set()
     for text in objects:
         if heads and text.startswith(_HEAD):
             found.add(text[len(_HEAD) : _END])
-        found.update(match[3] for match in _REFERENCE.finditer(text) if match[2] in entities)
+        found.update(match[3] for match in _REFERENCE.finditer(text) if entities is None or match[2] in entities)
     return found
 
 
