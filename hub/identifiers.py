@@ -74,7 +74,7 @@ class Identifiers:
         names = await store.keys_of(tx, self.app_id, chosen) if chosen else {}
         if self.pseudonyms is not None:
             names = self._with_pseudonyms(self.pseudonyms, scope.named(objects, None, heads=True), names)
-        return scope.renamed(objects, names) if names else objects
+        return scope.renamed(objects, names, scope.standing_in(entity)) if names else objects
 
     async def names(self, tx: Transaction, sourced_ids: Iterable[str]) -> dict[str, str]:
         """Canonical id to the id that the app knows, for those of which it is another one."""
