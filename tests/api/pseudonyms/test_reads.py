@@ -182,7 +182,7 @@ async def test_a_walk_is_exact_while_the_district_changes(world: World, version:
         walked += [one["sourcedId"] for one in body["users"]]
         if len(walked) == 4:
             run = await world.district.sync(package(amy=None, kim=(("student", "south", "primary"),)))
-            assert run.state in {"applied", "held"}
+            assert run.state == "applied", (run.guard, run.error_message)
         address = links(headers["Link"]).get("next")
         following = address.removeprefix(world.hub.settings.public_url) if address else None
     assert walked == before

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from hub.api.client_secrets import hash_secret, new_secret
-from hub.api.oneroster.bindings import DISTRICT, EVERYWHERE, PATHS
+from hub.api.oneroster.bindings import EVERYWHERE, PATHS
 from hub.api.oneroster.gradebook import GRADEBOOK
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.resources import RESOURCES
@@ -68,10 +68,10 @@ async def add_app(db: Pool, out: Prepared, name: str, *, pseudonymous: bool) -> 
         await apps.create_client(tx, client_id, app_id=app_id, secret_hash=hash_secret(secret), scopes=[*SCOPES])
     out.apps[name], out.clients[name] = app_id, (client_id, secret)
     out.tokens[name] = await issue(db, client_id, [*SCOPES])
-    out.grants[name] = (await granted(db, out.here, app_id, pseudonymous=pseudonymous)).grant_id
+    out.grants[name] = (await give(db, out.here, app_id, pseudonymous=pseudonymous)).grant_id
 
 
-async def granted(db: Pool, district_id: UUID, app_id: UUID, *, pseudonymous: bool) -> Grant:
+async def give(db: Pool, district_id: UUID, app_id: UUID, *, pseudonymous: bool) -> Grant:
     district = District(db, district_id=district_id)
     async with db.district(district_id) as tx:
         key = KEY if pseudonymous else None
@@ -148,10 +148,6 @@ class World:
         async with self.hub.session.get(encoded(address), headers=headers) as response:
             return await answer(response)
 
-    def base(self, operation: Operation) -> str:
-        """Where an operation's service begins, without the hub's address."""
-        return DISTRICT.replace("{district}", str(self.book.district_id))
-
 
 def _spread(ids: list[str]) -> Iterator[str]:
     """Some ids from all over a list, the first and the last among them."""
@@ -172,7 +168,7 @@ def in_order(body: Any) -> Any:
 @asynccontextmanager
 async def opened(database: Database, prepared: Prepared, **settings: Any) -> AsyncIterator[World]:
     """A client of a server over a database that was prepared."""
-    async with running(database, prepared, **settings) as hub:
+    async with running(database, replace(prepared, grants=dict(prepared.grants)), **settings) as hub:
         pool = await Pool.open(database.service, name="tests beside the API", largest=2)
         names: dict[str, Pseudonyms | None] = {}
         async with hub.db.district(prepared.here) as tx:
@@ -193,6 +189,6 @@ async def revoked(world: World, app: str) -> World:
     db, prepared = world.hub.db, world.hub.prepared
     async with db.district(prepared.here) as tx:
         await grants.set_state(tx, prepared.grants[app], "revoked")
-    grant = await granted(db, prepared.here, prepared.apps[app], pseudonymous=True)
-    prepared.grants = prepared.grants | {app: grant.grant_id}
+    grant = await give(db, prepared.here, prepared.apps[app], pseudonymous=True)
+    prepared.grants[app] = grant.grant_id
     return replace(world, names=world.names | {app: pseudonyms_of(grant, prepared.here, KEY)})
