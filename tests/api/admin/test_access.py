@@ -64,6 +64,7 @@ POST   od  /districts/{district}/grants/preview
 GET    oda /districts/{district}/grants/{grant}
 PUT    od  /districts/{district}/grants/{grant}
 POST   od  /districts/{district}/grants/{grant}/preview
+POST   od  /districts/{district}/grants/{grant}/identifiers
 POST   od  /districts/{district}/grants/{grant}/suspend
 POST   od  /districts/{district}/grants/{grant}/resume
 POST   od  /districts/{district}/grants/{grant}/revoke

@@ -46,7 +46,6 @@ def in_lists(found: Rows) -> Rows:
     }
 
 
-@pytest.mark.threat("T14")
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_packages_are_the_same_but_for_the_ids(world: World, version: Version) -> None:
     assert (await line_item(world, BLUE, "my-own", title="Mine"))[0] == 201
@@ -66,7 +65,6 @@ async def test_packages_are_the_same_but_for_the_ids(world: World, version: Vers
     assert by_id(applied(blue, delta)) == by_id(rows(await export(world.book, app=BLUE, version=version)))
 
 
-@pytest.mark.threat("T14")
 async def test_no_form_has_an_id_that_another_app_has(world: World) -> None:
     district, found = str(world.book.district_id), dict[str, set[str]]()
     for app in (BLUE, RED):

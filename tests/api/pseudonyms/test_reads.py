@@ -22,7 +22,6 @@ OPERATORS: dict[str, Callable[[str, str], bool]] = {
 }  # fmt: skip
 
 
-@pytest.mark.threat("T14")
 async def test_every_read_is_the_same_but_for_the_ids(world: World) -> None:
     asked = await world.questions()
     statuses = set()
@@ -37,7 +36,6 @@ async def test_every_read_is_the_same_but_for_the_ids(world: World) -> None:
     assert len({operation.name for operation, _ in asked}) > 60
 
 
-@pytest.mark.threat("T14")
 async def test_two_apps_have_no_id_in_common_and_none_of_the_hub(world: World) -> None:
     found: dict[str, set[str]] = {BLUE: set(), RED: set()}
     for operation, path in await world.questions():
