@@ -68,13 +68,15 @@ class Identifiers:
 
     async def outgoing(self, tx: Transaction, entity: Entity, objects: list[str]) -> list[str]:
         """Objects of an entity with ids as the app knows them; base addresses are not in them yet."""
-        chosen: set[str] = set()
-        if self.own and (entity.name in self.own or any(f.target in self.own for f in entity.references)):
-            chosen = scope.named(objects, self.own, heads=entity.name in self.own)
-        names = await store.keys_of(tx, self.app_id, chosen) if chosen else {}
+        chosen = self.own and (entity.name in self.own or any(f.target in self.own for f in entity.references))
+        if not chosen and self.pseudonyms is None:
+            return objects
+        page, names = scope.Page.of(objects), dict[str, str]()
+        if chosen and (ids := page.ids(self.own, heads=entity.name in self.own)):
+            names = await store.keys_of(tx, self.app_id, ids)
         if self.pseudonyms is not None:
-            names = self._with_pseudonyms(self.pseudonyms, scope.named(objects, None, heads=True), names)
-        return scope.renamed(objects, names, scope.standing_in(entity)) if names else objects
+            names = self._with_pseudonyms(self.pseudonyms, page.ids(None, heads=True), names)
+        return page.renamed(names, scope.standing_in(entity)) if names else objects
 
     async def names(self, tx: Transaction, sourced_ids: Iterable[str]) -> dict[str, str]:
         """Canonical id to the id that the app knows, for those of which it is another one."""

@@ -39,6 +39,7 @@ _PSEUDONYM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}
 #: Where the dashes stand: (digits from, to, place in the text).
 _GROUPS = ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24))
 _LENGTH = 36
+_BLOCK, _Y_AT = 16, 4  # bytes of a block, and where the last 64 bits of y begin in it
 
 
 def is_pseudonym(text: str) -> bool:
@@ -60,6 +61,8 @@ class Pseudonyms:
 
     def canonical(self, pseudonyms: Sequence[str]) -> list[str]:
         """The inverse of ``of``; ids of no record for what is another grant's. Raises ValueError for other forms."""
+        if not pseudonyms:
+            return []
         left, right = _halves(_parsed(pseudonyms), _GRANTS)
         cipher = self._cipher.encryptor()
         for number in reversed(range(_ROUNDS)):
@@ -74,6 +77,8 @@ class Pseudonyms:
 
     def of_blocks(self, ids: Blocks) -> Blocks:
         """Like ``of``, in bytes. CPU-bound for more than some thousands: call it in a thread."""
+        if not len(ids):
+            return ids
         left, right = _halves(ids, _HUBS)
         cipher = self._cipher.encryptor()
         for number in range(_ROUNDS):
@@ -88,8 +93,8 @@ class Pseudonyms:
         question = np.empty((len(half), 2), ">u8")
         question[:, 0] = self._first[0] ^ np.uint64(number)
         question[:, 1] = half ^ self._first[1]
-        answer = np.frombuffer(cipher.update(question.tobytes()), np.uint8).reshape(-1, 16)
-        return np.ascontiguousarray(answer[:, 4:12]).view(">u8")[:, 0].astype(np.uint64)
+        answer = cipher.update(question.tobytes())
+        return np.ndarray(len(half), ">u8", answer, _Y_AT, (_BLOCK,)).astype(np.uint64)
 
 
 def _parsed(ids: Sequence[str]) -> Blocks:
