@@ -96,11 +96,11 @@ class Identifiers:
 
 @dataclass(frozen=True, slots=True)
 class ShownIds:
-    """Records of one entity with the ids by which an app knows them. ``places``, by rid: in the order of these ids."""
+    """Records of one entity with the ids by which an app knows them."""
 
     rids: npt.NDArray[np.int32]
     texts: Sequence[str]
-    places: npt.NDArray[np.int32]
+    _places: npt.NDArray[np.int32]
 
     @classmethod
     def of(cls, packed: bytes, pseudonyms: Pseudonyms | None, keys: Mapping[int, str]) -> ShownIds:
@@ -110,7 +110,7 @@ class ShownIds:
         blocks = rows[:, _RID_BYTES:]
         written = texts(blocks if pseudonyms is None else pseudonyms.of_blocks(blocks))
         shown = [keys.get(rid, text) for rid, text in zip(rids.tolist(), written, strict=True)] if keys else written
-        places = np.full(int(rids.max(initial=-1)) + 1, -1, dtype=np.int32)
+        places = np.full(int(rids.max(initial=-1)) + 2, -1, dtype=np.int32)  # the last one is for what is not there
         order = sorted(range(len(shown)), key=shown.__getitem__)
         places[rids[order]] = np.arange(len(order), dtype=np.int32)
         return cls(rids, shown, places)
@@ -118,7 +118,11 @@ class ShownIds:
     @property
     def in_order(self) -> npt.NDArray[np.int32]:
         """The rids in the order of the ids, which are compared by code point."""
-        return self.rids[np.argsort(self.places[self.rids])]
+        return self.rids[np.argsort(self._places[self.rids])]
+
+    def places(self, rids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Where some records stand in that order; before all others where they are none of these."""
+        return self._places[np.minimum(rids, len(self._places) - 1)]
 
     def where(self, holds: Callable[[str], bool]) -> BitMap:
         """The records with an id for which something holds. CPU-bound."""

@@ -15,6 +15,7 @@ from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
 Selections = ByteCache[tuple[object, ...], BitMap | Rids]
 
 _ID = "sourcedId"
+_FEW = 16  # of fewer than one in so many records, each is looked up by itself
 _PLAIN = frozenset({
     Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.INTEGER, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.YEAR,
 })  # fmt: skip
@@ -70,7 +71,16 @@ async def natural(reading: Reading, entity: Entity, chosen: BitMap, cache: Selec
     if not reading.pseudonymous or not chosen:
         return rids(chosen).astype(np.int32)
     order = await _permutation(reading, entity, (_ID,), cache, descending=False)
-    return order[mask_for(chosen, order)[order]]
+    if len(chosen) * _FEW > len(order):
+        return order[mask_for(chosen, order)[order]]
+    key = (*reading.key, "places", entity.name)
+    places = cache.get(key)
+    if not isinstance(places, np.ndarray):
+        places = np.zeros(int(order.max(initial=-1)) + 1, dtype=np.int32)
+        places[order] = np.arange(len(order), dtype=np.int32)
+        cache.put(key, places, places.nbytes)
+    few = rids(chosen).astype(np.int32)
+    return few[np.argsort(places[few])]
 
 
 async def _permutation(

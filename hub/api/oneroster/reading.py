@@ -153,13 +153,13 @@ class Reading:
     async def by_rank(self, entity: Entity, rids: Rids, ranks: npt.NDArray[np.integer]) -> Rids:
         """Records in the order of their ranks, equal ones in that of the ids by which the app knows them."""
         shown = await self.shown_ids(entity)
-        return await asyncio.to_thread(lambda: rids[np.lexsort((shown.places[rids], ranks))])
+        return await asyncio.to_thread(lambda: rids[np.lexsort((shown.places(rids), ranks))])
 
     async def ordered_by_reference(self, entity: Entity, field: Field, *, descending: bool) -> tuple[Rids, Rids]:
         """The district's records with the targets of a reference, in the order of the targets' sourcedIds."""
         if self.pseudonymous:
             sources, targets = await Reading.references(self, entity, ALWAYS, field)
-            places = (await self.shown_ids(CATALOGUE[field.target or ""])).places[targets]
+            places = (await self.shown_ids(CATALOGUE[field.target or ""])).places(targets)
             target_of = dict(zip(sources.tolist(), targets.tolist(), strict=True))
             sources = await self.by_rank(entity, sources, -places if descending else places)
             return sources, np.array([target_of[source] for source in sources.tolist()], dtype=np.int32)

@@ -120,6 +120,24 @@ async def test_sorting_by_ids_is_by_those_that_the_app_sees(world: World, versio
         assert set(shown) == set(await world.ids("users", BLUE, version))
 
 
+@pytest.mark.parametrize(
+    ("version", "entity", "path"),
+    [("1.2", "users", "primaryOrg"), ("1.2", "enrollments", "user"), ("1.1", "enrollments", "class"),
+     ("1.1", "lineItems", "gradingPeriod"), ("1.1", "results", "student"), ("1.2", "courses", "org")],
+)  # fmt: skip
+async def test_sorting_by_references_is_by_what_the_app_sees(
+    world: World, version: Version, entity: str, path: str
+) -> None:
+    field = path.partition(".")[0]
+    for descending in (False, True):
+        direction = "desc" if descending else "asc"
+        shown = await world.listed(entity, BLUE, version, sort=f"{path}.sourcedId", orderBy=direction)
+        keyed = [(one[field]["sourcedId"].partition(".")[0], one["sourcedId"]) for one in shown if field in one]
+        expected = sorted(keyed, key=lambda pair: pair[1])
+        assert keyed == sorted(expected, key=lambda pair: pair[0], reverse=descending)
+        assert len({target for target, _ in keyed}) > (0 if entity in {"courses", "lineItems"} else 1)
+
+
 async def test_a_name_that_is_an_id_is_found_by_it(world: World) -> None:
     """Of who has neither a name nor an address, 1.1 shows the id as the username, which it requires."""
     async with world.hub.db.district(world.book.district_id) as tx:
