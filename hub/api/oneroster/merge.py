@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,21 +50,20 @@ async def usual_keys(reading: Reading, entity: Entity, path: tuple[str, ...], ri
         case "dateLastModified":
             return dict(zip(rids, view.stamps.of(rids), strict=True))
         case "sourcedId":
-            return await as_shown(reading, await reading.keys(entity, sql.sourced_id(), rids))
+            return await as_shown(reading, entity, await reading.keys(entity, sql.sourced_id(), rids))
         case _:
             found = await reading.keys(entity, _expression(reading, entity, path), rids)
             found = {rid: key for rid, key in found.items() if rid in view.present}
-            return await as_shown(reading, found) if is_reference(entity, path) else found
+            target = entity[path[0]].target
+            return found if target is None else await as_shown(reading, CATALOGUE[target], found)
 
 
-def is_reference(entity: Entity, path: tuple[str, ...]) -> bool:
-    """Whether a path leads to the id of a reference."""
-    return entity[path[0]].kind is Kind.REF
-
-
-async def as_shown(reading: Reading, ids: Mapping[int, Any]) -> dict[int, Any]:
-    """Canonical ids, by rid, as the app knows them."""
-    names = await reading.lens.identifiers.names(reading.tx, ids.values())
+async def as_shown(reading: Reading, entity: Entity, ids: dict[int, Any]) -> dict[int, Any]:
+    """Canonical ids of an entity's records, by whatever they are for, as the app knows them."""
+    identifiers = reading.lens.identifiers
+    if identifiers.pseudonyms is None and entity.name not in identifiers.own:
+        return ids
+    names = await identifiers.names(reading.tx, ids.values())
     return {rid: names.get(id_, id_) for rid, id_ in ids.items()}
 
 

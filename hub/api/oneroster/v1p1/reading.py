@@ -170,7 +170,8 @@ class OldReading(Reading):
     async def sort_keys(self, entity: Entity, path: tuple[str, ...], rids: Sequence[int]) -> dict[int, Any] | None:
         """What numbers of personas, and line items by their period, sort by."""
         if entity.name == "lineItems" and path[0] == "gradingPeriod":
-            return await merge.as_shown(self, await self.keys(entity, own.period_id(self), rids))
+            periods = await self.keys(entity, own.period_id(self), rids)
+            return await merge.as_shown(self, CATALOGUE["academicSessions"], periods)
         if entity is not USERS or path[0] in {"status", "dateLastModified"}:
             return None
         wanted = BitMap(rids)
