@@ -20,6 +20,7 @@ from hub.api.limits import QUOTA, AppLimits, Limits
 from hub.api.oneroster.errors import RefusedError, busy, forbidden, unauthorised, unknown_object, unsigned, withdrawn
 from hub.api.proofs import BEARER, Caller, Proof, Proofs, Scheme
 from hub.behaviour import Behaviour
+from hub.crypto import load_key
 from hub.identifiers import Identifiers
 from hub.store import views
 from hub.store.database import Transaction
@@ -53,10 +54,14 @@ class Session:
 
 
 class Guard:
-    """Admits requests to one district: with an access token and, where a route takes it, signed with OAuth 1."""
+    """Admits requests to one district: with an access token and, where a route takes it, signed with OAuth 1.
 
-    def __init__(self, context: ApiContext) -> None:
+    ``key``: hub.crypto.load_key.
+    """
+
+    def __init__(self, context: ApiContext, key: bytes) -> None:
         self._context = context
+        self._key = key
         self._loop = asyncio.get_running_loop()
         self._proofs = Proofs(context)
         self._sessions: ByteCache[Key, Session] = ByteCache(_MOST_SESSIONS)
@@ -136,10 +141,10 @@ class Guard:
         self.limits.learn(caller.app_id, held[0][1].limits)
         until = self._loop.time() + _FRESH_SECONDS
         behaviour = Behaviour.of(held[0][1].behaviour)
-        sessions = [
-            Session(caller, district, one.grant, behaviour, Identifiers(caller.app_id, one.own), until)
-            for district, one in held
-        ]
+        sessions = []
+        for district, one in held:
+            identifiers = Identifiers.of(one.grant, district, self._key, one.own)
+            sessions.append(Session(caller, district, one.grant, behaviour, identifiers, until))
         self._everywhere.put(proof.key, sessions, len(sessions))
         return sessions
 
@@ -170,7 +175,7 @@ class Guard:
             raise withdrawn()
         self.limits.learn(caller.app_id, held.limits)
         until = self._loop.time() + _FRESH_SECONDS
-        identifiers = Identifiers(caller.app_id, held.own)
+        identifiers = Identifiers.of(held.grant, district_id, self._key, held.own)
         return Session(caller, district_id, held.grant, Behaviour.of(held.behaviour), identifiers, until)
 
     async def _spend(self, request: web.Request, proof: Proof) -> None:
@@ -221,7 +226,8 @@ def add_guard(app: web.Application) -> None:
     """Gives the API the one guard that all its services share, with its limits and what it remembers."""
 
     async def start(app: web.Application) -> AsyncIterator[None]:
-        guard = app[GUARD] = Guard(app[CONTEXT])
+        context = app[CONTEXT]
+        guard = app[GUARD] = Guard(context, await asyncio.to_thread(load_key, context.settings))
         app[ATTEMPTS] = guard.attempts
         yield
 

@@ -13,10 +13,10 @@ from uuid import UUID
 
 import click
 
-from hub.errors import Code, HubError, Intent
+from hub.cli.admin import ADDRESS, answer, asking
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientSession
     from rich.progress import Progress
 
 #: Exit codes by the run's end.
@@ -24,7 +24,6 @@ APPLIED, FAILED, HELD = 0, 1, 3
 _EXITS = {"applied": APPLIED, "unchanged": APPLIED, "previewed": APPLIED, "held": HELD}
 _CHUNK = 1 << 20
 _LOOK_SECONDS = 0.3
-_FIRST_ERROR = 400
 _PATIENCE_SECONDS = 10
 _KEPT_OUT = {"refuse": "refused", "quarantine": "kept out"}
 _MOST_FINDINGS = 8
@@ -35,7 +34,7 @@ _MOST_FINDINGS = 8
 @click.option("--district", type=click.UUID, required=True, help="The district's id.")
 @click.option("--source", type=click.UUID, required=True, help="The id of the district's source.")
 @click.option("--dry-run", is_flag=True, help="Compute and report everything, change nothing.")
-@click.option("--url", envvar="HUB_ADMIN_URL", default="http://127.0.0.1:8080/admin/v1", show_default=True,
+@click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
               help="Address of the admin API (HUB_ADMIN_URL).")  # fmt: skip
 @click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
               help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.")  # fmt: skip
@@ -57,28 +56,19 @@ async def _sync(
     package: Path, url: str, token: str, district: str, source: UUID, *, dry_run: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The run at its end, and its report."""
-    import aiohttp
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
-            async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
-                upload = await _upload(http, f"{url}{district}/sources/{source}/uploads", package, bars)
-                body = {"upload_id": upload["upload_id"], "dry_run": dry_run}
-                run = await _answer(await http.post(f"{url}{district}/runs", json=body))
-                address = f"{url}{district}/runs/{run['run_id']}"
-                run = await _follow(http, address, run, bars)
-                return run, (await _answer(await http.get(f"{address}/report")))["report"] or {}
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise HubError(
-            Code.UNAVAILABLE, f"The hub at {url} does not answer ({type(error).__name__}). Does `hub serve` run there?",
-            intent=Intent.RETRY,
-        ) from error  # fmt: skip
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        async with asking(url, token) as http:
+            upload = await _upload(http, f"{url}{district}/sources/{source}/uploads", package, bars)
+            body = {"upload_id": upload["upload_id"], "dry_run": dry_run}
+            run = await answer(await http.post(f"{url}{district}/runs", json=body))
+            address = f"{url}{district}/runs/{run['run_id']}"
+            run = await _follow(http, address, run, bars)
+            return run, (await answer(await http.get(f"{address}/report")))["report"] or {}
 
 
 async def _upload(http: ClientSession, url: str, package: Path, bars: Progress) -> dict[str, Any]:
@@ -98,7 +88,7 @@ async def _upload(http: ClientSession, url: str, package: Path, bars: Progress) 
         "Content-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
     }  # fmt: skip
     name = package.name[-200:]
-    return await _answer(await http.post(url, params={"filename": name}, data=chunks(), headers=headers))
+    return await answer(await http.post(url, params={"filename": name}, data=chunks(), headers=headers))
 
 
 def _measure(package: Path) -> tuple[int, bytes]:
@@ -112,7 +102,7 @@ async def _follow(http: ClientSession, url: str, run: dict[str, Any], bars: Prog
     waiting_since = time.monotonic()
     while run["state"] in {"queued", "running"}:
         await asyncio.sleep(_LOOK_SECONDS)
-        run = await _answer(await http.get(url))
+        run = await answer(await http.get(url))
         progress = run["progress"] or {}
         words = f"{run['stage']} {progress.get('entity', '')}".strip()
         if not words:
@@ -120,18 +110,6 @@ async def _follow(http: ClientSession, url: str, run: dict[str, Any], bars: Prog
             words = "waiting for a worker" + (" (does `hub worker` run?)" if waited > _PATIENCE_SECONDS else "")
         bars.update(bar, description=words, completed=progress.get("rows") or 0, total=progress.get("total"))
     return run
-
-
-async def _answer(response: ClientResponse) -> dict[str, Any]:
-    """The JSON of an answer. Raises HubError with the hub's own code and words when it refuses."""
-    async with response:
-        is_json = response.content_type.endswith("json")
-        body: dict[str, Any] = await response.json(content_type=None) if is_json else {}
-    if response.status < _FIRST_ERROR:
-        return body
-    known = body.get("code") in {code.value for code in Code}
-    code = Code(body["code"]) if known else Code.UNAVAILABLE
-    raise HubError(code, body.get("detail") or f"The server answered {response.status}. Is this the admin API?")
 
 
 def _show(run: dict[str, Any], report: dict[str, Any], address: str) -> None:

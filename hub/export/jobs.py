@@ -114,7 +114,9 @@ async def _make(
     try:
         async with shop.db.district(claim.district_id, readonly=True, wait_seconds=_PATIENCE) as tx:
             asked = Asked.of(claim.export, full_days=full_days)
-            making_ = await making.begin(tx, claim.export.grant_id, asked, shop.clock.now(), progress=show)
+            making_ = await making.begin(
+                tx, claim.export.grant_id, asked, shop.clock.now(), key=shop.key, progress=show
+            )
             async for part in _parts(making_.package.chunks()):
                 await _put(parts, part, keeping)
         await _put(parts, b"", keeping)

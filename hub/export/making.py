@@ -20,8 +20,10 @@ from hub.errors import Code, HubError
 from hub.export import changes
 from hub.export.changes import Changes
 from hub.export.package import Order, Package, Progress
-from hub.export.sight import Shown, instead
+from hub.export.sight import Shown, instead, others
+from hub.identifiers import pseudonyms_of
 from hub.scope.feed import FeedEntry
+from hub.scope.pseudonyms import Pseudonyms
 from hub.scope.sets import unpack
 from hub.scope.v1p1 import Style
 from hub.scope.view import View
@@ -76,9 +78,12 @@ class Making:
 
 
 async def begin(
-    tx: Transaction, grant_id: UUID, asked: Asked, now: datetime, *, progress: Progress = lambda *_: None
+    tx: Transaction, grant_id: UUID, asked: Asked, now: datetime, *, key: bytes,
+    progress: Progress = lambda *_: None,
 ) -> Making:  # fmt: skip
     """Looks at the grant and its view. ``tx`` has asked nothing yet; it sees this one moment from here on.
+
+    ``key``: hub.crypto.load_key.
 
     Raises HubError(FORBIDDEN) when the grant or its district is not active.
     """
@@ -88,7 +93,8 @@ async def begin(
         raise _withdrawn()
     view = await asyncio.to_thread(of_stored, stored)
     app = await apps.get(tx, stored.grant.app_id)
-    shown = await _shown(tx, app.app_id, asked)
+    assert tx.district_id is not None
+    shown = await _shown(tx, app.app_id, asked, pseudonyms_of(stored.grant, tx.district_id, key))
     order = _order(asked, Behaviour.of(app.behaviour), shown)
     policy = _policy(stored.grant.definition, asked, order)
     since = None
@@ -128,15 +134,17 @@ def _order(asked: Asked, behaviour: Behaviour, shown: Shown) -> Order:
     )  # fmt: skip
 
 
-async def _shown(tx: Transaction, app_id: UUID, asked: Asked) -> Shown:
-    """The names that an app gave to records itself. Ids that differ for other reasons would come in here, too."""
+async def _shown(tx: Transaction, app_id: UUID, asked: Asked, pseudonyms: Pseudonyms | None) -> Shown:
+    """The names that an app gave to records itself, and the pseudonyms of all others where its grant has some."""
     told = asked.entities | {f.target for name in asked.entities for f in CATALOGUE[name].references}
     shown = {}
     for name in gradebook.WRITTEN:
         keys = await extract.own_ids(tx, app_id, name) if name in told else None
         if keys is not None and keys.height:
             shown[name] = instead(keys["sourcedId"], keys["key"])
-    return shown
+    if pseudonyms is None:
+        return shown
+    return {entity.name: others(pseudonyms.of, shown.get(entity.name)) for entity in CATALOGUE.entities}
 
 
 def _policy(definition: dict[str, Any], asked: Asked, order: Order) -> bytes:

@@ -12,8 +12,10 @@ from pyroaring import BitMap
 from hub.scope.projection import Projection
 from hub.scope.sets import mask
 
-#: By entity, from the hub's ids of its records to those by which an app knows them. Others are known by the hub's own.
-Shown = Mapping[str, Callable[[pl.Series], pl.Series]]
+#: From the hub's ids of records to those by which an app knows them.
+Naming = Callable[[pl.Series], pl.Series]
+#: By entity; the records of others are known by the hub's own ids.
+Shown = Mapping[str, Naming]
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,24 @@ def at_rids(rids: pl.Series, values: pl.Series) -> pl.Series:
     return values.gather(pl.select(pl.when(where >= 0).then(where)).to_series())
 
 
-def instead(ids: pl.Series, others: pl.Series) -> Callable[[pl.Series], pl.Series]:
-    """What puts ``others`` in the places of ``ids``, which ascend, and leaves every other id as it is."""
+def others(of: Callable[[list[str]], list[str]], own: Naming | None) -> Naming:
+    """What puts the ids that ``of`` makes in the places of all but those for which ``own`` has another one."""
+
+    def named(given: pl.Series) -> pl.Series:
+        made = pl.Series(given.name, of(given.to_list()), dtype=pl.String)
+        if own is None:
+            return made
+        chosen = own(given)
+        return pl.select(pl.when(chosen == given).then(made).otherwise(chosen).alias(given.name)).to_series()
+
+    return named
+
+
+def instead(ids: pl.Series, keys: pl.Series) -> Naming:
+    """What puts ``keys`` in the places of ``ids``, which ascend, and leaves every other id as it is."""
 
     def named(given: pl.Series) -> pl.Series:
         at = ids.search_sorted(given).clip(upper_bound=ids.len() - 1)
-        return pl.select(pl.when(ids.gather(at) == given).then(others.gather(at)).otherwise(given)).to_series()
+        return pl.select(pl.when(ids.gather(at) == given).then(keys.gather(at)).otherwise(given)).to_series()
 
     return named

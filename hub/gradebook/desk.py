@@ -11,6 +11,7 @@ from hub.gradebook.held import Cache, Held, Living
 from hub.gradebook.refusal import Reason, WriteRefusedError
 from hub.gradebook.views import looked_at
 from hub.identifiers import Identifiers
+from hub.scope.pseudonyms import Pseudonyms
 from hub.store import gradebook as store
 from hub.store import records
 from hub.store.database import Transaction
@@ -21,11 +22,15 @@ from transforms.catalogue import Entity
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who writes: an app in a district, by the credential and the grant that ``gate`` holds."""
+    """Who writes: an app in a district, by the credential and the grant that ``gate`` holds.
+
+    ``pseudonyms``: the grant's, which it has for as long as it lives.
+    """
 
     district_id: UUID
     app_id: UUID
     gate: Gate
+    pseudonyms: Pseudonyms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,8 @@ class Desk:
         await records.check(tx, replace(author.gate, position=grant.position, changed_at=grant.changed_at))
         if entity.name not in grant.definition.write:
             raise WriteRefusedError(Reason.NOT_GRANTED)
-        desk = cls(tx, author, held, grant, Identifiers.unknown(author.app_id), at)
+        identifiers = Identifiers(author.app_id, frozenset(store.WRITTEN), author.pseudonyms)
+        desk = cls(tx, author, held, grant, identifiers, at)
         await desk.want({*looked_at(entity.name), *(["enrollments"] if entity.name == "results" else [])})
         return desk
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
@@ -37,6 +38,8 @@ WRITABLE: tuple[str, ...] = tuple(e.name for e in CATALOGUE.of_service("gradeboo
 #: Writing records of the key needs more than seeing them: whether a student is enrolled must be the app's to know.
 WRITING_NEEDS: dict[str, tuple[str, ...]] = {"results": ("enrollments",)}
 MOST_IDS = 10_000
+#: The members of a rule that hold ids of records.
+RULE_IDS = ("schools", "courses", "classes", "terms")
 
 Ids = tuple[UUID, ...]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -167,6 +170,13 @@ class GrantDefinition(_Model):
             if missing:
                 raise ValueError(f"writing {name} needs {' and '.join(missing)} in entities")
         return self
+
+    def with_ids(self, renamed: Callable[[Ids], Ids]) -> Self:
+        """The same with other ids in its rules."""
+        rules = [
+            rule.model_copy(update={name: renamed(getattr(rule, name)) for name in RULE_IDS}) for rule in self.rules
+        ]
+        return self.model_copy(update={"rules": tuple(rules)})
 
     @property
     def alternatives(self) -> tuple[Rule, ...]:

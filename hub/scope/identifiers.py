@@ -1,56 +1,101 @@
 """Ids in documents: finding those of records, and writing others in their places.
 
-Documents hold canonical ids, the hub's own. An app may know a record by another one. Ids stand in two places: at the
-beginning of an object, and in references, which begin with the raw byte of a base address (``render.BASES``). No value
-can hold such a byte, so nothing that only looks like a reference is ever touched.
+Documents hold canonical ids, the hub's own. An app may know a record by another one. Ids stand in three places: at the
+beginning of an object, in members where they stand in for a value that is missing (``render.FALLBACKS``), and in
+references, which begin with the raw byte of a base address (``render.BASES``). No value can hold such a byte, so
+nothing that only looks like a reference is ever touched.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import orjson
 
-from transforms.render import BASES
+from transforms.catalogue import Entity
+from transforms.render import BASES, FALLBACKS
 
 _HEAD = '{"sourcedId":"'
 _UUID_LENGTH = 36
-_END = len(_HEAD) + _UUID_LENGTH
+_START, _END = len(_HEAD), len(_HEAD) + _UUID_LENGTH
 _REFERENCE = re.compile(
-    rf'\{{"href":"([{"".join(BASES.values())}])/([A-Za-z]+)/([0-9a-f-]{{36}})","sourcedId":"\3"', re.ASCII
+    rf'(\{{"href":"[{"".join(BASES.values())}]/[A-Za-z]+/)([0-9a-f-]{{36}})","sourcedId":"\2"', re.ASCII
 )
+_TARGET = len('{"href":"_/')  # where a reference names its target's entity
+#: No JSON text has it.
+_BETWEEN = "\0"
+_PLAIN = re.compile(r"[0-9A-Za-z._~-]*", re.ASCII)
 
 
-def named(objects: Iterable[str], entities: Collection[str], *, heads: bool) -> set[str]:
-    """The ids in the objects of a page: of references to ``entities``, and (``heads``) of the objects themselves."""
-    found = set()
-    for text in objects:
-        if heads and text.startswith(_HEAD):
-            found.add(text[len(_HEAD) : _END])
-        found.update(match[3] for match in _REFERENCE.finditer(text) if match[2] in entities)
-    return found
+def standing_in(entity: Entity) -> tuple[str, ...]:
+    """The members of an entity in which an object's own id may stand."""
+    return tuple(f.name for f in entity.fields if (entity.name, f.name) in FALLBACKS)
 
 
-def renamed(objects: Sequence[str], names: Mapping[str, str]) -> list[str]:
-    """The objects with ``names`` (canonical id to another one) in the places of ids; ids without one stay."""
-    written = {id_: (quote(name, safe=""), as_json(name)) for id_, name in names.items()}
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Objects of one entity taken apart at the ids of references.
 
-    def reference(match: re.Match[str]) -> str:
-        found = written.get(match[3])
-        if found is None:
-            return match[0]
-        return f'{{"href":"{match[1]}/{match[2]}/{found[0]}","sourcedId":"{found[1]}"'
+    ``pieces``: text, the beginning of a reference and its id, again and again, and text at the end.
+    """
 
-    return [_REFERENCE.sub(reference, _with_head(text, written)) for text in objects]
+    objects: Sequence[str]
+    pieces: list[str]
+
+    @classmethod
+    def of(cls, objects: Sequence[str]) -> Page:
+        """The objects of a page; a long one takes some milliseconds."""
+        return cls(objects, _REFERENCE.split(_BETWEEN.join(objects)))
+
+    def ids(self, entities: Collection[str] | None, *, heads: bool) -> set[str]:
+        """The ids of references to ``entities`` (None: to any), and (``heads``) of the objects themselves."""
+        found = self.pieces[2::3]
+        if entities is not None:
+            starts = zip(self.pieces[1::3], found, strict=True)
+            found = [id_ for start, id_ in starts if start[_TARGET:-1] in entities]
+        own = [text[_START:_END] for text in self.objects if text.startswith(_HEAD)] if heads else []
+        return {*found, *own}
+
+    def renamed(self, names: Mapping[str, str], members: Sequence[str] = ()) -> list[str]:
+        """The objects with ``names`` (canonical id to another one) in the places of ids; ids without one stay.
+
+        ``members``: as ``standing_in`` has them. They can only be told of objects that begin with their id.
+        """
+        if not self.objects:
+            return []
+        pieces = self.pieces.copy()
+        written = {id_: _referred(names.get(id_, id_)) for id_ in set(pieces[2::3])}
+        pieces[2::3] = [written[id_] for id_ in pieces[2::3]]
+        return [_with_head(text, names, members) for text in "".join(pieces).split(_BETWEEN)]
 
 
-def _with_head(text: str, written: Mapping[str, tuple[str, str]]) -> str:
-    head = written.get(text[len(_HEAD) : _END]) if text.startswith(_HEAD) else None
-    return text if head is None else f"{_HEAD}{head[1]}{text[_END:]}"
+def without_head(text: str) -> str:
+    """An object without its id, which is a UUID."""
+    return "{" + text[_END + 1 :].removeprefix(",") if text.startswith(_HEAD) else text
 
 
 def as_json(name: str) -> str:
     """An id as it stands between quotes in JSON."""
     return orjson.dumps(name).decode()[1:-1]
+
+
+def _referred(name: str) -> str:
+    """An id as it stands in a reference: in the address and by itself."""
+    if _PLAIN.fullmatch(name):
+        return f'{name}","sourcedId":"{name}"'
+    return f'{quote(name, safe="")}","sourcedId":"{as_json(name)}"'
+
+
+def _with_head(text: str, names: Mapping[str, str], members: Sequence[str]) -> str:
+    own = text[_START:_END]
+    name = names.get(own) if text.startswith(_HEAD) else None
+    if name is None:
+        return text
+    written = name if _PLAIN.fullmatch(name) else as_json(name)
+    rest = text[_END:]
+    for member in members:
+        rest = rest.replace(f'"{member}":"{own}"', f'"{member}":"{written}"', 1)
+    return f"{_HEAD}{written}{rest}"

@@ -90,6 +90,16 @@ async def keys_of(tx: Transaction, app_id: UUID, sourced_ids: Collection[str]) -
     return {row["id"]: row["key"] for row in rows}
 
 
+async def keys_by_rid(tx: Transaction, app_id: UUID, entity: str) -> dict[int, str]:
+    """Rid to key of all objects of an entity that an app calls by ids of its own."""
+    rows = await tx.fetch(
+        "SELECT rid, key FROM gradebook_objects "
+        "WHERE district_id = $1 AND app_id = $2 AND entity = $3 AND key IS NOT NULL",
+        tx.district_id, app_id, entity,
+    )  # fmt: skip
+    return {row["rid"]: row["key"] for row in rows}
+
+
 async def find(tx: Transaction, entity: Entity, sourced_id: UUID) -> Stored | None:
     """A record in any state by its sourcedId."""
     class_rid = "t.class_rid" if "class" in entity else "NULL::integer AS class_rid"

@@ -14,7 +14,10 @@ from hub.store.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A district's permission for one app. ``definition`` is the JSON of hub.scope.grants.GrantDefinition."""
+    """A district's permission for one app. ``definition`` is the JSON of hub.scope.grants.GrantDefinition.
+
+    ``id_key``: the sealed key of the ids by which the app knows records; None where these are the hub's own.
+    """
 
     grant_id: UUID
     app_id: UUID
@@ -23,6 +26,12 @@ class Grant:
     position: int
     created_at: datetime
     changed_at: datetime
+    id_key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def pseudonymous_ids(self) -> bool:
+        """Whether the app is shown ids of its own."""
+        return self.id_key is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +53,20 @@ class Entry:
     departed: bytes
 
 
-_COLUMNS = "grant_id, app_id, definition, state, position, created_at, changed_at"
+_COLUMNS = "grant_id, app_id, definition, state, position, created_at, changed_at, id_key"
 
 
-async def create(tx: Transaction, grant_id: UUID, *, app_id: UUID, definition: dict[str, Any]) -> Grant:
-    """Adds a grant with an empty view. Raises HubError(CONFLICT) when the app holds one in this district already."""
+async def create(
+    tx: Transaction, grant_id: UUID, *, app_id: UUID, definition: dict[str, Any], id_key: bytes | None = None
+) -> Grant:
+    """Adds a grant with an empty view. ``id_key`` is sealed, and stays what it is.
+
+    Raises HubError(CONFLICT) when the app holds one in this district already.
+    """
     row = await tx.fetchrow(
-        "INSERT INTO grants (district_id, grant_id, app_id, definition) VALUES ($1, $2, $3, $4) "
+        "INSERT INTO grants (district_id, grant_id, app_id, definition, id_key) VALUES ($1, $2, $3, $4, $5) "
         f"ON CONFLICT DO NOTHING RETURNING {_COLUMNS}",
-        tx.district_id, grant_id, app_id, definition,
+        tx.district_id, grant_id, app_id, definition, id_key,
     )  # fmt: skip
     if row is None:
         raise HubError(Code.CONFLICT, "This app holds a grant in this district already. Edit that one.")

@@ -284,6 +284,31 @@ async def ordered(
     )  # fmt: skip
 
 
+async def ranked(tx: Transaction, gate: Gate, entity: Entity, by: Expression, *, before: int | None = None) -> bytes:
+    """Pairs of the rid of a record with a value and its rank among them, ascending by rid; equal values rank alike.
+
+    Otherwise as ``ordered``.
+    """
+    table, free, values = _table(entity, before)
+    key = by.numbered(free)
+    ranks = f"SELECT t.rid, dense_rank() OVER (ORDER BY {key}) AS place FROM {table} t"
+    return await _packed(
+        tx, gate, "SELECT string_agg(int4send(r.rid) || int4send(r.place::integer), '' ORDER BY r.rid) "
+        f"FROM ({ranks} WHERE t.district_id = $1 AND {key} IS NOT NULL) r", (*values, *by.values),
+    )  # fmt: skip
+
+
+async def ids(tx: Transaction, gate: Gate, entity: Entity) -> bytes:
+    """Pairs of a rid, packed as in ``matching``, and the 16 bytes of its sourcedId, of all records, ascending by rid.
+
+    Raises ClosedError, and HubError(UNAVAILABLE) when it takes too long.
+    """
+    return await _packed(
+        tx, gate, "SELECT string_agg(int4send(t.rid) || uuid_send(t.sourced_id), '' ORDER BY t.rid) "
+        f"FROM {entity.table} t WHERE t.district_id = $1", (),
+    )  # fmt: skip
+
+
 async def keys(
     tx: Transaction, gate: Gate, entity: Entity, by: Expression, rids: Sequence[int], *, before: int | None = None
 ) -> dict[int, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from hub import ids
+from hub import identifiers, ids
 from hub.errors import Code, HubError
 from hub.scope.grants import GrantDefinition
 from hub.store import districts
@@ -16,14 +16,22 @@ from hub.sync.views import Effect
 
 
 async def create(
-    tx: Transaction, app_id: UUID, definition: GrantDefinition, at: datetime
+    tx: Transaction, app_id: UUID, definition: GrantDefinition, at: datetime, *, pseudonyms: bytes | None = None
 ) -> tuple[store.Grant, Effect]:
     """Gives an app a view of the district; everything in it enters at once.
 
-    Raises HubError(CONFLICT) when the app holds a grant here already.
+    With ``pseudonyms``, which is hub.crypto.load_key, the app knows all records by ids of this grant's own, as long as
+    the grant lives. Raises HubError(CONFLICT) when the app holds a grant here already.
     """
     await districts.lock(tx)
-    grant = await store.create(tx, ids.new_id(), app_id=app_id, definition=definition.model_dump(mode="json"))
+    grant_id = ids.new_id()
+    id_key = None
+    if pseudonyms is not None:
+        assert tx.district_id is not None
+        id_key = identifiers.new_key(pseudonyms, tx.district_id, grant_id)
+    grant = await store.create(
+        tx, grant_id, app_id=app_id, definition=definition.model_dump(mode="json"), id_key=id_key
+    )  # fmt: skip
     effect = await views.regrant(tx, grant, definition, await districts.draw_position(tx), at)
     return await store.get(tx, grant.grant_id), effect
 

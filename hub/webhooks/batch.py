@@ -135,7 +135,7 @@ def cut(
     ``sourced_ids``: entity to rid to sourcedId; a record that is not there any more was purged and is left out.
     ``through``: nothing of the window follows ``changes``.
     """
-    items: list[orjson.Fragment] = []
+    items: list[tuple[int, str, orjson.Fragment]] = []
     room = MOST_BYTES - _ENVELOPE
     place: Place | None = None
     for change in changes:
@@ -146,11 +146,13 @@ def cut(
             if room < 0 and items:
                 through = False
                 break
-            items.append(orjson.Fragment(item))
+            items.append((ORDER.index((change.place.group, change.entity)), sourced_id, orjson.Fragment(item)))
         place = change.place
     if through:
         place = None
-    return Cut(_body(envelope, items, more=not through), len(items), place)
+    # Of one entity by id: which record has which number is the hub's to know, and the same for all apps.
+    written = [item for *_, item in sorted(items, key=lambda each: each[:2])]
+    return Cut(_body(envelope, written, more=not through), len(items), place)
 
 
 def _item(envelope: Envelope, change: Change, sourced_id: str) -> bytes:

@@ -11,7 +11,6 @@ import random
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from uuid import UUID
 
 from hub import ids
 from hub.clock import Clock
@@ -120,7 +119,9 @@ async def _freeze(courier: Courier, tx: Transaction, claim: Claim, held: Held, h
     envelope = Envelope(
         claim.subscription_id, claim.district_id, held.grant_id, held.position, to, at, courier.base_url
     )
-    made = await _cut(tx, envelope, merged, place)
+    grant = await grants.get(tx, held.grant_id)
+    identifiers = Identifiers.of(grant, claim.district_id, courier.key)
+    made = await _cut(tx, identifiers, envelope, merged, place)
     inside = made.place.as_json() if made.place else None
     batch = Batch(f"msg_{ids.new_id().hex}", to, inside, made.changes, made.body)
     # An open window was frozen when the feed was shorter: what has come since lies behind it and is looked at later.
@@ -135,7 +136,9 @@ def _merge(entries: list[feed.Entry]) -> dict[str, FeedEntry]:
     )
 
 
-async def _cut(tx: Transaction, envelope: Envelope, merged: dict[str, FeedEntry], place: Place | None) -> Cut:
+async def _cut(
+    tx: Transaction, identifiers: Identifiers, envelope: Envelope, merged: dict[str, FeedEntry], place: Place | None
+) -> Cut:
     """The next body of a window; goes on over stretches whose records were all purged."""
     while True:
         changes = batches.following(merged, place, batches.MOST_CHANGES + 1)
@@ -145,20 +148,21 @@ async def _cut(tx: Transaction, envelope: Envelope, merged: dict[str, FeedEntry]
         for change in changes:
             rids.setdefault(change.entity, []).append(change.rid)
         found = {name: await feed.sourced_ids(tx, CATALOGUE[name], wanted) for name, wanted in rids.items()}
-        found = await _as_known(tx, envelope.grant_id, found)
+        found = await _as_known(tx, identifiers, found)
         made = batches.cut(envelope, changes, found, through=through)
         if made.changes or made.place is None:
             return made
         place = made.place
 
 
-async def _as_known(tx: Transaction, grant_id: UUID, found: dict[str, dict[int, str]]) -> dict[str, dict[int, str]]:
-    """The same ids as the grant's app knows them. Only of the gradebook may it have chosen some."""
-    written = [name for name in found if CATALOGUE[name].service == "gradebook"]
-    if not written:
+async def _as_known(
+    tx: Transaction, identifiers: Identifiers, found: dict[str, dict[int, str]]
+) -> dict[str, dict[int, str]]:
+    """The same ids as the grant's app knows them. Without pseudonyms it may know some of the gradebook by others."""
+    other = [name for name in found if identifiers.pseudonyms or CATALOGUE[name].service == "gradebook"]
+    if not other:
         return found
-    identifiers = Identifiers.unknown((await grants.get(tx, grant_id)).app_id)
-    names = await identifiers.names(tx, [id_ for name in written for id_ in found[name].values()])
+    names = await identifiers.names(tx, [id_ for name in other for id_ in found[name].values()])
     return {name: {rid: names.get(id_, id_) for rid, id_ in ids.items()} for name, ids in found.items()}
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 import psutil
 
 from hub.clock import SystemClock
+from hub.crypto import column_key
 from hub.embedded import EmbeddedPostgres
 from hub.export import making
 from hub.export.making import Asked
@@ -103,7 +104,7 @@ async def _ours(db: Database, district: UUID, grant_id: UUID, version: Version) 
     size = 0
     asked = Asked(version, "bulk", frozenset(e.name for e in ROSTER))
     async with db.district(district, readonly=True, wait_seconds=10) as tx:
-        made = await making.begin(tx, grant_id, asked, SystemClock().now())
+        made = await making.begin(tx, grant_id, asked, SystemClock().now(), key=column_key(KEY))
         async for chunk in made.package.chunks():
             size += len(chunk)
     return size, sum(made.package.made.rows.values())

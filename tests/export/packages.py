@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 
+from hub.crypto import column_key
 from hub.export import making
 from hub.export.making import Asked, Making
 from hub.ids import new_id
@@ -20,6 +21,7 @@ from hub.store import exports
 from hub.store.database import Database
 from hub.store.grants import Grant
 from tests.districts import District
+from tests.services import MASTER_KEY
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.render import escaped_bases, spelled_out
 
@@ -29,6 +31,7 @@ EVERYTHING = GrantDefinition.model_validate(
     {"entities": sorted(EVERY), "privacy": ["contact", "demographic", "credential"]}
 )
 Rows = dict[str, list[dict[str, str]]]
+KEY = column_key(MASTER_KEY)
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -39,7 +42,7 @@ async def make(
     """The bytes of a package, and what it is."""
     async with district.db.district(district.district_id, readonly=True) as tx:
         asked = Asked(version, mode, entities)
-        made = await making.begin(tx, grant.grant_id, asked, district.clock.now(), **options)
+        made = await making.begin(tx, grant.grant_id, asked, district.clock.now(), key=KEY, **options)
         return b"".join([chunk async for chunk in made.package.chunks()]), made
 
 

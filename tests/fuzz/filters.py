@@ -10,7 +10,6 @@ import importlib
 import sys
 from contextlib import suppress
 from pathlib import Path
-from uuid import UUID
 
 from hub.api.oneroster import compare
 from hub.api.oneroster.filter import MOST_CLAUSES, MOST_TERMS, Clause, Filter, FilterError, is_name, parse
@@ -66,7 +65,7 @@ def _written(found: Filter) -> str:
 
 
 def _compare(clause: Clause) -> None:
-    _sound(compare.of_id(clause, UUID(int=0), sql.sourced_id()), ("", "sourcedId", clause.predicate.value))
+    _sound(compare.compared(sql.sourced_id(), clause), ("", "sourcedId", clause.predicate.value))
     for entity, field in FIELDS:
         if field.name == clause.path[0]:
             for behaviour in (Behaviour(), EXACT):

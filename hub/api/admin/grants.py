@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -11,13 +13,19 @@ from pydantic import Field
 from hub.api.admin.call import Call, missing
 from hub.api.admin.route import EVERYONE, STAFF, Route
 from hub.api.admin.shapes import Asked, Shown
+from hub.crypto import load_key
 from hub.errors import Code
+from hub.identifiers import pseudonyms_of
 from hub.scope.grants import GrantDefinition
+from hub.scope.joining import joining
 from hub.store import apps
 from hub.store import grants as store
 from hub.store.database import Transaction
 from hub.sync import grants as service
 from hub.sync.views import Effect
+
+#: What is said of an id of another kind, wherever it can be chosen.
+PSEUDONYMOUS = "Whether the app knows records by ids that only it has. The grant stays so for its life."
 
 
 class NewGrant(Asked):
@@ -25,6 +33,14 @@ class NewGrant(Asked):
 
     app_id: UUID
     definition: GrantDefinition
+    pseudonymous_ids: bool = Field(default=False, description=PSEUDONYMOUS)
+
+
+class NewGrantPreview(Asked):
+    """What an app could see, and by which ids."""
+
+    definition: GrantDefinition
+    pseudonymous_ids: bool = Field(default=False, description=PSEUDONYMOUS)
 
 
 class GrantEdit(Asked):
@@ -39,6 +55,7 @@ class Grant(Shown):
     grant_id: UUID
     app_id: UUID
     definition: GrantDefinition
+    pseudonymous_ids: bool
     state: Literal["active", "suspended", "revoked"]
     position: int = Field(description="Head of the grant's feed.")
     created_at: datetime
@@ -59,10 +76,21 @@ class Counts(Shown):
     left: int
 
 
+class Warned(Shown):
+    """Something in a grant that works against what it is for."""
+
+    code: Literal["joinable_field"] = Field(
+        description="The app's ids are its own, and yet this field tells which record of another app is the same."
+    )
+    entity: str
+    field: str
+
+
 class Preview(Shown):
     """What a change would do to the app's view."""
 
     entities: dict[str, Counts]
+    warnings: list[Warned] = Field(default_factory=list)
 
 
 class ChangedGrant(Grant):
@@ -71,12 +99,28 @@ class ChangedGrant(Grant):
     effect: Preview
 
 
-def _preview(effect: Effect) -> Preview:
-    return Preview.model_validate({"entities": effect.entities})
+def _preview(effect: Effect, definition: GrantDefinition, *, pseudonymous: bool) -> Preview:
+    fields = joining(definition) if pseudonymous else []
+    warnings = [Warned(code="joinable_field", entity=entity, field=field) for entity, field in fields]
+    return Preview.model_validate({"entities": effect.entities, "warnings": warnings})
 
 
 def _changed(grant: store.Grant, effect: Effect) -> ChangedGrant:
-    return ChangedGrant.model_validate({**Grant.model_validate(grant).model_dump(), "effect": _preview(effect)})
+    shown = Grant.model_validate(grant)
+    preview = _preview(effect, shown.definition, pseudonymous=grant.pseudonymous_ids)
+    return ChangedGrant.model_validate({**shown.model_dump(), "effect": preview})
+
+
+async def _own(call: Call, rows: Sequence[store.Grant]) -> list[Grant]:
+    """Grants as their app may see them: in the rules of one with pseudonyms stand these."""
+    key = await asyncio.to_thread(load_key, call.context.settings)
+    shown = []
+    for row in rows:
+        pseudonyms, grant = pseudonyms_of(row, call.district_id, key), Grant.model_validate(row)
+        if pseudonyms is not None:
+            grant = grant.model_copy(update={"definition": grant.definition.with_ids(pseudonyms.some)})
+        shown.append(grant)
+    return shown
 
 
 async def reached(call: Call, tx: Transaction, grant_id: UUID) -> store.Grant:
@@ -92,21 +136,29 @@ async def listing(call: Call) -> Grants:
     own = call.actor.scope_app
     async with call.reading() as tx:
         rows = await store.listing(tx)
-    return Grants(items=[Grant.model_validate(row) for row in rows if own in (None, row.app_id)])
+    if own is None:
+        return Grants(items=[Grant.model_validate(row) for row in rows])
+    return Grants(items=await _own(call, [row for row in rows if row.app_id == own]))
 
 
 async def get(call: Call) -> Grant:
     """One grant."""
     async with call.reading() as tx:
-        return Grant.model_validate(await reached(call, tx, call.id("grant")))
+        row = await reached(call, tx, call.id("grant"))
+    return Grant.model_validate(row) if call.actor.scope_app is None else (await _own(call, [row]))[0]
 
 
 async def create(call: Call, body: NewGrant) -> ChangedGrant:
     """Gives an app a view of the district."""
+    key = await asyncio.to_thread(load_key, call.context.settings) if body.pseudonymous_ids else None
     async with call.writing() as writing:
         await apps.get(writing.tx, body.app_id)
-        grant, effect = await service.create(writing.tx, body.app_id, body.definition, call.context.clock.now())
-        writing.note(f"grant/{grant.grant_id}", app=str(grant.app_id), effect=effect.entities)
+        now = call.context.clock.now()
+        grant, effect = await service.create(writing.tx, body.app_id, body.definition, now, pseudonyms=key)
+        writing.note(
+            f"grant/{grant.grant_id}", app=str(grant.app_id), effect=effect.entities,
+            pseudonymous_ids=grant.pseudonymous_ids,
+        )  # fmt: skip
     await _announce(call)
     return _changed(grant, effect)
 
@@ -120,16 +172,19 @@ async def edit(call: Call, body: GrantEdit) -> ChangedGrant:
     return _changed(grant, effect)
 
 
-async def preview_new(call: Call, body: GrantEdit) -> Preview:
+async def preview_new(call: Call, body: NewGrantPreview) -> Preview:
     """What a new grant would show."""
     async with call.reading() as tx:
-        return _preview(await service.preview(tx, body.definition))
+        effect = await service.preview(tx, body.definition)
+    return _preview(effect, body.definition, pseudonymous=body.pseudonymous_ids)
 
 
 async def preview_edit(call: Call, body: GrantEdit) -> Preview:
     """What an edit would do."""
     async with call.reading() as tx:
-        return _preview(await service.preview(tx, body.definition, call.id("grant")))
+        grant = await store.get(tx, call.id("grant"))
+        effect = await service.preview(tx, body.definition, grant.grant_id)
+    return _preview(effect, body.definition, pseudonymous=grant.pseudonymous_ids)
 
 
 async def suspend(call: Call) -> Grant:
@@ -168,8 +223,8 @@ ROUTES = (
     Route("GET", _OVER, listing, "List grants", roles=EVERYONE, answer=Grants),
     Route("POST", _OVER, create, "Grant an app a view", roles=STAFF, body=NewGrant, answer=ChangedGrant, status=201,
           action="grant.create", errors=_CONFLICT),
-    Route("POST", _OVER + "/preview", preview_new, "Count what a new grant would show", roles=STAFF, body=GrantEdit,
-          answer=Preview, writes=False),
+    Route("POST", _OVER + "/preview", preview_new, "Count what a new grant would show", roles=STAFF,
+          body=NewGrantPreview, answer=Preview, writes=False),
     Route("GET", _OVER + "/{grant}", get, "One grant", roles=EVERYONE, answer=Grant),
     Route("PUT", _OVER + "/{grant}", edit, "Change what an app sees", roles=STAFF, body=GrantEdit,
           answer=ChangedGrant, action="grant.edit", errors=_CONFLICT),

@@ -10,6 +10,7 @@ from hub.api.admin import (
     districts,
     exports,
     grants,
+    identifiers,
     issues,
     limits,
     runs,
@@ -23,7 +24,7 @@ from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES,
-    *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *subscriptions.ROUTES, *exports.ROUTES,
-    *tokens.ROUTES,
+    *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES,
+    *exports.ROUTES, *tokens.ROUTES,
     *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

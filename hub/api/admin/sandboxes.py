@@ -18,6 +18,7 @@ from hub.api.admin.apps import OPERATOR_OR_APP
 from hub.api.admin.call import Call
 from hub.api.admin.route import Route
 from hub.api.admin.shapes import Asked, Shown
+from hub.crypto import load_key
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.sandbox import DistrictPlan, generate
@@ -38,6 +39,7 @@ class NewSandbox(Asked):
 
     students: int = Field(default=200, ge=100, le=MOST_STUDENTS)
     seed: int = Field(default=1, ge=0, lt=2**31, description="The same seed gives the same people.")
+    pseudonymous_ids: bool = Field(default=False, description="Whether the sandbox shows ids that only this app has.")
 
 
 class Sandbox(Shown):
@@ -72,12 +74,12 @@ async def change(call: Call) -> Sandbox:
 
 
 async def _made(call: Call, app: apps.App, body: NewSandbox) -> store.Sandbox:
+    key = await asyncio.to_thread(load_key, call.context.settings) if body.pseudonymous_ids else None
     async with call.context.db.district(new_id()) as tx:
-        sandbox = await store.create(
-            tx, f"Sandbox of {app.name}"[:200], app_id=app.app_id, plan=body.model_dump(mode="json")
-        )
+        plan = body.model_dump(mode="json", exclude={"pseudonymous_ids"})
+        sandbox = await store.create(tx, f"Sandbox of {app.name}"[:200], app_id=app.app_id, plan=plan)
         await sources.create(tx, new_id(), name="Made-up SIS", kind="oneroster_csv", config={})
-        await granting.create(tx, app.app_id, EVERYTHING, call.context.clock.now())
+        await granting.create(tx, app.app_id, EVERYTHING, call.context.clock.now(), pseudonyms=key)
     return sandbox
 
 

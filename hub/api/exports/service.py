@@ -109,7 +109,8 @@ class Service:
     ) -> making.Making:  # fmt: skip
         """A package of the grant that the session was admitted for. Raises ClosedError."""
         try:
-            made = await making.begin(tx, session.grant.grant_id, wanted, self.context.clock.now())
+            now = self.context.clock.now()
+            made = await making.begin(tx, session.grant.grant_id, wanted, now, key=self.key)
         except HubError as error:
             if error.code is Code.FORBIDDEN:
                 raise ClosedError from None

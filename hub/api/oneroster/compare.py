@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from math import isfinite
-from uuid import UUID
 
 from hub.api.oneroster.filter import Clause
 from hub.behaviour import Behaviour
@@ -22,14 +21,6 @@ _DIGITS = frozenset("0123456789")
 _NUMERIC = _DIGITS | frozenset("+-.eE")
 _LONGEST_NUMBER = 40
 _LARGEST = 2**63 - 1  # of a bigint
-
-
-def of_id(clause: Clause, meant: UUID, shown: Expression) -> Condition:
-    """A condition on the id by which the app knows a record, compared by case.
-
-    ``meant``: the canonical id of what the clause's value is the id of; ``shown``: the id as the app knows it.
-    """
-    return sql.same_id(meant) if clause.predicate is Operator.EQUAL else compared(shown, clause)
 
 
 def of_field(entity: Entity, field: Field, clause: Clause, behaviour: Behaviour, what: Expression) -> Condition:

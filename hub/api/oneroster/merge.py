@@ -50,10 +50,21 @@ async def usual_keys(reading: Reading, entity: Entity, path: tuple[str, ...], ri
         case "dateLastModified":
             return dict(zip(rids, view.stamps.of(rids), strict=True))
         case "sourcedId":
-            return await reading.keys(entity, sql.sourced_id(), rids)
+            return await as_shown(reading, entity, await reading.keys(entity, sql.sourced_id(), rids))
         case _:
             found = await reading.keys(entity, _expression(reading, entity, path), rids)
-            return {rid: key for rid, key in found.items() if rid in view.present}
+            found = {rid: key for rid, key in found.items() if rid in view.present}
+            target = entity[path[0]].target
+            return found if target is None else await as_shown(reading, CATALOGUE[target], found)
+
+
+async def as_shown(reading: Reading, entity: Entity, ids: dict[int, Any]) -> dict[int, Any]:
+    """Canonical ids of an entity's records, by whatever they are for, as the app knows them."""
+    identifiers = reading.lens.identifiers
+    if identifiers.pseudonyms is None and entity.name not in identifiers.own:
+        return ids
+    names = await identifiers.names(reading.tx, ids.values())
+    return {rid: names.get(id_, id_) for rid, id_ in ids.items()}
 
 
 def _expression(reading: Reading, entity: Entity, path: tuple[str, ...]) -> Expression:

@@ -15,6 +15,7 @@ from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
 Selections = ByteCache[tuple[object, ...], BitMap | Rids]
 
 _ID = "sourcedId"
+_FEW = 16  # of fewer than one in so many records, each is looked up by itself
 _PLAIN = frozenset({
     Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.INTEGER, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.YEAR,
 })  # fmt: skip
@@ -43,23 +44,43 @@ def can_sort(lens: Lens, entity: Entity, path: tuple[str, ...]) -> bool:
 async def in_order(
     reading: Reading, entity: Entity, path: tuple[str, ...], chosen: BitMap, cache: Selections, *, descending: bool
 ) -> Rids:
-    """The chosen records in the order of a field, those without a value last, then by rid.
+    """The chosen records in the order of a field, those without a value last, equal ones as ``natural`` has them.
 
     Texts are in the order of code points. Tombstones show base fields only, so they have no value in any other.
     """
     name = path[0]
     view = reading.then(entity.name)
     if name == "dateLastModified":
-        wanted = rids(chosen).astype(np.int32)
+        wanted = await natural(reading, entity, chosen, cache)
         ranks = view.stamps.ranks(wanted).astype(np.int64)
         return wanted[np.argsort(-ranks if descending else ranks, kind="stable")]
     if name == "status":
-        parts = [chosen & view.present, chosen & view.gone]
-        return np.concatenate([rids(part).astype(np.int32) for part in (parts[::-1] if descending else parts)])
+        parts = [await natural(reading, entity, part, cache) for part in (chosen & view.present, chosen & view.gone)]
+        return np.concatenate(parts[::-1] if descending else parts)
     order = await _permutation(reading, entity, path, cache, descending=descending)
     shown = chosen if name == _ID else chosen & view.present
     valued = order[mask_for(shown, order)[order]]
-    return np.concatenate([valued, rids(chosen - bitmap(valued)).astype(np.int32)])
+    return np.concatenate([valued, await natural(reading, entity, chosen - bitmap(valued), cache)])
+
+
+async def natural(reading: Reading, entity: Entity, chosen: BitMap, cache: Selections) -> Rids:
+    """The chosen records in the order of a collection that nobody sorts: by rid, which all apps have alike.
+
+    An app with pseudonyms has that of its ids instead: two apps could join by their places what has no id in common.
+    """
+    if not reading.pseudonymous or not chosen:
+        return rids(chosen).astype(np.int32)
+    order = await _permutation(reading, entity, (_ID,), cache, descending=False)
+    if len(chosen) * _FEW > len(order):
+        return order[mask_for(chosen, order)[order]]
+    key = (*reading.key, "places", entity.name)
+    places = cache.get(key)
+    if not isinstance(places, np.ndarray):
+        places = np.zeros(int(order.max(initial=-1)) + 1, dtype=np.int32)
+        places[order] = np.arange(len(order), dtype=np.int32)
+        cache.put(key, places, places.nbytes)
+    few = rids(chosen).astype(np.int32)
+    return few[np.argsort(places[few])]
 
 
 async def _permutation(
@@ -79,6 +100,9 @@ async def _permutation(
 
 async def usual_order(reading: Reading, entity: Entity, path: tuple[str, ...], *, descending: bool) -> Rids:
     """The district's records that have a value, in the order of a field that all versions have alike."""
+    if path[0] == _ID and reading.pseudonymous:
+        order = (await reading.shown_ids(entity)).in_order
+        return order[::-1] if descending else order
     if path[0] == _ID:
         return await reading.ordered(entity, reading.shown_id(entity), descending=descending)
     field = entity[path[0]]

@@ -9,6 +9,7 @@ from pyroaring import BitMap
 
 from hub.api.oneroster.reading import Reading
 from hub.scope import projection as scope
+from hub.scope.identifiers import standing_in, without_head
 from hub.scope.projection import Projection
 from hub.scope.v1p1 import booleans, json_booleans
 from hub.store import records
@@ -28,7 +29,22 @@ async def objects(reading: Reading, entity: Entity, rids: Sequence[int], fields:
 
     Raises records.ClosedError.
     """
-    return await reading.named(entity, await _objects(reading, entity, rids, fields))
+    return await named(
+        reading, entity, await _objects(reading, entity, rids, rendered(reading, entity, fields)), fields
+    )
+
+
+def rendered(reading: Reading, entity: Entity, fields: frozenset[str] | None) -> frozenset[str] | None:
+    """The members to render before ``named``: with the id, where it may stand in for another one that was asked for."""
+    needs_id = fields is not None and reading.pseudonymous and not fields.isdisjoint(standing_in(entity))
+    return fields | {"sourcedId"} if needs_id and fields is not None else fields
+
+
+async def named(reading: Reading, entity: Entity, texts: list[str], fields: frozenset[str] | None) -> list[str]:
+    """Objects with the ids that the app knows and, as ``fields`` has it, without their own."""
+    shown = await reading.named(entity, texts)
+    extra = rendered(reading, entity, fields) != fields and fields is not None and "sourcedId" not in fields
+    return [without_head(text) for text in shown] if extra else shown
 
 
 async def _objects(reading: Reading, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,13 +15,13 @@ from pyroaring import BitMap
 from hub.api.oneroster.filter import Clause
 from hub.api.oneroster.query import Query
 from hub.behaviour import DEFAULT, Behaviour
-from hub.identifiers import CANONICAL, Identifiers
+from hub.identifiers import CANONICAL, Identifiers, ShownIds
 from hub.scope import v1p1
 from hub.scope.sets import Mask, bitmap, mask
 from hub.scope.view import EntityView, View
 from hub.store import conditions as sql
 from hub.store import records
-from hub.store.conditions import Condition, Expression, Operator
+from hub.store.conditions import ALWAYS, Condition, Expression, Operator
 from hub.store.database import Transaction
 from hub.store.records import Gate
 from hub.store.schema import ROLE_COLUMNS
@@ -110,7 +111,20 @@ class Reading:
 
     async def matching_ids(self, entity: Entity, condition: Condition) -> BitMap:
         """The listed records that meet a condition on their sourcedId, which tombstones show too."""
-        found = bitmap(unpacked(await records.matching(self.tx, self.gate, entity, condition)))
+        return self.told(entity, bitmap(unpacked(await records.matching(self.tx, self.gate, entity, condition))))
+
+    async def with_ids(self, entity: Entity, holds: Callable[[str], bool]) -> BitMap:
+        """Like ``matching_ids``, by the id that the app knows, which PostgreSQL need not know."""
+        shown = await self.shown_ids(entity)
+        return self.told(entity, await asyncio.to_thread(shown.where, holds))
+
+    async def shown_ids(self, entity: Entity) -> ShownIds:
+        """All the district's records of an entity with the ids by which the app knows them."""
+        packed = await records.ids(self.tx, self.gate, entity)
+        return await self.lens.identifiers.shown(self.tx, entity, packed)
+
+    def told(self, entity: Entity, found: BitMap) -> BitMap:
+        """Those of some records that are listed."""
         return found & self.rows(entity.name).listed
 
     async def references(self, entity: Entity, condition: Condition, field: Field) -> tuple[Rids, Rids]:
@@ -123,14 +137,32 @@ class Reading:
         return pairs[:, 0], pairs[:, 1]
 
     async def ordered(self, entity: Entity, by: Expression, *, descending: bool) -> Rids:
-        """The district's records that have a value, in the order of an expression; the caller masks them."""
-        packed = await records.ordered(
-            self.tx, self.gate, entity, by, descending=descending, before=self.before(entity)
-        )
-        return unpacked(packed)
+        """The district's records that have a value, in the order of an expression; the caller masks them.
+
+        Equal ones are in the order of the hub, which pseudonyms would give away: theirs stands in for it.
+        """
+        if not self.pseudonymous:
+            packed = await records.ordered(
+                self.tx, self.gate, entity, by, descending=descending, before=self.before(entity)
+            )
+            return unpacked(packed)
+        packed = await records.ranked(self.tx, self.gate, entity, by, before=self.before(entity))
+        pairs = unpacked(packed).reshape(-1, 2)
+        return await self.by_rank(entity, pairs[:, 0], -pairs[:, 1] if descending else pairs[:, 1])
+
+    async def by_rank(self, entity: Entity, rids: Rids, ranks: npt.NDArray[np.integer]) -> Rids:
+        """Records in the order of their ranks, equal ones in that of the ids by which the app knows them."""
+        shown = await self.shown_ids(entity)
+        return await asyncio.to_thread(lambda: rids[np.lexsort((shown.places(rids), ranks))])
 
     async def ordered_by_reference(self, entity: Entity, field: Field, *, descending: bool) -> tuple[Rids, Rids]:
         """The district's records with the targets of a reference, in the order of the targets' sourcedIds."""
+        if self.pseudonymous:
+            sources, targets = await Reading.references(self, entity, ALWAYS, field)
+            places = (await self.shown_ids(CATALOGUE[field.target or ""])).places(targets)
+            target_of = dict(zip(sources.tolist(), targets.tolist(), strict=True))
+            sources = await self.by_rank(entity, sources, -places if descending else places)
+            return sources, np.array([target_of[source] for source in sources.tolist()], dtype=np.int32)
         packed = await records.ordered_by_reference(
             self.tx, self.gate, entity, field, CATALOGUE[field.target or ""], descending=descending,
             before=self.before(entity),
@@ -151,8 +183,13 @@ class Reading:
         """Objects of an entity with the ids by which the app knows records."""
         return await self.lens.identifiers.outgoing(self.tx, entity, objects)
 
+    @property
+    def pseudonymous(self) -> bool:
+        """Whether the app knows records by pseudonyms, of which PostgreSQL knows nothing."""
+        return self.lens.identifiers.pseudonyms is not None
+
     def shown_id(self, entity: Entity) -> Expression:
-        """The id by which the app knows a record, as text."""
+        """The id by which the app knows a record, as text, where it is no pseudonym."""
         identifiers = self.lens.identifiers
         return sql.shown_id(entity, identifiers.app_id) if entity.name in identifiers.own else sql.sourced_id()
 

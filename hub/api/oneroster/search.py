@@ -110,7 +110,7 @@ async def _leaf(reading: Reading, entity: Entity, clauses: tuple[Clause, ...]) -
     clause = clauses[0]
     name = clause.path[0]
     if name == _ID:
-        return await reading.matching_ids(entity, await of_id(reading, entity, clause))
+        return await of_id(reading, entity, clause)
     if name == "status":
         return _of_status(reading, entity, clause)
     if name == "dateLastModified":
@@ -179,9 +179,14 @@ def _of_stamp(reading: Reading, entity: Entity, clause: Clause) -> BitMap:
     return found[clause.predicate]()
 
 
-async def of_id(reading: Reading, entity: Entity, clause: Clause) -> Condition:
-    """A condition on the id by which the app knows a record; ids are compared by case."""
-    return compare.of_id(clause, await reading.identified(entity, clause.value), reading.shown_id(entity))
+async def of_id(reading: Reading, entity: Entity, clause: Clause) -> BitMap:
+    """The listed records of which the id by which the app knows them meets a clause; ids are compared by case."""
+    if clause.predicate is Operator.EQUAL:
+        return await reading.matching_ids(entity, sql.same_id(await reading.identified(entity, clause.value)))
+    if reading.pseudonymous:
+        holds = HOLDS[clause.predicate]
+        return await reading.with_ids(entity, lambda shown: holds(shown, clause.value))
+    return await reading.matching_ids(entity, compare.compared(reading.shown_id(entity), clause))
 
 
 def _target(field: Field) -> Entity:
@@ -193,8 +198,8 @@ async def targets(reading: Reading, field: Field, clause: Clause) -> BitMap:
     target = _target(field)
     if clause.predicate is Operator.NOT_EQUAL:
         same = Clause(clause.path, Operator.EQUAL, clause.value)
-        return reading.present(target) - await reading.matching_ids(target, await of_id(reading, target, same))
-    return await reading.matching_ids(target, await of_id(reading, target, clause)) & reading.present(target)
+        return reading.present(target) - await of_id(reading, target, same)
+    return await of_id(reading, target, clause) & reading.present(target)
 
 
 async def _of_reference(reading: Reading, entity: Entity, field: Field, clause: Clause) -> Leaf:

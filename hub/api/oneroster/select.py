@@ -10,7 +10,7 @@ from pyroaring import BitMap
 from hub.api.oneroster.asked import Asked
 from hub.api.oneroster.errors import unknown_object
 from hub.api.oneroster.operations import Hop, ListedBy, Operation, Own, Parent, Relation, RoleAt, Subset, Through
-from hub.api.oneroster.order import Selections, in_order
+from hub.api.oneroster.order import Selections, in_order, natural
 from hub.api.oneroster.reading import Reading, Rids
 from hub.api.oneroster.search import search
 from hub.scope.sets import bitmap
@@ -46,7 +46,8 @@ async def select(
     Raises records.ClosedError, and HubError(UNAVAILABLE) for a filter or an order that takes too long.
     """
     entity, query = operation.entity, asked.query
-    if query.filter is None and asked.sort is None and not operation.subset and not operation.parents:
+    plain = query.filter is None and asked.sort is None and not reading.pseudonymous
+    if plain and not operation.subset and not operation.parents:
         view = reading.then(entity.name)
         return Selection(view.listed if reading.tells_gone(entity, query) else view.present)
     key = (
@@ -62,6 +63,8 @@ async def select(
     result: BitMap | Rids = chosen
     if asked.sort is not None:
         result = await in_order(reading, entity, asked.sort, chosen, cache, descending=query.descending)
+    elif reading.pseudonymous:
+        result = await natural(reading, entity, chosen, cache)
     cache.put(key, result, result.nbytes if isinstance(result, np.ndarray) else 2 * len(result.serialize()))
     return Selection(result)
 

@@ -197,8 +197,8 @@ async def _one(reading: Reading, operation: Operation, given: str, fields: froze
     told = view.gone if reading.tells_gone(entity) else ()
     if found is None or not (found.row.rid in told or (found.fits and found.row.rid in view.present)):
         raise unknown_object()
-    styled = page.in_style(reading, entity, [page.render(reading, entity, found.row, fields)])
-    return (await reading.named(entity, styled))[0]
+    text = page.render(reading, entity, found.row, page.rendered(reading, entity, fields))
+    return (await page.named(reading, entity, page.in_style(reading, entity, [text]), fields))[0]
 
 
 def _unchanged(tag: str) -> web.Response:

@@ -64,7 +64,8 @@ class Writing:
     async def _carry_out(
         self, request: web.Request, write: Write, session: Session, objects: Sequence[Written]
     ) -> web.Response:
-        author = Author(session.district_id, session.app_id, self.guard.gate(session))
+        pseudonyms = session.identifiers.pseudonyms
+        author = Author(session.district_id, session.app_id, self.guard.gate(session), pseudonyms)
         if write.method == "POST":
             return await self._post(request, write, author, objects)
         key = request.match_info["sourcedId"]

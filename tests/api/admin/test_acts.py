@@ -115,6 +115,7 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "sandboxes_change": _sandbox,
     "grants_create": _new_grant,
     "grants_edit": _body(definition={"rules": [{"roles": ["student"]}]}),
+    "identifiers_identify": _body(identifiers=["canary-7", str(new_id())]),
     "grants_suspend": _nothing,
     "grants_resume": _suspended,
     "subscriptions_create": _new_subscription,

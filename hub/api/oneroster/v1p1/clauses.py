@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from pyroaring import BitMap
 
-from hub.api.oneroster import search
+from hub.api.oneroster import compare, search
 from hub.api.oneroster.filter import Clause
+from hub.api.oneroster.order import usual_order
 from hub.api.oneroster.reading import Reading, Rids, mask_for
 from hub.api.oneroster.v1p1.people import USERS
 from hub.scope.numbering import Numbering
@@ -48,12 +49,24 @@ async def by_org(reading: Reading, people: Numbering, names: RoleNames, clause: 
 
 async def by_id(reading: Reading, people: Numbering, clause: Clause) -> BitMap:
     """The listed users whose sourcedId meets a clause."""
-    found = await reading.matching_ids(USERS, await search.of_id(reading, USERS, clause))
+    found = await search.of_id(reading, USERS, clause)
     if clause.predicate is Operator.EQUAL and split(clause.value)[1] is None:
         return found
     holds = search.HOLDS[clause.predicate]
     extras = range(people.first, people.first + len(people.roles))
     return found | BitMap([each for each in extras if holds(people.sourced_id(each), clause.value)])
+
+
+async def by_username(reading: Reading, people: Numbering, clause: Clause) -> BitMap:
+    """The present users whose username meets a clause; it is a pseudonym of who has neither a name nor an address."""
+    field = USERS["username"]
+    shown = reading.column(USERS, field)
+    found = await reading.matching(USERS, compare.of_kind(shown, field, clause, reading.behaviour))
+    nameless = await reading.matching(USERS, sql.there_is_none(shown))
+    if not nameless:
+        return found
+    persons = await search.of_id(reading, USERS, clause) & reading.rows(USERS.name).present
+    return found | (people.lift(persons) & nameless)
 
 
 async def users(reading: Reading, people: Numbering, clause: Clause) -> BitMap:
@@ -120,7 +133,7 @@ async def by_period(reading: Reading, targets: BitMap) -> BitMap:
 async def periods_in_order(reading: Reading, *, descending: bool) -> Rids:
     """Line items in the order of the id of their grading period, or of the session where they have none."""
     shown = reading.view.projections["lineItems"].visible
-    ordered = await reading.ordered(_SESSIONS, sql.sourced_id(), descending=descending)
+    ordered = await usual_order(reading, _SESSIONS, ("sourcedId",), descending=descending)
     inside = ordered[mask_for(reading.present(_SESSIONS), ordered)[ordered]]
     ranks = np.full(int(ordered.max(initial=-1)) + 2, -1, dtype=np.int64)
     ranks[inside] = np.arange(len(inside))
@@ -132,6 +145,8 @@ async def periods_in_order(reading: Reading, *, descending: bool) -> Rids:
             at = np.where(sessions < len(ranks), ranks[np.minimum(sessions, len(ranks) - 1)], -1)
             rank_of[items[at >= 0]] = at[at >= 0]
     valued = np.flatnonzero(rank_of >= 0).astype(np.int32)
+    if reading.pseudonymous:
+        return await reading.by_rank(_ITEMS, valued, rank_of[valued])
     return valued[np.argsort(rank_of[valued], kind="stable")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pyroaring import BitMap
 
@@ -45,15 +45,16 @@ async def people(reading: Reading, names: RoleNames, cache: Numberings) -> tuple
         rows = await records.role_rows(
             reading.tx, reading.gate, USERS, list(wanted), before=reading.before(USERS)
         )  # fmt: skip
-        numbering = await asyncio.to_thread(number, list(_persons(reading, rows)), users, known, names)
+        shown = await reading.lens.identifiers.names(reading.tx, [row.sourced_id for row in rows])
+        numbering = await asyncio.to_thread(number, list(_persons(reading, rows, shown)), users, known, names)
     found = numbering, numbering.view_of(users)
     layers = 0 if numbering.plain else found[1].stamps.layers.nbytes
     cache.put(key, found, 1_000 + _BYTES_EACH * len(wanted) + layers)
     return found
 
 
-def _persons(reading: Reading, rows: Iterable[RoleRow]) -> Iterable[Person]:
-    """The role entries that show, and the primary org where it does."""
+def _persons(reading: Reading, rows: Iterable[RoleRow], shown: Mapping[str, str]) -> Iterable[Person]:
+    """The role entries that show, the primary org where it does, and the ids by which the app knows these people."""
     orgs, admitted = reading.then("orgs").present, reading.view.definition.admitted_roles
     known_by = orgs if "primaryOrg" in reading.view.projections["users"].visible else BitMap()
     for row in rows:
@@ -63,7 +64,7 @@ def _persons(reading: Reading, rows: Iterable[RoleRow]) -> Iterable[Person]:
             if org in orgs and (admitted is None or role in admitted)
         ]
         primary_org = row.primary_org if row.primary_org is not None and row.primary_org in known_by else None
-        yield Person(row.rid, row.sourced_id, entries, primary_org)
+        yield Person(row.rid, shown.get(row.sourced_id, row.sourced_id), entries, primary_org)
 
 
 async def narrowed(

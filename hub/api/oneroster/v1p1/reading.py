@@ -12,7 +12,7 @@ from pyroaring import BitMap
 from hub.api.oneroster import merge, search
 from hub.api.oneroster.filter import Clause
 from hub.api.oneroster.operations import Hop, ListedBy, Operation, Through
-from hub.api.oneroster.order import Selections, usual_order
+from hub.api.oneroster.order import Selections, natural, usual_order
 from hub.api.oneroster.reading import Reading, Rids, mask_for
 from hub.api.oneroster.v1p1 import clauses as own
 from hub.api.oneroster.v1p1.people import USERS, Numberings, narrowed, people
@@ -80,9 +80,9 @@ class OldReading(Reading):
         found = await Reading.matching(self, entity, condition)
         return self.numbering.lift(found) if entity is USERS else found
 
-    async def matching_ids(self, entity: Entity, condition: Condition) -> BitMap:
-        """The listed records, or main personas, that meet a condition on their sourcedId."""
-        found = await Reading.matching_ids(self, entity, condition)
+    def told(self, entity: Entity, found: BitMap) -> BitMap:
+        """Those of some records that are listed, or the main personas of persons."""
+        found = Reading.told(self, entity, found)
         return found - self.numbering.absent if entity is USERS else found
 
     async def references(self, entity: Entity, condition: Condition, field: Field) -> tuple[Rids, Rids]:
@@ -123,6 +123,8 @@ class OldReading(Reading):
         match key:
             case "users", "sourcedId" if not self.numbering.plain:
                 return await own.by_id(self, self.numbering, clause)
+            case "users", "username" if self.pseudonymous:
+                return self._or_absent(entity, clause, await own.by_username(self, self.numbering, clause))
             case "users", "role":
                 return self._or_absent(entity, clause, await own.by_role(self, clause))
             case "users", "orgs":
@@ -160,7 +162,7 @@ class OldReading(Reading):
             return None
         if path == ("role",):
             parts = [await self.with_role(role) for role in sorted(ROLES_11, reverse=descending)]
-            return np.concatenate([np.fromiter(part, dtype=np.int32) for part in parts])
+            return np.concatenate([await natural(self, entity, part, self.cache) for part in parts])
         usual = await usual_order(self, entity, path, descending=descending)
         usual = usual[mask_for(self.rows(USERS.name).listed, usual)[usual]]
         return self.numbering.in_order(usual, before=descending and path == ("sourcedId",))
@@ -168,7 +170,8 @@ class OldReading(Reading):
     async def sort_keys(self, entity: Entity, path: tuple[str, ...], rids: Sequence[int]) -> dict[int, Any] | None:
         """What numbers of personas, and line items by their period, sort by."""
         if entity.name == "lineItems" and path[0] == "gradingPeriod":
-            return await records.keys(self.tx, self.gate, entity, own.period_id(self), rids)
+            periods = await self.keys(entity, own.period_id(self), rids)
+            return await merge.as_shown(self, CATALOGUE["academicSessions"], periods)
         if entity is not USERS or path[0] in {"status", "dateLastModified"}:
             return None
         wanted = BitMap(rids)
@@ -267,9 +270,11 @@ def _touched(operation: Operation) -> set[str]:
 
 
 def _username(reading: OldReading, column: Expression) -> Expression:
+    """What 1.1 shows as the name of a user; of who has none and no address, the id, where PostgreSQL knows that."""
     email = USERS["email"]
     shown = email.name in reading.lens.filterable(USERS)
-    return sql.first_of(column, *([sql.column(email)] if shown else []), sql.sourced_id())
+    more = [sql.column(email)] if shown else []
+    return sql.first_of(column, *more, *([] if reading.pseudonymous else [sql.sourced_id()]))
 
 
 _COLUMNS: Mapping[tuple[str, str], Callable[[OldReading, Expression], Expression]] = {

@@ -1,0 +1,43 @@
+"""Asking the admin API from a command: who asks, and how a refusal comes back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from hub.errors import Code, HubError, Intent
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+ADDRESS = "http://127.0.0.1:8080/admin/v1"
+_FIRST_ERROR = 400
+
+
+@asynccontextmanager
+async def asking(url: str, token: str) -> AsyncIterator[ClientSession]:
+    """A session that shows the token. Raises HubError(UNAVAILABLE) for a hub that does not answer."""
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
+    try:
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}, timeout=timeout) as http:
+            yield http
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise HubError(
+            Code.UNAVAILABLE, f"The hub at {url} does not answer ({type(error).__name__}). Does `hub serve` run there?",
+            intent=Intent.RETRY,
+        ) from error  # fmt: skip
+
+
+async def answer(response: ClientResponse) -> dict[str, Any]:
+    """The JSON of an answer. Raises HubError with the hub's own code and words when it refuses."""
+    async with response:
+        is_json = response.content_type.endswith("json")
+        body: dict[str, Any] = await response.json(content_type=None) if is_json else {}
+    if response.status < _FIRST_ERROR:
+        return body
+    known = body.get("code") in {code.value for code in Code}
+    code = Code(body["code"]) if known else Code.UNAVAILABLE
+    raise HubError(code, body.get("detail") or f"The server answered {response.status}. Is this the admin API?")
