@@ -1,4 +1,4 @@
-"""One worker process: the dispatcher, the loops that carry out syncs and exports, and the bell. Any number may run."""
+"""One worker process: the dispatchers, the loops that carry out syncs and exports, and the bell. Any number may run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from hub.errors import HubError
 from hub.export.jobs import Workshop
 from hub.export.jobs import work_once as make_exports
 from hub.export.targets import Places
+from hub.passback.dispatcher import Dispatcher as Passback
+from hub.passback.proofs import Proofs
+from hub.passback.rounds import Porter
 from hub.settings import Settings
 from hub.store.database import Database
 from hub.sync.engine import work_once
@@ -33,6 +36,7 @@ STOP_SECONDS = 22.0
 AWAY_SECONDS = 1.0
 #: One to read from, one to write to, one for the lease.
 EXPORT_CONNECTIONS = 3
+PASSBACK_CONNECTIONS = 2
 
 #: Claims one due run and carries it out; whether there was one.
 Work = Callable[[Database, Clock], Awaitable[bool]]
@@ -74,18 +78,32 @@ async def run_worker(
         exports = await _database(stack, database_url, "hub worker exports", EXPORT_CONNECTIONS)
         places = Places(settings.export_folder, settings.export_allow)
         shop = Workshop(exports, clock, key, places, settings.export_keep_hours)
+        passback = Passback(await _porter(stack, settings, database_url, key), listen_url=database_url)
         due, asked = asyncio.Event(), asyncio.Event()
-        bells_of = {"sync": due.set, "export": asked.set, "deliver": dispatcher.wake}
+
+        def deliver() -> None:
+            dispatcher.wake()
+            passback.wake()
+
+        bells_of = {"sync": due.set, "export": asked.set, "deliver": deliver}
 
         def heard(kind: str) -> None:
             bells_of[kind]()
 
         services = [
             dispatcher.run(stop),
+            passback.run(stop),
             _carry_out("syncs", lambda: work(syncs, clock), due, stop),
             _carry_out("exports", lambda: make_exports(shop), asked, stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
+
+
+async def _porter(stack: contextlib.AsyncExitStack, settings: Settings, url: str, key: bytes) -> Porter:
+    db = await _database(stack, url, "hub worker pass-back", PASSBACK_CONNECTIONS)
+    timeout = settings.passback_timeout_seconds
+    egress = await stack.enter_async_context(Egress(allow=settings.passback_allow, timeout=timeout))
+    return Porter(db, egress, Proofs(egress), key, timeout, settings.passback_concurrency)
 
 
 async def _database(stack: contextlib.AsyncExitStack, url: str, name: str, size: int) -> Database:
