@@ -189,8 +189,8 @@ async def known(
     for name, ids in wanted.items():
         rows = await tx.fetch(
             "SELECT t.sourced_id::text AS id, t.rid, s.key, o.app_id, q.state, q.delivered_at IS NOT NULL AS there "
-            f"FROM {CATALOGUE[name].table} t "
-            "LEFT JOIN source_records s ON s.district_id = $1 AND s.source_id = $3 AND s.entity = $4 AND s.rid = t.rid "
+            f"FROM {CATALOGUE[name].table} t LEFT JOIN source_records s ON s.district_id = $1 AND s.source_id = $3 "
+            "AND s.entity = $4::text::entity_name AND s.rid = t.rid "
             "LEFT JOIN gradebook_objects o ON o.district_id = $1 AND o.entity = $4 AND o.rid = t.rid "
             "LEFT JOIN grade_deliveries q ON q.district_id = $1 AND q.target_id = $2 AND q.entity = $4 "
             "AND q.rid = t.rid WHERE t.district_id = $1 AND t.sourced_id = ANY($5::uuid[])",
