@@ -11,6 +11,7 @@ import hub
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
 from hub.cli.export import export
+from hub.cli.passback import passback
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
 from hub.cli.sync import sync
@@ -48,5 +49,5 @@ def main() -> None:
     logging.getLogger("hub.embedded").addHandler(logging.NullHandler())
 
 
-for command in (demo, serve, worker, migrate, validate, sync, export, sandbox, doctor, token):
+for command in (demo, serve, worker, migrate, validate, sync, export, passback, sandbox, doctor, token):
     main.add_command(command)

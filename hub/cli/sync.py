@@ -13,10 +13,11 @@ from uuid import UUID
 
 import click
 
+from hub.cli.answers import answer
 from hub.errors import Code, HubError, Intent
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientSession
     from rich.progress import Progress
 
 #: Exit codes by the run's end.
@@ -24,7 +25,6 @@ APPLIED, FAILED, HELD = 0, 1, 3
 _EXITS = {"applied": APPLIED, "unchanged": APPLIED, "previewed": APPLIED, "held": HELD}
 _CHUNK = 1 << 20
 _LOOK_SECONDS = 0.3
-_FIRST_ERROR = 400
 _PATIENCE_SECONDS = 10
 _KEPT_OUT = {"refuse": "refused", "quarantine": "kept out"}
 _MOST_FINDINGS = 8
@@ -70,10 +70,10 @@ async def _sync(
             async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
                 upload = await _upload(http, f"{url}{district}/sources/{source}/uploads", package, bars)
                 body = {"upload_id": upload["upload_id"], "dry_run": dry_run}
-                run = await _answer(await http.post(f"{url}{district}/runs", json=body))
+                run = await answer(await http.post(f"{url}{district}/runs", json=body))
                 address = f"{url}{district}/runs/{run['run_id']}"
                 run = await _follow(http, address, run, bars)
-                return run, (await _answer(await http.get(f"{address}/report")))["report"] or {}
+                return run, (await answer(await http.get(f"{address}/report")))["report"] or {}
     except (aiohttp.ClientError, TimeoutError) as error:
         raise HubError(
             Code.UNAVAILABLE, f"The hub at {url} does not answer ({type(error).__name__}). Does `hub serve` run there?",
@@ -98,7 +98,7 @@ async def _upload(http: ClientSession, url: str, package: Path, bars: Progress) 
         "Content-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
     }  # fmt: skip
     name = package.name[-200:]
-    return await _answer(await http.post(url, params={"filename": name}, data=chunks(), headers=headers))
+    return await answer(await http.post(url, params={"filename": name}, data=chunks(), headers=headers))
 
 
 def _measure(package: Path) -> tuple[int, bytes]:
@@ -112,7 +112,7 @@ async def _follow(http: ClientSession, url: str, run: dict[str, Any], bars: Prog
     waiting_since = time.monotonic()
     while run["state"] in {"queued", "running"}:
         await asyncio.sleep(_LOOK_SECONDS)
-        run = await _answer(await http.get(url))
+        run = await answer(await http.get(url))
         progress = run["progress"] or {}
         words = f"{run['stage']} {progress.get('entity', '')}".strip()
         if not words:
@@ -120,18 +120,6 @@ async def _follow(http: ClientSession, url: str, run: dict[str, Any], bars: Prog
             words = "waiting for a worker" + (" (does `hub worker` run?)" if waited > _PATIENCE_SECONDS else "")
         bars.update(bar, description=words, completed=progress.get("rows") or 0, total=progress.get("total"))
     return run
-
-
-async def _answer(response: ClientResponse) -> dict[str, Any]:
-    """The JSON of an answer. Raises HubError with the hub's own code and words when it refuses."""
-    async with response:
-        is_json = response.content_type.endswith("json")
-        body: dict[str, Any] = await response.json(content_type=None) if is_json else {}
-    if response.status < _FIRST_ERROR:
-        return body
-    known = body.get("code") in {code.value for code in Code}
-    code = Code(body["code"]) if known else Code.UNAVAILABLE
-    raise HubError(code, body.get("detail") or f"The server answered {response.status}. Is this the admin API?")
 
 
 def _show(run: dict[str, Any], report: dict[str, Any], address: str) -> None:

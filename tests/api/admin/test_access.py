@@ -85,6 +85,17 @@ POST   od  /districts/{district}/export-schedules/{schedule}/run
 POST   od  /districts/{district}/export-schedules/{schedule}/pause
 POST   od  /districts/{district}/export-schedules/{schedule}/resume
 DELETE od  /districts/{district}/export-schedules/{schedule}
+GET    od  /districts/{district}/grade-targets
+POST   d   /districts/{district}/grade-targets
+GET    od  /districts/{district}/grade-targets/{target}
+PUT    d   /districts/{district}/grade-targets/{target}
+GET    od  /districts/{district}/grade-targets/{target}/undelivered
+POST   od  /districts/{district}/grade-targets/{target}/retry
+POST   od  /districts/{district}/grade-targets/{target}/skip
+POST   od  /districts/{district}/grade-targets/{target}/resend
+POST   od  /districts/{district}/grade-targets/{target}/pause
+POST   od  /districts/{district}/grade-targets/{target}/resume
+DELETE od  /districts/{district}/grade-targets/{target}
 GET    oda /me
 GET    o   /tokens
 POST   o   /tokens
@@ -106,7 +117,7 @@ def test_the_table_and_the_registry_hold_the_same_routes() -> None:
 def _fill(hub: AdminHub, path: str, **ids: object) -> str:
     known = {"district": hub.district, "source": hub.source, "app": hub.app, "grant": hub.grant, "client": "rh_cl_0"}
     for name in ("district", "source", "app", "grant", "client", "upload", "run", "token", "subscription", "export",
-                 "schedule"):  # fmt: skip
+                 "schedule", "target"):  # fmt: skip
         path = path.replace(f"{{{name}}}", str(ids.get(name, known.get(name, uuid4()))))
     return path
 
