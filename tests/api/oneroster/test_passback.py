@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import polars as pl
 import pytest
 
 from hub.passback.codes import Down
@@ -301,3 +302,39 @@ async def test_a_system_of_1_1_gets_objects_of_1_1(book: Book, book_database: Da
         line = next(line for line in await world.report() if line.code != "no_score")
         assert (line.code, line.status, line.minor) == ("invalid_data", 400, "invaliddata")
         assert line.description == "student … not found"
+
+
+async def test_what_comes_back_from_the_system_stays_the_apps_own(world: Passing) -> None:
+    book = world.book
+    await world.point()
+    await graded(book)
+    await world.drain()
+    ids = {e: await world.id(e, k) for e, k in (("categories", "c"), ("lineItems", "li"), ("results", "r"))}
+    before = {entity: await book.one(entity, key) for entity, key in (("lineItems", "li"), ("results", "r"))}
+
+    def more(file: str, *rows: dict[str, str]) -> pl.DataFrame:
+        first = book.frames[file].row(0, named=True)
+        return pl.concat(
+            [book.frames[file], pl.DataFrame([first | row for row in rows], schema=book.frames[file].schema)]
+        )
+
+    # The next export of the system has what it was given, changed by it, and a result of its own in it.
+    package = dict(book.frames) | {
+        "categories": more("categories", {"sourcedId": ids["categories"], "title": "Theirs"}),
+        "lineItems": more("lineItems", {"sourcedId": ids["lineItems"], "title": "Theirs",
+                                        "categorySourcedId": ids["categories"]}),
+        "results": more("results", {"sourcedId": ids["results"], "lineItemSourcedId": ids["lineItems"], "score": "1"},
+                        {"sourcedId": "R9", "lineItemSourcedId": ids["lineItems"], "score": "55"}),
+    }  # fmt: skip
+    run = await book.hub.first.sync(package)
+    assert run.state == "applied"
+    assert (run.counts["lineItems"]["created"], run.counts["results"]["created"]) == (0, 1)
+    assert {entity: await book.one(entity, key) for entity, key in (("lineItems", "li"), ("results", "r"))} == before
+    (theirs,) = [r for r in (await book.get("/results", limit="1000"))[1]["results"] if r.get("score") == 55]
+    assert theirs["lineItem"]["sourcedId"] == "li"
+    world.there.came.clear()
+    await world.drain()
+    assert world.there.came == []
+    # It is gone from the next export: that ends nothing of the app's.
+    assert (await book.hub.first.sync(book.frames)).state in {"applied", "held"}
+    assert (await book.one("lineItems", "li"))["title"] == "Quiz"
