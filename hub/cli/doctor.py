@@ -171,7 +171,7 @@ async def _passback(url: str) -> list[Finding]:
         if one.state == "paused":
             found.append(Finding("warn", "passback", text + "paused", "Resume it, or end it if it is of no more use."))
         elif one.failing_since is not None:
-            advice = "`hub passback list` tells more; docs/gradebook.md explains each code."
+            advice = "`hub passback list` tells more; docs/passback.md explains each code."
             text += f"{one.last_error} since {one.failing_since:%Y-%m-%d %H:%M} UTC"
             found.append(Finding("warn", "passback", text, advice))
         else:

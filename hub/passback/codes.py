@@ -1,4 +1,4 @@
-"""Why an object is not in the district's system, as stable codes, each with how to mend it. docs/gradebook.md has all.
+"""Why an object is not in the district's system, as stable codes, each with how to mend it. docs/passback.md has all.
 
 Codes of a person's business stand on objects; codes of a target are what its ``last_error`` says.
 """

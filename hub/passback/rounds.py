@@ -221,12 +221,12 @@ async def _note(tx: Transaction, claim: Claim, outcomes: Sequence[tuple[Due, Out
     """Notes what was refused, and what failed by itself."""
     refused = [(due, one) for due, one in outcomes if one.means is Means.REFUSED]
     again = [(due, one) for due, one in outcomes if one.means is Means.AGAIN]
-    deletes = [(due, one) for due, one in refused if due.operation == "delete"]
-    if deletes and await grade_deliveries.earlier_waits(
-        tx, claim, grade_deliveries.stage(deletes[0][0].entity, "delete")
-    ):
-        again += deletes  # what still has to go before may be what uses it
-        refused = [pair for pair in refused if pair not in deletes]
+    if deletes := [(due, one) for due, one in refused if due.operation == "delete"]:
+        # What still has to go before, or went beside it just now, may be what uses it.
+        earlier = await grade_deliveries.earlier_waits(tx, claim, deletes[0][0])
+        early = [pair for pair in deletes if earlier or pair[0].attempt == 0]
+        again += early
+        refused = [pair for pair in refused if pair not in early]
     if refused:
         await grade_deliveries.trouble(tx, claim, "refused", [(due, _as_note(one)) for due, one in refused])
     if again:

@@ -21,6 +21,7 @@ MOST_QUEUED = 2_000
 #: An object is given up after so many attempts, over so long a time, in which the target took others.
 MOST_ATTEMPTS, LONGEST_DAYS = 10, 3
 _DELETES = 100
+_REFERRED_TO = frozenset(f.target for name in WRITTEN for f in CATALOGUE[name].references)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,14 @@ _CLEAR = (
     "code = NULL, field = NULL, status = NULL, minor = NULL, description = NULL, blocked_entity = NULL, "
     "blocked_rid = NULL"
 )
+# What a handful of keys is looked up by is written so that only an index can serve: a table that has just grown has no
+# statistics, and a plan that reads all of it for each key would hold a target up for minutes.
 _INSERT = (
     "INSERT INTO grade_deliveries (district_id, target_id, entity, rid, sourced_id, app_id, operation, position, "
-    "written_at, stage) SELECT $1, $2, w.entity, w.rid, o.sourced_id, w.app_id, w.operation, w.position, w.at, w.stage "
-    "FROM unnest($3::text[], $4::integer[], $5::uuid[], $6::text[], $7::bigint[], $8::timestamptz[], $9::smallint[]) "
-    "w(entity, rid, app_id, operation, position, at, stage) JOIN gradebook_objects o "
-    "ON o.district_id = $1 AND o.entity = w.entity AND o.rid = w.rid "
+    "written_at, stage) SELECT $1, $2, w.entity, w.rid, (SELECT o.sourced_id FROM gradebook_objects o "
+    "WHERE o.district_id = $1 AND o.entity = w.entity AND o.rid = w.rid), w.app_id, w.operation, w.position, w.at, "
+    "w.stage FROM unnest($3::text[], $4::integer[], $5::uuid[], $6::text[], $7::bigint[], $8::timestamptz[], "
+    "$9::smallint[]) w(entity, rid, app_id, operation, position, at, stage) "
     "ON CONFLICT (district_id, target_id, entity, rid) DO "
 )
 _NEWER = (
@@ -150,9 +153,10 @@ async def _insert(tx: Transaction, claim: Claim, rows: Iterable[Any], conflict: 
 async def pull_in(tx: Transaction, claim: Claim, objects: Collection[tuple[str, int]]) -> None:
     """Queues objects that others refer to and that were written before the target began."""
     rows = await tx.fetch(
-        "SELECT DISTINCT ON (g.entity, g.rid) g.entity, g.rid, g.operation, g.app_id, g.position, g.at "
-        "FROM gradebook_writes g JOIN unnest($2::text[], $3::integer[]) w(entity, rid) USING (entity, rid) "
-        "WHERE g.district_id = $1 ORDER BY g.entity, g.rid, g.position DESC, g.place DESC",
+        "SELECT w.entity, w.rid, g.operation, g.app_id, g.position, g.at "
+        "FROM unnest($2::text[], $3::integer[]) w(entity, rid) CROSS JOIN LATERAL (SELECT * FROM gradebook_writes g "
+        "WHERE g.district_id = $1 AND g.entity = w.entity AND g.rid = w.rid "
+        "ORDER BY g.position DESC, g.place DESC LIMIT 1) g",
         claim.district_id, [entity for entity, _ in objects], [rid for _, rid in objects],
     )  # fmt: skip
     if rows:
@@ -186,14 +190,14 @@ async def known(
 ) -> dict[tuple[str, str], Known]:
     """What a target knows of objects, by (entity, sourcedId). ``wanted``: sourcedIds by entity."""
     found: dict[tuple[str, str], Known] = {}
+    mine = "FROM grade_deliveries q WHERE q.district_id = $1 AND q.target_id = $2 AND q.entity = $4 AND q.rid = t.rid"
     for name, ids in wanted.items():
         rows = await tx.fetch(
-            "SELECT t.sourced_id::text AS id, t.rid, s.key, o.app_id, q.state, q.delivered_at IS NOT NULL AS there "
-            f"FROM {CATALOGUE[name].table} t LEFT JOIN source_records s ON s.district_id = $1 AND s.source_id = $3 "
-            "AND s.entity = $4::text::entity_name AND s.rid = t.rid "
-            "LEFT JOIN gradebook_objects o ON o.district_id = $1 AND o.entity = $4 AND o.rid = t.rid "
-            "LEFT JOIN grade_deliveries q ON q.district_id = $1 AND q.target_id = $2 AND q.entity = $4 "
-            "AND q.rid = t.rid WHERE t.district_id = $1 AND t.sourced_id = ANY($5::uuid[])",
+            "SELECT t.sourced_id::text AS id, t.rid, (SELECT s.key FROM source_records s WHERE s.district_id = $1 "
+            "AND s.source_id = $3 AND s.entity = $4::text::entity_name AND s.rid = t.rid) AS key, "
+            "(SELECT o.app_id FROM gradebook_objects o WHERE o.district_id = $1 AND o.entity = $4 AND o.rid = t.rid) "
+            f"AS app_id, (SELECT q.state {mine}) AS state, (SELECT q.delivered_at {mine}) IS NOT NULL AS there "
+            f"FROM {CATALOGUE[name].table} t WHERE t.district_id = $1 AND t.sourced_id = ANY($5::uuid[])",
             claim.district_id, claim.target_id, source_id, name, list(ids),
         )  # fmt: skip
         fields = Known.__dataclass_fields__
@@ -203,24 +207,20 @@ async def known(
 
 async def deliver(tx: Transaction, claim: Claim, done: Sequence[Due]) -> None:
     """Notes that the target has objects, or has them no more, and lets those go on that waited for them."""
-    columns = [[d.entity for d in done], [d.rid for d in done], [d.position for d in done]]
-    await tx.execute(
-        "UPDATE grade_deliveries q SET state = 'delivered', failing_since = NULL, "
-        f"delivered_at = CASE q.operation WHEN 'put' THEN now() END, {_CLEAR} "
-        "FROM unnest($3::text[], $4::integer[], $5::bigint[]) w(entity, rid, position) WHERE q.district_id = $1 "
-        "AND q.target_id = $2 AND q.entity = w.entity AND q.rid = w.rid AND q.position = w.position "
-        "AND q.state = 'waiting'",
-        claim.district_id, claim.target_id, *columns,
+    await tx.executemany(
+        "UPDATE grade_deliveries SET state = 'delivered', failing_since = NULL, "
+        f"delivered_at = CASE operation WHEN 'put' THEN now() END, {_CLEAR} WHERE district_id = $1 AND target_id = $2 "
+        "AND entity = $3 AND rid = $4 AND position = $5 AND state = 'waiting'",
+        [(claim.district_id, claim.target_id, one.entity, one.rid, one.position) for one in done],
     )  # fmt: skip
-    await _let_go_on(tx, claim.target_id, [(d.entity, d.rid) for d in done])
+    await _let_go_on(tx, claim.target_id, [(one.entity, one.rid) for one in done if one.entity in _REFERRED_TO])
 
 
 async def _let_go_on(tx: Transaction, target_id: UUID, objects: Sequence[tuple[str, int]]) -> None:
-    await tx.execute(
-        f"UPDATE grade_deliveries q SET state = 'waiting', ready_at = now(), {_CLEAR} "
-        "FROM unnest($3::text[], $4::integer[]) w(entity, rid) WHERE q.district_id = $1 AND q.target_id = $2 "
-        "AND q.state = 'blocked' AND q.blocked_entity = w.entity AND q.blocked_rid = w.rid",
-        tx.district_id, target_id, [entity for entity, _ in objects], [rid for _, rid in objects],
+    await tx.executemany(
+        f"UPDATE grade_deliveries SET state = 'waiting', ready_at = now(), attempt = 0, {_CLEAR} "
+        "WHERE district_id = $1 AND target_id = $2 AND state = 'blocked' AND blocked_entity = $3 AND blocked_rid = $4",
+        [(tx.district_id, target_id, entity, rid) for entity, rid in objects],
     )  # fmt: skip
 
 
@@ -255,12 +255,12 @@ async def again(tx: Transaction, claim: Claim, waits: Sequence[tuple[Due, Note, 
     )  # fmt: skip
 
 
-async def earlier_waits(tx: Transaction, claim: Claim, before: int) -> bool:
-    """Whether any object of an earlier stage still waits."""
+async def earlier_waits(tx: Transaction, claim: Claim, due: Due) -> bool:
+    """Whether any object of an earlier stage than this one's still waits."""
     found: bool = await tx.fetchval(
         "SELECT EXISTS (SELECT FROM grade_deliveries WHERE district_id = $1 AND target_id = $2 AND state = 'waiting' "
         "AND stage < $3)",
-        claim.district_id, claim.target_id, before,
+        claim.district_id, claim.target_id, stage(due.entity, due.operation),
     )  # fmt: skip
     return found
 

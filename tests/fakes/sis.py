@@ -24,7 +24,7 @@ SINGULAR = {
 REFERENCES = {
     "class": "classes", "school": "orgs", "category": "categories", "gradingPeriod": "academicSessions",
     "academicSession": "academicSessions", "scoreScale": "scoreScales", "lineItem": "lineItems", "student": "users",
-    "course": "courses",
+    "course": "courses", "assessmentLineItem": "assessmentLineItems", "parentAssessmentLineItem": "assessmentLineItems",
 }  # fmt: skip
 REQUIRED = {
     ("1.2", "lineItems"): {"title", "assignDate", "dueDate", "class", "school", "category"},
@@ -142,7 +142,8 @@ class Sis:
     def delete(self, entity: str, id_: str) -> web.Response:
         if (entity, id_) not in self.objects:
             return self.error(404, "unknownobject", "not there")
-        used = any(v.get(SINGULAR[entity], {}).get("sourcedId") == id_ for v in self.objects.values())
+        names = (SINGULAR[entity], "parentAssessmentLineItem")
+        used = any(v.get(name, {}).get("sourcedId") == id_ for v in self.objects.values() for name in names)
         if used:
             return self.error(422, "deletefailure", "The object is used")
         del self.objects[entity, id_]

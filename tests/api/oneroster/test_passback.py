@@ -338,3 +338,26 @@ async def test_what_comes_back_from_the_system_stays_the_apps_own(world: Passing
     # It is gone from the next export: that ends nothing of the app's.
     assert (await book.hub.first.sync(book.frames)).state in {"applied", "held"}
     assert (await book.one("lineItems", "li"))["title"] == "Quiz"
+
+
+async def test_sections_of_a_test_arrive_after_it_and_go_before_it(world: Passing) -> None:
+    book = world.book
+    await world.point(entities=["assessmentLineItems", "assessmentResults"])
+    await book.make("assessmentLineItems", "part", {"title": "Part"})
+    await book.make("assessmentLineItems", "test", {"title": "Test"})
+    await book.make("assessmentLineItems", "part", {"title": "Part", "parentAssessmentLineItem": ref("test")})
+    await book.make("assessmentResults", "ar", {"assessmentLineItem": ref("part")})
+    await world.drain()
+    part, test, result = (
+        await world.id("assessmentLineItems", "part"), await world.id("assessmentLineItems", "test"),
+        await world.id("assessmentResults", "ar"),
+    )  # fmt: skip
+    assert [id_ for _, id_ in world.there.order()] == [test, part, result]
+    assert world.there.objects["assessmentLineItems", part]["parentAssessmentLineItem"]["sourcedId"] == test
+    for key in ("part", "test"):
+        assert (await book.send("DELETE", f"/assessmentLineItems/{key}"))[0] == 204
+    for _ in range(2):  # both deletes go at once: the test is asked for again when its part is gone
+        await world.drain()
+        await world.later()
+    assert world.there.objects == {}
+    assert await world.states() == {"delivered": 3}
