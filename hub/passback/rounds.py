@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
+
 from hub.crashpoints import crash_point
 from hub.passback import answers, objects, schedule
 from hub.passback.answers import Means, Outcome
@@ -25,6 +27,8 @@ from hub.store.grade_deliveries import Due, Note
 from hub.store.grade_targets import Claim, GradeTarget
 from hub.webhooks.egress import Answer, Egress
 from transforms.catalogue import CATALOGUE
+
+log = structlog.get_logger()
 
 #: The most objects of one round.
 MOST_OBJECTS = 64
@@ -208,6 +212,7 @@ async def _settle(
     if down is None:
         return True
     failures = 1 if done else ready.target.attempt + 1
+    log.warning("grade target waits", target=str(claim.target_id), code=str(down.code), status=down.status)
     wait = schedule.target_wait(failures, chance=_CHANCE.random(), retry_after=down.retry_after)
     await grade_targets.fail(tx, claim, wait_seconds=wait, error=down.code, status=down.status)
     if not done:

@@ -313,11 +313,28 @@ async def skip(tx: Transaction, target_id: UUID, chosen: Chosen) -> int:
     return len(rows)
 
 
+async def narrow(tx: Transaction, target: GradeTarget) -> None:
+    """Forgets undelivered objects that do not go any more, by app or entity. The caller has the target locked.
+
+    What waited for them is looked at again: it is refused where it cannot do without them.
+    """
+    rows = await tx.fetch(
+        "DELETE FROM grade_deliveries WHERE district_id = $1 AND target_id = $2 AND state NOT IN ('delivered', "
+        "'skipped') AND (entity <> ALL($3) OR app_id <> ALL($4::uuid[])) RETURNING entity, rid",
+        tx.district_id, target.target_id, target.entities, target.apps,
+    )  # fmt: skip
+    await _let_go_on(tx, target.target_id, [(row["entity"], row["rid"]) for row in rows])
+    await _look_again(tx, target.target_id)
+
+
 async def resend(tx: Transaction, target_id: UUID) -> None:
-    """Has everything sent again, from the first write ever on. The caller has the target locked."""
+    """Has everything sent again, from the first write ever on: the target is believed to have none of it.
+
+    The caller has the target locked.
+    """
     await tx.execute(
-        f"UPDATE grade_deliveries SET state = 'waiting', ready_at = now(), attempt = 0, failing_since = NULL, {_CLEAR} "
-        "WHERE district_id = $1 AND target_id = $2",
+        "UPDATE grade_deliveries SET state = 'waiting', ready_at = now(), attempt = 0, failing_since = NULL, "
+        f"delivered_at = NULL, {_CLEAR} WHERE district_id = $1 AND target_id = $2",
         tx.district_id, target_id,
     )  # fmt: skip
     await tx.execute(

@@ -238,6 +238,7 @@ async def edit(call: Call, body: Settings) -> Target:
         row = await store.change(
             writing.tx, number, secret=secret or before.secret, last_success=success, **body.columns()
         )
+        await outbox.narrow(writing.tx, row)
         _note(writing, row)
         shown = await _shown(call, writing.tx, row)
     await call.context.wake("deliver", call.district_id)

@@ -164,6 +164,15 @@ async def test_the_report_pages_through_what_was_not_taken_and_says_how_to_mend_
     assert '"objects": 1' in details[0]
 
 
+async def test_an_edit_that_takes_less_forgets_what_waits_of_the_others(hub: AdminHub) -> None:
+    number = (await made(hub))["target_id"]
+    kinds = [{"entity": "categories"}, {"state": "delivered"}, {}]
+    await rows(hub, number, *kinds)
+    change = {"url": URL, "login": LOGIN, "entities": ["categories"]}
+    edited = await hub.made("PUT", path(hub, f"/{number}"), role="district", json=change)
+    assert edited["objects"] == {"refused": 1, "delivered": 1}
+
+
 async def test_the_command_lists_reports_and_acts(hub: AdminHub) -> None:
     environment = {
         "HUB_ADMIN_URL": str(hub.server.make_url("/admin/v1")), "HUB_ADMIN_TOKEN": hub.tokens["district"],

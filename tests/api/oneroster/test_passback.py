@@ -229,6 +229,28 @@ async def test_a_person_can_have_it_sent_again_or_skip_it(world: Passing) -> Non
     assert await world.states() == {"delivered": 3}
 
 
+async def test_what_does_not_go_any_more_is_forgotten_and_what_needs_it_is_told(world: Passing) -> None:
+    book = world.book
+    await world.point()
+    await book.make("categories", "c", app="quiz")
+    category = await world.id("categories", "c", "quiz")
+    await book.make("lineItems", "li", {"category": ref(category)})
+    world.there.fault = on(category, told(422))
+    await world.drain()
+    assert {(line.entity, line.state) for line in await world.report()} == {
+        ("categories", "refused"), ("lineItems", "blocked")
+    }  # fmt: skip
+    async with book.service.district(book.district_id) as tx:
+        await grade_targets.lock(tx, world.target)
+        row = await grade_targets.change(tx, world.target, apps=[book.hub.prepared.apps["lms"]])
+        await grade_deliveries.narrow(tx, row)
+    world.there.came.clear()
+    await world.drain()
+    assert world.there.came == []
+    (line,) = await world.report()
+    assert (line.entity, line.state, line.code, line.field) == ("lineItems", "refused", "not_known_there", "category")
+
+
 async def test_everything_can_be_sent_again(world: Passing) -> None:
     await world.point(start="now")
     await graded(world.book)
