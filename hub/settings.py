@@ -76,7 +76,8 @@ class Settings(BaseSettings):
         default=4,
         ge=3,
         le=200,
-        description="Most database connections of a worker for syncs and webhooks; it has three more for exports.",
+        description="Most database connections of a worker for syncs and webhooks; it has three more for exports and"
+        " two for pass-back.",
     )
     upload_max_bytes: int = Field(
         default=2_000_000_000, ge=1, description="Largest uploaded package, in bytes as it is sent."
@@ -154,6 +155,21 @@ class Settings(BaseSettings):
         default=(),
         description="Networks (CIDR, with commas between) to which webhooks may go although they are private.",
     )
+    passback_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Networks (CIDR, with commas between) of systems that may be given grades although they are"
+        " private.",
+    )
+    passback_timeout_seconds: float = Field(
+        default=15,
+        gt=0,
+        le=60,
+        description="Longest wait for the whole answer of a system that is given grades. A worker holds it for six"
+        " times as long.",
+    )
+    passback_concurrency: int = Field(
+        default=4, ge=1, le=64, description="Requests that a system that is given grades gets at a time."
+    )
     export_folder: Path | None = Field(
         default=None,
         description="Folder below which schedules may write packages, each district in a folder of its own. Without it"
@@ -182,7 +198,8 @@ class Settings(BaseSettings):
                 "HUB_WEBHOOK_LEASE_SECONDS must be longer than HUB_WEBHOOK_TIMEOUT_SECONDS, or a slow delivery would"
                 " be sent twice"
             )
-        for name, networks in (("WEBHOOK", self.webhook_allow), ("EXPORT", self.export_allow)):
+        private = {"WEBHOOK": self.webhook_allow, "EXPORT": self.export_allow, "PASSBACK": self.passback_allow}
+        for name, networks in private.items():
             if any(network.prefixlen == 0 for network in networks):
                 raise ValueError(f"HUB_{name}_ALLOW must not hold a whole address family: name the networks you need")
         if any(network.prefixlen == 0 for network in self.trusted_proxies):

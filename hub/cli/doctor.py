@@ -20,6 +20,7 @@ _SIGNS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("fail", 
 _LITTLE_DISK, _LEAST_DISK = 5_000_000_000, 500_000_000
 _SKEW_SECONDS = 5.0
 _OLDEST_POSTGRES = 150_000
+_FAILING_SECONDS = 900.0  # a grade target's system may be restarted
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,8 @@ def _database(settings: Settings, owner_url: str) -> Iterator[Finding]:
     yield from logins
     if logins[0].outcome == "ok":
         yield from asyncio.run(_facts(urls[SERVICE_ROLE]))
+    if logins[1].outcome == "ok":
+        yield from asyncio.run(_passback(urls[WORKER_ROLE]))
 
 
 async def _login(role: str, url: str) -> Finding:
@@ -150,6 +153,31 @@ async def _facts(url: str) -> list[Finding]:
     advice = "Let both machines follow the same time server: tokens and leases depend on it." if late else ""
     found.append(Finding("warn" if late else "ok", "clock", f"{skew:.1f} s from the database's", advice))
     return found
+
+
+async def _passback(url: str) -> list[Finding]:
+    """Grade targets that do not get on: their system fails, they are paused, or objects wait for a person."""
+    from hub.store import grade_targets
+    from hub.store.database import Database
+
+    db = await Database.open(url, name="hub doctor", largest=1)
+    try:
+        troubles = await grade_targets.troubles(db, seconds=_FAILING_SECONDS)
+    finally:
+        await db.close()
+    found = []
+    for one in troubles:
+        text = f"grade target {one.target_id} of district {one.district_id}: "
+        if one.state == "paused":
+            found.append(Finding("warn", "passback", text + "paused", "Resume it, or end it if it is of no more use."))
+        elif one.failing_since is not None:
+            advice = "`hub passback list` tells more; docs/passback.md explains each code."
+            text += f"{one.last_error} since {one.failing_since:%Y-%m-%d %H:%M} UTC"
+            found.append(Finding("warn", "passback", text, advice))
+        else:
+            advice = f"hub passback report --district {one.district_id} {one.target_id}"
+            found.append(Finding("warn", "passback", f"{text}{one.troubled:,} objects wait for a person", advice))
+    return found or [Finding("ok", "passback", "no grade target is in trouble")]
 
 
 def _redis(url: str) -> Iterator[Finding]:

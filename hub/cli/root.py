@@ -12,6 +12,7 @@ from hub.cli.demo import demo
 from hub.cli.doctor import doctor
 from hub.cli.export import export
 from hub.cli.identifiers import identifiers
+from hub.cli.passback import passback
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
 from hub.cli.sync import sync
@@ -49,5 +50,5 @@ def main() -> None:
     logging.getLogger("hub.embedded").addHandler(logging.NullHandler())
 
 
-for command in (demo, serve, worker, migrate, validate, sync, export, identifiers, sandbox, doctor, token):
+for command in (demo, serve, worker, migrate, validate, sync, export, identifiers, passback, sandbox, doctor, token):
     main.add_command(command)

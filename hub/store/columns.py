@@ -44,6 +44,15 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     return frame.with_columns(pl.col("hash").reinterpret(signed=False), pl.col("active").cast(pl.Boolean))
 
 
+async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:
+    """The objects of an entity that apps wrote, by the id that a system is told of them by: key, rid, sourcedId."""
+    schema = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
+    return await _copy(
+        tx, "SELECT sourced_id::text, rid, sourced_id::text FROM gradebook_objects WHERE district_id = $1 "
+        "AND entity = $2", schema, tx.district_id, entity,
+    )  # fmt: skip
+
+
 async def sourced_ids(tx: Transaction, entity: Entity) -> pl.DataFrame:
     """Rid (UInt32) and sourcedId (String) of all records of an entity."""
     return await _copy(

@@ -9,7 +9,7 @@ import asyncio
 import io
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import polars as pl
@@ -71,6 +71,7 @@ class Preparation:
         self.indexes: dict[str, pl.DataFrame] = {}
         self.stored: dict[str, pl.DataFrame] = {}
         self.known_ids: dict[str, pl.DataFrame] = {}
+        self.passed_back: dict[str, pl.DataFrame] = {}
         self.transform = Transform(package.version, held=self._held)
         self.result = Prepared()
         self.unread: dict[str, list[pl.Series]] = {}
@@ -106,6 +107,8 @@ class Preparation:
         self.progress.enter("compare", entity=entity.name)
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.stored[entity.name] = await columns.stored(tx, self.source_id, entity.name)
+            if entity.name in WRITABLE:
+                self.passed_back[entity.name] = await columns.passed_back(tx, entity.name)
 
     async def _entity(self, entity: Entity) -> None:
         changes = self.result.entities[entity.name] = EntityChanges()
@@ -120,6 +123,7 @@ class Preparation:
             self.result.issues.append(outcome.issues)
             changes.counts.quarantined += outcome.quarantined.len()
             kept_out.append(outcome.quarantined)
+            outcome = self._without_returned(entity, outcome, changes)
             seen.append(await self._batch(entity, outcome, changes, minted))
             self.progress.rows += outcome.frame.height
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
@@ -129,6 +133,18 @@ class Preparation:
             gone = gone.clear()  # the row that could not be read may be any of these
         changes.deleted = sets.bitmap(gone["rid"].sort().to_numpy())
         changes.counts.deleted = gone.height
+
+    def _without_returned(self, entity: Entity, outcome: Outcome, changes: EntityChanges) -> Outcome:
+        """The same without objects that apps wrote and that come back from the system which they were passed to.
+
+        They stay the apps' own: neither does the system's copy replace them, nor does it become a second record.
+        """
+        own = self.passed_back.get(entity.name)
+        if own is None or own.is_empty():
+            return outcome
+        kept = outcome.frame.filter(~pl.col("key").is_in(own["key"].implode()))
+        changes.counts.unchanged += outcome.frame.height - kept.height
+        return replace(outcome, frame=kept)
 
     def _outcomes(self, entity: Entity) -> Iterator[Outcome]:
         size = _WHOLE if _is_target(entity) else BATCH_ROWS
@@ -143,7 +159,9 @@ class Preparation:
 
     def _held(self, entity: str) -> pl.Series:
         """The keys of the active records that the source has in the store."""
-        return self.stored[entity].filter("active")["key"]
+        held = self.stored[entity].filter("active")["key"]
+        own = self.passed_back.get(entity)
+        return held if own is None else pl.concat([held, own["key"]])
 
     def _unread(self, entity: Entity) -> pl.Series:
         """The keys of rows that the reader kept out: their older versions stay, so references to them hold."""
@@ -230,7 +248,8 @@ class Preparation:
             known = (
                 stored.select("key", "rid").join(await self._ids(entity), on="rid").select("key", "rid", "sourcedId")
             )
-        self.indexes[entity.name] = pl.concat([known, *minted])
+        own = self.passed_back.get(entity.name, empty_index())
+        self.indexes[entity.name] = pl.concat([known, own, *minted])
 
     async def _ids(self, entity: Entity) -> pl.DataFrame:
         if entity.name not in self.known_ids:

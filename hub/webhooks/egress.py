@@ -1,4 +1,6 @@
-"""The one place of the hub's webhooks that opens connections, and the guard at the moment of dialling.
+"""The one place that opens HTTP connections to others' servers, and the guard at the moment of dialling.
+
+Webhooks and grade pass-back go through it.
 
 The guard sits in the connector's ``socket_factory``: it sees the very address that is about to be dialled, for names,
 literals and every later answer of a resolver alike, so a name that is public when looked up and private when dialled
@@ -14,7 +16,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -35,7 +37,7 @@ _DRAIN_SECONDS = 2.0
 _LONGEST_CONNECT_SECONDS = 10.0
 _LOOK_UP_SECONDS = 5.0
 _RETRY_AFTER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
-_BLOCKED = "webhooks may not go to this address"
+_BLOCKED = "the hub may not go to this address"
 
 
 class Failure(StrEnum):
@@ -53,12 +55,16 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one request. ``failure`` is None for a 2xx; ``retry_after`` is in seconds from now."""
+    """What came of one request. ``failure`` is None for a 2xx; ``retry_after`` is in seconds from now.
+
+    ``body``: the first 16 kB of it, for who reads it; it may hold anything, so it is never shown or logged as it is.
+    """
 
     status: int | None
     failure: Failure | None
     milliseconds: int
     retry_after: float | None = None
+    body: bytes = field(default=b"", repr=False)
 
 
 class BlockedAddressError(OSError):
@@ -69,7 +75,7 @@ class BlockedAddressError(OSError):
 
 
 class Egress:
-    """Posts to receivers. Open it with ``async with``; one per process.
+    """Sends requests. Open it with ``async with``; one per process.
 
     ``allow``: networks that may be reached although they are private, also without TLS. ``timeout``: seconds for a
     whole exchange. ``resolver``, ``trust`` and ``open_socket`` replace those of the system.
@@ -126,33 +132,38 @@ class Egress:
         )
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """One attempt. The status line is the answer; never raises for what a receiver or the network does."""
+        """One attempt to post JSON, as ``send``."""
+        return await self.send("POST", url, body, {"content-type": "application/json", **headers})
+
+    async def send(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """One request. The status line is the answer; never raises for what a receiver or the network does."""
         started = time.monotonic()
         status: int | None = None
         retry_after: float | None = None
         failure: Failure | None = None
+        told = bytearray()
         try:
             async with asyncio.timeout(self._timeout):
                 parsed = URL(url)
-                async with self._sessions[parsed.scheme].post(
-                    parsed,
-                    data=body,
-                    headers={"content-type": "application/json", **headers},
-                    allow_redirects=False,
+                async with self._sessions[parsed.scheme].request(
+                    method, parsed, data=body, headers=headers, allow_redirects=False
                 ) as response:
                     status = response.status
                     retry_after = _retry_after(response)
-                    await _drain(response)
+                    await _drain(response, told)
         except (aiohttp.ClientError, OSError, ValueError, KeyError) as error:
             # After a status line whatever else goes wrong is of no interest: the receiver has answered.
             failure = None if status is not None else classify(error)
         if status is not None and not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             failure = Failure.STATUS
-        return Answer(status, failure, int((time.monotonic() - started) * 1000), retry_after)
+        return Answer(status, failure, int((time.monotonic() - started) * 1000), retry_after, bytes(told))
 
 
-async def check_host(url: URL, allow: Sequence[Network]) -> None:
-    """Looks a receiver's host up. Raises HubError(INVALID_REQUEST) when it is unknown or at no allowed address."""
+async def check_host(url: URL, allow: Sequence[Network], setting: str = address.SETTING) -> None:
+    """Looks a receiver's host up; ``setting``: the one that holds ``allow``.
+
+    Raises HubError(INVALID_REQUEST) when the host is unknown or at no allowed address.
+    """
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_LOOK_UP_SECONDS):
@@ -161,15 +172,16 @@ async def check_host(url: URL, allow: Sequence[Network]) -> None:
         raise address.unknown() from None
     encrypted = url.scheme == "https"
     if not any(reachable(str(place[0]), allow, encrypted=encrypted) for *_, place in found):
-        raise address.refused(encrypted=encrypted)
+        raise address.refused(encrypted=encrypted, setting=setting)
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
+async def _drain(response: aiohttp.ClientResponse, told: bytearray) -> None:
     """Reads a short answer to its end, so that the connection can serve again; a longer one is cut off."""
     with contextlib.suppress(aiohttp.ClientError, OSError):
         async with asyncio.timeout(_DRAIN_SECONDS):
             left = MOST_ANSWER_BYTES
             while left > 0 and (piece := await response.content.read(left)):
+                told += piece
                 left -= len(piece)
             if left > 0:
                 return

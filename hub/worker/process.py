@@ -1,21 +1,26 @@
-"""One worker process: the dispatcher, the loops that carry out syncs and exports, and the bell. Any number may run."""
+"""One worker process: the dispatchers, the loops that carry out syncs and exports, and the bell. Any number may run."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
 
 from hub import crypto
+from hub.addresses import Network
 from hub.clock import Clock, SystemClock
 from hub.errors import HubError
 from hub.export.jobs import Workshop
 from hub.export.jobs import work_once as make_exports
 from hub.export.targets import Places
+from hub.passback.dispatcher import IN_PROCESS
+from hub.passback.dispatcher import Dispatcher as Passback
+from hub.passback.proofs import Proofs
+from hub.passback.rounds import Porter
 from hub.settings import Settings
 from hub.store.database import Database
 from hub.sync.engine import work_once
@@ -33,6 +38,7 @@ STOP_SECONDS = 22.0
 AWAY_SECONDS = 1.0
 #: One to read from, one to write to, one for the lease.
 EXPORT_CONNECTIONS = 3
+PASSBACK_CONNECTIONS = 2
 
 #: Claims one due run and carries it out; whether there was one.
 Work = Callable[[Database, Clock], Awaitable[bool]]
@@ -60,13 +66,8 @@ async def run_worker(
     async with contextlib.AsyncExitStack() as stack:
         deliveries = await _database(stack, database_url, "hub worker deliveries", share)
         syncs = await _database(stack, database_url, "hub worker syncs", settings.worker_pool_size - share)
-        egress = await stack.enter_async_context(
-            Egress(
-                allow=settings.webhook_allow,
-                timeout=settings.webhook_timeout_seconds,
-                concurrency=settings.webhook_concurrency,
-            )
-        )
+        egress = await _egress(stack, settings.webhook_allow, settings.webhook_timeout_seconds,
+                               settings.webhook_concurrency)  # fmt: skip
         clock = SystemClock()
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
         limits = Limits(settings.webhook_concurrency, settings.webhook_district_concurrency)
@@ -74,18 +75,36 @@ async def run_worker(
         exports = await _database(stack, database_url, "hub worker exports", EXPORT_CONNECTIONS)
         places = Places(settings.export_folder, settings.export_allow)
         shop = Workshop(exports, clock, key, places, settings.export_keep_hours)
+        passback = Passback(await _porter(stack, settings, database_url, key), listen_url=database_url)
         due, asked = asyncio.Event(), asyncio.Event()
-        bells_of = {"sync": due.set, "export": asked.set, "deliver": dispatcher.wake}
+        bells_of = {
+            "sync": [due.set], "export": [asked.set], "deliver": [dispatcher.wake, passback.wake]
+        }  # fmt: skip
 
         def heard(kind: str) -> None:
-            bells_of[kind]()
+            for ring in bells_of[kind]:
+                ring()
 
         services = [
             dispatcher.run(stop),
+            passback.run(stop),
             _carry_out("syncs", lambda: work(syncs, clock), due, stop),
             _carry_out("exports", lambda: make_exports(shop), asked, stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
+
+
+async def _porter(stack: contextlib.AsyncExitStack, settings: Settings, url: str, key: bytes) -> Porter:
+    db = await _database(stack, url, "hub worker pass-back", PASSBACK_CONNECTIONS)
+    timeout = settings.passback_timeout_seconds
+    egress = await _egress(stack, settings.passback_allow, timeout, IN_PROCESS * settings.passback_concurrency)
+    return Porter(db, egress, Proofs(egress), key, timeout, settings.passback_concurrency)
+
+
+async def _egress(
+    stack: contextlib.AsyncExitStack, allow: Sequence[Network], seconds: float, concurrency: int
+) -> Egress:
+    return await stack.enter_async_context(Egress(allow=allow, timeout=seconds, concurrency=concurrency))
 
 
 async def _database(stack: contextlib.AsyncExitStack, url: str, name: str, size: int) -> Database:

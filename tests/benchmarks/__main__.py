@@ -19,7 +19,18 @@ from rich.table import Table
 from tests.benchmarks.result import Result
 
 #: Modules of this package with ``run(students) -> list[Result]``.
-ALL = ("loading", "compile", "pages", "queries", "page_memory", "gradebook", "half_open", "webhook_latency", "export")
+ALL = (
+    "loading",
+    "compile",
+    "pages",
+    "queries",
+    "page_memory",
+    "gradebook",
+    "half_open",
+    "webhook_latency",
+    "passback",
+    "export",
+)
 
 
 def main() -> None:

@@ -83,6 +83,8 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("export_schedules", "SELECT", ("hub_worker",)),
         ("exports", "SELECT", ("hub_worker",)),
         ("exports", "UPDATE", ("hub_worker",)),
+        ("grade_targets", "SELECT", ("hub_worker",)),
+        ("grade_targets", "UPDATE", ("hub_worker",)),
         ("grants", "SELECT", ("hub_service",)),  # an app's own
         ("runs", "SELECT", ("hub_worker",)),
         ("runs", "UPDATE", ("hub_worker",)),

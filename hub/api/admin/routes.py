@@ -9,6 +9,7 @@ from hub.api.admin import (
     credentials,
     districts,
     exports,
+    grade_targets,
     grants,
     identifiers,
     issues,
@@ -25,6 +26,5 @@ from hub.api.admin.route import Route
 ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES,
     *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES,
-    *exports.ROUTES, *tokens.ROUTES,
-    *audit.ROUTES, *about.ROUTES,
+    *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

@@ -19,7 +19,7 @@ Prepared = tuple[dict[str, object], dict[str, Any]]
 WRITES = {
     route.operation: route
     for route in ROUTES
-    if route.changes and not (route.action or "").startswith("export_schedule.")
+    if route.changes and not (route.action or "").startswith(("export_schedule.", "grade_target."))
 }
 
 

@@ -45,6 +45,7 @@ POST   od  /districts/{district}/grants/preview
 GET    oda /districts/{district}/grants/{grant}
 PUT    od  /districts/{district}/grants/{grant}
 POST   od  /districts/{district}/grants/{grant}/preview
+POST   od  /districts/{district}/grants/{grant}/identifiers
 POST   od  /districts/{district}/grants/{grant}/suspend
 POST   od  /districts/{district}/grants/{grant}/resume
 POST   od  /districts/{district}/grants/{grant}/revoke
@@ -66,6 +67,17 @@ POST   od  /districts/{district}/export-schedules/{schedule}/run
 POST   od  /districts/{district}/export-schedules/{schedule}/pause
 POST   od  /districts/{district}/export-schedules/{schedule}/resume
 DELETE od  /districts/{district}/export-schedules/{schedule}
+GET    od  /districts/{district}/grade-targets
+POST   d   /districts/{district}/grade-targets
+GET    od  /districts/{district}/grade-targets/{target}
+PUT    d   /districts/{district}/grade-targets/{target}
+GET    od  /districts/{district}/grade-targets/{target}/undelivered
+POST   od  /districts/{district}/grade-targets/{target}/retry
+POST   od  /districts/{district}/grade-targets/{target}/skip
+POST   od  /districts/{district}/grade-targets/{target}/resend
+POST   od  /districts/{district}/grade-targets/{target}/pause
+POST   od  /districts/{district}/grade-targets/{target}/resume
+DELETE od  /districts/{district}/grade-targets/{target}
 GET    oda /me
 GET    o   /tokens
 POST   o   /tokens

@@ -23,12 +23,20 @@ Ids = Mapping[str, str]  # by variable
 ROLES = {"operator": "o", "district": "d", "other district": "d", "app": "a", "other app": "a"}
 #: What a variable of a path may name. ``foreign``: of another district, or another app.
 KINDS = ("own", "foreign", "never", "broken")
+GRADE_TARGET = {
+    "url": "https://sis.example.org/ims/oneroster/gradebook/v1p2", "client_secret": "s",
+    "login": {"kind": "oauth2", "token_url": "https://sis.example.org/token", "client_id": "hub"},
+}  # fmt: skip
 #: Bodies that reach the object in the path; a route without one here takes none, or fails on a body before it looks.
 BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/districts/{district}"): {"name": "Renamed"},
     ("PATCH", "/districts/{district}/sources/{source}"): {"name": "Renamed"},
     ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/preview"): {"definition": {}},
+    ("POST", "/districts/{district}/grants/{grant}/identifiers"): {"identifiers": ["x"]},
+    ("PUT", "/districts/{district}/grade-targets/{target}"): GRADE_TARGET,
+    ("POST", "/districts/{district}/grade-targets/{target}/retry"): {},
+    ("POST", "/districts/{district}/grade-targets/{target}/skip"): {},
     ("POST", "/districts/{district}/subscriptions/{subscription}/rotate"): {},
     ("PUT", "/districts/{district}/export-schedules/{schedule}"): {"target": {"kind": "folder", "folder": "x"}},
     ("PATCH", "/apps/{app}"): {"name": "Renamed"},
@@ -55,7 +63,7 @@ def takes_body(method: str, path: str) -> bool:
     """Whether a route reads a body: those that make something, or that have one above."""
     return method in {"POST", "PUT", "PATCH"} and ((method, path) in BODIES or path.rpartition("/")[2] in {
         "districts", "sources", "uploads", "runs", "grants", "preview", "apps", "subscriptions", "export-schedules",
-        "tokens",
+        "grade-targets", "tokens",
     })  # fmt: skip
 
 
@@ -189,6 +197,7 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     schedule = await _made(
         matrix, staff, f"{root}/export-schedules", grant | {"target": {"kind": "folder", "folder": "x"}}
     )
+    target = await _target(matrix, staff, f"{root}/grade-targets", source)
     told = await matrix.wire.one(Ask("POST", f"/d/{district}/export/v1/exports", bearer(world.tokens[app])))
     client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
     token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
@@ -196,8 +205,15 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         "district": str(district), "source": str(source), "app": str(world.apps[app]), "run": str(run.run_id),
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
-        "token": token["token_id"], **grant, "grant": grant["grant_id"],
+        "target": target["target_id"], "token": token["token_id"], **grant, "grant": grant["grant_id"],
     }  # fmt: skip
+
+
+async def _target(matrix: Matrix, who: str, path: str, source: UUID) -> Any:
+    """The grade target of a source, which has no more than one."""
+    told = await matrix.wire.one(Ask("GET", "/admin/v1" + path, bearer(matrix.world.admins[who])))
+    found = orjson.loads(told.body)["items"]
+    return found[0] if found else await _made(matrix, who, path, GRADE_TARGET | {"source_id": str(source)})
 
 
 async def _made(matrix: Matrix, who: str, path: str, body: Any) -> Any:

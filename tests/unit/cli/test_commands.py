@@ -16,7 +16,19 @@ from hub.embedded.process import Users, exclusive
 
 #: Importing these takes most of a second; help must not.
 HEAVY = ("polars", "aiohttp", "asyncpg", "pydantic", "arq", "rich", "numpy")
-COMMANDS = ("demo", "doctor", "export", "migrate", "sandbox", "serve", "sync", "token", "validate", "worker")
+COMMANDS = (
+    "demo",
+    "doctor",
+    "export",
+    "migrate",
+    "passback",
+    "sandbox",
+    "serve",
+    "sync",
+    "token",
+    "validate",
+    "worker",
+)
 
 
 def test_help_imports_nothing_heavy_and_is_quick() -> None:
