@@ -135,7 +135,7 @@ class Everywhere(Service):
                 rids = selection.slice(first, left) if left and request.method != "HEAD" else []
                 found.total += selection.total
                 if rids:
-                    found.objects += await self._maker(reading, operation.entity, asked.fields)(rids)
+                    found.objects += await self._objects(reading, operation.entity, rids, asked.fields)
                 else:
                     await records.check(tx, reading.gate)
 
@@ -167,7 +167,7 @@ class Everywhere(Service):
             if rids and request.method != "HEAD":
                 async with self.context.db.district(session.district_id, readonly=True) as tx:
                     reading = await self.in_version(Reading(tx, self.guard.gate(session), lens, walk.past), operation)
-                    objects = await self._maker(reading, operation.entity, asked.fields)(rids)
+                    objects = await self._objects(reading, operation.entity, rids, asked.fields)
                 texts |= {(number, rid): text for rid, text in zip(rids, objects, strict=True)}
         found.objects = [texts[one.part, one.rid] for one in chosen] if texts else []
 

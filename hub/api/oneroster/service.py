@@ -158,14 +158,21 @@ class Service:
         """What makes the objects of some records."""
 
         async def make(rids: Sequence[int]) -> list[str]:
-            if isinstance(reading, OldReading):
-                return await v1p1.objects(reading, self.numberings, entity, rids, fields)
-            joined = await page.joined_objects(reading, entity, rids) if fields is None and len(rids) > 1 else None
-            if joined is not None:
-                return [joined]
-            return page.in_style(reading, entity, await page.objects(reading, entity, rids, fields))
+            if fields is None and len(rids) > 1 and not isinstance(reading, OldReading):
+                joined = await page.joined_objects(reading, entity, rids)
+                if joined is not None:
+                    return [joined]
+            return await self._objects(reading, entity, rids, fields)
 
         return make
+
+    async def _objects(
+        self, reading: Reading, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None
+    ) -> list[str]:
+        """The objects of some records, a text for each."""
+        if isinstance(reading, OldReading):
+            return await v1p1.objects(reading, self.numberings, entity, rids, fields)
+        return page.in_style(reading, entity, await page.objects(reading, entity, rids, fields))
 
     def _bases(self, session: Session, operation: Operation) -> page.Bases:
         root = self.context.settings.public_url + DISTRICT.replace("{district}", str(session.district_id))

@@ -63,7 +63,8 @@ async def matrix(postgres: str, populated: tuple[str, World], tmp_path: Path) ->
     """A server over a copy of the districts."""
     world, port, apis = populated[1], free_port(), list[web.Application]()
     options = {"base_url": f"http://127.0.0.1:{port}", "wrong_credentials_burst": 100_000, "data_dir": tmp_path,
-               "webhook_allow": "127.0.0.0/8", "export_folder": tmp_path / "out"}  # fmt: skip
+               "webhook_allow": "127.0.0.0/8", "passback_allow": "127.0.0.0/8",
+               "export_folder": tmp_path / "out"}  # fmt: skip
     async with (
         copied(postgres, populated[0]) as database,
         running(database, world, port=port, extend=apis.append, **options) as hub,

@@ -24,8 +24,8 @@ ROLES = {"operator": "o", "district": "d", "other district": "d", "app": "a", "o
 #: What a variable of a path may name. ``foreign``: of another district, or another app.
 KINDS = ("own", "foreign", "never", "broken")
 GRADE_TARGET = {
-    "url": "https://sis.example.org/ims/oneroster/gradebook/v1p2", "client_secret": "s",
-    "login": {"kind": "oauth2", "token_url": "https://sis.example.org/token", "client_id": "hub"},
+    "url": "https://127.0.0.1:8443/ims/oneroster/gradebook/v1p2", "client_secret": "s",
+    "login": {"kind": "oauth2", "token_url": "https://127.0.0.1:8443/token", "client_id": "hub"},
 }  # fmt: skip
 #: Bodies that reach the object in the path; a route without one here takes none, or fails on a body before it looks.
 BODIES: dict[tuple[str, str], Any] = {
