@@ -150,10 +150,7 @@ def _literal(items: Sequence[object]) -> str:
 async def trimmed(
     tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool, fields: Sequence[str]
 ) -> list[Row]:
-    """Documents with the rids of these reference fields, read in one statement so that they belong together.
-
-    Raises ClosedError.
-    """
+    """Documents with the rids of these reference fields, of one statement: they belong together. Raises ClosedError."""
     names = _reference_columns(entity, fields)
     columns = "".join(f', t."{name}"' for name in names.values())
     rows = await tx.fetch(

@@ -158,7 +158,7 @@ def test_the_webhook_is_described_as_it_is_signed() -> None:
 def test_the_webhooks_body_is_described_as_it_is_written() -> None:
     ids = {name: new_id() for name in ("subscription_id", "district_id", "grant_id")}
     envelope = Envelope(**ids, after=3, to=5, at=SystemClock().now(), base_url="https://hub.example")
-    changes = [Change("entered", "users", 1), Change("updated", "orgs", 2), Change("left", "classes", 3)]
+    changes = [Change("entered", "orgs", 1), Change("updated", "users", 2), Change("left", "classes", 3)]
     names = {change.entity: {change.rid: str(new_id())} for change in changes}
     for through in (True, False):
         body = cut(envelope, changes, names, through=through).body
