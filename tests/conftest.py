@@ -19,7 +19,7 @@ from hub.embedded import EmbeddedPostgres, EmbeddedRedis
 from hub.embedded.process import free_port as choose_port
 from hub.settings import role_passwords
 from hub.store.migrate import migrate
-from tests.services import MASTER_KEY, Database, database_at, in_database, stay_on_this_machine
+from tests.services import MASTER_KEY, Database, copying, database_at, in_database, stay_on_this_machine
 
 # A test server may lose its data with the machine; the tests of crashes start servers of their own.
 UNSAFE = {
@@ -100,7 +100,7 @@ def template(postgres: str) -> Iterator[str]:
 async def database(postgres: str, template: str) -> AsyncIterator[Database]:
     """A migrated, empty database for one test, with the addresses of all its logins."""
     name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await _execute(postgres, copying(name, template))
     yield database_at(in_database(postgres, name))
     await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -24,7 +24,7 @@ from hub.store.grants import Grant
 from tests.districts import District
 from tests.export.packages import EVERY, EVERYTHING
 from tests.fakes import rosters
-from tests.services import MASTER_KEY, Database, database_at, in_database
+from tests.services import MASTER_KEY, Database, copying, database_at, in_database
 
 LOOPBACK = Settings(export_allow="127.0.0.0/8").export_allow
 
@@ -88,7 +88,7 @@ async def _prepare(url: str) -> tuple[District, Grant]:
 @pytest.fixture(scope="session")
 def exported(postgres: str, template: str) -> Iterator[tuple[str, District, Grant]]:
     name = f"hub_exported_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(_execute(postgres, copying(name, template)))
     prepared = asyncio.run(_prepare(database_at(in_database(postgres, name)).worker))
     yield name, *prepared
     asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
@@ -98,7 +98,7 @@ def exported(postgres: str, template: str) -> Iterator[tuple[str, District, Gran
 async def world(postgres: str, exported: tuple[str, District, Grant], tmp_path: Path) -> AsyncIterator[World]:
     template, prepared, grant = exported
     name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await _execute(postgres, copying(name, template))
     database = database_at(in_database(postgres, name))
     db = await Pool.open(database.worker, name="test", largest=6)
     district = District(db, district_id=prepared.district_id, source_id=prepared.source_id)

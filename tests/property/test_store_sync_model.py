@@ -24,7 +24,7 @@ from hub.sync.engine import work_once
 from tests.districts import District, sandbox
 from tests.property.small_districts import ENTITIES, definitions
 from tests.property.synced_district import Documents, Looks, compiled, documents, stored
-from tests.services import Database, database_at, in_database
+from tests.services import Database, copying, database_at, in_database
 from tests.snapshots import snapshot
 
 T = TypeVar("T")
@@ -218,7 +218,7 @@ class Synced(RuleBasedStateMachine):
 @pytest.fixture
 def own_database(postgres: str, template: str) -> Iterator[Database]:
     name = f"hub_test_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(_execute(postgres, copying(name, template)))
     yield database_at(in_database(postgres, name))
     asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
 

@@ -14,7 +14,7 @@ import pytest
 from hub.scope.grants import GrantDefinition
 from hub.store.database import Database as Pool
 from tests.districts import District, Frames, changed, sandbox, without
-from tests.services import Database, database_at, in_database
+from tests.services import Database, copying, database_at, in_database
 from tests.snapshots import Snapshot, snapshot
 
 STUDENTS = GrantDefinition.model_validate({"rules": [{"roles": ["student"]}], "privacy": ["contact"]})
@@ -57,7 +57,7 @@ async def district(database: Database) -> AsyncIterator[District]:
 def loaded(postgres: str, template: str) -> Iterator[Loaded]:
     """A loaded district, to be copied: one of its enrollments was there once and is gone."""
     name = f"hub_loaded_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(_execute(postgres, copying(name, template)))
     yield asyncio.run(_load(in_database(postgres, name), name))
     asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
 
@@ -75,7 +75,7 @@ async def _load(url: str, name: str) -> Loaded:
     finally:
         await db.close()
     copy = f"{name}_after"
-    await _execute(url, f"CREATE DATABASE {copy} TEMPLATE {name}", elsewhere=True)
+    await _execute(url, copying(copy, name), elsewhere=True)
     db = await Pool.open(database_at(in_database(url, copy)).worker, name="test worker", largest=4)
     try:
         other = District(db, district_id=district.district_id, source_id=district.source_id)
@@ -91,7 +91,7 @@ async def _load(url: str, name: str) -> Loaded:
 async def copied(postgres: str, loaded: Loaded) -> AsyncIterator[Database]:
     """A database of the test's own with the loaded district."""
     name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {loaded.name}")
+    await _execute(postgres, copying(name, loaded.name))
     yield database_at(in_database(postgres, name))
     await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -113,7 +113,7 @@ def gradebooks() -> Frames:
 def graded_once(postgres: str, template: str) -> Iterator[tuple[str, UUID, UUID]]:
     """A database with the district of ``gradebooks`` and one app that sees everything, to be copied."""
     name = f"hub_graded_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(_execute(postgres, copying(name, template)))
 
     async def load() -> tuple[UUID, UUID]:
         db = await Pool.open(database_at(in_database(postgres, name)).worker, name="test worker", largest=4)
@@ -134,7 +134,7 @@ async def graded(postgres: str, graded_once: tuple[str, UUID, UUID]) -> AsyncIte
     """The district of ``gradebooks``, in a database of the test's own."""
     loaded, district_id, source_id = graded_once
     name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {loaded}")
+    await _execute(postgres, copying(name, loaded))
     db = await Pool.open(database_at(in_database(postgres, name)).worker, name="test worker", largest=4)
     yield District(db, district_id=district_id, source_id=source_id)
     await db.close()

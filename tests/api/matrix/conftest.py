@@ -17,7 +17,7 @@ from hub.embedded.process import free_port
 from tests.api.matrix.wire import Wire
 from tests.api.matrix.world import Ids, World, own_and_others, prepare
 from tests.api.oneroster.rosters import Hub, copied, execute, running
-from tests.services import database_at, in_database
+from tests.services import copying, database_at, in_database
 
 #: Requests that are under way at a time: fewer than the places of one app and its queue.
 WIDTH = 16
@@ -38,7 +38,7 @@ class Matrix:
 def populated(postgres: str, template: str) -> Iterator[tuple[str, World]]:
     """The name of a database that is only ever copied, and what is in it."""
     name = f"hub_matrix_{secrets.token_hex(6)}"
-    asyncio.run(execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(execute(postgres, copying(name, template)))
     database = database_at(in_database(postgres, name))
     world = asyncio.run(prepare(database.worker, database.service))
     yield name, world

@@ -11,14 +11,14 @@ import pytest
 from tests.api.oneroster.gradebooks import Book, Shelf, open_book
 from tests.api.oneroster.gradebooks import prepare as shelve
 from tests.api.oneroster.rosters import Hub, Prepared, copied, execute, prepare, running
-from tests.services import Database, database_at, in_database
+from tests.services import Database, copying, database_at, in_database
 
 
 @pytest.fixture(scope="session")
 def rostered(postgres: str, template: str) -> Iterator[tuple[str, Prepared]]:
     """The name of a database with synced districts that is only ever copied, and what is in it."""
     name = f"hub_rostered_{secrets.token_hex(6)}"
-    asyncio.run(execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(execute(postgres, copying(name, template)))
     prepared = asyncio.run(prepare(database_at(in_database(postgres, name)).worker))
     yield name, prepared
     asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
@@ -41,7 +41,7 @@ async def hub(roster_database: Database, rostered: tuple[str, Prepared]) -> Asyn
 def shelved(postgres: str, template: str) -> Iterator[tuple[str, Shelf]]:
     """The name of a database with a district's gradebook that is only ever copied, and what is in it."""
     name = f"hub_shelved_{secrets.token_hex(6)}"
-    asyncio.run(execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(execute(postgres, copying(name, template)))
     shelf = asyncio.run(shelve(database_at(in_database(postgres, name)).worker))
     yield name, shelf
     asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))

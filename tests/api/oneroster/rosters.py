@@ -30,7 +30,7 @@ from hub.sync import grants
 from hub.sync.engine import work_once
 from tests.api.oneroster.edits import lose_user
 from tests.districts import EVERYTHING, District, Frames, sandbox
-from tests.services import MASTER_KEY, Database, database_at, in_database
+from tests.services import MASTER_KEY, Database, copying, database_at, in_database
 
 CORE, ROSTER, DEMOGRAPHICS = V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS
 
@@ -218,7 +218,7 @@ async def execute(url: str, statement: str) -> None:
 async def copied(postgres: str, template: str) -> AsyncIterator[Database]:
     """A database that starts as a copy of another."""
     name = f"hub_test_{secrets.token_hex(6)}"
-    await execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await execute(postgres, copying(name, template))
     yield database_at(in_database(postgres, name))
     await execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from tests.api.oneroster_v1p1.school import Old, School, prepare, serving
-from tests.services import database_at, in_database
+from tests.services import copying, database_at, in_database
 
 
 async def _execute(url: str, statement: str) -> None:
@@ -23,7 +23,7 @@ async def _execute(url: str, statement: str) -> None:
 def schooled(postgres: str, template: str) -> Iterator[tuple[str, School]]:
     """The name of a database with the synced district that is only ever copied, and what is in it."""
     name = f"hub_schooled_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(_execute(postgres, copying(name, template)))
     prepared = asyncio.run(prepare(database_at(in_database(postgres, name)).worker))
     yield name, prepared
     asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
@@ -33,7 +33,7 @@ def schooled(postgres: str, template: str) -> Iterator[tuple[str, School]]:
 async def old(postgres: str, schooled: tuple[str, School]) -> AsyncIterator[Old]:
     """A server over a copy of the district, as an app of 1.1 sees it."""
     name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {schooled[0]}")
+    await _execute(postgres, copying(name, schooled[0]))
     async with serving(database_at(in_database(postgres, name)), schooled[1]) as found:
         yield found
     await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")

@@ -10,14 +10,14 @@ import pytest
 
 from tests.api.oneroster.rosters import Prepared, copied, execute
 from tests.api.pseudonyms.world import World, opened, prepare
-from tests.services import Database, database_at, in_database
+from tests.services import Database, copying, database_at, in_database
 
 
 @pytest.fixture(scope="session")
 def granted(postgres: str, template: str) -> Iterator[tuple[str, Prepared]]:
     """The name of a database with the synced district that is only ever copied, and what is in it."""
     name = f"hub_granted_{secrets.token_hex(6)}"
-    asyncio.run(execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(execute(postgres, copying(name, template)))
     prepared = asyncio.run(prepare(database_at(in_database(postgres, name)).worker))
     yield name, prepared
     asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
