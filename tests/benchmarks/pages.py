@@ -32,7 +32,7 @@ from pydantic import SecretStr
 from hub.api import ApiContext, build_api
 from hub.api.connections import Patience, listening
 from hub.api.oneroster.bindings import ROSTERING_PATH
-from hub.api.oneroster.scopes import V1P2
+from hub.api.oneroster.scopes import V1P1, V1P2
 from hub.clock import SystemClock
 from hub.crypto import column_key
 from hub.embedded import EmbeddedPostgres
@@ -60,6 +60,7 @@ POLICY = {
         "masks": {"familyName": "initial", "preferredLastName": "initial"},
     },
 }  # fmt: skip
+SCOPES = [V1P2.ROSTER, V1P2.ROSTER_CORE, V1P1.ROSTER, V1P1.ROSTER_CORE]
 EVERYTHING = GrantDefinition.model_validate({"privacy": ["contact", "demographic", "credential"]})
 Grants = dict[str, tuple[UUID, str]]  # name -> (district, access token)
 
@@ -146,7 +147,7 @@ async def _grant(db: Database, district: UUID, name: str, definition: GrantDefin
     app, client, token, now = uuid4(), apps.new_client_id(), apps.new_token(), SystemClock().now()
     async with db.shared() as tx:
         await apps.create(tx, app, name)
-        made = await apps.create_client(tx, client, app_id=app, secret_hash="-", scopes=[V1P2.ROSTER, V1P2.ROSTER_CORE])
+        made = await apps.create_client(tx, client, app_id=app, secret_hash="-", scopes=SCOPES)
         await apps.issue(tx, token, made, scopes=made.scopes, now=now, expires_at=now.replace(year=now.year + 1))
     async with db.district(district) as tx:
         await granting.create(tx, app, definition, now, pseudonyms=column_key(KEY) if name == GUARDED else None)

@@ -89,7 +89,7 @@ _ENTRIES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(_ENTRIES, st.one_of(st.none(), st.integers(0, 3))), min_size=1, max_size=6), st.data())
 def test_users_of_1_1_are_the_personas_that_rest_makes(
     given_: list[tuple[list[tuple[str, bool, int]], int | None]], data: st.DataObject
