@@ -28,6 +28,18 @@ def _reaching(command: Command) -> Command:
     return command
 
 
+def _choosing(command: Command) -> Command:
+    """Which undelivered objects of a target a command is about."""
+    for option in (
+        click.option("--id", "ids", type=click.UUID, multiple=True, help="Only this object; may be repeated."),
+        click.option("--entity", help="Only objects of this entity."),
+        click.option("--code", help="Only what has this code."),
+        click.argument("target", type=click.UUID),
+    ):
+        command = option(command)
+    return command
+
+
 @click.group()
 def passback() -> None:
     """Pass what apps write to the gradebook back to a district's system, and see what it did not take."""
@@ -118,32 +130,22 @@ def _show(item: dict[str, Any]) -> None:
 
 @passback.command()
 @_reaching
-@click.argument("target", type=click.UUID)
-@click.option("--code", help="Only what has this code.")
-@click.option("--entity", help="Only objects of this entity.")
-@click.option("--id", "ids", type=click.UUID, multiple=True, help="Only this object; may be repeated.")
-def retry(
-    *, district: UUID, url: str, token: str, target: UUID, code: str | None, entity: str | None, ids: tuple[UUID, ...]
-) -> None:
+@_choosing
+def retry(**chosen: Any) -> None:
     """Send what TARGET did not take again."""
-    _act("retry", district, url, token, target, code, entity, ids)
+    _act("retry", **chosen)
 
 
 @passback.command()
 @_reaching
-@click.argument("target", type=click.UUID)
-@click.option("--code", help="Only what has this code.")
-@click.option("--entity", help="Only objects of this entity.")
-@click.option("--id", "ids", type=click.UUID, multiple=True, help="Only this object; may be repeated.")
-def skip(
-    *, district: UUID, url: str, token: str, target: UUID, code: str | None, entity: str | None, ids: tuple[UUID, ...]
-) -> None:
+@_choosing
+def skip(**chosen: Any) -> None:
     """Give up what TARGET did not take, until it is written anew."""
-    _act("skip", district, url, token, target, code, entity, ids)
+    _act("skip", **chosen)
 
 
 def _act(
-    act: str, district: UUID, url: str, token: str, target: UUID, code: str | None, entity: str | None,
+    act: str, *, district: UUID, url: str, token: str, target: UUID, code: str | None, entity: str | None,
     ids: tuple[UUID, ...],
 ) -> None:  # fmt: skip
     body = {"code": code, "entity": entity, "sourced_ids": [str(one) for one in ids] or None}

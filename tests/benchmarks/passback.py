@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,6 +30,7 @@ from hub.store import districts, grade_targets, sources
 from hub.store.database import SCHEMA, Database
 from hub.store.migrate import migrate
 from tests.benchmarks.result import Result
+from tests.benchmarks.webhook_latency import worker
 from tests.services import MASTER_KEY
 
 WRITES = 20_000
@@ -62,7 +60,7 @@ async def _measure(owner_url: str, redis_url: str, port: int) -> list[Result]:
     owner = await asyncpg.connect(owner_url, server_settings={"search_path": SCHEMA})
     await _fill(owner, owner_url, port)
     started = time.perf_counter()
-    async with _worker(owner_url, redis_url):
+    async with worker(owner_url, redis_url, HUB_PASSBACK_ALLOW="127.0.0.0/8", HUB_PASSBACK_CONCURRENCY=str(AT_A_TIME)):
         first = 0.0
         while True:
             done = await owner.fetchval("SELECT count(*) FROM grade_deliveries WHERE state = 'delivered'")
@@ -137,24 +135,6 @@ def _doc(number: int, item: str, students: list[str]) -> str:
         f'"student":{{"href":"\x01/users/{student}","sourcedId":"{student}","type":"user"}},'
         f'"scoreStatus":"fully graded","score":{number % 100},"scoreDate":"2026-09-03"'
     )
-
-
-@asynccontextmanager
-async def _worker(owner_url: str, redis_url: str) -> AsyncIterator[None]:
-    settings = {
-        "HUB_DATABASE_URL": owner_url, "HUB_REDIS_URL": redis_url, "HUB_MASTER_KEY": MASTER_KEY.decode(),
-        "HUB_PASSBACK_ALLOW": "127.0.0.0/8", "HUB_PASSBACK_CONCURRENCY": str(AT_A_TIME), "PATH": os.defpath,
-        "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hub.cli", "worker", env=settings, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def _bare(port: int) -> float:

@@ -56,7 +56,7 @@ async def _measure(owner_url: str, redis_url: str) -> list[Result]:
     owner = await asyncpg.connect(owner_url, server_settings={"search_path": SCHEMA})
     db = await Database.open(role_url(owner_url, WORKER_ROLE, role_password(MASTER_KEY, WORKER_ROLE)), name="benchmark")
     async with receiver() as there, receiver() as bare:
-        async with _worker(owner_url, redis_url):
+        async with worker(owner_url, redis_url, HUB_WEBHOOK_ALLOW="127.0.0.0/8"):
             waits = await _latencies(owner, db, Doorbell(redis_url), there)
             drained, posts = await _drain(owner_url, db)
         floors = await _floor(owner_url, bare)
@@ -75,11 +75,11 @@ def _p99(values: list[float]) -> float:
 
 
 @asynccontextmanager
-async def _worker(owner_url: str, redis_url: str) -> AsyncIterator[None]:
+async def worker(owner_url: str, redis_url: str, **settings: str) -> AsyncIterator[None]:
     """``hub worker`` as a process."""
-    settings = {
+    settings |= {
         "HUB_DATABASE_URL": owner_url, "HUB_REDIS_URL": redis_url, "HUB_MASTER_KEY": MASTER_KEY.decode(),
-        "HUB_WEBHOOK_ALLOW": "127.0.0.0/8", "PATH": os.defpath, "PYTHONPATH": str(ROOT),
+        "PATH": os.defpath, "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hub.cli", "worker", env=settings, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL,
