@@ -70,16 +70,30 @@ async def _objects(reading: Reading, entity: Entity, rids: Sequence[int], fields
     return [found[rid] for rid in rids]
 
 
-async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) -> str | None:
-    """Like ``objects`` with all members, in one text with commas between; None where some need a look of their own.
+async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) -> list[str] | None:
+    """Like ``objects`` with all members; a text may hold several, with commas between. None where this is no way.
 
-    Raises records.ClosedError.
+    Records of which all shows are joined by PostgreSQL, those that need a look of their own come in between. Raises
+    records.ClosedError.
     """
     view, projection = reading.of(entity.name), reading.view.projections[entity.name]
     wanted = BitMap(rids)
-    special = projection.mode == "rewrite" or reading.lens.identifiers.touches(entity)
-    if special or (view.trimmed | view.gone) & wanted or list(wanted) != list(rids) or styled(reading, entity):
+    apart = (view.trimmed | view.gone) & wanted
+    special = projection.mode == "rewrite" or reading.lens.identifiers.touches(entity) or styled(reading, entity)
+    if special or len(apart) * 2 > len(rids) or list(wanted) != list(rids):
         return None
+    plain = list(wanted - apart) if apart else rids
+    text = await _joined(reading, entity, plain)
+    if not apart:
+        return [text.replace(records.BETWEEN, ",")]
+    found = dict(zip(plain, text.split(records.BETWEEN), strict=True))
+    found |= zip(apart, await _objects(reading, entity, list(apart), None), strict=True)
+    return [found[rid] for rid in rids]
+
+
+async def _joined(reading: Reading, entity: Entity, rids: Sequence[int]) -> str:
+    """The objects of records of which all shows, with ``records.BETWEEN`` between."""
+    view, projection = reading.of(entity.name), reading.view.projections[entity.name]
     date = view.stamps.common(rids)
     before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
     around = before, between + (date or _DATE) + after, end
@@ -90,7 +104,6 @@ async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) 
     if any(member in text for member in projection.dangling):
         start = sum(map(len, around[:2])) + _ID_LENGTH
         text = records.BETWEEN.join(_cleaned(projection, record, start, end) for record in text.split(records.BETWEEN))
-    text = text.replace(records.BETWEEN, ",")
     if date is None:
         text = "".join(chain.from_iterable(zip(text.split(_DATE), [*view.stamps.texts(rids), ""], strict=True)))
     return spelled_out(text) if entity.compact else text

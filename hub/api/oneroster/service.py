@@ -161,7 +161,7 @@ class Service:
             if fields is None and len(rids) > 1 and not isinstance(reading, OldReading):
                 joined = await page.joined_objects(reading, entity, rids)
                 if joined is not None:
-                    return [joined]
+                    return joined
             return await self._objects(reading, entity, rids, fields)
 
         return make
