@@ -21,7 +21,7 @@ from transforms.render import spelled_out
 Bases = Sequence[tuple[bytes, bytes]]
 #: Stands for a date until it is known which: no JSON text has it, nor has it another meaning in documents.
 _DATE = "\x1f"
-_ID_LENGTH = 36
+_ID_START, _ID_LENGTH = len('{"sourcedId":"'), 36
 
 
 async def objects(reading: Reading, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
@@ -82,17 +82,22 @@ async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) 
     special = projection.mode == "rewrite" or reading.lens.identifiers.touches(entity) or styled(reading, entity)
     if special or len(apart) * 2 > len(rids) or list(wanted) != list(rids):
         return None
-    plain = list(wanted - apart) if apart else rids
-    text = await _joined(reading, entity, plain)
+    text = await _joined(reading, entity, rids)
     if not apart:
         return [text.replace(records.BETWEEN, ",")]
-    found = dict(zip(plain, text.split(records.BETWEEN), strict=True))
-    found |= zip(apart, await _objects(reading, entity, list(apart), None), strict=True)
-    return [found[rid] for rid in rids]
+    found = text.split(records.BETWEEN)
+    places = {rid: place for place, rid in enumerate(rids) if rid in apart}
+    gone = list(apart & view.gone)
+    for rid, date in zip(gone, view.stamps.texts(gone), strict=True):
+        found[places[rid]] = scope.tombstone(found[places[rid]][_ID_START : _ID_START + _ID_LENGTH], date)
+    rest = list(apart - view.gone)
+    for rid, made in zip(rest, await _objects(reading, entity, rest, None) if rest else (), strict=True):
+        found[places[rid]] = made
+    return found
 
 
 async def _joined(reading: Reading, entity: Entity, rids: Sequence[int]) -> str:
-    """The objects of records of which all shows, with ``records.BETWEEN`` between."""
+    """The objects of records as if all of them showed, with ``records.BETWEEN`` between."""
     view, projection = reading.of(entity.name), reading.view.projections[entity.name]
     date = view.stamps.common(rids)
     before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
