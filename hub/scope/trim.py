@@ -47,7 +47,7 @@ def trim_changes(projection: Projection, old: Present, new: Present, columns: Co
     if not stayed:
         return stayed
     moved = _Masks({name: old[name] ^ new[name] for name in new}, columns)
-    flags = np.zeros_like(moved[entity])
+    flags = np.zeros(columns.sizes[entity] + 1, dtype=np.bool_)
     for name in projection.references:
         key = (entity, name)
         if key in SINGLE and moved.any(_target(key)):
@@ -81,7 +81,10 @@ class _Masks:
 
     def __getitem__(self, entity: str) -> Mask:
         if entity not in self._made:
-            self._made[entity] = mask(self._sets[entity], self._columns.sizes[entity])
+            # What left may be the last record of its entity, which no array of the columns knows any more.
+            found = self._sets[entity]
+            size = max(self._columns.sizes[entity], found.max() + 1 if found else 0)
+            self._made[entity] = mask(found, size)
         return self._made[entity]
 
     def any(self, entity: str) -> bool:
