@@ -74,7 +74,9 @@ class Known:
         stays = held.filter(~held.is_in(deleted.implode())) if delta else held.filter(held.is_in(quarantined.implode()))
         self._keys[entity] = pl.concat([rows["key"], stays]).unique() if stays.len() else rows["key"]
         self._rows[entity] = rows
-        self._causes[entity] = causes.select("key", "cause").unique("key", keep="first", maintain_order=True)
+        # The first by text, not by line: it must not depend on how the file was cut into batches.
+        ordered = causes.select("key", "cause").sort("key", "cause")
+        self._causes[entity] = ordered.unique("key", keep="first", maintain_order=True)
 
     def enroll(self, classes: pl.Series, students: pl.Series) -> None:
         """Notes enrollments of students, aligned; those of rows that are kept out too, for an older version stays."""
