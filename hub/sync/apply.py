@@ -15,12 +15,12 @@ from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
 from hub.scope.columns import Columns
 from hub.store import columns as column_store
-from hub.store import districts, sources, staging
+from hub.store import districts, sources, staging, statements
 from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.sync import views
 from hub.sync.changes import EntityChanges
-from hub.sync.prepare import Prepared
+from hub.sync.prepared import Prepared
 from hub.sync.views import Effect
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -122,16 +122,22 @@ async def _write(
         if changes:
             updated = changes.updated | changes.revived
             rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
-    if source_id is not None:
-        await _write_source(tx, claim, source_id, prepared, inserted)
+    await write_said(tx, claim, source_id, prepared, inserted)
     await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
     await districts.keep_next_rids(tx, prepared.heads)
 
 
-async def _write_source(
-    tx: Transaction, claim: Claim, source_id: UUID, prepared: Prepared, inserted: Mapping[str, int]
+async def write_said(
+    tx: Transaction, claim: Claim, source_id: UUID | None, prepared: Prepared, inserted: Mapping[str, int]
 ) -> None:
-    """What the source says now, and of which records it says nothing any more."""
+    """What the run's source says now, of what it says nothing any more, and where merged values come from.
+
+    ``inserted`` as in ``apply``.
+    """
+    if prepared.stated:
+        await statements.write(tx, claim.lease_token)
+    if source_id is None:
+        return
     # In the order of their key: what a new district's sources say is appended to the index, page after page.
     for name in sorted(prepared.entities):
         entity, changes = CATALOGUE[name], prepared.entities[name]
@@ -141,6 +147,7 @@ async def _write_source(
             await staging.rehash(tx, entity, claim.lease_token, source_id)
         if changes.withdrawn:
             await staging.withdraw(tx, entity, source_id, list(changes.withdrawn))
+            await statements.withdraw(tx, name, source_id, list(changes.withdrawn))
 
 
 async def _write_staged(

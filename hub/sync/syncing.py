@@ -12,6 +12,7 @@ from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
 from hub.sync.job import Job
+from hub.sync.parties import parties
 from hub.sync.prepare import Preparation
 from hub.sync.progress import ENDING
 from hub.sync.pull import pull
@@ -26,6 +27,7 @@ async def sync(job: Job) -> None:
     assert claim.run.source_id is not None, "the schema checks it"
     async with db.district(claim.district_id, readonly=True, wait_seconds=30) as tx:
         source = await sources.get(tx, claim.run.source_id)
+        spoken = await parties(tx, source)
         upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
     archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
     if archive is not None and archive == source.archive and not claim.run.dry_run:
@@ -48,9 +50,7 @@ async def sync(job: Job) -> None:
         async with Applying(db, claim) as applying:
             if source.digest is None:
                 await applying.begin(source.source_id, job.clock.now())
-            steps = Preparation(
-                db, claim.district_id, claim.lease_token, source.source_id, package, progress, applying.ahead
-            )
+            steps = Preparation(job, spoken, package, applying.ahead)
             prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
             crash_point("sync.transformed")
             await end(job, prepared, taken, applying)
