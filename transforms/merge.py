@@ -62,10 +62,13 @@ def merge(name: str, statements: pl.DataFrame, survivorship: Survivorship) -> pl
     for f in fields:
         order = _order(f, survivorship)
         has = pl.col(f.name).is_not_null()
-        chosen.append(_value(f, order, has, survivorship.preferences.get(f.name)))
+        chosen.append(_value(f, order, has))
         chosen.append(pl.col("source").filter(has).sort_by(*_filtered(order, has)).first().alias(_from(f)))
     chosen.append(pl.col("cleared").explode().drop_nulls().unique().alias("cleared"))
-    merged = table.group_by("rid", maintain_order=True).agg(chosen)
+    united = _united(fields, survivorship)
+    for f in united:
+        chosen += _union(f, _order(f, survivorship), pl.col(f.name).is_not_null())
+    merged = _with_unions(table.group_by("rid", maintain_order=True).agg(chosen), united)
     merged = _cleared(merged, fields)
     return merged.select("rid", *(f.name for f in fields), _provenance(fields))
 
@@ -97,13 +100,28 @@ def _filtered(order: Sequence[pl.Expr], has: pl.Expr) -> list[pl.Expr]:
     return [expression.filter(has) for expression in order]
 
 
-def _value(f: Field, order: Sequence[pl.Expr], has: pl.Expr, preference: Preference | None) -> pl.Expr:
-    values = pl.col(f.name).filter(has).sort_by(*_filtered(order, has))
-    if preference is Preference.UNION and f.many:
-        overridden = (pl.col("rank") < 0) & has
-        joined = values.explode().unique(maintain_order=True)
-        return pl.when(overridden.any()).then(values.first()).otherwise(joined.implode().list.first()).alias(f.name)
-    return values.first().alias(f.name)
+def _value(f: Field, order: Sequence[pl.Expr], has: pl.Expr) -> pl.Expr:
+    return pl.col(f.name).filter(has).sort_by(*_filtered(order, has)).first().alias(f.name)
+
+
+def _united(fields: Sequence[Field], survivorship: Survivorship) -> list[Field]:
+    return [f for f in fields if f.many and survivorship.preferences.get(f.name) is Preference.UNION]
+
+
+def _union(f: Field, order: Sequence[pl.Expr], has: pl.Expr) -> list[pl.Expr]:
+    """The items of all, each once, and whether an override says otherwise."""
+    items = pl.col(f.name).filter(has).sort_by(*_filtered(order, has)).explode().unique(maintain_order=True)
+    return [items.alias(f"all {f.name}"), ((pl.col("rank") < 0) & has).any().alias(f"overridden {f.name}")]
+
+
+def _with_unions(merged: pl.DataFrame, united: Sequence[Field]) -> pl.DataFrame:
+    return merged.with_columns(
+        pl.when(pl.col(f"overridden {f.name}") | pl.col(f.name).is_null())
+        .then(f.name)
+        .otherwise(f"all {f.name}")
+        .alias(f.name)
+        for f in united
+    )
 
 
 def _from(f: Field) -> str:

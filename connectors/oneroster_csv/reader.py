@@ -73,16 +73,18 @@ class CsvPackage:
 
 
 def open_package(
-    path: Path, limits: Limits = DEFAULT_LIMITS, *, reading: Reading = DEFAULT_READING, work_folder: Path | None = None
-) -> CsvPackage:
+    path: Path, limits: Limits = DEFAULT_LIMITS, *, reading: Reading = DEFAULT_READING, partial: bool = False,
+    work_folder: Path | None = None,
+) -> CsvPackage:  # fmt: skip
     """Opens the ZIP archive or folder at ``path``; takes seconds for a large one, so call it in a thread.
 
-    What is wrong with the package is in its ``issues``. Raises ConnectorError (``unreadable``) when bytes cannot be
+    ``partial``: the files may refer to objects that are in none of them, because another source brings those. What is
+    wrong with the package is in its ``issues``. Raises ConnectorError (``unreadable``) when bytes cannot be
     read or written at all. The caller closes the package.
     """
     folder = Path(tempfile.mkdtemp(prefix="rosterhub-package-", dir=work_folder))
     try:
-        return _opened(path, folder, limits, reading)
+        return _opened(path, folder, limits, reading, partial=partial)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         why = error.strerror or type(error).__name__
@@ -92,7 +94,7 @@ def open_package(
         raise
 
 
-def _opened(path: Path, folder: Path, limits: Limits, reading: Reading) -> CsvPackage:
+def _opened(path: Path, folder: Path, limits: Limits, reading: Reading, *, partial: bool) -> CsvPackage:
     unpacked = unpack(path, folder, limits)
     digest = _digest(unpacked.members)
     if not unpacked.refused and not unpacked.members:
@@ -109,8 +111,12 @@ def _opened(path: Path, folder: Path, limits: Limits, reading: Reading) -> CsvPa
         found.extend(_disagreements(manifest, present, version))
     else:
         found.extend(_ambiguous(tables))
-    found.extend(_companions(set(tables), present - empty, version))
-    mode: dict[str, Mode] = dict.fromkeys(tables, "bulk")
+    mode: dict[str, Mode] = {file: "delta" if manifest.files.get(file) == "delta" else "bulk" for file in tables}
+    if not partial:
+        # Rows of changes refer to what was sent before, too.
+        whole = {file for file, meant in mode.items() if meant == "bulk"}
+        found.extend(_companions(whole, present - empty, version))
+    found.extend(_mixed(mode, version))
     return CsvPackage(version, mode, digest, issues.collect(found), manifest.source_system, folder, tables)
 
 
@@ -173,13 +179,21 @@ def _tables(
 def _disagreements(manifest: Manifest, present: set[str], version: Version) -> list[pl.DataFrame]:
     found = []
     for file, said in manifest.files.items():
-        if said == "delta":
-            found.append(_about(rules.DELTA, file))
-        elif said == "bulk" and file not in present:
-            found.append(_about(rules.MANIFEST_DISAGREES, file, "bulk but not in the package"))
+        if said != "absent" and file not in present:
+            found.append(_about(rules.MANIFEST_DISAGREES, file, f"{said} but not in the package"))
         elif said == "absent" and file in present and file in CATALOGUE.files(version):
             found.append(_about(rules.MANIFEST_DISAGREES, file, "absent but in the package"))
     return found
+
+
+def _mixed(mode: Mapping[str, Mode], version: Version) -> list[pl.DataFrame]:
+    """Files whose rows nest in another file's and that are not meant as it is: nobody could say what is whole."""
+    files = CATALOGUE.files(version)
+    return [
+        _about(rules.DELTA_MIXED, file, f"{owner}.csv")
+        for file, owner in ((f, CATALOGUE[files[f].component_of or ""].csv_file) for f in mode if files[f].component_of)
+        if mode.get(owner, mode[file]) != mode[file]
+    ]
 
 
 def _ambiguous(tables: Mapping[str, Table]) -> list[pl.DataFrame]:

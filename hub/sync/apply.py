@@ -45,8 +45,8 @@ class Taken:
     digest: str
     archive: str | None
     files: list[str]
-    cursor: dict[str, Any] | None
     missing: list[str]
+    cursor: dict[str, Any] | None
 
 
 async def apply(

@@ -230,15 +230,19 @@ class Preparation:
         Returns the rids of the rows that the store knows already.
         """
         self.progress.enter("compare", entity=entity.name)
-        frame = outcome.frame.with_columns(pl.lit(None).alias(name) for name in self.parties.silent(entity))
-        parts = await asyncio.to_thread(diff, frame.cast(dict(outcome.frame.schema)), self.stored[entity.name])
+        schema = outcome.frame.schema
+        silent = sorted(self.parties.silent(entity))
+        frame = outcome.frame.with_columns(pl.lit(None, schema[name]).alias(name) for name in silent)
+        parts = await asyncio.to_thread(diff, frame, self.stored[entity.name])
         changes.counts.unchanged += parts.unchanged
         created, joined = await self._joined(entity, parts.created, changes)
         fresh = await self._mint(entity, created)
         known = await self._with_ids(entity, pl.concat([parts.updated, parts.reactivated, joined]))
         if _is_target(entity):
-            new = known.filter(pl.col("key").is_in(joined["key"].implode()))
-            minted += [rows.select("key", "rid", "sourcedId") for rows in (fresh, new)]
+            minted.append(fresh.select("key", "rid", "sourcedId"))
+            if joined.height:
+                new = known.filter(pl.col("key").is_in(joined["key"].implode()))
+                minted.append(new.select("key", "rid", "sourcedId"))
             await self._index(entity, minted)  # records may refer to others of their own entity
         if fresh.height:
             changes.created |= sets.bitmap(fresh["rid"].to_numpy())
@@ -369,13 +373,13 @@ class Preparation:
 
     async def _by_id(self, entity: Entity) -> Indexes:
         """Indexes by sourcedId of all that an entity refers to."""
-        found = {}
-        for target in {f.target for f in entity.references} | ({"orgs"} if "roles" in entity else set()):
-            if target not in CATALOGUE or CATALOGUE[target or ""].component_of:
-                continue
-            known, new = await self._ids(CATALOGUE[target]), self.indexes[target].select("rid", "sourcedId")
-            both = pl.concat([known, new]).unique("rid", maintain_order=True)
-            found[target] = both.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
+        found: Indexes = {}
+        named = {f.target for f in entity.references} | ({"orgs"} if "roles" in entity else set())
+        for target in (CATALOGUE[name] for name in named if name is not None):
+            if target.component_of is None:
+                known, new = await self._ids(target), self.indexes[target.name].select("rid", "sourcedId")
+                both = pl.concat([known, new]).unique("rid", maintain_order=True)
+                found[target.name] = both.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
         return found
 
 

@@ -41,8 +41,7 @@ async def sync(job: Job) -> None:
             await _refused(job, package)
             return
         digest = f"{REVISION}:{package.digest}"
-        missing = sorted(set(source.files) - set(package.mode))
-        taken = Taken(source.source_id, digest, archive, sorted(package.mode), cursor, missing)
+        taken = Taken(source.source_id, digest, archive, *_files(source, package), cursor=cursor)
         if digest == source.digest and not claim.run.dry_run:
             await _unchanged(job)
             return
@@ -54,6 +53,16 @@ async def sync(job: Job) -> None:
             prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
             crash_point("sync.transformed")
             await end(job, prepared, taken, applying)
+
+
+def _files(source: sources.Source, package: Package) -> tuple[list[str], list[str]]:
+    """The files to remember as those of the source, and those that the last package had and this one has not.
+
+    A package of changes leaves out what did not change.
+    """
+    if any(mode == "delta" for mode in package.mode.values()):
+        return sorted({*source.files, *package.mode}), []
+    return sorted(package.mode), sorted(set(source.files) - set(package.mode))
 
 
 async def _refused(job: Job, package: Package) -> None:

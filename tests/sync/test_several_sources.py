@@ -25,8 +25,8 @@ async def second(
     other = District(district.db, district.version, district.clock, district.district_id)
     async with district.db.district(district.district_id) as tx:
         await sources.create(
-            tx, other.source_id, name="HR", kind="oneroster_csv", config={}, priority=priority, speaks_for=speaks_for,
-            key_space=key_space, links=links,
+            tx, other.source_id, name="HR", kind="oneroster_csv", config={"partial": True}, priority=priority,
+            speaks_for=speaks_for, key_space=key_space, links=links,
         )  # fmt: skip
         await sources.set_parts(tx, district.source_id, speaks_for=None, key_space=key_space, links={})
     return other
@@ -68,7 +68,7 @@ async def test_two_sources_with_the_same_keys_make_one_record_of_a_person(distri
     before = await district.counts()
     other = await second(district)
     key = a_user(frames)
-    hr = changed(only(frames, "users", "roles"), "users", key, phone="+15550100", email="new@district.example")
+    hr = changed(only(frames, "users", "roles", "userProfiles"), "users", key, phone="+15550100", email="new@district.example")
 
     run = await applied(other, hr)
 
@@ -88,7 +88,7 @@ async def test_the_priority_decides_which_value_survives(district: District) -> 
     await applied(district, frames)
     other = await second(district, priority=1)
 
-    run = await applied(other, changed(only(frames, "users", "roles"), "users", key, email="new@district.example"))
+    run = await applied(other, changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example"))
 
     user = await member(district, key)
     assert user["email"] == "new@district.example"
@@ -102,7 +102,7 @@ async def test_a_source_speaks_for_its_fields_alone(district: District) -> None:
     await applied(district, frames)
     other = await second(district, priority=1, speaks_for={"users": ["email"]})
     sheet = changed(
-        only(frames, "users", "roles"), "users", key, email="new@district.example", givenName="Nobody"
+        only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example", givenName="Nobody"
     )  # fmt: skip
 
     await applied(other, sheet)
@@ -143,10 +143,12 @@ async def test_who_goes_silent_hands_over_to_who_still_speaks(district: District
     key = a_user(frames)
     await applied(district, frames)
     other = await second(district, priority=1)
-    hr = changed(only(frames, "users", "roles"), "users", key, email="new@district.example")
+    hr = changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example")
     await applied(other, hr)
 
-    gone = without(without(hr, "users", [key]), "roles", frames["roles"].filter(userSourcedId=key)["sourcedId"].to_list())
+    gone = without(
+        without(hr, "users", [key]), "roles", frames["roles"].filter(userSourcedId=key)["sourcedId"].to_list()
+    )
     run = await applied(other, gone)
 
     user = await member(district, key)
@@ -165,15 +167,15 @@ async def test_a_record_ends_when_nobody_speaks_of_it_any_more(district: Distric
     gone = without(gone, "demographics", [key])
     await applied(district, frames)
     other = await second(district)
-    await applied(other, only(frames, "users", "roles"))
+    await applied(other, only(frames, "users", "roles", "userProfiles"))
 
-    await applied(other, only(gone, "users", "roles"))
+    await applied(other, only(gone, "users", "roles", "userProfiles"))
     assert (await member(district, key))["active"]
     await applied(district, gone)
 
     assert not (await member(district, key))["active"]
 
-    await applied(other, only(frames, "users", "roles"))
+    await applied(other, only(frames, "users", "roles", "userProfiles"))
     assert (await member(district, key))["active"]
 
 
@@ -182,7 +184,9 @@ async def test_objects_are_recognised_by_fields_where_keys_differ(district: Dist
     key = a_user(frames)
     await applied(district, frames)
     before = await district.counts()
-    other = await second(district, priority=1, key_space=None, links={"users": ["email"], "orgs": ["identifier", "name"]})
+    other = await second(
+        district, priority=1, key_space=None, links={"users": ["email"], "orgs": ["identifier", "name"]}
+    )
     orgs = frames["orgs"].with_columns(
         sourcedId="hr-" + pl.col("sourcedId"), parentSourcedId="hr-" + pl.col("parentSourcedId")
     )
@@ -205,14 +209,16 @@ async def test_an_unchanged_package_of_either_source_writes_nothing(district: Di
     frames = sandbox(100, 3).frames
     await applied(district, frames)
     other = await second(district)
-    hr = only(frames, "users", "roles", "demographics")
+    hr = only(frames, "users", "roles", "userProfiles", "demographics")
     await applied(other, hr)
     await applied(district, frames)  # the key space made it look row by row
     before = await district.state()
 
     shuffled = {name: frame.sample(fraction=1, shuffle=True, seed=1) for name, frame in frames.items()}
     assert (await district.sync(shuffled)).state == "unchanged"
-    assert (await other.sync({n: f.sample(fraction=1, shuffle=True, seed=1) for n, f in hr.items()})).state == "unchanged"
+    assert (
+        await other.sync({n: f.sample(fraction=1, shuffle=True, seed=1) for n, f in hr.items()})
+    ).state == "unchanged"
 
     assert await district.state() == before
 
@@ -250,8 +256,8 @@ async def overridden(district: District, rid: int, field: str, value: Any) -> UU
     override_id = uuid4()
     async with district.db.district(district.district_id) as tx:
         await statements.override(
-            tx, override_id, entity="users", rid=rid, field=field, value=value, owner="Ms Admin", reason="asked by phone",
-            until=None,
+            tx, override_id, entity="users", rid=rid, field=field, value=value, owner="Ms Admin",
+            reason="asked by phone", until=None,
         )  # fmt: skip
     return override_id
 

@@ -181,7 +181,7 @@ async def test_an_app_writes_while_a_sync_of_new_results_is_prepared(book: Book)
         prepared = await preparation.run()
         await book.make("results", "r")
         async with district.db.district(book.district_id) as tx:
-            taken = Taken(source.source_id, "digest", None, sorted(package.mode), cursor, [])
+            taken = Taken(source.source_id, "digest", None, sorted(package.mode), [], cursor)
             await apply(tx, claim, prepared, taken, district.clock.now(), {})
             await runs.finish(tx, claim, "applied")
     shown = await book.keys("/results")

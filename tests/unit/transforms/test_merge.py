@@ -70,7 +70,8 @@ def test_empty_lists_are_no_values() -> None:
 @pytest.mark.parametrize("rule", list(Preference))
 def test_an_override_goes_before_all(rule: Preference) -> None:
     row = merged(
-        said("override:1", -1, at=0, grades=["01"], givenName="Z"), said("sis", 0, at=9, grades=["09", "10"], givenName="A"),
+        said("override:1", -1, at=0, grades=["01"], givenName="Z"),
+        said("sis", 0, at=9, grades=["09", "10"], givenName="A"),
         grades=rule, givenName=rule if rule is not Preference.UNION else Preference.PRIORITY,
     )  # fmt: skip
 

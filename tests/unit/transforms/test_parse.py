@@ -38,8 +38,10 @@ def test_texts_that_look_like_other_things_are_read_back() -> None:
 
 
 def test_what_stands_for_an_absent_value_is_absent_again() -> None:
-    frame = run("1.2", frames("1.2", clean("1.2"))).frames["orgs"].with_columns(
-        identifier=pl.lit(None, pl.String), sourcedId=pl.lit("the-id")
+    frame = (
+        run("1.2", frames("1.2", clean("1.2")))
+        .frames["orgs"]
+        .with_columns(identifier=pl.lit(None, pl.String), sourcedId=pl.lit("the-id"))
     )
 
     parsed = parse("orgs", pl.concat([frame.select("sourcedId"), render("orgs", frame)], how="horizontal"))
@@ -56,5 +58,3 @@ def test_nothing_is_read_from_nothing() -> None:
         assert {name: parsed.schema[name] for name in schema if name in parsed.columns} == {
             field.name: schema[field.name] for field in canonical.body(entity)
         }
-
-
