@@ -95,7 +95,7 @@ class Transform:
         to themselves are held until all their keys are known, the others go batch by batch.
         """
         entity = CATALOGUE[name]
-        parts = nesting.read(entity, self.version, components or {}, self.known)
+        parts = nesting.read(entity, self.version, components or {}, self.known, delta=delta)
         steps = _Steps(entity, self, parts, delta=delta, unread=unread)
         held_back = any(f.target == name for f in entity.references)
         waiting: list[Sheet] = []
@@ -164,7 +164,7 @@ class _Steps:
         check_owner(sheet, self.known)
         if self.entity.name == "users" and self.version == "1.1":
             roles_from_orgs(sheet, self.known.rows("orgs"))
-        nesting.attach(sheet, self.parts)
+        nesting.attach(sheet, self.parts, self.known.keys(self.entity.name) if self.delta else no_keys())
         complete(sheet, self.known)
         check_relations(sheet, self.known)
         check_gradebook(sheet, self.known)

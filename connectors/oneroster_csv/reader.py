@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -104,14 +104,15 @@ def _opened(path: Path, folder: Path, limits: Limits, reading: Reading, *, parti
     manifest = _manifest(unpacked)
     version = manifest.version or _FALLBACK
     found = [*unpacked.findings, *manifest.findings]
-    tables, empty, about_files = _tables(unpacked.members, version, limits, reading)
+    deltas = {file for file, said in manifest.files.items() if said == "delta"}
+    tables, empty, about_files = _tables(unpacked.members, version, limits, reading, deltas)
     found.extend(about_files)
     present = set(unpacked.members) - {names.MANIFEST}
     if names.MANIFEST in unpacked.members:
         found.extend(_disagreements(manifest, present, version))
     else:
         found.extend(_ambiguous(tables))
-    mode: dict[str, Mode] = {file: "delta" if manifest.files.get(file) == "delta" else "bulk" for file in tables}
+    mode: dict[str, Mode] = {file: "delta" if file in deltas else "bulk" for file in tables}
     if not partial:
         # Rows of changes refer to what was sent before, too.
         whole = {file for file, meant in mode.items() if meant == "bulk"}
@@ -156,9 +157,9 @@ def _header(path: Path) -> set[str]:
 
 
 def _tables(
-    members: Mapping[str, Member], version: Version, limits: Limits, reading: Reading
+    members: Mapping[str, Member], version: Version, limits: Limits, reading: Reading, deltas: set[str]
 ) -> tuple[dict[str, Table], set[str], list[pl.DataFrame]]:
-    """The readable files, the names of those without rows, and findings about all of them."""
+    """The readable files, the names of those without rows, and findings about all of them. ``deltas`` hold changes."""
     tables: dict[str, Table] = {}
     empty: set[str] = set()
     found: list[pl.DataFrame] = []
@@ -168,7 +169,7 @@ def _tables(
         table, about = open_table(members[file].path, entity, version, limits, reading)
         found.extend(about)
         if table is not None:
-            tables[file] = table
+            tables[file] = replace(table, delta=file in deltas)
         elif any(rules.NO_ROWS.code in frame["code"] for frame in about):
             empty.add(file)
     if any(file not in CATALOGUE.files(version) for file in set(members) - {names.MANIFEST}):

@@ -197,6 +197,18 @@ async def withdraw(tx: Transaction, entity: Entity, source_id: UUID, rids: list[
     )  # fmt: skip
 
 
+async def hand_over(tx: Transaction, entity: Entity, source_id: UUID, to: UUID | None, rids: list[int]) -> None:
+    """Makes what one source said of some records another one's word: its next run compares them by their content."""
+    await tx.execute(
+        "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
+        "SELECT district_id, $3, entity, key, rid, 0, true FROM source_records "
+        "WHERE district_id = $1 AND source_id = $2 AND entity = $4::text::entity_name AND rid = ANY($5::int[]) "
+        "ON CONFLICT (district_id, source_id, entity, rid) "
+        "DO UPDATE SET key = EXCLUDED.key, hash = 0, active = true",
+        tx.district_id, source_id, to, entity.name, rids,
+    )  # fmt: skip
+
+
 async def keep_history(tx: Transaction, entity: Entity, rids: list[int], position: int) -> None:
     """Keeps records as they are before ``position`` changes them: documents, and all other columns as ``was``."""
     was = "to_jsonb(t)" + "".join(f" - '{column}'" for column in DOCUMENTS)

@@ -15,6 +15,7 @@ from hub.errors import Code, HubError
 from hub.store.columns import copied
 from hub.store.database import Database, Transaction
 from hub.store.staging import DELIMITER, NULL, QUOTE, as_text
+from transforms.catalogue import Entity
 
 #: Columns of statements as they are read: ``said_at`` in microseconds since 1970.
 STATEMENTS = {
@@ -94,6 +95,28 @@ async def provenance(tx: Transaction, entity: str, rid: int) -> dict[str, str] |
         "SELECT fields FROM provenance WHERE district_id = $1 AND entity = $2::text::entity_name AND rid = $3",
         tx.district_id, entity, rid,
     )  # fmt: skip
+    return found
+
+
+async def provenances(
+    tx: Transaction, entity: Entity, *, sourced_id: UUID | None, after: int, limit: int
+) -> list[tuple[int, UUID, dict[str, str]]]:
+    """Merged records with rids above ``after``, or the one of a sourcedId: rid, sourcedId, field to source."""
+    rows = await tx.fetch(
+        f"SELECT p.rid, t.sourced_id, p.fields FROM provenance p JOIN {entity.table} t "
+        "ON t.district_id = p.district_id AND t.rid = p.rid WHERE p.district_id = $1 "
+        "AND p.entity = $2::text::entity_name AND p.rid > $3 AND ($4::uuid IS NULL OR t.sourced_id = $4) "
+        "ORDER BY p.rid LIMIT $5",
+        tx.district_id, entity.name, after, sourced_id, limit,
+    )  # fmt: skip
+    return [(row["rid"], row["sourced_id"], row["fields"]) for row in rows]
+
+
+async def sourced_id(tx: Transaction, entity: Entity, rid: int) -> UUID | None:
+    """The sourcedId of a record, where it is still there."""
+    found: UUID | None = await tx.fetchval(
+        f"SELECT sourced_id FROM {entity.table} WHERE district_id = $1 AND rid = $2", tx.district_id, rid
+    )
     return found
 
 

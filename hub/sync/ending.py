@@ -105,7 +105,7 @@ async def _nothing_changed(
         await lock(tx, claim)
         await runs.keep_issues(tx, claim.run.run_id, issues)
         # Hashes that went stale, and what is said anew without changing a record.
-        await write_said(tx, claim, taken.source_id if taken else None, prepared, {})
+        await write_said(tx, claim, prepared, {})
         if taken is not None:
             await note(tx, taken)
         await discard(tx, claim)

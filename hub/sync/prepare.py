@@ -20,17 +20,20 @@ from hub.store import columns, districts, staging
 from hub.sync.ahead import Ahead
 from hub.sync.changes import EntityChanges
 from hub.sync.comparing import stage_differences
+from hub.sync.files import Files
 from hub.sync.fresh import Fresh
 from hub.sync.job import Job
 from hub.sync.linking import linked
 from hub.sync.merging import Merging
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
-from hub.sync.resolve import empty_index, resolve
+from hub.sync.resolve import empty_index, reference_targets, resolve
 from hub.sync.writing import Indexes, Writer
+from transforms import parts
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.diff import diff, vanished
-from transforms.issues import RULES, Severity, one
+from transforms.issues import one
+from transforms.parse import parse
 from transforms.pipeline import Outcome, Transform, duplicated
 from transforms.render import render
 from transforms.sheet import file_of, no_keys
@@ -63,9 +66,8 @@ class Preparation:
         self.known_ids: dict[str, pl.DataFrame] = {}
         self.passed_back: dict[str, pl.DataFrame] = {}
         self.transform = Transform(package.version, held=self._held)
-        self.result = Prepared()
-        self.unread: dict[str, list[pl.Series]] = {}
-        self.unreadable: set[str] = set()
+        self.result = Prepared(source_id=self.source_id)
+        self.files = Files(package)
         self.writer = Writer(job, ahead)
 
     async def run(self) -> Prepared:
@@ -79,7 +81,7 @@ class Preparation:
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.result.heads = await districts.next_rids(tx)
         self.result.fresh = self.writer.fresh = None if any(self.result.heads.values()) else Fresh()
-        self.result.issues.append(self.package.issues)
+        self.result.issues = self.files.issues
         for entity in CATALOGUE.entities:
             await self._load(entity)
             if entity.csv_file in self.package.mode and self._may_speak(entity):
@@ -147,9 +149,9 @@ class Preparation:
         if self._delta(entity):
             said = pl.concat([no_keys(), *deleted])
             return stored.filter(pl.col("active") & pl.col("key").is_in(said.implode())).select("key", "rid")
-        gone = vanished(stored, seen, kept_out + self.unread.get(entity.csv_file, []))
+        gone = vanished(stored, seen, kept_out + self.files.unread.get(entity.csv_file, []))
         # A row that could not be read may be any of these.
-        return gone.clear() if entity.csv_file in self.unreadable else gone
+        return gone.clear() if entity.csv_file in self.files.unreadable else gone
 
     def _delta(self, entity: Entity) -> bool:
         return self.package.mode[entity.csv_file] == "delta"
@@ -184,8 +186,8 @@ class Preparation:
         files = [c.csv_file for c in CATALOGUE.components_of(entity.name) if c.csv_file in self.package.mode]
         return self.transform.entity(
             entity.name,
-            self._raw(entity.csv_file, size),
-            components={name: self._raw(name, _WHOLE) for name in files},
+            self.files.rows(entity.csv_file, size),
+            components={name: self.files.rows(name, _WHOLE) for name in files},
             duplicate_keys=duplicated(self.package.keys(entity.csv_file)) if size != _WHOLE else None,
             unread=lambda: self._unread(entity),
             delta=self._delta(entity),
@@ -198,29 +200,10 @@ class Preparation:
         return pl.concat([held, *more]) if more else held
 
     def _unread(self, entity: Entity) -> pl.Series:
-        """The keys of rows that the reader kept out: their older versions stay, so references to them hold."""
-        if entity.csv_file in self.unreadable:
+        """The keys of records that stay because their rows could not be read."""
+        if entity.csv_file in self.files.unreadable:
             return self._held(entity.name)
-        return pl.concat([no_keys(), *self.unread.get(entity.csv_file, [])]).drop_nulls()
-
-    def _partial(self, entity: Entity, outcome: Outcome) -> pl.Series:
-        """The keys of rows that lack components which could not be read; nobody knows whose those of the reader are."""
-        files = [component.csv_file for component in CATALOGUE.components_of(entity.name)]
-        if any(keys.len() for file in files for keys in self.unread.get(file, [])):
-            return outcome.frame["key"]
-        return outcome.partial
-
-    def _raw(self, file: str, size: int) -> Iterator[pl.DataFrame]:
-        """RAW frames of one file. Rows that the reader kept out count as known; of unreadable ones nobody can tell."""
-        # Connectors declare their rules when they are loaded, which may be after this module was.
-        blocking = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
-        for batch in self.package.batches(file, size):
-            self.result.issues.append(batch.issues)
-            kept_out = batch.issues.filter(pl.col("code").is_in(blocking))["key"]
-            if (kept_out.fill_null("") == "").any():
-                self.unreadable.add(file)
-            self.unread.setdefault(file, []).append(kept_out)
-            yield batch.frame
+        return self.files.unread_keys(entity)
 
     async def _batch(
         self, entity: Entity, outcome: Outcome, changes: EntityChanges, minted: list[pl.DataFrame]
@@ -233,11 +216,11 @@ class Preparation:
         schema = outcome.frame.schema
         silent = sorted(self.parties.silent(entity))
         frame = outcome.frame.with_columns(pl.lit(None, schema[name]).alias(name) for name in silent)
-        parts = await asyncio.to_thread(diff, frame, self.stored[entity.name])
-        changes.counts.unchanged += parts.unchanged
-        created, joined = await self._joined(entity, parts.created, changes)
+        found = await asyncio.to_thread(diff, frame, self.stored[entity.name])
+        changes.counts.unchanged += found.unchanged
+        created, joined = await self._joined(entity, found.created, changes)
         fresh = await self._mint(entity, created)
-        known = await self._with_ids(entity, pl.concat([parts.updated, parts.reactivated, joined]))
+        known = await self._with_ids(entity, pl.concat([found.updated, found.reactivated, joined]))
         if _is_target(entity):
             minted.append(fresh.select("key", "rid", "sourcedId"))
             if joined.height:
@@ -249,10 +232,10 @@ class Preparation:
             changes.counts.created += fresh.height
             await self.writer.stage(entity, staging.INSERT, fresh, dict(self.indexes))
         if known.height:
-            await self._changed(entity, known, changes, self._partial(entity, outcome))
+            await self._changed(entity, known, changes, self.files.partial(entity, outcome))
         changes.known = changes.known or bool(known.height)
         changes.staged = changes.staged or bool(fresh.height or known.height)
-        return parts.seen
+        return found.seen
 
     async def _joined(
         self, entity: Entity, created: pl.DataFrame, changes: EntityChanges
@@ -341,11 +324,15 @@ class Preparation:
         several sources speak becomes what they say together.
         """
         self.progress.enter("render", entity=entity.name)
+        own = await self._complete(entity, rows)
         if self.merging is not None:
-            shared = rows.filter(self.merging.is_shared(entity))
-            rows = rows.filter(~self.merging.is_shared(entity))
-            await self._merged(entity, shared, changes)
-        if rows.height:
+            shared = self.merging.is_shared(entity)
+            await self._merged(entity, rows.filter(shared), own if own is None else own.filter(shared), changes)
+            rows, own = rows.filter(~shared), own if own is None else own.filter(~shared)
+        if own is not None:
+            documents = await asyncio.to_thread(render, entity.name, own)
+            await self._differences(entity, own, documents, changes, staging.UPDATE)
+        elif rows.height:
             documents = await asyncio.to_thread(_documents, entity, rows, self.indexes)
             owners = set(rows.filter(pl.col("key").is_in(partial.implode()))["rid"])
             await stage_differences(
@@ -353,11 +340,32 @@ class Preparation:
                 indexes=dict(self.indexes), partial=owners,
             )  # fmt: skip
 
-    async def _merged(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges) -> None:
-        """Brings records of which others speak too to what all say, now that the run's source says ``rows``."""
+    async def _complete(self, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame | None:
+        """Rows of changes with the parts of their records that they do not name; None where they name all.
+
+        References are sourcedIds then.
+        """
+        if not (self._delta(entity) and parts.fields(entity, self.package.version) and rows.height):
+            return None
+        async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
+            stored = await staging.documents(tx, entity, rows["rid"].to_list())
+        texts = [(rid, doc, private) for rid, (_, doc, private) in stored.items()]
+        schema = {"rid": pl.UInt32, "doc": pl.String, "doc_private": pl.String}
+        frame = pl.DataFrame(texts, schema=schema, orient="row").join(rows.select("rid", "sourcedId"), on="rid")
+        own = (await asyncio.to_thread(resolve, entity, rows, self.indexes)).documents
+        return await asyncio.to_thread(parts.keep, entity, self.package.version, own, parse(entity.name, frame))
+
+    async def _merged(
+        self, entity: Entity, rows: pl.DataFrame, own: pl.DataFrame | None, changes: EntityChanges
+    ) -> None:
+        """Brings records of which others speak too to what all say, now that the run's source says ``rows``.
+
+        ``own``: the same with references by sourcedId, where that is known.
+        """
         if self.merging is None or not rows.height:
             return
-        own = (await asyncio.to_thread(resolve, entity, rows, self.indexes)).documents
+        if own is None:
+            own = (await asyncio.to_thread(resolve, entity, rows, self.indexes)).documents
         merged = await self.merging.merged(entity, rows.select("rid", "sourcedId").sort("rid"), own)
         keys = rows.select("rid", "key", "hash")
         frame = merged.frame.join(keys, on="rid", how="inner", maintain_order="left")
@@ -374,12 +382,10 @@ class Preparation:
     async def _by_id(self, entity: Entity) -> Indexes:
         """Indexes by sourcedId of all that an entity refers to."""
         found: Indexes = {}
-        named = {f.target for f in entity.references} | ({"orgs"} if "roles" in entity else set())
-        for target in (CATALOGUE[name] for name in named if name is not None):
-            if target.component_of is None:
-                known, new = await self._ids(target), self.indexes[target.name].select("rid", "sourcedId")
-                both = pl.concat([known, new]).unique("rid", maintain_order=True)
-                found[target.name] = both.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
+        for target in reference_targets(entity):
+            known, new = await self._ids(target), self.indexes[target.name].select("rid", "sourcedId")
+            both = pl.concat([known, new]).unique("rid", maintain_order=True)
+            found[target.name] = both.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
         return found
 
 
