@@ -25,6 +25,7 @@ from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
 from transforms.normalise.values import normalise
 from transforms.sheet import Sheet, findings, joined, no_keys, open_sheet, split
+from transforms.validate import speaking  # noqa: F401 - its rules are the chain's, whoever applies them
 from transforms.validate.cycles import children, cut_cycles
 from transforms.validate.duplicates import duplicated, resolve_duplicates
 from transforms.validate.gradebook import GRB_009, check_gradebook, check_repeated, result_marks

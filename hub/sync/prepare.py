@@ -27,7 +27,7 @@ from hub.sync.linking import linked
 from hub.sync.merging import Merging
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
-from hub.sync.resolve import empty_index, reference_targets, resolve
+from hub.sync.resolve import empty_index, is_target, reference_targets, resolve
 from hub.sync.writing import Indexes, Writer
 from transforms import parts
 from transforms.catalogue import CATALOGUE, Entity
@@ -88,7 +88,7 @@ class Preparation:
                 await self._entity(entity)
             else:
                 await self._index(entity, [])
-            if not _is_target(entity):
+            if not is_target(entity):
                 del self.stored[entity.name]
         await self.writer.staged()
         self.result.stated = self.merging is not None and self.merging.staged
@@ -109,7 +109,7 @@ class Preparation:
                 self.passed_back[entity.name] = await columns.passed_back(tx, entity.name)
             if self.merging is not None:
                 await self.merging.load(tx, entity)
-            if self.parties.same_keys and _is_target(entity):
+            if self.parties.same_keys and is_target(entity):
                 others = [source.source_id for source in self.parties.same_keys]
                 self.same_keys[entity.name] = await columns.keys_of(tx, others, entity.name, None)
 
@@ -182,7 +182,7 @@ class Preparation:
         return replace(outcome, frame=kept)
 
     def _outcomes(self, entity: Entity) -> Iterator[Outcome]:
-        size = _WHOLE if _is_target(entity) else BATCH_ROWS
+        size = _WHOLE if is_target(entity) else BATCH_ROWS
         files = [c.csv_file for c in CATALOGUE.components_of(entity.name) if c.csv_file in self.package.mode]
         return self.transform.entity(
             entity.name,
@@ -221,7 +221,7 @@ class Preparation:
         created, joined = await self._joined(entity, found.created, changes)
         fresh = await self._mint(entity, created)
         known = await self._with_ids(entity, pl.concat([found.updated, found.reactivated, joined]))
-        if _is_target(entity):
+        if is_target(entity):
             minted.append(fresh.select("key", "rid", "sourcedId"))
             if joined.height:
                 new = known.filter(pl.col("key").is_in(joined["key"].implode()))
@@ -290,7 +290,7 @@ class Preparation:
 
     async def _index(self, entity: Entity, minted: list[pl.DataFrame]) -> None:
         """Makes the index of an entity that others refer to: what was known, and what is new."""
-        if not _is_target(entity):
+        if not is_target(entity):
             return
         stored = self.stored[entity.name]
         known = empty_index()
@@ -387,14 +387,6 @@ class Preparation:
             both = pl.concat([known, new]).unique("rid", maintain_order=True)
             found[target.name] = both.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
         return found
-
-
-def _is_target(entity: Entity) -> bool:
-    """Whether any record refers to records of this entity."""
-    return any(f.target == entity.name for e in CATALOGUE.entities for f in e.references) or entity.name in {
-        "orgs",
-        "users",
-    }
 
 
 def _numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:

@@ -34,6 +34,13 @@ def reference_targets(entity: Entity) -> list[Entity]:
     return [CATALOGUE[n] for n in sorted(n for n in named if n) if CATALOGUE[n].component_of is None]
 
 
+def is_target(entity: Entity) -> bool:
+    """Whether any record refers to records of this entity."""
+    return entity.name in {"orgs", "users"} or any(
+        f.target == entity.name for e in CATALOGUE.entities for f in e.references
+    )
+
+
 def resolve(entity: Entity, frame: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> Resolved:
     """Replaces the source keys in all references of ``frame`` by what ``indexes`` says of the target entities.
 
