@@ -24,10 +24,15 @@ KEPT_ISSUES = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one source, as its row says."""
+    """One run, as its row says. ``kind``: "sync" for a source's package; ``task``: what a run of another kind is about.
+
+    ``source_id``: the source that the run is of; runs of other kinds may have none.
+    """
 
     run_id: UUID
-    source_id: UUID
+    kind: str
+    task: dict[str, Any]
+    source_id: UUID | None
     upload_id: UUID | None
     dry_run: bool
     state: str
@@ -62,13 +67,14 @@ class Claim:
 
 
 async def request(
-    tx: Transaction, run_id: UUID, *, source_id: UUID, upload_id: UUID | None, dry_run: bool, requested_by: str
-) -> Run:
+    tx: Transaction, run_id: UUID, *, source_id: UUID | None, upload_id: UUID | None, dry_run: bool, requested_by: str,
+    kind: str = "sync", task: dict[str, Any] | None = None,
+) -> Run:  # fmt: skip
     """Queues a run. The caller rings the doorbell after commit; a worker finds it without, only later."""
     row = await tx.fetchrow(
-        "INSERT INTO runs (district_id, run_id, source_id, upload_id, dry_run, requested_by) "
-        f"VALUES ($1, $2, $3, $4, $5, $6) RETURNING {_COLUMNS}",
-        tx.district_id, run_id, source_id, upload_id, dry_run, requested_by,
+        "INSERT INTO runs (district_id, run_id, source_id, upload_id, dry_run, requested_by, kind, task) "
+        f"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {_COLUMNS}",
+        tx.district_id, run_id, source_id, upload_id, dry_run, requested_by, kind, task or {},
     )  # fmt: skip
     assert row is not None
     return Run(**row)

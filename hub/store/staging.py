@@ -176,13 +176,17 @@ async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID)
     )  # fmt: skip
 
 
-async def end_records(tx: Transaction, entity: Entity, source_id: UUID, rids: list[int], at: object) -> None:
+async def end_records(tx: Transaction, entity: Entity, rids: list[int], at: object) -> None:
     """Marks records as tobedeleted; what they said stays until retention purges it."""
     await tx.execute(
         f"UPDATE {entity.table} SET active = false, date_last_modified = $3::timestamptz "
         "WHERE district_id = $1 AND rid = ANY($2::int[])",
         tx.district_id, rids, at,
     )  # fmt: skip
+
+
+async def withdraw(tx: Transaction, entity: Entity, source_id: UUID, rids: list[int]) -> None:
+    """Notes that a source says nothing any more of some records."""
     await tx.execute(
         "UPDATE source_records SET active = false "
         "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name AND rid = ANY($4::int[])",

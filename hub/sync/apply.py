@@ -36,21 +36,26 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What is noted of the package that was taken: the next run compares with it."""
+    """What is noted of the package that was taken: the next run compares with it.
+
+    ``missing``: files that the last package had and this one has not.
+    """
 
     source_id: UUID
     digest: str
     archive: str | None
     files: list[str]
     cursor: dict[str, Any] | None
+    missing: list[str]
 
 
 async def apply(
-    tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken, at: datetime, inserted: Mapping[str, int],
+    tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken | None, at: datetime, inserted: Mapping[str, int],
     columns: Columns | None = None,
 ) -> Applied:  # fmt: skip
     """Writes the difference at the district's next position.
 
+    ``taken``: the package that it comes from; None for a run of another kind.
     ``inserted``: the entities whose new records the transaction has inserted already, and how many they are.
     ``columns``: those of the new records, where the district had none when the run began.
     Raises HubError(FENCED) as ``lock`` does, and HubError(UNAVAILABLE) when staged rows are missing.
@@ -61,16 +66,22 @@ async def apply(
     fresh = columns if columns is not None and await alone(tx, prepared) else None
     counted = [e for e in ("classes", "enrollments") if _removes(prepared.entities.get(e))]
     before = [await column_store.per_school(tx, CATALOGUE[e]) for e in counted]
-    await _write(tx, claim, taken.source_id, prepared, position, at, inserted)
+    await _write(tx, claim, taken.source_id if taken else None, prepared, position, at, inserted)
     after = [await column_store.per_school(tx, CATALOGUE[e]) for e in counted]
     emptied = {school for was, now in zip(before, after, strict=True) for school in was if school not in now}
     crash_point("apply.records_written")
     effects = await views.refresh(tx, position, at, run_id=claim.run.run_id, changes=prepared.entities, columns=fresh)
+    if taken is not None:
+        await note(tx, taken)
+    crash_point("apply.views_written")
+    return Applied(position, effects, len(emptied))
+
+
+async def note(tx: Transaction, taken: Taken) -> None:
+    """Notes of the package what the source's next run compares with."""
     await sources.applied(
         tx, taken.source_id, digest=taken.digest, archive=taken.archive, files=taken.files, cursor=taken.cursor
     )
-    crash_point("apply.views_written")
-    return Applied(position, effects, len(emptied))
 
 
 async def lock(tx: Transaction, claim: Claim) -> None:
@@ -95,7 +106,7 @@ def _removes(changes: EntityChanges | None) -> bool:
 
 
 async def _write(
-    tx: Transaction, claim: Claim, source_id: UUID, prepared: Prepared, position: int, at: datetime,
+    tx: Transaction, claim: Claim, source_id: UUID | None, prepared: Prepared, position: int, at: datetime,
     inserted: Mapping[str, int],
 ) -> None:  # fmt: skip
     rows: list[tuple[str, bytes, bytes, bytes]] = []
@@ -107,18 +118,29 @@ async def _write(
         if changes.staged:
             await _write_staged(tx, claim, entity, changes, at, inserted.get(name))
         if changes.deleted:
-            await staging.end_records(tx, entity, source_id, list(changes.deleted), at)
+            await staging.end_records(tx, entity, list(changes.deleted), at)
         if changes:
             updated = changes.updated | changes.revived
             rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
-    # In the order of their key: what a new district's sources say is appended to the index, page after page.
-    for name in sorted(name for name, changes in prepared.entities.items() if changes.staged):
-        if name not in inserted:
-            await staging.insert_sources(tx, CATALOGUE[name], claim.lease_token, source_id)
-        if prepared.entities[name].known:
-            await staging.rehash(tx, CATALOGUE[name], claim.lease_token, source_id)
+    if source_id is not None:
+        await _write_source(tx, claim, source_id, prepared, inserted)
     await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
     await districts.keep_next_rids(tx, prepared.heads)
+
+
+async def _write_source(
+    tx: Transaction, claim: Claim, source_id: UUID, prepared: Prepared, inserted: Mapping[str, int]
+) -> None:
+    """What the source says now, and of which records it says nothing any more."""
+    # In the order of their key: what a new district's sources say is appended to the index, page after page.
+    for name in sorted(prepared.entities):
+        entity, changes = CATALOGUE[name], prepared.entities[name]
+        if changes.staged and name not in inserted:
+            await staging.insert_sources(tx, entity, claim.lease_token, source_id)
+        if changes.known:
+            await staging.rehash(tx, entity, claim.lease_token, source_id)
+        if changes.withdrawn:
+            await staging.withdraw(tx, entity, source_id, list(changes.withdrawn))
 
 
 async def _write_staged(

@@ -26,12 +26,16 @@ class Update:
 
 @dataclass(slots=True)
 class EntityChanges:
-    """The difference of one entity by rid. ``revived`` records were tobedeleted and are active again."""
+    """The difference of one entity by rid. ``revived`` records were tobedeleted and are active again.
+
+    ``withdrawn``: records of which the source of the run says nothing any more; most of them are ``deleted``.
+    """
 
     counts: Counts = field(default_factory=Counts)
     created: BitMap = field(default_factory=BitMap)
     revived: BitMap = field(default_factory=BitMap)
     deleted: BitMap = field(default_factory=BitMap)
+    withdrawn: BitMap = field(default_factory=BitMap)
     updates: dict[int, Update] = field(default_factory=dict)
     staged: bool = False  # whether staging holds rows of this entity
     known: bool = False  # whether some of those are of records that the store knows already

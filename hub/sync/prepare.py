@@ -131,7 +131,8 @@ class Preparation:
         gone = vanished(stored, seen, kept_out + self.unread.get(entity.csv_file, []))
         if entity.csv_file in self.unreadable:
             gone = gone.clear()  # the row that could not be read may be any of these
-        changes.deleted = sets.bitmap(gone["rid"].sort().to_numpy())
+        changes.withdrawn = sets.bitmap(gone["rid"].sort().to_numpy())
+        changes.deleted = changes.withdrawn
         changes.counts.deleted = gone.height
 
     def _without_returned(self, entity: Entity, outcome: Outcome, changes: EntityChanges) -> Outcome:

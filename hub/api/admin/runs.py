@@ -37,10 +37,12 @@ class NewRun(Asked):
 
 
 class Run(Shown):
-    """One sync of one source."""
+    """One run: a sync of one source, or another change of a district's records."""
 
     run_id: UUID
-    source_id: UUID
+    kind: str = Field(description="`sync` for a source's package.")
+    task: dict[str, Any] = Field(description="What a run of another kind is about.")
+    source_id: UUID | None
     upload_id: UUID | None
     dry_run: bool
     state: State

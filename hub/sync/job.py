@@ -1,0 +1,26 @@
+"""What every kind of run works with: the claim, the database, the clock and where it says how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hub.clock import Clock
+from hub.store import runs
+from hub.store.database import Database
+from hub.store.runs import Claim
+from hub.sync.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One claimed run under way."""
+
+    db: Database
+    claim: Claim
+    clock: Clock
+    progress: Progress
+
+    async def beat(self) -> None:
+        """Renews the lease and shows the progress. Raises HubError(FENCED) when the lease is somebody else's now."""
+        progress = self.progress
+        await runs.heartbeat(self.db, self.claim, stage=progress.stage, progress=progress.as_json())

@@ -1,0 +1,74 @@
+"""A run of kind "sync": a source's package is pulled, transformed, compared and handed over to its end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from connectors.protocol import Package
+from hub.crashpoints import crash_point
+from hub.errors import Code, HubError
+from hub.store import runs, sources, staging, uploads
+from hub.sync.ahead import Applying
+from hub.sync.apply import Taken
+from hub.sync.ending import discard, end
+from hub.sync.job import Job
+from hub.sync.prepare import Preparation
+from hub.sync.progress import ENDING
+from hub.sync.pull import pull
+from transforms.issues import RULES, Severity
+from transforms.pipeline import REVISION
+from transforms.report import summary
+
+
+async def sync(job: Job) -> None:
+    """Carries the run out. Raises ConnectorError and HubError as the steps on its way do."""
+    db, claim, progress = job.db, job.claim, job.progress
+    assert claim.run.source_id is not None, "the schema checks it"
+    async with db.district(claim.district_id, readonly=True, wait_seconds=30) as tx:
+        source = await sources.get(tx, claim.run.source_id)
+        upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
+    archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
+    if archive is not None and archive == source.archive and not claim.run.dry_run:
+        await _unchanged(job)
+        return
+    progress.enter("pull")
+    async with pull(db, claim, source) as (package, cursor):
+        crash_point("sync.package_open")
+        blocking = {code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC}
+        if package.issues["code"].is_in(blocking).any():
+            await _refused(job, package)
+            return
+        digest = f"{REVISION}:{package.digest}"
+        missing = sorted(set(source.files) - set(package.mode))
+        taken = Taken(source.source_id, digest, archive, sorted(package.mode), cursor, missing)
+        if digest == source.digest and not claim.run.dry_run:
+            await _unchanged(job)
+            return
+        await staging.sweep(db, claim.district_id)
+        async with Applying(db, claim) as applying:
+            if source.digest is None:
+                await applying.begin(source.source_id, job.clock.now())
+            steps = Preparation(
+                db, claim.district_id, claim.lease_token, source.source_id, package, progress, applying.ahead
+            )
+            prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
+            crash_point("sync.transformed")
+            await end(job, prepared, taken, applying)
+
+
+async def _refused(job: Job, package: Package) -> None:
+    error = HubError(Code.PACKAGE_REFUSED, "Nothing of the package was applied. The report says what to mend.")
+    job.progress.enter(ENDING)
+    async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
+        await runs.keep_issues(tx, job.claim.run.run_id, package.issues)
+        await runs.finish(
+            tx, job.claim, "failed", report=summary(package.issues), timings=job.progress.timings, error=error
+        )
+
+
+async def _unchanged(job: Job) -> None:
+    """The same bytes as last time: there is nothing to look at, and nothing is written but the run's own end."""
+    job.progress.enter(ENDING)
+    async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
+        await discard(tx, job.claim)
+        await runs.finish(tx, job.claim, "unchanged", timings=job.progress.timings)
