@@ -15,7 +15,7 @@ from hub import leases
 from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError, Intent
-from hub.store import runs, staging
+from hub.store import holds, runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
 from hub.sync.job import Job
@@ -38,6 +38,7 @@ async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HE
     because the worker stops is given back at once. Raises HubError(UNAVAILABLE) when the database is away: the run's
     lease then ends by itself and another worker takes over.
     """
+    await holds.look(db, clock.now())
     claim = await runs.claim(db)
     if claim is None:
         return False

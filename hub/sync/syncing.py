@@ -46,7 +46,8 @@ async def sync(job: Job) -> None:
             return
         await staging.sweep(db, claim.district_id)
         async with Applying(db, claim) as applying:
-            if source.digest is None:
+            withholding = bool(claim.run.approved and claim.run.approved.get("withhold"))
+            if source.digest is None and not withholding:  # rows that are inserted early cannot be taken out
                 await applying.begin(source.source_id, job.clock.now())
             steps = Preparation(
                 db, claim.district_id, claim.lease_token, source.source_id, package, progress, applying.ahead
