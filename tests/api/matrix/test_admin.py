@@ -31,6 +31,9 @@ GRADE_TARGET = {
 BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/districts/{district}"): {"name": "Renamed"},
     ("PATCH", "/districts/{district}/sources/{source}"): {"name": "Renamed"},
+    ("PUT", "/districts/{district}/guard"): {},
+    ("PUT", "/districts/{district}/sources/{source}/guard"): {},
+    ("POST", "/districts/{district}/runs/{run}/release"): {},
     ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/preview"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/identifiers"): {"identifiers": ["x"]},
