@@ -7,7 +7,7 @@ import asyncio
 from connectors.protocol import Package
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
-from hub.store import runs, sources, staging, uploads
+from hub.store import holds, runs, sources, staging, uploads
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
@@ -71,5 +71,6 @@ async def _unchanged(job: Job) -> None:
     """The same bytes as last time: there is nothing to look at, and nothing is written but the run's own end."""
     job.progress.enter(ENDING)
     async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
+        await holds.supersede(tx, job.claim)
         await discard(tx, job.claim)
         await runs.finish(tx, job.claim, "unchanged", timings=job.progress.timings)
