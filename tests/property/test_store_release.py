@@ -48,10 +48,9 @@ def mutated(frames: Frames, rng: random.Random) -> Dirty:
     out["enrollments"] = enrollments.filter(
         ~_in("sourcedId", gone) & ~_in("userSourcedId", gone_users) & ~_in("classSourcedId", gone_classes)
     )
-    gone_courses = set(_some(frames["courses"]["sourcedId"].to_list(), rng, 0.1)) - set(
-        out["classes"]["courseSourcedId"]
-    )
-    out["courses"] = frames["courses"].filter(~_in("sourcedId", gone_courses))
+    gone_courses = set(_some(frames["courses"]["sourcedId"].to_list(), rng, 0.1))
+    kept = frames["courses"].filter(~_in("sourcedId", gone_courses - set(out["classes"]["courseSourcedId"])))
+    out["courses"] = pl.concat([kept, new_courses])
     return out
 
 
