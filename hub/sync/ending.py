@@ -25,8 +25,8 @@ from hub.sync.withholding import take_out
 from transforms.catalogue import CATALOGUE
 from transforms.report import summary
 
-#: The finding about a file that has its header alone.
-_HEADER_ALONE = "FILE-003"
+#: The findings about a file that has its header alone, and about one that ends in the middle of a row.
+_HEADER_ALONE, _CUT_SHORT = "FILE-003", "FILE-044"
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     report = await asyncio.to_thread(summary, issues)
     ending = _End(job, prepared, taken.in_part() if taken and withheld else taken, judging, issues, report, withheld)
     # A missing file is asked about, whatever else came.
-    lacking = any(r.holds for r in judging.settle(guard.reasons(judging.rules, _files(ending))))
-    if not (prepared or job.claim.run.dry_run or (lacking and taken is not None and taken.missing)):
+    lacking = judging.settle(guard.reasons(judging.rules, _files(ending)), calendar=False)
+    if not (prepared or job.claim.run.dry_run or any(r.holds for r in lacking)):
         await applying.close()
         await _nothing_changed(ending)
         return
@@ -88,8 +88,12 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
 def _files(ending: _End) -> guard.Facts:
     """What the guard looks at before anything is applied: which files came."""
     missing = ending.taken.missing if ending.taken else []
-    headers = ending.issues.filter(pl.col("code") == _HEADER_ALONE)["file"].to_list()
-    return guard.Facts({}, missing=missing, headers=headers)
+    return guard.Facts({}, missing=missing, headers=_about(ending, _HEADER_ALONE), cut=_about(ending, _CUT_SHORT))
+
+
+def _about(ending: _End, code: str) -> list[str]:
+    """The files that have a finding, by their names without ``.csv``."""
+    return ending.issues.filter(pl.col("code") == code)["file"].str.strip_suffix(".csv").to_list()
 
 
 async def _apply(ending: _End, applying: Applying) -> None:
@@ -100,8 +104,7 @@ async def _apply(ending: _End, applying: Applying) -> None:
     async with applying.open() as (tx, inserted):
         await runs.keep_issues(tx, run_id, ending.issues)
         applied = await apply(tx, claim, prepared, ending.taken, job.clock.now(), inserted, columns)
-        files = _files(ending)
-        looked = await judging.look(tx, job, prepared.entities, applied, files.missing, files.headers)
+        looked = await judging.look(tx, job, prepared.entities, applied, _files(ending))
         reasons = judging.settle(looked.reasons, ending.withheld)
         shown = {"effects": _effects(applied), "difference": looked.report()}
         stays = not (claim.run.dry_run or any(r.holds for r in reasons))

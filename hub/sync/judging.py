@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -87,9 +87,10 @@ class Judging:
             return None
         return instants(blackout, self.rules.zone)[1]
 
-    def settle(self, found: Sequence[guard.Reason], withheld: int = 0) -> list[guard.Reason]:
+    def settle(self, found: Sequence[guard.Reason], withheld: int = 0, *, calendar: bool = True) -> list[guard.Reason]:
         """All reasons that count: without those that a person approved, with those of the calendar."""
-        out = [r for r in (*found, *self._of_calendar(withheld)) if not (r.holds and guard.passes(r, self.approved))]
+        all_ = [*found, *(self._of_calendar(withheld) if calendar else ())]
+        out = [r for r in all_ if not (r.holds and guard.passes(r, self.approved))]
         return sorted(out, key=lambda r: not r.holds)
 
     def _of_calendar(self, withheld: int) -> list[guard.Reason]:
@@ -107,17 +108,19 @@ class Judging:
         return found
 
     async def look(
-        self, tx: Transaction, job: Job, entities: Mapping[str, EntityChanges], applied: Applied,
-        missing: Sequence[str], headers: Sequence[str],
-    ) -> Looked:  # fmt: skip
-        """Measures what was applied in this transaction, counts moves and rebound ids, and says what the guard says."""
+        self, tx: Transaction, job: Job, entities: Mapping[str, EntityChanges], applied: Applied, files: guard.Facts
+    ) -> Looked:
+        """Measures what was applied in this transaction, counts moves and rebound ids, and says what the guard says.
+
+        ``files``: what is to be said of the package's files.
+        """
         looking = _Looking(tx, entities, applied.position, job.claim.run.source_id)
         await looking.measure()
         counts = {name: changes.counts for name, changes in entities.items()}
         suspects = guard.suspects(self.rules, counts, looking.numbers)
-        facts = guard.Facts(
-            counts, await looking.shares(suspects), looking.sourced_ids(applied.emptied), missing, headers,
-            await _losses(tx, applied), self.usual,
+        facts = replace(
+            files, counts=counts, schools=await looking.shares(suspects), emptied=looking.sourced_ids(applied.emptied),
+            losses=await _losses(tx, applied), usual=self.usual,
         )  # fmt: skip
         return Looked(guard.reasons(self.rules, facts), looking)
 

@@ -81,7 +81,8 @@ class Facts:
 
     ``schools``: (entity, kind) to the shares of schools by their sourcedIds; ``emptied``: schools that lose all their
     classes or enrollments; ``missing``: files that the last applied package had and this one has not, those of
-    ``headers`` with their header alone. ``usual``: (entity, kind) to the share below which earlier runs stayed.
+    ``headers`` with their header alone; ``cut``: files that end in the middle of a row. ``usual``: (entity, kind) to
+    the share below which earlier runs stayed.
     """
 
     counts: Mapping[str, Counts]
@@ -89,6 +90,7 @@ class Facts:
     emptied: Sequence[str] = ()
     missing: Sequence[str] = ()
     headers: Sequence[str] = ()
+    cut: Sequence[str] = ()
     losses: Sequence[Loss] = ()
     usual: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
@@ -148,6 +150,8 @@ def _reasons(rules: Rules, facts: Facts) -> list[Reason]:
         found.append(Reason("school_emptied", "orgs", number, 0, text, tuple(sorted(facts.emptied))))
     if rules.holds("missing_file"):
         found += [_missing(name, headers=name in facts.headers) for name in facts.missing]
+    cut = "{}.csv ends in the middle of a row: it was probably cut short."
+    found += [Reason("file_cut_short", name, 1, 0, cut.format(name)) for name in facts.cut]
     for loss in facts.losses:
         found += _of_app(rules, loss)
     return found
