@@ -54,7 +54,6 @@ async def test_a_held_run_lists_its_difference_row_by_row(district: District) ->
     assert [row.seq for row in await listed(district, run.run_id, kind="updated")] == [LOST]
 
 
-@pytest.mark.threat("T48")
 async def test_values_are_kept_only_as_long_as_somebody_has_to_decide(district: District) -> None:
     await district.sync(FRAMES)
     held = await district.sync(HALF)

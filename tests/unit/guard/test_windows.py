@@ -21,7 +21,7 @@ def settings(zone: str, *windows: dict[str, Any]) -> dict[str, Any]:
     return Settings.model_validate({"time_zone": zone, "windows": list(windows)}).as_json()
 
 
-@pytest.mark.threat("F11", "F10")
+@pytest.mark.threat("F11")
 @pytest.mark.parametrize(
     ("zone", "starts", "ends", "first", "last"),
     [
