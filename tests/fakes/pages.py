@@ -66,9 +66,9 @@ class Pages:
                     case "refused":
                         raise ConnectorError("login", "The system wants another login.", intent=Intent.ASK_HUMAN)
                     case "reset":
-                        raise ConnectionResetError
+                        raise ConnectorError("away", "The connection broke.", intent=Intent.RETRY)
                     case "not json":
-                        raise ValueError("<html>")
+                        raise ConnectorError("no_json", "The page is no JSON.", intent=Intent.GIVE_UP)
                     case "short":
                         yield Batch(batch.frame.head(batch.frame.height - 1), batch.issues)
                         continue
@@ -95,7 +95,7 @@ class PagesSource:
     async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
         if self._config.fault == "at once":
             raise ConnectorError("away", "The system does not answer.", intent=Intent.RETRY)
-        package = await asyncio.to_thread(open_package, self._config.path, Reading())
+        package = await asyncio.to_thread(open_package, self._config.path, reading=Reading())
         announced = {file: package.rows(file) or 0 for file in package.mode} if self._config.announces else {}
         return Pull(Pages(package, self._config), {"page": self._config.page}, announced)
 
