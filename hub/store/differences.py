@@ -28,6 +28,9 @@ _ORGS: Final = {
     "lineItems": "ARRAY[t.school_rid]",
     "results": "ARRAY[(SELECT l.school_rid FROM line_items l WHERE l.district_id = $1 AND l.rid = t.line_item_rid)]",
 }
+#: Of how many runs of a district the rows are kept, and how many older ones are looked at each time.
+KEPT_RUNS: Final = 100
+_FORGOTTEN: Final = 10
 _VALUES: Final = "was, becomes"
 
 
@@ -122,8 +125,16 @@ async def before(tx: Transaction, entity: Entity, position: int, rids: list[int]
 
 
 async def keep(tx: Transaction, run_id: UUID, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Replaces the kept difference of a run. ``rows``: the members of ``Change``, without ``seq``."""
+    """Replaces the kept difference of a run, and forgets those of runs that are long over.
+
+    ``rows``: the members of ``Change``, without ``seq``.
+    """
     await tx.execute("DELETE FROM run_changes WHERE district_id = $1 AND run_id = $2", tx.district_id, run_id)
+    await tx.execute(
+        "DELETE FROM run_changes WHERE district_id = $1 AND run_id IN (SELECT run_id FROM runs WHERE district_id = $1 "
+        "AND state <> 'held' ORDER BY requested_at DESC OFFSET $2 LIMIT $3)",
+        tx.district_id, KEPT_RUNS, _FORGOTTEN,
+    )  # fmt: skip
     numbered = [{"seq": seq, **row} for seq, row in enumerate(rows)]
     if numbered:
         await tx.execute(

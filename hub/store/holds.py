@@ -93,6 +93,16 @@ async def supersede(tx: Transaction, claim: Claim) -> None:
         await _end(tx, await runs.get(tx, row["run_id"]), "superseded")
 
 
+async def overtaken(tx: Transaction, claim: Claim) -> bool:
+    """Whether newer data of the run's source was taken over, while somebody decided on this one."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM runs WHERE district_id = $1 AND source_id = $2 AND kind = $3 AND NOT dry_run "
+        "AND state IN ('applied', 'unchanged') AND (requested_at, run_id) > ($4, $5))",
+        tx.district_id, claim.run.source_id, claim.run.kind, claim.run.requested_at, claim.run.run_id,
+    )  # fmt: skip
+    return found
+
+
 async def queue_rest(tx: Transaction, claim: Claim, run_id: UUID) -> None:
     """Queues the rest of a run that was released in part, right behind it: it is held, and somebody decides.
 

@@ -7,7 +7,7 @@ import asyncio
 from connectors.protocol import Package
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
-from hub.store import holds, runs, sources, staging, uploads
+from hub.store import differences, holds, runs, sources, staging, uploads
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
@@ -27,6 +27,10 @@ async def sync(job: Job) -> None:
     async with db.district(claim.district_id, readonly=True, wait_seconds=30) as tx:
         source = await sources.get(tx, claim.run.source_id)
         upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
+        overtaken = claim.run.approved is not None and await holds.overtaken(tx, claim)
+    if overtaken:
+        await _superseded(job)
+        return
     archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
     if archive is not None and archive == source.archive and not claim.run.dry_run:
         await _unchanged(job)
@@ -65,6 +69,15 @@ async def _refused(job: Job, package: Package) -> None:
         await runs.finish(
             tx, job.claim, "failed", report=summary(package.issues), timings=job.progress.timings, error=error
         )
+
+
+async def _superseded(job: Job) -> None:
+    """Older data never comes after newer, whoever approved it."""
+    job.progress.enter(ENDING)
+    async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
+        await differences.forget_values(tx, job.claim.run.run_id)
+        await discard(tx, job.claim)
+        await runs.finish(tx, job.claim, "superseded", timings=job.progress.timings)
 
 
 async def _unchanged(job: Job) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from hub.errors import Code, HubError
-from hub.store import holds, runs
+from hub.store import differences, holds, runs
 from hub.sync.engine import work_once
 from tests.districts import District, changed, sandbox, without
 from tests.sync.guarding import (
@@ -318,3 +318,30 @@ async def test_reasons_say_what_is_usual_once_there_are_some_runs(district: Dist
     run = await district.sync(dict(frames) | {"enrollments": frames["enrollments"].head(1000)})
     (reason,) = [r for r in run.guard if (r["code"], r["subject"]) == ("too_many_deleted", "enrollments")]
     assert reason["text"].endswith("Usually it is below 0.033%.")
+
+
+@pytest.mark.threat("F11", "F12")
+async def test_an_approval_that_newer_data_has_overtaken_applies_nothing(district: District) -> None:
+    """The newer run was under way already when somebody approved the older one."""
+    await district.sync(FRAMES)
+    older = await district.sync(HALF)
+    one = FRAMES["users"]["sourcedId"][0]
+    newer = await district.request(changed(FRAMES, "users", one, givenName="Zebulon"))
+    claim = await runs.claim(district.db)
+    assert claim is not None
+    async with district.db.district(district.district_id) as tx:
+        await runs.decide(tx, older.run_id, approve=True, actor="t")
+        await runs.finish(tx, claim, "applied")  # as if that had been all it had to do
+    assert (await worked(district, older.run_id)).state == "superseded"
+    assert (await district.run(newer)).state == "applied"
+    assert (await district.counts())["enrollments"] == (FRAMES["enrollments"].height, 0)
+
+
+async def test_rows_of_runs_that_are_long_over_are_forgotten(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differences, "KEPT_RUNS", 2)
+    one = FRAMES["users"]["sourcedId"][0]
+    await district.sync(FRAMES)
+    found = [await district.sync(changed(FRAMES, "users", one, givenName=name)) for name in ("A", "B", "C", "D")]
+    assert [len(await listed(district, run.run_id)) for run in found] == [0, 0, 1, 1]

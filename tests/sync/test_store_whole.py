@@ -92,7 +92,8 @@ async def pulled(district: District, config: dict[str, Any]) -> Run:
 @pytest.mark.parametrize(
     ("fault", "state", "code"),
     [
-        ("500", "queued", "source_failed"), ("refused", "failed", "source_failed"), ("reset", "queued", "source_failed"),
+        ("500", "queued", "source_failed"), ("refused", "failed", "source_failed"),
+        ("reset", "queued", "source_failed"),
         ("not json", "failed", "source_failed"), ("short", "queued", "source_failed"),
         ("repeated", "queued", "source_failed"), ("at once", "queued", "source_failed"),
     ],
