@@ -48,10 +48,10 @@ async def _held(hub: AdminHub) -> Prepared:
 
 
 async def _releasable(hub: AdminHub) -> Prepared:
-    run = await hub.run("held")
+    run = await hub.run()
     report = {"difference": {"schools": [{"school": str(new_id())}]}}
     async with hub.pool.district(hub.district) as tx:
-        await tx.execute("UPDATE runs SET report = $2 WHERE run_id = $1", run, report)
+        await tx.execute("UPDATE runs SET state = 'held', report = $2 WHERE run_id = $1", run, report)
     return {"run": run}, {"json": {}}
 
 
