@@ -18,14 +18,13 @@ from transforms.catalogue import CATALOGUE, Entity
 
 #: The rids of the orgs that a record ``t`` belongs to, as an array; entities without any belong to the district.
 _OF_USER: Final = "(SELECT u.roles_org_rids || u.primary_org_rid FROM users u WHERE u.district_id = $1 AND u.rid = {})"
-_ORGS: Final = {
-    "orgs": "ARRAY[t.rid]",
-    "courses": "ARRAY[t.org_rid]",
-    "classes": "ARRAY[t.school_rid]",
+_ONE_ORG: Final = {
+    "orgs": "t.rid", "courses": "t.org_rid", "classes": "t.school_rid", "enrollments": "t.school_rid",
+    "lineItems": "t.school_rid",
+}  # fmt: skip
+_ORGS: Final = {entity: f"ARRAY[{column}]" for entity, column in _ONE_ORG.items()} | {
     "users": "t.roles_org_rids || t.primary_org_rid",
-    "enrollments": "ARRAY[t.school_rid]",
     "demographics": _OF_USER.format("t.rid"),
-    "lineItems": "ARRAY[t.school_rid]",
     "results": "ARRAY[(SELECT l.school_rid FROM line_items l WHERE l.district_id = $1 AND l.rid = t.line_item_rid)]",
 }
 #: Of how many runs of a district the rows are kept, and how many older ones are looked at each time.
@@ -78,40 +77,45 @@ async def schools(tx: Transaction) -> dict[int, School]:
 
 async def per_org(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, int]:
     """The number of these records by org, as they are now; a record may belong to several."""
-    if entity.name not in _ORGS or not rids:
-        return {}
-    rows = await tx.fetch(
-        f"SELECT o.rid, count(DISTINCT t.rid) AS n FROM {entity.table} t "
-        f"CROSS JOIN LATERAL unnest({_ORGS[entity.name]}) o(rid) "
-        "WHERE t.district_id = $1 AND t.rid = ANY($2::int[]) AND o.rid IS NOT NULL GROUP BY o.rid",
-        tx.district_id, rids,
-    )  # fmt: skip
-    return {row["rid"]: row["n"] for row in rows}
+    return await _counted(tx, entity, "t.rid = ANY($2::int[])", rids) if rids else {}
 
 
 async def totals(tx: Transaction, entity: Entity) -> dict[int, int]:
     """The number of active records by org. Reads the whole table."""
-    if entity.name not in _ORGS:
+    return await _counted(tx, entity, "t.active")
+
+
+async def _counted(tx: Transaction, entity: Entity, which: str, *values: object) -> dict[int, int]:
+    if entity.name in _ONE_ORG:  # no detour over arrays where the tables are large
+        org, number, unnested = _ONE_ORG[entity.name], "count(*)", ""
+    elif entity.name in _ORGS:
+        org, number = "o.rid", "count(DISTINCT t.rid)"
+        unnested = f"CROSS JOIN LATERAL unnest({_ORGS[entity.name]}) o(rid) "
+    else:
         return {}
     rows = await tx.fetch(
-        f"SELECT o.rid, count(DISTINCT t.rid) AS n FROM {entity.table} t "
-        f"CROSS JOIN LATERAL unnest({_ORGS[entity.name]}) o(rid) "
-        "WHERE t.district_id = $1 AND t.active AND o.rid IS NOT NULL GROUP BY o.rid",
-        tx.district_id,
+        f"SELECT {org} AS org, {number} AS n FROM {entity.table} t {unnested}"
+        f"WHERE t.district_id = $1 AND {which} AND {org} IS NOT NULL GROUP BY {org}",
+        tx.district_id, *values,
     )  # fmt: skip
-    return {row["rid"]: row["n"] for row in rows}
+    return {row["org"]: row["n"] for row in rows}
 
 
 async def described(tx: Transaction, entity: Entity, rids: list[int], source_id: UUID | None) -> dict[int, Described]:
     """Ids, the source's keys and orgs of records, by rid."""
-    rows = await tx.fetch(
-        f"SELECT t.rid, t.sourced_id::text AS id, coalesce(s.key, '') AS key, {_ORGS.get(entity.name, 'NULL::int[]')} "
-        f"AS orgs FROM {entity.table} t LEFT JOIN source_records s ON s.district_id = t.district_id "
-        "AND s.source_id = $3 AND s.entity = $4::text::entity_name AND s.rid = t.rid "
-        "WHERE t.district_id = $1 AND t.rid = ANY($2::int[])",
-        tx.district_id, rids, source_id, entity.name,
+    # Two statements and no join: each goes by its primary key, whatever the planner believes of new tables.
+    keys = await tx.fetch(
+        "SELECT rid, key FROM source_records WHERE district_id = $1 AND source_id = $2 "
+        "AND entity = $3::text::entity_name AND rid = ANY($4::int[])",
+        tx.district_id, source_id, entity.name, rids,
     )  # fmt: skip
-    return {r["rid"]: Described(r["id"], r["key"], [o for o in r["orgs"] or [] if o is not None]) for r in rows}
+    rows = await tx.fetch(
+        f"SELECT t.rid, t.sourced_id::text AS id, {_ORGS.get(entity.name, 'NULL::int[]')} AS orgs "
+        f"FROM {entity.table} t WHERE t.district_id = $1 AND t.rid = ANY($2::int[])",
+        tx.district_id, rids,
+    )  # fmt: skip
+    known = {row["rid"]: row["key"] for row in keys}
+    return {r["rid"]: Described(r["id"], known.get(r["rid"], ""), _rids(r["orgs"])) for r in rows}
 
 
 async def before(tx: Transaction, entity: Entity, position: int, rids: list[int]) -> dict[int, tuple[str, str]]:

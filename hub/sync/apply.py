@@ -27,11 +27,15 @@ from transforms.catalogue import CATALOGUE, Entity
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What the transaction did. ``emptied``: schools (rids) that had classes or enrollments and have none after it."""
+    """What the transaction did. ``emptied``: schools (rids) that had classes or enrollments and have none after it.
+
+    ``per_school``: how many of these each school had before, where any of them went.
+    """
 
     position: int
     effects: list[Effect]
     emptied: frozenset[int]
+    per_school: Mapping[str, Mapping[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ async def apply(
     if taken is not None:
         await note(tx, taken)
     crash_point("apply.views_written")
-    return Applied(position, effects, frozenset(emptied))
+    return Applied(position, effects, frozenset(emptied), dict(zip(counted, before, strict=True)))
 
 
 async def note(tx: Transaction, taken: Taken) -> None:

@@ -37,7 +37,7 @@ from hub.sync.job import Job
 from transforms.catalogue import CATALOGUE
 
 #: Rows of a difference that are kept: of a run on which somebody decides, and of one that was applied.
-KEPT_TO_DECIDE, KEPT_APPLIED = 20_000, 2_000
+KEPT_TO_DECIDE, KEPT_APPLIED = 20_000, 1_000
 #: Schools of a difference that the report names, those with most changes first.
 _SHOWN_SCHOOLS = 500
 _Numbers = dict[tuple[str, str], dict[str, int]]
@@ -114,7 +114,7 @@ class Judging:
 
         ``files``: what is to be said of the package's files.
         """
-        looking = _Looking(tx, entities, applied.position, job.claim.run.source_id)
+        looking = _Looking(tx, entities, applied, job.claim.run.source_id)
         await looking.measure()
         counts = {name: changes.counts for name, changes in entities.items()}
         suspects = guard.suspects(self.rules, counts, looking.numbers)
@@ -145,7 +145,12 @@ class Looked:
         return {"entities": by_entity, "schools": schools, "all_schools": len(by_school)}
 
     async def rows(self, *, with_values: bool) -> list[dict[str, Any]]:
-        """The difference row by row, up to the bound; inside the transaction that applied it."""
+        """The difference row by row, up to the bound; inside the transaction that applied it.
+
+        Of a first load that was applied there are none: all of it is new.
+        """
+        if self.looking.is_first and not with_values:
+            return []
         return await self.looking.rows(KEPT_TO_DECIDE if with_values else KEPT_APPLIED, with_values=with_values)
 
 
@@ -159,11 +164,16 @@ class _Looking:
 
     tx: Transaction
     entities: Mapping[str, EntityChanges]
-    position: int
+    applied: Applied
     source_id: UUID | None
     schools: dict[int, School] = field(default_factory=dict)
     found: list[EntityDifference] = field(default_factory=list)
     numbers: _Numbers = field(default_factory=dict)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the source had no records before."""
+        return not any(changes.counts.before for changes in self.entities.values())
 
     async def measure(self) -> None:
         """Sorts the changes by kind and counts them by school. Of a first load only the kinds: all of it is new."""
@@ -175,7 +185,7 @@ class _Looking:
                 changes.counts.moved = len(found.kinds["moved"])
                 changes.counts.rebound = len(found.kinds["rebound"])
                 self.found.append(found)
-        if not any(changes.counts.before for changes in self.entities.values()):
+        if self.is_first:
             return
         self.schools = await differences.schools(self.tx)
         for one in self.found:
@@ -203,7 +213,7 @@ class _Looking:
         back = list(users.revived)
         if back:
             now = await staging.documents(self.tx, CATALOGUE["users"], back)
-            old = await differences.before(self.tx, CATALOGUE["users"], self.position, back)
+            old = await differences.before(self.tx, CATALOGUE["users"], self.applied.position, back)
             texts |= {rid: (old[rid], now[rid][1:]) for rid in back if rid in old}
         births = await self._births(list(texts), demographics) if texts else {}
         return [rid for rid, (old_, new) in texts.items() if is_rebound(old_, new, births.get(rid, (None, None)))]
@@ -212,7 +222,7 @@ class _Looking:
         """Birth dates of people before and after the run."""
         entity = CATALOGUE["demographics"]
         now = await staging.documents(self.tx, entity, rids)
-        before = await differences.before(self.tx, entity, self.position, rids)
+        before = await differences.before(self.tx, entity, self.applied.position, rids)
         created = changes.created if changes is not None else BitMap()
         found = {}
         for rid, (_, *texts) in now.items():
@@ -225,12 +235,7 @@ class _Looking:
         """How many records of each school change and how many it had, for these entities."""
         out = {}
         for name in suspects:
-            totals = await differences.totals(self.tx, CATALOGUE[name])
-            before = {self.schools[rid].sourced_id: n for rid, n in totals.items() if rid in self.schools}
-            for school, number in self.numbers.get((name, "deleted"), {}).items():
-                before[school] = before.get(school, 0) + number
-            for school, number in self.numbers.get((name, "created"), {}).items():
-                before[school] = before.get(school, 0) - number
+            before = await self._had(name)
             for kind in KINDS:
                 numbers = self.numbers.get((name, kind), {})
                 out[name, kind] = {s: guard.Share(n, max(before.get(s, 0), 0)) for s, n in numbers.items()}
@@ -241,6 +246,17 @@ class _Looking:
                     together[school] = together.get(school, 0) + number
             out[name, "updated"] = {s: guard.Share(n, max(before.get(s, 0), 0)) for s, n in together.items()}
         return out
+
+    async def _had(self, name: str) -> dict[str, int]:
+        """How many records of an entity each school had before the run."""
+        known = self.applied.per_school.get(name)
+        found = known if known is not None else await differences.totals(self.tx, CATALOGUE[name])
+        had = {self.schools[rid].sourced_id: n for rid, n in found.items() if rid in self.schools}
+        if known is None:
+            for kind, sign in (("deleted", 1), ("created", -1)):
+                for school, number in self.numbers.get((name, kind), {}).items():
+                    had[school] = had.get(school, 0) + sign * number
+        return had
 
     def sourced_ids(self, rids: frozenset[int]) -> list[str]:
         """The ids of schools by rid."""
