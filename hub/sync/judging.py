@@ -6,7 +6,7 @@ The difference is measured inside the transaction that applies the run, before t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -120,6 +120,7 @@ class Judging:
         suspects = guard.suspects(self.rules, counts, looking.numbers)
         facts = replace(
             files, counts=counts, schools=await looking.shares(suspects), emptied=looking.sourced_ids(applied.emptied),
+            vanished=looking.sourced_ids(entities["orgs"].deleted) if "orgs" in entities else (),
             losses=await _losses(tx, applied), usual=self.usual,
         )  # fmt: skip
         return Looked(guard.reasons(self.rules, facts), looking)
@@ -258,7 +259,7 @@ class _Looking:
                     had[school] = had.get(school, 0) + sign * number
         return had
 
-    def sourced_ids(self, rids: frozenset[int]) -> list[str]:
+    def sourced_ids(self, rids: Iterable[int]) -> list[str]:
         """The ids of schools by rid."""
         return [self.schools[rid].sourced_id for rid in sorted(rids) if rid in self.schools]
 

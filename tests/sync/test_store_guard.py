@@ -275,6 +275,19 @@ async def test_the_safe_schools_of_a_held_run_are_released(district: District) -
     assert (await district.sync(package)).state == "unchanged"
 
 
+@pytest.mark.threat("F11")
+async def test_a_school_that_vanishes_is_held_with_all_that_hangs_on_it(district: District) -> None:
+    """A school without classes and people of its own: nothing else would hold the run."""
+    closed = FRAMES["orgs"].filter(pl.col("sourcedId") == SCHOOL).with_columns(pl.lit("closed").alias("sourcedId"))
+    await district.sync(dict(FRAMES) | {"orgs": pl.concat([FRAMES["orgs"], closed])})
+    run = await district.sync(FRAMES)
+    assert [(r["code"], r["schools"]) for r in run.guard] == [
+        ("school_vanished", [str((await schools(district))["closed"])])
+    ]
+    await setting(district, {"emptied_school": "allow"})
+    assert (await district.sync(FRAMES)).state == "applied"
+
+
 async def test_what_cannot_be_told_apart_is_not_released(district: District) -> None:
     await district.sync(FRAMES)
     for package, words in (

@@ -80,7 +80,7 @@ class Facts:
     """What a run does, as the guard looks at it.
 
     ``schools``: (entity, kind) to the shares of schools by their sourcedIds; ``emptied``: schools that lose all their
-    classes or enrollments; ``missing``: files that the last applied package had and this one has not, those of
+    classes or enrollments, ``vanished``: those that end; ``missing``: files that the last applied package had and this one has not, those of
     ``headers`` with their header alone; ``cut``: files that end in the middle of a row. ``usual``: (entity, kind) to
     the share below which earlier runs stayed.
     """
@@ -88,6 +88,7 @@ class Facts:
     counts: Mapping[str, Counts]
     schools: Mapping[tuple[str, str], Mapping[str, Share]] = field(default_factory=dict)
     emptied: Sequence[str] = ()
+    vanished: Sequence[str] = ()
     missing: Sequence[str] = ()
     headers: Sequence[str] = ()
     cut: Sequence[str] = ()
@@ -144,10 +145,8 @@ def _reasons(rules: Rules, facts: Facts) -> list[Reason]:
     ]
     for (entity, kind), shares in facts.schools.items():
         found += _of_schools(rules, entity, kind, shares)
-    if facts.emptied and rules.holds("emptied_school"):
-        number = len(facts.emptied)
-        text = f"{number} schools would lose all their classes or all their people."
-        found.append(Reason("school_emptied", "orgs", number, 0, text, tuple(sorted(facts.emptied))))
+    if rules.holds("emptied_school"):
+        found += _ended_schools(facts)
     if rules.holds("missing_file"):
         found += [_missing(name, headers=name in facts.headers) for name in facts.missing]
     cut = "{}.csv ends in the middle of a row: it was probably cut short."
@@ -188,6 +187,15 @@ def _of_schools(rules: Rules, entity: str, kind: str, shares: Mapping[str, Share
             f"the limit is {limit.words} of a school."
         )
         yield Reason(f"school_too_many_{kind}", entity, len(over), _shown(limit), text, tuple(over))
+
+
+def _ended_schools(facts: Facts) -> Iterable[Reason]:
+    if facts.emptied:
+        text = f"{len(facts.emptied)} schools would lose all their classes or all their people."
+        yield Reason("school_emptied", "orgs", len(facts.emptied), 0, text, tuple(sorted(facts.emptied)))
+    if facts.vanished:
+        text = f"{len(facts.vanished)} schools would end."
+        yield Reason("school_vanished", "orgs", len(facts.vanished), 0, text, tuple(sorted(facts.vanished)))
 
 
 def _of_app(rules: Rules, loss: Loss) -> Iterable[Reason]:

@@ -94,7 +94,9 @@ class WrittenRules(_Written):
     per_school: dict[str, Limits] = Field(default={}, description="For each school.")
     per_app: dict[str, AppLimits] = Field(default={}, description="For each app's view.")
     missing_file: Answer | None = Field(default=None, description="A file that the last package had and this has not.")
-    emptied_school: Answer | None = Field(default=None, description="A school that loses all classes or enrollments.")
+    emptied_school: Answer | None = Field(
+        default=None, description="A school that loses all classes or enrollments, or ends."
+    )
 
     @field_validator("limits", "per_school", "per_app")
     @classmethod

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+import hub.sync.guard.judge
+import hub.sync.judging
 from hub.sync.guard import Counts, Facts, Loss, Reason, Settings, Share, passes, reasons, rules_of, suspects
 from hub.sync.guard.usual import FEWEST, usual
 
@@ -84,8 +88,8 @@ def test_an_app_that_loses_more_than_a_fifth(left: int, before: int, held: bool)
 
 
 def test_files_and_emptied_schools() -> None:
-    facts: dict[str, Any] = {"missing": ["users", "classes"], "headers": ["users"], "emptied": ["a"]}
-    assert codes({}, **facts) == ["school_emptied", "file_empty", "file_missing"]
+    facts: dict[str, Any] = {"missing": ["users", "classes"], "headers": ["users"], "emptied": ["a"], "vanished": ["b"]}
+    assert codes({}, **facts) == ["school_emptied", "school_vanished", "file_empty", "file_missing"]
     assert codes({}, {"missing_file": "allow", "emptied_school": "allow"}, **facts) == []
 
 
@@ -141,3 +145,12 @@ def test_what_is_usual_is_a_quantile_of_what_runs_did() -> None:
     assert usual(many)["users", "rebound"] == 0
     assert usual(runs[: FEWEST - 1]) == {}
     assert usual([{"users": {"before": 0, "created": 5}}] * 9) == {}
+
+
+def test_every_code_stands_on_the_guards_page() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "guard.md").read_text(encoding="utf-8")
+    modules = [Path(hub.sync.guard.judge.__file__), Path(hub.sync.judging.__file__)]
+    source = "".join(path.read_text(encoding="utf-8") for path in modules)
+    codes = set(re.findall(r'Reason\(\s*f?"([a-z_]+)(?:_\{kind\})?"', source))
+    assert {"too_many", "school_emptied", "blackout", "file_missing"} <= codes
+    assert [code for code in codes if f"`{code}" not in page] == []
