@@ -80,9 +80,9 @@ class Facts:
     """What a run does, as the guard looks at it.
 
     ``schools``: (entity, kind) to the shares of schools by their sourcedIds; ``emptied``: schools that lose all their
-    classes or enrollments, ``vanished``: those that end; ``missing``: files that the last applied package had and this one has not, those of
-    ``headers`` with their header alone; ``cut``: files that end in the middle of a row. ``usual``: (entity, kind) to
-    the share below which earlier runs stayed.
+    classes or enrollments, ``vanished``: those that end; ``missing``: files that the last applied package had and this
+    one has not, those of ``headers`` with their header alone; ``cut``: files that end in the middle of a row.
+    ``usual``: (entity, kind) to the share below which earlier runs stayed.
     """
 
     counts: Mapping[str, Counts]
