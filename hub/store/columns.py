@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,8 @@ from hub.store.database import Transaction
 from transforms.catalogue import Entity
 
 
-async def _copy(tx: Transaction, query: str, schema: Mapping[str, Any], *values: object) -> pl.DataFrame:
+async def copied(tx: Transaction, query: str, schema: Mapping[str, Any], *values: object) -> pl.DataFrame:
+    """What a query answers, as a frame with this schema."""
     buffer = io.BytesIO()
     await tx.connection.copy_from_query(query, *values, output=buffer, format="csv", null="")
     if not buffer.tell():
@@ -34,7 +35,7 @@ def _wire(dtype: Any) -> Any:
 
 async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     """What one source said last of one entity: key (String), rid (UInt32), hash (UInt64), active (Boolean)."""
-    frame = await _copy(
+    frame = await copied(
         tx,
         "SELECT key, rid, hash, active::int FROM source_records "
         "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name",
@@ -44,10 +45,26 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     return frame.with_columns(pl.col("hash").reinterpret(signed=False), pl.col("active").cast(pl.Boolean))
 
 
+async def keys_of(tx: Transaction, source_ids: Sequence[UUID], entity: str, keys: pl.Series | None) -> pl.DataFrame:
+    """Key and rid of the active records of which some sources speak, each key once: of the first source that has it.
+
+    ``keys``: those that are asked for; None for all.
+    """
+    frame = await copied(
+        tx,
+        "SELECT key, rid, array_position($2::uuid[], source_id) FROM source_records WHERE district_id = $1 "
+        "AND source_id = ANY($2::uuid[]) AND entity = $3::text::entity_name AND active "
+        "AND ($4::text[] IS NULL OR key = ANY($4::text[]))",
+        {"key": pl.String, "rid": pl.UInt32, "place": pl.Int32},
+        tx.district_id, list(source_ids), entity, None if keys is None else keys.to_list(),
+    )  # fmt: skip
+    return frame.sort("place", "rid").unique("key", keep="first", maintain_order=True).select("key", "rid")
+
+
 async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:
     """The objects of an entity that apps wrote, by the id that a system is told of them by: key, rid, sourcedId."""
     schema = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
-    return await _copy(
+    return await copied(
         tx, "SELECT sourced_id::text, rid, sourced_id::text FROM gradebook_objects WHERE district_id = $1 "
         "AND entity = $2", schema, tx.district_id, entity,
     )  # fmt: skip
@@ -55,28 +72,42 @@ async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:
 
 async def sourced_ids(tx: Transaction, entity: Entity) -> pl.DataFrame:
     """Rid (UInt32) and sourcedId (String) of all records of an entity."""
-    return await _copy(
+    return await copied(
         tx, f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1",
         {"rid": pl.UInt32, "sourcedId": pl.String}, tx.district_id,
     )  # fmt: skip
 
 
 async def small(
-    tx: Transaction, entity: Entity, integers: tuple[str, ...], tokens: tuple[str, ...] = ()
-) -> pl.DataFrame:
+    tx: Transaction, entity: Entity, integers: tuple[str, ...], tokens: tuple[str, ...] = (), *,
+    rids: Sequence[int] | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """The small columns of an entity, by rid: rid (UInt32), active (UInt8 0/1), integers (Int32), tokens (String).
 
-    Tokens are short texts of few kinds: a role, a type.
+    Tokens are short texts of few kinds: a role, a type. ``rids``: of these records alone.
     """
     names = "".join(f', "{c}"' for c in (*integers, *tokens))
     schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8}
     schema |= dict.fromkeys(integers, pl.Int32) | dict.fromkeys(tokens, pl.String)
-    query = f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1"
-    return _by_rid(await _copy(tx, query, schema, tx.district_id))
+    query = f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1{_some(rids)}"
+    return _by_rid(await copied(tx, query, schema, tx.district_id, *_given(rids)))
 
 
-async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Array columns unnested side by side: rid (UInt32) and one column each (Int32; String for those in ``text``)."""
+def _some(rids: Sequence[int] | None) -> str:
+    return "" if rids is None else " AND rid = ANY($2::integer[])"
+
+
+def _given(rids: Sequence[int] | None) -> tuple[object, ...]:
+    return () if rids is None else (list(rids),)
+
+
+async def pairs(
+    tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = (), rids: Sequence[int] | None = None
+) -> pl.DataFrame:
+    """Array columns unnested side by side: rid (UInt32) and one column each (Int32; String for those in ``text``).
+
+    ``rids``: of these records alone.
+    """
     wanted = (*columns, *text)
     arrays = ", ".join(f't."{c}"' for c in wanted)
     names = ", ".join(f'u."{c}"' for c in wanted)
@@ -84,14 +115,26 @@ async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str,
     schema: dict[str, Any] = {"rid": pl.UInt32} | dict.fromkeys(columns, pl.Int32) | dict.fromkeys(text, pl.String)
     query = (
         f"SELECT t.rid, {names} FROM {entity.table} t CROSS JOIN LATERAL unnest({arrays}) u({aliases}) "
-        f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL'
+        f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL{_some(rids)}'
     )
-    return _by_rid(await _copy(tx, query, schema, tx.district_id))
+    return _by_rid(await copied(tx, query, schema, tx.district_id, *_given(rids)))
 
 
 def _by_rid(frame: pl.DataFrame) -> pl.DataFrame:
     """In ascending rid, and as it came within one rid. Here and not in the query: it mostly comes like that."""
     return frame if frame["rid"].is_sorted() else frame.sort("rid", maintain_order=True)
+
+
+async def changed_since(tx: Transaction, position: int) -> dict[str, list[tuple[bytes, bytes, bytes]]]:
+    """The records that were created, updated and deleted after a position, by entity, as serialized bitmaps."""
+    rows = await tx.fetch(
+        "SELECT entity, created, updated, deleted FROM changes WHERE district_id = $1 AND position > $2",
+        tx.district_id, position,
+    )  # fmt: skip
+    found: dict[str, list[tuple[bytes, bytes, bytes]]] = {}
+    for row in rows:
+        found.setdefault(row["entity"], []).append((row["created"], row["updated"], row["deleted"]))
+    return found
 
 
 async def per_school(tx: Transaction, entity: Entity) -> dict[int, int]:

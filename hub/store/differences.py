@@ -14,6 +14,7 @@ import orjson
 
 from hub.store.database import Transaction
 from hub.store.schema import STAGING_PREFIX
+from hub.store.statements import STAGED_PROVENANCE, STAGED_STATEMENTS
 from transforms.catalogue import CATALOGUE, Entity
 
 #: The rids of the orgs that a record ``t`` belongs to, as an array; entities without any belong to the district.
@@ -226,11 +227,17 @@ async def staged_schools(tx: Transaction, run_id: UUID) -> set[int]:
 
 
 async def unstage(tx: Transaction, entity: Entity, run_id: UUID, rids: list[int]) -> None:
-    """Takes rows out of what one attempt staged."""
+    """Takes rows out of what one attempt staged, and what sources say of them."""
     await tx.execute(
         f"DELETE FROM {STAGING_PREFIX}{entity.table} WHERE district_id = $1 AND run_id = $2 AND rid = ANY($3::int[])",
         tx.district_id, run_id, rids,
     )  # fmt: skip
+    for table in (STAGED_STATEMENTS, STAGED_PROVENANCE):
+        await tx.execute(
+            f"DELETE FROM {table} WHERE district_id = $1 AND run_id = $2 AND entity = $3::text::entity_name "
+            "AND rid = ANY($4::int[])",
+            tx.district_id, run_id, entity.name, rids,
+        )  # fmt: skip
 
 
 assert set(_ORGS) <= {entity.name for entity in CATALOGUE.entities}

@@ -75,22 +75,36 @@ async def _end(tx: Transaction, run: Run, state: str) -> None:
         "WHERE district_id = $1 AND run_id = $2",
         tx.district_id, run.run_id, state,
     )  # fmt: skip
+    await runs.let_followers_go(tx, run)
     await differences.forget_values(tx, run.run_id)
     if run.upload_id is not None:
         await uploads.discard(tx, run.upload_id)
 
 
-async def supersede(tx: Transaction, claim: Claim) -> None:
-    """Ends the held runs of the same source that are older than this one: newer data has come to an end."""
-    if claim.run.source_id is None or claim.run.dry_run:
+async def supersede(tx: Transaction, claim: Claim, *, whole: bool = True) -> None:
+    """Ends the held runs of the same source that are older than this one: newer data has come to an end.
+
+    Packages of changes stay: one does not say what the other said. ``whole``: this run's is none.
+    """
+    if claim.run.source_id is None or claim.run.dry_run or not whole:
         return
     rows = await tx.fetch(
         "SELECT run_id FROM runs WHERE district_id = $1 AND source_id = $2 AND kind = $3 AND state = 'held' "
-        "AND (requested_at, run_id) < ($4, $5) FOR UPDATE",
+        "AND (requested_at, run_id) < ($4, $5) AND coalesce((report ->> 'whole')::boolean, true) FOR UPDATE",
         tx.district_id, claim.run.source_id, claim.run.kind, claim.run.requested_at, claim.run.run_id,
     )  # fmt: skip
     for row in rows:
         await _end(tx, await runs.get(tx, row["run_id"]), "superseded")
+
+
+async def older_waits(tx: Transaction, claim: Claim) -> bool:
+    """Whether an older run of the source is held: changes are applied in the order in which they were sent."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM runs WHERE district_id = $1 AND source_id = $2 AND state = 'held' "
+        "AND (requested_at, run_id) < ($3, $4))",
+        tx.district_id, claim.run.source_id, claim.run.requested_at, claim.run.run_id,
+    )  # fmt: skip
+    return found
 
 
 async def overtaken(tx: Transaction, claim: Claim) -> bool:

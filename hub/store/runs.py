@@ -18,6 +18,8 @@ LEASE_SECONDS = 30
 MAX_ATTEMPTS = 5
 #: How long a claim waits for the district's lock, which a worker that hangs may hold until PostgreSQL ends it.
 LOCK_SECONDS = 2
+#: The guard's code for changes that wait until it is decided on older ones.
+OLDER_WAITS = "older_run_waits"
 #: How many findings of one run are kept row by row; the report counts all of them.
 KEPT_ISSUES = 50_000
 
@@ -255,9 +257,19 @@ async def decide(
         "WHERE district_id = $1 AND run_id = $2 AND state = 'held'",
         tx.district_id, run_id, "queued" if approve else "rejected", approved, approve,
     )  # fmt: skip
+    await let_followers_go(tx, run)
     if not approve:
         await differences.forget_values(tx, run_id)
     return await get(tx, run_id)
+
+
+async def let_followers_go(tx: Transaction, run: Run) -> None:
+    """Has newer changes of the same source looked at again that wait for what becomes of a held run."""
+    await tx.execute(
+        "UPDATE runs SET resume_at = now() WHERE district_id = $1 AND source_id = $2 AND state = 'held' "
+        "AND run_id <> $3 AND guard @> $4",
+        tx.district_id, run.source_id, run.run_id, [{"code": OLDER_WAITS}],
+    )  # fmt: skip
 
 
 async def issues(

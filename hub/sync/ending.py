@@ -16,13 +16,12 @@ from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.sync import guard
 from hub.sync.ahead import Applying
-from hub.sync.apply import Applied, Taken, apply, lock, note
+from hub.sync.apply import Applied, Taken, apply, lock, note, write_said
 from hub.sync.job import Job
 from hub.sync.judging import Judging
-from hub.sync.prepare import Prepared, findings
+from hub.sync.prepared import Prepared, findings
 from hub.sync.progress import ENDING
 from hub.sync.withholding import take_out
-from transforms.catalogue import CATALOGUE
 from transforms.report import summary
 
 #: The findings about a file that has its header alone, and about one that ends in the middle of a row.
@@ -41,10 +40,24 @@ class _End:
     report: dict[str, Any]
     withheld: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether the run does not only say what changed."""
+        return self.taken is None or self.taken.whole
+
+    @property
+    def ending(self) -> int:
+        """How many records end with the run."""
+        return sum(len(changes.deleted) for changes in self.prepared.entities.values())
+
     def shown(self, **report: object) -> dict[str, Any]:
         """Counts and report, as the run's row shows them."""
         counts = {name: changes.counts.as_json() for name, changes in self.prepared.entities.items()}
-        return {"counts": counts, "report": self.report | report, "timings": self.job.progress.timings}
+        return {
+            "counts": counts,
+            "report": self.report | report | {"whole": self.whole},
+            "timings": self.job.progress.timings,
+        }
 
 
 class _RollBackError(Exception):
@@ -61,10 +74,11 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     ``taken``: the package that the difference comes from; None for a run of another kind. Raises what ``apply`` and
     ``Applying.open`` raise.
     """
-    judging = await asyncio.create_task(Judging.begin(job))  # this task may have a transaction open
-    withheld = 0
-    if judging.additive or judging.withhold is not None:
-        withheld = await asyncio.create_task(take_out(job, prepared, additive=judging.additive, asked=judging.withhold))
+    whole = taken is None or taken.whole
+    judging = await asyncio.create_task(Judging.begin(job, whole=whole))  # this task may have a transaction open
+    additive, withheld = judging.additive and taken is not None, 0  # what is no package does not come again
+    if additive or judging.withhold is not None:
+        withheld = await asyncio.create_task(take_out(job, prepared, additive=additive, asked=judging.withhold))
     issues = findings(prepared)
     report = await asyncio.to_thread(summary, issues)
     ending = _End(job, prepared, taken.in_part() if taken and withheld else taken, judging, issues, report, withheld)
@@ -105,7 +119,7 @@ async def _apply(ending: _End, applying: Applying) -> None:
         await runs.keep_issues(tx, run_id, ending.issues)
         applied = await apply(tx, claim, prepared, ending.taken, job.clock.now(), inserted, columns)
         looked = await judging.look(tx, job, prepared.entities, applied, _files(ending))
-        reasons = judging.settle(looked.reasons, ending.withheld)
+        reasons = judging.settle(looked.reasons, withheld=ending.withheld, ending=ending.ending)
         shown = {"effects": _effects(applied), "difference": looked.report()}
         stays = not (claim.run.dry_run or any(r.holds for r in reasons))
         rows = await looked.rows(with_values=not stays)
@@ -133,7 +147,7 @@ async def _stayed_out(ending: _End, found: _RollBackError) -> None:
         await runs.finish(tx, claim, state, guard=_told(found.reasons), **ending.shown(**found.report))
         resume_at = None if claim.run.dry_run else ending.judging.resume_at(found.reasons)
         await holds.wait(tx, claim.run.run_id, decide_by=ending.judging.decide_by, resume_at=resume_at)
-        await holds.supersede(tx, claim)
+        await holds.supersede(tx, claim, whole=ending.whole)
 
 
 def _effects(applied: Applied) -> list[dict[str, Any]]:
@@ -147,7 +161,7 @@ def _told(reasons: Sequence[guard.Reason]) -> list[dict[str, Any]]:
 async def _let_go(tx: Transaction, ending: _End) -> None:
     """The bytes of an upload go with the transaction that takes them over, unless a rest of them waits."""
     claim = ending.job.claim
-    await holds.supersede(tx, claim)
+    await holds.supersede(tx, claim, whole=ending.whole)
     if ending.judging.withhold is not None and ending.withheld:
         await holds.queue_rest(tx, claim, new_id())
     else:
@@ -174,11 +188,11 @@ async def _nothing_changed(ending: _End) -> None:
     async with job.db.district(claim.district_id, wait_seconds=30) as tx:
         await lock(tx, claim)
         await runs.keep_issues(tx, claim.run.run_id, ending.issues)
+        # Hashes that went stale, and what is said anew without changing a record.
+        await write_said(tx, claim, ending.prepared, {})
         if taken is not None:
-            for name in (n for n, changes in ending.prepared.entities.items() if changes.staged):
-                await staging.rehash(tx, CATALOGUE[name], claim.lease_token, taken.source_id)  # hashes that went stale
             await note(tx, taken)
         await _let_go(tx, ending)
-        told = _told([r for r in ending.judging.settle((), ending.withheld) if not r.holds])
+        told = _told([r for r in ending.judging.settle((), withheld=ending.withheld) if not r.holds])
         await runs.finish(tx, claim, "unchanged", guard=told, **ending.shown())
     await _after(job)

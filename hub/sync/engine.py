@@ -18,6 +18,7 @@ from hub.errors import Code, HubError, Intent
 from hub.store import holds, runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
+from hub.sync import overrides, remerging
 from hub.sync.job import Job
 from hub.sync.progress import ENDING, Progress
 from hub.sync.syncing import sync
@@ -28,7 +29,9 @@ HEARTBEAT_SECONDS = runs.LEASE_SECONDS / 3
 AGAIN_SECONDS = 2.0
 _CHANCE = random.SystemRandom()
 #: How each kind of run is carried out, up to a row that says how it ended.
-KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {"sync": sync}
+KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {
+    "sync": sync, "override": remerging.override, "remerge": remerging.remerge, "departure": remerging.departure,
+}  # fmt: skip
 
 
 async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> bool:
@@ -38,6 +41,7 @@ async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HE
     because the worker stops is given back at once. Raises HubError(UNAVAILABLE) when the database is away: the run's
     lease then ends by itself and another worker takes over.
     """
+    await overrides.queue_ended(db)
     await holds.look(db, clock.now())
     claim = await runs.claim(db)
     if claim is None:

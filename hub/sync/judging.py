@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pyroaring import BitMap
 
-from hub.store import differences, guards, staging
+from hub.store import differences, guards, holds, runs, staging
 from hub.store import grants as grant_store
 from hub.store.database import Transaction
 from hub.store.differences import School
@@ -40,29 +40,36 @@ from transforms.catalogue import CATALOGUE
 KEPT_TO_DECIDE, KEPT_APPLIED = 20_000, 1_000
 #: Schools of a difference that the report names, those with most changes first.
 _SHOWN_SCHOOLS = 500
+#: What a run waits for that goes by itself: the kind of window, and the code of its reason.
+_WAITS = {"blackout": "blackout", "additive": "deletions_wait"}
 _Numbers = dict[tuple[str, str], dict[str, int]]
 
 
 @dataclass(frozen=True)
 class Judging:
-    """The rules of one run. ``at``: the moment that counts for windows."""
+    """The rules of one run. ``at``: the moment that counts for windows.
+
+    ``older_waits``: the run's package says what changed since one on which nobody has decided.
+    """
 
     rules: guard.Rules
     usual: Mapping[tuple[str, str], float]
     at: datetime
     approved: Mapping[str, Any] | None
     rest_of: str | None
+    older_waits: bool
 
     @classmethod
-    async def begin(cls, job: Job) -> Judging:
-        """Reads the settings that count now for the job's run."""
+    async def begin(cls, job: Job, *, whole: bool) -> Judging:
+        """Reads the settings that count now for the job's run. ``whole``: it does not only say what changed."""
         run, at = job.claim.run, job.clock.now()
         async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
             district = await guards.of_district(tx)
             source = await guards.of_source(tx, run.source_id) if run.source_id is not None else {}
             last = await guards.last_counts(tx, run.source_id, RUNS)
+            older_waits = not (whole or run.dry_run) and await holds.older_waits(tx, job.claim)
         rules = await asyncio.to_thread(guard.rules_of, district, source, at)
-        return cls(rules, usual(last), at, run.approved, run.task.get("rest_of"))
+        return cls(rules, usual(last), at, run.approved, run.task.get("rest_of"), older_waits)
 
     @property
     def additive(self) -> bool:
@@ -81,30 +88,43 @@ class Judging:
         return self.at + timedelta(days=self.rules.hold_days)
 
     def resume_at(self, reasons: Sequence[guard.Reason]) -> datetime | None:
-        """When a held run goes on by itself: at the end of the blackout, if it waits for nothing else."""
-        blackout = self.rules.open("blackout")
-        if blackout is None or any(r.holds and r.code != "blackout" for r in reasons):
+        """When a held run goes on by itself: at the end of the windows, if it waits for nothing else."""
+        codes = {r.code for r in reasons if r.holds}
+        waits = [w for kind, code in _WAITS.items() if code in codes and (w := self.rules.open(kind)) is not None]
+        if not waits or codes - set(_WAITS.values()):
             return None
-        return instants(blackout, self.rules.zone)[1]
+        return max((instants(window, self.rules.zone)[1] for window in waits), key=datetime.timestamp)
 
-    def settle(self, found: Sequence[guard.Reason], withheld: int = 0, *, calendar: bool = True) -> list[guard.Reason]:
-        """All reasons that count: without those that a person approved, with those of the calendar."""
-        all_ = [*found, *(self._of_calendar(withheld) if calendar else ())]
+    def settle(
+        self, found: Sequence[guard.Reason], *, withheld: int = 0, ending: int = 0, calendar: bool = True
+    ) -> list[guard.Reason]:
+        """All reasons that count: without those that a person approved, with those of the calendar.
+
+        ``withheld``: changes that were taken out; ``ending``: deletions that cannot be taken out one by one.
+        """
+        all_ = [*found, *(self._of_calendar(withheld, ending) if calendar else ())]
         out = [r for r in all_ if not (r.holds and guard.passes(r, self.approved))]
         return sorted(out, key=lambda r: not r.holds)
 
-    def _of_calendar(self, withheld: int) -> list[guard.Reason]:
-        found = []
+    def _of_calendar(self, withheld: int, ending: int) -> list[guard.Reason]:
+        found, zone = [], self.rules.merged["time_zone"]
         if (blackout := self.rules.open("blackout")) is not None:
-            until = f"{blackout.ends.isoformat(' ', 'minutes')} ({self.rules.merged['time_zone']})"
+            until = f"{blackout.ends.isoformat(' ', 'minutes')} ({zone})"
             text = f"The blackout {blackout.name} lasts until {until}: no run is applied before it ends."
             found.append(guard.Reason("blackout", blackout.name, 1, 0, text))
-        if withheld and (additive := self.rules.open("additive")) is not None:
-            text = f"The window {additive.name} only adds: deletions wait for the first run after it."
-            found.append(guard.Reason("deletions_withheld", additive.name, withheld, 0, text, holds=False))
+        if (withheld or ending) and (additive := self.rules.open("additive")) is not None:
+            if withheld:
+                text = f"The window {additive.name} only adds: deletions wait for the first run after it."
+                found.append(guard.Reason("deletions_withheld", additive.name, withheld, 0, text, holds=False))
+            else:
+                text = f"The window {additive.name} only adds, and this run deletes: it waits until the window ends."
+                found.append(guard.Reason("deletions_wait", additive.name, ending, 0, text))
         if self.rest_of is not None:
             text = "This is the rest of a run that was released in part."
             found.append(guard.Reason("rest_of_release", self.rest_of, 1, 0, text))
+        if self.older_waits:
+            text = "The package says what changed since an older one that is held: decide on that one first."
+            found.append(guard.Reason(runs.OLDER_WAITS, "", 1, 0, text))
         return found
 
     async def look(

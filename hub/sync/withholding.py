@@ -17,7 +17,7 @@ from pyroaring import BitMap
 from hub.store import differences
 from hub.store.differences import Link
 from hub.sync.job import Job
-from hub.sync.prepare import Prepared
+from hub.sync.prepared import Prepared
 from transforms.catalogue import CATALOGUE
 
 Record = tuple[str, int]  # entity and rid
@@ -130,9 +130,8 @@ async def _prune(job: Job, prepared: Prepared, name: str, withheld: BitMap) -> N
     changes = prepared.entities[name]
     created, revived, deleted = (part & withheld for part in (changes.created, changes.revived, changes.deleted))
     updated = BitMap(changes.updates) & withheld
-    if staged := created | revived | updated:
-        async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
-            await differences.unstage(tx, CATALOGUE[name], job.claim.lease_token, list(staged))
+    async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
+        await differences.unstage(tx, CATALOGUE[name], job.claim.lease_token, list(withheld))
     if created:
         prepared.fresh = None  # what was kept of the new records holds these too
     changes.created, changes.revived = changes.created - withheld, changes.revived - withheld

@@ -16,6 +16,7 @@ from hub.api.admin import (
     identifiers,
     issues,
     limits,
+    merging,
     runs,
     sandboxes,
     sources,
@@ -26,8 +27,8 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *guards.ROUTES, *uploads.ROUTES, *runs.ROUTES, *differences.ROUTES,
-    *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES,
-    *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES,
-    *about.ROUTES,
+    *districts.ROUTES, *sources.ROUTES, *merging.ROUTES, *guards.ROUTES, *uploads.ROUTES, *runs.ROUTES,
+    *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES,
+    *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES,
+    *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip
