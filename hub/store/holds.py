@@ -81,17 +81,18 @@ async def _end(tx: Transaction, run: Run, state: str) -> None:
         await uploads.discard(tx, run.upload_id)
 
 
-async def supersede(tx: Transaction, claim: Claim, *, whole: bool = True) -> None:
+async def supersede(tx: Transaction, claim: Claim, *, whole: bool | None) -> None:
     """Ends the held runs of the same source that are older than this one: newer data has come to an end.
 
-    Packages of changes stay: one does not say what the other said. ``whole``: this run's is none.
+    ``whole``: whether this run's package does not only say what changed, for such a one does not say what an older one
+    said; None where nobody has looked: then older packages of changes stay.
     """
-    if claim.run.source_id is None or claim.run.dry_run or not whole:
+    if claim.run.source_id is None or claim.run.dry_run or whole is False:
         return
     rows = await tx.fetch(
         "SELECT run_id FROM runs WHERE district_id = $1 AND source_id = $2 AND kind = $3 AND state = 'held' "
-        "AND (requested_at, run_id) < ($4, $5) AND coalesce((report ->> 'whole')::boolean, true) FOR UPDATE",
-        tx.district_id, claim.run.source_id, claim.run.kind, claim.run.requested_at, claim.run.run_id,
+        "AND (requested_at, run_id) < ($4, $5) AND ($6 OR coalesce((report ->> 'whole')::boolean, true)) FOR UPDATE",
+        tx.district_id, claim.run.source_id, claim.run.kind, claim.run.requested_at, claim.run.run_id, bool(whole),
     )  # fmt: skip
     for row in rows:
         await _end(tx, await runs.get(tx, row["run_id"]), "superseded")

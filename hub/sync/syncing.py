@@ -48,7 +48,7 @@ async def sync(job: Job) -> None:
         whole = not any(mode == "delta" for mode in package.mode.values())
         taken = Taken(source.source_id, digest, archive, *_files(source, package), cursor=cursor, whole=whole)
         if digest == source.digest and not claim.run.dry_run:
-            await _unchanged(job)
+            await _unchanged(job, whole=whole)
             return
         await staging.sweep(db, claim.district_id)
         async with Applying(db, claim) as applying:
@@ -90,10 +90,10 @@ async def _superseded(job: Job) -> None:
         await runs.finish(tx, job.claim, "superseded", timings=job.progress.timings)
 
 
-async def _unchanged(job: Job) -> None:
+async def _unchanged(job: Job, *, whole: bool | None = None) -> None:
     """The same bytes as last time: there is nothing to look at, and nothing is written but the run's own end."""
     job.progress.enter(ENDING)
     async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
-        await holds.supersede(tx, job.claim)
+        await holds.supersede(tx, job.claim, whole=whole)
         await discard(tx, job.claim)
         await runs.finish(tx, job.claim, "unchanged", timings=job.progress.timings)
