@@ -21,16 +21,7 @@ from hub.store.differences import School
 from hub.sync import guard
 from hub.sync.apply import Applied
 from hub.sync.changes import EntityChanges, Update, members
-from hub.sync.difference import (
-    KINDS,
-    EntityDifference,
-    birth,
-    difference,
-    is_rebound,
-    maybe_rebound,
-    named,
-    values,
-)  # fmt: skip
+from hub.sync.difference import KINDS, EntityDifference, birth, difference, is_rebound, maybe_rebound, named, values
 from hub.sync.guard.rules import instants
 from hub.sync.guard.usual import RUNS, usual
 from hub.sync.job import Job
