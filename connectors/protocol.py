@@ -102,10 +102,15 @@ class Package(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A package and the cursor that the next pull should get once this package is applied."""
+    """A package and the cursor that the next pull should get once this package is applied.
+
+    ``announced``: how many rows of a file the source itself says there are (an ``X-Total-Count``, say), where it does.
+    A package with another number of them is not whole, and is not applied.
+    """
 
     package: Package
     cursor: Mapping[str, Any] | None = None
+    announced: Mapping[str, int] = field(default_factory=dict)
 
 
 class Source(Protocol):

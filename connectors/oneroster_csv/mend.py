@@ -31,7 +31,10 @@ _KEY = re.compile(r"[^\s\x00-\x1f\x7f\",]{1,255}")
 
 @dataclass(slots=True)
 class Mended:
-    """``lines``: the line number of each good row. ``bad``: rule, line and key (or nothing) of each row kept out."""
+    """``lines``: the line number of each good row. ``bad``: rule, line and key (or nothing) of each row kept out.
+
+    ``last``: the number of the last line, and ``ended`` whether a line feed ends it.
+    """
 
     path: Path
     lines: array[int] = field(default_factory=lambda: array("I"))
@@ -40,6 +43,13 @@ class Mended:
     not_utf8: bool = False
     blank_lines: bool = False
     line_ends: bool = False
+    last: int = 0
+    ended: bool = True
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the file ends in the middle of a row."""
+        return not self.ended and any(line == self.last for _, line, _ in self.bad)
 
     def keep_out(self, rule: Rule, line: int, key: str) -> None:
         """Notes a row that is kept out."""
@@ -141,6 +151,7 @@ def _lines(stream: IO[bytes], longest: int, result: Mended) -> Iterator[_Line]:
         rest = raw
         while overlong and rest and not rest.endswith(b"\n"):
             rest = stream.readline(longest + 1)
+        result.last, result.ended = number, rest.endswith(b"\n")
         body = raw.removesuffix(b"\n")
         stripped = body.rstrip(b"\r")
         result.line_ends = result.line_ends or len(body) - len(stripped) > 1

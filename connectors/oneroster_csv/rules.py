@@ -182,3 +182,8 @@ FILE_IGNORED = _report(
 NOTHING_TO_READ = _refuse(
     "FILE-043", "The package holds no file of OneRoster", "Send orgs.csv, users.csv and so on, at the top of one .zip."
 )
+CUT_SHORT = _report(
+    "FILE-044",
+    "The file ends in the middle of a row: it was probably cut short",
+    "Send it whole: upload it under another name and rename it when it is complete.",
+)

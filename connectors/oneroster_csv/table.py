@@ -219,6 +219,8 @@ def _mended_table(
         # The package is refused, so nobody will come for the rows: the first of them are shown with the refusal.
         found.extend([_about(rules.TOO_MANY_BROKEN, entity), bad.head(_SHOWN)])
         bad = issues.empty()
+    if mended.cut_short:
+        found.append(_about(rules.CUT_SHORT, entity))
     if mended.blank_lines:
         found.append(_about(rules.BLANK_LINES, entity))
     if mended.line_ends:

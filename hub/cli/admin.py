@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from hub.errors import Code, HubError, Intent
 
@@ -13,6 +15,20 @@ if TYPE_CHECKING:
 
 ADDRESS = "http://127.0.0.1:8080/admin/v1"
 _FIRST_ERROR = 400
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def reaching(command: Command) -> Command:
+    """The options by which a command reaches a district."""
+    for option in (
+        click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
+                     help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here."),
+        click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
+                     help="Address of the admin API (HUB_ADMIN_URL)."),
+        click.option("--district", type=click.UUID, required=True, help="The district's id."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 @asynccontextmanager
@@ -41,3 +57,10 @@ async def answer(response: ClientResponse) -> dict[str, Any]:
     known = body.get("code") in {code.value for code in Code}
     code = Code(body["code"]) if known else Code.UNAVAILABLE
     raise HubError(code, body.get("detail") or f"The server answered {response.status}. Is this the admin API?")
+
+
+async def call(url: str, token: str, method: str, path: str, **options: Any) -> dict[str, Any]:
+    """The JSON of one request. Raises HubError as ``asking`` and ``answer`` do."""
+    url = url.rstrip("/")
+    async with asking(url, token) as http:
+        return await answer(await http.request(method, url + path, **options))

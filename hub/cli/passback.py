@@ -9,23 +9,10 @@ from uuid import UUID
 
 import click
 
-from hub.cli.admin import ADDRESS, answer, asking
+from hub.cli.admin import call, reaching
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _MOST = 500
-
-
-def _reaching(command: Command) -> Command:
-    """The options by which a command reaches a district."""
-    for option in (
-        click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
-                     help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here."),
-        click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
-                     help="Address of the admin API (HUB_ADMIN_URL)."),
-        click.option("--district", type=click.UUID, required=True, help="The district's id."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
 
 
 def _choosing(command: Command) -> Command:
@@ -46,10 +33,10 @@ def passback() -> None:
 
 
 @passback.command("list")
-@_reaching
+@reaching
 def list_(*, district: UUID, url: str, token: str) -> None:
     """List the district's grade targets with how far they are."""
-    found = asyncio.run(_call(url, token, "GET", f"/districts/{district}/grade-targets"))
+    found = asyncio.run(call(url, token, "GET", f"/districts/{district}/grade-targets"))
     for target in found["items"]:
         counts = ", ".join(f"{number:,} {state}" for state, number in sorted(target["objects"].items()))
         click.echo(f"{target['target_id']}  {target['state']:7} {target['version']}  {target['url']}")
@@ -62,7 +49,7 @@ def list_(*, district: UUID, url: str, token: str) -> None:
 
 
 @passback.command()
-@_reaching
+@reaching
 @click.option("--source", type=click.UUID, required=True, help="The source whose keys the system knows.")
 @click.option("--to", required=True, help="Address of the system's gradebook service.")
 @click.option("--version", type=click.Choice(["1.2", "1.1"]), default="1.2", show_default=True, help="Of OneRoster.")
@@ -92,12 +79,12 @@ def create(
     }  # fmt: skip
     if entities:
         body["entities"] = list(entities)
-    made = asyncio.run(_call(url, token, "POST", f"/districts/{district}/grade-targets", json=body))
+    made = asyncio.run(call(url, token, "POST", f"/districts/{district}/grade-targets", json=body))
     click.echo(made["target_id"])
 
 
 @passback.command()
-@_reaching
+@reaching
 @click.argument("target", type=click.UUID)
 def report(*, district: UUID, url: str, token: str, target: UUID) -> None:
     """Say what the system of TARGET did not take, why, and how to mend it. Exits 1 when there is anything."""
@@ -105,7 +92,7 @@ def report(*, district: UUID, url: str, token: str, target: UUID) -> None:
     lines, after = 0, None
     while True:
         query = {"limit": str(_MOST)} | ({"after": after} if after else {})
-        page = asyncio.run(_call(url, token, "GET", path, params=query))
+        page = asyncio.run(call(url, token, "GET", path, params=query))
         for item in page["items"]:
             lines += 1
             _show(item)
@@ -129,7 +116,7 @@ def _show(item: dict[str, Any]) -> None:
 
 
 @passback.command()
-@_reaching
+@reaching
 @_choosing
 def retry(**chosen: Any) -> None:
     """Send what TARGET did not take again."""
@@ -137,7 +124,7 @@ def retry(**chosen: Any) -> None:
 
 
 @passback.command()
-@_reaching
+@reaching
 @_choosing
 def skip(**chosen: Any) -> None:
     """Give up what TARGET did not take, until it is written anew."""
@@ -149,11 +136,5 @@ def _act(
     ids: tuple[UUID, ...],
 ) -> None:  # fmt: skip
     body = {"code": code, "entity": entity, "sourced_ids": [str(one) for one in ids] or None}
-    done = asyncio.run(_call(url, token, "POST", f"/districts/{district}/grade-targets/{target}/{act}", json=body))
+    done = asyncio.run(call(url, token, "POST", f"/districts/{district}/grade-targets/{target}/{act}", json=body))
     click.echo(f"{done['objects']:,} objects")
-
-
-async def _call(url: str, token: str, method: str, path: str, **options: Any) -> dict[str, Any]:
-    url = url.rstrip("/")
-    async with asking(url, token) as http:
-        return await answer(await http.request(method, url + path, **options))

@@ -11,8 +11,10 @@ import hub
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
 from hub.cli.export import export
+from hub.cli.guard import guard
 from hub.cli.identifiers import identifiers
 from hub.cli.passback import passback
+from hub.cli.runs import runs
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
 from hub.cli.sync import sync
@@ -50,5 +52,7 @@ def main() -> None:
     logging.getLogger("hub.embedded").addHandler(logging.NullHandler())
 
 
-for command in (demo, serve, worker, migrate, validate, sync, export, identifiers, passback, sandbox, doctor, token):
+for command in (
+    demo, serve, worker, migrate, validate, sync, runs, guard, export, identifiers, passback, sandbox, doctor, token,
+):  # fmt: skip
     main.add_command(command)

@@ -120,10 +120,10 @@ def _show(run: dict[str, Any], report: dict[str, Any], address: str) -> None:
     if run["error_code"]:
         click.echo(f"  {run['error_code']}: {run['error_message']}")
     _show_findings(report)
+    for reason in run["guard"]:
+        click.echo(f"  {'held' if reason['holds'] else 'guard'}: {reason['text']}")
     if run["state"] == "held":
-        for reason in run["guard"]:
-            click.echo(f"  held: {reason['text']}")
-        click.echo(f"  decide with: POST {address}/approve or {address}/reject")
+        click.echo(f"  decide with: hub runs changes, approve, release or reject; POST {address}/approve")
     if report.get("total"):
         click.echo(f"  all {report['total']:,} findings: GET {address}/report, {address}/issues.csv")
 

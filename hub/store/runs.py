@@ -11,13 +11,15 @@ import asyncpg
 import polars as pl
 
 from hub.errors import Code, HubError
-from hub.store import districts
+from hub.store import differences, districts
 from hub.store.database import Database, Transaction
 
 LEASE_SECONDS = 30
 MAX_ATTEMPTS = 5
 #: How long a claim waits for the district's lock, which a worker that hangs may hold until PostgreSQL ends it.
 LOCK_SECONDS = 2
+#: The guard's code for changes that wait until it is decided on older ones.
+OLDER_WAITS = "older_run_waits"
 #: How many findings of one run are kept row by row; the report counts all of them.
 KEPT_ISSUES = 50_000
 
@@ -26,7 +28,8 @@ KEPT_ISSUES = 50_000
 class Run:
     """One run, as its row says. ``kind``: "sync" for a source's package; ``task``: what a run of another kind is about.
 
-    ``source_id``: the source that the run is of; runs of other kinds may have none.
+    ``source_id``: the source that the run is of; runs of other kinds may have none. ``decide_by``: when a held run
+    expires; ``resume_at``: when one that only waits for a blackout to end goes on.
     """
 
     run_id: UUID
@@ -51,6 +54,8 @@ class Run:
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    decide_by: datetime | None
+    resume_at: datetime | None
 
 
 _COLUMNS = ", ".join(Run.__dataclass_fields__)
@@ -222,8 +227,8 @@ async def keep_issues(tx: Transaction, run_id: UUID, issues: pl.DataFrame) -> No
     )  # fmt: skip
 
 
-async def decide(tx: Transaction, run_id: UUID, *, approve: bool, actor: str) -> Run:
-    """Approves a held run (it is queued again with the counts that were approved) or rejects it.
+async def held(tx: Transaction, run_id: UUID) -> Run:
+    """A held run, for whoever decides on it.
 
     Raises HubError(NOT_FOUND), HubError(CONFLICT) when the run is not held.
     """
@@ -231,14 +236,40 @@ async def decide(tx: Transaction, run_id: UUID, *, approve: bool, actor: str) ->
     await tx.execute("SELECT FROM runs WHERE district_id = $1 AND run_id = $2 FOR UPDATE", tx.district_id, run_id)
     run = await get(tx, run_id)
     if run.state != "held":
-        raise HubError(Code.CONFLICT, f"Only a held run can be approved or rejected; this one is {run.state}.")
-    approved = {"by": actor, "counts": run.counts} if approve else None
+        raise HubError(Code.CONFLICT, f"Only a held run can be decided on; this one is {run.state}.")
+    return run
+
+
+async def decide(
+    tx: Transaction, run_id: UUID, *, approve: bool, actor: str, withhold: dict[str, Any] | None = None
+) -> Run:
+    """Approves a held run (it is queued again with the counts and reasons that were approved) or rejects it.
+
+    ``withhold``: what is not to be applied (see ``hub.store.holds.release``). Raises as ``held`` does.
+    """
+    run = await held(tx, run_id)
+    approved = {"by": actor, "counts": run.counts, "reasons": run.guard} if approve else None
+    if approved is not None and withhold is not None:
+        approved["withhold"] = withhold
     await tx.execute(
-        "UPDATE runs SET state = $3, approved = $4, finished_at = CASE WHEN $5 THEN NULL ELSE now() END "
+        "UPDATE runs SET state = $3, approved = $4, decide_by = NULL, resume_at = NULL, "
+        "attempt = CASE WHEN $5 THEN 0 ELSE attempt END, finished_at = CASE WHEN $5 THEN NULL ELSE now() END "
         "WHERE district_id = $1 AND run_id = $2 AND state = 'held'",
         tx.district_id, run_id, "queued" if approve else "rejected", approved, approve,
     )  # fmt: skip
+    await let_followers_go(tx, run)
+    if not approve:
+        await differences.forget_values(tx, run_id)
     return await get(tx, run_id)
+
+
+async def let_followers_go(tx: Transaction, run: Run) -> None:
+    """Has newer changes of the same source looked at again that wait for what becomes of a held run."""
+    await tx.execute(
+        "UPDATE runs SET resume_at = now() WHERE district_id = $1 AND source_id = $2 AND state = 'held' "
+        "AND run_id <> $3 AND guard @> $4",
+        tx.district_id, run.source_id, run.run_id, [{"code": OLDER_WAITS}],
+    )  # fmt: skip
 
 
 async def issues(

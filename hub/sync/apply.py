@@ -6,7 +6,7 @@ The same function serves real runs, dry runs and held ones: the caller rolls bac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -27,18 +27,22 @@ from transforms.catalogue import CATALOGUE, Entity
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What the transaction did. ``emptied_schools`` had classes or enrollments before and have none after."""
+    """What the transaction did. ``emptied``: schools (rids) that had classes or enrollments and have none after it.
+
+    ``per_school``: how many of these each school had before, where any of them went.
+    """
 
     position: int
     effects: list[Effect]
-    emptied_schools: int
+    emptied: frozenset[int]
+    per_school: Mapping[str, Mapping[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What is noted of the package that was taken: the next run compares with it.
 
-    ``missing``: files that the last package had and this one has not.
+    ``missing``: files that the last package had and this one has not. ``whole``: it does not only say what changed.
     """
 
     source_id: UUID
@@ -47,6 +51,15 @@ class Taken:
     files: list[str]
     missing: list[str]
     cursor: dict[str, Any] | None
+    whole: bool = True
+
+    def in_part(self) -> Taken:
+        """What is noted where a part of the difference was withheld: the next run compares row by row.
+
+        Its digest is no package's, what is missing is asked about again, and the source is pulled from the start.
+        """
+        files = sorted({*self.files, *self.missing})
+        return replace(self, digest=f"in part:{self.digest}", archive=None, files=files, cursor=None)
 
 
 async def apply(
@@ -74,7 +87,7 @@ async def apply(
     if taken is not None:
         await note(tx, taken)
     crash_point("apply.views_written")
-    return Applied(position, effects, len(emptied))
+    return Applied(position, effects, frozenset(emptied), dict(zip(counted, before, strict=True)))
 
 
 async def note(tx: Transaction, taken: Taken) -> None:

@@ -3,29 +3,69 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from hub.crashpoints import crash_point
-from hub.store import districts, grants, runs, staging, uploads
+from hub.ids import new_id
+from hub.store import differences, districts, grants, holds, runs, staging, uploads
 from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.sync import guard
 from hub.sync.ahead import Applying
 from hub.sync.apply import Applied, Taken, apply, lock, note, write_said
 from hub.sync.job import Job
+from hub.sync.judging import Judging
 from hub.sync.prepared import Prepared, findings
 from hub.sync.progress import ENDING
+from hub.sync.withholding import take_out
 from transforms.report import summary
+
+#: The findings about a file that has its header alone, and about one that ends in the middle of a row.
+_HEADER_ALONE, _CUT_SHORT = "FILE-003", "FILE-044"
+
+
+@dataclass(frozen=True)
+class _End:
+    """What every way to end a run needs. ``withheld``: how many changes were taken out of the difference."""
+
+    job: Job
+    prepared: Prepared
+    taken: Taken | None
+    judging: Judging
+    issues: pl.DataFrame
+    report: dict[str, Any]
+    withheld: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether the run does not only say what changed."""
+        return self.taken is None or self.taken.whole
+
+    @property
+    def ending(self) -> int:
+        """How many records end with the run."""
+        return sum(len(changes.deleted) for changes in self.prepared.entities.values())
+
+    def shown(self, **report: object) -> dict[str, Any]:
+        """Counts and report, as the run's row shows them."""
+        counts = {name: changes.counts.as_json() for name, changes in self.prepared.entities.items()}
+        return {
+            "counts": counts,
+            "report": self.report | report | {"whole": self.whole},
+            "timings": self.job.progress.timings,
+        }
 
 
 class _RollBackError(Exception):
     """Ends the transaction of a dry or held run; carries what it found out."""
 
-    def __init__(self, applied: Applied, reasons: list[guard.Reason]) -> None:
+    def __init__(self, reasons: list[guard.Reason], report: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         super().__init__()
-        self.applied, self.reasons = applied, reasons
+        self.reasons, self.report, self.rows = reasons, report, rows
 
 
 async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Applying) -> None:
@@ -34,52 +74,98 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     ``taken``: the package that the difference comes from; None for a run of another kind. Raises what ``apply`` and
     ``Applying.open`` raise.
     """
-    db, claim, progress = job.db, job.claim, job.progress
-    missing = taken.missing if taken else []
+    whole = taken is None or taken.whole
+    judging = await asyncio.create_task(Judging.begin(job, whole=whole))  # this task may have a transaction open
+    additive, withheld = judging.additive and taken is not None, 0  # what is no package does not come again
+    if additive or judging.withhold is not None:
+        withheld = await asyncio.create_task(take_out(job, prepared, additive=additive, asked=judging.withhold))
     issues = findings(prepared)
     report = await asyncio.to_thread(summary, issues)
-    counts = {name: c.counts for name, c in prepared.entities.items()}
-    shown: dict[str, Any] = {"counts": {name: c.as_json() for name, c in counts.items()}, "report": report}
-    lacking = bool(missing) and not claim.run.approved  # a missing file is asked about, whatever else came
-    if not (prepared or claim.run.dry_run or lacking):
+    ending = _End(job, prepared, taken.in_part() if taken and withheld else taken, judging, issues, report, withheld)
+    # A missing file is asked about, whatever else came.
+    lacking = judging.settle(guard.reasons(judging.rules, _files(ending)), calendar=False)
+    if not (prepared or job.claim.run.dry_run or any(r.holds for r in lacking)):
         await applying.close()
-        await _nothing_changed(job, prepared, taken, issues, shown)
+        await _nothing_changed(ending)
         return
     crash_point("sync.staged")
-    progress.enter("apply")
+    job.progress.enter("apply")
     await asyncio.create_task(job.beat())  # this task may have a transaction open
-    columns = await asyncio.to_thread(prepared.fresh.columns) if prepared.fresh is not None else None
     try:
-        async with applying.open() as (tx, inserted):
-            await runs.keep_issues(tx, claim.run.run_id, issues)
-            applied = await apply(tx, claim, prepared, taken, job.clock.now(), inserted, columns)
-            reasons = guard.reasons(
-                counts, emptied_schools=applied.emptied_schools, missing_files=missing, approved=claim.run.approved
-            )
-            _stay_out(claim, applied, reasons)
-            progress.enter(ENDING)
-            shown["report"] |= {"effects": [e.as_json() for e in applied.effects]}
-            await discard(tx, claim)
-            await runs.finish(tx, claim, "applied", timings=progress.timings, position=applied.position, **shown)
-            crash_point("apply.before_commit")
+        await _apply(ending, applying)
     except _RollBackError as found:
-        shown["report"] |= {"effects": [e.as_json() for e in found.applied.effects]}
-        async with db.district(claim.district_id, wait_seconds=30) as tx:
-            await runs.keep_issues(tx, claim.run.run_id, issues)
-            state = "previewed" if claim.run.dry_run else "held"
-            held = [r.as_json() for r in found.reasons]
-            progress.enter(ENDING)
-            for reserved in reversed(prepared.reserved):
-                await districts.return_rids(tx, *reserved)
-            await runs.finish(tx, claim, state, guard=held, timings=progress.timings, **shown)
+        await _stayed_out(ending, found)
     crash_point("apply.after_commit")
     await _after(job)
 
 
-def _stay_out(claim: Claim, applied: Applied, reasons: list[guard.Reason]) -> None:
-    """Leaves the transaction of a run that may not stay, which rolls it back."""
-    if reasons or claim.run.dry_run:
-        raise _RollBackError(applied, reasons)
+def _files(ending: _End) -> guard.Facts:
+    """What the guard looks at before anything is applied: which files came."""
+    missing = ending.taken.missing if ending.taken else []
+    return guard.Facts({}, missing=missing, headers=_about(ending, _HEADER_ALONE), cut=_about(ending, _CUT_SHORT))
+
+
+def _about(ending: _End, code: str) -> list[str]:
+    """The files that have a finding, by their names without ``.csv``."""
+    return ending.issues.filter(pl.col("code") == code)["file"].str.strip_suffix(".csv").to_list()
+
+
+async def _apply(ending: _End, applying: Applying) -> None:
+    """Applies the difference in one transaction, and leaves it again where it may not stay."""
+    job, prepared, judging = ending.job, ending.prepared, ending.judging
+    claim, run_id = job.claim, job.claim.run.run_id
+    columns = await asyncio.to_thread(prepared.fresh.columns) if prepared.fresh is not None else None
+    async with applying.open() as (tx, inserted):
+        await runs.keep_issues(tx, run_id, ending.issues)
+        applied = await apply(tx, claim, prepared, ending.taken, job.clock.now(), inserted, columns)
+        looked = await judging.look(tx, job, prepared.entities, applied, _files(ending))
+        reasons = judging.settle(looked.reasons, withheld=ending.withheld, ending=ending.ending)
+        shown = {"effects": _effects(applied), "difference": looked.report()}
+        stays = not (claim.run.dry_run or any(r.holds for r in reasons))
+        rows = await looked.rows(with_values=not stays)
+        if not stays:
+            raise _RollBackError(reasons, shown, rows)
+        await differences.keep(tx, run_id, rows)
+        job.progress.enter(ENDING)
+        await _let_go(tx, ending)
+        await runs.finish(
+            tx, claim, "applied", guard=_told(reasons), position=applied.position, **ending.shown(**shown)
+        )
+        crash_point("apply.before_commit")
+
+
+async def _stayed_out(ending: _End, found: _RollBackError) -> None:
+    """Ends a run that was held or tried dry. The one place where a run becomes held."""
+    job, claim = ending.job, ending.job.claim
+    async with job.db.district(claim.district_id, wait_seconds=30) as tx:
+        await runs.keep_issues(tx, claim.run.run_id, ending.issues)
+        await differences.keep(tx, claim.run.run_id, found.rows)
+        state = "previewed" if claim.run.dry_run else "held"
+        job.progress.enter(ENDING)
+        for reserved in reversed(ending.prepared.reserved):
+            await districts.return_rids(tx, *reserved)
+        await runs.finish(tx, claim, state, guard=_told(found.reasons), **ending.shown(**found.report))
+        resume_at = None if claim.run.dry_run else ending.judging.resume_at(found.reasons)
+        await holds.wait(tx, claim.run.run_id, decide_by=ending.judging.decide_by, resume_at=resume_at)
+        await holds.supersede(tx, claim, whole=ending.whole)
+
+
+def _effects(applied: Applied) -> list[dict[str, Any]]:
+    return [effect.as_json() for effect in applied.effects]
+
+
+def _told(reasons: Sequence[guard.Reason]) -> list[dict[str, Any]]:
+    return [reason.as_json() for reason in reasons]
+
+
+async def _let_go(tx: Transaction, ending: _End) -> None:
+    """The bytes of an upload go with the transaction that takes them over, unless a rest of them waits."""
+    claim = ending.job.claim
+    await holds.supersede(tx, claim, whole=ending.whole)
+    if ending.judging.withhold is not None and ending.withheld:
+        await holds.queue_rest(tx, claim, new_id())
+    else:
+        await discard(tx, claim)
 
 
 async def _after(job: Job) -> None:
@@ -91,24 +177,23 @@ async def _after(job: Job) -> None:
 
 
 async def discard(tx: Transaction, claim: Claim) -> None:
-    """The bytes of an upload go with the transaction that takes them over: nobody comes back for them later."""
+    """Deletes the bytes of a run's upload: nobody comes back for them later."""
     if claim.run.upload_id is not None:
         await uploads.discard(tx, claim.run.upload_id)
 
 
-async def _nothing_changed(
-    job: Job, prepared: Prepared, taken: Taken | None, issues: pl.DataFrame, shown: dict[str, Any]
-) -> None:
+async def _nothing_changed(ending: _End) -> None:
     """Other bytes, the same records (rows in another order, say): no record, view or feed is written."""
-    claim, progress = job.claim, job.progress
-    progress.enter(ENDING)
+    job, claim, taken = ending.job, ending.job.claim, ending.taken
+    job.progress.enter(ENDING)
     async with job.db.district(claim.district_id, wait_seconds=30) as tx:
         await lock(tx, claim)
-        await runs.keep_issues(tx, claim.run.run_id, issues)
+        await runs.keep_issues(tx, claim.run.run_id, ending.issues)
         # Hashes that went stale, and what is said anew without changing a record.
-        await write_said(tx, claim, prepared, {})
+        await write_said(tx, claim, ending.prepared, {})
         if taken is not None:
             await note(tx, taken)
-        await discard(tx, claim)
-        await runs.finish(tx, claim, "unchanged", timings=progress.timings, **shown)
+        await _let_go(tx, ending)
+        told = _told([r for r in ending.judging.settle((), withheld=ending.withheld) if not r.holds])
+        await runs.finish(tx, claim, "unchanged", guard=told, **ending.shown())
     await _after(job)

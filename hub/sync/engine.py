@@ -15,7 +15,7 @@ from hub import leases
 from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError, Intent
-from hub.store import runs, staging
+from hub.store import holds, runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
 from hub.sync import overrides, remerging
@@ -42,6 +42,7 @@ async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HE
     lease then ends by itself and another worker takes over.
     """
     await overrides.queue_ended(db)
+    await holds.look(db, clock.now())
     claim = await runs.claim(db)
     if claim is None:
         return False

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from connectors.protocol import ConnectorError, Intent, Package, SourceContext
+from connectors.protocol import ConnectorError, Intent, Package, Pull, SourceContext
 from connectors.registry import connector
 from hub.crashpoints import crash_point
 from hub.store import sources, uploads
@@ -33,7 +33,7 @@ async def pull(
 ) -> AsyncIterator[tuple[Package, dict[str, Any] | None]]:
     """The package of a run and the cursor to keep once it is applied; its files are removed at the end.
 
-    Raises ConnectorError, HubError(UPLOAD_INCOMPLETE).
+    Raises ConnectorError (``not_whole`` for another number of rows than was announced), HubError(UPLOAD_INCOMPLETE).
     """
     folder, hold = await asyncio.to_thread(_folder)
     crash_point("fetch.folder_made")
@@ -53,6 +53,7 @@ async def pull(
         cursor: Mapping[str, Any] | None = source.cursor
         pulled = await opened.pull(cursor)
         try:
+            _require_whole(pulled)
             yield pulled.package, dict(pulled.cursor) if pulled.cursor is not None else None
         finally:
             await asyncio.to_thread(pulled.package.close)
@@ -61,6 +62,15 @@ async def pull(
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         finally:
             os.close(hold)
+
+
+def _require_whole(pulled: Pull) -> None:
+    """Raises ConnectorError when a file has another number of rows than its source said: pages got lost on the way."""
+    for file, announced in pulled.announced.items():
+        rows = pulled.package.rows(file) if file in pulled.package.mode else 0
+        if rows is not None and rows != announced:
+            text = f"The source said that {file} has {announced} rows, and {rows} came. Nothing was applied."
+            raise ConnectorError("not_whole", text, intent=Intent.RETRY)
 
 
 def _folder() -> tuple[Path, int]:

@@ -7,7 +7,7 @@ import asyncio
 from connectors.protocol import Package
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
-from hub.store import runs, sources, staging, uploads
+from hub.store import differences, holds, runs, sources, staging, uploads
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
@@ -29,6 +29,10 @@ async def sync(job: Job) -> None:
         source = await sources.get(tx, claim.run.source_id)
         spoken = await parties(tx, source)
         upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
+        overtaken = claim.run.approved is not None and await holds.overtaken(tx, claim)
+    if overtaken:
+        await _superseded(job)
+        return
     archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
     if archive is not None and archive == source.archive and not claim.run.dry_run:
         await _unchanged(job)
@@ -41,13 +45,15 @@ async def sync(job: Job) -> None:
             await _refused(job, package)
             return
         digest = f"{REVISION}:{package.digest}"
-        taken = Taken(source.source_id, digest, archive, *_files(source, package), cursor=cursor)
+        whole = not any(mode == "delta" for mode in package.mode.values())
+        taken = Taken(source.source_id, digest, archive, *_files(source, package), cursor=cursor, whole=whole)
         if digest == source.digest and not claim.run.dry_run:
-            await _unchanged(job)
+            await _unchanged(job, whole=whole)
             return
         await staging.sweep(db, claim.district_id)
         async with Applying(db, claim) as applying:
-            if source.digest is None:
+            withholding = bool(claim.run.approved and claim.run.approved.get("withhold"))
+            if source.digest is None and not withholding:  # rows that are inserted early cannot be taken out
                 await applying.begin(source.source_id, job.clock.now())
             steps = Preparation(job, spoken, package, applying.ahead)
             prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
@@ -75,9 +81,19 @@ async def _refused(job: Job, package: Package) -> None:
         )
 
 
-async def _unchanged(job: Job) -> None:
+async def _superseded(job: Job) -> None:
+    """Older data never comes after newer, whoever approved it."""
+    job.progress.enter(ENDING)
+    async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
+        await differences.forget_values(tx, job.claim.run.run_id)
+        await discard(tx, job.claim)
+        await runs.finish(tx, job.claim, "superseded", timings=job.progress.timings)
+
+
+async def _unchanged(job: Job, *, whole: bool | None = None) -> None:
     """The same bytes as last time: there is nothing to look at, and nothing is written but the run's own end."""
     job.progress.enter(ENDING)
     async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
+        await holds.supersede(tx, job.claim, whole=whole)
         await discard(tx, job.claim)
         await runs.finish(tx, job.claim, "unchanged", timings=job.progress.timings)

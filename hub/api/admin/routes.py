@@ -7,10 +7,12 @@ from hub.api.admin import (
     apps,
     audit,
     credentials,
+    differences,
     districts,
     exports,
     grade_targets,
     grants,
+    guards,
     identifiers,
     issues,
     limits,
@@ -25,7 +27,8 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *merging.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES,
-    *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES,
-    *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
+    *districts.ROUTES, *sources.ROUTES, *merging.ROUTES, *guards.ROUTES, *uploads.ROUTES, *runs.ROUTES,
+    *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES,
+    *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES,
+    *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

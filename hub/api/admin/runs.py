@@ -1,4 +1,4 @@
-"""Runs: start one from an upload, watch it, read its report, decide on a held one."""
+"""Runs: start one from an upload, watch it, read its report, decide on a held one, wholly or in part."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from hub.api.admin.route import STAFF, Route
 from hub.api.admin.shapes import Asked, Shown
 from hub.errors import Code, HubError
 from hub.ids import new_id
+from hub.store import holds, sources, uploads
 from hub.store import runs as store
-from hub.store import sources, uploads
 from transforms.catalogue import CATALOGUE
 
-State = Literal["queued", "running", "held", "applied", "unchanged", "previewed", "rejected", "failed"]
+State = Literal[
+    "queued", "running", "held", "applied", "unchanged", "previewed", "rejected", "failed", "expired", "superseded"
+]
 #: States that a worker will still change by itself.
 MOVING = frozenset({"queued", "running"})
 #: Set when the server stops, so that event streams end and do not hold it up.
@@ -48,8 +50,11 @@ class Run(Shown):
     state: State
     stage: str = Field(description="What the worker is doing; empty while it waits and after the end.")
     progress: dict[str, Any]
-    counts: dict[str, Any] = Field(description="By entity: created, updated, deleted, unchanged, quarantined.")
-    guard: list[Any] = Field(description="Why the run is held.")
+    counts: dict[str, Any] = Field(
+        description="By entity: created, updated, deleted, unchanged, quarantined, withheld; moved and rebound records"
+        " are among the updated ones."
+    )
+    guard: list[Any] = Field(description="Why the run is held (`holds`), and what else the guard did.")
     approved: dict[str, Any] | None
     timings: dict[str, Any] = Field(description="Seconds by stage.")
     position: int | None = Field(description="Where its changes stand in the district's feed.")
@@ -60,6 +65,8 @@ class Run(Shown):
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    decide_by: datetime | None = Field(description="When a held run expires.")
+    resume_at: datetime | None = Field(description="When a run goes on that only waits for a blackout to end.")
 
     @field_validator("counts")
     @classmethod
@@ -142,6 +149,26 @@ async def _decide(call: Call, *, approve: bool) -> Run:
     return Run.model_validate(run)
 
 
+class Release(Asked):
+    """Which part of a held run to apply."""
+
+    schools: list[UUID] | None = Field(
+        default=None, min_length=1, max_length=5_000,
+        description="Only what belongs to these schools, and to the district as a whole. Without it: all but the"
+        " schools that are over their limits.",
+    )  # fmt: skip
+
+
+async def release(call: Call, body: Release) -> Run:
+    """Lets a part of a held run go on; the rest is queued as a run of its own, which is held."""
+    async with call.writing() as writing:
+        run = await holds.release(writing.tx, call.id("run"), schools=body.schools, actor=call.actor_name)
+        withhold = (run.approved or {}).get("withhold")
+        writing.note(f"run/{run.run_id}", counts=run.counts, withhold=withhold)
+    await call.context.wake("sync", call.district_id)
+    return Run.model_validate(run)
+
+
 async def events(call: Call) -> web.StreamResponse:
     """The run as server-sent events (`event: run`), one per change, until it stops moving or for ten minutes."""
     run = await get(call)
@@ -179,4 +206,6 @@ ROUTES = (
           answer=Run, action="run.approve", errors=(Code.CONFLICT,)),
     Route("POST", "/districts/{district}/runs/{run}/reject", reject, "End a held run", roles=STAFF, answer=Run,
           action="run.reject", errors=(Code.CONFLICT,)),
+    Route("POST", "/districts/{district}/runs/{run}/release", release, "Let a part of a held run go on", roles=STAFF,
+          body=Release, answer=Run, action="run.release", errors=(Code.CONFLICT,)),
 )  # fmt: skip

@@ -16,10 +16,9 @@ from tests.api.keys import public_keys
 
 Prepared = tuple[dict[str, object], dict[str, Any]]
 # What only a district may change has its own recipes, and its audit rows are asserted, in tests of its own.
+ELSEWHERE = ("export_schedule.", "grade_target.", "override.", "run.values")
 WRITES = {
-    route.operation: route
-    for route in ROUTES
-    if route.changes and not (route.action or "").startswith(("export_schedule.", "grade_target.", "override."))
+    route.operation: route for route in ROUTES if route.changes and not (route.action or "").startswith(ELSEWHERE)
 }
 
 
@@ -44,6 +43,14 @@ async def _upload(hub: AdminHub) -> Prepared:
 
 async def _held(hub: AdminHub) -> Prepared:
     return {"run": await hub.run("held")}, {}
+
+
+async def _releasable(hub: AdminHub) -> Prepared:
+    run = await hub.run()
+    report = {"difference": {"schools": [{"school": str(new_id())}]}}
+    async with hub.pool.district(hub.district) as tx:
+        await tx.execute("UPDATE runs SET state = 'held', report = $2 WHERE run_id = $1", run, report)
+    return {"run": run}, {"json": {}}
 
 
 async def _client(hub: AdminHub) -> Prepared:
@@ -101,6 +108,9 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "runs_reject": _held,
     "runs_approve": _held,
     "runs_create": _upload,
+    "runs_release": _releasable,
+    "guards_replace": _body(hold_days=5),
+    "guards_replace_of_source": _body(missing_file="allow"),
     "apps_create": _body(name="Library"),
     "apps_edit": _body(name="Renamed", behaviour={"booleans": "json"}),
     "limits_put": _body(concurrency=3),

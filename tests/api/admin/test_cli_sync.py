@@ -92,7 +92,7 @@ async def test_a_mass_deletion_is_held_and_says_how_to_decide(hub: AdminHub, fol
         code, text = await _sync(hub, folder / "other" / "district.zip")
 
     assert code == 3, text
-    assert re.search(r"held: \d+ of \d+ enrollments would be deleted; the limit is 5%\.", text), text
+    assert re.search(r"held: \d+ of \d+ enrollments would be deleted; the limit is 5% and more than 20\.", text), text
     assert "/approve" in text
 
 

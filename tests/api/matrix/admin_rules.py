@@ -28,6 +28,14 @@ GET    od  /districts/{district}/runs/{run}/events
 GET    od  /districts/{district}/runs/{run}/report
 POST   od  /districts/{district}/runs/{run}/approve
 POST   od  /districts/{district}/runs/{run}/reject
+POST   od  /districts/{district}/runs/{run}/release
+GET    od  /districts/{district}/runs/{run}/changes
+GET    od  /districts/{district}/runs/{run}/changes.csv
+GET    d   /districts/{district}/runs/{run}/changes/values
+GET    od  /districts/{district}/guard
+PUT    od  /districts/{district}/guard
+GET    od  /districts/{district}/sources/{source}/guard
+PUT    od  /districts/{district}/sources/{source}/guard
 GET    od  /districts/{district}/runs/{run}/issues
 GET    od  /districts/{district}/runs/{run}/issues.csv
 GET    oda /apps

@@ -32,6 +32,9 @@ GRADE_TARGET = {
 BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/districts/{district}"): {"name": "Renamed"},
     ("PATCH", "/districts/{district}/sources/{source}"): {"name": "Renamed"},
+    ("PUT", "/districts/{district}/guard"): {},
+    ("PUT", "/districts/{district}/sources/{source}/guard"): {},
+    ("POST", "/districts/{district}/runs/{run}/release"): {},
     ("POST", "/districts/{district}/sources/{source}/depart"): {"dry_run": True},
     ("PUT", "/districts/{district}/survivorship"): {"rules": {}},
     ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},

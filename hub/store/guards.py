@@ -1,0 +1,57 @@
+"""The guard's settings of a district and its sources, and what their last runs did."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from hub.errors import Code, HubError
+from hub.store.database import Transaction
+
+
+async def of_district(tx: Transaction) -> dict[str, Any]:
+    """What the district has set. Raises HubError(NOT_FOUND)."""
+    found = await tx.fetchval("SELECT guard FROM districts WHERE district_id = $1", tx.district_id)
+    if found is None:
+        raise HubError(Code.NOT_FOUND, "There is no such district.")
+    settings: dict[str, Any] = found
+    return settings
+
+
+async def of_source(tx: Transaction, source_id: UUID) -> dict[str, Any]:
+    """What was set for one source. Raises HubError(NOT_FOUND)."""
+    found = await tx.fetchval(
+        "SELECT guard FROM sources WHERE district_id = $1 AND source_id = $2", tx.district_id, source_id
+    )
+    if found is None:
+        raise HubError(Code.NOT_FOUND, "This district has no such source.")
+    settings: dict[str, Any] = found
+    return settings
+
+
+async def set_of_district(tx: Transaction, settings: dict[str, Any]) -> None:
+    """Replaces the district's settings. Raises HubError(NOT_FOUND)."""
+    await of_district(tx)
+    await tx.execute("UPDATE districts SET guard = $2 WHERE district_id = $1", tx.district_id, settings)
+
+
+async def set_of_source(tx: Transaction, source_id: UUID, settings: dict[str, Any]) -> None:
+    """Replaces a source's settings. Raises HubError(NOT_FOUND)."""
+    await of_source(tx, source_id)
+    await tx.execute(
+        "UPDATE sources SET guard = $3 WHERE district_id = $1 AND source_id = $2", tx.district_id, source_id, settings
+    )
+
+
+async def last_counts(tx: Transaction, source_id: UUID | None, limit: int) -> list[dict[str, Any]]:
+    """The counts of the last runs of a source (None: of the district) that were applied, or changed nothing.
+
+    Runs that somebody had to approve were not usual.
+    """
+    rows = await tx.fetch(
+        "SELECT counts FROM runs WHERE district_id = $1 AND ($2::uuid IS NULL OR source_id = $2) AND NOT dry_run "
+        "AND state IN ('applied', 'unchanged') AND approved IS NULL AND counts <> '{}' "
+        "ORDER BY requested_at DESC LIMIT $3",
+        tx.district_id, source_id, limit,
+    )  # fmt: skip
+    return [row["counts"] for row in rows]

@@ -1,0 +1,201 @@
+"""The guard over the admin API and on the command line: settings, differences, deciding on a part."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from hub.clock import SystemClock
+from hub.store.database import Database as Pool
+from hub.sync.engine import work_once
+from tests.api.admin.service import AdminHub
+from tests.districts import packed, sandbox, without
+
+FRAMES = sandbox(students=400, seed=8).frames
+SCHOOLS = FRAMES["orgs"].filter(pl.col("type") == "school")["sourcedId"].to_list()
+_OF = FRAMES["enrollments"].filter(pl.col("schoolSourcedId") == SCHOOLS[0])["sourcedId"].to_list()
+_ELSEWHERE = FRAMES["enrollments"].filter(pl.col("schoolSourcedId") == SCHOOLS[1])["sourcedId"].to_list()
+GONE = _OF[::2] + _ELSEWHERE[:2]
+FIRST, SECOND = packed(FRAMES, "1.2"), packed(without(FRAMES, "enrollments", GONE), "1.2")
+
+
+@pytest.fixture
+async def worker(hub: AdminHub) -> AsyncIterator[Pool]:
+    pool = await Pool.open(hub.worker_url, name="tests as a worker")
+    yield pool
+    await pool.close()
+
+
+async def work(worker: Pool) -> None:
+    while await work_once(worker, SystemClock()):
+        pass
+
+
+async def synced(hub: AdminHub, worker: Pool, package: bytes) -> Any:
+    """The run of a package at its end."""
+    upload = await hub.upload(package)
+    run = await hub.made("POST", f"/districts/{hub.district}/runs", json={"upload_id": upload["upload_id"]})
+    await work(worker)
+    return await hub.made("GET", f"/districts/{hub.district}/runs/{run['run_id']}")
+
+
+async def held(hub: AdminHub, worker: Pool) -> tuple[Any, str]:
+    """A held run, and its path."""
+    await synced(hub, worker, FIRST)
+    run = await synced(hub, worker, SECOND)
+    assert run["state"] == "held"
+    return run, f"/districts/{hub.district}/runs/{run['run_id']}"
+
+
+@pytest.mark.threat("T55")
+async def test_operators_see_what_changes_but_not_whom(hub: AdminHub, worker: Pool) -> None:
+    _, path = await held(hub, worker)
+    operator = await hub.made("GET", f"{path}/changes", params={"limit": "500"})
+    district = await hub.made("GET", f"{path}/changes", role="district", params={"limit": "500"})
+
+    assert {item["key"] for item in district["items"]} == set(GONE)
+    assert [i | {"key": None, "sourced_id": None} for i in district["items"]] == operator["items"]
+    assert all(item["sourced_id"] for item in district["items"])
+    assert operator["counts"] == {"enrollments": {"deleted": len(GONE)}}
+    refused = await hub.call("GET", f"{path}/changes/values")
+    assert (refused.status, refused.json["code"]) == (403, "forbidden")
+    values = await hub.made("GET", f"{path}/changes/values", role="district", params={"limit": "3"})
+    assert all(item["was"]["class"] and item["becomes"] is None for item in values["items"])
+    looks = [row for row in await hub.audit_rows() if row["action"] == "run.values"]
+    assert [json.loads(row["details"])["shown"] for row in looks] == [3]
+    for who in ("operator", "district"):
+        sheet = await hub.call("GET", f"{path}/changes.csv", role=who)
+        rows = list(csv.DictReader(io.StringIO(sheet.body.decode())))
+        assert len(rows) == len(GONE)
+        assert {row["key"] for row in rows} == (set(GONE) if who == "district" else {""})
+
+
+async def test_the_difference_is_paged_and_filtered(hub: AdminHub, worker: Pool) -> None:
+    _, path = await held(hub, worker)
+    whole = (await hub.made("GET", f"{path}/changes", role="district", params={"limit": "500"}))["items"]
+    pages, after = [], None
+    while True:
+        query = {"limit": "100"} | ({"after": after} if after else {})
+        page = await hub.made("GET", f"{path}/changes", role="district", params=query)
+        pages += page["items"]
+        after = page["next"]
+        if after is None:
+            break
+    assert pages == whole
+    (school,) = {tuple(item["schools"]) for item in whole if item["key"] in _ELSEWHERE}
+    some = await hub.made("GET", f"{path}/changes", params={"school": school[0]})
+    assert [item["seq"] for item in some["items"]] == [i["seq"] for i in whole if i["key"] in _ELSEWHERE]
+    for query, number in (({"kind": "updated"}, 0), ({"entity": "users"}, 0), ({"kind": "deleted"}, 100)):
+        assert len((await hub.made("GET", f"{path}/changes", params=query))["items"]) == number
+    assert (await hub.call("GET", f"{path}/changes", params={"kind": "vanished"})).status == 400
+
+
+@pytest.mark.threat("F11")
+async def test_a_part_is_released_and_the_rest_decided_on(hub: AdminHub, worker: Pool) -> None:
+    run, path = await held(hub, worker)
+    over = {school for reason in run["guard"] for school in reason["schools"]}
+    assert len(over) == 1
+    queued = await hub.made("POST", f"{path}/release", role="district", json={})
+    assert (queued["state"], queued["approved"]["withhold"]) == ("queued", {"schools": sorted(over)})
+    assert ("sync", hub.district) in hub.rung
+    await work(worker)
+    assert (await hub.made("GET", path))["state"] == "applied"
+    again = await hub.call("POST", f"{path}/release", json={})
+    assert (again.status, again.json["code"]) == (409, "conflict")
+
+    listed = (await hub.made("GET", f"/districts/{hub.district}/runs"))["items"]
+    (rest,) = [one for one in listed if one["task"].get("rest_of") == run["run_id"]]
+    assert (rest["state"], rest["counts"]["enrollments"]["deleted"]) == ("held", len(_OF[::2]))
+    await hub.made("POST", f"/districts/{hub.district}/runs/{rest['run_id']}/reject")
+    acts = [row["action"] for row in await hub.audit_rows() if row["action"].startswith("run.")]
+    assert acts[-2:] == ["run.release", "run.reject"]
+
+
+async def test_settings_of_district_and_source_with_each_version_in_the_audit_log(hub: AdminHub) -> None:
+    district, source = f"/districts/{hub.district}/guard", f"/districts/{hub.district}/sources/{hub.source}/guard"
+    assert (await hub.made("GET", district))["settings"] == {} | (await hub.made("GET", source))["settings"]
+    first = {"time_zone": "America/Chicago", "limits": {"users": {"deleted": {"share": 0.2}}}}
+    shown = await hub.made("PUT", district, role="district", json=first)
+    assert shown["effective"]["time_zone"] == "America/Chicago"
+    assert shown["effective"]["limits"]["users"] == {"deleted": {"share": 0.2}}
+    assert shown["effective"]["limits"]["default"]["deleted"] == {"share": 0.05, "above": 20}
+    shown = await hub.made("PUT", source, json={"hold_days": 3, "limits": {"users": {"deleted": {"most": 5}}}})
+    assert shown["effective"]["limits"]["users"] == {"deleted": {"share": 0.2, "most": 5}}
+    assert (shown["effective"]["hold_days"], (await hub.made("GET", district))["effective"]["hold_days"]) == (3, 7)
+    await hub.made("PUT", district, json={})
+    versions = [json.loads(r["details"])["settings"] for r in await hub.audit_rows() if r["action"] == "guard.edit"]
+    assert versions == [first, {}]
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"time_zone": "Mars/Olympus"}, "time_zone"),
+        ({"limits": {"pupils": {}}}, "limits"),
+        ({"limits": {"users": {"deleted": {"share": 7}}}}, "limits.users.deleted.share"),
+        ({"windows": [{"kind": "blackout", "name": "x", "starts": "2026-01-02T00:00", "ends": "2026-01-01T00:00"}]},
+         "windows[0]"),
+        ({"hold_days": 0}, "hold_days"),
+    ],
+)  # fmt: skip
+async def test_settings_that_make_no_sense_are_refused_with_their_place(
+    hub: AdminHub, body: dict[str, Any], place: str
+) -> None:
+    answer = await hub.call("PUT", f"/districts/{hub.district}/guard", json=body)
+    assert (answer.status, answer.json["code"]) == (400, "invalid_request")
+    assert place in answer.json["detail"]
+    assert (await hub.made("GET", f"/districts/{hub.district}/guard"))["open_windows"] == []
+
+
+async def _hub(hub: AdminHub, *arguments: str) -> tuple[int, str]:
+    environment = {"HUB_ADMIN_URL": str(hub.server.make_url("/admin/v1")), "HUB_ADMIN_TOKEN": hub.tokens["district"]}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hub.cli", *arguments, "--district", str(hub.district), env=os.environ | environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode()
+
+
+async def test_the_command_line(hub: AdminHub, worker: Pool, tmp_path: Path) -> None:
+    run, _ = await held(hub, worker)
+    run_id = run["run_id"]
+    code, text = await _hub(hub, "runs", "list", "--state", "held")
+    assert (code, text.split()[0]) == (0, run_id), text
+    code, text = await _hub(hub, "runs", "show", run_id)
+    assert "held: " in text
+    assert f"{len(GONE)} deleted" in text
+    assert "decide by: " in text
+    code, text = await _hub(hub, "runs", "changes", run_id, "--entity", "enrollments")
+    assert len([line for line in text.splitlines() if line.startswith("enrollments deleted ")]) == len(GONE)
+    assert f"in all, enrollments: {len(GONE)} deleted" in text
+    sheet = tmp_path / "changes.csv"
+    assert (await _hub(hub, "runs", "changes", run_id, "--csv", str(sheet)))[0] == 0
+    assert len((await asyncio.to_thread(sheet.read_text)).splitlines()) == len(GONE) + 1
+    assert (await _hub(hub, "runs", "release", run_id)) == (0, f"run {run_id}: queued\n")
+    await work(worker)
+    code, text = await _hub(hub, "runs", "list", "--state", "held")
+    rest = text.split()[0]
+    assert (await _hub(hub, "runs", "approve", rest)) == (0, f"run {rest}: queued\n")
+    await work(worker)
+    code, text = await _hub(hub, "runs", "reject", rest)
+    assert (code, text.startswith("conflict: Only a held run")) == (2, True), text
+
+    settings = tmp_path / "guard.json"
+    await asyncio.to_thread(settings.write_text, '{"hold_days": 3}')
+    assert (await _hub(hub, "guard", "set", str(settings))) == (0, "set\n")
+    code, text = await _hub(hub, "guard", "show", "--source", str(hub.source))
+    assert (code, json.loads(text)["effective"]["hold_days"]) == (0, 3)
+    await asyncio.to_thread(settings.write_text, "{")
+    code, text = await _hub(hub, "guard", "set", str(settings))
+    assert (code, text.startswith("invalid_request: guard.json is not JSON")) == (2, True), text
