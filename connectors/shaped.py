@@ -80,7 +80,9 @@ class ShapedPackage:
             try:
                 frame, left_out = apply(steps, batch.frame, marks_left_out=changes)
             except pl.exceptions.PolarsError as error:
-                text = f"The transform of {file}.csv cannot be evaluated ({type(error).__name__}). Look at its expressions."
+                text = (
+                    f"The transform of {file}.csv cannot be evaluated ({type(error).__name__}). Mend its expressions."
+                )
                 raise ConnectorError("transform_failed", text, intent=Intent.ASK_HUMAN) from None
             dropped += left_out
             columns = frame.clear()

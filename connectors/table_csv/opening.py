@@ -12,6 +12,7 @@ import polars as pl
 from connectors.limits import DEFAULT_LIMITS, Limits
 from connectors.oneroster_csv import rules as file_rules
 from connectors.oneroster_csv.archive import Member, Unpacked, unpack
+from connectors.oneroster_csv.names import MANIFEST
 from connectors.oneroster_csv.reader import DEFAULT_READING
 from connectors.oneroster_csv.table import Reading
 from connectors.protocol import ConnectorError, Intent, Mode
@@ -49,9 +50,16 @@ def open_tables(
 def headers(
     path: Path, limits: Limits = DEFAULT_LIMITS, *, reading: Reading = DEFAULT_READING, work_folder: Path | None = None
 ) -> Tables:
-    """The tables of a package and their columns. Raises ConnectorError (``unreadable``); none for what is refused."""
+    """The tables of a package and their columns; none of a package that is refused, or that has a manifest.
+
+    Raises ConnectorError (``unreadable``).
+    """
     folder = Path(tempfile.mkdtemp(prefix="rosterhub-package-", dir=work_folder))
+    seen: list[str] = []
     try:
+        unpack(path, folder, limits, lambda name: seen.append(name.lower()))
+        if f"{MANIFEST}.csv" in seen:
+            return {}
         unpacked = unpack(path, folder, limits, stem)
         return {name: first_row(member.path, reading, limits) for name, member in unpacked.members.items()}
     finally:
@@ -144,14 +152,16 @@ def _misfits(mapping: CheckedMapping, tables: Mapping[str, RawTable], empty: set
         for name, columns in part.needs.items():
             if name in tables:
                 lacking.setdefault(name, set()).update(columns - set(tables[name].columns) - set(part.part.may_lack))
-    found = [issues.one(rules.TABLE_MISSING, file=f"{t}.csv", cause="no rows" if t in empty else "") for t in sorted(missing)]
-    for name, columns in sorted(lacking.items()):
-        if columns:
-            found.append(issues.one(rules.COLUMN_MISSING, file=f"{name}.csv", line=1, field=", ".join(sorted(columns))))
+    found = [
+        issues.one(rules.TABLE_MISSING, file=f"{t}.csv", cause="no rows" if t in empty else "") for t in sorted(missing)
+    ]
+    for name, absent in sorted(lacking.items()):
+        if absent:
+            found.append(issues.one(rules.COLUMN_MISSING, file=f"{name}.csv", line=1, field=", ".join(sorted(absent))))
     return found
 
 
 def _supplied(file: CheckedFile, tables: Mapping[str, RawTable], empty: set[str]) -> bool:
-    """Whether a file counts as supplied. One that a table without rows takes part in does not: it must delete nothing."""
+    """Whether a file counts as supplied; not if a table without rows takes part in it, which must delete nothing."""
     names = [part.part.table for part in file.parts]
     return any(name in tables for name in names) and not any(name in empty for name in names)

@@ -41,7 +41,6 @@ class TablePackage:
     mapping: CheckedMapping = field(repr=False)
     closed: bool = False
     lookups: dict[tuple[str, int], list[pl.DataFrame]] = field(default_factory=dict, repr=False)
-    disagreeing: dict[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def refused(self) -> bool:
@@ -49,8 +48,11 @@ class TablePackage:
         return any(RULES[code].severity is Severity.BLOCK_SYNC for code in self.issues["code"].unique().to_list())
 
     def rows(self, file: str) -> int | None:
-        """How many rows the tables of the file have; some of them may give none."""
-        return sum(self.tables[p.part.table].rows for p in self._parts(file))
+        """How many rows the tables of the file have; None where some of them may give none."""
+        parts = self._parts(file)
+        if any(p.where is not None or p.part.distinct for p in parts) or self.mapping.files[file].steps.where:
+            return None
+        return sum(self.tables[p.part.table].rows for p in parts)
 
     def batches(self, file: str, size: int = 250_000) -> Iterator[Batch]:
         """The rows of ``file``, at most ``size`` at a time."""
@@ -58,14 +60,15 @@ class TablePackage:
             raise ValueError("a batch has at least one row")
         self._open()
         checked = self.mapping.files[file]
-        dropped = 0
+        dropped = several = 0
         for number, part in enumerate(self._parts(file)):
             offset = self._offset(file, number)
-            for frame, found in self._mapped(checked, number, part, size):
+            for frame, found, unclear in self._mapped(checked, number, part, size):
                 shaped, left_out = apply(checked.steps, frame)
                 dropped += left_out
+                several += unclear
                 yield Batch(_moved(shaped, offset), _moved(found, offset))
-        yield Batch(_nothing(checked), self._about(file, dropped))
+        yield Batch(_nothing(checked), self._about(file, dropped, several))
 
     def keys(self, file: str) -> pl.Series:
         """The sourcedIds of ``file``."""
@@ -85,7 +88,9 @@ class TablePackage:
                 offset = self._offset(file, number)
                 end = offset + self.tables[part.part.table].last_line
                 rows = here.filter(pl.col(LINE).is_between(offset + _FIRST_LINE, end))
-                moved = rows.with_columns((pl.col(LINE) - offset).cast(pl.UInt32), file=pl.lit(f"{part.part.table}.csv"))
+                moved = rows.with_columns(
+                    (pl.col(LINE) - offset).cast(pl.UInt32), file=pl.lit(f"{part.part.table}.csv")
+                )
                 frames.append(moved)
         return pl.concat(frames)
 
@@ -108,24 +113,23 @@ class TablePackage:
 
     def _mapped(
         self, file: CheckedFile, number: int, part: CheckedPart, size: int
-    ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, int]]:
+        """Rows of a part, findings about them, and how many found partners that disagree."""
         lookups = self._lookups(file.file, number, part)
         unsure = [j.table in self.tables and self.tables[j.table].bad.height > 0 for j in part.part.join]
         table = self.tables[part.part.table]
         seen: list[pl.DataFrame] = []
         for rows, bad in table.batches(part.needs[part.part.table], size):
-            frame, lost = mapped(part, file.columns, rows, lookups, unsure)
-            kept, found = _without_lost(frame, lost, file.file)
-            about = _of_file(bad, file.file)
+            made = mapped(part, file.columns, rows, lookups, unsure)
+            kept, found = _without_lost(made.frame, made.lost, file.file)
             if part.part.distinct:
                 seen.append(kept)
-                yield kept.clear(), issues.collect([about, found])
-            else:
-                yield kept, issues.collect([about, found])
+                kept = kept.clear()
+            yield kept, issues.collect([_of_file(bad, file.file), found]), made.several
         if seen:
             whole = pl.concat(seen).unique(file.columns, keep="first", maintain_order=True)
             for frame in whole.iter_slices(size):
-                yield frame, issues.empty()
+                yield frame, issues.empty(), 0
 
     def _lookups(self, file: str, number: int, part: CheckedPart) -> list[pl.DataFrame]:
         if (file, number) not in self.lookups:
@@ -136,22 +140,19 @@ class TablePackage:
                     rows = self.tables[join.table].whole(columns)
                 else:
                     rows = pl.DataFrame(schema={f"t:{name}": pl.String for name in columns})
-                found = partners(part, join, rows)
-                self.disagreeing[file] = self.disagreeing.get(file, 0) + found.several
-                frames.append(found.frame)
+                frames.append(partners(part, join, rows))
             self.lookups[file, number] = frames
         return self.lookups[file, number]
 
-    def _about(self, file: str, dropped: int) -> pl.DataFrame:
+    def _about(self, file: str, dropped: int, several: int) -> pl.DataFrame:
         """Findings about the whole file, told with its last batch."""
         name = f"{file}.csv"
         entity = CATALOGUE.files(self.version)[file].name
         found = []
         if dropped:
             found.append(issues.one(rules.LEFT_OUT, entity=entity, file=name, cause=f"{dropped:,} rows"))
-        if self.disagreeing.get(file):
-            cause = f"{self.disagreeing[file]:,} keys"
-            found.append(issues.one(rules.SEVERAL_PARTNERS, entity=entity, file=name, cause=cause))
+        if several:
+            found.append(issues.one(rules.SEVERAL_PARTNERS, entity=entity, file=name, cause=f"{several:,} rows"))
         return issues.collect(found)
 
 

@@ -37,7 +37,7 @@ class Steps(_Strict):
     )
     values: dict[Column, dict[Cell, Cell | None]] = Field(
         default={}, max_length=_MOST,
-        description="Column → its values and what stands in their place; null is blank. Of lists each item is looked up.",
+        description="Column → its values and what stands in their place (null: blank). In lists each item is.",
     )  # fmt: skip
     set: dict[Column, Sql] = Field(
         default={}, max_length=_MOST, description="Column ← an SQL expression over the columns of the row."
@@ -85,7 +85,8 @@ class Mapping(_Strict):
     """How tables with headers of their own give OneRoster files."""
 
     base: Annotated[str, StringConstraints(max_length=40)] | None = Field(
-        default=None, description="A built-in mapping, whose files those below replace or add to; `auto` tells it itself."
+        default=None,
+        description="A built-in mapping (`auto`: told by the headers), to which `files` adds.",
     )
     version: Version = Field(default="1.2", description="The OneRoster version of the files that are made.")
     files: dict[str, MappedFile] = {}

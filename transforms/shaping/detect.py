@@ -50,7 +50,7 @@ def _is_oneroster(tables: Tables) -> bool:
 
 def _score(mapping: CheckedMapping, tables: Tables) -> float:
     """The share of needed columns that are there. Two of versions that share their tables: the more telling counts."""
-    there = {name.lower(): {c for c in columns} for name, columns in tables.items()}
+    there = {name.lower(): set(columns) for name, columns in tables.items()}
     needed, met = 0, 0
     for part in (p for file in mapping.files.values() for p in file.parts):
         optional = {part.part.table} if part.part.optional else set()

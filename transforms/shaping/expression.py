@@ -26,9 +26,26 @@ _COMPARISONS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
     "=": lambda a, b: a == b, "<>": lambda a, b: a != b, "!=": lambda a, b: a != b, "<": lambda a, b: a < b,
     ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, ">=": lambda a, b: a >= b,
 }  # fmt: skip
-_KEYWORDS = frozenset(
-    "AND OR NOT IS NULL IN LIKE BETWEEN CASE WHEN THEN ELSE END TRUE FALSE AS FROM SELECT WHERE ORDER GROUP".split()
-)
+_KEYWORDS = {
+    *(
+        "AND",
+        "OR",
+        "NOT",
+        "IS",
+        "NULL",
+        "IN",
+        "LIKE",
+        "BETWEEN",
+        "CASE",
+        "WHEN",
+        "THEN",
+        "ELSE",
+        "END",
+        "TRUE",
+        "FALSE",
+    ),
+    *("AS", "FROM", "SELECT", "WHERE", "ORDER", "GROUP"),
+}
 _NUMBERS = {"INTEGER": pl.Int64, "INT": pl.Int64, "BIGINT": pl.Int64, "DOUBLE": pl.Float64, "FLOAT": pl.Float64}
 _TEXTS = {"TEXT", "VARCHAR", "STRING"}
 
@@ -95,7 +112,9 @@ class _Reader:
     def took(self, *names: str) -> bool:
         """Whether the next words are these keywords or marks; they are gone then."""
         ahead = self.words[self.next : self.next + len(names)]
-        found = len(ahead) == len(names) and all(w.is_name(n) or w.is_mark(n) for w, n in zip(ahead, names, strict=True))
+        found = len(ahead) == len(names) and all(
+            w.is_name(n) or w.is_mark(n) for w, n in zip(ahead, names, strict=True)
+        )
         self.next += len(names) * found
         return found
 
@@ -197,7 +216,7 @@ class _Reader:
             if item.literal is None:
                 self.refuse("A list holds texts or numbers that are written out.", word)
             self._alike(left, item, word)
-            items.append(item.literal)  # type: ignore[arg-type]
+            items.append(item.literal)
             if not self.took(","):
                 break
         self.expect(")", "the list has no end")
@@ -267,9 +286,9 @@ class _Reader:
             return values.condition(pl.lit(word.is_name("TRUE")))
         if word.is_name("CASE"):
             return self.case(word)
-        if word.kind == "name":
-            return self._call(word) if self.word.is_mark("(") else self._column(word)
-        self.refuse("A column, a text or a number is missing here.", word)
+        if word.kind != "name":
+            self.refuse("A column, a text or a number is missing here.", word)
+        return self._call(word) if self.word.is_mark("(") else self._column(word)
 
     def _number(self, word: Word) -> Value:
         if len(word.value) > _LONGEST_NUMBER:
@@ -282,14 +301,21 @@ class _Reader:
             self.refuse(f"{name.upper()} makes no sense here. A column of that name is written in double quotes.", word)
         if known is not None and name not in known and not _is_metadata(name, known):
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Is it {near[0]}?" if near else " A text is written in single quotes." if word.kind == "quoted" else ""
+            hint = (
+                f" Is it {near[0]}?"
+                if near
+                else " A text is written in single quotes."
+                if word.kind == "quoted"
+                else ""
+            )
             self.refuse(f"There is no column of this name.{hint}", word)
         self.used.add(name)
         return values.column(self.columns.frame_name(name))
 
     def case(self, word: Word) -> Value:
         subject = None if self.word.is_name("WHEN") else self.either()
-        conditions, results = [], []
+        conditions: list[pl.Expr] = []
+        results: list[Value] = []
         while self.took("WHEN"):
             here = self.word
             found = self.either()

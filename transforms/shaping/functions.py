@@ -56,7 +56,9 @@ class Function:
         if self.rest:
             return f"at least {least} arguments are"
         most = len(self.takes)
-        return f"{least} to {most} arguments are" if least != most else f"{most} argument{'s are' * (most > 1) or ' is'}"
+        return (
+            f"{least} to {most} arguments are" if least != most else f"{most} argument{'s are' * (most > 1) or ' is'}"
+        )
 
 
 def _mend(wanted: Type) -> str:
@@ -80,7 +82,7 @@ def pattern_of(value: Value, argument: int) -> str:
     try:
         pl.Series(["x"]).str.contains(pattern)
     except pl.exceptions.PolarsError:
-        raise CallError("this regular expression cannot be read (the syntax is that of Rust's regex)", argument) from None
+        raise CallError("this regular expression cannot be read (its syntax is that of Rust)", argument) from None
     return pattern
 
 

@@ -98,8 +98,8 @@ def check_mapping(mapping: Mapping, faults: list[Fault]) -> CheckedMapping:
     """Checks a whole mapping; what is wrong is added to ``faults``."""
     files = whole(mapping, faults)
     known = CATALOGUE.files(mapping.version)
-    for file in sorted(set(files) - set(known)):
-        faults.append(Fault(f"mapping.files.{file}", f"OneRoster {mapping.version} has no file {file}.csv."))
+    unknown = sorted(set(files) - set(known))
+    faults += [Fault(f"mapping.files.{f}", f"OneRoster {mapping.version} has no file {f}.csv.") for f in unknown]
     if not files and mapping.base != AUTO:
         faults.append(Fault("mapping", "Say in `files` which tables give which file, or name a `base`."))
     checked = {file: _check_file(file, files[file], mapping.version, faults) for file in known if file in files}
@@ -123,8 +123,8 @@ def _check_part(file: str, known: frozenset[str], part: Part, place: str, faults
             fault = wrong_target(file, name, known)
             if fault:
                 faults.append(Fault(f"{place}.{member}.{name}", fault))
-    for name in sorted(set(part.columns) & set(part.set)):
-        faults.append(Fault(f"{place}.set.{name}", "`columns` gives this column already."))
+    both = sorted(set(part.columns) & set(part.set))
+    faults += [Fault(f"{place}.set.{name}", "`columns` gives this column already.") for name in both]
     names: list[str] = []
     for n, join in enumerate(part.join):
         if join.name in names:
@@ -137,8 +137,8 @@ def _check_part(file: str, known: frozenset[str], part: Part, place: str, faults
     where = None if part.where is None else read(part.where, columns, f"{place}.where", faults, wanted=Type.BOOLEAN)
     needs = _needs(part, names, [*made.values(), *([where] if where else [])])
     for table, wanted in needs.items():
-        for name in sorted(filter(is_secret, wanted)):
-            faults.append(Fault(place, f"The column {name} of {table} is a secret, and is never read."))
+        secret = sorted(filter(is_secret, wanted))
+        faults += [Fault(place, f"The column {name} of {table} is a secret, and is never read.") for name in secret]
     return CheckedPart(part, where, made, needs)
 
 
@@ -177,45 +177,59 @@ def taken(part: CheckedPart, join: Join) -> list[str]:
     return sorted(c.removeprefix(prefix) for c in used if c.startswith(prefix))
 
 
-@dataclass(frozen=True, slots=True)
-class Partners:
-    """A joined table, one row for each key. ``several``: keys whose rows disagree."""
-
-    frame: pl.DataFrame
-    several: int
+_SEVERAL = "several"
 
 
-def partners(part: CheckedPart, join: Join, table: pl.DataFrame) -> Partners:
-    """The partners that rows find: ``table`` has its columns under ``t:``. The order of its rows changes nothing."""
+def partners(part: CheckedPart, join: Join, table: pl.DataFrame) -> pl.DataFrame:
+    """The partners that rows find, one for each key: ``table`` has its columns under ``t:``.
+
+    The order of its rows changes nothing. ``j:name.`` itself says whether several rows of a key disagree.
+    """
     keys = {f"k:{n}": pl.col(OWN + theirs) for n, theirs in enumerate(join.on.values())}
     columns = taken(part, join)
     rows = table.select(**keys, **{f"{JOINED}{join.name}.{c}": pl.col(OWN + c) for c in columns})
     rows = rows.drop_nulls(list(keys))
     values = [c for c in rows.columns if c not in keys]
-    several = 0
+    disagree = pl.lit(value=False)
     if join.many == "list":
         made = [pl.col(c).drop_nulls().unique().sort().str.join(",").replace("", None) for c in values]
     else:
         made = [pl.col(c).min() for c in values]
-        wide = rows.unique().group_by(list(keys)).len()
-        several = int((wide["len"] > 1).sum())
-    found = rows.group_by(list(keys), maintain_order=True).agg(*made, pl.lit(value=True).alias(f"{JOINED}{join.name}"))
-    return Partners(found, several)
+        disagree = pl.any_horizontal(disagree, *(pl.col(c).drop_nulls().n_unique() > 1 for c in values))
+    return rows.group_by(list(keys)).agg(*made, disagree.alias(f"{JOINED}{join.name}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """OneRoster rows made of a table's.
+
+    ``frame``: the columns asked for and line. ``lost``: rows whose partner may be among rows that cannot be read.
+    ``several``: how many rows found partners that disagree.
+    """
+
+    frame: pl.DataFrame
+    lost: pl.Series
+    several: int
 
 
 def mapped(
-    part: CheckedPart, columns: Sequence[str], rows: pl.DataFrame, lookups: Sequence[pl.DataFrame], unsure: Sequence[bool]
-) -> tuple[pl.DataFrame, pl.Series]:
-    """The OneRoster rows (``columns``, line) that rows of the part's table give, and which of them lack a partner.
+    part: CheckedPart,
+    columns: Sequence[str],
+    rows: pl.DataFrame,
+    lookups: Sequence[pl.DataFrame],
+    unsure: Sequence[bool],
+) -> Mapped:
+    """The OneRoster rows that rows of the part's table give.
 
     ``lookups``: the partners of each join. ``unsure``: whether a join's table has rows that could not be read.
     """
-    lost = pl.lit(value=False)
+    lost = several = pl.lit(value=False)
     for join, lookup, doubtful in zip(part.part.join, lookups, unsure, strict=True):
         names = [j.name for j in part.part.join]
         left = [pl.col(frame_name(own, names)).alias(f"k:{n}") for n, own in enumerate(join.on)]
         on = [f"k:{n}" for n in range(len(left))]
         rows = rows.with_columns(left).join(lookup, on=on, how="left", maintain_order="left").drop(on)
+        several = several | pl.col(f"{JOINED}{join.name}").fill_null(value=False)
         if doubtful:
             lost = lost | pl.col(f"{JOINED}{join.name}").is_null()
     if part.where is not None:
@@ -224,5 +238,6 @@ def mapped(
     made = {t: pl.col(frame_name(source, names)) for t, source in part.part.columns.items()}
     made |= {t: e.text for t, e in part.set.items()}
     blank = pl.lit(None, pl.String)
-    frame = rows.with_columns(lost.alias("lost"), *(made.get(c, blank).alias(c) for c in columns))
-    return frame.select(*columns, LINE), frame["lost"]
+    marks = lost.alias("lost"), several.alias(_SEVERAL)
+    frame = rows.with_columns(*marks, *(made.get(c, blank).alias(c) for c in columns))
+    return Mapped(frame.select(*columns, LINE), frame["lost"], int(frame[_SEVERAL].sum()))

@@ -10,7 +10,7 @@ LEFT_OUT = declare(
     "Nothing to mend if that is wanted. The transform's `where` of this file says which rows stay.",
 )  # fmt: skip
 TABLE_MISSING = declare(
-    "SHP-002", Severity.BLOCK_SYNC, Action.REFUSE, "A table that the mapping reads is not in the package or has no rows",
+    "SHP-002", Severity.BLOCK_SYNC, Action.REFUSE, "A table that the mapping reads is not there or has no rows",
     "Export the named table too, or mark it as optional in the mapping.",
 )  # fmt: skip
 COLUMN_MISSING = declare(

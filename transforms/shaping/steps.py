@@ -97,7 +97,9 @@ def check_steps(file: str, steps: Steps, place: str, faults: list[Fault]) -> Che
     where = None
     if steps.where is not None:
         where = read(steps.where, names, f"{place}.where", faults, wanted=Type.BOOLEAN)
-    lists = {f.csv_name for v in _VERSIONS if file in CATALOGUE.files(v) for f in CATALOGUE.files(v)[file].fields if f.many}
+    lists = {
+        f.csv_name for v in _VERSIONS if file in CATALOGUE.files(v) for f in CATALOGUE.files(v)[file].fields if f.many
+    }
     return CheckedSteps(steps, made, where, frozenset(name for name in lists if name))
 
 
@@ -134,14 +136,16 @@ def read(
 def _try_out(expression: Expression) -> None:
     """Evaluates the expression on three rows, so that what cannot be evaluated shows now and not in a run."""
     names = sorted(expression.expr.meta.root_names())
-    frame = pl.DataFrame({n: ["", "Az 9", None] for n in names} or {"": ["", "", ""]}, schema_overrides=dict.fromkeys(names, pl.String))
+    frame = pl.DataFrame(
+        {n: ["", "Az 9", None] for n in names} or {"": ["", "", ""]}, schema_overrides=dict.fromkeys(names, pl.String)
+    )
     frame.select(expression.text)
 
 
 def apply(checked: CheckedSteps, frame: pl.DataFrame, *, marks_left_out: bool = False) -> tuple[pl.DataFrame, int]:
     """The frame after the steps, and how many rows were left out.
 
-    ``marks_left_out``: a frame of changes, where a row that is left out must say so: its ``status`` becomes tobedeleted.
+    ``marks_left_out``: a frame of changes, where a row that is left out says so: its ``status`` becomes tobedeleted.
     """
     order = [c for c in frame.columns if c != LINE]
     lacking = [c for c in sorted(checked.read) if c not in frame.columns]

@@ -69,8 +69,13 @@ _ORGS = {
                     "ELSE CONCAT('ext:', REGEXP_REPLACE(type, '[^A-Za-z0-9._-]', '-')) END"},
 }  # fmt: skip
 _RELATIONS = ["userSourcedId", "relationshipUserSourcedId", "relationshipRole"]
-_RELATIONS_OF = {"table": "relationships", "name": "kin", "on": {"sourcedId": "userSourcedId"}, "many": "list",
-                 "optional": True}
+_RELATIONS_OF = {
+    "table": "relationships",
+    "name": "kin",
+    "on": {"sourcedId": "userSourcedId"},
+    "many": "list",
+    "optional": True,
+}
 _ROLE_STEPS = {
     "values": {"role": folded(_ROLES)},
     "set": {"role": "CASE WHEN role IN ('teacher', 'aide', 'student', 'principal', 'counselor', 'administrator', 'proctor', "
