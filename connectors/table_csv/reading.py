@@ -49,7 +49,7 @@ class RawTable:
         """No row, readable or not, stands further down."""
         lines = self.table.lines
         last = int(lines[-1]) if lines is not None and lines.len() else self.table.rows + 1
-        return max([last, *self.bad[LINE].drop_nulls().tail(1).to_list()])  # sorted by line
+        return max([last, *map(int, self.bad[LINE].drop_nulls().tail(1))])  # sorted by line
 
     def batches(self, columns: frozenset[str], size: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """These columns under ``t:`` with the rows' lines; blank where the table lacks one. Findings beside them."""

@@ -64,6 +64,6 @@ def _message(text: str) -> str:
 
 def _path(loc: tuple[int | str, ...]) -> str:
     text = ""
-    for part in loc:
+    for part in (p for p in loc if p not in ("", "[key]")):
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text

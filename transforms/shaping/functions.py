@@ -74,8 +74,9 @@ def _count(value: Value, argument: int, most: int) -> int:
 def pattern_of(value: Value, argument: int) -> str:
     """A regular expression that compiles and stays small. Raises CallError."""
     pattern = str(value.literal)
-    repeats = math.prod(max(1, int(n)) for n in re.findall(r"\{\s*\d*\s*,?\s*(\d{1,6})", pattern))
-    if len(pattern) > _LONGEST_PATTERN or repeats > _MOST_REPEATS or re.search(r"\{\s*\d{5,}", pattern):
+    counts = (m[0] for m in re.finditer(r"\{[\d\s,]+\}", pattern))
+    repeats = math.prod(max([1, *(int(n[:9]) for n in re.findall(r"\d+", count))]) for count in counts)
+    if len(pattern) > _LONGEST_PATTERN or repeats > _MOST_REPEATS:
         raise CallError(
             f"a regular expression has at most {_LONGEST_PATTERN} characters and {_MOST_REPEATS:,} repeats", argument
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping as Lookup
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -91,7 +92,7 @@ def _filled(tables: Tables) -> Suggestion:
     columns: dict[str, dict[str, str]] = {}
     wanted = _wanted(pattern)
     for table, actual in chosen.items():
-        columns[table], found = _columns(table, sorted(wanted[table]), tables[actual])
+        columns[table], found = _columns(table, actual, wanted[table], tables[actual])
         choices += found
     files: dict[str, Any] = {}
     missing: list[str] = []
@@ -110,12 +111,13 @@ def _filled(tables: Tables) -> Suggestion:
     return Suggestion(mapping, None, round(score, 3), sorted(choices, key=lambda c: (c.table, c.column)), missing)
 
 
-def _wanted(pattern: Mapping) -> dict[str, set[str]]:
-    """The columns of each table that the pattern has a use for."""
-    found: dict[str, set[str]] = {}
+def _wanted(pattern: Mapping) -> dict[str, dict[str, bool]]:
+    """The columns of each table that the pattern has a use for, and whether some part cannot do without."""
+    found: dict[str, dict[str, bool]] = {}
     for part in (p for file in pattern.files.values() for p in file.parts):
         for table, names in _names(part).items():
-            found.setdefault(table, set()).update(names)
+            known = found.setdefault(table, {})
+            known |= {name: known.get(name, False) or name not in part.may_lack for name in names}
     return found
 
 
@@ -168,9 +170,15 @@ def _tables(tables: Tables) -> tuple[dict[str, str], list[Choice]]:
     return chosen, choices
 
 
-def _columns(table: str, wanted: list[str], actual: Any) -> tuple[dict[str, str], list[Choice]]:
-    """Which actual column stands for which wanted one. A column may begin with its table's name."""
-    own = {_folded(table), _folded(table).removesuffix("s"), *(_folded(s) for s in _TABLES[table])}
+def _columns(
+    table: str, called: str, wanted: Lookup[str, bool], actual: Sequence[str]
+) -> tuple[dict[str, str], list[Choice]]:
+    """Which actual column stands for which wanted one. A column may begin with its table's name.
+
+    What cannot be done without (True in ``wanted``) chooses first.
+    """
+    own = {_folded(table), _folded(called), *map(_folded, _TABLES[table])}
+    own |= {o.removesuffix("s") for o in own}
     names = {name: _folded(name) for name in actual if name and not is_secret(name)}
     bare = {name: next((f[len(o):] for o in sorted(own, key=len, reverse=True) if f.startswith(o) and f != o), f)
             for name, f in names.items()}  # fmt: skip
@@ -179,7 +187,7 @@ def _columns(table: str, wanted: list[str], actual: Any) -> tuple[dict[str, str]
     ranked += [(round(s * 0.95, 3), w, a) for s, w, a in _ranked(known, bare) if bare[a] != names[a]]
     chosen: dict[str, str] = {}
     choices: list[Choice] = []
-    for score, name, column in sorted(ranked, key=lambda r: (-r[0], r[1], r[2])):
+    for score, name, column in sorted(ranked, key=lambda r: (not wanted[r[1]], -r[0], r[1], r[2])):
         if name not in chosen and column not in chosen.values():
             chosen[name] = column
             choices.append(Choice(table, name, column, score))

@@ -14,6 +14,7 @@ _WORD = re.compile(
       |(?P<quoted>"(?:[^"]|"")+")
       |(?P<number>\d+(?:\.\d+)?(?![\w.]))
       |(?P<name>[^\W\d]\w*(?:\.\w+)*)
+      |(?P<comment>--|/\*)
       |(?P<mark><>|!=|<=|>=|\|\||[=<>+\-*(),])""",
     re.VERBOSE,
 )
@@ -61,6 +62,8 @@ def words(source: str) -> list[Word]:
         if match is None:
             raise ExpressionError(_stray(source[at]), *place(source, at))
         kind, value = str(match.lastgroup), match[0]
+        if kind == "comment":
+            raise ExpressionError("An expression has no comments. Use the version's note.", *place(source, at))
         if kind == "text":
             value = value[1:-1].replace("''", "'")
         elif kind == "quoted":
