@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,21 +76,22 @@ async def preview(
     if not _TURN.acquire(blocking=False):
         text = "Another preview is being made. Ask again in a moment."
         raise HubError(Code.UNAVAILABLE, text, intent=HubIntent.RETRY)
+    folder: Path | None = None
     try:
-        with tempfile.TemporaryDirectory(prefix="rosterhub-preview-", ignore_cleanup_errors=True) as name:
-            folder = Path(name)
-            file = await asyncio.to_thread((folder / "package").open, "wb")
-            try:
-                await uploads.read(db, district_id, upload_id, file.write)
-            finally:
-                await asyncio.to_thread(file.close)
-            old = await _pulled(source, before, folder)
-            with closing(old):
-                new = await _pulled(source, after, folder)
-                with closing(new):
-                    return await asyncio.to_thread(compared, old, new)
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rosterhub-preview-"))
+        file = await asyncio.to_thread((folder / "package").open, "wb")
+        try:
+            await uploads.read(db, district_id, upload_id, file.write)
+        finally:
+            await asyncio.to_thread(file.close)
+        old, new = await _pulled(source, before, folder), await _pulled(source, after, folder)
+        return await asyncio.to_thread(compared, old, new)
     finally:
-        _TURN.release()
+        try:
+            if folder is not None:  # the packages have their files in it
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        finally:
+            _TURN.release()
 
 
 async def _pulled(source: Source, transform: Checked | None, folder: Path) -> Package:
