@@ -113,7 +113,7 @@ def preview(
 ) -> None:
     """Show what the definition in FILE would change on a package; nothing is written.
 
-    Sample values are shown to tokens of the district only.
+    It prints values of records, so only a token of the district may ask.
     """
     body: dict[str, Any] = {"definition": _definition(file), "against": against}
     if upload is not None:
@@ -133,5 +133,5 @@ def _show_file(name: str, file: dict[str, Any]) -> None:
     click.echo(f"{name}.csv: {file['before']:,} rows, then {file['after']:,}; {file['left_out']:,} left out{part}")
     for column, change in file["columns"].items():
         click.echo(f"  {column}: {change['changed']:,} cells change")
-        for sample in change["samples"] or ():
+        for sample in change["samples"]:
             click.echo(f"    {sample['before']!r} becomes {sample['after']!r}, {sample['cells']:,} times")

@@ -68,7 +68,9 @@ async def test_an_edit_makes_the_same_package_be_compared_row_by_row(district: D
     run = await district.sync(FRAMES)
     assert run.state == "applied"
     assert moved(run, "users")["updated"] == sum(name[0] in SOME for name in before) > 0
-    assert {kind: n for e, c in run.counts.items() if e != "users" for kind, n in c.items() if kind == "updated" and n} == {}
+    assert {
+        kind: n for e, c in run.counts.items() if e != "users" for kind, n in c.items() if kind == "updated" and n
+    } == {}
     assert await names(district) == sorted(upper(name) for name in before)
     assert (await district.sync(FRAMES)).state == "unchanged"
 

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_time
 from hub.api.admin.problem import FieldError, InvalidError
-from hub.api.admin.route import STAFF, Route
+from hub.api.admin.route import STAFF, Role, Route
 from hub.api.admin.shapes import Asked, Shown
 from hub.api.admin.transforms import checked
 from hub.errors import Code, HubError
@@ -39,7 +39,8 @@ class NewRun(Asked):
     upload_id: UUID
     dry_run: bool = Field(default=False, description="Compute and report everything, change nothing.")
     transform: Definition | None = Field(
-        default=None, description="A transform to try in the place of the source's; for dry runs only."
+        default=None,
+        description="A transform to try in a dry run; for the district only.",
     )
 
 
@@ -89,7 +90,7 @@ class Report(Shown):
 
 async def create(call: Call, body: NewRun) -> Run:
     """Queues a run and rings the workers' doorbell."""
-    task = await asyncio.to_thread(_candidate, body)
+    task = await asyncio.to_thread(_candidate, call, body)
     async with call.writing() as writing:
         tx = writing.tx
         upload = await uploads.get(tx, body.upload_id)
@@ -109,10 +110,12 @@ async def create(call: Call, body: NewRun) -> Run:
     return Run.model_validate(run)
 
 
-def _candidate(body: NewRun) -> dict[str, Any]:
-    """The task of a run that tries a transform. Raises InvalidError."""
+def _candidate(call: Call, body: NewRun) -> dict[str, Any]:
+    """The task of a run that tries a transform. Raises InvalidError, and HubError(FORBIDDEN) for operators."""
     if body.transform is None:
         return {}
+    if call.role is not Role.DISTRICT:  # its counts would tell who is in a roster
+        raise HubError(Code.FORBIDDEN, "Only the district itself may try a transform.")
     if not body.dry_run:
         raise InvalidError("body", [FieldError(field="transform", message="A transform is tried in a dry run only.")])
     checked(body.transform, "transform")

@@ -1,4 +1,8 @@
-"""Transforms: what a district makes of a source's columns, values and rows. Every version is kept and can be tried."""
+"""Transforms: what a district makes of a source's columns, values and rows. Every version is kept and can be tried.
+
+Only the district itself may write and try expressions: the counts that come back would tell an operator who is in a
+roster (T55).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from connectors.protocol import ConnectorError
 from connectors.registry import connector
 from hub.api.admin.call import Call
 from hub.api.admin.problem import FieldError, InvalidError
-from hub.api.admin.route import STAFF, Role, Route
+from hub.api.admin.route import DISTRICT, STAFF, Route
 from hub.api.admin.shapes import Asked, Shown
 from hub.errors import Code, HubError
 from hub.store import sources, uploads
@@ -27,7 +31,7 @@ from transforms.shaping.steps import DefinitionError
 Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
-class VersionQuery(Asked):
+class TransformVersionQuery(Asked):
     """Which version."""
 
     version: int | None = Field(default=None, ge=1, description="A version; without it the one that acts.")
@@ -40,13 +44,13 @@ class NewTransform(Asked):
     note: Note = Field(default="", description="Why, for those who come later.")
 
 
-class Reversion(Asked):
+class TransformReversion(Asked):
     """Which version is to act again."""
 
     version: int = Field(ge=1)
 
 
-class Candidate(Asked):
+class TransformCandidate(Asked):
     """A definition to be tried on a package."""
 
     definition: Definition
@@ -56,7 +60,7 @@ class Candidate(Asked):
     )
 
 
-class Version(Shown):
+class TransformVersion(Shown):
     """One version, without its definition."""
 
     version: int = Field(description="0: none was saved, rows are taken as they come.")
@@ -66,19 +70,19 @@ class Version(Shown):
     active: bool
 
 
-class Versions(Shown):
+class TransformVersions(Shown):
     """All versions, newest first."""
 
-    items: list[Version]
+    items: list[TransformVersion]
 
 
-class Transform(Version):
+class SourceTransform(TransformVersion):
     """One version."""
 
     definition: dict[str, Any]
 
 
-class Change(Shown):
+class CellChange(Shown):
     """A value and what stands in its place."""
 
     before: str | None
@@ -86,14 +90,14 @@ class Change(Shown):
     cells: int
 
 
-class Column(Shown):
+class ColumnChanges(Shown):
     """What happens to one column."""
 
     changed: int = Field(description="Cells that come out different.")
-    samples: list[Change] | None = Field(description="The most frequent changes; null for operators: they are rosters.")
+    samples: list[CellChange] = Field(description="The most frequent changes.")
 
 
-class File(Shown):
+class FileChanges(Shown):
     """What happens to one OneRoster file."""
 
     before: int
@@ -101,22 +105,22 @@ class File(Shown):
     left_out: int = Field(description="Rows that are no longer there.")
     added: int = Field(description="Rows that were not there before.")
     whole: bool = Field(description="Whether all rows were looked at; of very large files the first ones are.")
-    columns: dict[str, Column]
+    columns: dict[str, ColumnChanges]
 
 
-class Findings(Shown):
+class FindingCounts(Shown):
     """How often a rule found something."""
 
     before: int
     after: int
 
 
-class Preview(Shown):
+class TransformPreview(Shown):
     """What a definition would change. Nothing was written."""
 
     upload_id: UUID
-    files: dict[str, File]
-    findings: dict[str, Findings] = Field(description="By code; empty where not all rows were looked at.")
+    files: dict[str, FileChanges]
+    findings: dict[str, FindingCounts] = Field(description="By code; empty where not all rows were looked at.")
     refused: bool = Field(description="Whether a run would refuse the whole package.")
     whole: bool
 
@@ -144,13 +148,13 @@ async def _fits(source: sources.Source, definition: Definition) -> None:
         raise InvalidError("body", [FieldError(field="definition.mapping", message=text)])
 
 
-def _shown(row: store.Transform | None) -> Transform:
+def _shown(row: store.Transform | None) -> SourceTransform:
     if row is None:
-        return Transform(version=0, note="", created_by=None, created_at=None, active=True, definition={})
-    return Transform.model_validate(row)
+        return SourceTransform(version=0, note="", created_by=None, created_at=None, active=True, definition={})
+    return SourceTransform.model_validate(row)
 
 
-async def get(call: Call, query: VersionQuery) -> Transform:
+async def get(call: Call, query: TransformVersionQuery) -> SourceTransform:
     """The transform that acts on a source, or another version of it."""
     source_id = call.id("source")
     async with call.reading() as tx:
@@ -160,15 +164,16 @@ async def get(call: Call, query: VersionQuery) -> Transform:
         return _shown(await store.active(tx, source_id))
 
 
-async def listing(call: Call) -> Versions:
+async def listing(call: Call) -> TransformVersions:
     """All versions of a source's transform."""
     source_id = call.id("source")
     async with call.reading() as tx:
         await sources.get(tx, source_id)
-        return Versions(items=[Version.model_validate(row) for row in await store.listing(tx, source_id)])
+        rows = await store.listing(tx, source_id)
+    return TransformVersions(items=[TransformVersion.model_validate(row) for row in rows])
 
 
-async def put(call: Call, body: NewTransform) -> Transform:
+async def put(call: Call, body: NewTransform) -> SourceTransform:
     """Saves a new version; the next run compares row by row. A broken definition is refused with the place."""
     source_id = call.id("source")
     await asyncio.to_thread(checked, body.definition)
@@ -181,7 +186,7 @@ async def put(call: Call, body: NewTransform) -> Transform:
     return _shown(row)
 
 
-async def revert(call: Call, body: Reversion) -> Transform:
+async def revert(call: Call, body: TransformReversion) -> SourceTransform:
     """Lets a version that was saved before act again."""
     source_id = call.id("source")
     async with call.writing() as writing:
@@ -191,7 +196,7 @@ async def revert(call: Call, body: Reversion) -> Transform:
     return _shown(row)
 
 
-async def preview(call: Call, body: Candidate) -> Preview:
+async def preview(call: Call, body: TransformCandidate) -> TransformPreview:
     """Compares what a definition makes of a package with what comes out now. Nothing is written."""
     source_id = call.id("source")
     candidate = await asyncio.to_thread(checked, body.definition)
@@ -212,23 +217,22 @@ async def preview(call: Call, body: Candidate) -> Preview:
         found = await trying.preview(call.context.db, call.district_id, source, upload_id, now, candidate)
     except ConnectorError as error:
         raise trying.refused(error) from None
-    samples = call.role is Role.DISTRICT
-    return Preview(
-        upload_id=upload_id, files={name: _file(file, samples=samples) for name, file in found.files.items()},
-        findings={code: Findings(before=a, after=b) for code, (a, b) in found.findings.items()},
+    return TransformPreview(
+        upload_id=upload_id, files={name: _file(file) for name, file in found.files.items()},
+        findings={code: FindingCounts(before=a, after=b) for code, (a, b) in found.findings.items()},
         refused=found.refused, whole=found.whole,
     )  # fmt: skip
 
 
-def _file(file: trying.FilePreview, *, samples: bool) -> File:
+def _file(file: trying.FilePreview) -> FileChanges:
     columns = {
-        name: Column(
+        name: ColumnChanges(
             changed=cells.changed,
-            samples=[Change(before=a, after=b, cells=n) for a, b, n in cells.samples] if samples else None,
+            samples=[CellChange(before=a, after=b, cells=n) for a, b, n in cells.samples],
         )
         for name, cells in file.columns.items()
     }
-    return File(
+    return FileChanges(
         before=file.before,
         after=file.after,
         left_out=file.left_out,
@@ -240,13 +244,13 @@ def _file(file: trying.FilePreview, *, samples: bool) -> File:
 
 _OF = "/districts/{district}/sources/{source}/transform"
 ROUTES = (
-    Route("GET", _OF, get, "A source's transform", roles=STAFF, query=VersionQuery, answer=Transform),
-    Route("PUT", _OF, put, "Save a new version of a source's transform", roles=STAFF, body=NewTransform,
-          answer=Transform, action="transform.put"),
-    Route("GET", _OF + "/versions", listing, "All versions of a source's transform", roles=STAFF, answer=Versions),
-    Route("POST", _OF + "/revert", revert, "Let an earlier version act again", roles=STAFF, body=Reversion,
-          answer=Transform, action="transform.revert"),
-    Route("POST", _OF + "/preview", preview, "Try a transform on a package; nothing is written", roles=STAFF,
-          body=Candidate, answer=Preview, writes=False,
+    Route("GET", _OF, get, "A source's transform", roles=STAFF, query=TransformVersionQuery, answer=SourceTransform),
+    Route("PUT", _OF, put, "Save a new version of a source's transform", roles=DISTRICT, body=NewTransform,
+          answer=SourceTransform, action="transform.put"),
+    Route("GET", _OF + "/versions", listing, "All versions of a source's transform", roles=STAFF, answer=TransformVersions),
+    Route("POST", _OF + "/revert", revert, "Let an earlier version act again", roles=STAFF, body=TransformReversion,
+          answer=SourceTransform, action="transform.revert"),
+    Route("POST", _OF + "/preview", preview, "Try a transform on a package; nothing is written", roles=DISTRICT,
+          body=TransformCandidate, answer=TransformPreview, writes=False,
           errors=(Code.UPLOAD_INCOMPLETE, Code.CONFLICT, Code.UNAVAILABLE)),
 )  # fmt: skip
