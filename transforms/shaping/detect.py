@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from transforms.shaping.mapping import CheckedMapping, check_mapping
 from transforms.shaping.mappings import BUILT_IN, built_in
@@ -12,7 +12,9 @@ from transforms.shaping.steps import Fault
 Tables = Mapping[str, Sequence[str]]
 #: A mapping that finds less of what it needs is not taken without a person.
 _SURE = 1.0
-_LIKELY = 0.5
+_LIKELY = 0.8
+#: The built-in mapping that is no format but what most people would call their tables.
+PATTERN = "dump"
 
 
 def scores(tables: Tables) -> dict[str, float]:
@@ -28,9 +30,17 @@ def detected(tables: Tables) -> str | None:
     return next((name for name, score in scores(tables).items() if score >= _SURE), None)
 
 
-def likely(tables: Tables) -> str | None:
-    """The built-in mapping that the tables mostly fit."""
-    return next((name for name, score in scores(tables).items() if score >= _LIKELY), None)
+def likely(tables: Tables) -> tuple[str, list[str]] | None:
+    """The format that the tables mostly fit, and the tables and columns that it needs beside them."""
+    found = next((n for n, score in scores(tables).items() if score >= _LIKELY and n != PATTERN), None)
+    if found is None or _is_oneroster(tables):
+        return None
+    there = {name.lower(): set(columns) for name, columns in tables.items()}
+    missing: set[str] = set()
+    for table, columns in _needed(_checked(found), set(there)):
+        known = there.get(table.lower())
+        missing |= {table} if known is None else {f"{table}.{c}" for c in columns - known}
+    return found, sorted(missing)
 
 
 def _checked(name: str) -> CheckedMapping:
@@ -52,14 +62,18 @@ def _score(mapping: CheckedMapping, tables: Tables) -> float:
     """The share of needed columns that are there. Two of versions that share their tables: the more telling counts."""
     there = {name.lower(): set(columns) for name, columns in tables.items()}
     needed, met = 0, 0
+    for table, wanted in _needed(mapping, set(there)):
+        needed += 1 + len(wanted)
+        if table.lower() in there:
+            met += 1 + len(wanted & there[table.lower()])
+    return round(met / needed, 3) if needed else 0.0
+
+
+def _needed(mapping: CheckedMapping, there: set[str]) -> Iterator[tuple[str, frozenset[str]]]:
+    """The tables that each part cannot do without, or that are there, with the columns that they must have."""
     for part in (p for file in mapping.files.values() for p in file.parts):
         optional = {part.part.table} if part.part.optional else set()
         optional |= {j.table for j in part.part.join if j.optional or part.part.optional}
         for table, columns in part.needs.items():
-            if table in optional and table.lower() not in there:
-                continue
-            wanted = columns - set(part.part.may_lack)
-            needed += 1 + len(wanted)
-            if table.lower() in there:
-                met += 1 + len(wanted & there[table.lower()])
-    return round(met / needed, 3) if needed else 0.0
+            if table not in optional or table.lower() in there:
+                yield table, columns - set(part.part.may_lack)

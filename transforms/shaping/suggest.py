@@ -14,12 +14,11 @@ from itertools import pairwise
 from typing import Any
 
 from transforms.shaping.definition import Join, MappedFile, Mapping, Part, as_json
-from transforms.shaping.detect import Tables, detected, likely, scores
+from transforms.shaping.detect import PATTERN, Tables, detected, likely, scores
 from transforms.shaping.mapping import is_secret
 from transforms.shaping.mappings import built_in
 from transforms.shaping.tokens import words
 
-_PATTERN = "dump"
 _LIKE = 0.8
 #: What tables and columns of the pattern are called elsewhere.
 _TABLES: Lookup[str, tuple[str, ...]] = {
@@ -80,14 +79,18 @@ class Suggestion:
 
 def suggest(tables: Tables) -> Suggestion:
     """The mapping that fits the tables best."""
-    name = detected(tables) or likely(tables)
+    name = detected(tables)
     if name is not None:
-        return Suggestion(as_json(Mapping(base=name)), name, scores(tables)[name])
-    return _filled(tables)
+        return Suggestion(as_json(Mapping(base=name)), name)
+    found = likely(tables)
+    if found is None:
+        return _filled(tables)
+    name, missing = found
+    return Suggestion(as_json(Mapping(base=name)), name, scores(tables)[name], missing=missing)
 
 
 def _filled(tables: Tables) -> Suggestion:
-    pattern = built_in(_PATTERN)
+    pattern = built_in(PATTERN)
     chosen, choices = _tables(tables)
     columns: dict[str, dict[str, str]] = {}
     wanted = _wanted(pattern)

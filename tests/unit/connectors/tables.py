@@ -55,7 +55,38 @@ DUMP = {
     "teachers.csv": text("id,school_id,first_name,last_name,email", "1,10,Tom,Otto,tom@x.example"),
     "enrollments.csv": text("section_id,student_id", "70,1", "71,2", "70,2"),
 }
-ALL = {"sds-1": SDS_1, "sds-2": SDS_2, "dump": DUMP}
+SDS_2_1 = {
+    "orgs.csv": text("sourcedId,name,type,parentSourcedId", "m,Ministry,ministryOfEducation,", "c,College,college,m"),
+    "users.csv": text(
+        "sourcedId,username,givenName,familyName,password,activeDirectoryMatchId,email,phone,sms",
+        "u1,ana@x.example,Ana,Silva,hush-hush,ana@x.example,,,",
+        "u2,mum@x.example,Mia,Silva,hush-hush,,mum@x.example,+15550100,",
+        "u3,tom@x.example,Tom,Otto,hush-hush,,,,",
+    ),
+    "roles.csv": text(
+        "userSourcedId,orgSourcedId,role,sessionSourcedId,grade,isPrimary,roleStartDate,roleEndDate",
+        "u1,c,student,t,ps1,TRUE,2025-08-24,2026-06-11",
+        "u1,c,student,t,10,TRUE,2025-08-24,2026-06-11",
+        "u3,c,Professor,t,,FALSE,,",
+    ),
+    "classes.csv": text(
+        "sourcedId,orgSourcedId,title,sessionSourcedIds,courseSourcedId", "k1,c,Physics,t,p1", "k2,c,Chess club,,"
+    ),
+    "enrollments.csv": text("classSourcedId,userSourcedId,role", "k1,u1,student", "k1,u3,professor", "k2,u1,student"),
+    "academicSessions.csv": text(
+        "sourcedId,title,type,schoolYear,startDate,endDate", "t,Year,schoolYear,2026,2025-08-24,2026-06-11"
+    ),
+    "courses.csv": text(
+        "sourcedId,orgSourcedId,title,code,schoolYearSourcedId,subject,grade", "p1,c,Physics,PH,t,3,PS1"
+    ),
+    "demographics.csv": text(
+        "userSourcedId,sex,birthDate,birthCity,birthState,birthCountry,ethnicityCodes,raceCodes",
+        'u1,female,2007-07-02,Woodville,WA,USA,hispanicOrLatinoEthnicity,"asian,white"',
+    ),
+    "relationships.csv": text("userSourcedId,relationshipUserSourcedId,relationshipRole", "u1,u2,guardian"),
+    "userFlags.csv": text("userSourcedId,flag", "u1,iep"),
+}
+ALL = {"sds-1": SDS_1, "sds-2": SDS_2, "sds-2.1": SDS_2_1, "dump": DUMP}
 
 
 @contextmanager

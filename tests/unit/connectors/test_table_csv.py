@@ -11,7 +11,7 @@ from connectors.protocol import ConnectorError
 from connectors.table_csv import headers, open_tables
 from hub.sync.examine import examine
 from tests.unit.connectors.packages import ORGS, USERS, files, text, zipped
-from tests.unit.connectors.tables import ALL, DUMP, SDS_1, SDS_2, rows, seen, tables
+from tests.unit.connectors.tables import ALL, DUMP, SDS_1, SDS_2, SDS_2_1, rows, seen, tables
 from transforms.shaping import definition
 from transforms.shaping.detect import detected, scores
 
@@ -66,6 +66,27 @@ def test_version_2_gives_a_role_in_each_school(tmp_path: Path) -> None:
     assert roles["roleType"].to_list() == ["primary", "secondary", "primary"]
 
 
+def test_version_2_1_is_taken_apart_as_oneroster_wants_it(tmp_path: Path) -> None:
+    with tables(tmp_path, SDS_2_1) as package:
+        users, roles, demographics = (rows(package, f) for f in ("users", "roles", "demographics"))
+        sessions, courses, orgs = (rows(package, f) for f in ("academicSessions", "courses", "orgs"))
+        enrollments = rows(package, "enrollments")
+    assert orgs["type"].to_list() == ["national", "school"]
+    assert users.select("sourcedId", "grades", "agentSourcedIds").rows() == [
+        ("u1", "10,PS", "u2"), ("u2", None, None), ("u3", None, None),
+    ]  # fmt: skip
+    assert roles.select("sourcedId", "role", "roleType").rows() == [
+        ("u1-c-student-t", "student", "primary"), ("u3-c-professor-t", "teacher", "secondary"),
+        ("u2-c-guardian", "guardian", "primary"),
+    ]  # fmt: skip
+    assert sessions["sourcedId"].to_list() == ["t", "all-years"]
+    assert courses.select("sourcedId", "grades").rows() == [("p1", "PS"), ("class-k2", None)]
+    assert enrollments["role"].to_list() == ["student", "teacher", "student"]
+    one = demographics.row(0, named=True)
+    assert (one["hispanicOrLatinoEthnicity"], one["asian"], one["white"]) == ("true", "true", "true")
+    assert one["blackOrAfricanAmerican"] is None
+
+
 def test_a_dump_joins_by_numbers_and_splits_a_row_in_two(tmp_path: Path) -> None:
     with tables(tmp_path, DUMP) as package:
         classes, enrollments = rows(package, "classes"), rows(package, "enrollments")
@@ -77,7 +98,7 @@ def test_a_dump_joins_by_numbers_and_splits_a_row_in_two(tmp_path: Path) -> None
 
 
 @pytest.mark.threat("T48")
-@pytest.mark.parametrize("name", ["sds-1"])
+@pytest.mark.parametrize("name", ["sds-1", "sds-2.1"])
 def test_passwords_are_not_read(tmp_path: Path, name: str) -> None:
     with tables(tmp_path, ALL[name]) as package:
         for file in package.mode:
