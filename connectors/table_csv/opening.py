@@ -25,6 +25,8 @@ from transforms.shaping.mapping import AUTO, CheckedFile, CheckedMapping, check_
 from transforms.shaping.mappings import BUILT_IN
 from transforms.shaping.steps import Fault
 
+_LONGEST = 100  # letters of a table's name
+
 
 def open_tables(
     path: Path, mapping: definition.Mapping, limits: Limits = DEFAULT_LIMITS, *, reading: Reading = DEFAULT_READING,
@@ -70,7 +72,8 @@ def stem(name: str) -> str | None:
     """The table that a file name stands for; None for what is no table."""
     suffix = next((s for s in SUFFIXES if name.lower().endswith(s)), None)
     table = name[: -len(suffix)].strip() if suffix else ""
-    return table if table and "/" not in name and table.isprintable() and len(table) <= 100 else None
+    usable = table and "/" not in name and not name.startswith(".") and table.isprintable() and len(table) <= _LONGEST
+    return table if usable else None
 
 
 def _opened(path: Path, wish: definition.Mapping, folder: Path, limits: Limits, reading: Reading) -> TablePackage:
@@ -90,7 +93,7 @@ def _opened(path: Path, wish: definition.Mapping, folder: Path, limits: Limits, 
         unpacked.refuse(rules.NOT_RECOGNISED if wish.base == AUTO else file_rules.NOTHING_TO_READ)
     if unpacked.refused:
         return TablePackage("1.2", {}, mark, issues.collect(unpacked.findings), None, folder, {}, mapping)
-    tables, empty, found = _tables(members, limits, reading)
+    tables, empty, found = _tables(members, mapping, limits, reading)
     found = [*unpacked.findings, *found, *_misfits(mapping, tables, empty)]
     mode: dict[str, Mode] = {f: "bulk" for f, file in mapping.files.items() if _supplied(file, tables, empty)}
     return TablePackage(mapping.version, mode, mark, issues.collect(found), None, folder, tables, mapping)
@@ -124,14 +127,14 @@ def _by_table(unpacked: Unpacked, mapping: CheckedMapping) -> dict[str, Member]:
 
 
 def _tables(
-    members: Mapping[str, Member], limits: Limits, reading: Reading
+    members: Mapping[str, Member], mapping: CheckedMapping, limits: Limits, reading: Reading
 ) -> tuple[dict[str, RawTable], set[str], list[pl.DataFrame]]:
     """The readable tables, the names of those without rows, and findings about all of them."""
     tables: dict[str, RawTable] = {}
     empty: set[str] = set()
     found: list[pl.DataFrame] = []
     for name, member in sorted(members.items()):
-        table, about = open_raw(member.path, name, limits, reading)
+        table, about = open_raw(member.path, name, mapping.columns[name], limits, reading)
         found.extend(about)
         if table is not None:
             tables[name] = table

@@ -96,8 +96,13 @@ def _separator(line: str) -> str:
     return best if counts[best] > counts[","] else ","
 
 
-def open_raw(path: Path, name: str, limits: Limits, reading: Reading) -> tuple[RawTable | None, list[pl.DataFrame]]:
-    """Makes a table readable. Returns findings about the file, and no table where it has no rows or is refused."""
+def open_raw(
+    path: Path, name: str, wanted: frozenset[str], limits: Limits, reading: Reading
+) -> tuple[RawTable | None, list[pl.DataFrame]]:
+    """Makes a table readable, of which the columns ``wanted`` will be read.
+
+    Returns findings about the file, and no table where it has no rows or is refused.
+    """
     entity = Entity(name, name, (), name)
     found: list[pl.DataFrame] = []
     path = as_utf8(path, entity, reading, found)
@@ -108,7 +113,7 @@ def open_raw(path: Path, name: str, limits: Limits, reading: Reading) -> tuple[R
         path = encoding.rewritten(path, with_commas(separator))
 
     def header(line: str) -> Header:
-        return _header(line, name, limits, reading)
+        return _header(line, name, wanted, limits)
 
     table, about = open_utf8(path, entity, "1.2", limits, header)
     found.extend(about)
@@ -121,16 +126,17 @@ def open_raw(path: Path, name: str, limits: Limits, reading: Reading) -> tuple[R
     return RawTable(name, kept, names), found
 
 
-def _header(line: str, name: str, limits: Limits, reading: Reading) -> Header:
+def _header(line: str, name: str, wanted: frozenset[str], limits: Limits) -> Header:
+    """The columns by the names that they have. Findings repeat only names that the mapping knows."""
     names = _names(line, ",")
     if len(names) > limits.columns:
         return Header((), (issues.one(rules.TOO_MANY_COLUMNS, file=f"{name}.csv", line=1),), usable=False)
-    names = [reading.aliases.get(n, n) for n in names]
-    twice = sorted(n for n, count in Counter(n for n in names if n).items() if count > 1)
+    counts = Counter(names)
+    twice = sorted(n for n in wanted if counts[n] > 1)
     if twice:
-        found = issues.one(rules.COLUMN_TWICE, file=f"{name}.csv", line=1, field=", ".join(twice[:5]))
+        found = issues.one(rules.COLUMN_TWICE, file=f"{name}.csv", line=1, field=", ".join(twice))
         return Header((), (found,), usable=False)
-    columns = tuple(OWN + n if n and not is_secret(n) else None for n in names)
+    columns = tuple(OWN + n if n and counts[n] == 1 and not is_secret(n) else None for n in names)
     if not any(columns):
         found = issues.one(rules.COLUMN_MISSING, file=f"{name}.csv", line=1, cause="no header row")
         return Header((), (found,), usable=False)
