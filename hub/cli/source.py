@@ -81,7 +81,16 @@ def put(*, file: Path, note: str, url: str, token: str, district: UUID, source_i
     """Save the definition in FILE as a new version; the next run goes by it."""
     body = {"definition": _definition(file), "note": note}
     found = _ask("PUT", url, token, district, source_id, body=body)
+    _warn(found["warnings"])
     click.echo(f"version {found['version']} acts from the next run on")
+
+
+def _warn(warnings: list[dict[str, Any]]) -> None:
+    for one in warnings:
+        place = f"{one['file']}.{one['column']}"
+        click.echo(
+            f"warning: {place} takes values of {one['source']}, which fewer apps see ({one['privacy']})", err=True
+        )
 
 
 @transform.command()
@@ -119,6 +128,7 @@ def preview(
     if upload is not None:
         body["upload_id"] = str(upload)
     found = _ask("POST", url, token, district, source_id, path="/preview", body=body)
+    _warn(found["warnings"])
     for name, changes in found["files"].items():
         _show_file(name, changes)
     for code, counts in found["findings"].items():

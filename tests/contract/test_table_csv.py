@@ -20,12 +20,13 @@ GROUPS = text("Nr;Schule", *(f"{n};Schule {n}" for n in range(3)))
 OWN: dict[str, Any] = {
     "version": "1.1",
     "files": {
-        "orgs": {"from": [{"table": "Klassen", "columns": {"sourcedId": "Nr", "name": "Schule"}, "set": {"type": "'school'"}}]},
+        "orgs": {"from": [
+            {"table": "Klassen", "columns": {"sourcedId": "Nr", "name": "Schule"}, "set": {"type": "'school'"}}]},
         "users": {
             "from": [
                 {"table": "Personen", "where": "Rolle = 'S'", "columns": {"sourcedId": "Nr", "givenName": "Vorname",
-                 "familyName": "Nachname", "orgSourcedIds": "Klasse"}, "set": {"role": "'student'", "enabledUser": "TRUE",
-                 "username": "LOWER(Vorname)", "metadata.school": "group.Schule"},
+                 "familyName": "Nachname", "orgSourcedIds": "Klasse"}, "set": {"role": "'student'",
+                 "enabledUser": "TRUE", "username": "LOWER(Vorname)", "metadata.school": "group.Schule"},
                  "join": [{"table": "Klassen", "name": "group", "on": {"Klasse": "Nr"}}]},
                 {"table": "Personen", "where": "Rolle = 'L'", "distinct": True, "columns": {"sourcedId": "Nr",
                  "givenName": "Vorname", "familyName": "Nachname", "orgSourcedIds": "Klasse"},

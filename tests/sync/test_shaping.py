@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from hub.store import runs, sources, transforms
+from hub.store.database import Database as Pool
 from hub.store.runs import Run
 from hub.sync.engine import work_once
 from hub.sync.preview import compared, preview
@@ -52,8 +53,6 @@ def moved(run: Run, entity: str) -> dict[str, int]:
 @pytest.fixture
 async def service(district: District, database: Any) -> Any:
     """The same district by the API's login, which alone may save transforms."""
-    from hub.store.database import Database as Pool
-
     db = await Pool.open(database.service, name="test service", largest=2)
     yield District(db, district_id=district.district_id, source_id=district.source_id)
     await db.close()
@@ -149,7 +148,7 @@ async def test_the_cells_of_a_preview_are_the_updates_of_a_run(district: Distric
     assert all(before and after == before.upper() for before, after, _ in samples)
 
 
-async def test_a_candidate_is_tried_by_a_dry_run_and_leaves_nothing(district: District, service: District) -> None:
+async def test_a_candidate_is_tried_by_a_dry_run_and_leaves_nothing(district: District) -> None:
     await district.sync(FRAMES)
     state = await district.state()
     upload_id, run_id = await district.upload(FRAMES), uuid4()
@@ -185,7 +184,6 @@ async def test_tables_are_synced_by_the_mapping_of_the_transform(
     assert (run.state, moved(run, "orgs")["updated"], moved(run, "users")["updated"]) == ("applied", 1, 0)
 
 
-@pytest.mark.threat("F11")
 async def test_findings_of_a_run_name_the_table_and_its_line(district: District, tmp_path: Path) -> None:
     async with district.db.district(district.district_id) as tx:
         await tx.execute("UPDATE sources SET kind = 'table_csv'")

@@ -26,6 +26,7 @@ from hub.sync import preview as trying
 from hub.sync import shaping
 from transforms.shaping.checking import Checked, check
 from transforms.shaping.definition import Definition, as_json
+from transforms.shaping.exposure import exposures
 from transforms.shaping.steps import DefinitionError
 
 Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -80,6 +81,16 @@ class SourceTransform(TransformVersion):
     """One version."""
 
     definition: dict[str, Any]
+    warnings: list[Exposed] = Field(default=[], description="Of a definition that was just saved.")
+
+
+class Exposed(Shown):
+    """A column that takes values of one which fewer apps see."""
+
+    file: str
+    column: str
+    source: str
+    privacy: str = Field(description="The privacy class of `source`; that of `column` is wider.")
 
 
 class CellChange(Shown):
@@ -122,6 +133,7 @@ class TransformPreview(Shown):
     files: dict[str, FileChanges]
     findings: dict[str, FindingCounts] = Field(description="By code; empty where not all rows were looked at.")
     refused: bool = Field(description="Whether a run would refuse the whole package.")
+    warnings: list[Exposed]
     whole: bool
 
 
@@ -146,6 +158,10 @@ async def _fits(source: sources.Source, definition: Definition) -> None:
     if not mapped:
         text = f"Sources of the kind {source.kind} have no mapping; those of the kind table_csv do."
         raise InvalidError("body", [FieldError(field="definition.mapping", message=text)])
+
+
+def _warnings(transform: Checked) -> list[Exposed]:
+    return [Exposed.model_validate(one) for one in exposures(transform)]
 
 
 def _shown(row: store.Transform | None) -> SourceTransform:
@@ -176,14 +192,14 @@ async def listing(call: Call) -> TransformVersions:
 async def put(call: Call, body: NewTransform) -> SourceTransform:
     """Saves a new version; the next run compares row by row. A broken definition is refused with the place."""
     source_id = call.id("source")
-    await asyncio.to_thread(checked, body.definition)
+    made = await asyncio.to_thread(checked, body.definition)
     async with call.writing() as writing:
         await _fits(await sources.get(writing.tx, source_id), body.definition)
         row = await store.add(
             writing.tx, source_id, as_json(body.definition), note=body.note, created_by=call.actor_name
         )
         writing.note(f"source/{source_id}", version=row.version, files=sorted(body.definition.files))
-    return _shown(row)
+    return _shown(row).model_copy(update={"warnings": _warnings(made)})
 
 
 async def revert(call: Call, body: TransformReversion) -> SourceTransform:
@@ -220,7 +236,7 @@ async def preview(call: Call, body: TransformCandidate) -> TransformPreview:
     return TransformPreview(
         upload_id=upload_id, files={name: _file(file) for name, file in found.files.items()},
         findings={code: FindingCounts(before=a, after=b) for code, (a, b) in found.findings.items()},
-        refused=found.refused, whole=found.whole,
+        refused=found.refused, whole=found.whole, warnings=_warnings(candidate),
     )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ async def test_a_transform_is_tried_saved_listed_and_taken_back(hub: AdminHub, t
     assert "users.csv: " in out
     assert "  givenName: " in out
     assert "becomes" in out
-    assert await command(hub, "put", str(file), "--note", "capitals") == (0, "version 1 acts from the next run on\n", "")
+    saved = await command(hub, "put", str(file), "--note", "capitals")
+    assert saved == (0, "version 1 acts from the next run on\n", "")
     await asyncio.to_thread(file.write_text, "{}")
     assert (await command(hub, "put", str(file)))[0] == 0
     code, out, _ = await command(hub, "versions")

@@ -108,6 +108,44 @@ async def test_a_preview_of_what_is_no_package_is_refused_with_findings(hub: Adm
     assert found["findings"] == {"FILE-030": {"before": 1, "after": 1}}
 
 
+async def test_what_moves_to_where_more_apps_see_it_is_warned_of(hub: AdminHub, package: bytes) -> None:
+    definition = {
+        "files": {
+            "users": {"set": {"identifier": "email", "phone": "sms", "middleName": "UPPER(middleName)"}},
+            "demographics": {"set": {"metadata.born": "birthDate"}},
+        }
+    }
+    saved = await hub.made("PUT", path(hub), role="district", json={"definition": definition})
+    warned = [{"file": "users", "column": "identifier", "source": "email", "privacy": "contact"}]
+    assert saved["warnings"] == warned
+    await hub.upload(package)
+    tried = await hub.made("POST", path(hub, "/preview"), role="district", json={"definition": definition})
+    assert tried["warnings"] == warned
+
+
+async def test_a_source_of_tables_takes_a_mapping_and_refuses_a_broken_one(hub: AdminHub) -> None:
+    sources = f"/districts/{hub.district}/sources"
+    part = {"table": "School", "columns": {"sourcedId": "SIS ID"}, "set": {"name": "Name", "type": "'school'"}}
+    mapping = {"base": "sds-1", "files": {"orgs": {"from": [part]}}}
+    made = await hub.made("POST", sources, json={"name": "SDS", "kind": "table_csv", "config": {"mapping": mapping}})
+    assert made["config"]["mapping"]["files"]["orgs"]["from"][0]["table"] == "School"
+    again = await hub.made("PATCH", f"{sources}/{made['source_id']}", json={"config": made["config"]})
+    assert again["config"] == made["config"]
+
+    part["set"] = {"name": "UPER(Name)", "type": "'school'"}
+    broken = {"name": "SDS", "kind": "table_csv", "config": {"mapping": mapping}}
+    answer = await hub.call("POST", sources, json=broken)
+    assert answer.status == 400
+    assert answer.json["errors"][0]["field"] == "config.mapping"
+    assert (
+        "files.orgs.from[0].set.name: line 1, column 1: There is no function UPER. Is it UPPER?" in answer.body.decode()
+    )
+    plain = await hub.made("POST", sources, json={"name": "SDS", "kind": "table_csv"})
+    address = f"{sources}/{plain['source_id']}/transform"
+    saved = await hub.made("PUT", address, role="district", json={"definition": {"mapping": {"base": "sds-2.1"}}})
+    assert saved["definition"] == {"mapping": {"base": "sds-2.1"}}
+
+
 async def test_a_candidate_goes_with_a_dry_run_only(hub: AdminHub) -> None:
     upload = await hub.upload()
     runs = f"/districts/{hub.district}/runs"

@@ -17,8 +17,8 @@ from transforms.shaping import definition
 SDS_1 = {
     "School.csv": text("SIS ID,Name,School Number", "s1,North School,100"),
     "Section.csv": text(
-        "SIS ID,School SIS ID,Section Name,Section Number,Term SIS ID,Term Name,Term StartDate,Term EndDate,Course SIS ID,"
-        "Course Name,Course Number,Course Subject,Periods",
+        "SIS ID,School SIS ID,Section Name,Section Number,Term SIS ID,Term Name,Term StartDate,Term EndDate,"
+        "Course SIS ID,Course Name,Course Number,Course Subject,Periods",
         "c1,s1,Maths 1,1,t1,Autumn,2025-08-01,2026-01-31,m,Maths,MA1,Mathematics,2",
         "c2,s1,Maths 2,2,t1,Autumn,2025-08-01,2026-01-31,m,Maths,MA1,Mathematics,3",
         "c3,s1,Club,,,,,,,,,,",

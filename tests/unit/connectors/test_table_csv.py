@@ -1,4 +1,4 @@
-"""Tables with headers of their own: School Data Sync and dumps come in wholly, oddities are explained where they stand."""
+"""Tables with headers of their own: School Data Sync and dumps come in wholly, oddities are explained."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_findings_stand_where_the_row_stands(tmp_path: Path) -> None:
     assert sorted(found.select("file", "line").rows()) == [("Student.csv", 3), ("Teacher.csv", 2)]
 
 
-@pytest.mark.threat("F11")
+@pytest.mark.threat("F7")
 def test_a_row_that_cannot_be_read_lets_nothing_of_its_files_go(tmp_path: Path) -> None:
     broken = {**SDS_1, "Student.csv": SDS_1["Student.csv"] + '3,s1,"open,Cy,Dahl\r\n'}
     with tables(tmp_path, broken) as package:
@@ -125,7 +125,7 @@ def test_a_row_that_cannot_be_read_lets_nothing_of_its_files_go(tmp_path: Path) 
             assert package.located(found).select("file", "line").rows() == [("Student.csv", 4)]
 
 
-@pytest.mark.threat("F11")
+@pytest.mark.threat("F7")
 def test_a_row_whose_partner_may_be_unreadable_keeps_its_last_good_version(tmp_path: Path) -> None:
     broken = {**SDS_1, "Section.csv": SDS_1["Section.csv"].replace("c3,s1,Club", 'c3,s1,"Club')}
     with tables(tmp_path, broken) as package:
@@ -155,13 +155,14 @@ def test_a_mapping_that_does_not_fit_refuses_the_package(
     assert (file, field) in found.select("file", "field").rows()
 
 
-@pytest.mark.threat("F9")
+@pytest.mark.threat("F7")
 def test_a_table_that_came_empty_deletes_nothing(tmp_path: Path) -> None:
     content = {**SDS_2, "classes.csv": text("sourcedId,orgSourcedId,title")}
     with tables(tmp_path, content, {"base": "sds-2"}) as package:
         assert not {"classes", "courses", "academicSessions"} & set(package.mode)
 
 
+@pytest.mark.threat("T40")
 @pytest.mark.parametrize("mark", [";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
 def test_separators_and_encodings_are_told_by_the_file(tmp_path: Path, mark: str, encoding: str) -> None:
@@ -183,7 +184,8 @@ def test_names_of_files_and_tables_meet_whatever_their_case(tmp_path: Path) -> N
 
 def test_a_mapping_of_ones_own_replaces_files_of_its_base(tmp_path: Path) -> None:
     own = {"base": "sds-1", "files": {"orgs": {"from": [{
-        "table": "School", "columns": {"sourcedId": "SIS ID"}, "set": {"name": "UPPER(Name)", "type": "'school'"}}]}}}  # fmt: skip
+        "table": "School", "columns": {"sourcedId": "SIS ID"},
+        "set": {"name": "UPPER(Name)", "type": "'school'"}}]}}}  # fmt: skip
     with tables(tmp_path, SDS_1, own) as package:
         assert rows(package, "orgs")["name"].to_list() == ["NORTH SCHOOL"]
         assert "users" in package.mode

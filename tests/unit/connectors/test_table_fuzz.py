@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,9 @@ MAPPING = Mapping.model_validate({"files": {
          "join": [{"table": "t", "name": "o", "on": {"id": "id"}, "many": "list"}], "may_lack": ["name"]},
         {"table": "t", "columns": {"sourcedId": "id"}, "where": "name IS NULL", "may_lack": ["name"]}]},
 }})  # fmt: skip
-HEADER = st.sampled_from(["id,name", "id;name", "id\tname", '"id","name"', "name,id", "id", "ID,Name", "id,,name", "id,id,name"])
+HEADER = st.sampled_from(
+    ["id,name", "id;name", "id\tname", '"id","name"', "name,id", "id", "ID,Name", "id,,name", "id,id,name"]
+)
 ROW = st.one_of(
     st.tuples(st.sampled_from("123"), st.text(max_size=6)).map(",".join),
     st.text(st.sampled_from('12ab,;\t"\n\r\0é '), max_size=10),
@@ -34,6 +37,7 @@ TABLE = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.threat("T40")
 @settings(max_examples=200, deadline=None)
 @given(TABLE, TABLE)
 @example(b"id,name\r\n1,a\r\n1,b\r\n", b'id\n1\n"2\n')

@@ -99,7 +99,8 @@ def test_in_a_file_of_changes_a_row_that_is_left_out_says_so() -> None:
         ({"mapping": {"files": {"users": {"from": [{"table": "t", "columns": {"sourcedId": "id"},
                                                     "set": {"email": "a ||"}}]}}}},
          "mapping.files.users.from[0].set.email", "line 1, column 5"),
-        ({"mapping": {"files": {"users": {"from": [{"table": "t", "columns": {"sourcedId": "id", "email": "Password"}}]}}}},
+        ({"mapping": {"files": {"users": {"from": [
+            {"table": "t", "columns": {"sourcedId": "id", "email": "Password"}}]}}}},
          "mapping.files.users.from[0]", "secret"),
         ({"mapping": {"files": {"users": {"from": [{"table": "t", "columns": {"sourcedId": "id", "role": "r"}}]}}}},
          "mapping.files.users.from[0].columns.role", "no column"),

@@ -1,4 +1,7 @@
-"""The mappings that come with the hub: Microsoft School Data Sync and a plain dump of a database, as data."""
+"""The mappings that come with the hub: Microsoft School Data Sync and a plain dump of a database, as data.
+
+A change here gives other rows of the same package: ``transforms.pipeline.REVISION`` must grow with it.
+"""
 
 from __future__ import annotations
 
