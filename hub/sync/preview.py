@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,6 @@ from hub.store.database import Database
 from hub.store.sources import Source
 from hub.sync.examine import examined
 from hub.sync.pull import opened_source
-from transforms.report import summary
 from transforms.shaping.checking import Checked
 
 #: Rows of one file that are compared; of larger files the first ones are.
@@ -102,19 +102,14 @@ async def _pulled(source: Source, transform: Checked | None, folder: Path) -> Pa
 def compared(old: Package, new: Package, most: int = MOST_ROWS) -> Preview:
     """Compares two packages row by row, a row being the same where its line is."""
     result = Preview()
-    findings = []
     for file in sorted({*old.mode, *new.mode}):
         result.files[file] = _file(_rows(old, file, most), _rows(new, file, most), most)
     result.whole = all(found.whole for found in result.files.values())
     if result.whole:
-        findings = [examined(package) for package in (old, new)]
-        counts = [{r["code"]: 0 for r in summary(f.issues)["rules"]} for f in findings]
-        for count, found in zip(counts, findings, strict=True):
-            for rule in summary(found.issues)["rules"]:
-                count[rule["code"]] += rule["count"]
-        codes = sorted({*counts[0], *counts[1]})
-        result.findings = {code: (counts[0].get(code, 0), counts[1].get(code, 0)) for code in codes}
-        result.refused = findings[1].refused
+        before, after = examined(old), examined(new)
+        counts = [Counter(found.issues["code"].to_list()) for found in (before, after)]
+        result.findings = {code: (counts[0][code], counts[1][code]) for code in sorted({*counts[0], *counts[1]})}
+        result.refused = after.refused
     return result
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from transforms.shaping.definition import LARGEST, Definition, mark
+from transforms.shaping.definition import LARGEST, Definition, as_json, mark
 from transforms.shaping.mapping import CheckedMapping, check_mapping
 from transforms.shaping.steps import CheckedSteps, DefinitionError, Fault, check_steps, known_files
+
+_TOO_LARGE = Fault("", f"A definition has at most {LARGEST:,} bytes.")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Checked:
 def check(definition: Definition) -> Checked:
     """Checks a whole definition. Raises DefinitionError with every fault and its place."""
     faults: list[Fault] = []
+    if len(orjson.dumps(as_json(definition))) > LARGEST:  # before anything is made of it
+        raise DefinitionError([_TOO_LARGE])
     files = {}
     for file, steps in definition.files.items():
         if file not in known_files():
@@ -48,7 +52,7 @@ def load(value: Any) -> Checked:
     """Reads a definition as JSON gives it and checks it. Raises DefinitionError."""
     try:
         if len(orjson.dumps(value)) > LARGEST:
-            raise DefinitionError([Fault("", f"A definition has at most {LARGEST:,} bytes.")])
+            raise DefinitionError([_TOO_LARGE])
     except orjson.JSONEncodeError:
         raise DefinitionError([Fault("", "A definition is a JSON object.")]) from None
     try:

@@ -23,6 +23,7 @@ Cell = Annotated[str, StringConstraints(max_length=1_000)]
 Sql = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,40}$")]
 _MOST = 500
+_MOST_EXPRESSIONS = 100  # of one file or part: each is evaluated for every row
 
 
 class _Strict(BaseModel):
@@ -40,7 +41,7 @@ class Steps(_Strict):
         description="Column → its values and what stands in their place (null: blank). In lists each item is.",
     )  # fmt: skip
     set: dict[Column, Sql] = Field(
-        default={}, max_length=_MOST, description="Column ← an SQL expression over the columns of the row."
+        default={}, max_length=_MOST_EXPRESSIONS, description="Column ← an SQL expression over the columns of the row."
     )
     defaults: dict[Column, Cell] = Field(
         default={}, max_length=_MOST, description="Column → what stands where nothing else does."
@@ -67,7 +68,9 @@ class Part(_Strict):
     join: list[Join] = Field(default=[], max_length=8)
     where: Sql | None = Field(default=None, description="Which rows of the table count.")
     columns: dict[Column, Column] = Field(default={}, max_length=_MOST, description="OneRoster column ← column.")
-    set: dict[Column, Sql] = Field(default={}, max_length=_MOST, description="OneRoster column ← SQL expression.")
+    set: dict[Column, Sql] = Field(
+        default={}, max_length=_MOST_EXPRESSIONS, description="OneRoster column ← SQL expression."
+    )
     distinct: bool = Field(default=False, description="Equal rows count once: for a file that is a part of wider rows.")
     optional: bool = Field(default=False, description="The package may come without this table.")
     may_lack: list[Column] = Field(

@@ -49,7 +49,7 @@ class Run(Shown):
 
     run_id: UUID
     kind: str = Field(description="`sync` for a source's package.")
-    task: dict[str, Any] = Field(description="What a run of another kind is about.")
+    task: dict[str, Any] = Field(description="What a run of another kind is about; the transform that a dry run tries.")
     source_id: UUID | None
     upload_id: UUID | None
     dry_run: bool

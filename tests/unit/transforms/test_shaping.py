@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from transforms.shaping.checking import load
 from transforms.shaping.definition import as_json, mark
+from transforms.shaping.exposure import exposures
 from transforms.shaping.mapping import mapped, partners
 from transforms.shaping.mappings import BUILT_IN, built_in
 from transforms.shaping.steps import DefinitionError, apply
@@ -203,3 +204,20 @@ def test_a_join_multiplies_no_row_and_does_not_look_at_the_order(own: Any, other
     values = {key: sorted({v for k, v in other if k == key and v}) for key in "123"}
     expected = [(",".join(values[k]) if many == "list" else next(iter(values[k]), "")) or None for k, _ in own]
     assert made[0].frame["name"].to_list() == expected
+
+
+def test_a_value_that_more_apps_would_see_is_found() -> None:
+    made = load(
+        {
+            "files": {
+                "users": {
+                    "columns": {"identifier": "phone", "sms": "phone"},
+                    "set": {"username": "LOWER(COALESCE(email, username))", "metadata.x": "pronouns"},
+                },
+                "demographics": {"set": {"metadata.born": "birthDate", "sex": "sex"}},
+            }
+        }
+    )
+    assert [(e.column, e.source, e.privacy) for e in exposures(made)] == [
+        ("identifier", "phone", "contact"), ("metadata.x", "pronouns", "demographic"), ("username", "email", "contact"),
+    ]  # fmt: skip
