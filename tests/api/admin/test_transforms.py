@@ -41,8 +41,9 @@ async def test_every_version_is_kept_and_can_act_again(hub: AdminHub) -> None:
     assert (back["version"], back["active"]) == (1, True)
     assert (await hub.made("GET", path(hub)))["version"] == 1
     assert (await hub.call("POST", path(hub, "/revert"), json={"version": 9})).status == 404
-    acts = [(row["action"], row["object"]) for row in await hub.audit_rows()]
-    assert [a for a, _ in acts if a.startswith("transform")] == ["transform.put", "transform.put", "transform.revert"]
+    acts = [(row["action"], row["object"]) for row in await hub.audit_rows() if row["action"].startswith("transform")]
+    assert [action for action, _ in acts] == ["transform.put", "transform.put", "transform.revert"]
+    assert {place for _, place in acts} == {f"source/{hub.source}"}
 
 
 @pytest.mark.parametrize(
