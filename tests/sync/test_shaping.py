@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import polars as pl
 import pytest
 
 from hub.store import runs, sources, transforms
@@ -18,6 +19,7 @@ from hub.sync.preview import compared, preview
 from hub.sync.pull import opened_source
 from hub.sync.shaping import CANDIDATE, in_force
 from tests.districts import District, packed, sandbox
+from tests.sync.test_delta import changes_only, documents, some
 from tests.unit.connectors.packages import zipped
 from tests.unit.connectors.tables import SDS_1
 from transforms.shaping.checking import load
@@ -217,3 +219,19 @@ async def test_large_files_are_compared_by_their_first_rows(district: District, 
     assert not found.whole
     assert found.findings == {}
     assert (found.files["users"].before, found.files["users"].after, found.files["users"].columns) == (10, 10, {})
+
+
+async def test_in_a_package_of_changes_what_the_filter_leaves_out_is_deleted(
+    district: District, service: District
+) -> None:
+    await save(
+        service, {"files": {"enrollments": {"where": "role <> 'proctor'", "set": {"beginDate": "'2026-08-01'"}}}}
+    )
+    assert (await district.sync(FRAMES)).state == "applied"
+    first, second, *_ = FRAMES["enrollments"]["sourcedId"].to_list()
+    changes = pl.concat([some(FRAMES, "enrollments", first, role="proctor"), some(FRAMES, "enrollments", second)])
+    run = await district.sync(await changes_only({"enrollments": changes}, "1.2"))
+    assert (run.state, moved(run, "enrollments")) == ("applied", {"created": 0, "updated": 0, "deleted": 1})
+    state = await documents(district, "enrollments")
+    assert (state[first][0], state[second][0]) == (False, True)
+    assert "2026-08-01" in state[second][1]
