@@ -100,6 +100,16 @@ class Package(Protocol):
         """Removes everything that the package keeps on disk. May be called twice."""
 
 
+def located(package: Package, found: pl.DataFrame) -> pl.DataFrame:
+    """Findings about rows with the file and line that people know them by.
+
+    A package whose rows are made of other files has a method ``located`` that says which; of all others these are the
+    rows' own.
+    """
+    locate = getattr(package, "located", None)
+    return found if locate is None else locate(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Pull:
     """A package and the cursor that the next pull should get once this package is applied.
@@ -147,9 +157,13 @@ class SourceContext:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorSpec:
-    """One kind of source. ``open`` reads nothing and connects to nothing; the first pull does."""
+    """One kind of source. ``open`` reads nothing and connects to nothing; the first pull does.
+
+    ``mapped``: its configuration has a ``mapping`` (``transforms.shaping.definition``), so a transform may state one.
+    """
 
     kind: str
     title: str
     config_model: type[BaseModel]
     open: Callable[[SourceContext], Source]
+    mapped: bool = False

@@ -12,7 +12,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
@@ -65,12 +65,16 @@ class Unpacked:
         return self
 
 
-def unpack(path: Path, folder: Path, limits: Limits) -> Unpacked:
-    """Copies the known files of the package at ``path`` into ``folder``. Raises ConnectorError (``unreadable``)."""
+#: Which file an entry's base name stands for; None: one that is not read.
+Wanted = Callable[[str], str | None]
+
+
+def unpack(path: Path, folder: Path, limits: Limits, wanted: Wanted = names.known_file) -> Unpacked:
+    """Copies the wanted files of the package at ``path`` into ``folder``. Raises ConnectorError (``unreadable``)."""
     try:
         if path.is_dir():
-            return _unpack_folder(path, folder, limits)
-        return _unpack_zip(path, folder, limits)
+            return _unpack_folder(path, folder, limits, wanted)
+        return _unpack_zip(path, folder, limits, wanted)
     except OSError as error:
         name = type(error).__name__ if error.strerror is None else error.strerror
         raise ConnectorError("unreadable", f"The package cannot be read: {name}.", intent=Intent.RETRY) from error
@@ -86,7 +90,7 @@ class _Entry(Protocol):
     def open(self) -> IO[bytes]: ...
 
 
-def _unpack_zip(path: Path, folder: Path, limits: Limits) -> Unpacked:
+def _unpack_zip(path: Path, folder: Path, limits: Limits, wanted: Wanted) -> Unpacked:
     result = Unpacked()
     with path.open("rb") as stream:
         refusal = _refuse_directory(stream, limits)
@@ -101,7 +105,7 @@ def _unpack_zip(path: Path, folder: Path, limits: Limits) -> Unpacked:
             if refusal is not None:
                 return result.refuse(refusal)
             entries = [_ZipEntry(archive, info) for info in archive.infolist() if not info.is_dir()]
-            return _copy_known(entries, folder, limits, result)
+            return _copy_wanted(entries, folder, limits, result, wanted)
 
 
 def _refuse_directory(stream: IO[bytes], limits: Limits) -> Rule | None:
@@ -188,7 +192,7 @@ class _FolderEntry:
         return os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
 
-def _unpack_folder(path: Path, folder: Path, limits: Limits) -> Unpacked:
+def _unpack_folder(path: Path, folder: Path, limits: Limits, wanted: Wanted) -> Unpacked:
     result = Unpacked()
     found: list[os.DirEntry[str]] = []
     with os.scandir(path) as listing:
@@ -196,14 +200,15 @@ def _unpack_folder(path: Path, folder: Path, limits: Limits) -> Unpacked:
             found.append(entry)
             if len(found) > limits.entries:
                 return result.refuse(rules.TOO_MANY_ENTRIES)
-    # A folder may hold other things beside; only what bears a known name is judged and read.
-    known = sorted((e for e in found if names.known_file(e.name)), key=lambda e: e.name)
+    # A folder may hold other things beside; only what bears a wanted name is judged and read.
+    known = sorted((e for e in found if wanted(e.name)), key=lambda e: e.name)
     if any(not e.is_file(follow_symlinks=False) for e in known):
         return result.refuse(rules.UNSAFE_NAME)
     if names.clashing(e.name for e in known):
         return result.refuse(rules.NAME_TWICE)
     before = _stamps(path, known)
-    result = _copy_known([_FolderEntry(Path(e.path), e.name) for e in known], folder, limits, result)
+    entries = [_FolderEntry(Path(e.path), e.name) for e in known]
+    result = _copy_wanted(entries, folder, limits, result, wanted)
     if not result.refused and _stamps(path, known) != before:
         return result.refuse(rules.DAMAGED, cause="changed while it was read")
     return result
@@ -214,24 +219,25 @@ def _stamps(folder: Path, entries: list[os.DirEntry[str]]) -> list[tuple[int, in
     return [(s.st_size, s.st_mtime_ns) for s in found]
 
 
-def _copy_known(
-    entries: list[_ZipEntry] | list[_FolderEntry], folder: Path, limits: Limits, result: Unpacked
+def _copy_wanted(
+    entries: list[_ZipEntry] | list[_FolderEntry], folder: Path, limits: Limits, result: Unpacked, wanted: Wanted
 ) -> Unpacked:
     useful = [entry for entry in entries if not names.is_junk(entry.name)]
     top = names.top_folder(entry.name for entry in useful)
     if top:
         result.report(rules.TOP_FOLDER)
     budget = limits.unpacked
-    wanted = [(entry, base, names.known_file(base)) for entry in useful for base in [entry.name.removeprefix(top)]]
-    if any(file is None for _, _, file in wanted):
+    bases = [(entry, entry.name.removeprefix(top)) for entry in useful]
+    if any(wanted(base) is None for _, base in bases):
         # Their names are not repeated: people put names of people there.
         result.report(rules.FILE_IGNORED)
-    for entry, base, file in wanted:
+    for entry, base in bases:
+        file = wanted(base)
         if file is None:
             continue
         if file in result.members:
             return result.refuse(rules.NAME_TWICE)
-        if not names.is_exact(base):
+        if wanted is names.known_file and not names.is_exact(base):
             result.report(rules.FILE_NAME, file)
         copied = _copy(entry, file, folder / f"{len(result.members):02d}.csv", budget, limits)
         if isinstance(copied, Rule):

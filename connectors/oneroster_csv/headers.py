@@ -57,6 +57,11 @@ class Header:
         """How many cells each row must have."""
         return len(self.columns)
 
+    @property
+    def key_column(self) -> int:
+        """The place of sourcedId; 0 where no column says which record a row is."""
+        return self.columns.index("sourcedId") if "sourcedId" in self.columns else 0
+
 
 class _Report:
     def __init__(self, entity: Entity) -> None:
@@ -77,7 +82,7 @@ def read_header(
 ) -> Header:
     """Reads the first row. ``aliases`` maps a source's own names to the standard's."""
     report = _Report(entity)
-    names = _cells(line)
+    names = cells(line)
     if len(names) > limits.columns:
         return report.refuse(rules.TOO_MANY_COLUMNS)
     wanted = entity.csv_header(version)
@@ -96,7 +101,8 @@ def read_header(
     return Header(tuple(columns), tuple(report.findings), usable=True)
 
 
-def _cells(line: str) -> list[str]:
+def cells(line: str) -> list[str]:
+    """The cells of a header, read with patience."""
     try:
         return next(csv.reader([line.replace("\0", "")], strict=False), [])
     except csv.Error:  # a cell beyond csv's own limit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,30 +60,34 @@ class OneRosterCsvSource:
         return await asyncio.to_thread(self._pull)
 
     def _pull(self) -> Pull:
-        path = self._context.upload or self._settled()
-        reading = Reading(self._config.encoding, self._config.aliases)
-        context = self._context
+        config, context = self._config, self._context
+        path = context.upload or settled(config.path, config.settle_seconds, context.now)
+        reading = Reading(config.encoding, config.aliases)
         package = open_package(
-            path, context.limits, reading=reading, partial=self._config.partial, work_folder=context.work_folder
+            path, context.limits, reading=reading, partial=config.partial, work_folder=context.work_folder
         )
         return Pull(package, {"digest": package.digest})
 
-    def _settled(self) -> Path:
-        path = self._config.path
-        if path is None:
-            message = "Nothing was uploaded and the source has no path to pull from."
-            raise ConnectorError("no_package", message, intent=Intent.ASK_HUMAN)
-        try:
-            parts = [path, *path.iterdir()] if path.is_dir() else [path]
-            newest = max(part.stat().st_mtime for part in parts)
-        except OSError as error:
-            message = "There is no package at the source's path yet, or it cannot be read."
-            raise ConnectorError("package_missing", message, intent=Intent.RETRY) from error
-        age = self._context.now() - datetime.fromtimestamp(newest, self._context.now().tzinfo)
-        if age.total_seconds() < self._config.settle_seconds:
-            message = "The package at the source's path changed a moment ago and may still be growing."
-            raise ConnectorError("package_unsettled", message, intent=Intent.RETRY)
-        return path
+
+def settled(path: Path | None, settle_seconds: int, now: Callable[[], datetime]) -> Path:
+    """The configured place, where nothing is being written any more.
+
+    Raises ConnectorError (``no_package``, ``package_missing``, ``package_unsettled``).
+    """
+    if path is None:
+        message = "Nothing was uploaded and the source has no path to pull from."
+        raise ConnectorError("no_package", message, intent=Intent.ASK_HUMAN)
+    try:
+        parts = [path, *path.iterdir()] if path.is_dir() else [path]
+        newest = max(part.stat().st_mtime for part in parts)
+    except OSError as error:
+        message = "There is no package at the source's path yet, or it cannot be read."
+        raise ConnectorError("package_missing", message, intent=Intent.RETRY) from error
+    age = now() - datetime.fromtimestamp(newest, now().tzinfo)
+    if age.total_seconds() < settle_seconds:
+        message = "The package at the source's path changed a moment ago and may still be growing."
+        raise ConnectorError("package_unsettled", message, intent=Intent.RETRY)
+    return path
 
 
 def open_source(context: SourceContext) -> OneRosterCsvSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,19 +70,25 @@ class Table:
     def batches(self, size: int) -> Iterator[Batch]:
         """The rows that count, at most ``size`` at a time, with the findings made on the way."""
         read = [c for c in self.columns if c is not None and not _never_kept(self.entity, self.version, c)]
-        status_seen, seen = False, 0
-        pending = self.bad
-        for frame in self._frames(read, size):
-            last = seen + frame.height == self.rows
-            numbered = self._numbered(frame, seen)
-            seen += frame.height
-            found = pending if last else pending.filter(pl.col(LINE) <= numbered[LINE][-1])
-            pending = pending.slice(found.height)
+        status_seen = False
+        for numbered, found in self.numbered(read, size):
             kept, about_status = numbered, issues.empty()
             if not self.delta:
                 kept, about_status = _without_modes(numbered, self.entity, reported=status_seen)
             status_seen = status_seen or about_status.height > 0
             yield Batch(kept, issues.collect([found, about_status]))
+
+    def numbered(self, columns: list[str], size: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """Some columns of all readable rows with their lines, and findings about rows kept out among them."""
+        seen = 0
+        pending = self.bad
+        for frame in self._frames(columns, size):
+            last = seen + frame.height == self.rows
+            numbered = self._numbered(frame, seen)
+            seen += frame.height
+            found = pending if last else pending.filter(pl.col(LINE) <= numbered[LINE][-1])
+            pending = pending.slice(found.height)
+            yield numbered, found
 
     def _frames(self, columns: list[str], size: int) -> Iterator[pl.DataFrame]:
         if self.rows == 0:
@@ -138,14 +144,26 @@ def open_table(
 ) -> tuple[Table | None, list[pl.DataFrame]]:
     """Makes a file readable. Returns findings about the file, and no table where it has no rows or is refused."""
     found: list[pl.DataFrame] = []
-    path = _as_utf8(path, entity, reading, found)
+    path = as_utf8(path, entity, reading, found)
+
+    def standard(line: str) -> Header:
+        return read_header(line, entity, version, limits, reading.aliases)
+
+    table, about = open_utf8(path, entity, version, limits, standard)
+    return table, [*found, *about]
+
+
+def open_utf8(
+    path: Path, entity: Entity, version: Version, limits: Limits, read: Callable[[str], Header]
+) -> tuple[Table | None, list[pl.DataFrame]]:
+    """The same for a file that ``as_utf8`` has gone over. ``read`` makes sense of the first row."""
     line, _ = _first_line(path, limits)
     if line is None:
-        return None, [*found, _about(rules.TOO_MANY_COLUMNS, entity)]
+        return None, [_about(rules.TOO_MANY_COLUMNS, entity)]
     if not line.strip():
-        return None, [*found, _about(rules.NO_ROWS, entity)]
-    header = read_header(line, entity, version, limits, reading.aliases)
-    found.extend(header.findings)
+        return None, [_about(rules.NO_ROWS, entity)]
+    header = read(line)
+    found = list(header.findings)
     if not header.usable:
         return None, found
     table, about_rows = _readable(path, header, entity, version, limits)
@@ -153,7 +171,7 @@ def open_table(
     return table, found
 
 
-def _as_utf8(path: Path, entity: Entity, reading: Reading, found: list[pl.DataFrame]) -> Path:
+def as_utf8(path: Path, entity: Entity, reading: Reading, found: list[pl.DataFrame]) -> Path:
     """The file in UTF-8 but for single rows, with line feeds."""
     with path.open("rb") as stream:
         begin = stream.read(1024)
@@ -196,7 +214,7 @@ def _readable(
     if seen.well_formed:
         table = Table(entity, version, path, header.columns, seen.rows, seen.quotes, None, issues.empty())
     else:
-        mended = mend(path, start, header.width, header.columns.index("sourcedId"), limits)
+        mended = mend(path, start, header.width, header.key_column, limits)
         path.unlink()
         table, about = _mended_table(mended, header, entity, version, limits)
         found.extend(about)

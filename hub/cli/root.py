@@ -13,10 +13,12 @@ from hub.cli.doctor import doctor
 from hub.cli.export import export
 from hub.cli.guard import guard
 from hub.cli.identifiers import identifiers
+from hub.cli.mapping import mapping
 from hub.cli.passback import passback
 from hub.cli.runs import runs
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
+from hub.cli.source import source
 from hub.cli.sync import sync
 from hub.cli.tokens import token
 from hub.cli.validate import validate
@@ -52,7 +54,9 @@ def main() -> None:
     logging.getLogger("hub.embedded").addHandler(logging.NullHandler())
 
 
-for command in (
-    demo, serve, worker, migrate, validate, sync, runs, guard, export, identifiers, passback, sandbox, doctor, token,
-):  # fmt: skip
+_COMMANDS = (
+    demo, serve, worker, migrate, validate, mapping, sync, source, runs, guard, export, identifiers, passback,
+    sandbox, doctor, token,
+)  # fmt: skip
+for command in _COMMANDS:
     main.add_command(command)

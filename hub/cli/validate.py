@@ -10,7 +10,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hub.cli.examine import Examined
+    from hub.sync.examine import Examined
+    from transforms.shaping.checking import Checked
 
 #: Exit codes.
 FINE, FAULTY, UNREADABLE = 0, 1, 2
@@ -27,27 +28,33 @@ _SHOWN = {
 @click.argument("package", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a report.")
 @click.option("--limit", type=click.IntRange(0, 1000), default=3, show_default=True, help="Places shown per finding.")
+@click.option("--transform", "definition", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A transform as JSON, which is applied first.")  # fmt: skip
 @click.pass_context
-def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int) -> None:
-    """Check a OneRoster CSV package: a ZIP archive or a folder.
+def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int, definition: Path | None) -> None:
+    """Check a package: a ZIP archive or a folder of OneRoster CSV, or of tables.
 
-    Says what would be repaired, what would be kept out and how to mend it, by file, line and field. Never prints values
-    of records. Exits 0 when all rows would go in, 1 when rows would be kept out or the package would be refused, 2 when
-    it cannot be read.
+    School Data Sync and other known tables are told by their headers and read by the built-in mapping. Says what would
+    be repaired, what would be kept out and how to mend it, by file, line and field. Never prints values of records.
+    Exits 0 when all rows would go in, 1 when rows would be kept out or the package would be refused, 2 when it cannot
+    be read.
     """
     from rich.console import Console
 
     from connectors.protocol import ConnectorError
-    from hub.cli.examine import examine
+    from hub.sync.examine import examine
     from transforms.report import summary
 
     if not package.exists():
         click.echo(f"unreadable: there is no file or folder {package}.", err=True)
         ctx.exit(UNREADABLE)
+    transform = None if definition is None else read_definition(definition)
     try:
         with Console(stderr=True).status("reading") as status:
             found = examine(
-                package, lambda file, n: status.update(f"checking {file}.csv" + (f", {n:,} rows" if n else ""))
+                package,
+                lambda file, n: status.update(f"checking {file}.csv" + (f", {n:,} rows" if n else "")),
+                transform,
             )
     except ConnectorError as error:
         click.echo(f"{error.code}: {error.message}", err=True)
@@ -61,11 +68,28 @@ def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int) ->
     ctx.exit(FAULTY if faulty else FINE)
 
 
+def read_definition(path: Path) -> Checked:
+    """The transform in a file. Raises HubError(INVALID_REQUEST) with every fault and its place."""
+    import orjson
+
+    from hub.errors import Code, HubError
+    from transforms.shaping.checking import load
+    from transforms.shaping.steps import DefinitionError
+
+    try:
+        return load(orjson.loads(path.read_bytes()))
+    except orjson.JSONDecodeError as error:
+        raise HubError(Code.INVALID_REQUEST, f"{path.name} is not JSON: line {error.lineno}.") from None
+    except DefinitionError as error:
+        text = "\n".join(f"  {fault.place or path.name}: {fault.message}" for fault in error.faults)
+        raise HubError(Code.INVALID_REQUEST, f"Mend {path.name}:\n{text}") from None
+
+
 def _json(package: Path, found: Examined, report: dict[str, Any]) -> str:
     import orjson
 
     about = {
-        "package": _name(package), "version": found.version if found.files else None,
+        "package": _name(package), "version": found.version if found.files else None, "format": found.format,
         "digest": found.digest, "refused": found.refused, "files": found.files, "read": found.rows, "good": found.good,
     }  # fmt: skip
     return orjson.dumps({**about, **report}, option=orjson.OPT_INDENT_2).decode()
@@ -84,6 +108,8 @@ def _show(console: Console, package: Path, found: Examined, report: dict[str, An
     from rich.table import Table
 
     kind = f"OneRoster {found.version} CSV" if found.files else "nothing of OneRoster in it"
+    if found.format:
+        kind = f"{found.format}, told by its headers, read as OneRoster {found.version}"
     console.print(f"[bold]{_name(package)}[/]: {kind}", style="default")
     if found.rows:
         table = Table("entity", "rows", "go in", "kept out", box=None, pad_edge=False)

@@ -44,6 +44,16 @@ async def get(tx: Transaction, upload_id: UUID) -> Upload:
     return Upload(**row)
 
 
+async def last_of(tx: Transaction, source_id: UUID) -> UUID | None:
+    """The newest package of the source whose bytes are still there."""
+    found: UUID | None = await tx.fetchval(
+        "SELECT upload_id FROM uploads WHERE district_id = $1 AND source_id = $2 AND state = 'complete' "
+        "ORDER BY created_at DESC, upload_id LIMIT 1",
+        tx.district_id, source_id,
+    )  # fmt: skip
+    return found
+
+
 async def begin(tx: Transaction, upload_id: UUID, *, source_id: UUID, filename: str) -> None:
     """Opens an upload; it cannot be synced before ``complete``."""
     await tx.execute(

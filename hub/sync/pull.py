@@ -16,12 +16,15 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from connectors.protocol import ConnectorError, Intent, Package, Pull, SourceContext
+from connectors.protocol import ConnectorError, Intent, Package, Pull, Source, SourceContext
 from connectors.registry import connector
+from connectors.shaped import shape
 from hub.crashpoints import crash_point
 from hub.store import sources, uploads
 from hub.store.database import Database
 from hub.store.runs import Claim
+from transforms.shaping.checking import Checked
+from transforms.shaping.definition import as_json
 
 _PREFIX = "rosterhub-run-"
 _YOUNG_SECONDS = 60
@@ -29,11 +32,12 @@ _YOUNG_SECONDS = 60
 
 @contextlib.asynccontextmanager
 async def pull(
-    db: Database, claim: Claim, source: sources.Source
+    db: Database, claim: Claim, source: sources.Source, transform: Checked | None = None
 ) -> AsyncIterator[tuple[Package, dict[str, Any] | None]]:
-    """The package of a run and the cursor to keep once it is applied; its files are removed at the end.
+    """The package of a run after the source's transform, and the cursor to keep once it is applied.
 
-    Raises ConnectorError (``not_whole`` for another number of rows than was announced), HubError(UPLOAD_INCOMPLETE).
+    Its files are removed at the end. Raises ConnectorError (``not_whole`` for another number of rows than was
+    announced), HubError(UPLOAD_INCOMPLETE).
     """
     folder, hold = await asyncio.to_thread(_folder)
     crash_point("fetch.folder_made")
@@ -42,19 +46,12 @@ async def pull(
         if claim.run.upload_id is not None:
             upload = await _upload(db, claim.district_id, claim.run.upload_id, folder)
             crash_point("fetch.upload_written")
-        spec = await asyncio.to_thread(connector, source.kind)
-        try:
-            config = spec.config_model.model_validate(source.config)
-        except ValidationError as error:
-            places = ", ".join(".".join(map(str, e["loc"])) or "the whole" for e in error.errors())
-            text = f"The source's configuration does not fit its kind: look at {places}."
-            raise ConnectorError("bad_config", text, intent=Intent.ASK_HUMAN) from None
-        opened = spec.open(SourceContext(config=config, upload=upload, work_folder=folder))
+        opened = await asyncio.to_thread(opened_source, source, transform, upload, folder)
         cursor: Mapping[str, Any] | None = source.cursor
         pulled = await opened.pull(cursor)
         try:
             _require_whole(pulled)
-            yield pulled.package, dict(pulled.cursor) if pulled.cursor is not None else None
+            yield shape(pulled.package, transform), dict(pulled.cursor) if pulled.cursor is not None else None
         finally:
             await asyncio.to_thread(pulled.package.close)
     finally:
@@ -71,6 +68,25 @@ def _require_whole(pulled: Pull) -> None:
         if rows is not None and rows != announced:
             text = f"The source said that {file} has {announced} rows, and {rows} came. Nothing was applied."
             raise ConnectorError("not_whole", text, intent=Intent.RETRY)
+
+
+def opened_source(source: sources.Source, transform: Checked | None, upload: Path | None, folder: Path) -> Source:
+    """The connector of a source, with the mapping that the transform states. Raises ConnectorError."""
+    spec = connector(source.kind)
+    config = dict(source.config)
+    mapping = transform.definition.mapping if transform is not None else None
+    if mapping is not None:
+        if not spec.mapped:
+            text = "The transform states a mapping, but sources of this kind have none."
+            raise ConnectorError("bad_transform", text, intent=Intent.ASK_HUMAN)
+        config["mapping"] = as_json(mapping)
+    try:
+        checked = spec.config_model.model_validate(config)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, e["loc"])) or "the whole" for e in error.errors())
+        text = f"The source's configuration does not fit its kind: look at {places}."
+        raise ConnectorError("bad_config", text, intent=Intent.ASK_HUMAN) from None
+    return spec.open(SourceContext(config=checked, upload=upload, work_folder=folder))
 
 
 def _folder() -> tuple[Path, int]:

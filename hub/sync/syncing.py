@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from connectors.protocol import Package
+from connectors.protocol import Package, located
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
 from hub.store import differences, holds, runs, sources, staging, uploads
+from hub.sync import shaping
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
@@ -30,15 +31,18 @@ async def sync(job: Job) -> None:
         spoken = await parties(tx, source)
         upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
         overtaken = claim.run.approved is not None and await holds.overtaken(tx, claim)
+        transform = await shaping.of_run(tx, claim.run)
     if overtaken:
         await _superseded(job)
         return
     archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
+    if archive is not None and transform is not None:
+        archive += f":{transform.mark}"  # the same bytes may give other rows
     if archive is not None and archive == source.archive and not claim.run.dry_run:
         await _unchanged(job)
         return
     progress.enter("pull")
-    async with pull(db, claim, source) as (package, cursor):
+    async with pull(db, claim, source, transform) as (package, cursor):
         crash_point("sync.package_open")
         blocking = {code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC}
         if package.issues["code"].is_in(blocking).any():
@@ -57,6 +61,7 @@ async def sync(job: Job) -> None:
                 await applying.begin(source.source_id, job.clock.now())
             steps = Preparation(job, spoken, package, applying.ahead)
             prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
+            prepared.issues = [located(package, found) for found in prepared.issues]
             crash_point("sync.transformed")
             await end(job, prepared, taken, applying)
 

@@ -22,6 +22,7 @@ from tests.benchmarks.result import Result
 ALL = (
     "loading",
     "syncs",
+    "shaping",
     "compile",
     "pages",
     "queries",

@@ -47,9 +47,8 @@ def run(students: int) -> list[Result]:
         folder = Path(name)
         folder.chmod(0o711)
         write_sandbox(folder, DistrictPlan(students=students, seed=1, changes=True, change_percent=1.0))
-        with zipfile.ZipFile(folder / "district.zip") as archive:
-            archive.extractall(folder / "csv")
-        _reorder(folder)
+        extracted(folder)
+        reorder(folder)
         files = [p for p in sorted((folder / "csv").glob("*.csv")) if p.name != "manifest.csv"]
         with EmbeddedPostgres(folder / "pg") as server:
             asyncio.run(migrate(server.url(), passwords=role_passwords(KEY)))
@@ -78,7 +77,13 @@ def _median(rounds: list[Found]) -> Found:
     return {name: statistics.median(found[name] for found in rounds) for name in rounds[0]}
 
 
-def _reorder(folder: Path) -> None:
+def extracted(folder: Path) -> None:
+    """The files of the district's package, loose."""
+    with zipfile.ZipFile(folder / "district.zip") as archive:
+        archive.extractall(folder / "csv")
+
+
+def reorder(folder: Path) -> None:
     """The same rows in the opposite order, as a package of its own."""
     with zipfile.ZipFile(folder / "reordered.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for path in sorted((folder / "csv").iterdir()):

@@ -10,6 +10,7 @@ from pydantic import Field
 
 import connectors.oneroster_csv.rules
 import transforms.pipeline
+import transforms.shaping.rules
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_number
 from hub.api.admin.route import STAFF, Role, Route

@@ -22,13 +22,14 @@ from hub.api.admin import (
     sources,
     subscriptions,
     tokens,
+    transforms,
     uploads,
 )  # fmt: skip
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *merging.ROUTES, *guards.ROUTES, *uploads.ROUTES, *runs.ROUTES,
-    *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES,
-    *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES,
-    *audit.ROUTES, *about.ROUTES,
+    *districts.ROUTES, *sources.ROUTES, *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *uploads.ROUTES,
+    *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
+    *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES,
+    *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

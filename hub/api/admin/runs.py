@@ -12,13 +12,17 @@ from pydantic import Field, field_validator
 
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_time
-from hub.api.admin.route import STAFF, Route
+from hub.api.admin.problem import FieldError, InvalidError
+from hub.api.admin.route import STAFF, Role, Route
 from hub.api.admin.shapes import Asked, Shown
+from hub.api.admin.transforms import checked
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import holds, sources, uploads
 from hub.store import runs as store
+from hub.sync.shaping import CANDIDATE
 from transforms.catalogue import CATALOGUE
+from transforms.shaping.definition import Definition, as_json
 
 State = Literal[
     "queued", "running", "held", "applied", "unchanged", "previewed", "rejected", "failed", "expired", "superseded"
@@ -36,6 +40,10 @@ class NewRun(Asked):
 
     upload_id: UUID
     dry_run: bool = Field(default=False, description="Compute and report everything, change nothing.")
+    transform: Definition | None = Field(
+        default=None,
+        description="A transform to try in a dry run; for the district only.",
+    )
 
 
 class Run(Shown):
@@ -43,7 +51,7 @@ class Run(Shown):
 
     run_id: UUID
     kind: str = Field(description="`sync` for a source's package.")
-    task: dict[str, Any] = Field(description="What a run of another kind is about.")
+    task: dict[str, Any] = Field(description="What a run of another kind is about; the transform that a dry run tries.")
     source_id: UUID | None
     upload_id: UUID | None
     dry_run: bool
@@ -89,6 +97,7 @@ class Report(Shown):
 
 async def create(call: Call, body: NewRun) -> Run:
     """Queues a run and rings the workers' doorbell."""
+    task = await asyncio.to_thread(_candidate, call, body)
     async with call.writing() as writing:
         tx = writing.tx
         upload = await uploads.get(tx, body.upload_id)
@@ -101,11 +110,23 @@ async def create(call: Call, body: NewRun) -> Run:
             raise HubError(Code.CONFLICT, "The source is paused. Set its state to active first.")
         run = await store.request(
             tx, new_id(), source_id=upload.source_id, upload_id=upload.upload_id, dry_run=body.dry_run,
-            requested_by=call.actor_name,
+            requested_by=call.actor_name, task=task,
         )  # fmt: skip
         writing.note(f"run/{run.run_id}", source=str(run.source_id), upload=str(run.upload_id), dry_run=run.dry_run)
     await call.context.wake("sync", call.district_id)
     return Run.model_validate(run)
+
+
+def _candidate(call: Call, body: NewRun) -> dict[str, Any]:
+    """The task of a run that tries a transform. Raises InvalidError, and HubError(FORBIDDEN) for operators."""
+    if body.transform is None:
+        return {}
+    if call.role is not Role.DISTRICT:  # its counts would tell who is in a roster
+        raise HubError(Code.FORBIDDEN, "Only the district itself may try a transform.")
+    if not body.dry_run:
+        raise InvalidError("body", [FieldError(field="transform", message="A transform is tried in a dry run only.")])
+    checked(body.transform, "transform")
+    return {CANDIDATE: as_json(body.transform)}
 
 
 async def listing(call: Call, query: Paging) -> RunPage:

@@ -16,7 +16,7 @@ from tests.api.keys import public_keys
 
 Prepared = tuple[dict[str, object], dict[str, Any]]
 # What only a district may change has its own recipes, and its audit rows are asserted, in tests of its own.
-ELSEWHERE = ("export_schedule.", "grade_target.", "override.", "run.values")
+ELSEWHERE = ("export_schedule.", "grade_target.", "override.", "run.values", "transform.")
 WRITES = {
     route.operation: route for route in ROUTES if route.changes and not (route.action or "").startswith(ELSEWHERE)
 }

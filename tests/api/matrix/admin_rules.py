@@ -13,6 +13,11 @@ POST   od  /districts/{district}/sources
 GET    od  /districts/{district}/sources/{source}
 PATCH  od  /districts/{district}/sources/{source}
 POST   od  /districts/{district}/sources/{source}/depart
+GET    od  /districts/{district}/sources/{source}/transform
+PUT    d   /districts/{district}/sources/{source}/transform
+GET    od  /districts/{district}/sources/{source}/transform/versions
+POST   od  /districts/{district}/sources/{source}/transform/revert
+POST   d   /districts/{district}/sources/{source}/transform/preview
 POST   od  /districts/{district}/sources/{source}/uploads
 GET    od  /districts/{district}/survivorship
 PUT    od  /districts/{district}/survivorship

@@ -33,7 +33,9 @@ OPERATION = {
 KEYWORDS = {
     "$ref", "additionalProperties", "allOf", "anyOf", "const", "contentMediaType", "default", "description",
     "discriminator", "enum", "oneOf",
-    "exclusiveMaximum", "exclusiveMinimum", "format", "items", "maxItems", "maxLength", "maximum", "minItems",
+    "exclusiveMaximum", "exclusiveMinimum", "format", "items", "maxItems", "maxLength", "maximum", "maxProperties",
+    "minItems",
+    "minProperties", "patternProperties",
     "minLength", "minimum", "pattern", "properties", "propertyNames", "required", "title", "type", "uniqueItems",
 }  # fmt: skip
 TYPES = {"string", "integer", "number", "boolean", "array", "object", "null"}

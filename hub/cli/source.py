@@ -1,0 +1,147 @@
+"""``hub source transform``: look at, try, save and take back the transform of a source, through the admin API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+
+from hub.cli.admin import ADDRESS, answer, asking
+from hub.cli.validate import read_definition
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def source() -> None:
+    """Sources of a district."""
+
+
+@source.group()
+def transform() -> None:
+    """What a district makes of a source's columns, values and rows (docs/transforms.md)."""
+
+
+def _of_source(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which source of which hub is meant."""
+    for option in (
+        click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
+                     help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here."),
+        click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
+                     help="Address of the admin API (HUB_ADMIN_URL)."),
+        click.option("--source", "source_id", type=click.UUID, required=True, help="The id of the district's source."),
+        click.option("--district", type=click.UUID, required=True, help="The district's id."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _ask(
+    method: str, url: str, token: str, district: UUID, source_id: UUID, *, path: str = "", body: Any = None,
+    query: dict[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    address = f"{url.rstrip('/')}/districts/{district}/sources/{source_id}/transform{path}"
+
+    async def ask() -> dict[str, Any]:
+        async with asking(url, token) as http:
+            return await answer(await http.request(method, address, json=body, params=query))
+
+    return asyncio.run(ask())
+
+
+def _definition(path: Path) -> dict[str, Any]:
+    """The definition in a file, which is checked before it is sent."""
+    from transforms.shaping.definition import as_json
+
+    return dict(as_json(read_definition(path).definition))
+
+
+@transform.command()
+@click.option("--version", type=click.IntRange(1), help="An earlier version.")
+@_of_source
+def get(*, version: int | None, url: str, token: str, district: UUID, source_id: UUID) -> None:
+    """Print the definition that acts, as JSON."""
+    import orjson
+
+    query = {} if version is None else {"version": str(version)}
+    found = _ask("GET", url, token, district, source_id, query=query)
+    click.echo(f"version {found['version']}" + (f": {found['note']}" if found["note"] else ""), err=True)
+    click.echo(orjson.dumps(found["definition"], option=orjson.OPT_INDENT_2).decode())
+
+
+@transform.command()
+@click.argument("file", type=_FILE)
+@click.option("--note", default="", help="Why, for those who come later.")
+@_of_source
+def put(*, file: Path, note: str, url: str, token: str, district: UUID, source_id: UUID) -> None:
+    """Save the definition in FILE as a new version; the next run goes by it."""
+    body = {"definition": _definition(file), "note": note}
+    found = _ask("PUT", url, token, district, source_id, body=body)
+    _warn(found["warnings"])
+    click.echo(f"version {found['version']} acts from the next run on")
+
+
+def _warn(warnings: list[dict[str, Any]]) -> None:
+    for one in warnings:
+        place = f"{one['file']}.{one['column']}"
+        click.echo(
+            f"warning: {place} takes values of {one['source']}, which fewer apps see ({one['privacy']})", err=True
+        )
+
+
+@transform.command()
+@_of_source
+def versions(*, url: str, token: str, district: UUID, source_id: UUID) -> None:
+    """List all versions, newest first."""
+    for item in _ask("GET", url, token, district, source_id, path="/versions")["items"]:
+        mark = "*" if item["active"] else " "
+        click.echo(f"{mark} {item['version']}  {item['created_at']}  {item['created_by']}  {item['note']}".rstrip())
+
+
+@transform.command()
+@click.argument("version", type=click.IntRange(1))
+@_of_source
+def revert(*, version: int, url: str, token: str, district: UUID, source_id: UUID) -> None:
+    """Let the earlier VERSION act again."""
+    found = _ask("POST", url, token, district, source_id, path="/revert", body={"version": version})
+    click.echo(f"version {found['version']} acts from the next run on")
+
+
+@transform.command()
+@click.argument("file", type=_FILE)
+@click.option("--upload", type=click.UUID, help="The package to try it on; else the newest that is still there.")
+@click.option("--against", type=click.Choice(["active", "none"]), default="active", show_default=True,
+              help="Compare with the version that acts, or with rows as they come.")  # fmt: skip
+@_of_source
+def preview(
+    *, file: Path, upload: UUID | None, against: str, url: str, token: str, district: UUID, source_id: UUID
+) -> None:
+    """Show what the definition in FILE would change on a package; nothing is written.
+
+    It prints values of records, so only a token of the district may ask.
+    """
+    body: dict[str, Any] = {"definition": _definition(file), "against": against}
+    if upload is not None:
+        body["upload_id"] = str(upload)
+    found = _ask("POST", url, token, district, source_id, path="/preview", body=body)
+    _warn(found["warnings"])
+    for name, changes in found["files"].items():
+        _show_file(name, changes)
+    for code, counts in found["findings"].items():
+        if counts["before"] != counts["after"]:
+            click.echo(f"{code}: found {counts['before']:,} times, then {counts['after']:,} times")
+    if found["refused"]:
+        click.echo("The whole package would be refused.")
+
+
+def _show_file(name: str, file: dict[str, Any]) -> None:
+    part = "" if file["whole"] else " (of the first rows)"
+    click.echo(f"{name}.csv: {file['before']:,} rows, then {file['after']:,}; {file['left_out']:,} left out{part}")
+    for column, change in file["columns"].items():
+        click.echo(f"  {column}: {change['changed']:,} cells change")
+        for sample in change["samples"]:
+            click.echo(f"    {sample['before']!r} becomes {sample['after']!r}, {sample['cells']:,} times")
