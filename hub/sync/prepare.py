@@ -125,7 +125,7 @@ class Preparation:
             kept_out.append(outcome.quarantined)
             outcome = self._without_returned(entity, outcome, changes)
             seen.append(await self._batch(entity, outcome, changes, minted))
-            self.progress.rows += outcome.frame.height
+            self.progress.read(outcome.frame.height)
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
         await self._index(entity, minted)
         gone = vanished(stored, seen, kept_out + self.unread.get(entity.csv_file, []))

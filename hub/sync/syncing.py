@@ -7,14 +7,15 @@ import asyncio
 from connectors.protocol import Package
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
-from hub.store import runs, sources, staging, uploads
+from hub.store import runs, source_health, sources, staging, uploads
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
 from hub.sync.job import Job
 from hub.sync.prepare import Preparation
-from hub.sync.progress import ENDING
+from hub.sync.progress import ENDING, Pace
 from hub.sync.pull import pull
+from transforms.catalogue import CATALOGUE
 from transforms.issues import RULES, Severity
 from transforms.pipeline import REVISION
 from transforms.report import summary
@@ -27,13 +28,17 @@ async def sync(job: Job) -> None:
     async with db.district(claim.district_id, readonly=True, wait_seconds=30) as tx:
         source = await sources.get(tx, claim.run.source_id)
         upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
+        health = await source_health.of(tx, source.source_id)
     archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
     if archive is not None and archive == source.archive and not claim.run.dry_run:
         await _unchanged(job)
         return
+    if health is not None and health.prepare_seconds is not None:
+        progress.pace = Pace(health.rows, health.prepare_seconds, health.apply_seconds or 0.0)
     progress.enter("pull")
-    async with pull(db, claim, source) as (package, cursor):
+    async with pull(db, claim, source, job.pulls) as (package, cursor):
         crash_point("sync.package_open")
+        progress.rows_total = _rows(package)
         blocking = {code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC}
         if package.issues["code"].is_in(blocking).any():
             await _refused(job, package)
@@ -54,6 +59,12 @@ async def sync(job: Job) -> None:
             prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
             crash_point("sync.transformed")
             await end(job, prepared, taken, applying)
+
+
+def _rows(package: Package) -> int | None:
+    """How many rows the entities' own files have; None where one of them cannot tell."""
+    counts = [package.rows(e.csv_file) for e in CATALOGUE.entities if e.csv_file in package.mode]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 async def _refused(job: Job, package: Package) -> None:

@@ -9,13 +9,16 @@ from hub.api.admin import (
     credentials,
     districts,
     exports,
+    freshness,
     grade_targets,
     grants,
     identifiers,
     issues,
     limits,
+    recipients,
     runs,
     sandboxes,
+    schedules,
     sources,
     subscriptions,
     tokens,
@@ -24,7 +27,7 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES,
-    *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES,
-    *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
+    *districts.ROUTES, *sources.ROUTES, *schedules.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES,
+    *freshness.ROUTES, *recipients.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES,
+    *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

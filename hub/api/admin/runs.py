@@ -20,7 +20,7 @@ from hub.store import runs as store
 from hub.store import sources, uploads
 from transforms.catalogue import CATALOGUE
 
-State = Literal["queued", "running", "held", "applied", "unchanged", "previewed", "rejected", "failed"]
+State = Literal["queued", "running", "held", "applied", "unchanged", "previewed", "rejected", "failed", "cancelled"]
 #: States that a worker will still change by itself.
 MOVING = frozenset({"queued", "running"})
 #: Set when the server stops, so that event streams end and do not hold it up.
@@ -47,7 +47,10 @@ class Run(Shown):
     dry_run: bool
     state: State
     stage: str = Field(description="What the worker is doing; empty while it waits and after the end.")
-    progress: dict[str, Any]
+    progress: dict[str, Any] = Field(
+        description="Entity, its rows and their total, rows_done of rows_total over all entities, seconds_left as far as"
+        " that can be told (an estimate), timings so far."
+    )
     counts: dict[str, Any] = Field(description="By entity: created, updated, deleted, unchanged, quarantined.")
     guard: list[Any] = Field(description="Why the run is held.")
     approved: dict[str, Any] | None
@@ -60,6 +63,8 @@ class Run(Shown):
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    cancelled_by: str | None
+    expected_rows: int = Field(description="Rows of its package, as far as they can be foreseen: decides its lane.")
 
     @field_validator("counts")
     @classmethod
@@ -142,6 +147,19 @@ async def _decide(call: Call, *, approve: bool) -> Run:
     return Run.model_validate(run)
 
 
+async def cancel(call: Call) -> Run:
+    """Ends a run that waits or is under way; of one that is being carried out, nothing is applied."""
+    async with call.writing() as writing:
+        tx = writing.tx
+        run = await store.get(tx, call.id("run"))
+        # First the bytes, then the run, as its worker does: in another order the two could wait for each other.
+        if run.upload_id is not None and await store.alone(tx, run):
+            await uploads.discard(tx, run.upload_id)
+        run = await store.cancel(tx, run.run_id, actor=call.actor_name)
+        writing.note(f"run/{run.run_id}")
+    return Run.model_validate(run)
+
+
 async def events(call: Call) -> web.StreamResponse:
     """The run as server-sent events (`event: run`), one per change, until it stops moving or for ten minutes."""
     run = await get(call)
@@ -179,4 +197,6 @@ ROUTES = (
           answer=Run, action="run.approve", errors=(Code.CONFLICT,)),
     Route("POST", "/districts/{district}/runs/{run}/reject", reject, "End a held run", roles=STAFF, answer=Run,
           action="run.reject", errors=(Code.CONFLICT,)),
+    Route("POST", "/districts/{district}/runs/{run}/cancel", cancel, "End a run that waits or is under way", roles=STAFF,
+          answer=Run, action="run.cancel", errors=(Code.CONFLICT,)),
 )  # fmt: skip

@@ -12,6 +12,19 @@ GET    od  /districts/{district}/sources
 POST   od  /districts/{district}/sources
 GET    od  /districts/{district}/sources/{source}
 PATCH  od  /districts/{district}/sources/{source}
+GET    od  /districts/{district}/sources/{source}/schedule
+PUT    od  /districts/{district}/sources/{source}/schedule
+POST   od  /districts/{district}/sources/{source}/schedule/pause
+POST   od  /districts/{district}/sources/{source}/schedule/resume
+DELETE od  /districts/{district}/sources/{source}/schedule
+POST   od  /districts/{district}/sources/{source}/run
+GET    od  /districts/{district}/sources/{source}/trends
+GET    od  /districts/{district}/freshness
+GET    od  /districts/{district}/recipients
+POST   od  /districts/{district}/recipients
+GET    od  /districts/{district}/recipients/{recipient}
+PATCH  od  /districts/{district}/recipients/{recipient}
+DELETE od  /districts/{district}/recipients/{recipient}
 POST   od  /districts/{district}/sources/{source}/uploads
 GET    od  /districts/{district}/uploads/{upload}
 POST   od  /districts/{district}/runs
@@ -21,6 +34,7 @@ GET    od  /districts/{district}/runs/{run}/events
 GET    od  /districts/{district}/runs/{run}/report
 POST   od  /districts/{district}/runs/{run}/approve
 POST   od  /districts/{district}/runs/{run}/reject
+POST   od  /districts/{district}/runs/{run}/cancel
 GET    od  /districts/{district}/runs/{run}/issues
 GET    od  /districts/{district}/runs/{run}/issues.csv
 GET    oda /apps
