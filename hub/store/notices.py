@@ -43,8 +43,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A claimed recipient. ``secret`` is sealed; ``failing``: seconds since the first failure in a row, ``apart``: from
-    that one to the last.
+    """A claimed recipient. ``secret`` is sealed.
+
+    ``failing``: seconds since the first failure in a row; ``apart``: from that one to the last.
     """
 
     channel: str
@@ -157,7 +158,8 @@ async def sent(tx: Transaction, claim: Claim, batch_id: str, *, pause_seconds: f
         "UPDATE recipients r SET batch_id = NULL, attempt = 0, failing_since = NULL, last_failed = NULL, "
         "last_error = NULL, last_sent = now(), lease_token = NULL, lease_until = NULL, "
         "ready_at = now() + make_interval(secs => $5), "
-        "waiting = EXISTS (SELECT FROM notices n WHERE n.district_id = $1 AND n.recipient_id = $2 AND n.batch_id IS NULL) "
+        "waiting = EXISTS (SELECT FROM notices n "
+        "WHERE n.district_id = $1 AND n.recipient_id = $2 AND n.batch_id IS NULL) "
         "WHERE r.district_id = $1 AND r.recipient_id = $2 AND r.lease_token = $3 AND r.batch_id = $4",
         claim.district_id, claim.recipient_id, claim.lease_token, batch_id, pause_seconds,
     )  # fmt: skip

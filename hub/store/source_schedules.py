@@ -1,4 +1,4 @@
-"""Schedules of sources: when each is pulled. PostgreSQL remembers; whoever looks after the time queues the run, once."""
+"""Schedules of sources: when each is pulled. PostgreSQL remembers; who looks first after the time queues the run."""
 
 from __future__ import annotations
 

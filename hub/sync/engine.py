@@ -76,7 +76,7 @@ async def _attempt(job: Job, heartbeat_seconds: float) -> None:
 
 
 def _lease(job: Job, seconds: float) -> contextlib.AbstractAsyncContextManager[None]:
-    """Renews the run's lease; ends the body when it was lost, to another worker or because somebody cancelled the run."""
+    """Renews the run's lease; ends the body when it was lost, to another worker or to who cancelled the run."""
     return leases.kept(job.beat, lambda: seconds, ending=lambda: job.progress.stage == ENDING)
 
 

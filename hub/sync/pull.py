@@ -28,11 +28,11 @@ _YOUNG_SECONDS = 60
 
 @contextlib.asynccontextmanager
 async def pull(
-    db: Database, claim: Claim, source: sources.Source, places: asyncio.Semaphore | None = None
+    db: Database, claim: Claim, source: sources.Source, turns: asyncio.Semaphore | None = None
 ) -> AsyncIterator[tuple[Package, dict[str, Any] | None]]:
     """The package of a run and the cursor to keep once it is applied; its files are removed at the end.
 
-    ``places``: what asks another system takes one of them for as long as it asks; what was uploaded takes none.
+    ``turns``: what asks another system takes one of them for as long as it asks; what was uploaded takes none.
     Raises ConnectorError, HubError(UPLOAD_INCOMPLETE).
     """
     folder, hold = await asyncio.to_thread(_folder)
@@ -49,7 +49,7 @@ async def pull(
             raise ConnectorError("bad_config", text, intent=Intent.ASK_HUMAN) from None
         opened = spec.open(SourceContext(config=config, upload=upload, work_folder=folder))
         cursor: Mapping[str, Any] | None = source.cursor
-        async with places if places is not None and upload is None else contextlib.nullcontext():
+        async with turns if turns is not None and upload is None else contextlib.nullcontext():
             pulled = await opened.pull(cursor)
         try:
             yield pulled.package, dict(pulled.cursor) if pulled.cursor is not None else None

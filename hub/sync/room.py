@@ -1,8 +1,8 @@
 """What the runs of one process share: memory, pulls, and a lane in which small runs pass the large ones.
 
-A large district may take minutes, so runs of which few rows are expected have places of their own. In the others the run
-whose turn it is waits until there is memory for it, and nothing passes it by: small ones keep their lane, large ones
-their turn.
+A large district may take minutes, so runs of which few rows are expected have places of their own. In the others the
+run whose turn it is waits until there is memory for it, and nothing passes it by: small ones keep their lane, large
+ones their turn.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ async def next_time(
 
 
 async def check_pulled(source: Source) -> None:
-    """Raises HubError(CONFLICT) for a source that cannot be pulled: one that only takes what is uploaded, or is paused."""
+    """Raises HubError(CONFLICT) for a source that cannot be pulled: it is paused, or only takes what is uploaded."""
     if source.state != "active":
         raise HubError(Code.CONFLICT, "The source is paused. Set its state to active first.")
     try:

@@ -1,6 +1,6 @@
 """When a schedule is due: cron in a time zone, with a share of the spread that is the district's own.
 
-Pure. A clock that jumps an hour is cronsim's business, which does as Debian's cron: a fixed time that is skipped in spring
+A clock that jumps an hour is cronsim's business, which does as Debian's cron: a fixed time that is skipped in spring
 comes right after the jump, one that comes twice in autumn is taken once, and "every …" follows the real hours.
 """
 

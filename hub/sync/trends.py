@@ -11,7 +11,7 @@ _ORDER = ("new", "more", "constant", "fewer", "gone")
 
 @dataclass(frozen=True, slots=True)
 class RuleTrend:
-    """One kind of finding: its number in each run, and what the last run ``change``\\ d."""
+    """One kind of finding: its number in each run. ``change``: of the last run against the one before."""
 
     code: str
     entity: str

@@ -63,9 +63,10 @@ async def run_worker(
 ) -> None:
     """Syncs, exports and delivers until SIGTERM, SIGINT or ``stop``; ends within 30 seconds of that.
 
-    ``work`` carries out runs, one at a time, in place of the lanes that the settings ask for. ``database_url`` logs in as hub_worker and leads to PostgreSQL itself, for LISTEN. ``redis_url`` may be None, and
-    Redis may come and go: wakes are then found 5 seconds later. Raises HubError(UNAVAILABLE) when PostgreSQL cannot be
-    reached at the start; later it may come and go as well.
+    ``work`` carries out runs, one at a time, in place of the lanes that the settings ask for. ``database_url`` logs in
+    as hub_worker and leads to PostgreSQL itself, for LISTEN. ``redis_url`` may be None, and Redis may come and go:
+    wakes are then found 5 seconds later. Raises HubError(UNAVAILABLE) when PostgreSQL cannot be reached at the start;
+    later it may come and go as well.
     """
     stop = stop or asyncio.Event()
     _heed_signals(stop)
@@ -83,14 +84,10 @@ async def run_worker(
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
         limits = Limits(settings.webhook_concurrency, settings.webhook_district_concurrency)
         dispatcher = Dispatcher(courier, limits=limits, listen_url=database_url)
-        exports = await _database(stack, database_url, "hub worker exports", EXPORT_CONNECTIONS)
-        places = Places(settings.export_folder, settings.export_allow)
-        shop = Workshop(exports, clock, key, places, settings.export_keep_hours)
+        shop = await _workshop(stack, settings, database_url, clock, key)
         passback = Passback(await _porter(stack, settings, database_url, key), listen_url=database_url)
         due, asked = asyncio.Event(), asyncio.Event()
-        bells_of = {
-            "sync": [due.set], "export": [asked.set], "deliver": [dispatcher.wake, passback.wake]
-        }  # fmt: skip
+        bells_of = {"sync": [due.set], "export": [asked.set], "deliver": [dispatcher.wake, passback.wake]}
 
         def heard(kind: str) -> None:
             for ring in bells_of[kind]:
@@ -128,6 +125,13 @@ def _syncs(
 async def _schedules(settings: Settings, db: Database, clock: Clock, due: asyncio.Event) -> None:
     if await schedules.look(db, clock, spread_seconds=settings.schedule_spread_seconds):
         due.set()
+
+
+async def _workshop(
+    stack: contextlib.AsyncExitStack, settings: Settings, url: str, clock: Clock, key: bytes
+) -> Workshop:
+    db = await _database(stack, url, "hub worker exports", EXPORT_CONNECTIONS)
+    return Workshop(db, clock, key, Places(settings.export_folder, settings.export_allow), settings.export_keep_hours)
 
 
 async def _porter(stack: contextlib.AsyncExitStack, settings: Settings, url: str, key: bytes) -> Porter:

@@ -104,7 +104,7 @@ def _fresh(
     troubles: list[source_health.Trouble], now: datetime,
 ) -> SourceFreshness:  # fmt: skip
     return SourceFreshness(
-        source_id=source.source_id, name=source.name, state=source.state,  # type: ignore[arg-type] # the schema checks it
+        source_id=source.source_id, name=source.name, state=source.state,
         succeeded_at=health.succeeded_at if health else None,
         age_seconds=max(0.0, (now - health.succeeded_at).total_seconds()) if health else None,
         rows=health.rows if health else None, expected_at=schedule.next_at if schedule else None,

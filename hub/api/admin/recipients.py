@@ -26,7 +26,7 @@ class NewRecipient(Asked):
 
     channel: Literal["email", "webhook"]
     address: Annotated[str, Field(max_length=2_000, description="An e-mail address, or https and a public address.")]
-    kinds: Kinds = ["held", "failed", "late", "recovered"]
+    kinds: Kinds = Field(default=["held", "failed", "late", "recovered"])
 
 
 class RecipientEdit(Asked):
@@ -101,7 +101,7 @@ async def get(call: Call) -> Recipient:
 async def edit(call: Call, body: RecipientEdit) -> Recipient:
     """Changes a recipient; setting it active sends what could not be sent before."""
     async with call.writing() as writing:
-        kinds = sorted(set(body.kinds)) if body.kinds else None
+        kinds: list[str] | None = sorted(set(body.kinds)) if body.kinds else None
         row = await store.change(writing.tx, call.id("recipient"), kinds=kinds, state=body.state)
         _note(writing, row)
     return Recipient.model_validate(row)

@@ -28,6 +28,7 @@ from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *schedules.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES,
-    *freshness.ROUTES, *recipients.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES,
-    *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
+    *freshness.ROUTES, *recipients.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES,
+    *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES, *grade_targets.ROUTES,
+    *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

@@ -48,8 +48,8 @@ class Run(Shown):
     state: State
     stage: str = Field(description="What the worker is doing; empty while it waits and after the end.")
     progress: dict[str, Any] = Field(
-        description="Entity, its rows and their total, rows_done of rows_total over all entities, seconds_left as far as"
-        " that can be told (an estimate), timings so far."
+        description="Entity, its rows and their total, rows_done of rows_total over all entities, seconds_left (an"
+        " estimate, null while nothing is known), timings so far."
     )
     counts: dict[str, Any] = Field(description="By entity: created, updated, deleted, unchanged, quarantined.")
     guard: list[Any] = Field(description="Why the run is held.")
@@ -197,6 +197,6 @@ ROUTES = (
           answer=Run, action="run.approve", errors=(Code.CONFLICT,)),
     Route("POST", "/districts/{district}/runs/{run}/reject", reject, "End a held run", roles=STAFF, answer=Run,
           action="run.reject", errors=(Code.CONFLICT,)),
-    Route("POST", "/districts/{district}/runs/{run}/cancel", cancel, "End a run that waits or is under way", roles=STAFF,
-          answer=Run, action="run.cancel", errors=(Code.CONFLICT,)),
+    Route("POST", "/districts/{district}/runs/{run}/cancel", cancel, "End a run that waits or is under way",
+          roles=STAFF, answer=Run, action="run.cancel", errors=(Code.CONFLICT,)),
 )  # fmt: skip

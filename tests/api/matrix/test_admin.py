@@ -211,7 +211,8 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         "district": str(district), "source": str(source), "app": str(world.apps[app]), "run": str(run.run_id),
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
-        "target": target["target_id"], "recipient": recipient["recipient_id"], "token": token["token_id"], **grant, "grant": grant["grant_id"],
+        "target": target["target_id"], "recipient": recipient["recipient_id"],
+        "token": token["token_id"], **grant, "grant": grant["grant_id"],
     }  # fmt: skip
 
 
