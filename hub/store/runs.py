@@ -80,9 +80,10 @@ async def request(
     """
     row = await tx.fetchrow(
         "INSERT INTO runs "
-        "(district_id, run_id, source_id, upload_id, dry_run, requested_by, kind, task, expected_rows) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, greatest(0, "
+        "(district_id, run_id, source_id, upload_id, dry_run, requested_by, kind, task, expected_rows) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, greatest(0, "
         "(SELECT rows FROM source_health WHERE district_id = $1 AND source_id = $3), "
-        f"(SELECT size / {BYTES_PER_ROW} FROM uploads WHERE district_id = $1 AND upload_id = $4))) "
+        f"(SELECT bytes / {BYTES_PER_ROW} FROM uploads WHERE district_id = $1 AND upload_id = $4))) "
         f"RETURNING {_COLUMNS}",
         tx.district_id, run_id, source_id, upload_id, dry_run, requested_by, kind, task or {},
     )  # fmt: skip

@@ -71,8 +71,7 @@ async def run_worker(
     stop = stop or asyncio.Event()
     _heed_signals(stop)
     key = await asyncio.to_thread(crypto.load_key, settings)
-    # Pools of their own, so that a long sync never keeps deliveries waiting for a connection.
-    share = max(1, settings.worker_pool_size // 2)
+    share = max(1, settings.worker_pool_size // 2)  # pools of their own: a long sync keeps no delivery waiting
     async with contextlib.AsyncExitStack() as stack:
         deliveries = await _database(stack, database_url, "hub worker deliveries", share)
         syncs = await _database(
