@@ -15,6 +15,7 @@ from hub.cli.identifiers import identifiers
 from hub.cli.passback import passback
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
+from hub.cli.status import cancel, status
 from hub.cli.sync import sync
 from hub.cli.tokens import token
 from hub.cli.validate import validate
@@ -50,5 +51,7 @@ def main() -> None:
     logging.getLogger("hub.embedded").addHandler(logging.NullHandler())
 
 
-for command in (demo, serve, worker, migrate, validate, sync, export, identifiers, passback, sandbox, doctor, token):
+for command in (
+    demo, serve, worker, migrate, validate, sync, status, cancel, export, identifiers, passback, sandbox, doctor, token,
+):  # fmt: skip
     main.add_command(command)
