@@ -10,21 +10,30 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from hub.clock import SystemClock
+from hub.store import runs
 from hub.store.database import Database
 from hub.sync.engine import work_once
 
 ROOT = Path(__file__).parents[1]
 
 
-def start(database: str, *, crash_at: str = "", temporary: Path | None = None) -> subprocess.Popen[bytes]:
+def start(
+    database: str, *, crash_at: str = "", temporary: Path | None = None, lease_seconds: int = runs.LEASE_SECONDS,
+    until_idle_seconds: float = 0,
+) -> subprocess.Popen[bytes]:  # fmt: skip
     """Starts a worker on the database's address for the worker's login.
 
-    ``crash_at`` arms a place to be killed at, ``temporary`` is where it puts its files.
+    ``crash_at`` arms a place to be killed at, ``temporary`` is where it puts its files. It goes on looking until it has
+    found nothing for ``until_idle_seconds``.
     """
-    environment = {**os.environ, "TEST_DATABASE": database, "HUB_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ, "TEST_DATABASE": database, "HUB_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT),
+        "TEST_LEASE": str(lease_seconds), "TEST_IDLE": str(until_idle_seconds),
+    }  # fmt: skip
     if temporary is not None:
         environment["TMPDIR"] = str(temporary)
     command = [sys.executable, "-m", "tests.worker_process"]
@@ -38,10 +47,18 @@ async def ended(process: subprocess.Popen[bytes], *, seconds: float = 60) -> int
 
 async def main() -> None:
     """Carries out due runs until there is none."""
+    runs.LEASE_SECONDS = int(os.environ["TEST_LEASE"])
+    patience = float(os.environ["TEST_IDLE"])
     db = await Database.open(os.environ["TEST_DATABASE"], name="test worker process", largest=4)
+    idle_since = time.monotonic()
     try:
-        while await work_once(db, SystemClock()):
-            pass
+        while True:
+            if await work_once(db, SystemClock(), heartbeat_seconds=min(1, runs.LEASE_SECONDS / 6)):
+                idle_since = time.monotonic()
+            elif time.monotonic() - idle_since >= patience:
+                break
+            else:
+                await asyncio.sleep(0.2)
     finally:
         await db.close()
 

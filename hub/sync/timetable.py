@@ -40,20 +40,12 @@ class Timetable:
         schedule that is due every five minutes is not put off by ten.
         """
         earliest = after - timedelta(seconds=spread_seconds)
-        for at, then in pairwise(self._with_last(earliest)):
+        for at, then in pairwise(self.times(earliest)):
             room = min(spread_seconds, (then - at).total_seconds() / 2)
-            late = at + timedelta(seconds=round(share * room))
+            late = at + timedelta(seconds=int(share * room))
             if late > after:
                 return late
         return None
-
-    def _with_last(self, after: datetime) -> Iterator[datetime]:
-        """The times after ``after``; the last of all comes twice, as if another one followed a year later."""
-        last = None
-        for last in self.times(after):
-            yield last
-        if last is not None:
-            yield last + timedelta(days=365)
 
 
 def checked(cron: str, zone: str) -> Timetable:
@@ -79,7 +71,7 @@ def checked(cron: str, zone: str) -> Timetable:
     except CronSimError as error:
         raise HubError(Code.INVALID_REQUEST, f"cron: {error}. Fields go from minute to day of week.") from None
     if first is None:
-        raise HubError(Code.INVALID_REQUEST, "cron: no such day will come.")
+        raise HubError(Code.INVALID_REQUEST, "cron: no such day comes within fifty years.")
     return timetable
 
 
