@@ -63,9 +63,9 @@ class MailServer:
             message = message_from_bytes(envelope.content or b"", policy=policy.default)
             assert isinstance(message, EmailMessage)
             user = session.auth_data.login.decode() if session.auth_data else None
-            self.received.append(
-                Mail(envelope.mail_from or "", list(envelope.rcpt_tos), message, session.ssl is not None, user)
-            )
+            assert server.transport is not None
+            encrypted = server.transport.get_extra_info("sslcontext") is not None
+            self.received.append(Mail(envelope.mail_from or "", list(envelope.rcpt_tos), message, encrypted, user))
         return answer or "250 OK"
 
 
