@@ -45,8 +45,8 @@ def sync(
 ) -> None:
     """Send the ZIP archive PACKAGE to a source, or have the source pulled, and follow the run to its end.
 
-    Exits 0 when it was applied, unchanged or previewed, 1 when it failed, was rejected or cancelled, 3 when it is held for a
-    person's decision, 2 when the hub cannot be reached or refuses the call.
+    Exits 0 when it was applied, unchanged or previewed, 1 when it failed, was rejected or cancelled, 3 when it is held
+    for a person's decision, 2 when the hub cannot be reached or refuses the call.
     """
     run, report = asyncio.run(_sync(package, url.rstrip("/"), token, f"/districts/{district}", source, dry_run=dry_run))
     _show(run, report, f"{url.rstrip('/')}/districts/{district}/runs/{run['run_id']}")

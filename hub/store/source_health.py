@@ -80,7 +80,7 @@ async def _succeeded(
     rows = None
     if counts:
         names = ("created", "updated", "unchanged", "quarantined")
-        rows = sum(int(of[name]) for of in counts.values() for name in names)
+        rows = sum(int(of.get(name, 0)) for of in counts.values() for name in names)
     over = await tx.fetch(_SUCCEEDED, tx.district_id, source_id, run_id, rows, timings.get("apply"))
     if over:
         worst = min(over, key=lambda row: row["since"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,12 +21,12 @@ TO = "office@district.example"
 
 
 @pytest.fixture
-def tls(tmp_path: Path) -> Iterator[tuple[ssl.SSLContext, ssl.SSLContext]]:
+def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The server's side, and the client's that believes it."""
     file = certificate(tmp_path, "127.0.0.1", days=1)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(file)
-    yield server, ssl.create_default_context(cafile=file)
+    return server, ssl.create_default_context(cafile=file)
 
 
 def at(server: MailServer, **more: object) -> Mailer:

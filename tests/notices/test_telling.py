@@ -1,4 +1,4 @@
-"""Telling recipients, with a real database, a real mail server and a receiver: once, together, again, and never too much."""
+"""Telling recipients, with a real database, mail server and receiver: together, again, and never too much."""
 
 from __future__ import annotations
 

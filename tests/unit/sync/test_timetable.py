@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from uuid import UUID, uuid4
 
 import pytest
@@ -37,7 +37,7 @@ def test_a_time_that_comes_twice_in_autumn_is_taken_once() -> None:
 @pytest.mark.parametrize("day", ["2026-03-28", "2026-10-24"])
 def test_every_ten_minutes_follows_the_real_hours(day: str) -> None:
     times = list(islice(Timetable("*/10 * * * *", BERLIN).times(utc(f"{day} 22:00")), 60))
-    assert {later - earlier for earlier, later in zip(times, times[1:], strict=False)} == {timedelta(minutes=10)}
+    assert {later - earlier for earlier, later in pairwise(times)} == {timedelta(minutes=10)}
 
 
 def test_a_thousand_districts_at_two_are_spread_over_the_window() -> None:
