@@ -44,6 +44,11 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     return frame.with_columns(pl.col("hash").reinterpret(signed=False), pl.col("active").cast(pl.Boolean))
 
 
+def nothing_stored() -> pl.DataFrame:
+    """What ``stored`` gives of a source that has said nothing."""
+    return pl.DataFrame(schema={"key": pl.String, "rid": pl.UInt32, "hash": pl.UInt64, "active": pl.Boolean})
+
+
 async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:
     """The objects of an entity that apps wrote, by the id that a system is told of them by: key, rid, sourcedId."""
     schema = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}

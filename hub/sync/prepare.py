@@ -105,6 +105,9 @@ class Preparation:
 
     async def _load(self, entity: Entity) -> None:
         self.progress.enter("compare", entity=entity.name)
+        if self.result.fresh is not None:  # the district had no records: no source has said anything that is kept
+            self.stored[entity.name] = columns.nothing_stored()
+            return
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.stored[entity.name] = await columns.stored(tx, self.source_id, entity.name)
             if entity.name in WRITABLE:
