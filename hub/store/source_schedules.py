@@ -121,15 +121,6 @@ async def queue_due(db: Database, now: datetime, following: Following) -> int:
     return queued
 
 
-async def next_due(db: Database) -> datetime | None:
-    """When the next schedule of all districts is due, or the next source late; None when none is."""
-    async with db.shared() as tx:
-        at: datetime | None = await tx.fetchval(
-            "SELECT min(least(next_at, late_from)) FROM source_schedules WHERE state = 'active'"
-        )
-    return at
-
-
 async def _queue(tx: Transaction, district_id: UUID, source_id: UUID, now: datetime, following: Following) -> bool:
     row = await tx.fetchrow(
         f"SELECT {_COLUMNS} FROM source_schedules WHERE district_id = $1 AND source_id = $2 AND state = 'active' "
