@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hub.clock import SystemClock
 from hub.store import runs
 from hub.store.database import Database
 from hub.sync.engine import work_once
+from tests.services import MASTER_KEY
+from tests.services import Database as Addresses
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +43,26 @@ def start(
         environment["TMPDIR"] = str(temporary)
     command = [sys.executable, "-m", "tests.worker_process"]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def hub_worker(database: Addresses, folder: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``hub worker`` itself as a process, without Redis; ``settings`` by the names of their variables."""
+    environment = {
+        **os.environ, "HUB_DATABASE_URL": database.owner, "HUB_WORKER_DATABASE_URL": database.worker,
+        "HUB_MASTER_KEY": MASTER_KEY.decode(), "HUB_REDIS_URL": "redis://127.0.0.1:1/0", "HUB_DATA_DIR": str(folder),
+        **settings,
+    }  # fmt: skip
+    process = subprocess.Popen([str(Path(sys.executable).parent / "hub"), "worker"], cwd=ROOT, env=environment)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(30)
 
 
 async def ended(process: subprocess.Popen[bytes], *, seconds: float = 60) -> int:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -21,9 +16,9 @@ from hub.store.runs import Claim
 from hub.sync.engine import work_once
 from hub.sync.room import Room
 from tests.districts import District, sandbox
-from tests.services import MASTER_KEY, Database
+from tests.services import Database
+from tests.worker_process import hub_worker
 
-ROOT = Path(__file__).parents[2]
 SMALL = 1000
 
 
@@ -126,25 +121,7 @@ def test_memory_is_counted_in_rows(memory: int, rows: int) -> None:
     assert Room.of(Settings(sync_memory_mb=memory)).rows == rows
 
 
-@contextmanager
-def hub_worker(database: Database, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """``hub worker`` as a process: one run of any size at a time, and one small one."""
-    environment = {
-        **os.environ, "HUB_DATABASE_URL": database.owner, "HUB_MASTER_KEY": MASTER_KEY.decode(),
-        "HUB_WORKER_DATABASE_URL": database.worker, "HUB_REDIS_URL": "redis://127.0.0.1:1/0",
-        "HUB_DATA_DIR": str(folder), "HUB_SYNC_CONCURRENCY": "1", "HUB_SYNC_SMALL_CONCURRENCY": "1",
-        "HUB_SYNC_SMALL_ROWS": "10000",
-    }  # fmt: skip
-    process = subprocess.Popen([str(Path(sys.executable).parent / "hub"), "worker"], cwd=ROOT, env=environment)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(30)
+LANES = {"HUB_SYNC_CONCURRENCY": "1", "HUB_SYNC_SMALL_CONCURRENCY": "1", "HUB_SYNC_SMALL_ROWS": "10000"}
 
 
 async def test_two_workers_with_huge_districts_let_the_small_ones_pass(
@@ -177,7 +154,7 @@ async def test_two_workers_with_huge_districts_let_the_small_ones_pass(
 
     release = asyncio.Event()
     holding = [asyncio.create_task(hold(d, r, release)) for d, r in zip(huge, stuck, strict=True)]
-    with hub_worker(database, tmp_path / "1"), hub_worker(database, tmp_path / "2"):
+    with hub_worker(database, tmp_path / "1", **LANES), hub_worker(database, tmp_path / "2", **LANES):
         await until(small, waiting, "applied")
         assert await states(huge, stuck) == {"running"}
         release.set()
