@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from connectors.oneroster_csv.source import OneRosterCsvSource
+from connectors.protocol import Pull
+from hub.clock import SystemClock
 from hub.settings import Settings
-from hub.store import districts, runs
+from hub.store import districts, runs, sources
 from hub.store.database import Database as Pool
 from hub.store.runs import Claim
 from hub.sync.engine import work_once
@@ -119,6 +123,31 @@ async def test_how_large_a_run_will_be_is_told_by_its_upload_and_then_by_the_las
 @pytest.mark.parametrize(("memory", "rows"), [(300, 250_000), (2000, 4_500_000)])
 def test_memory_is_counted_in_rows(memory: int, rows: int) -> None:
     assert Room.of(Settings(sync_memory_mb=memory)).rows == rows
+
+
+@pytest.mark.parametrize("pulls", [1, 2])
+async def test_no_more_systems_are_asked_at_a_time_than_the_settings_say(
+    db: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pulls: int
+) -> None:
+    asked, most = 0, 0
+    pull = OneRosterCsvSource.pull
+
+    async def slow(self: OneRosterCsvSource, cursor: Any) -> Pull:
+        nonlocal asked, most
+        asked += 1
+        most = max(most, asked)
+        await asyncio.sleep(0.5)
+        asked -= 1
+        return await pull(self, cursor)
+
+    monkeypatch.setattr(OneRosterCsvSource, "pull", slow)
+    room = Room(small_rows=SMALL, rows=SMALL, pulls=pulls)
+    for _ in range(2):
+        district, _ = await queued(db, 1)
+        async with db.district(district.district_id) as tx:
+            await sources.change(tx, district.source_id, config={"path": str(tmp_path / "none"), "settle_seconds": 0})
+    await asyncio.gather(*(work_once(db, SystemClock(), room=room) for _ in range(2)))
+    assert most == pulls
 
 
 LANES = {"HUB_SYNC_CONCURRENCY": "1", "HUB_SYNC_SMALL_CONCURRENCY": "1", "HUB_SYNC_SMALL_ROWS": "10000"}
