@@ -27,11 +27,15 @@ Mode = Literal["bulk", "delta"]
 
 
 class Capability(StrEnum):
-    """What a source can do. ``UPLOAD`` takes packages that somebody sent; without it the source is only pulled."""
+    """What a source can do. ``UPLOAD`` takes packages that somebody sent; without it the source is only pulled.
+
+    ``PULL``: beside uploads it can be pulled as well, since its configuration names a place.
+    """
 
     BULK = "bulk"
     DELTA = "delta"
     UPLOAD = "upload"
+    PULL = "pull"
 
 
 class Intent(StrEnum):

@@ -35,6 +35,8 @@ PLACES = (
     "deliver.before_send",
     "deliver.after_send",
     "deliver.after_acknowledge",
+    "notice.before_send",
+    "notice.after_send",
     "passback.before_send",
     "passback.after_send",
     "passback.after_settle",

@@ -76,8 +76,8 @@ class Settings(BaseSettings):
         default=4,
         ge=3,
         le=200,
-        description="Most database connections of a worker for syncs and webhooks; it has three more for exports and"
-        " two for pass-back.",
+        description="Most database connections of a worker for syncs and webhooks, at least two for each sync that it"
+        " has at a time and one more; it has three more for exports and two for pass-back.",
     )
     upload_max_bytes: int = Field(
         default=2_000_000_000, ge=1, description="Largest uploaded package, in bytes as it is sent."
@@ -170,6 +170,45 @@ class Settings(BaseSettings):
     passback_concurrency: int = Field(
         default=4, ge=1, le=64, description="Requests that a system that is given grades gets at a time."
     )
+    sync_concurrency: int = Field(default=2, ge=1, le=64, description="Syncs of any size that a worker has at a time.")
+    sync_small_concurrency: int = Field(
+        default=1, ge=0, le=64, description="Small syncs that a worker has at a time beside those."
+    )
+    sync_small_rows: int = Field(
+        default=50_000,
+        ge=0,
+        description="Rows of a package, as far as they can be foreseen, up to which a sync is small.",
+    )
+    sync_memory_mb: int = Field(
+        default=2000, ge=300, description="Memory for the syncs of a worker, in MB. A larger one goes alone."
+    )
+    sync_pulls: int = Field(default=4, ge=1, le=64, description="Sources that a worker asks for their data at a time.")
+    schedule_spread_seconds: int = Field(
+        default=600,
+        ge=0,
+        le=3600,
+        description="Schedules of sources that name the same time begin within this time after it, each always at its"
+        " own moment.",
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server for notices: `smtp://user:password@host:587` (STARTTLS) or `smtps://…:465`. Without it"
+        " notices go to webhooks alone.",
+    )
+    smtp_from: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s<>]+@[^@\s<>]+$",
+        description="Address that notices come from; needed with a mail server.",
+    )
+    smtp_starttls: Literal["required", "never"] = Field(
+        default="required", description="`never` is for a mail server on this machine or in a network of your own."
+    )
+    notice_pause_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=86_400,
+        description="Shortest time between two messages to one recipient; what happens meanwhile goes into the next.",
+    )
     export_folder: Path | None = Field(
         default=None,
         description="Folder below which schedules may write packages, each district in a folder of its own. Without it"
@@ -198,6 +237,10 @@ class Settings(BaseSettings):
                 "HUB_WEBHOOK_LEASE_SECONDS must be longer than HUB_WEBHOOK_TIMEOUT_SECONDS, or a slow delivery would"
                 " be sent twice"
             )
+        if self.smtp_url is not None:
+            _check_mail_server(self.smtp_url.get_secret_value())
+            if self.smtp_from is None:
+                raise ValueError("HUB_SMTP_URL needs HUB_SMTP_FROM: the address that notices come from")
         private = {"WEBHOOK": self.webhook_allow, "EXPORT": self.export_allow, "PASSBACK": self.passback_allow}
         for name, networks in private.items():
             if any(network.prefixlen == 0 for network in networks):
@@ -231,6 +274,17 @@ class Settings(BaseSettings):
             return self.base_url
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+
+def _check_mail_server(url: str) -> None:
+    """Raises ValueError without the address, which may hold a password."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("HUB_SMTP_URL must be smtp://host:port or smtps://host:port, with user:password@ where needed")
 
 
 def load(**overrides: Any) -> Settings:

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from functools import reduce
+from operator import xor
 
 import polars as pl
 
 
 def content_hash(frame: pl.DataFrame, names: Iterable[str]) -> pl.Series:
     """One UInt64 per row over the columns ``names``; each column is seeded by its name."""
-    parts = [_flat(frame[name]).hash(zlib.crc32(name.encode())) for name in names]
+    seeds = {name: zlib.crc32(name.encode()) for name in names}
+    lists = {name for name in seeds if frame.schema[name] == pl.List}
+    # In one chunk lists are without gaps, so that equal content has equal bytes.
+    parts = [frame[name].rechunk().hash(seed) for name, seed in seeds.items() if name in lists]
+    plain = [pl.col(name).hash(seed) for name, seed in seeds.items() if name not in lists]
+    if plain:
+        parts.append(frame.select(reduce(xor, plain)).to_series())
     if not parts:
         return pl.repeat(0, frame.height, dtype=pl.UInt64, eager=True)
-    total = parts[0]
-    for part in parts[1:]:
-        total = total ^ part
-    return total.alias("hash")
-
-
-def _flat(values: pl.Series) -> pl.Series:
-    """Lists in one chunk without gaps, so that equal content has equal bytes."""
-    return values.rechunk() if values.dtype == pl.List else values
+    return reduce(xor, parts).alias("hash")

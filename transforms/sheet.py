@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
 from transforms import issues
@@ -43,9 +44,9 @@ class Sheet:
 
     def report(self, rule: Rule, rows: pl.Series, name: str = "", cause: pl.Series | None = None) -> None:
         """Adds one finding per marked row, and keeps the row out where the rule says so. Null counts as not marked."""
-        marked = rows.fill_null(value=False)
-        if not marked.any():
+        if not rows.any():
             return
+        marked = rows.fill_null(value=False)
         if rule.action is Action.QUARANTINE:
             self.out = self.out | marked
         reason = pl.lit(None, pl.String) if cause is None else cause
@@ -148,19 +149,14 @@ def no_keys() -> pl.Series:
 
 def nowhere(height: int) -> pl.Series:
     """A mark on no row."""
-    return pl.repeat(value=False, n=height, dtype=pl.Boolean, eager=True)
+    return pl.Series(np.zeros(height, dtype=np.bool_))
 
 
 def spread(column: pl.Series, rows: pl.Series, values: pl.Series) -> pl.Series:
     """``column`` with ``values`` in the marked rows."""
     if values.len() == 0:
         return column
-    where = rows.arg_true()
-    at = pl.DataFrame({"row": where.cast(pl.UInt32), "value": values})
-    place = pl.DataFrame({"row": pl.arange(0, column.len(), dtype=pl.UInt32, eager=True), "old": column, "hit": rows})
-    return (
-        place.join(at, on="row", how="left", maintain_order="left")
-        .select(pl.when("hit").then("value").otherwise("old"))
-        .to_series()
-        .alias(column.name)
-    )
+    # The old values and the new ones behind them, taken in the order that puts the new ones in their places.
+    order = np.arange(column.len(), dtype=np.uint32)
+    order[rows.to_numpy()] = np.arange(column.len(), column.len() + values.len(), dtype=np.uint32)
+    return pl.concat([column, values.cast(column.dtype)])[order]

@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 
@@ -117,6 +118,7 @@ def _other_separator(line: str, wanted: tuple[str, ...]) -> str:
     return _SEPARATORS.get(best, "") if hits[best] > max(1, hits[","]) else ""
 
 
+@lru_cache(4096)
 def _fold(name: str) -> str:
     """The letters and digits of a name in lower case: what is left when all that one cannot see is taken away."""
     return "".join(c for c in unicodedata.normalize("NFKC", name).lower() if c.isalnum())

@@ -45,11 +45,15 @@ class OneRosterCsvConfig(BaseModel):
 class OneRosterCsvSource:
     """One district's OneRoster CSV packages."""
 
-    capabilities = frozenset({Capability.BULK, Capability.DELTA, Capability.UPLOAD})
-
     def __init__(self, context: SourceContext, config: OneRosterCsvConfig) -> None:
         self._context = context
         self._config = config
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Packages that are sent, and pulls where there is a path."""
+        sent = frozenset({Capability.BULK, Capability.DELTA, Capability.UPLOAD})
+        return sent if self._config.path is None else sent | {Capability.PULL}
 
     async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
         """Opens the package that was sent, or the one at the configured path.

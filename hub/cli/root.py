@@ -19,6 +19,7 @@ from hub.cli.runs import runs
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
 from hub.cli.source import source
+from hub.cli.status import cancel, status
 from hub.cli.sync import sync
 from hub.cli.tokens import token
 from hub.cli.validate import validate
@@ -55,8 +56,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    demo, serve, worker, migrate, validate, mapping, sync, source, runs, guard, export, identifiers, passback,
-    sandbox, doctor, token,
+    demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, runs, guard, export, identifiers,
+    passback, sandbox, doctor, token,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(command)

@@ -27,10 +27,11 @@ _LOOK_SECONDS = 0.3
 _PATIENCE_SECONDS = 10
 _KEPT_OUT = {"refuse": "refused", "quarantine": "kept out"}
 _MOST_FINDINGS = 8
+_MINUTE = 60
 
 
 @click.command()
-@click.argument("package", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("package", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--district", type=click.UUID, required=True, help="The district's id.")
 @click.option("--source", type=click.UUID, required=True, help="The id of the district's source.")
 @click.option("--dry-run", is_flag=True, help="Compute and report everything, change nothing.")
@@ -40,12 +41,12 @@ _MOST_FINDINGS = 8
               help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.")  # fmt: skip
 @click.pass_context
 def sync(
-    ctx: click.Context, *, package: Path, district: UUID, source: UUID, dry_run: bool, url: str, token: str
+    ctx: click.Context, *, package: Path | None, district: UUID, source: UUID, dry_run: bool, url: str, token: str
 ) -> None:
-    """Send the ZIP archive PACKAGE to a source and follow the run to its end.
+    """Send the ZIP archive PACKAGE to a source, or have the source pulled, and follow the run to its end.
 
-    Exits 0 when it was applied, unchanged or previewed, 1 when it failed or was rejected, 3 when it is held for a
-    person's decision, 2 when the hub cannot be reached or refuses the call.
+    Exits 0 when it was applied, unchanged or previewed, 1 when it failed, was rejected or cancelled, 3 when it is held
+    for a person's decision, 2 when the hub cannot be reached or refuses the call.
     """
     run, report = asyncio.run(_sync(package, url.rstrip("/"), token, f"/districts/{district}", source, dry_run=dry_run))
     _show(run, report, f"{url.rstrip('/')}/districts/{district}/runs/{run['run_id']}")
@@ -53,19 +54,23 @@ def sync(
 
 
 async def _sync(
-    package: Path, url: str, token: str, district: str, source: UUID, *, dry_run: bool
+    package: Path | None, url: str, token: str, district: str, source: UUID, *, dry_run: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The run at its end, and its report."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"),
+    )  # fmt: skip
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         async with asking(url, token) as http:
-            upload = await _upload(http, f"{url}{district}/sources/{source}/uploads", package, bars)
-            body = {"upload_id": upload["upload_id"], "dry_run": dry_run}
-            run = await answer(await http.post(f"{url}{district}/runs", json=body))
+            place, body = f"{url}{district}/sources/{source}/run", {"dry_run": dry_run}
+            if package is not None:
+                upload = await _upload(http, f"{url}{district}/sources/{source}/uploads", package, bars)
+                place, body = f"{url}{district}/runs", {"upload_id": upload["upload_id"], "dry_run": dry_run}
+            run = await answer(await http.post(place, json=body))
             address = f"{url}{district}/runs/{run['run_id']}"
             run = await _follow(http, address, run, bars)
             return run, (await answer(await http.get(f"{address}/report")))["report"] or {}
@@ -73,7 +78,7 @@ async def _sync(
 
 async def _upload(http: ClientSession, url: str, package: Path, bars: Progress) -> dict[str, Any]:
     """Sends the file with its digest, so that the hub can tell a package that was cut short or mangled."""
-    bar = bars.add_task("hashing", total=None)
+    bar = bars.add_task("hashing", total=None, left="")
     size, digest = await asyncio.to_thread(_measure, package)
     bars.update(bar, description="uploading", total=size)
 
@@ -98,7 +103,7 @@ def _measure(package: Path) -> tuple[int, bytes]:
 
 
 async def _follow(http: ClientSession, url: str, run: dict[str, Any], bars: Progress) -> dict[str, Any]:
-    bar = bars.add_task("waiting for a worker", total=None)
+    bar = bars.add_task("waiting for a worker", total=None, left="")
     waiting_since = time.monotonic()
     while run["state"] in {"queued", "running"}:
         await asyncio.sleep(_LOOK_SECONDS)
@@ -108,8 +113,20 @@ async def _follow(http: ClientSession, url: str, run: dict[str, Any], bars: Prog
         if not words:
             waited = time.monotonic() - waiting_since
             words = "waiting for a worker" + (" (does `hub worker` run?)" if waited > _PATIENCE_SECONDS else "")
-        bars.update(bar, description=words, completed=progress.get("rows") or 0, total=progress.get("total"))
+        bars.update(
+            bar, description=words, completed=progress.get("rows_done") or 0, total=progress.get("rows_total"),
+            left=_left(progress.get("seconds_left")),
+        )  # fmt: skip
     return run
+
+
+def _left(seconds: float | None) -> str:
+    """The time that is left, as a person would say it: it is an estimate."""
+    if seconds is None:
+        return ""
+    if seconds < _MINUTE:
+        return f"about {max(1, round(seconds))} s left"
+    return f"about {round(seconds / _MINUTE)} min left"
 
 
 def _show(run: dict[str, Any], report: dict[str, Any], address: str) -> None:

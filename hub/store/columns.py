@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -16,10 +17,16 @@ import polars as pl
 from hub.store.database import Transaction
 from transforms.catalogue import Entity
 
+_WORD = re.compile(r"[A-Za-z_]+")
+
 
 async def copied(tx: Transaction, query: str, schema: Mapping[str, Any], *values: object) -> pl.DataFrame:
     """What a query answers, as a frame with this schema."""
     buffer = io.BytesIO()
+    if all(_is_plain(value) for value in values):
+        # asyncpg asks the server to quote what COPY cannot take as parameters; these need no quoting and no round trip.
+        plain = [f"'{value}'" for value in values]
+        query, values = re.sub(r"\$(\d+)", lambda number: plain[int(number[1]) - 1], query), ()
     await tx.connection.copy_from_query(query, *values, output=buffer, format="csv", null="")
     if not buffer.tell():
         return pl.DataFrame(schema=dict(schema))
@@ -27,6 +34,10 @@ async def copied(tx: Transaction, query: str, schema: Mapping[str, Any], *values
     return await asyncio.to_thread(
         pl.read_csv, buffer, has_header=False, schema={name: _wire(t) for name, t in schema.items()}
     )
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, UUID) or (isinstance(value, str) and _WORD.fullmatch(value) is not None)
 
 
 def _wire(dtype: Any) -> Any:
@@ -59,6 +70,11 @@ async def keys_of(tx: Transaction, source_ids: Sequence[UUID], entity: str, keys
         tx.district_id, list(source_ids), entity, None if keys is None else keys.to_list(),
     )  # fmt: skip
     return frame.sort("place", "rid").unique("key", keep="first", maintain_order=True).select("key", "rid")
+
+
+def nothing_stored() -> pl.DataFrame:
+    """What ``stored`` gives of a source that has said nothing."""
+    return pl.DataFrame(schema={"key": pl.String, "rid": pl.UInt32, "hash": pl.UInt64, "active": pl.Boolean})
 
 
 async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:

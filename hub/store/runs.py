@@ -11,7 +11,7 @@ import asyncpg
 import polars as pl
 
 from hub.errors import Code, HubError
-from hub.store import differences, districts
+from hub.store import differences, districts, source_health
 from hub.store.database import Database, Transaction
 
 LEASE_SECONDS = 30
@@ -20,6 +20,8 @@ MAX_ATTEMPTS = 5
 LOCK_SECONDS = 2
 #: The guard's code for changes that wait until it is decided on older ones.
 OLDER_WAITS = "older_run_waits"
+#: Of a zipped package, for an estimate.
+BYTES_PER_ROW = 20
 #: How many findings of one run are kept row by row; the report counts all of them.
 KEPT_ISSUES = 50_000
 
@@ -56,6 +58,8 @@ class Run:
     finished_at: datetime | None
     decide_by: datetime | None
     resume_at: datetime | None
+    cancelled_by: str | None
+    expected_rows: int
 
 
 _COLUMNS = ", ".join(Run.__dataclass_fields__)
@@ -75,10 +79,17 @@ async def request(
     tx: Transaction, run_id: UUID, *, source_id: UUID | None, upload_id: UUID | None, dry_run: bool, requested_by: str,
     kind: str = "sync", task: dict[str, Any] | None = None,
 ) -> Run:  # fmt: skip
-    """Queues a run. The caller rings the doorbell after commit; a worker finds it without, only later."""
+    """Queues a run. The caller rings the doorbell after commit; a worker finds it without, only later.
+
+    How large it will be is estimated: as the source's last package, or by the bytes of the upload.
+    """
     row = await tx.fetchrow(
-        "INSERT INTO runs (district_id, run_id, source_id, upload_id, dry_run, requested_by, kind, task) "
-        f"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {_COLUMNS}",
+        "INSERT INTO runs "
+        "(district_id, run_id, source_id, upload_id, dry_run, requested_by, kind, task, expected_rows) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, greatest(0, "
+        "(SELECT rows FROM source_health WHERE district_id = $1 AND source_id = $3), "
+        f"(SELECT bytes / {BYTES_PER_ROW} FROM uploads WHERE district_id = $1 AND upload_id = $4))) "
+        f"RETURNING {_COLUMNS}",
         tx.district_id, run_id, source_id, upload_id, dry_run, requested_by, kind, task or {},
     )  # fmt: skip
     assert row is not None
@@ -107,29 +118,39 @@ async def listing(tx: Transaction, *, before: datetime | None = None, limit: int
 
 _CLAIM = f"""
 WITH due AS (
-    SELECT r.district_id, r.run_id FROM runs r
+    SELECT r.district_id, r.run_id, r.expected_rows FROM runs r
     WHERE r.state IN ('queued', 'running') AND coalesce(r.lease_until, '-infinity') < now()
       AND NOT EXISTS (SELECT FROM runs o WHERE o.district_id = r.district_id AND o.run_id <> r.run_id
                       AND (o.state = 'running' AND o.lease_until >= now()
                            OR o.state IN ('queued', 'running')
                               AND (o.requested_at, o.run_id) < (r.requested_at, r.run_id)))
-    ORDER BY r.requested_at, r.run_id LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
+      AND ($3::bigint IS NULL OR r.expected_rows <= $3)
+    ORDER BY greatest(r.requested_at, (
+        SELECT o.finished_at FROM runs o
+        WHERE o.district_id = r.district_id AND o.requested_at < r.requested_at
+        ORDER BY o.requested_at DESC LIMIT 1)), r.run_id
+    LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
 UPDATE runs r SET state = 'running', lease_token = $1, lease_until = now() + make_interval(secs => $2),
     started_at = coalesce(started_at, now())
 FROM due WHERE r.district_id = due.district_id AND r.run_id = due.run_id
+  AND ($4::bigint IS NULL OR due.expected_rows <= $4)
 RETURNING r.district_id, {", ".join(f"r.{c}" for c in Run.__dataclass_fields__)}
 """
 
 
-async def claim(db: Database) -> Claim | None:
+async def claim(db: Database, *, small: int | None = None, free: int | None = None) -> Claim | None:
     """Claims a due run that is the oldest of its district, which has none running; None when there is nothing to do.
 
     A district's runs go in the order of their requests, also while one waits to be tried again: older data never comes
-    after newer. Whoever held the run before, or still believes so, has an older fence and writes nothing any more.
+    after newer. Districts take turns: one goes behind those that have waited since before its last run ended. Whoever
+    held the run before, or still believes so, has an older fence and writes nothing any more.
+
+    ``small``: only runs of which no more rows are expected. ``free``: so many rows have room; where the run whose turn
+    it is has more, none is claimed, so that it is not passed by for ever.
     """
     token = uuid4()
     async with db.shared() as tx:
-        row = await tx.fetchrow(_CLAIM, token, LEASE_SECONDS)
+        row = await tx.fetchrow(_CLAIM, token, LEASE_SECONDS, small, free)
     if row is None:
         return None
     values = dict(row)
@@ -198,6 +219,10 @@ async def finish(
     )  # fmt: skip
     if not touched:
         raise _fenced()
+    run = claim.run
+    if run.kind == "sync" and run.source_id is not None and not run.dry_run:
+        code = error.code.value if error else str(guard[0]["code"]) if guard else ""
+        await source_health.ended(tx, run.source_id, run.run_id, state, code=code, counts=counts, timings=timings)
 
 
 async def release(db: Database, claim: Claim, *, wait_seconds: float = 0) -> None:
@@ -260,6 +285,8 @@ async def decide(
     await let_followers_go(tx, run)
     if not approve:
         await differences.forget_values(tx, run_id)
+    if not approve and run.source_id is not None:
+        await source_health.settled(tx, run.source_id, "held")
     return await get(tx, run_id)
 
 
@@ -270,6 +297,59 @@ async def let_followers_go(tx: Transaction, run: Run) -> None:
         "AND run_id <> $3 AND guard @> $4",
         tx.district_id, run.source_id, run.run_id, [{"code": OLDER_WAITS}],
     )  # fmt: skip
+
+
+async def cancel(tx: Transaction, run_id: UUID, *, actor: str) -> Run:
+    """Ends a run that waits or is being carried out.
+
+    Its lease is taken away: the worker that has it learns so within seconds, and cannot commit before it does. One that
+    commits at this moment is waited for, and then it is too late. Raises HubError(NOT_FOUND), HubError(CONFLICT) for a
+    run that is held or over.
+    """
+    touched = await tx.execute(
+        "UPDATE runs SET state = 'cancelled', stage = '', cancelled_by = $3, lease_token = NULL, lease_until = NULL, "
+        "finished_at = now() WHERE district_id = $1 AND run_id = $2 AND state IN ('queued', 'running')",
+        tx.district_id, run_id, actor,
+    )  # fmt: skip
+    run = await get(tx, run_id)
+    if not touched:
+        mend = " Reject it instead." if run.state == "held" else ""
+        raise HubError(
+            Code.CONFLICT, f"Only a run that waits or is under way can be cancelled; this one is {run.state}.{mend}"
+        )
+    return run
+
+
+async def alone(tx: Transaction, run: Run) -> bool:
+    """Whether the bytes of a run's upload serve it alone: a preview leaves them for the run that may follow."""
+    others = await tx.fetchval(
+        "SELECT count(*) FROM runs WHERE district_id = $1 AND upload_id = $2 AND run_id <> $3 "
+        "AND state IN ('queued', 'running', 'held')",
+        tx.district_id, run.upload_id, run.run_id,
+    )  # fmt: skip
+    return not others and not run.dry_run
+
+
+async def unfinished(
+    tx: Transaction, source_id: UUID, *, states: tuple[str, ...] = ("queued", "running")
+) -> Run | None:
+    """The oldest pull of a source that is in one of the states; dry runs and uploads do not count."""
+    row = await tx.fetchrow(
+        f"SELECT {_COLUMNS} FROM runs WHERE district_id = $1 AND source_id = $2 AND kind = 'sync' AND NOT dry_run "
+        "AND upload_id IS NULL AND state = ANY($3) ORDER BY requested_at, run_id LIMIT 1",
+        tx.district_id, source_id, list(states),
+    )  # fmt: skip
+    return Run(**row) if row else None
+
+
+async def reported(tx: Transaction, source_id: UUID, *, limit: int) -> list[Run]:
+    """The last runs of a source that read its package to the end, newest first; dry runs do not count."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM runs WHERE district_id = $1 AND source_id = $2 AND kind = 'sync' AND NOT dry_run "
+        "AND state NOT IN ('queued', 'running') AND report <> '{}' ORDER BY requested_at DESC, run_id DESC LIMIT $3",
+        tx.district_id, source_id, limit,
+    )  # fmt: skip
+    return [Run(**row) for row in rows]
 
 
 async def issues(

@@ -81,24 +81,38 @@ async def stage(db: Database, district_id: UUID, entity: Entity, columns: list[s
 
 async def clear(db: Database, district_id: UUID, run_id: UUID) -> None:
     """Empties the staging tables of one attempt."""
-    for table in (*(STAGING_PREFIX + entity.table for entity in CATALOGUE.entities), *BESIDE):
+    async with db.district(district_id, wait_seconds=60) as tx:
+        sizes = await _sizes(tx)
+        small = [table for table, size in sizes.items() if 0 < size <= _SMALL]
+        await _delete(tx, small, "run_id = $2", district_id, run_id)
+    for table in (table for table, size in sizes.items() if size > _SMALL):
         async with db.district(district_id, wait_seconds=60) as tx:
-            size = await tx.fetchval("SELECT pg_relation_size($1::text::regclass)", table)
-            if size > _SMALL and await _truncated(tx, table, run_id):
-                continue
-            if size:
-                await tx.execute(f"DELETE FROM {table} WHERE district_id = $1 AND run_id = $2", district_id, run_id)
+            if not await _truncated(tx, table, run_id):
+                await _delete(tx, [table], "run_id = $2", district_id, run_id)
 
 
 async def sweep(db: Database, district_id: UUID) -> None:
     """Deletes what attempts staged that are no longer under way: their workers were killed."""
+    under_way = "SELECT lease_token FROM runs WHERE district_id = $1 AND state = 'running' AND lease_token IS NOT NULL"
     async with db.district(district_id, wait_seconds=60) as tx:
-        for table in (*(STAGING_PREFIX + entity.table for entity in CATALOGUE.entities), *BESIDE):
-            await tx.execute(
-                f"DELETE FROM {table} WHERE district_id = $1 AND run_id NOT IN (SELECT "
-                "lease_token FROM runs WHERE district_id = $1 AND state = 'running' AND lease_token IS NOT NULL)",
-                district_id,
-            )
+        tables = [table for table, size in (await _sizes(tx)).items() if size]
+        await _delete(tx, tables, f"run_id NOT IN ({under_way})", district_id)
+
+
+async def _sizes(tx: Transaction) -> dict[str, int]:
+    """The staging tables with the bytes of their files: none for one that was not used since it was truncated."""
+    tables = [*(STAGING_PREFIX + entity.table for entity in CATALOGUE.entities), *BESIDE]
+    rows = await tx.fetch(
+        "SELECT name, pg_relation_size(name::regclass) AS size FROM unnest($1::text[]) AS name", tables
+    )
+    return {row["name"]: row["size"] for row in rows}
+
+
+async def _delete(tx: Transaction, tables: list[str], condition: str, *values: object) -> None:
+    """Deletes a district's rows of several tables, in one statement: a small district's sync is mostly round trips."""
+    if tables:
+        parts = (f"d{n} AS (DELETE FROM {t} WHERE district_id = $1 AND {condition})" for n, t in enumerate(tables))
+        await tx.execute(f"WITH {', '.join(parts)} SELECT", *values)
 
 
 async def _truncated(tx: Transaction, table: str, run_id: UUID) -> bool:

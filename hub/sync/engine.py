@@ -21,10 +21,12 @@ from hub.store.runs import Claim
 from hub.sync import overrides, remerging
 from hub.sync.job import Job
 from hub.sync.progress import ENDING, Progress
+from hub.sync.room import Room
 from hub.sync.syncing import sync
 
 log = structlog.get_logger()
-HEARTBEAT_SECONDS = runs.LEASE_SECONDS / 3
+#: Shows progress to who watches, and learns that somebody has cancelled the run or taken it over.
+HEARTBEAT_SECONDS = 1.0
 #: The longest wait before the second attempt; it doubles with each further one.
 AGAIN_SECONDS = 2.0
 _CHANCE = random.SystemRandom()
@@ -34,20 +36,33 @@ KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {
 }  # fmt: skip
 
 
-async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> bool:
+async def work_once(
+    db: Database, clock: Clock, *, heartbeat_seconds: float = HEARTBEAT_SECONDS, room: Room | None = None,
+    small: bool = False,
+) -> bool:  # fmt: skip
     """Claims one due run and carries it out; whether there was one.
 
+    ``room``: what the runs of this process share; ``small``: in the lane of small runs.
     A run that fails in a way that may pass is queued again, up to ``runs.MAX_ATTEMPTS`` times; one that is cancelled
     because the worker stops is given back at once. Raises HubError(UNAVAILABLE) when the database is away: the run's
     lease then ends by itself and another worker takes over.
     """
     await overrides.queue_ended(db)
     await holds.look(db, clock.now())
-    claim = await runs.claim(db)
+    claim = await (runs.claim(db) if room is None else room.claim(db, small=small))
     if claim is None:
         return False
     crash_point("sync.claimed")
-    job = Job(db, claim, clock, Progress())
+    try:
+        await _attempt(Job(db, claim, clock, Progress(), room.pulls if room else None), heartbeat_seconds)
+    finally:
+        if room is not None:
+            room.leave(claim)
+    return True
+
+
+async def _attempt(job: Job, heartbeat_seconds: float) -> None:
+    db, claim = job.db, job.claim
     try:
         async with _lease(job, heartbeat_seconds):
             await _carry_out(job)
@@ -63,16 +78,11 @@ async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HE
         # A bug of ours: the run ends visibly, the traceback goes to the log without local values.
         log.exception("run failed", run=str(claim.run.run_id))
         await _failed(db, claim, HubError(Code.INTERNAL, "The hub failed; its log has the run's id and the reason."))
-    return True
 
 
 def _lease(job: Job, seconds: float) -> contextlib.AbstractAsyncContextManager[None]:
-    """Renews the run's lease; ends the body when it was lost."""
-
-    def pause() -> float:
-        return seconds if job.progress.stage != "waiting" else min(1, seconds)
-
-    return leases.kept(job.beat, pause, ending=lambda: job.progress.stage == ENDING)
+    """Renews the run's lease; ends the body when it was lost, to another worker or to who cancelled the run."""
+    return leases.kept(job.beat, lambda: seconds, ending=lambda: job.progress.stage == ENDING)
 
 
 async def _given_back(db: Database, claim: Claim) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from hub.clock import Clock
@@ -13,12 +14,13 @@ from hub.sync.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed run under way."""
+    """One claimed run under way. ``pulls`` has a place for each pull of this process; None: there is no bound."""
 
     db: Database
     claim: Claim
     clock: Clock
     progress: Progress
+    pulls: asyncio.Semaphore | None = None
 
     async def beat(self) -> None:
         """Renews the lease and shows the progress. Raises HubError(FENCED) when the lease is somebody else's now."""

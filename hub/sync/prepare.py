@@ -102,6 +102,9 @@ class Preparation:
 
     async def _load(self, entity: Entity) -> None:
         self.progress.enter("compare", entity=entity.name)
+        if self.result.fresh is not None:  # the district had no records: no source has said anything that is kept
+            self.stored[entity.name] = columns.nothing_stored()
+            return
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.stored[entity.name] = await columns.stored(tx, self.source_id, entity.name)
             if entity.name in WRITABLE:
@@ -130,7 +133,7 @@ class Preparation:
             deleted.append(outcome.deleted)
             outcome = self._without_returned(entity, outcome, changes)
             seen.append(await self._batch(entity, outcome, changes, minted))
-            self.progress.rows += outcome.frame.height
+            self.progress.read(outcome.frame.height)
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
         await self._index(entity, minted)
         gone = self._gone(entity, stored, seen, kept_out, deleted)

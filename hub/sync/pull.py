@@ -32,10 +32,15 @@ _YOUNG_SECONDS = 60
 
 @contextlib.asynccontextmanager
 async def pull(
-    db: Database, claim: Claim, source: sources.Source, transform: Checked | None = None
+    db: Database,
+    claim: Claim,
+    source: sources.Source,
+    transform: Checked | None = None,
+    turns: asyncio.Semaphore | None = None,
 ) -> AsyncIterator[tuple[Package, dict[str, Any] | None]]:
     """The package of a run after the source's transform, and the cursor to keep once it is applied.
 
+    ``turns``: what asks another system takes one of them for as long as it asks; what was uploaded takes none.
     Its files are removed at the end. Raises ConnectorError (``not_whole`` for another number of rows than was
     announced), HubError(UPLOAD_INCOMPLETE).
     """
@@ -48,7 +53,8 @@ async def pull(
             crash_point("fetch.upload_written")
         opened = await asyncio.to_thread(opened_source, source, transform, upload, folder)
         cursor: Mapping[str, Any] | None = source.cursor
-        pulled = await opened.pull(cursor)
+        async with turns if turns is not None and upload is None else contextlib.nullcontext():
+            pulled = await opened.pull(cursor)
         try:
             _require_whole(pulled)
             yield shape(pulled.package, transform), dict(pulled.cursor) if pulled.cursor is not None else None

@@ -7,7 +7,7 @@ import asyncio
 from connectors.protocol import Package, located
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
-from hub.store import differences, holds, runs, sources, staging, uploads
+from hub.store import differences, holds, runs, source_health, sources, staging, uploads
 from hub.sync import shaping
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
@@ -15,8 +15,9 @@ from hub.sync.ending import discard, end
 from hub.sync.job import Job
 from hub.sync.parties import parties
 from hub.sync.prepare import Preparation
-from hub.sync.progress import ENDING
+from hub.sync.progress import ENDING, Pace
 from hub.sync.pull import pull
+from transforms.catalogue import CATALOGUE
 from transforms.issues import RULES, Severity
 from transforms.pipeline import REVISION
 from transforms.report import summary
@@ -32,6 +33,7 @@ async def sync(job: Job) -> None:
         upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
         overtaken = claim.run.approved is not None and await holds.overtaken(tx, claim)
         transform = await shaping.of_run(tx, claim.run)
+        health = await source_health.of(tx, source.source_id)
     if overtaken:
         await _superseded(job)
         return
@@ -41,9 +43,12 @@ async def sync(job: Job) -> None:
     if archive is not None and archive == source.archive and not claim.run.dry_run:
         await _unchanged(job)
         return
+    if health is not None and health.prepare_seconds is not None:
+        progress.pace = Pace(health.rows, health.prepare_seconds, health.apply_seconds or 0.0)
     progress.enter("pull")
-    async with pull(db, claim, source, transform) as (package, cursor):
+    async with pull(db, claim, source, transform, job.pulls) as (package, cursor):
         crash_point("sync.package_open")
+        progress.rows_total = _rows(package)
         blocking = {code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC}
         if package.issues["code"].is_in(blocking).any():
             await _refused(job, package)
@@ -74,6 +79,12 @@ def _files(source: sources.Source, package: Package) -> tuple[list[str], list[st
     if any(mode == "delta" for mode in package.mode.values()):
         return sorted({*source.files, *package.mode}), []
     return sorted(package.mode), sorted(set(source.files) - set(package.mode))
+
+
+def _rows(package: Package) -> int | None:
+    """How many rows the entities' own files have; None where one of them cannot tell."""
+    counts = [package.rows(e.csv_file) for e in CATALOGUE.entities if e.csv_file in package.mode]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 async def _refused(job: Job, package: Package) -> None:

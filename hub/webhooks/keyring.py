@@ -26,7 +26,7 @@ class Previous:
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The secrets, newest first. Stored encrypted in ``subscriptions.secret``."""
+    """The secrets, newest first. Stored encrypted in the column ``secret`` of subscriptions, and of recipients."""
 
     current: str
     previous: tuple[Previous, ...] = ()
@@ -47,18 +47,18 @@ class Keyring:
         kept = (Previous(self.current, now + overlap), *(p for p in self.previous if p.until > now))
         return Keyring(new_secret(), kept[:MOST_PREVIOUS])
 
-    def sealed(self, key: bytes, district_id: UUID, subscription_id: UUID) -> bytes:
+    def sealed(self, key: bytes, district_id: UUID, row_id: UUID, *, table: str = "subscriptions") -> bytes:
         """Encrypted for this one row."""
         plain = orjson.dumps(
             {"current": self.current, "previous": [[p.secret, p.until.isoformat()] for p in self.previous]}
         )
-        return seal(key, plain, district_id=district_id, table="subscriptions", column="secret",
-                    row=str(subscription_id))  # fmt: skip
+        return seal(key, plain, district_id=district_id, table=table, column="secret", row=str(row_id))
 
     @classmethod
-    def unsealed(cls, key: bytes, sealed: bytes, district_id: UUID, subscription_id: UUID) -> Keyring:
+    def unsealed(
+        cls, key: bytes, sealed: bytes, district_id: UUID, row_id: UUID, *, table: str = "subscriptions"
+    ) -> Keyring:
         """The inverse of ``sealed``. Raises HubError(INTERNAL) for a ciphertext of another row."""
-        plain = unseal(key, sealed, district_id=district_id, table="subscriptions", column="secret",
-                       row=str(subscription_id))  # fmt: skip
+        plain = unseal(key, sealed, district_id=district_id, table=table, column="secret", row=str(row_id))
         data = orjson.loads(plain)
         return cls(data["current"], tuple(Previous(s, datetime.fromisoformat(u)) for s, u in data["previous"]))

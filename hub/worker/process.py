@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,17 +14,22 @@ import structlog
 from hub import crypto
 from hub.addresses import Network
 from hub.clock import Clock, SystemClock
+from hub.dispatcher import Dispatcher as Telling
 from hub.errors import HubError
 from hub.export.jobs import Workshop
 from hub.export.jobs import work_once as make_exports
 from hub.export.targets import Places
+from hub.notices.mail import mailer
+from hub.notices.tell import Notices, Teller
 from hub.passback.dispatcher import IN_PROCESS
 from hub.passback.dispatcher import Dispatcher as Passback
 from hub.passback.proofs import Proofs
 from hub.passback.rounds import Porter
 from hub.settings import Settings
 from hub.store.database import Database
+from hub.sync import schedules
 from hub.sync.engine import work_once
+from hub.sync.room import Room
 from hub.webhooks.deliver import Courier
 from hub.webhooks.dispatcher import Dispatcher, Limits
 from hub.webhooks.egress import Egress
@@ -40,6 +46,9 @@ AWAY_SECONDS = 1.0
 EXPORT_CONNECTIONS = 3
 PASSBACK_CONNECTIONS = 2
 
+#: Recipients of notices that a worker tells at a time.
+NOTICES_AT_A_TIME = 8
+
 #: Claims one due run and carries it out; whether there was one.
 Work = Callable[[Database, Clock], Awaitable[bool]]
 
@@ -50,48 +59,78 @@ async def run_worker(
     database_url: str,
     redis_url: str | None,
     stop: asyncio.Event | None = None,
-    work: Work = work_once,
+    work: Work | None = None,
 ) -> None:
     """Syncs, exports and delivers until SIGTERM, SIGINT or ``stop``; ends within 30 seconds of that.
 
-    ``database_url`` logs in as hub_worker and leads to PostgreSQL itself, for LISTEN. ``redis_url`` may be None, and
-    Redis may come and go: wakes are then found 5 seconds later. Raises HubError(UNAVAILABLE) when PostgreSQL cannot be
-    reached at the start; later it may come and go as well.
+    ``work`` carries out runs, one at a time, in place of the lanes that the settings ask for. ``database_url`` logs in
+    as hub_worker and leads to PostgreSQL itself, for LISTEN. ``redis_url`` may be None, and Redis may come and go:
+    wakes are then found 5 seconds later. Raises HubError(UNAVAILABLE) when PostgreSQL cannot be reached at the start;
+    later it may come and go as well.
     """
     stop = stop or asyncio.Event()
     _heed_signals(stop)
     key = await asyncio.to_thread(crypto.load_key, settings)
-    # Pools of their own, so that a long sync never keeps deliveries waiting for a connection.
-    share = max(1, settings.worker_pool_size // 2)
+    share = max(1, settings.worker_pool_size // 2)  # pools of their own: a long sync keeps no delivery waiting
     async with contextlib.AsyncExitStack() as stack:
         deliveries = await _database(stack, database_url, "hub worker deliveries", share)
-        syncs = await _database(stack, database_url, "hub worker syncs", settings.worker_pool_size - share)
+        syncs = await _database(
+            stack, database_url, "hub worker syncs", max(settings.worker_pool_size - share, _connections(settings))
+        )
         egress = await _egress(stack, settings.webhook_allow, settings.webhook_timeout_seconds,
                                settings.webhook_concurrency)  # fmt: skip
         clock = SystemClock()
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
         limits = Limits(settings.webhook_concurrency, settings.webhook_district_concurrency)
         dispatcher = Dispatcher(courier, limits=limits, listen_url=database_url)
-        exports = await _database(stack, database_url, "hub worker exports", EXPORT_CONNECTIONS)
-        places = Places(settings.export_folder, settings.export_allow)
-        shop = Workshop(exports, clock, key, places, settings.export_keep_hours)
+        shop = await _workshop(stack, settings, database_url, clock, key)
         passback = Passback(await _porter(stack, settings, database_url, key), listen_url=database_url)
         due, asked = asyncio.Event(), asyncio.Event()
-        bells_of = {
-            "sync": [due.set], "export": [asked.set], "deliver": [dispatcher.wake, passback.wake]
-        }  # fmt: skip
+        bells_of = {"sync": [due.set], "export": [asked.set], "deliver": [dispatcher.wake, passback.wake]}
 
         def heard(kind: str) -> None:
             for ring in bells_of[kind]:
                 ring()
 
+        mail = await asyncio.to_thread(mailer, settings, clock)
+        teller = Teller(deliveries, egress, mail, clock, key, settings.public_url, settings.notice_pause_seconds)
         services = [
             dispatcher.run(stop),
             passback.run(stop),
-            _carry_out("syncs", lambda: work(syncs, clock), due, stop),
+            *_syncs(settings, syncs, clock, due, stop, work),
             _carry_out("exports", lambda: make_exports(shop), asked, stop),
+            _look_after("schedules", lambda: _schedules(settings, deliveries, clock, due), stop),
+            Telling(Notices(teller), in_process=NOTICES_AT_A_TIME).run(stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
+
+
+def _connections(settings: Settings) -> int:
+    """What the syncs of a worker need: one to apply with and one to stage with each, and one for their leases."""
+    return 2 * (settings.sync_concurrency + settings.sync_small_concurrency) + 1
+
+
+def _syncs(
+    settings: Settings, db: Database, clock: Clock, due: asyncio.Event, stop: asyncio.Event, work: Work | None
+) -> list[Coroutine[Any, Any, None]]:
+    """The lanes of runs."""
+    if work is not None:
+        return [_carry_out("syncs", lambda: work(db, clock), due, stop)]
+    room = Room.of(settings)
+    small = [False] * settings.sync_concurrency + [True] * settings.sync_small_concurrency
+    return [_carry_out("syncs", partial(work_once, db, clock, room=room, small=lane), due, stop) for lane in small]
+
+
+async def _schedules(settings: Settings, db: Database, clock: Clock, due: asyncio.Event) -> None:
+    if await schedules.look(db, clock, spread_seconds=settings.schedule_spread_seconds):
+        due.set()
+
+
+async def _workshop(
+    stack: contextlib.AsyncExitStack, settings: Settings, url: str, clock: Clock, key: bytes
+) -> Workshop:
+    db = await _database(stack, url, "hub worker exports", EXPORT_CONNECTIONS)
+    return Workshop(db, clock, key, Places(settings.export_folder, settings.export_allow), settings.export_keep_hours)
 
 
 async def _porter(stack: contextlib.AsyncExitStack, settings: Settings, url: str, key: bytes) -> Porter:
@@ -146,6 +185,7 @@ async def _carry_out(what: str, work: Callable[[], Awaitable[bool]], due: asynci
         pause = LOOK_SECONDS
         try:
             if await work():
+                due.set()  # what had to wait for this one may go now, in whichever lane
                 continue
         except HubError as error:
             log.warning("work waits", what=what, code=error.code.value)
@@ -154,6 +194,18 @@ async def _carry_out(what: str, work: Callable[[], Awaitable[bool]], due: asynci
             # A bug of ours must not end the loop; a lease ends and its attempts are counted.
             log.exception("work failed", what=what)
         await _first(due, stop, pause)
+
+
+async def _look_after(what: str, look: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Looks every 5 seconds whether something is due by the clock."""
+    while not stop.is_set():
+        try:
+            await look()
+        except HubError as error:
+            log.warning("work waits", what=what, code=error.code.value)
+        except Exception:
+            log.exception("work failed", what=what)  # a bug of ours; what is due stays due
+        await _first(stop, stop, LOOK_SECONDS)
 
 
 async def _first(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:

@@ -23,6 +23,7 @@ ALL = (
     "loading",
     "syncs",
     "shaping",
+    "small_districts",
     "compile",
     "pages",
     "queries",

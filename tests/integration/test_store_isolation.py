@@ -86,8 +86,11 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("grade_targets", "SELECT", ("hub_worker",)),
         ("grade_targets", "UPDATE", ("hub_worker",)),
         ("grants", "SELECT", ("hub_service",)),  # an app's own
+        ("recipients", "SELECT", ("hub_worker",)),
+        ("recipients", "UPDATE", ("hub_worker",)),
         ("runs", "SELECT", ("hub_worker",)),
         ("runs", "UPDATE", ("hub_worker",)),
+        ("source_schedules", "SELECT", ("hub_worker",)),
         ("subscriptions", "SELECT", ("hub_worker",)),
         ("subscriptions", "UPDATE", ("hub_worker",)),
     }

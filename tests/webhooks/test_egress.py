@@ -18,14 +18,11 @@ import psutil
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from hub.errors import HubError
 from hub.webhooks.egress import Answer, Egress, Failure
 from hub.webhooks.subscriptions import check_url
+from tests.fakes.certificates import certificate
 from tests.fakes.receiver import Behaviour, endless, hang, hang_up, raw, receiver, status
 
 ALLOW = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -211,23 +208,6 @@ async def test_retry_after_as_a_date_to_come() -> None:
     assert answer.retry_after is not None
     assert answer.retry_after <= 7200
     assert (datetime.now(UTC) + timedelta(seconds=answer.retry_after + 1)) >= asked.replace(microsecond=0)
-
-
-def certificate(folder: Path, host: str, *, days: int) -> Path:
-    """A self-signed certificate for an address that ends in ``days``, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-    end = datetime.now(UTC) + timedelta(days=days)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), end - timedelta(days=9), end)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
-    file = folder / "certificate.pem"
-    file.write_bytes(text)
-    return file
 
 
 @pytest.mark.threat("F14")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 from transforms.catalogue.vocabularies import Vocabulary
@@ -145,7 +145,7 @@ class Entity:
 
     def csv_columns(self, version: Version) -> tuple[Field, ...]:
         """The columns of the CSV file in ``version``, in the exact order of the standard."""
-        return tuple(f for f in self.fields if f.csv_need(version) is not Need.ABSENT)
+        return _csv_columns(self, version)
 
     def csv_header(self, version: Version) -> tuple[str, ...]:
         """The header row of the CSV file in ``version``."""
@@ -164,6 +164,11 @@ class Entity:
     def references(self) -> tuple[Field, ...]:
         """The body fields that point to other objects, derived ones included."""
         return tuple(f for f in self.body if f.kind is Kind.REF)
+
+
+@cache
+def _csv_columns(entity: Entity, version: Version) -> tuple[Field, ...]:
+    return tuple(f for f in entity.fields if f.csv_need(version) is not Need.ABSENT)
 
 
 class Catalogue:

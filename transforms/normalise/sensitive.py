@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from transforms.issues import Action, Severity, declare
@@ -17,21 +19,27 @@ ID_009 = declare(
 #: In a value that should be an identifier the whole value counts, elsewhere any part of the text.
 WHOLE = r"^\s*[0-9]{3}-[0-9]{2}-[0-9]{4}\s*$"
 PART = r"(?-u:\b)[0-9]{3}-[0-9]{2}-[0-9]{4}(?-u:\b)"
-_NAMES = r"(?i)^(?:ssn|.*[._-]ssn|ssn[._-].*|.*social_?security.*)$"
+_NAMES = re.compile(r"(?:ssn|.*[._-]ssn|ssn[._-].*|.*social_?security.*)", re.IGNORECASE)
 
 
 def drop_sensitive(sheet: Sheet, *, texts: list[str], identifiers: list[str]) -> None:
     """Nulls what looks like a social security number; a row whose key does is kept out and shows no key."""
-    named = pl.Series(texts, dtype=pl.String).str.strip_prefix(METADATA).str.contains(_NAMES).to_list()
-    for name, telling in zip(texts, named, strict=True):
-        _drop(sheet, name, sheet[name].is_not_null() if telling else sheet[name].str.contains(PART))
-    for name in identifiers:
-        _drop(sheet, name, sheet[name].str.contains(WHOLE))
-    keys = sheet["key"].str.contains(WHOLE).fill_null(value=False)
-    if keys.any():
+    looks = {name: pl.col(name).is_not_null() if _tells(name) else pl.col(name).str.contains(PART) for name in texts}
+    looks |= {name: pl.col(name).str.contains(WHOLE) for name in (*identifiers, "key")}
+    # One look at all columns: nearly always there is nothing.
+    found = sheet.frame.select(look.any().alias(name) for name, look in looks.items()).row(0, named=True)
+    for name in (name for name in looks if found[name] and name != "key"):
+        _drop(sheet, name, sheet.frame.select(looks[name]).to_series())
+    if found["key"]:
+        keys = sheet["key"].str.contains(WHOLE).fill_null(value=False)
         sheet.put("key", pl.select(pl.when(~keys).then(sheet["key"])).to_series())
         sheet.report(ID_009, keys, "sourcedId")
         sheet.out = sheet.out | keys
+
+
+def _tells(name: str) -> bool:
+    """Whether a column is named after the number."""
+    return _NAMES.fullmatch(name.removeprefix(METADATA)) is not None
 
 
 def _drop(sheet: Sheet, name: str, marked: pl.Series) -> None:

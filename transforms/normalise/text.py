@@ -71,13 +71,29 @@ def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
 def tidy_columns(sheet: Sheet, names: list[str]) -> None:
     """Repairs the text columns ``names`` of a sheet and drops what is absurdly long."""
     needed = {f.name for f in sheet.fields if required(f, sheet.version)}
-    for name in names:
+    text = pl.col(names)
+    odd = _having(sheet, names, text.str.contains(_ODD) | (text.str.len_bytes() > LONGEST))
+    for name in odd:  # most columns of most files have nothing to mend, which one look at all of them tells
         values, spaced, decoded = tidy(sheet[name])
         if spaced.any() or decoded.any():
             sheet.put(name, values)
             sheet.report(NAME_001, spaced, name)
             sheet.report(NAME_003, decoded, name)
         drop_long(sheet, name, needed=name in needed)
+
+
+def drop_long_lists(sheet: Sheet, names: list[str]) -> None:
+    """``drop_long`` for columns that no row needs."""
+    for name in _having(sheet, names, pl.col(names).str.len_bytes() > LONGEST):
+        drop_long(sheet, name, needed=False)
+
+
+def _having(sheet: Sheet, names: list[str], condition: pl.Expr) -> list[str]:
+    """The columns, of ``names``, that have a value of which a condition on them all is true."""
+    if not names:
+        return []
+    found = sheet.frame.select(condition.any()).row(0, named=True)
+    return [name for name in names if found[name]]
 
 
 def drop_long(sheet: Sheet, name: str, *, needed: bool) -> None:

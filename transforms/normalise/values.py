@@ -15,7 +15,7 @@ from transforms.normalise.names import check_names
 from transforms.normalise.numbers import read_number
 from transforms.normalise.scales import read_scale
 from transforms.normalise.sensitive import drop_sensitive
-from transforms.normalise.text import drop_long, tidy_columns
+from transforms.normalise.text import drop_long_lists, tidy_columns
 from transforms.normalise.userids import read_user_ids
 from transforms.normalise.vocabulary import read_boolean, read_enum, read_enums
 from transforms.sheet import Sheet
@@ -45,8 +45,7 @@ def normalise(sheet: Sheet, calling_code: str | None = None) -> None:
     extras = metadata_columns(sheet)
     tidy_columns(sheet, texts + extras)
     lists = [f.name for f in fields if f.kind in {Kind.USER_ID, Kind.SCALE_VALUE} or (f.many and f.kind is Kind.STRING)]
-    for name in lists:
-        drop_long(sheet, name, needed=False)
+    drop_long_lists(sheet, lists)
     references = [f.name for f in fields if f.kind is Kind.REF and not f.many]
     drop_sensitive(sheet, texts=texts + extras + lists, identifiers=references)
     check_keys(sheet)

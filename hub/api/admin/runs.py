@@ -25,7 +25,17 @@ from transforms.catalogue import CATALOGUE
 from transforms.shaping.definition import Definition, as_json
 
 State = Literal[
-    "queued", "running", "held", "applied", "unchanged", "previewed", "rejected", "failed", "expired", "superseded"
+    "queued",
+    "running",
+    "held",
+    "applied",
+    "unchanged",
+    "previewed",
+    "rejected",
+    "failed",
+    "expired",
+    "superseded",
+    "cancelled",
 ]
 #: States that a worker will still change by itself.
 MOVING = frozenset({"queued", "running"})
@@ -57,7 +67,10 @@ class Run(Shown):
     dry_run: bool
     state: State
     stage: str = Field(description="What the worker is doing; empty while it waits and after the end.")
-    progress: dict[str, Any]
+    progress: dict[str, Any] = Field(
+        description="Entity, its rows and their total, rows_done of rows_total over all entities, seconds_left (an"
+        " estimate, null while nothing is known), timings so far."
+    )
     counts: dict[str, Any] = Field(
         description="By entity: created, updated, deleted, unchanged, quarantined, withheld; moved and rebound records"
         " are among the updated ones."
@@ -75,6 +88,8 @@ class Run(Shown):
     finished_at: datetime | None
     decide_by: datetime | None = Field(description="When a held run expires.")
     resume_at: datetime | None = Field(description="When a run goes on that only waits for a blackout to end.")
+    cancelled_by: str | None
+    expected_rows: int = Field(description="Rows of its package, as far as they can be foreseen: decides its lane.")
 
     @field_validator("counts")
     @classmethod
@@ -190,6 +205,19 @@ async def release(call: Call, body: Release) -> Run:
     return Run.model_validate(run)
 
 
+async def cancel(call: Call) -> Run:
+    """Ends a run that waits or is under way; of one that is being carried out, nothing is applied."""
+    async with call.writing() as writing:
+        tx = writing.tx
+        run = await store.get(tx, call.id("run"))
+        # First the bytes, then the run, as its worker does: in another order the two could wait for each other.
+        if run.upload_id is not None and await store.alone(tx, run):
+            await uploads.discard(tx, run.upload_id)
+        run = await store.cancel(tx, run.run_id, actor=call.actor_name)
+        writing.note(f"run/{run.run_id}")
+    return Run.model_validate(run)
+
+
 async def events(call: Call) -> web.StreamResponse:
     """The run as server-sent events (`event: run`), one per change, until it stops moving or for ten minutes."""
     run = await get(call)
@@ -229,4 +257,6 @@ ROUTES = (
           action="run.reject", errors=(Code.CONFLICT,)),
     Route("POST", "/districts/{district}/runs/{run}/release", release, "Let a part of a held run go on", roles=STAFF,
           body=Release, answer=Run, action="run.release", errors=(Code.CONFLICT,)),
+    Route("POST", "/districts/{district}/runs/{run}/cancel", cancel, "End a run that waits or is under way",
+          roles=STAFF, answer=Run, action="run.cancel", errors=(Code.CONFLICT,)),
 )  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 
 from hub.clock import SystemClock
 from hub.sandbox import DistrictPlan, write_sandbox
+from hub.store import source_health
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
 from tests.api.admin.service import AdminHub
@@ -63,6 +64,41 @@ async def _sync(hub: AdminHub, package: Path, *options: str, role: str = "distri
     ids = ("--district", str(hub.district), "--source", str(hub.source))
     url = str(hub.server.make_url("/admin/v1"))
     return await _hub("sync", str(package), *ids, *options, HUB_ADMIN_URL=url, HUB_ADMIN_TOKEN=hub.tokens[role])
+
+
+async def _ask(hub: AdminHub, command: str, *arguments: str) -> tuple[int, str]:
+    url = str(hub.server.make_url("/admin/v1"))
+    district = ("--district", str(hub.district))
+    return await _hub(command, *arguments, *district, HUB_ADMIN_URL=url, HUB_ADMIN_TOKEN=hub.tokens["district"])
+
+
+async def test_a_source_is_pulled_its_state_told_and_a_run_cancelled(hub: AdminHub, folder: Path) -> None:
+    source = f"/districts/{hub.district}/sources/{hub.source}"
+    code, text = await _ask(hub, "sync", "--source", str(hub.source))
+    assert (code, "takes uploads only" in text) == (2, True), text
+    code, text = await _ask(hub, "status")
+    assert (code, "never synced" in text) == (0, True), text
+    config = {"path": str(folder / "district.zip"), "settle_seconds": 0}
+    await hub.made("PATCH", source, json={"config": config})
+    async with _working(hub):
+        code, text = await _ask(hub, "sync", "--source", str(hub.source))
+        assert (code, ": applied" in text) == (0, True), text
+        code, text = await _ask(hub, "status")
+        assert (code, " s old, " in text) == (0, True), text
+        await hub.made("PATCH", source, json={"config": config | {"path": str(folder / "nothing.zip")}})
+        run = await hub.made("POST", f"{source}/run", json={})
+        async with asyncio.timeout(60):
+            while True:
+                shown = await hub.made("GET", f"/districts/{hub.district}/runs/{run['run_id']}")
+                if shown["attempt"]:
+                    break
+                await asyncio.sleep(0.05)
+        code, text = await _ask(hub, "cancel", run["run_id"])
+        assert (code, ": cancelled" in text) == (0, True), text
+    async with hub.pool.district(hub.district) as tx:
+        await source_health.troubled(tx, hub.source, "failed", "source_failed", None)
+    code, text = await _ask(hub, "status")
+    assert (code, "failed since" in text, "source_failed" in text) == (3, True, True), text
 
 
 async def test_a_package_is_sent_and_followed_to_its_end(hub: AdminHub, folder: Path, tmp_path: Path) -> None:

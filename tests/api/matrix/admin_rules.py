@@ -18,6 +18,19 @@ PUT    d   /districts/{district}/sources/{source}/transform
 GET    od  /districts/{district}/sources/{source}/transform/versions
 POST   od  /districts/{district}/sources/{source}/transform/revert
 POST   d   /districts/{district}/sources/{source}/transform/preview
+GET    od  /districts/{district}/sources/{source}/schedule
+PUT    od  /districts/{district}/sources/{source}/schedule
+POST   od  /districts/{district}/sources/{source}/schedule/pause
+POST   od  /districts/{district}/sources/{source}/schedule/resume
+DELETE od  /districts/{district}/sources/{source}/schedule
+POST   od  /districts/{district}/sources/{source}/run
+GET    od  /districts/{district}/sources/{source}/trends
+GET    od  /districts/{district}/freshness
+GET    od  /districts/{district}/recipients
+POST   od  /districts/{district}/recipients
+GET    od  /districts/{district}/recipients/{recipient}
+PATCH  od  /districts/{district}/recipients/{recipient}
+DELETE od  /districts/{district}/recipients/{recipient}
 POST   od  /districts/{district}/sources/{source}/uploads
 GET    od  /districts/{district}/survivorship
 PUT    od  /districts/{district}/survivorship
@@ -41,6 +54,7 @@ GET    od  /districts/{district}/guard
 PUT    od  /districts/{district}/guard
 GET    od  /districts/{district}/sources/{source}/guard
 PUT    od  /districts/{district}/sources/{source}/guard
+POST   od  /districts/{district}/runs/{run}/cancel
 GET    od  /districts/{district}/runs/{run}/issues
 GET    od  /districts/{district}/runs/{run}/issues.csv
 GET    oda /apps

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from joserfc import jwk
 
-from hub.store import admin_tokens, runs, statements
+from hub.store import admin_tokens, runs, source_schedules, statements
 from hub.store.database import Transaction
 from tests.api.matrix.admin_rules import EXPECTED
 from tests.api.matrix.conftest import Matrix
@@ -40,6 +40,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/districts/{district}/sources/{source}/transform"): {"definition": {}},
     ("POST", "/districts/{district}/sources/{source}/transform/revert"): {"version": 1},
     ("POST", "/districts/{district}/sources/{source}/transform/preview"): {"definition": {}},
+    ("PUT", "/districts/{district}/sources/{source}/schedule"): {"cron": "0 2 * * *"},
+    ("POST", "/districts/{district}/sources/{source}/run"): {},
+    ("PATCH", "/districts/{district}/recipients/{recipient}"): {"state": "paused"},
     ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/preview"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/identifiers"): {"identifiers": ["x"]},
@@ -72,7 +75,7 @@ def takes_body(method: str, path: str) -> bool:
     """Whether a route reads a body: those that make something, or that have one above."""
     return method in {"POST", "PUT", "PATCH"} and ((method, path) in BODIES or path.rpartition("/")[2] in {
         "districts", "sources", "uploads", "runs", "grants", "preview", "apps", "subscriptions", "export-schedules",
-        "grade-targets", "tokens", "overrides",
+        "grade-targets", "tokens", "overrides", "recipients",
     })  # fmt: skip
 
 
@@ -208,6 +211,9 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         matrix, staff, f"{root}/export-schedules", grant | {"target": {"kind": "folder", "folder": "x"}}
     )
     target = await _target(matrix, staff, f"{root}/grade-targets", source)
+    await _scheduled(matrix, district, source)
+    hears = {"channel": "webhook", "address": f"https://127.0.0.1/{uuid4()}"}
+    recipient = await _made(matrix, staff, f"{root}/recipients", hears)
     told = await matrix.wire.one(Ask("POST", f"/d/{district}/export/v1/exports", bearer(world.tokens[app])))
     client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
     token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
@@ -215,8 +221,8 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         "district": str(district), "source": str(source), "app": str(world.apps[app]), "run": str(run.run_id),
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
-        "target": target["target_id"], "override": override, "token": token["token_id"], **grant,
-        "grant": grant["grant_id"],
+        "target": target["target_id"], "override": override, "recipient": recipient["recipient_id"],
+        "token": token["token_id"], **grant, "grant": grant["grant_id"],
     }  # fmt: skip
 
 
@@ -228,6 +234,12 @@ async def _override(tx: Transaction) -> str:
         )
     ]
     return str(known[0].override_id)
+
+
+async def _scheduled(matrix: Matrix, district: UUID, source: UUID) -> None:
+    """A schedule of the source; its connector takes uploads only, so the API would refuse it."""
+    async with matrix.hub.db.district(district) as tx:
+        await source_schedules.put(tx, source, cron="0 2 * * *", zone="UTC", grace_minutes=60, next_at=None)
 
 
 async def _target(matrix: Matrix, who: str, path: str, source: UUID) -> Any:

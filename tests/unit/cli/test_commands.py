@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from hub.cli import main
+from hub.cli import status as status_command
+from hub.cli import sync as sync_command
 from hub.embedded.process import Users, exclusive
 
 #: Importing these takes most of a second; help must not.
@@ -123,3 +125,21 @@ def test_a_clean_sandbox_has_nothing_planted(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "planted" not in result.output
     assert CliRunner().invoke(main, ["sandbox", str(tmp_path), "--students", "99"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, ""), (0.2, "about 1 s left"), (59.4, "about 59 s left"), (61, "about 1 min left"),
+        (3600, "about 60 min left"),
+    ],
+)  # fmt: skip
+def test_the_time_that_is_left_is_said_as_people_do(seconds: float | None, words: str) -> None:
+    assert sync_command._left(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (3 * 86_400, "3 d")]
+)
+def test_an_age_is_said_in_one_unit(seconds: float, words: str) -> None:
+    assert status_command._ago(seconds) == words

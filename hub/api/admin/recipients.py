@@ -1,0 +1,128 @@
+"""Who hears of held, failed, late and recovered syncs of a district. A webhook's secret is shown once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from hub.api.admin.call import Call, Writing
+from hub.api.admin.route import STAFF, Route
+from hub.api.admin.shapes import Asked, Shown
+from hub.crypto import load_key
+from hub.errors import Code
+from hub.notices import recipients as service
+from hub.store import recipients as store
+
+Kind = Literal["held", "failed", "late", "recovered"]
+Kinds = Annotated[list[Kind], Field(min_length=1, max_length=4, description="What to hear of.")]
+
+
+class NewRecipient(Asked):
+    """Whom to tell of what."""
+
+    channel: Literal["email", "webhook"]
+    address: Annotated[str, Field(max_length=2_000, description="An e-mail address, or https and a public address.")]
+    kinds: Kinds = Field(default=["held", "failed", "late", "recovered"])
+
+
+class RecipientEdit(Asked):
+    """What to change; what is left out stays."""
+
+    kinds: Kinds | None = None
+    state: Literal["active", "paused"] | None = Field(
+        default=None, description="A paused recipient is told nothing, then or later, of what happens meanwhile."
+    )
+
+
+class Recipient(Shown):
+    """One recipient and how telling it goes."""
+
+    recipient_id: UUID
+    channel: Literal["email", "webhook"]
+    address: str
+    kinds: list[Kind]
+    state: Literal["active", "paused", "disabled"]
+    waiting: bool = Field(description="Notices wait to be sent.")
+    attempt: int = Field(description="Failures in a row.")
+    ready_at: datetime = Field(description="When the next message may go.")
+    failing_since: datetime | None
+    last_error: str | None
+    last_sent: datetime | None
+    created_at: datetime
+
+
+class MadeRecipient(Recipient):
+    """A recipient that was just made."""
+
+    secret: str | None = Field(description="A webhook's signing secret (whsec_…). It cannot be shown again.")
+
+
+class Recipients(Shown):
+    """All recipients of a district, oldest first."""
+
+    items: list[Recipient]
+
+
+def _note(writing: Writing, row: store.Recipient) -> None:
+    # Addresses are people's, and stay out of the audit log.
+    writing.note(f"recipient/{row.recipient_id}", channel=row.channel, kinds=row.kinds, state=row.state)
+
+
+async def create(call: Call, body: NewRecipient) -> MadeRecipient:
+    """Adds a recipient; it hears of what happens from now on."""
+    settings = call.context.settings
+    await service.check(body.channel, body.address, mails=settings.smtp_url is not None, allow=settings.webhook_allow)
+    key = await asyncio.to_thread(load_key, settings)
+    async with call.writing() as writing:
+        row, secret = await service.create(
+            writing.tx, channel=body.channel, address=body.address, kinds=sorted(set(body.kinds)), key=key,
+            allow=settings.webhook_allow,
+        )  # fmt: skip
+        _note(writing, row)
+    return MadeRecipient.model_validate({**Recipient.model_validate(row).model_dump(), "secret": secret})
+
+
+async def listing(call: Call) -> Recipients:
+    """The district's recipients."""
+    async with call.reading() as tx:
+        return Recipients(items=[Recipient.model_validate(row) for row in await store.listing(tx)])
+
+
+async def get(call: Call) -> Recipient:
+    """One recipient."""
+    async with call.reading() as tx:
+        return Recipient.model_validate(await store.get(tx, call.id("recipient")))
+
+
+async def edit(call: Call, body: RecipientEdit) -> Recipient:
+    """Changes a recipient; setting it active sends what could not be sent before."""
+    async with call.writing() as writing:
+        kinds: list[str] | None = sorted(set(body.kinds)) if body.kinds else None
+        row = await store.change(writing.tx, call.id("recipient"), kinds=kinds, state=body.state)
+        _note(writing, row)
+    return Recipient.model_validate(row)
+
+
+async def delete(call: Call) -> None:
+    """Removes a recipient with what waits for it."""
+    async with call.writing() as writing:
+        row = await store.get(writing.tx, call.id("recipient"))
+        await store.delete(writing.tx, row.recipient_id)
+        _note(writing, row)
+
+
+_OVER = "/districts/{district}/recipients"
+_ONE = _OVER + "/{recipient}"
+ROUTES = (
+    Route("GET", _OVER, listing, "Who hears of a district's syncs", roles=STAFF, answer=Recipients),
+    Route("POST", _OVER, create, "Add a recipient of notices", roles=STAFF, body=NewRecipient, answer=MadeRecipient,
+          status=201, action="recipient.create", errors=(Code.CONFLICT,)),
+    Route("GET", _ONE, get, "One recipient of notices", roles=STAFF, answer=Recipient),
+    Route("PATCH", _ONE, edit, "Change, pause or resume a recipient", roles=STAFF, body=RecipientEdit,
+          answer=Recipient, action="recipient.edit"),
+    Route("DELETE", _ONE, delete, "Remove a recipient", roles=STAFF, action="recipient.delete"),
+)  # fmt: skip

@@ -1,0 +1,60 @@
+"""Looking after schedules: queue what is due, note what is late."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from connectors.protocol import Capability, ConnectorError, SourceContext
+from connectors.registry import connector
+from hub.clock import Clock
+from hub.errors import Code, HubError
+from hub.store import source_health, source_schedules
+from hub.store.database import Database
+from hub.store.source_schedules import SourceSchedule
+from hub.store.sources import Source
+from hub.sync.timetable import Timetable, share
+
+
+async def look(db: Database, clock: Clock, *, spread_seconds: float) -> int:
+    """Queues the runs that are due by the clock and notes which sources are late; how many runs were queued.
+
+    Any number of processes may look at the same time: each row is one's. Raises HubError(UNAVAILABLE).
+    """
+
+    async def following(district_id: UUID, schedule: SourceSchedule, after: datetime) -> datetime | None:
+        return await next_time(
+            district_id, schedule.source_id, schedule.cron, schedule.zone, after, spread_seconds=spread_seconds
+        )
+
+    now = clock.now()
+    queued = await source_schedules.queue_due(db, now, following)
+    await source_health.note_late(db, now)
+    return queued
+
+
+async def next_time(
+    district_id: UUID, source_id: UUID, cron: str, zone: str, after: datetime, *, spread_seconds: float
+) -> datetime | None:
+    """When a schedule is due next after a time, with the source's share of the spread; None for never again."""
+    place = share(district_id, source_id)
+    return await asyncio.to_thread(
+        Timetable(cron, zone).following, after, share=place, spread_seconds=spread_seconds
+    )  # reads the time zone's file
+
+
+async def check_pulled(source: Source) -> None:
+    """Raises HubError(CONFLICT) for a source that cannot be pulled: it is paused, or only takes what is uploaded."""
+    if source.state != "active":
+        raise HubError(Code.CONFLICT, "The source is paused. Set its state to active first.")
+    try:
+        spec = await asyncio.to_thread(connector, source.kind)
+        config = spec.config_model.model_validate(source.config)
+        can = spec.open(SourceContext(config=config)).capabilities
+    except (ConnectorError, ValidationError):
+        raise HubError(Code.CONFLICT, "The source's configuration does not fit its kind. Set it anew.") from None
+    if Capability.UPLOAD in can and Capability.PULL not in can:
+        raise HubError(Code.CONFLICT, "This source takes uploads only: its configuration names nothing to pull from.")

@@ -1,0 +1,63 @@
+"""Workers that are killed or stopped while they sync: another one takes their run over when the lease ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+
+import pytest
+
+from hub.store import runs
+from hub.sync.engine import HEARTBEAT_SECONDS
+from hub.worker.process import LOOK_SECONDS
+from tests import worker_process
+from tests.districts import District
+from tests.services import Database
+from tests.snapshots import snapshot
+from tests.sync.conftest import Loaded, change
+
+LEASE = 3
+
+
+def test_a_dead_workers_run_is_taken_over_within_a_minute() -> None:
+    """The lease, the look of a worker that nobody rings, and a lock that the dead one's session may hold."""
+    assert HEARTBEAT_SECONDS < runs.LEASE_SECONDS / 3
+    assert runs.LEASE_SECONDS + 2 * LOOK_SECONDS + runs.LOCK_SECONDS < 60
+
+
+async def under_way(district: District, process: subprocess.Popen[bytes]) -> None:
+    """Waits until the worker has a run."""
+    async with asyncio.timeout(60):
+        while True:
+            async with district.db.district(district.district_id) as tx:
+                if await tx.fetchval("SELECT count(*) FROM runs WHERE state = 'running' AND stage <> ''"):
+                    return
+            assert process.poll() is None
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.threat("F1", "F13")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_another_worker_carries_the_run_out_when_the_lease_has_ended(
+    second: District, copied: Database, loaded: Loaded, how: signal.Signals
+) -> None:
+    run_id = await second.request(change())
+    one = worker_process.start(copied.worker, lease_seconds=LEASE)
+    try:
+        await under_way(second, one)
+        os.kill(one.pid, how)
+        assert (await second.run(run_id)).state == "running"
+        other = worker_process.start(copied.worker, lease_seconds=LEASE, until_idle_seconds=4 * LEASE)
+        async with asyncio.timeout(60):
+            while (await second.run(run_id)).state != "applied":
+                await asyncio.sleep(0.1)
+        assert (await second.run(run_id)).attempt == 2
+        os.kill(one.pid, signal.SIGCONT)  # a stopped one wakes up, finds its lease gone and writes nothing
+        await worker_process.ended(other)
+        await worker_process.ended(one)
+    finally:
+        if one.poll() is None:
+            one.kill()
+    assert await snapshot(second) == loaded.after
