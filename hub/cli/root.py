@@ -11,6 +11,7 @@ import hub
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
 from hub.cli.export import export
+from hub.cli.history import history, undo
 from hub.cli.identifiers import identifiers
 from hub.cli.passback import passback
 from hub.cli.sandbox import sandbox
@@ -50,5 +51,8 @@ def main() -> None:
     logging.getLogger("hub.embedded").addHandler(logging.NullHandler())
 
 
-for command in (demo, serve, worker, migrate, validate, sync, export, identifiers, passback, sandbox, doctor, token):
+COMMANDS = (
+    demo, serve, worker, migrate, validate, sync, undo, history, export, identifiers, passback, sandbox, doctor, token,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

@@ -18,6 +18,7 @@ from hub.errors import Code, HubError, Intent
 from hub.store import runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
+from hub.sync import undoing
 from hub.sync.job import Job
 from hub.sync.progress import ENDING, Progress
 from hub.sync.syncing import sync
@@ -28,7 +29,7 @@ HEARTBEAT_SECONDS = runs.LEASE_SECONDS / 3
 AGAIN_SECONDS = 2.0
 _CHANCE = random.SystemRandom()
 #: How each kind of run is carried out, up to a row that says how it ended.
-KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {"sync": sync}
+KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {"sync": sync, undoing.KIND: undoing.undo}
 
 
 async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> bool:

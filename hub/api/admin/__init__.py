@@ -1,6 +1,6 @@
 """The admin API: districts, sources, runs, apps, grants, subscriptions, tokens and the audit log.
 
-It has no roster routes: whoever runs the hub does not read children's data here (T55).
+Rosters are shown to a district's own tokens alone: whoever runs the hub does not read children's data here (T55).
 """
 
 from __future__ import annotations

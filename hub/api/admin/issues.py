@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 import connectors.oneroster_csv.rules
+import hub.sync.undoing
 import transforms.pipeline
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_number

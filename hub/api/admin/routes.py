@@ -14,6 +14,7 @@ from hub.api.admin import (
     identifiers,
     issues,
     limits,
+    records,
     runs,
     sandboxes,
     sources,
@@ -24,7 +25,7 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *apps.ROUTES,
+    *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *records.ROUTES, *apps.ROUTES,
     *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES,
     *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

@@ -16,8 +16,9 @@ from hub.api.admin.route import STAFF, Route
 from hub.api.admin.shapes import Asked, Shown
 from hub.errors import Code, HubError
 from hub.ids import new_id
+from hub.store import past, sources, uploads
 from hub.store import runs as store
-from hub.store import sources, uploads
+from hub.sync import undoing
 from transforms.catalogue import CATALOGUE
 
 State = Literal["queued", "running", "held", "applied", "unchanged", "previewed", "rejected", "failed"]
@@ -36,12 +37,18 @@ class NewRun(Asked):
     dry_run: bool = Field(default=False, description="Compute and report everything, change nothing.")
 
 
+class NewUndo(Asked):
+    """How to undo a run."""
+
+    dry_run: bool = Field(default=False, description="Compute and report everything, change nothing.")
+
+
 class Run(Shown):
     """One run: a sync of one source, or another change of a district's records."""
 
     run_id: UUID
-    kind: str = Field(description="`sync` for a source's package.")
-    task: dict[str, Any] = Field(description="What a run of another kind is about.")
+    kind: str = Field(description="`sync` for a source's package, `undo` for the inverse of another run.")
+    task: dict[str, Any] = Field(description="What a run of another kind is about; of an undo: `run`, the one undone.")
     source_id: UUID | None
     upload_id: UUID | None
     dry_run: bool
@@ -131,6 +138,22 @@ async def reject(call: Call) -> Run:
     return await _decide(call, approve=False)
 
 
+async def undo(call: Call, body: NewUndo) -> Run:
+    """Queues the inverse of an applied run. Whoever asks for it is the one who approves it: the guard does not hold it."""
+    async with call.writing() as writing:
+        tx = writing.tx
+        undone = await undoing.undoable(tx, call.id("run"))
+        run = await store.request(
+            tx, new_id(), source_id=None, upload_id=None, dry_run=body.dry_run, requested_by=call.actor_name,
+            kind=undoing.KIND, task={"run": str(undone.run_id)},
+        )  # fmt: skip
+        await past.approve(tx, run.run_id, call.actor_name)
+        writing.note(f"run/{run.run_id}", undone=str(undone.run_id), dry_run=run.dry_run)
+        run = await store.get(tx, run.run_id)
+    await call.context.wake("sync", call.district_id)
+    return Run.model_validate(run)
+
+
 async def _decide(call: Call, *, approve: bool) -> Run:
     async with call.writing() as writing:
         run = await store.decide(writing.tx, call.id("run"), approve=approve, actor=call.actor_name)
@@ -179,4 +202,6 @@ ROUTES = (
           answer=Run, action="run.approve", errors=(Code.CONFLICT,)),
     Route("POST", "/districts/{district}/runs/{run}/reject", reject, "End a held run", roles=STAFF, answer=Run,
           action="run.reject", errors=(Code.CONFLICT,)),
+    Route("POST", "/districts/{district}/runs/{run}/undo", undo, "Undo an applied run by a new one", roles=STAFF,
+          body=NewUndo, answer=Run, status=202, action="run.undo", errors=(Code.CONFLICT,)),
 )  # fmt: skip

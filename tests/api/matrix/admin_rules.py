@@ -21,8 +21,12 @@ GET    od  /districts/{district}/runs/{run}/events
 GET    od  /districts/{district}/runs/{run}/report
 POST   od  /districts/{district}/runs/{run}/approve
 POST   od  /districts/{district}/runs/{run}/reject
+POST   od  /districts/{district}/runs/{run}/undo
 GET    od  /districts/{district}/runs/{run}/issues
 GET    od  /districts/{district}/runs/{run}/issues.csv
+GET    d   /districts/{district}/records
+GET    d   /districts/{district}/records/{record}
+GET    d   /districts/{district}/records/{record}/history
 GET    oda /apps
 POST   o   /apps
 GET    oda /apps/{app}

@@ -39,6 +39,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/districts/{district}/grade-targets/{target}/skip"): {},
     ("POST", "/districts/{district}/subscriptions/{subscription}/rotate"): {},
     ("PUT", "/districts/{district}/export-schedules/{schedule}"): {"target": {"kind": "folder", "folder": "x"}},
+    ("POST", "/districts/{district}/runs/{run}/undo"): {"dry_run": True},
     ("PATCH", "/apps/{app}"): {"name": "Renamed"},
     ("PUT", "/apps/{app}/limits"): {},
     ("POST", "/apps/{app}/clients"): {},
@@ -191,6 +192,7 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     world = matrix.world
     async with matrix.hub.db.district(district) as tx:
         run = (await runs.listing(tx, limit=1))[0]
+        record = await tx.fetchval("SELECT sourced_id FROM orgs LIMIT 1")
     root, grant = f"/districts/{district}", {"grant_id": str(world.grants[app])}
     subscription = await _made(matrix, "operator", f"{root}/subscriptions", grant | {"url": "https://127.0.0.1/hook"})
     staff = "district" if district == world.here else "other district"
@@ -202,7 +204,7 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
     token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
     return {
-        "district": str(district), "source": str(source), "app": str(world.apps[app]), "run": str(run.run_id),
+        "district": str(district), "record": str(record), "source": str(source), "app": str(world.apps[app]), "run": str(run.run_id),
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
         "target": target["target_id"], "token": token["token_id"], **grant, "grant": grant["grant_id"],
