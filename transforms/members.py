@@ -1,7 +1,7 @@
 """Stored documents taken apart into the text of their members, and put together again, byte for byte.
 
-An undo gives a record some of its former members back and leaves the others as they are. Parsed and dumped again, numbers and
-escapes could come out otherwise than ``render`` wrote them, so the texts themselves are kept.
+An undo gives a record some of its former members back and leaves the others as they are. Parsed and dumped again,
+numbers and escapes could come out otherwise than ``render`` wrote them, so the texts themselves are kept.
 """
 
 from __future__ import annotations

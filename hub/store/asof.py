@@ -1,7 +1,7 @@
 """Records as they were at an earlier position of their district, from what history kept since.
 
-A record's state at a position is its oldest image that a later position kept, or the record itself where nothing changed
-it since. Records that were made later are among the rows: callers pass the rids of those.
+A record's state at a position is its oldest image that a later position kept, or the record itself where nothing
+changed it since. Records that were made later are among the rows: callers pass the rids of those.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Moment:
 async def moment(tx: Transaction, at: datetime) -> Moment:
     """What was the last position that changed records at a time."""
     row = await tx.fetchrow(
-        "SELECT (SELECT coalesce(max(c.position), 0) FROM changes c WHERE c.district_id = $1 AND c.at <= $2) AS position, "
-        "d.history_from AS kept_from FROM districts d WHERE d.district_id = $1",
+        "SELECT (SELECT coalesce(max(c.position), 0) FROM changes c WHERE c.district_id = $1 AND c.at <= $2) "
+        "AS position, d.history_from AS kept_from FROM districts d WHERE d.district_id = $1",
         tx.district_id, at,
     )  # fmt: skip
     return Moment(row["position"], row["kept_from"]) if row else Moment(0, 0)

@@ -112,9 +112,7 @@ def _staged(entity: Entity) -> str:
     )
 
 
-async def stage_whole(
-    tx: Transaction, entity: Entity, run_id: UUID, position: int, rids: Mapping[int, bool]
-) -> None:
+async def stage_whole(tx: Transaction, entity: Entity, run_id: UUID, position: int, rids: Mapping[int, bool]) -> None:
     """Stages records as they were before a position. ``rids``: whether each is to be active."""
     if not rids:
         return
@@ -127,9 +125,7 @@ async def stage_whole(
     )  # fmt: skip
 
 
-async def stage_parts(
-    tx: Transaction, entity: Entity, run_id: UUID, position: int, parts: Sequence[Part]
-) -> None:
+async def stage_parts(tx: Transaction, entity: Entity, run_id: UUID, position: int, parts: Sequence[Part]) -> None:
     """Stages records as they are, but for the columns of some fields, which say what they said before a position."""
     await tx.executemany(
         f"{_staged(entity)} FROM {entity.table} n JOIN history h "

@@ -39,7 +39,7 @@ class Version:
 
 
 async def entity_of(tx: Transaction, sourced_id: UUID, entity: str | None) -> Entity:
-    """The entity of a record; demographics share the ids of users and have to be asked for. Raises HubError(NOT_FOUND)."""
+    """The entity of a record; demographics, which share the ids of users, by name alone. Raises HubError(NOT_FOUND)."""
     found = entity or (await named.entities_of(tx, [str(sourced_id)])).get(str(sourced_id))
     if found is None:
         raise _unknown()

@@ -97,7 +97,7 @@ async def _inverse(
 ) -> _Inverse:
     inverse = _Inverse()
     changes, touched = inverse.changes, updated | deleted
-    changes.deleted.update(await past.active(tx, entity, created))
+    changes.deleted.update(await past.active(tx, entity, list(created)))
     seen = BitMap()
     for part in _slices(touched):
         found = await past.versions(tx, entity, position, part)

@@ -1,4 +1,4 @@
-"""Random courses of syncs and undos: the past is exactly what was, and an undo of the last run leaves what was before it."""
+"""Random courses of syncs and undos: the past is exactly what was, and an undo of the last run leaves no trace."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ class Course:
                         found |= {row.rid: (row.sourced_id, row.doc, row.doc_private) for row in page}
                         after = page[-1].rid
                     was = {
-                        rid: _documents(row) for (name, rid), (active, row) in rows.items() if active and name == entity.name
+                        rid: _documents(row)
+                        for (name, rid), (active, row) in rows.items()
+                        if active and name == entity.name
                     }
                     assert found == was
 

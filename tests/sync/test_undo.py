@@ -1,4 +1,4 @@
-"""Undoing applied runs: what comes back, what stays, what the sources' next packages do then, and what apps are told."""
+"""Undoing applied runs: what comes back, what stays, what the next packages do then, and what apps are told."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ async def rows(district: District) -> Rows:
     found: Rows = {}
     async with district.db.district(district.district_id, readonly=True) as tx:
         for entity in CATALOGUE.entities:
-            for row in await tx.fetch(f"SELECT rid, (to_jsonb(t) - 'date_last_modified')::text AS row FROM {entity.table} t"):
+            for row in await tx.fetch(
+                f"SELECT rid, (to_jsonb(t) - 'date_last_modified')::text AS row FROM {entity.table} t"
+            ):
                 found[entity.name, row["rid"]] = row["row"]
     return found
 
@@ -101,7 +103,9 @@ async def test_apps_are_told_of_the_inverse(second: District) -> None:
     async with second.db.district(second.district_id, readonly=True) as tx:
         told = {}
         for at in (run.position, undone.position):
-            found = await tx.fetch("SELECT grant_id, entity, entered, updated, departed FROM feed WHERE position = $1", at)
+            found = await tx.fetch(
+                "SELECT grant_id, entity, entered, updated, departed FROM feed WHERE position = $1", at
+            )
             told[at] = {(r["grant_id"], r["entity"]): [set(BitMap.deserialize(s)) for s in tuple(r)[2:]] for r in found}
     there, back = told[run.position], told[undone.position]
     assert there
@@ -123,7 +127,10 @@ async def test_what_was_undone_stays_undone_until_the_source_changes_it(second: 
     run = await second.sync(change())
     await undo(second, run)
     state = await rows(second)
-    for package in (change(), {name: frame.reverse() for name, frame in change().items()}):  # other bytes, the same rows
+    for package in (
+        change(),
+        {name: frame.reverse() for name, frame in change().items()},
+    ):  # other bytes, the same rows
         assert (await second.sync(package)).state == "unchanged"
         assert await rows(second) == state
 
@@ -185,7 +192,9 @@ async def test_what_refers_to_an_ended_class_is_seen_by_nobody_and_comes_back_wi
     again = changed(frames, "classes", class_, title="Renamed")
     assert (await district.sync(again)).state == "applied"
     async with district.db.district(district.district_id, readonly=True) as tx:
-        present = await tx.fetchval("SELECT present FROM views WHERE grant_id = $1 AND entity = 'enrollments'", grant.grant_id)
+        present = await tx.fetchval(
+            "SELECT present FROM views WHERE grant_id = $1 AND entity = 'enrollments'", grant.grant_id
+        )
     assert len(BitMap.deserialize(present)) == frames["enrollments"].height
 
 

@@ -147,9 +147,7 @@ async def listing(call: Call, query: RecordsQuery) -> Records:
         tx, at, entity = writing.tx, query.at or call.context.clock.now(), CATALOGUE[query.entity]
         position = await lives.position_at(tx, at)
         after = place_number(query.after)
-        rows = await lives.records_at(
-            tx, entity, position, after=-1 if after is None else after, limit=query.limit + 1
-        )
+        rows = await lives.records_at(tx, entity, position, after=-1 if after is None else after, limit=query.limit + 1)
         shown = rows[: query.limit]
         writing.note(f"records/{entity.name}", at=at.isoformat(), records=len(shown))
     items = [

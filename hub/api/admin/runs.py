@@ -139,7 +139,7 @@ async def reject(call: Call) -> Run:
 
 
 async def undo(call: Call, body: NewUndo) -> Run:
-    """Queues the inverse of an applied run. Whoever asks for it is the one who approves it: the guard does not hold it."""
+    """Queues the inverse of an applied run. Whoever asks for it approves it: the guard does not hold it."""
     async with call.writing() as writing:
         tx = writing.tx
         undone = await undoing.undoable(tx, call.id("run"))

@@ -204,7 +204,8 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
     token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
     return {
-        "district": str(district), "record": str(record), "source": str(source), "app": str(world.apps[app]), "run": str(run.run_id),
+        "district": str(district), "record": str(record), "source": str(source), "app": str(world.apps[app]),
+        "run": str(run.run_id),
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
         "target": target["target_id"], "token": token["token_id"], **grant, "grant": grant["grant_id"],
