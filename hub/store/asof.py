@@ -87,3 +87,14 @@ async def one(tx: Transaction, entity: Entity, position: int, sourced_id: UUID) 
         f"SELECT {_IMAGE} {_from(entity)} AND n.sourced_id = $3", tx.district_id, position, sourced_id
     )
     return None if row is None else Row(**row)
+
+
+async def active_sets(tx: Transaction, entity: Entity, position: int) -> tuple[list[int], list[int], list[int]]:
+    """The rids of the active records, of those that changed after a position, and of those of them active before."""
+    now = await tx.fetch(f"SELECT rid FROM {entity.table} WHERE district_id = $1 AND active", tx.district_id)
+    changed = await tx.fetch(
+        "SELECT DISTINCT ON (rid) rid, active FROM history WHERE district_id = $1 AND entity = $2 AND position > $3 "
+        "ORDER BY rid, position",
+        tx.district_id, entity.name, position,
+    )  # fmt: skip
+    return [r[0] for r in now], [r[0] for r in changed], [r[0] for r in changed if r[1]]

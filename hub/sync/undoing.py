@@ -19,7 +19,7 @@ from pyroaring import BitMap
 from hub.errors import Code, HubError
 from hub.scope.closure import deciding
 from hub.scope.sets import unpack
-from hub.store import feed, past, runs, staging
+from hub.store import districts, feed, past, runs, staging
 from hub.store.database import Transaction
 from hub.store.past import Image, Part, Versions
 from hub.sync.ahead import Applying
@@ -85,10 +85,16 @@ async def undo(job: Job) -> None:
 
 
 async def undoable(tx: Transaction, run_id: UUID) -> runs.Run:
-    """The run, if it can be undone. Raises HubError(NOT_FOUND), and HubError(CONFLICT) when it changed nothing."""
+    """The run, if it can be undone.
+
+    Raises HubError(NOT_FOUND), HubError(CONFLICT) when it changed nothing, and HubError(PAST_GONE) when what was before
+    it is not kept any more.
+    """
     run = await runs.get(tx, run_id)
     if run.state != "applied" or run.position is None:
         raise HubError(Code.CONFLICT, f"Only an applied run can be undone; this one is {run.state}.")
+    if run.position <= await districts.history_from(tx):
+        raise HubError(Code.PAST_GONE, "What records said before this run is not kept any more.")
     return run
 
 

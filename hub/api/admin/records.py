@@ -5,17 +5,22 @@ Whoever runs the hub does not read them (T55). Each look leaves a row in the aud
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
+from aiohttp import web
 from pydantic import AwareDatetime, Field
 
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cursor, place_number
 from hub.api.admin.route import DISTRICT, Route
 from hub.api.admin.shapes import Asked, Shown
+from hub.api.exports.sending import Sending
 from hub.errors import Code
+from hub.export import asof
+from hub.store import admin_tokens
 from hub.store.lives import Cause
 from hub.sync import lives
 from hub.sync.lives import Version
@@ -52,6 +57,13 @@ class RecordsQuery(Paging):
 
     entity: EntityName = "orgs"
     at: At = None
+
+
+class PackageQuery(Asked):
+    """Which package."""
+
+    at: At = None
+    version: Literal["1.1", "1.2"] = "1.2"
 
 
 class By(Shown):
@@ -156,9 +168,40 @@ async def listing(call: Call, query: RecordsQuery) -> Records:
     return Records(items=items, next=cursor(shown[-1].rid) if len(rows) > query.limit else None, position=position)
 
 
+async def package(call: Call, query: PackageQuery) -> web.StreamResponse:
+    """The whole district as a OneRoster CSV package, as it is or as it was, sent while it is made."""
+    at, settings = query.at or call.context.clock.now(), call.context.settings
+    async with call.writing() as writing:
+        position = await lives.position_at(writing.tx, at)
+        writing.note("records/package", at=at.isoformat(), version=query.version)
+    headers = {
+        "Content-Type": "application/zip", "Cache-Control": "no-store",
+        "Content-Disposition": f'attachment; filename="oneroster-{at:%Y-%m-%d}.zip"',
+    }  # fmt: skip
+    seconds = settings.export_stream_seconds
+    async with asyncio.timeout(seconds), call.context.db.district(call.district_id, readonly=True) as tx:
+        await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        # A COPY takes as long as its client does.
+        await tx.execute(f"SET LOCAL statement_timeout = '{int(seconds * 1000)}'")
+        made = await asof.package(tx, position, query.version)
+        async with await Sending.begin(call.request, headers, lambda: _stands(call)) as sending:
+            async for chunk in made.chunks():
+                await sending.write(chunk)
+            return await sending.end()
+
+
+async def _stands(call: Call) -> bool:
+    """Whether the token still opens anything."""
+    async with call.context.db.shared() as tx:
+        return await admin_tokens.stands(tx, call.actor.token_id, call.context.clock.now())
+
+
 ROUTES = (
     Route("GET", "/districts/{district}/records", listing, "The records of one entity, now or at an earlier time",
           roles=DISTRICT, query=RecordsQuery, answer=Records, action="record.list", writes=True,
+          errors=(Code.PAST_GONE,)),
+    Route("GET", "/districts/{district}/records/package", package, "The whole district as CSV, now or at a time",
+          roles=DISTRICT, query=PackageQuery, media="application/zip", action="record.package", writes=True,
           errors=(Code.PAST_GONE,)),
     Route("GET", "/districts/{district}/records/{record}", get, "One record, now or at an earlier time", roles=DISTRICT,
           query=WhichAt, answer=Record, action="record.read", writes=True, errors=(Code.PAST_GONE,)),

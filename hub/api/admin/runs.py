@@ -203,5 +203,5 @@ ROUTES = (
     Route("POST", "/districts/{district}/runs/{run}/reject", reject, "End a held run", roles=STAFF, answer=Run,
           action="run.reject", errors=(Code.CONFLICT,)),
     Route("POST", "/districts/{district}/runs/{run}/undo", undo, "Undo an applied run by a new one", roles=STAFF,
-          body=NewUndo, answer=Run, status=202, action="run.undo", errors=(Code.CONFLICT,)),
+          body=NewUndo, answer=Run, status=202, action="run.undo", errors=(Code.CONFLICT, Code.PAST_GONE)),
 )  # fmt: skip

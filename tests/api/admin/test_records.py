@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator
 from typing import Any
 
+import polars as pl
 import pytest
 
 from hub.store.database import Database as Pool
@@ -122,6 +125,29 @@ async def test_the_district_as_it_was(hub: AdminHub, district: District) -> None
     assert (before.status, before.json["code"]) == (404, "not_found")
     demographics = await hub.made("GET", f"{root}/{record}", role="district", params={"entity": "demographics"})
     assert demographics["entity"] == "demographics"
+
+
+async def test_the_whole_district_as_it_was_is_a_package(hub: AdminHub, district: District) -> None:
+    record = await pupil(district)
+    newest, first = await times(hub, record)
+    gone = FRAMES["enrollments"]["sourcedId"].head(2).to_list()
+    assert (await district.sync(without(FRAMES, "enrollments", gone))).state == "applied"
+    path = f"/districts/{hub.district}/records/package"
+    names = {first["at"]: FRAMES["users"].filter(pl.col("sourcedId") == PUPIL)["givenName"][0], newest["at"]: "Zoe"}
+    for at, name in names.items():
+        for version in ("1.2", "1.1"):
+            answer = await hub.call("GET", path, role="district", params={"at": at, "version": version})
+            assert (answer.status, answer.headers["Content-Type"]) == (200, "application/zip")
+            with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+                users = pl.read_csv(archive.read("users.csv"), infer_schema=False)
+                enrollments = pl.read_csv(archive.read("enrollments.csv"), infer_schema=False)
+            assert users.filter(pl.col("sourcedId") == record)["givenName"].to_list() == [name]
+            assert users.height == FRAMES["users"].height
+            assert enrollments.height == FRAMES["enrollments"].height
+    now = await hub.call("GET", path, role="district")
+    with zipfile.ZipFile(io.BytesIO(now.body)) as archive:
+        assert pl.read_csv(archive.read("enrollments.csv")).height == FRAMES["enrollments"].height - 2
+    assert (await hub.call("GET", path, role="operator")).status == 403
 
 
 async def test_each_look_is_audited_without_what_was_seen(hub: AdminHub, district: District) -> None:

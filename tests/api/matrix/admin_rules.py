@@ -25,6 +25,7 @@ POST   od  /districts/{district}/runs/{run}/undo
 GET    od  /districts/{district}/runs/{run}/issues
 GET    od  /districts/{district}/runs/{run}/issues.csv
 GET    d   /districts/{district}/records
+GET    d   /districts/{district}/records/package
 GET    d   /districts/{district}/records/{record}
 GET    d   /districts/{district}/records/{record}/history
 GET    oda /apps
