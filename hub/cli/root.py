@@ -14,6 +14,7 @@ from hub.cli.export import export
 from hub.cli.history import history, undo
 from hub.cli.identifiers import identifiers
 from hub.cli.passback import passback
+from hub.cli.purge import purge
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
 from hub.cli.sync import sync
@@ -52,7 +53,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    demo, serve, worker, migrate, validate, sync, undo, history, export, identifiers, passback, sandbox, doctor, token,
+    demo, serve, worker, migrate, validate, sync, undo, history, export, identifiers, passback, purge, sandbox,
+    doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -24,6 +24,7 @@ from hub.passback.rounds import Porter
 from hub.settings import Settings
 from hub.store.database import Database
 from hub.sync.engine import work_once
+from hub.sync.retention import Retention, purge_once
 from hub.webhooks.deliver import Courier
 from hub.webhooks.dispatcher import Dispatcher, Limits
 from hub.webhooks.egress import Egress
@@ -90,6 +91,7 @@ async def run_worker(
             passback.run(stop),
             _carry_out("syncs", lambda: work(syncs, clock), due, stop),
             _carry_out("exports", lambda: make_exports(shop), asked, stop),
+            _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
 

@@ -8,6 +8,8 @@ GET    od  /districts
 POST   o   /districts
 GET    od  /districts/{district}
 PATCH  od  /districts/{district}
+GET    od  /districts/{district}/retention
+PUT    od  /districts/{district}/retention
 GET    od  /districts/{district}/sources
 POST   od  /districts/{district}/sources
 GET    od  /districts/{district}/sources/{source}

@@ -30,6 +30,7 @@ GRADE_TARGET = {
 #: Bodies that reach the object in the path; a route without one here takes none, or fails on a body before it looks.
 BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/districts/{district}"): {"name": "Renamed"},
+    ("PUT", "/districts/{district}/retention"): {"issue_days": 30},
     ("PATCH", "/districts/{district}/sources/{source}"): {"name": "Renamed"},
     ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/preview"): {"definition": {}},
