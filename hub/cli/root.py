@@ -10,6 +10,7 @@ import click
 import hub
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
+from hub.cli.erasures import erasures
 from hub.cli.export import export
 from hub.cli.history import history, undo
 from hub.cli.identifiers import identifiers
@@ -53,8 +54,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    demo, serve, worker, migrate, validate, sync, undo, history, export, identifiers, passback, purge, sandbox,
-    doctor, token,
+    demo, serve, worker, migrate, validate, sync, undo, history, export, identifiers, passback, purge,
+    erasures, sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -23,10 +23,18 @@ EVERYTHING = GrantDefinition(
 
 async def package(tx: Transaction, position: int, version: Version) -> Package:
     """The records that were active at a position. ``tx`` sees one moment."""
+    return Package(tx, await view(tx, position), order(version), as_of=position)
+
+
+def order(version: Version) -> Order:
+    """A package of everything that there are files for."""
+    return Order(version, frozenset(e.name for e in CATALOGUE.entities if e.csv_file and version in e.versions))
+
+
+async def view(tx: Transaction, position: int) -> View:
+    """All records that were active at a position."""
     present = {}
     for entity in CATALOGUE.entities:
         now, changed, before = map(BitMap, await asof.active_sets(tx, entity, position))
         present[entity.name] = EntityView(((now - changed) | before) - await made_later(tx, entity, position))
-    view = View(UUID(int=0), position, EVERYTHING, present)
-    files = frozenset(e.name for e in CATALOGUE.entities if e.csv_file and version in e.versions)
-    return Package(tx, view, Order(version, files), as_of=position)
+    return View(UUID(int=0), position, EVERYTHING, present)

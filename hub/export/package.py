@@ -151,7 +151,10 @@ class Package:
 
     def _then(self, entity: str) -> Which | None:
         """The records of an entity as they were, for a package of an earlier moment."""
-        return None if self._as_of is None else Which(list(self._present[entity]), self._as_of)
+        if self._as_of is None:
+            return None
+        visible = self._present[entity]
+        return Which(list(visible) if len(visible) <= FEW else None, self._as_of)
 
     def _touched(self, file: File) -> BitMap:
         """The records of which a file's rows are made."""
@@ -217,9 +220,9 @@ class Package:
 
     async def _bulk(self, writer: Writer, views: _Views, touched: BitMap) -> AsyncIterator[Part]:
         wanted, owner = writer.wanted(views.now.sight), writer.file.owner
-        if len(touched) > FEW and owner.name not in self._order.shown and self._as_of is None:
+        if len(touched) > FEW and owner.name not in self._order.shown:
             whole = mask(touched, touched.max() + 1)
-            async for block in extract.blocks(self._reader.tx, wanted):
+            async for block in extract.blocks(self._reader.tx, wanted, Which(None, self._as_of)):
                 part, read = await asyncio.to_thread(_of_block, writer, wanted, views, whole, block)
                 self._through(writer.file, read)
                 yield part

@@ -58,6 +58,8 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
                 counts, emptied_schools=applied.emptied_schools, missing_files=missing, approved=claim.run.approved
             )
             _stay_out(claim, applied, reasons)
+            if prepared.last is not None:
+                await prepared.last(tx)
             progress.enter(ENDING)
             shown["report"] |= {"effects": [e.as_json() for e in applied.effects]}
             await discard(tx, claim)

@@ -18,7 +18,7 @@ from hub.errors import Code, HubError, Intent
 from hub.store import runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
-from hub.sync import undoing
+from hub.sync import erasing, undoing
 from hub.sync.job import Job
 from hub.sync.progress import ENDING, Progress
 from hub.sync.syncing import sync
@@ -29,11 +29,17 @@ HEARTBEAT_SECONDS = runs.LEASE_SECONDS / 3
 AGAIN_SECONDS = 2.0
 _CHANCE = random.SystemRandom()
 #: How each kind of run is carried out, up to a row that says how it ended.
-KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {"sync": sync, undoing.KIND: undoing.undo}
+KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {
+    "sync": sync,
+    undoing.KIND: undoing.undo,
+    erasing.KIND: erasing.erase,
+}
 
 
-async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> bool:
-    """Claims one due run and carries it out; whether there was one.
+async def work_once(
+    db: Database, clock: Clock, *, key: bytes | None = None, heartbeat_seconds: float = HEARTBEAT_SECONDS
+) -> bool:
+    """Claims one due run and carries it out; whether there was one. ``key``: hub.crypto.load_key.
 
     A run that fails in a way that may pass is queued again, up to ``runs.MAX_ATTEMPTS`` times; one that is cancelled
     because the worker stops is given back at once. Raises HubError(UNAVAILABLE) when the database is away: the run's
@@ -43,7 +49,7 @@ async def work_once(db: Database, clock: Clock, *, heartbeat_seconds: float = HE
     if claim is None:
         return False
     crash_point("sync.claimed")
-    job = Job(db, claim, clock, Progress())
+    job = Job(db, claim, clock, Progress(), key)
     try:
         async with _lease(job, heartbeat_seconds):
             await _carry_out(job)

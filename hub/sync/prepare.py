@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from hub import ids
 from hub.scope import sets
 from hub.scope.grants import WRITABLE
 from hub.store import columns, districts, staging
-from hub.store.database import Database
+from hub.store.database import Database, Transaction
 from hub.sync.ahead import Ahead
 from hub.sync.changes import EntityChanges, compared
 from hub.sync.fresh import Fresh
@@ -46,7 +46,8 @@ class Prepared:
     """The staged difference of a run. ``heads``: the next free rid per entity after it.
 
     ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
-    ``fresh``: the new records, where the district had none.
+    ``fresh``: the new records, where the district had none. ``last``: what the transaction
+    that applies it does at its end.
     """
 
     entities: dict[str, EntityChanges] = field(default_factory=dict)
@@ -54,9 +55,10 @@ class Prepared:
     heads: dict[str, int] = field(default_factory=dict)
     reserved: list[tuple[str, int, int]] = field(default_factory=list)
     fresh: Fresh | None = None
+    last: Callable[[Transaction], Awaitable[None]] | None = None
 
     def __bool__(self) -> bool:
-        return any(self.entities.values())
+        return any(self.entities.values()) or self.last is not None
 
 
 class Preparation:

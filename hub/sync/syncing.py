@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 from connectors.protocol import Package
+from hub import crypto
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
-from hub.store import runs, sources, staging, uploads
+from hub.store import erasures, runs, sources, staging, uploads
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
+from hub.sync.erased import Without
 from hub.sync.job import Job
 from hub.sync.prepare import Preparation
 from hub.sync.progress import ENDING
@@ -27,13 +30,15 @@ async def sync(job: Job) -> None:
     async with db.district(claim.district_id, readonly=True, wait_seconds=30) as tx:
         source = await sources.get(tx, claim.run.source_id)
         upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
+        erased = await erasures.digests(tx, source.source_id)
     archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
     if archive is not None and archive == source.archive and not claim.run.dry_run:
         await _unchanged(job)
         return
     progress.enter("pull")
-    async with pull(db, claim, source) as (package, cursor):
+    async with pull(db, claim, source) as (whole, cursor):
         crash_point("sync.package_open")
+        package = _without(job, source.source_id, whole, erased) if erased else whole
         blocking = {code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC}
         if package.issues["code"].is_in(blocking).any():
             await _refused(job, package)
@@ -54,6 +59,12 @@ async def sync(job: Job) -> None:
             prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
             crash_point("sync.transformed")
             await end(job, prepared, taken, applying)
+
+
+def _without(job: Job, source_id: UUID, package: Package, erased: frozenset[bytes]) -> Package:
+    """The package without the people who were erased."""
+    key, district_id = crypto.erasure_key(job.secret), job.claim.district_id
+    return Without(package, lambda name: crypto.erased_digest(key, district_id, source_id, name) in erased)
 
 
 async def _refused(job: Job, package: Package) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
@@ -51,7 +52,7 @@ async def run_worker(
     database_url: str,
     redis_url: str | None,
     stop: asyncio.Event | None = None,
-    work: Work = work_once,
+    work: Work | None = None,
 ) -> None:
     """Syncs, exports and delivers until SIGTERM, SIGINT or ``stop``; ends within 30 seconds of that.
 
@@ -77,6 +78,7 @@ async def run_worker(
         places = Places(settings.export_folder, settings.export_allow)
         shop = Workshop(exports, clock, key, places, settings.export_keep_hours)
         passback = Passback(await _porter(stack, settings, database_url, key), listen_url=database_url)
+        sync = work or functools.partial(work_once, key=key)
         due, asked = asyncio.Event(), asyncio.Event()
         bells_of = {
             "sync": [due.set], "export": [asked.set], "deliver": [dispatcher.wake, passback.wake]
@@ -89,7 +91,7 @@ async def run_worker(
         services = [
             dispatcher.run(stop),
             passback.run(stop),
-            _carry_out("syncs", lambda: work(syncs, clock), due, stop),
+            _carry_out("syncs", lambda: sync(syncs, clock), due, stop),
             _carry_out("exports", lambda: make_exports(shop), asked, stop),
             _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]

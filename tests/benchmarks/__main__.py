@@ -30,6 +30,7 @@ ALL = (
     "webhook_latency",
     "passback",
     "export",
+    "past",
 )
 
 

@@ -8,6 +8,7 @@ from hub.api.admin import (
     audit,
     credentials,
     districts,
+    erasures,
     exports,
     grade_targets,
     grants,
@@ -27,6 +28,7 @@ from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *records.ROUTES,
-    *retention.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES,
+    *retention.ROUTES, *erasures.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES,
+    *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES,
     *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

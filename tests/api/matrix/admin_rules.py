@@ -30,6 +30,9 @@ GET    d   /districts/{district}/records
 GET    d   /districts/{district}/records/package
 GET    d   /districts/{district}/records/{record}
 GET    d   /districts/{district}/records/{record}/history
+POST   od  /districts/{district}/users/{user}/erase
+GET    od  /districts/{district}/erasures
+POST   od  /districts/{district}/erasures/{erasure}/release
 GET    oda /apps
 POST   o   /apps
 GET    oda /apps/{app}

@@ -41,6 +41,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/districts/{district}/subscriptions/{subscription}/rotate"): {},
     ("PUT", "/districts/{district}/export-schedules/{schedule}"): {"target": {"kind": "folder", "folder": "x"}},
     ("POST", "/districts/{district}/runs/{run}/undo"): {"dry_run": True},
+    ("POST", "/districts/{district}/users/{user}/erase"): {"dry_run": True},
     ("PATCH", "/apps/{app}"): {"name": "Renamed"},
     ("PUT", "/apps/{app}/limits"): {},
     ("POST", "/apps/{app}/clients"): {},
@@ -194,6 +195,8 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     async with matrix.hub.db.district(district) as tx:
         run = (await runs.listing(tx, limit=1))[0]
         record = await tx.fetchval("SELECT sourced_id FROM orgs LIMIT 1")
+        user = await tx.fetchval("SELECT sourced_id FROM users LIMIT 1")
+        erasure = await tx.fetchval("SELECT erasure_id FROM erasures LIMIT 1")
     root, grant = f"/districts/{district}", {"grant_id": str(world.grants[app])}
     subscription = await _made(matrix, "operator", f"{root}/subscriptions", grant | {"url": "https://127.0.0.1/hook"})
     staff = "district" if district == world.here else "other district"
@@ -205,7 +208,8 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
     token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
     return {
-        "district": str(district), "record": str(record), "source": str(source), "app": str(world.apps[app]),
+        "district": str(district), "record": str(record), "user": str(user),
+        "erasure": str(erasure), "source": str(source), "app": str(world.apps[app]),
         "run": str(run.run_id),
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
