@@ -146,6 +146,12 @@ async def remove(tx: Transaction, records: Mapping[str, Sequence[int]], keys: Ma
         "WHERE district_id = $1 AND state = 'ready'",
         tx.district_id,
     )
+    # One that is being made sees the person still: whoever makes it finds that it is not his any more, and begins anew.
+    await tx.execute(
+        "UPDATE exports SET state = 'queued', lease_token = NULL, lease_until = NULL "
+        "WHERE district_id = $1 AND state IN ('running', 'delivering')",
+        tx.district_id,
+    )
     for upload in await retention.uploads(tx, None):
         await tx.execute("DELETE FROM upload_parts WHERE district_id = $1 AND upload_id = $2", tx.district_id, upload)
         await tx.execute(

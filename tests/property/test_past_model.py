@@ -15,6 +15,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
 
 from hub.store import past, runs
 from hub.store.database import Database as Pool
@@ -22,7 +23,7 @@ from hub.store.runs import Run
 from hub.sync import lives
 from hub.sync.engine import work_once
 from tests.districts import District
-from tests.property.test_store_sync_model import EDITS, Package
+from tests.property.test_store_sync_model import EDITS, Package, Synced
 from tests.services import Database, copying, database_at, in_database
 from transforms.catalogue import CATALOGUE
 
@@ -60,21 +61,12 @@ class Course:
         await self._note(run)
 
     async def undo(self, run_id: UUID) -> Run:
-        undoing = uuid4()
-        async with self.district.db.district(self.district.district_id) as tx:
-            await runs.request(
-                tx, undoing, source_id=None, upload_id=None, dry_run=False, requested_by="test", kind="undo",
-                task={"run": str(run_id)},
-            )  # fmt: skip
-            await past.approve(tx, undoing, "test")
-        await self._work()
-        run = await self.district.run(undoing)
+        run = await undo(self.district, run_id)
         await self._note(run)
         return run
 
     async def _work(self) -> None:
-        while await work_once(self.district.db, self.district.clock):
-            pass
+        await work(self.district)
 
     async def _note(self, run: Run) -> None:
         assert run.state in {"applied", "unchanged"}, (run.error_code, run.error_message)
@@ -122,6 +114,40 @@ def _documents(row: str) -> tuple[str, str, str]:
     return loaded["sourced_id"], loaded["doc"], loaded["doc_private"]
 
 
+async def work(district: District) -> None:
+    while await work_once(district.db, district.clock):
+        pass
+
+
+async def undo(district: District, run_id: UUID) -> Run:
+    undoing = uuid4()
+    async with district.db.district(district.district_id) as tx:
+        await runs.request(
+            tx, undoing, source_id=None, upload_id=None, dry_run=False, requested_by="test", kind="undo",
+            task={"run": str(run_id)},
+        )  # fmt: skip
+        await past.approve(tx, undoing, "test")
+    await work(district)
+    return await district.run(undoing)
+
+
+class Undone(Synced):
+    """As ``Synced``, and now and then one of the last runs is undone: views and feeds are what the model says."""
+
+    @rule(back=st.integers(0, 3))
+    def undo(self, back: int) -> None:
+        self.do(self._undo(back))
+
+    async def _undo(self, back: int) -> None:
+        async with self.db.district(self.district.district_id) as tx:
+            found = await tx.fetch("SELECT run_id FROM runs WHERE state = 'applied' ORDER BY position DESC LIMIT 4")
+        run = await undo(self.district, found[back % len(found)]["run_id"])
+        assert run.state in {"applied", "unchanged"}, (run.error_code, run.error_message)
+
+    async def scratch(self) -> None:
+        """The last package is no longer all that there is."""
+
+
 @pytest.fixture
 def own_database(postgres: str, template: str) -> Iterator[Database]:
     name = f"hub_test_{secrets.token_hex(6)}"
@@ -163,3 +189,12 @@ async def _course(database: Database, steps: list[Any]) -> None:
         await course.the_last_run_leaves_nothing()
     finally:
         await db.close()
+
+
+@pytest.mark.threat("T13", "T16")
+def test_views_and_feeds_follow_undos(own_database: Database) -> None:
+    few = settings(
+        max_examples=4, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.generate),
+    )  # fmt: skip
+    run_state_machine_as_test(type("Here", (Undone,), {"database": own_database}), settings=few)
