@@ -140,7 +140,10 @@ class Undone(Synced):
 
     async def _undo(self, back: int) -> None:
         async with self.db.district(self.district.district_id) as tx:
-            found = await tx.fetch("SELECT run_id FROM runs WHERE state = 'applied' ORDER BY position DESC LIMIT 4")
+            found = await tx.fetch(
+                "SELECT run_id FROM runs WHERE district_id = $1 AND state = 'applied' ORDER BY position DESC LIMIT 4",
+                tx.district_id,
+            )
         run = await undo(self.district, found[back % len(found)]["run_id"])
         assert run.state in {"applied", "unchanged"}, (run.error_code, run.error_message)
 
