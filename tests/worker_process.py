@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 
 from hub.clock import SystemClock
+from hub.crypto import column_key
 from hub.store.database import Database
 from hub.sync.engine import work_once
+from tests.services import MASTER_KEY
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,7 +42,7 @@ async def main() -> None:
     """Carries out due runs until there is none."""
     db = await Database.open(os.environ["TEST_DATABASE"], name="test worker process", largest=4)
     try:
-        while await work_once(db, SystemClock()):
+        while await work_once(db, SystemClock(), key=column_key(MASTER_KEY)):
             pass
     finally:
         await db.close()

@@ -233,3 +233,45 @@ async def _hub(database: Database, redis_url: str, *arguments: str) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.threat("T51")
+async def test_grades_go_with_the_person_and_what_apps_called_them(graded: District, postgres: str) -> None:
+    async with graded.db.district(graded.district_id) as tx:
+        row = await tx.fetchrow(
+            "SELECT r.rid, r.sourced_id, r.student_rid, u.sourced_id AS student FROM results r "
+            "JOIN users u ON u.rid = r.student_rid WHERE r.active LIMIT 1"
+        )
+        assert row is not None
+        results = await tx.fetchval("SELECT count(*) FROM results WHERE student_rid = $1", row["student_rid"])
+        owner = await tx.fetchval("SELECT app_id FROM grants")
+    connection = await asyncpg.connect(in_database(postgres, await _name(graded)))
+    try:
+        await connection.execute(
+            "INSERT INTO hub.gradebook_objects (district_id, entity, rid, app_id, sourced_id, key, created_at) "
+            "VALUES ($1, 'results', $2, $3, $4, 'canary result', now())",
+            graded.district_id, row["rid"], owner, row["sourced_id"],
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO hub.gradebook_posts (district_id, app_id, target, supplied, sourced_id, at) "
+            "VALUES ($1, $2, 'results', 'canary supplied', $3, now())",
+            graded.district_id, owner, row["sourced_id"],
+        )  # fmt: skip
+        run = await erase(graded, row["student"])
+        assert (run.state, run.counts["results"]["deleted"]) == ("applied", results)
+        async with graded.db.district(graded.district_id) as tx:
+            said = await tx.fetch("SELECT * FROM results WHERE rid = $1", row["rid"])
+            assert {k: v for k, v in said[0].items() if v not in (None, "")}.keys() == {
+                "district_id", "rid", "sourced_id", "active", "date_last_modified",
+            }  # fmt: skip
+        for table in ("gradebook_objects", "gradebook_posts"):
+            found = await connection.fetch(f"SELECT t::text FROM hub.{table} t WHERE t::text LIKE '%canary%'")
+            assert found == []
+    finally:
+        await connection.close()
+
+
+async def _name(district: District) -> str:
+    """The name of the district's database."""
+    async with district.db.district(district.district_id) as tx:
+        return str(await tx.fetchval("SELECT current_database()"))
