@@ -7,6 +7,7 @@ CREATE TABLE erasures (
     sourced_id    uuid NOT NULL,             -- of the bare record
     requested_by  text NOT NULL,
     at            timestamptz NOT NULL,
+    position      bigint NOT NULL,           -- of the district: nothing of the person is known from before it any more
     released_at   timestamptz,               -- since then sources may bring the person again
     PRIMARY KEY (district_id, erasure_id)
 );

@@ -15,12 +15,16 @@ from transforms.catalogue import CATALOGUE, Entity
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """One person who was erased. ``sourced_id``: of the bare record that is left."""
+    """One person who was erased.
+
+    ``sourced_id``: of the bare record that is left; ``position``: of the district when it came to that.
+    """
 
     erasure_id: UUID
     sourced_id: UUID
     requested_by: str
     at: datetime
+    position: int
     released_at: datetime | None
 
 
@@ -29,11 +33,14 @@ _COLUMNS = ", ".join(Erasure.__dataclass_fields__)
 
 async def add(tx: Transaction, erasure: Erasure) -> bool:
     """Notes an erasure; whether it is new."""
-    added = await tx.execute(
-        f"INSERT INTO erasures (district_id, {_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-        tx.district_id, erasure.erasure_id, erasure.sourced_id, erasure.requested_by, erasure.at, erasure.released_at,
+    new: bool = await tx.fetchval(
+        f"INSERT INTO erasures (district_id, {_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7) "
+        "ON CONFLICT (district_id, erasure_id) DO UPDATE SET "
+        "position = greatest(erasures.position, EXCLUDED.position) RETURNING xmax = 0",
+        tx.district_id, erasure.erasure_id, erasure.sourced_id, erasure.requested_by, erasure.at, erasure.position,
+        erasure.released_at,
     )  # fmt: skip
-    return bool(added)
+    return new
 
 
 async def add_keys(tx: Transaction, erasure_id: UUID, digests: Collection[tuple[UUID, bytes]]) -> None:

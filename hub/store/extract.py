@@ -272,8 +272,10 @@ async def referring(tx: Transaction, entity: Entity, field: Field, rids: Sequenc
 async def past_is_kept(tx: Transaction, position: int) -> bool:
     """Whether records can be read as they were at a position of the district."""
     kept: bool = await tx.fetchval(
-        "SELECT $2 >= d.history_from AND NOT EXISTS (SELECT FROM history h WHERE h.district_id = $1 "
-        "AND h.position > $2 AND h.was IS NULL) FROM districts d WHERE d.district_id = $1",
+        "SELECT $2 >= d.history_from "
+        "AND NOT EXISTS (SELECT FROM erasures e WHERE e.district_id = $1 AND e.position > $2) "
+        "AND NOT EXISTS (SELECT FROM history h WHERE h.district_id = $1 AND h.position > $2 "
+        "AND h.was IS NULL) FROM districts d WHERE d.district_id = $1",
         tx.district_id, position,
     )  # fmt: skip
     return kept

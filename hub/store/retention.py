@@ -102,6 +102,15 @@ async def ended(tx: Transaction, entity: Entity, before: datetime, *, after: int
     return [row[0] for row in rows]
 
 
+async def ended_still(tx: Transaction, entity: Entity, before: datetime, rids: list[int]) -> list[int]:
+    """Those of some records of which ``ended`` holds now, under the district's lock: nobody revives one meanwhile."""
+    rows = await tx.fetch(
+        f"SELECT t.rid FROM {entity.table} t WHERE {_bare(entity)} AND t.rid = ANY($3::integer[])",
+        tx.district_id, before, rids,
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
 async def strip(tx: Transaction, entity: Entity, rids: list[int]) -> None:
     """Leaves of ended records nothing but numbers, ids and times; their images and what sources called them go too."""
     nothing = ", ".join(f'"{column}" = NULL' for column in value_columns(entity))

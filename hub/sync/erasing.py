@@ -17,8 +17,8 @@ from hub import crypto
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.scope.closure import deciding
+from hub.store import districts, past, runs, staging
 from hub.store import erasures as store
-from hub.store import past, runs, staging
 from hub.store.database import Transaction
 from hub.store.erasures import Erasure
 from hub.sync.ahead import Applying
@@ -55,7 +55,8 @@ async def erase(job: Job) -> None:
         if any(active for records in whole.values() for active in records.values()):
             raise HubError(Code.FENCED, "Something was written about the person meanwhile. The run is tried again.")
         keys = {name: await store.source_keys(tx, CATALOGUE[name], list(rids)) for name, rids in whole.items()}
-        await store.add(tx, Erasure(erasure_id, sourced_id, claim.run.requested_by, job.clock.now(), None))
+        position, _ = await districts.lock(tx)
+        await store.add(tx, Erasure(erasure_id, sourced_id, claim.run.requested_by, job.clock.now(), position, None))
         digests = [(s, crypto.erased_digest(key, claim.district_id, s, each)) for s, each in keys.get(PEOPLE, ())]
         await store.add_keys(tx, erasure_id, digests)
         called = {name: [each for _, each in found] for name, found in keys.items()}
@@ -97,7 +98,7 @@ async def replay(tx: Transaction, noted: Mapping[str, Any], keys: Collection[tup
     released = noted["released_at"]
     erasure = Erasure(
         UUID(noted["erasure_id"]), UUID(noted["sourced_id"]), noted["requested_by"],
-        datetime.fromisoformat(noted["at"]), datetime.fromisoformat(released) if released else None,
+        datetime.fromisoformat(noted["at"]), 0, datetime.fromisoformat(released) if released else None,
     )  # fmt: skip
     new = await store.add(tx, erasure)
     if released:

@@ -115,12 +115,13 @@ async def _history(db: Database, district_id: UUID, position: int, *, dry_run: b
 async def _ended(db: Database, district_id: UUID, name: str, before: datetime, *, dry_run: bool) -> int:
     total, after = 0, -1
     while True:
-        async with db.district(district_id, wait_seconds=30) as tx:
-            if not dry_run:
-                await districts.lock(tx)  # nobody revives one of them meanwhile
+        async with db.district(district_id, readonly=True, wait_seconds=30) as tx:  # goes through the whole table
             rids = await store.ended(tx, CATALOGUE[name], before, after=after, most=MOST)
-            if rids and not dry_run:
-                await store.strip(tx, CATALOGUE[name], rids)
+        if rids and not dry_run:
+            async with db.district(district_id, wait_seconds=30) as tx:
+                await districts.lock(tx)
+                still = await store.ended_still(tx, CATALOGUE[name], before, rids)
+                await store.strip(tx, CATALOGUE[name], still)
         total += len(rids)
         if len(rids) < MOST:
             return total

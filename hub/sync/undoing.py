@@ -32,6 +32,8 @@ from transforms.issues import SCHEMA, Action, Rule, Severity, declare
 from transforms.members import members_of, put_together
 
 KIND: Final = "undo"
+#: Kinds of runs that leave nothing to go back to.
+FINAL: Final = frozenset({"erase"})
 #: Records that are looked at at a time: three versions of each are in memory.
 _LOOKED_AT = 5_000
 
@@ -93,6 +95,8 @@ async def undoable(tx: Transaction, run_id: UUID) -> runs.Run:
     run = await runs.get(tx, run_id)
     if run.state != "applied" or run.position is None:
         raise HubError(Code.CONFLICT, f"Only an applied run can be undone; this one is {run.state}.")
+    if run.kind in FINAL:
+        raise HubError(Code.CONFLICT, "An erasure cannot be undone. Release the person, and sources may send it again.")
     if run.position <= await districts.history_from(tx):
         raise HubError(Code.PAST_GONE, "What records said before this run is not kept any more.")
     return run

@@ -18,13 +18,14 @@ from pyroaring import BitMap
 
 from hub.clock import SystemClock
 from hub.crypto import column_key
-from hub.store import erasures, past, runs
+from hub.store import erasures, extract, past, runs
 from hub.store.database import Database as Pool
 from hub.store.runs import Run
 from hub.sync.engine import work_once
 from tests.districts import District, Frames, changed, sandbox
 from tests.services import MASTER_KEY, Database, copying, database_at, in_database
 from tests.sync.test_retention import everything
+from tests.sync.test_undo import undo
 
 KEY = column_key(MASTER_KEY)
 PUPIL = sandbox(students=100, seed=11).frames["demographics"]["sourcedId"][4]
@@ -173,6 +174,20 @@ async def test_who_has_ended_already_is_erased_too(erasable: District, database:
     assert (await erase(erasable, sourced_id)).state == "applied"
 
 
+async def test_no_undo_brings_an_erased_person_back(erasable: District, database: Database) -> None:
+    async with erasable.db.district(erasable.district_id) as tx:
+        found = await tx.fetch("SELECT run_id FROM runs WHERE state = 'applied' ORDER BY position")
+    run = await erase(erasable, await person(erasable))
+    refused = await undo(erasable, run)
+    assert (refused.state, refused.error_code) == ("failed", "conflict")
+    counts = await erasable.counts()
+    later = await undo(erasable, await erasable.run(found[-1]["run_id"]))
+    assert later.state in {"applied", "unchanged"}
+    assert (await undo(erasable, await erasable.run(found[0]["run_id"]))).state == "applied"
+    assert left(await everything(database)) == []
+    assert (await erasable.counts())["users"][1] == sum(counts["users"])
+
+
 async def test_an_unknown_person_is_told(district: District) -> None:
     run = await erase(district, uuid4())
     assert (run.state, run.error_code) == ("failed", "not_found")
@@ -275,3 +290,13 @@ async def _name(district: District) -> str:
     """The name of the district's database."""
     async with district.db.district(district.district_id) as tx:
         return str(await tx.fetchval("SELECT current_database()"))
+
+
+async def test_deltas_from_before_an_erasure_become_whole_packages(erasable: District) -> None:
+    async with erasable.db.district(erasable.district_id) as tx:
+        before = await tx.fetchval("SELECT position FROM districts WHERE district_id = $1", tx.district_id)
+        assert await extract.past_is_kept(tx, before)
+    run = await erase(erasable, await person(erasable))
+    async with erasable.db.district(erasable.district_id) as tx:
+        assert not await extract.past_is_kept(tx, before)
+        assert await extract.past_is_kept(tx, run.position or 0)

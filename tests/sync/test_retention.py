@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +19,7 @@ from hub.store import retention as store
 from hub.sync import lives
 from hub.sync.retention import Retention, purge, purge_once
 from tests.districts import District, Frames, changed, sandbox, without
-from tests.services import Database
+from tests.services import MASTER_KEY, Database
 from tests.sync.test_undo import undo
 from transforms.catalogue import CATALOGUE
 
@@ -196,3 +200,25 @@ async def test_workers_purge_each_district_once_a_day(travel: Travel, database: 
     assert GONE not in await everything(database)
     assert not await purge_once(db, Later(401.5), DAYS)
     assert await purge_once(db, Later(402.5), DAYS)
+
+
+async def test_the_command_says_what_would_go_and_removes_it(
+    district: District, database: Database, redis_url: str
+) -> None:
+    await district.upload(frames())
+    connection = await asyncpg.connect(database.owner)
+    try:
+        await connection.execute("UPDATE hub.uploads SET created_at = now() - interval '8 days'")
+    finally:
+        await connection.close()
+    settings = {
+        "HUB_DATABASE_URL": database.owner, "HUB_MASTER_KEY": MASTER_KEY.decode(), "HUB_REDIS_URL": redis_url,
+    }  # fmt: skip
+    for options, words in ((["--dry-run"], "1 uploads, ended records: none (nothing"), ([], "1 uploads"), ([], "0 up")):
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-m", "hub.cli", "purge", *options], env={**os.environ, **settings},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert str(district.district_id) in done.stdout
+        assert words in done.stdout

@@ -31,6 +31,7 @@ class Erasure(Shown):
     sourced_id: UUID = Field(description="Of the bare record that is left for apps that still ask for it.")
     requested_by: str
     at: datetime
+    position: int = Field(description="Of the district then. Deltas from before it become whole packages.")
     released_at: datetime | None = Field(description="Since then sources may bring the person again.")
 
 

@@ -47,8 +47,10 @@ class Run(Shown):
     """One run: a sync of one source, or another change of a district's records."""
 
     run_id: UUID
-    kind: str = Field(description="`sync` for a source's package, `undo` for the inverse of another run.")
-    task: dict[str, Any] = Field(description="What a run of another kind is about; of an undo: `run`, the one undone.")
+    kind: str = Field(description="`sync` for a source's package, `undo`, or `erase`.")
+    task: dict[str, Any] = Field(
+        description="What a run of another kind is about; of an undo: `run`, of an erasure: `person`."
+    )
     source_id: UUID | None
     upload_id: UUID | None
     dry_run: bool

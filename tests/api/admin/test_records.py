@@ -13,10 +13,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from hub.crypto import column_key
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
 from tests.api.admin.service import AdminHub
 from tests.districts import District, changed, sandbox, without
+from tests.services import MASTER_KEY
 
 FRAMES = sandbox(students=100, seed=11).frames
 PUPIL = FRAMES["demographics"]["sourcedId"][5]
@@ -199,3 +201,34 @@ async def _command(hub: AdminHub, *arguments: str) -> subprocess.CompletedProces
         "--url", str(hub.server.make_url("/admin/v1")), "--token", hub.tokens["district"],
     ]  # fmt: skip
     return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+
+
+async def test_a_person_is_erased_and_released_through_the_api(hub: AdminHub, district: District) -> None:
+    record, key = await pupil(district), column_key(MASTER_KEY)
+    path = f"/districts/{hub.district}/users/{record}/erase"
+    for dry_run, state in ((True, "previewed"), (False, "applied")):
+        run = await hub.made("POST", path, role="district", json={"dry_run": dry_run})
+        assert (run["kind"], run["task"]["person"], run["state"]) == ("erase", record, "queued")
+        while await work_once(district.db, district.clock, key=key):
+            pass
+        run = await hub.made("GET", f"/districts/{hub.district}/runs/{run['run_id']}")
+        assert (run["state"], run["counts"]["users"]["deleted"]) == (state, 1)
+    (erasure,) = (await hub.made("GET", f"/districts/{hub.district}/erasures"))["items"]
+    assert (erasure["sourced_id"], erasure["released_at"]) == (record, None)
+    released = await hub.made("POST", f"/districts/{hub.district}/erasures/{erasure['erasure_id']}/release")
+    assert released["released_at"] is not None
+    found = await hub.call("POST", f"/districts/{hub.district}/users/{hub.grant}/erase", json={})
+    assert (found.status, found.json["code"]) == (404, "not_found")
+    rows = [row for row in await hub.audit_rows() if row["action"] in {"user.erase", "erasure.release"}]
+    assert len(rows) == 3
+    assert PUPIL not in str(rows)
+
+
+async def test_a_district_sets_its_own_days(hub: AdminHub) -> None:
+    path = f"/districts/{hub.district}/retention"
+    assert (await hub.made("GET", path))["history_days"] == 400
+    days = await hub.made("PUT", path, role="district", json={"history_days": 800, "issue_days": None})
+    assert (days["history_days"], days["issue_days"], days["own"]) == (800, 90, {"history_days": 800})
+    assert await hub.made("GET", path, role="district") == days
+    refused = await hub.call("PUT", path, json={"history_days": 29})
+    assert (refused.status, refused.json["code"]) == (400, "invalid_request")

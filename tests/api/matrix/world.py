@@ -66,7 +66,7 @@ async def prepare(worker_url: str, service_url: str) -> World:
         run = await district.sync(package)
         assert run.state == "applied", (run.state, run.guard, run.error_message)
         async with db.district(district.district_id) as tx:
-            await erasures.add(tx, erasures.Erasure(uuid4(), uuid4(), "test", SystemClock().now(), None))
+            await erasures.add(tx, erasures.Erasure(uuid4(), uuid4(), "test", SystemClock().now(), 0, None))
     out = World(first.district_id, second.district_id, first.source_id, foreign_source=second.source_id)
     async with db.district(out.here) as tx:
         rows = await tx.fetch(
