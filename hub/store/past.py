@@ -82,6 +82,16 @@ async def active(tx: Transaction, entity: Entity, rids: Collection[int]) -> list
     return [row[0] for row in rows]
 
 
+async def changed_since(tx: Transaction, entity: Entity, position: int, rids: Collection[int]) -> bool:
+    """Whether anything between a position and the district's newest one, the caller's own, changed some records."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM history WHERE district_id = $1 AND entity = $2 AND position > $3 AND position < "
+        "(SELECT d.position FROM districts d WHERE d.district_id = $1) AND rid = ANY($4::integer[]))",
+        tx.district_id, entity.name, position, list(rids),
+    )  # fmt: skip
+    return found
+
+
 async def count(tx: Transaction, entity: Entity) -> int:
     """How many active records there are."""
     found: int = await tx.fetchval(

@@ -61,6 +61,11 @@ class _Inverse:
     conflicts: list[tuple[int, str]] = field(default_factory=list)
     forgotten: BitMap = field(default_factory=BitMap)
 
+    @property
+    def touched(self) -> BitMap:
+        """The records that the undo changes."""
+        return self.changes.updated | self.changes.revived | self.changes.deleted
+
 
 async def undo(job: Job) -> None:
     """Carries the run out. Raises HubError(CONFLICT) when the run to be undone was never applied."""
@@ -70,6 +75,7 @@ async def undo(job: Job) -> None:
     async with db.district(claim.district_id, wait_seconds=30) as tx:
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         undone = await undoable(tx, UUID(claim.run.task["run"]))
+        seen = await districts.get(tx, claim.district_id)
         position = undone.position or 0
         log = await past.changes_at(tx, position)
         inverses = {}
@@ -82,6 +88,14 @@ async def undo(job: Job) -> None:
                 prepared.entities[entity.name] = inverse.changes
                 inverses[entity.name] = inverse
         prepared.issues = await _findings(tx, inverses)
+
+    async def last(tx: Transaction) -> None:
+        """Apps may have written to a gradebook since the inverse was found."""
+        for name, inverse in inverses.items():
+            if await past.changed_since(tx, CATALOGUE[name], seen.position, list(inverse.touched)):
+                raise HubError(Code.FENCED, "Something that the run changed was written meanwhile. It is tried again.")
+
+    prepared.last = last if prepared else None
     async with Applying(db, claim) as applying:
         await end(job, prepared, None, applying)
 

@@ -19,7 +19,7 @@ from hub.api.admin.route import PREFIX, TABLE, Route, check
 from hub.api.admin.routes import ROUTES
 from hub.api.admin.runs import STOPPING
 from hub.api.admin.shapes import Asked
-from hub.api.context import CONTEXT
+from hub.api.context import CONTEXT, SENDING
 from hub.errors import Code, HubError
 
 __all__ = ["PREFIX", "ROUTES", "add_admin"]
@@ -36,6 +36,7 @@ def add_admin(app: web.Application) -> None:
         admin.router.add_route(route.method, route.path, _endpoint(route))
     admin[TABLE] = ROUTES
     admin[STOPPING] = asyncio.Event()
+    admin[SENDING] = set()
     admin.on_shutdown.append(_stop)
     app.add_subapp(PREFIX, admin)
 

@@ -17,14 +17,14 @@ from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cursor, place_number
 from hub.api.admin.route import DISTRICT, Route
 from hub.api.admin.shapes import Asked, Shown
+from hub.api.context import SENDING
 from hub.api.exports.sending import Sending
-from hub.errors import Code
+from hub.errors import Code, HubError
 from hub.export import asof
 from hub.store import admin_tokens
 from hub.store.lives import Cause
 from hub.sync import lives
-from hub.sync.lives import Version
-from transforms.catalogue import CATALOGUE
+from transforms.catalogue import CATALOGUE, Version
 
 EntityName = Literal[
     "orgs", "academicSessions", "resources", "courses", "classes", "users", "enrollments", "demographics",
@@ -63,7 +63,7 @@ class PackageQuery(Asked):
     """Which package."""
 
     at: At = None
-    version: Literal["1.1", "1.2"] = "1.2"
+    version: Version = "1.2"
 
 
 class By(Shown):
@@ -126,7 +126,7 @@ async def history(call: Call, query: LivesQuery) -> RecordVersions:
     return RecordVersions(items=items, next=cursor(items[-1].position) if more else None)
 
 
-def _version(one: Version) -> RecordVersion:
+def _version(one: lives.Version) -> RecordVersion:
     return RecordVersion(
         position=one.position, at=one.cause.at if one.cause else None, by=_by(one.cause),
         status="active" if one.active else "tobedeleted",
@@ -170,20 +170,30 @@ async def listing(call: Call, query: RecordsQuery) -> Records:
 
 async def package(call: Call, query: PackageQuery) -> web.StreamResponse:
     """The whole district as a OneRoster CSV package, as it is or as it was, sent while it is made."""
-    at, settings = query.at or call.context.clock.now(), call.context.settings
+    at, sending = query.at or call.context.clock.now(), call.request.app[SENDING]
+    if call.district_id in sending:
+        raise HubError(Code.DISTRICT_BUSY, "A package of this district is being sent already. Wait for its end.")
+    sending.add(call.district_id)
+    try:
+        return await _sent(call, at, query.version)
+    finally:
+        sending.discard(call.district_id)
+
+
+async def _sent(call: Call, at: datetime, version: Version) -> web.StreamResponse:
     async with call.writing() as writing:
         position = await lives.position_at(writing.tx, at)
-        writing.note("records/package", at=at.isoformat(), version=query.version)
+        writing.note("records/package", at=at.isoformat(), version=version)
     headers = {
         "Content-Type": "application/zip", "Cache-Control": "no-store",
         "Content-Disposition": f'attachment; filename="oneroster-{at:%Y-%m-%d}.zip"',
     }  # fmt: skip
-    seconds = settings.export_stream_seconds
+    seconds = call.context.settings.export_stream_seconds
     async with asyncio.timeout(seconds), call.context.db.district(call.district_id, readonly=True) as tx:
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         # A COPY takes as long as its client does.
         await tx.execute(f"SET LOCAL statement_timeout = '{int(seconds * 1000)}'")
-        made = await asof.package(tx, position, query.version)
+        made = await asof.package(tx, position, version)
         async with await Sending.begin(call.request, headers, lambda: _stands(call)) as sending:
             async for chunk in made.chunks():
                 await sending.write(chunk)
@@ -202,7 +212,7 @@ ROUTES = (
           errors=(Code.PAST_GONE,)),
     Route("GET", "/districts/{district}/records/package", package, "The whole district as CSV, now or at a time",
           roles=DISTRICT, query=PackageQuery, media="application/zip", action="record.package", writes=True,
-          errors=(Code.PAST_GONE,)),
+          errors=(Code.PAST_GONE, Code.DISTRICT_BUSY)),
     Route("GET", "/districts/{district}/records/{record}", get, "One record, now or at an earlier time", roles=DISTRICT,
           query=WhichAt, answer=Record, action="record.read", writes=True, errors=(Code.PAST_GONE,)),
     Route("GET", "/districts/{district}/records/{record}/history", history, "What became of a record, and by whom",
