@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID, uuid4
 
+import asyncpg
 import orjson
 import polars as pl
 import pytest
 from pyroaring import BitMap
 
-from hub.store import past, runs
+from hub.store import districts, past, runs, staging
 from hub.store.runs import Run
 from hub.sync.engine import work_once
 from tests.districts import District, Frames, changed, sandbox, without
-from tests.sync.conftest import change
+from tests.services import in_database
+from tests.sync.conftest import change, gradebooks
 from transforms.catalogue import CATALOGUE
 
 Rows = dict[tuple[str, int], str]
@@ -223,3 +226,53 @@ async def test_undoing_twice_changes_nothing_more(second: District) -> None:
     state = await rows(second)
     assert (await undo(second, run)).state == "unchanged"
     assert await rows(second) == state
+
+
+async def test_what_an_app_writes_while_an_undo_is_under_way_is_not_overwritten(
+    graded: District, postgres: str
+) -> None:
+    frames = dict(gradebooks())
+    item = frames["lineItems"]["sourcedId"][0]
+    run = await graded.sync(changed(frames, "lineItems", item, title="Essay of the file", description="New"))
+    assert run.state == "applied"
+    async with graded.db.district(graded.district_id) as tx:
+        name = await tx.fetchval("SELECT current_database()")
+        rid = await tx.fetchval("SELECT rid FROM line_items WHERE title = 'Essay of the file'")
+    owner = await asyncpg.connect(in_database(postgres, name))
+    try:
+        hold = owner.transaction()
+        await hold.start()
+        await owner.execute("LOCK TABLE hub.run_issues IN ACCESS EXCLUSIVE MODE")  # between looking and applying
+        undoing = asyncio.create_task(undo(graded, run))
+        while not await owner.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+            await asyncio.sleep(0.02)
+        await _written(graded, rid)
+        await hold.commit()
+        while not undoing.done():
+            await asyncio.sleep(0.05)
+            await owner.execute("UPDATE hub.runs SET lease_until = now() WHERE state = 'queued'")
+            await work_once(graded.db, graded.clock)
+    finally:
+        await owner.close()
+    undone = await graded.run(undoing.result().run_id)
+    assert (undone.state, undone.attempt) == ("applied", 2)
+    _, now = await record(graded, "lineItems", item)
+    assert now["title"] == "Essay of the app"
+    assert now["description"] != "New"
+    assert ("UND-001", "lineItems", "title") in await issues(graded, undone)
+
+
+async def _written(district: District, rid: int) -> None:
+    """As when an app puts a line item."""
+    entity = CATALOGUE["lineItems"]
+    async with district.db.district(district.district_id) as tx:
+        await districts.lock(tx)
+        position = await districts.draw_position(tx)
+        await staging.keep_history(tx, entity, [rid], position)
+        await tx.execute(
+            "UPDATE line_items SET title = 'Essay of the app', doc = replace(doc, 'of the file', 'of the app') "
+            "WHERE rid = $1", rid,
+        )  # fmt: skip
+        nothing = BitMap().serialize()
+        rows = [(entity.name, nothing, BitMap([rid]).serialize(), nothing)]
+        await staging.keep_changes(tx, position, None, district.clock.now(), rows)
