@@ -51,14 +51,16 @@ def owner(component: Entity) -> Field:
     return next(f for f in component.fields if is_owner(f) and f.target == component.component_of)
 
 
-def read(entity: Entity, version: Version, files: Mapping[str, Iterable[pl.DataFrame]], known: Known) -> Parts:
+def read(
+    entity: Entity, version: Version, files: Mapping[str, Iterable[pl.DataFrame]], known: Known, *, delta: bool = False
+) -> Parts:
     """Reads the component files of ``entity`` whole. A bad row is kept out alone; its owner goes on with the others."""
     parts = Parts()
     profiles = pl.DataFrame(schema={"key": pl.String, "user": pl.String, "profileId": pl.String})
     # Profiles first: roles name them.
     for column in sorted(fed(entity), key=lambda f: f.component != "userProfiles"):
         component = CATALOGUE[column.component or ""]
-        sheet = _sheet(component, version, files, known) if version in component.versions else None
+        sheet = _sheet(component, version, files, known, delta) if version in component.versions else None
         if sheet is None:
             continue
         parts.sheets.append(sheet)
@@ -80,13 +82,16 @@ def read(entity: Entity, version: Version, files: Mapping[str, Iterable[pl.DataF
     return parts
 
 
-def attach(sheet: Sheet, parts: Parts) -> None:
-    """Puts the component columns on a sheet; an owner without a required component is kept out."""
+def attach(sheet: Sheet, parts: Parts, complete: pl.Series) -> None:
+    """Puts the component columns on a sheet; an owner without a required component is kept out.
+
+    ``complete``: keys of owners whose components the store has, so that rows of changes need not name them.
+    """
     for column in fed(sheet.entity):
         if column.name not in sheet.frame.columns:
             sheet.put(column.name, _owned(sheet, column, parts))
         if column.rest12 is Need.REQUIRED:
-            lacking = sheet[column.name].is_null() & ~sheet.out
+            lacking = sheet[column.name].is_null() & ~sheet.out & ~sheet["key"].is_in(complete.implode())
             if lacking.any():
                 sheet.report(USR_001, lacking, column.name, _reasons(sheet["key"], column, parts))
 
@@ -110,14 +115,14 @@ def leftovers(parts: Parts, owners: pl.Series, known: Known) -> list[pl.DataFram
 
 
 def _sheet(
-    component: Entity, version: Version, files: Mapping[str, Iterable[pl.DataFrame]], known: Known
+    component: Entity, version: Version, files: Mapping[str, Iterable[pl.DataFrame]], known: Known, delta: bool
 ) -> Sheet | None:
     frames = list(files.get(component.csv_file, ()))
     if not frames:
         return None
     sheet = open_sheet(component, version, pl.concat(frames, how="diagonal"))
     normalise(sheet)
-    gone = deleted(sheet, delta=False)
+    gone = deleted(sheet, delta=delta)
     sheet = resolve_duplicates(split(sheet, gone)[0])
     name = owner(component).name
     sheet.put(name, trimmed(sheet[name]))

@@ -25,6 +25,7 @@ from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
 from transforms.normalise.values import normalise
 from transforms.sheet import Sheet, findings, joined, no_keys, open_sheet, split
+from transforms.validate import speaking  # noqa: F401 - its rules are the chain's, whoever applies them
 from transforms.validate.cycles import children, cut_cycles
 from transforms.validate.duplicates import duplicated, resolve_duplicates
 from transforms.validate.gradebook import GRB_009, check_gradebook, check_repeated, result_marks
@@ -95,7 +96,7 @@ class Transform:
         to themselves are held until all their keys are known, the others go batch by batch.
         """
         entity = CATALOGUE[name]
-        parts = nesting.read(entity, self.version, components or {}, self.known)
+        parts = nesting.read(entity, self.version, components or {}, self.known, delta=delta)
         steps = _Steps(entity, self, parts, delta=delta, unread=unread)
         held_back = any(f.target == name for f in entity.references)
         waiting: list[Sheet] = []
@@ -164,7 +165,7 @@ class _Steps:
         check_owner(sheet, self.known)
         if self.entity.name == "users" and self.version == "1.1":
             roles_from_orgs(sheet, self.known.rows("orgs"))
-        nesting.attach(sheet, self.parts)
+        nesting.attach(sheet, self.parts, self.known.keys(self.entity.name) if self.delta else no_keys())
         complete(sheet, self.known)
         check_relations(sheet, self.known)
         check_gradebook(sheet, self.known)

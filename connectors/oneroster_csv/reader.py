@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -73,16 +73,18 @@ class CsvPackage:
 
 
 def open_package(
-    path: Path, limits: Limits = DEFAULT_LIMITS, *, reading: Reading = DEFAULT_READING, work_folder: Path | None = None
-) -> CsvPackage:
+    path: Path, limits: Limits = DEFAULT_LIMITS, *, reading: Reading = DEFAULT_READING, partial: bool = False,
+    work_folder: Path | None = None,
+) -> CsvPackage:  # fmt: skip
     """Opens the ZIP archive or folder at ``path``; takes seconds for a large one, so call it in a thread.
 
-    What is wrong with the package is in its ``issues``. Raises ConnectorError (``unreadable``) when bytes cannot be
+    ``partial``: the files may refer to objects that are in none of them, because another source brings those. What is
+    wrong with the package is in its ``issues``. Raises ConnectorError (``unreadable``) when bytes cannot be
     read or written at all. The caller closes the package.
     """
     folder = Path(tempfile.mkdtemp(prefix="rosterhub-package-", dir=work_folder))
     try:
-        return _opened(path, folder, limits, reading)
+        return _opened(path, folder, limits, reading, partial=partial)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         why = error.strerror or type(error).__name__
@@ -92,7 +94,7 @@ def open_package(
         raise
 
 
-def _opened(path: Path, folder: Path, limits: Limits, reading: Reading) -> CsvPackage:
+def _opened(path: Path, folder: Path, limits: Limits, reading: Reading, *, partial: bool) -> CsvPackage:
     unpacked = unpack(path, folder, limits)
     digest = _digest(unpacked.members)
     if not unpacked.refused and not unpacked.members:
@@ -102,15 +104,20 @@ def _opened(path: Path, folder: Path, limits: Limits, reading: Reading) -> CsvPa
     manifest = _manifest(unpacked)
     version = manifest.version or _FALLBACK
     found = [*unpacked.findings, *manifest.findings]
-    tables, empty, about_files = _tables(unpacked.members, version, limits, reading)
+    deltas = {file for file, said in manifest.files.items() if said == "delta"}
+    tables, empty, about_files = _tables(unpacked.members, version, limits, reading, deltas)
     found.extend(about_files)
     present = set(unpacked.members) - {names.MANIFEST}
     if names.MANIFEST in unpacked.members:
         found.extend(_disagreements(manifest, present, version))
     else:
         found.extend(_ambiguous(tables))
-    found.extend(_companions(set(tables), present - empty, version))
-    mode: dict[str, Mode] = dict.fromkeys(tables, "bulk")
+    mode: dict[str, Mode] = {file: "delta" if file in deltas else "bulk" for file in tables}
+    if not partial:
+        # Rows of changes refer to what was sent before, too.
+        whole = {file for file, meant in mode.items() if meant == "bulk"}
+        found.extend(_companions(whole, present - empty, version))
+    found.extend(_mixed(mode, version))
     return CsvPackage(version, mode, digest, issues.collect(found), manifest.source_system, folder, tables)
 
 
@@ -150,9 +157,9 @@ def _header(path: Path) -> set[str]:
 
 
 def _tables(
-    members: Mapping[str, Member], version: Version, limits: Limits, reading: Reading
+    members: Mapping[str, Member], version: Version, limits: Limits, reading: Reading, deltas: set[str]
 ) -> tuple[dict[str, Table], set[str], list[pl.DataFrame]]:
-    """The readable files, the names of those without rows, and findings about all of them."""
+    """The readable files, the names of those without rows, and findings about all of them. ``deltas`` hold changes."""
     tables: dict[str, Table] = {}
     empty: set[str] = set()
     found: list[pl.DataFrame] = []
@@ -162,7 +169,7 @@ def _tables(
         table, about = open_table(members[file].path, entity, version, limits, reading)
         found.extend(about)
         if table is not None:
-            tables[file] = table
+            tables[file] = replace(table, delta=file in deltas)
         elif any(rules.NO_ROWS.code in frame["code"] for frame in about):
             empty.add(file)
     if any(file not in CATALOGUE.files(version) for file in set(members) - {names.MANIFEST}):
@@ -173,13 +180,21 @@ def _tables(
 def _disagreements(manifest: Manifest, present: set[str], version: Version) -> list[pl.DataFrame]:
     found = []
     for file, said in manifest.files.items():
-        if said == "delta":
-            found.append(_about(rules.DELTA, file))
-        elif said == "bulk" and file not in present:
-            found.append(_about(rules.MANIFEST_DISAGREES, file, "bulk but not in the package"))
+        if said != "absent" and file not in present:
+            found.append(_about(rules.MANIFEST_DISAGREES, file, f"{said} but not in the package"))
         elif said == "absent" and file in present and file in CATALOGUE.files(version):
             found.append(_about(rules.MANIFEST_DISAGREES, file, "absent but in the package"))
     return found
+
+
+def _mixed(mode: Mapping[str, Mode], version: Version) -> list[pl.DataFrame]:
+    """Files whose rows nest in another file's and that are not meant as it is: nobody could say what is whole."""
+    files = CATALOGUE.files(version)
+    return [
+        _about(rules.DELTA_MIXED, file, f"{owner}.csv")
+        for file, owner in ((f, CATALOGUE[files[f].component_of or ""].csv_file) for f in mode if files[f].component_of)
+        if mode.get(owner, mode[file]) != mode[file]
+    ]
 
 
 def _ambiguous(tables: Mapping[str, Table]) -> list[pl.DataFrame]:

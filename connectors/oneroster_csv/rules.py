@@ -130,10 +130,10 @@ VERSION_UNSUPPORTED = _refuse(
     "The manifest does not name a version that is supported",
     "oneroster.version must be 1.1 or 1.2, manifest.version 1.0.",
 )
-DELTA = _refuse(
+DELTA_MIXED = _refuse(
     "FILE-026",
-    "The package holds changes only (delta), which are not supported yet",
-    "Send full files and mark them bulk. Delta packages come with a later version.",
+    "A file of changes (delta) and the file that its rows belong to are not meant alike",
+    "Mark both as bulk or both as delta in the manifest.",
 )
 MODE_UNKNOWN = _refuse(
     "FILE-027",

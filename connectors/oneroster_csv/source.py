@@ -36,12 +36,16 @@ class OneRosterCsvConfig(BaseModel):
     aliases: dict[str, str] = Field(
         default_factory=dict, description="Column names of the source's own, each with the standard's name."
     )
+    partial: bool = Field(
+        default=False,
+        description="Packages hold some files only: what they refer to may come from other sources of the district.",
+    )
 
 
 class OneRosterCsvSource:
     """One district's OneRoster CSV packages."""
 
-    capabilities = frozenset({Capability.BULK, Capability.UPLOAD})
+    capabilities = frozenset({Capability.BULK, Capability.DELTA, Capability.UPLOAD})
 
     def __init__(self, context: SourceContext, config: OneRosterCsvConfig) -> None:
         self._context = context
@@ -59,7 +63,9 @@ class OneRosterCsvSource:
         path = self._context.upload or self._settled()
         reading = Reading(self._config.encoding, self._config.aliases)
         context = self._context
-        package = open_package(path, context.limits, reading=reading, work_folder=context.work_folder)
+        package = open_package(
+            path, context.limits, reading=reading, partial=self._config.partial, work_folder=context.work_folder
+        )
         return Pull(package, {"digest": package.digest})
 
     def _settled(self) -> Path:

@@ -39,7 +39,7 @@ class Table:
     """A file that Polars can read: one header line, then ``rows`` well-formed rows.
 
     ``lines`` holds the rows' line numbers where they do not simply count on. ``bad`` are findings about rows kept out,
-    sorted by line.
+    sorted by line. ``delta``: the rows are changes, so that their status and date count.
     """
 
     entity: Entity
@@ -50,6 +50,7 @@ class Table:
     quotes: bool
     lines: pl.Series | None
     bad: pl.DataFrame
+    delta: bool = False
 
     def filled_modes(self) -> bool:
         """Whether every row has a status and a date of its last change, as rows of a delta file do."""
@@ -62,7 +63,7 @@ class Table:
         """The sourcedIds of all rows that ``batches`` yields."""
         wanted = ["sourcedId", *(name for name in ("status",) if name in self.columns)]
         frame = self._scan(wanted).collect()
-        if "status" in wanted:
+        if "status" in wanted and not self.delta:
             frame = frame.filter(~_deleted())
         return frame["sourcedId"]
 
@@ -77,7 +78,9 @@ class Table:
             seen += frame.height
             found = pending if last else pending.filter(pl.col(LINE) <= numbered[LINE][-1])
             pending = pending.slice(found.height)
-            kept, about_status = _without_modes(numbered, self.entity, reported=status_seen)
+            kept, about_status = numbered, issues.empty()
+            if not self.delta:
+                kept, about_status = _without_modes(numbered, self.entity, reported=status_seen)
             status_seen = status_seen or about_status.height > 0
             yield Batch(kept, issues.collect([found, about_status]))
 

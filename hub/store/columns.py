@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,8 @@ from hub.store.database import Transaction
 from transforms.catalogue import Entity
 
 
-async def _copy(tx: Transaction, query: str, schema: Mapping[str, Any], *values: object) -> pl.DataFrame:
+async def copied(tx: Transaction, query: str, schema: Mapping[str, Any], *values: object) -> pl.DataFrame:
+    """What a query answers, as a frame with this schema."""
     buffer = io.BytesIO()
     await tx.connection.copy_from_query(query, *values, output=buffer, format="csv", null="")
     if not buffer.tell():
@@ -34,7 +35,7 @@ def _wire(dtype: Any) -> Any:
 
 async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     """What one source said last of one entity: key (String), rid (UInt32), hash (UInt64), active (Boolean)."""
-    frame = await _copy(
+    frame = await copied(
         tx,
         "SELECT key, rid, hash, active::int FROM source_records "
         "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name",
@@ -44,10 +45,26 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     return frame.with_columns(pl.col("hash").reinterpret(signed=False), pl.col("active").cast(pl.Boolean))
 
 
+async def keys_of(tx: Transaction, source_ids: Sequence[UUID], entity: str, keys: pl.Series | None) -> pl.DataFrame:
+    """Key and rid of the active records of which some sources speak, each key once: of the first source that has it.
+
+    ``keys``: those that are asked for; None for all.
+    """
+    frame = await copied(
+        tx,
+        "SELECT key, rid, array_position($2::uuid[], source_id) FROM source_records WHERE district_id = $1 "
+        "AND source_id = ANY($2::uuid[]) AND entity = $3::text::entity_name AND active "
+        "AND ($4::text[] IS NULL OR key = ANY($4::text[]))",
+        {"key": pl.String, "rid": pl.UInt32, "place": pl.Int32},
+        tx.district_id, list(source_ids), entity, None if keys is None else keys.to_list(),
+    )  # fmt: skip
+    return frame.sort("place", "rid").unique("key", keep="first", maintain_order=True).select("key", "rid")
+
+
 async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:
     """The objects of an entity that apps wrote, by the id that a system is told of them by: key, rid, sourcedId."""
     schema = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
-    return await _copy(
+    return await copied(
         tx, "SELECT sourced_id::text, rid, sourced_id::text FROM gradebook_objects WHERE district_id = $1 "
         "AND entity = $2", schema, tx.district_id, entity,
     )  # fmt: skip
@@ -55,7 +72,7 @@ async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:
 
 async def sourced_ids(tx: Transaction, entity: Entity) -> pl.DataFrame:
     """Rid (UInt32) and sourcedId (String) of all records of an entity."""
-    return await _copy(
+    return await copied(
         tx, f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1",
         {"rid": pl.UInt32, "sourcedId": pl.String}, tx.district_id,
     )  # fmt: skip
@@ -72,7 +89,7 @@ async def small(
     schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8}
     schema |= dict.fromkeys(integers, pl.Int32) | dict.fromkeys(tokens, pl.String)
     query = f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1"
-    return _by_rid(await _copy(tx, query, schema, tx.district_id))
+    return _by_rid(await copied(tx, query, schema, tx.district_id))
 
 
 async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = ()) -> pl.DataFrame:
@@ -86,7 +103,7 @@ async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str,
         f"SELECT t.rid, {names} FROM {entity.table} t CROSS JOIN LATERAL unnest({arrays}) u({aliases}) "
         f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL'
     )
-    return _by_rid(await _copy(tx, query, schema, tx.district_id))
+    return _by_rid(await copied(tx, query, schema, tx.district_id))
 
 
 def _by_rid(frame: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from hub.errors import Code, HubError
@@ -59,6 +60,19 @@ async def listing(tx: Transaction, *, after: UUID | None = None, limit: int = 10
         limit,
     )
     return [District(**row) for row in rows]
+
+
+async def survivorship(tx: Transaction) -> dict[str, dict[str, dict[str, Any]]]:
+    """Which of several values survives, by entity and field; see hub.sync.parties."""
+    rules: dict[str, dict[str, dict[str, Any]]] = await tx.fetchval(
+        "SELECT survivorship FROM districts WHERE district_id = $1", tx.district_id
+    )
+    return rules
+
+
+async def set_survivorship(tx: Transaction, rules: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Sets which of several values survives."""
+    await tx.execute("UPDATE districts SET survivorship = $2 WHERE district_id = $1", tx.district_id, rules)
 
 
 async def lock(tx: Transaction) -> tuple[int, int]:

@@ -139,6 +139,16 @@ async def source_keys(tx: Transaction, entity: Entity, rids: Sequence[int]) -> l
     return [(row["source_id"], row["key"]) for row in rows]
 
 
+async def with_its_keys(tx: Transaction, source_id: UUID) -> list[UUID]:
+    """A source and those that call objects by the same keys."""
+    rows = await tx.fetch(
+        "SELECT o.source_id FROM sources s JOIN sources o ON o.district_id = s.district_id "
+        "AND (o.source_id = s.source_id OR o.key_space = s.key_space) WHERE s.district_id = $1 AND s.source_id = $2",
+        tx.district_id, source_id,
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
 async def remove(tx: Transaction, records: Mapping[str, Sequence[int]], keys: Mapping[str, Collection[str]]) -> None:
     """Removes all that is left of ended records, by entity and rid, which sources call ``keys``."""
     for name, rids in records.items():

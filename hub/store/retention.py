@@ -123,6 +123,12 @@ async def strip(tx: Transaction, entity: Entity, rids: list[int]) -> None:
         f"DELETE FROM history WHERE district_id = $1 AND entity = '{entity.name}' AND rid = ANY($2::integer[])",
         tx.district_id, rids,
     )  # fmt: skip
+    for table in ("statements", "provenance", "overrides"):
+        await tx.execute(
+            f"DELETE FROM {table} WHERE district_id = $1 AND entity = $2::text::entity_name "
+            "AND rid = ANY($3::integer[])",
+            tx.district_id, entity.name, rids,
+        )  # fmt: skip
     # Who shares the number of another record comes back under it as long as that one is there: it keeps its key.
     names = [] if entity.rid_of else [entity.name, *(e.name for e in CATALOGUE.entities if e.rid_of == entity.name)]
     await tx.execute(

@@ -16,6 +16,9 @@ class Source:
     """One connection to one system of one district.
 
     ``digest`` is that of the files that were applied last, ``archive`` that of the uploaded bytes they came in.
+    ``speaks_for``: the entities that it may speak for, with their fields (None: all of them); None for everything.
+    ``key_space``: sources of one space call the same object by the same key; None: a space of its own. ``links``: by
+    which fields of an entity its objects are recognised among the records of other sources.
     """
 
     source_id: UUID
@@ -29,19 +32,24 @@ class Source:
     archive: str | None
     files: list[str]
     created_at: datetime
+    speaks_for: dict[str, list[str] | None] | None
+    key_space: str | None
+    links: dict[str, list[str]]
 
 
-_COLUMNS = "source_id, name, kind, config, priority, state, cursor, digest, archive, files, created_at"
+_COLUMNS = ", ".join(Source.__dataclass_fields__)
 
 
 async def create(
-    tx: Transaction, source_id: UUID, *, name: str, kind: str, config: dict[str, Any], priority: int = 100
-) -> Source:
+    tx: Transaction, source_id: UUID, *, name: str, kind: str, config: dict[str, Any], priority: int = 100,
+    speaks_for: dict[str, list[str] | None] | None = None, key_space: str | None = None,
+    links: dict[str, list[str]] | None = None,
+) -> Source:  # fmt: skip
     """Adds a source to the transaction's district."""
     row = await tx.fetchrow(
-        "INSERT INTO sources (district_id, source_id, name, kind, config, priority) VALUES ($1, $2, $3, $4, $5, $6) "
-        f"RETURNING {_COLUMNS}",
-        tx.district_id, source_id, name, kind, config, priority,
+        "INSERT INTO sources (district_id, source_id, name, kind, config, priority, speaks_for, key_space, links) "
+        f"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING {_COLUMNS}",
+        tx.district_id, source_id, name, kind, config, priority, speaks_for, key_space, links or {},
     )  # fmt: skip
     assert row is not None
     return Source(**row)
@@ -80,6 +88,24 @@ async def change(
         "archive = CASE WHEN $4::jsonb IS NULL THEN archive END "
         f"WHERE district_id = $1 AND source_id = $2 RETURNING {_COLUMNS}",
         tx.district_id, source_id, name, config, priority, state,
+    )  # fmt: skip
+    if row is None:
+        raise HubError(Code.NOT_FOUND, "This district has no such source.")
+    return Source(**row)
+
+
+async def set_parts(
+    tx: Transaction, source_id: UUID, *, speaks_for: dict[str, list[str] | None] | None, key_space: str | None,
+    links: dict[str, list[str]],
+) -> Source:  # fmt: skip
+    """Sets what a source may speak for and how its objects are recognised. The next run compares row by row.
+
+    Raises HubError(NOT_FOUND).
+    """
+    row = await tx.fetchrow(
+        "UPDATE sources SET speaks_for = $3, key_space = $4, links = $5, digest = NULL, archive = NULL "
+        f"WHERE district_id = $1 AND source_id = $2 RETURNING {_COLUMNS}",
+        tx.district_id, source_id, speaks_for, key_space, links,
     )  # fmt: skip
     if row is None:
         raise HubError(Code.NOT_FOUND, "This district has no such source.")

@@ -21,17 +21,18 @@ from hub.store.schema import DOCUMENTS, STAGING_PREFIX, quoted, table_columns, t
 from transforms.catalogue import CATALOGUE, Entity
 
 #: Neither can occur in a value: normalisation strips control characters and JSON escapes them.
-_DELIMITER, _QUOTE, _NULL = "\x1f", "\x03", "\\N"
+DELIMITER, QUOTE, NULL = "\x1f", "\x03", "\\N"
 
 
-def _text(frame: pl.DataFrame) -> io.BytesIO:
+def as_text(frame: pl.DataFrame) -> io.BytesIO:
+    """A frame as COPY text, with the three characters above."""
     buffer = io.BytesIO()
     frame.write_csv(
         buffer,
         include_header=False,
-        separator=_DELIMITER,
+        separator=DELIMITER,
         quote_style="never",
-        null_value=_NULL,
+        null_value=NULL,
         date_format="%Y-%m-%d",
         datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ",
     )
@@ -39,8 +40,11 @@ def _text(frame: pl.DataFrame) -> io.BytesIO:
     return buffer
 
 
-#: What becomes of a staged row: a new record, a changed one, or one of which only the source's hash went stale.
-INSERT, UPDATE, REHASH = "i", "u", "h"
+#: What becomes of a staged row: a new record, a changed one, one of which only the source's hash went stale, or one
+#: that changed though the run's source has said nothing new of it.
+INSERT, UPDATE, REHASH, REMERGE = "i", "u", "h", "m"
+#: Staging tables beside those of the entities.
+BESIDE = ("staging_statements", "staging_provenance")
 _NO_END = 1 << 31
 #: Bytes of a staging table up to which its rows are deleted: truncating makes and removes files, however little is in.
 _SMALL = 4 << 20
@@ -63,7 +67,7 @@ def staged_text(
     )  # fmt: skip
     if task != REHASH:
         out = pl.concat([out, to_table(entity, frame), frame.select(DOCUMENTS)], how="horizontal")
-    return out.columns, _text(out)
+    return out.columns, as_text(out)
 
 
 async def stage(db: Database, district_id: UUID, entity: Entity, columns: list[str], text: io.BytesIO) -> None:
@@ -71,15 +75,14 @@ async def stage(db: Database, district_id: UUID, entity: Entity, columns: list[s
     async with db.district(district_id, wait_seconds=60) as tx:
         await tx.connection.copy_to_table(
             STAGING_PREFIX + entity.table, source=text, columns=columns, schema_name="hub", format="csv",
-            delimiter=_DELIMITER, quote=_QUOTE, null=_NULL,
+            delimiter=DELIMITER, quote=QUOTE, null=NULL,
         )  # fmt: skip
 
 
 async def clear(db: Database, district_id: UUID, run_id: UUID) -> None:
     """Empties the staging tables of one attempt."""
-    for entity in CATALOGUE.entities:
+    for table in (*(STAGING_PREFIX + entity.table for entity in CATALOGUE.entities), *BESIDE):
         async with db.district(district_id, wait_seconds=60) as tx:
-            table = STAGING_PREFIX + entity.table
             size = await tx.fetchval("SELECT pg_relation_size($1::text::regclass)", table)
             if size > _SMALL and await _truncated(tx, table, run_id):
                 continue
@@ -90,9 +93,9 @@ async def clear(db: Database, district_id: UUID, run_id: UUID) -> None:
 async def sweep(db: Database, district_id: UUID) -> None:
     """Deletes what attempts staged that are no longer under way: their workers were killed."""
     async with db.district(district_id, wait_seconds=60) as tx:
-        for entity in CATALOGUE.entities:
+        for table in (*(STAGING_PREFIX + entity.table for entity in CATALOGUE.entities), *BESIDE):
             await tx.execute(
-                f"DELETE FROM {STAGING_PREFIX}{entity.table} WHERE district_id = $1 AND run_id NOT IN (SELECT "
+                f"DELETE FROM {table} WHERE district_id = $1 AND run_id NOT IN (SELECT "
                 "lease_token FROM runs WHERE district_id = $1 AND state = 'running' AND lease_token IS NOT NULL)",
                 district_id,
             )
@@ -152,7 +155,7 @@ async def update_records(tx: Transaction, entity: Entity, run_id: UUID, at: obje
     return await tx.execute(
         f"INSERT INTO {entity.table} ({names}, date_last_modified) "
         f"SELECT {names}, $3::timestamptz FROM {STAGING_PREFIX}{entity.table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task = '{UPDATE}' "
+        f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REMERGE}') "
         f"ON CONFLICT (district_id, rid) DO UPDATE SET {assignments}",
         tx.district_id, run_id, at,
     )  # fmt: skip
@@ -169,7 +172,7 @@ async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID)
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
         "SELECT district_id, $3, $4::text::entity_name, source_key, rid, source_hash, true "
         f"FROM {STAGING_PREFIX}{entity.table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task <> '{INSERT}' "
+        f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REHASH}') "
         "ON CONFLICT (district_id, source_id, entity, rid) "
         "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true",
         tx.district_id, run_id, source_id, entity.name,
@@ -191,6 +194,18 @@ async def withdraw(tx: Transaction, entity: Entity, source_id: UUID, rids: list[
         "UPDATE source_records SET active = false "
         "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name AND rid = ANY($4::int[])",
         tx.district_id, source_id, entity.name, rids,
+    )  # fmt: skip
+
+
+async def hand_over(tx: Transaction, entity: Entity, source_id: UUID, to: UUID | None, rids: list[int]) -> None:
+    """Makes what one source said of some records another one's word: its next run compares them by their content."""
+    await tx.execute(
+        "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
+        "SELECT district_id, $3, entity, key, rid, 0, true FROM source_records "
+        "WHERE district_id = $1 AND source_id = $2 AND entity = $4::text::entity_name AND rid = ANY($5::int[]) "
+        "ON CONFLICT (district_id, source_id, entity, rid) "
+        "DO UPDATE SET key = EXCLUDED.key, hash = 0, active = true",
+        tx.district_id, source_id, to, entity.name, rids,
     )  # fmt: skip
 
 

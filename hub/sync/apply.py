@@ -15,12 +15,12 @@ from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
 from hub.scope.columns import Columns
 from hub.store import columns as column_store
-from hub.store import districts, sources, staging
+from hub.store import districts, sources, staging, statements
 from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.sync import views
 from hub.sync.changes import EntityChanges
-from hub.sync.prepare import Prepared
+from hub.sync.prepared import Prepared
 from hub.sync.views import Effect
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -45,8 +45,8 @@ class Taken:
     digest: str
     archive: str | None
     files: list[str]
-    cursor: dict[str, Any] | None
     missing: list[str]
+    cursor: dict[str, Any] | None
 
 
 async def apply(
@@ -66,7 +66,7 @@ async def apply(
     fresh = columns if columns is not None and await alone(tx, prepared) else None
     counted = [e for e in ("classes", "enrollments") if _removes(prepared.entities.get(e))]
     before = [await column_store.per_school(tx, CATALOGUE[e]) for e in counted]
-    await _write(tx, claim, taken.source_id if taken else None, prepared, position, at, inserted)
+    await _write(tx, claim, prepared, position, at, inserted)
     after = [await column_store.per_school(tx, CATALOGUE[e]) for e in counted]
     emptied = {school for was, now in zip(before, after, strict=True) for school in was if school not in now}
     crash_point("apply.records_written")
@@ -106,9 +106,8 @@ def _removes(changes: EntityChanges | None) -> bool:
 
 
 async def _write(
-    tx: Transaction, claim: Claim, source_id: UUID | None, prepared: Prepared, position: int, at: datetime,
-    inserted: Mapping[str, int],
-) -> None:  # fmt: skip
+    tx: Transaction, claim: Claim, prepared: Prepared, position: int, at: datetime, inserted: Mapping[str, int]
+) -> None:
     rows: list[tuple[str, bytes, bytes, bytes]] = []
     for name, changes in prepared.entities.items():
         entity = CATALOGUE[name]
@@ -122,16 +121,25 @@ async def _write(
         if changes:
             updated = changes.updated | changes.revived
             rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
-    if source_id is not None:
-        await _write_source(tx, claim, source_id, prepared, inserted)
+    await write_said(tx, claim, prepared, inserted)
     await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
     await districts.keep_next_rids(tx, prepared.heads)
 
 
-async def _write_source(
-    tx: Transaction, claim: Claim, source_id: UUID, prepared: Prepared, inserted: Mapping[str, int]
-) -> None:
-    """What the source says now, and of which records it says nothing any more."""
+async def write_said(tx: Transaction, claim: Claim, prepared: Prepared, inserted: Mapping[str, int]) -> None:
+    """What the run's source says now, of what it says nothing any more, and where merged values come from.
+
+    ``inserted`` as in ``apply``.
+    """
+    if prepared.stated:
+        await statements.write(tx, claim.lease_token)
+    source_id = prepared.source_id
+    if source_id is None:
+        return
+    if prepared.departure is not None:
+        for name, rids in prepared.departure.handed.items():
+            await staging.hand_over(tx, CATALOGUE[name], source_id, prepared.departure.to, list(rids))
+        await sources.change(tx, source_id, state="departed")
     # In the order of their key: what a new district's sources say is appended to the index, page after page.
     for name in sorted(prepared.entities):
         entity, changes = CATALOGUE[name], prepared.entities[name]
@@ -141,6 +149,7 @@ async def _write_source(
             await staging.rehash(tx, entity, claim.lease_token, source_id)
         if changes.withdrawn:
             await staging.withdraw(tx, entity, source_id, list(changes.withdrawn))
+            await statements.withdraw(tx, name, source_id, list(changes.withdrawn))
 
 
 async def _write_staged(

@@ -13,11 +13,10 @@ from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.sync import guard
 from hub.sync.ahead import Applying
-from hub.sync.apply import Applied, Taken, apply, lock, note
+from hub.sync.apply import Applied, Taken, apply, lock, note, write_said
 from hub.sync.job import Job
-from hub.sync.prepare import Prepared, findings
+from hub.sync.prepared import Prepared, findings
 from hub.sync.progress import ENDING
-from transforms.catalogue import CATALOGUE
 from transforms.report import summary
 
 
@@ -107,9 +106,9 @@ async def _nothing_changed(
     async with job.db.district(claim.district_id, wait_seconds=30) as tx:
         await lock(tx, claim)
         await runs.keep_issues(tx, claim.run.run_id, issues)
+        # Hashes that went stale, and what is said anew without changing a record.
+        await write_said(tx, claim, prepared, {})
         if taken is not None:
-            for name in (n for n, changes in prepared.entities.items() if changes.staged):
-                await staging.rehash(tx, CATALOGUE[name], claim.lease_token, taken.source_id)  # hashes that went stale
             await note(tx, taken)
         await discard(tx, claim)
         await runs.finish(tx, claim, "unchanged", timings=progress.timings, **shown)

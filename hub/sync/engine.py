@@ -18,7 +18,7 @@ from hub.errors import Code, HubError, Intent
 from hub.store import runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
-from hub.sync import erasing, undoing
+from hub.sync import erasing, overrides, remerging, undoing
 from hub.sync.job import Job
 from hub.sync.progress import ENDING, Progress
 from hub.sync.syncing import sync
@@ -30,10 +30,9 @@ AGAIN_SECONDS = 2.0
 _CHANCE = random.SystemRandom()
 #: How each kind of run is carried out, up to a row that says how it ended.
 KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {
-    "sync": sync,
-    undoing.KIND: undoing.undo,
-    erasing.KIND: erasing.erase,
-}
+    "sync": sync, "override": remerging.override, "remerge": remerging.remerge, "departure": remerging.departure,
+    undoing.KIND: undoing.undo, erasing.KIND: erasing.erase,
+}  # fmt: skip
 
 
 async def work_once(
@@ -45,6 +44,7 @@ async def work_once(
     because the worker stops is given back at once. Raises HubError(UNAVAILABLE) when the database is away: the run's
     lease then ends by itself and another worker takes over.
     """
+    await overrides.queue_ended(db)
     claim = await runs.claim(db)
     if claim is None:
         return False

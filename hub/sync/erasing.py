@@ -25,7 +25,7 @@ from hub.sync.ahead import Applying
 from hub.sync.changes import EntityChanges
 from hub.sync.ending import end
 from hub.sync.job import Job
-from hub.sync.prepare import Prepared
+from hub.sync.prepared import Prepared
 from transforms.catalogue import CATALOGUE, Entity
 
 KIND: Final = "erase"
@@ -57,10 +57,12 @@ async def erase(job: Job) -> None:
         keys = {name: await store.source_keys(tx, CATALOGUE[name], list(rids)) for name, rids in whole.items()}
         position, _ = await districts.lock(tx)
         await store.add(tx, Erasure(erasure_id, sourced_id, claim.run.requested_by, job.clock.now(), position, None))
-        digests = [(s, crypto.erased_digest(key, claim.district_id, s, each)) for s, each in keys.get(PEOPLE, ())]
-        await store.add_keys(tx, erasure_id, digests)
-        called = {name: [each for _, each in found] for name, found in keys.items()}
-        await store.remove(tx, {name: list(rids) for name, rids in whole.items()}, called)
+        for source_id, called in keys.get(PEOPLE, ()):
+            each = await store.with_its_keys(tx, source_id)
+            digests = [(s, crypto.erased_digest(key, claim.district_id, s, called)) for s in each]
+            await store.add_keys(tx, erasure_id, digests)
+        names = {name: [each for _, each in found] for name, found in keys.items()}
+        await store.remove(tx, {name: list(rids) for name, rids in whole.items()}, names)
 
     prepared.last = last
     async with Applying(db, claim) as applying:

@@ -6,104 +6,100 @@ Nothing that readers see is written here. Polars work runs in threads; batches b
 from __future__ import annotations
 
 import asyncio
-import io
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
-from uuid import UUID
+from collections.abc import Iterator
+from dataclasses import replace
 
 import polars as pl
+from pyroaring import BitMap
 
 from connectors.protocol import Package
 from hub import ids
 from hub.scope import sets
 from hub.scope.grants import WRITABLE
 from hub.store import columns, districts, staging
-from hub.store.database import Database, Transaction
 from hub.sync.ahead import Ahead
-from hub.sync.changes import EntityChanges, compared
+from hub.sync.changes import EntityChanges
+from hub.sync.comparing import stage_differences
+from hub.sync.files import Files
 from hub.sync.fresh import Fresh
-from hub.sync.progress import Progress
-from hub.sync.resolve import empty_index, resolve
+from hub.sync.job import Job
+from hub.sync.linking import linked
+from hub.sync.merging import Merging
+from hub.sync.parties import Parties
+from hub.sync.prepared import Prepared
+from hub.sync.resolve import empty_index, is_target, reference_targets, resolve
+from hub.sync.writing import Indexes, Writer
+from transforms import parts
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.diff import diff, vanished
-from transforms.issues import RULES, Severity, collect
+from transforms.issues import one
+from transforms.parse import parse
 from transforms.pipeline import Outcome, Transform, duplicated
 from transforms.render import render
-from transforms.sheet import no_keys
+from transforms.sheet import file_of, no_keys
+from transforms.sheet import findings as sheet_findings
+from transforms.validate.speaking import SRC_001, SRC_002
 
 BATCH_ROWS = 25_000
-#: Rows that are rendered and copied at a time: their documents and COPY text are the largest things in memory.
-WRITTEN_ROWS = 10_000
 #: New records get their rids in this order: the index on an enrollment's class or a result's line item is appended to.
 _LOAD_ORDER = {"enrollments": ["class", "key"], "results": ["lineItem", "key"]}
 #: Entities that others refer to are taken whole: a reference may point to a later row of the file.
 _WHOLE = 1 << 30
 
 
-@dataclass(slots=True)
-class Prepared:
-    """The staged difference of a run. ``heads``: the next free rid per entity after it.
-
-    ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
-    ``fresh``: the new records, where the district had none. ``last``: what the transaction
-    that applies it does at its end.
-    """
-
-    entities: dict[str, EntityChanges] = field(default_factory=dict)
-    issues: list[pl.DataFrame] = field(default_factory=list)
-    heads: dict[str, int] = field(default_factory=dict)
-    reserved: list[tuple[str, int, int]] = field(default_factory=list)
-    fresh: Fresh | None = None
-    last: Callable[[Transaction], Awaitable[None]] | None = None
-
-    def __bool__(self) -> bool:
-        return any(self.entities.values()) or self.last is not None
-
-
 class Preparation:
     """The work of one run before anything is applied. ``indexes`` grow as entities are done, in dependency order."""
 
-    def __init__(
-        self, db: Database, district_id: UUID, run_id: UUID, source_id: UUID, package: Package, progress: Progress,
-        ahead: Ahead | None = None,
-    ) -> None:  # fmt: skip
-        self.db, self.district_id, self.run_id, self.source_id = db, district_id, run_id, source_id
-        self.package, self.progress, self.ahead = package, progress, ahead
-        self.indexes: dict[str, pl.DataFrame] = {}
+    def __init__(self, job: Job, parties: Parties, package: Package, ahead: Ahead | None = None) -> None:
+        assert parties.own is not None, "a package is a source's"
+        self.job, self.db, self.progress, self.parties = job, job.db, job.progress, parties
+        self.district_id, self.run_id, self.source_id = (
+            job.claim.district_id, job.claim.lease_token, parties.own.source_id
+        )  # fmt: skip
+        self.package = package
+        self.merging = (
+            Merging(self.db, self.district_id, self.run_id, parties, job.clock.now()) if parties.several else None
+        )
+        self.same_keys: dict[str, pl.DataFrame] = {}
+        self.indexes: Indexes = {}
         self.stored: dict[str, pl.DataFrame] = {}
         self.known_ids: dict[str, pl.DataFrame] = {}
         self.passed_back: dict[str, pl.DataFrame] = {}
         self.transform = Transform(package.version, held=self._held)
-        self.result = Prepared()
-        self.unread: dict[str, list[pl.Series]] = {}
-        self.unreadable: set[str] = set()
-        self.writing: asyncio.Task[None] | None = None
+        self.result = Prepared(source_id=self.source_id)
+        self.files = Files(package)
+        self.writer = Writer(job, ahead)
 
     async def run(self) -> Prepared:
         """Transforms and stages all entities of the package."""
         try:
             return await self._run()
         finally:
-            if self.writing is not None:  # only after a failure
-                self.writing.cancel()
-                await asyncio.gather(self.writing, return_exceptions=True)
+            await self.writer.close()
 
     async def _run(self) -> Prepared:
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.result.heads = await districts.next_rids(tx)
-        self.result.fresh = None if any(self.result.heads.values()) else Fresh()
-        self.result.issues.append(self.package.issues)
+        self.result.fresh = self.writer.fresh = None if any(self.result.heads.values()) else Fresh()
+        self.result.issues = self.files.issues
         for entity in CATALOGUE.entities:
             await self._load(entity)
-            if entity.csv_file in self.package.mode:
+            if entity.csv_file in self.package.mode and self._may_speak(entity):
                 await self._entity(entity)
             else:
                 await self._index(entity, [])
-            if not _is_target(entity):
+            if not is_target(entity):
                 del self.stored[entity.name]
-        await self._staged()
+        await self.writer.staged()
+        self.result.stated = self.merging is not None and self.merging.staged
         return self.result
+
+    def _may_speak(self, entity: Entity) -> bool:
+        """Whether the source speaks for an entity that came; if not, that is a finding."""
+        if self.parties.speaks(entity):
+            return True
+        self.result.issues.append(one(SRC_001, entity=entity.name, file=file_of(entity)))
+        return False
 
     async def _load(self, entity: Entity) -> None:
         self.progress.enter("compare", entity=entity.name)
@@ -111,6 +107,11 @@ class Preparation:
             self.stored[entity.name] = await columns.stored(tx, self.source_id, entity.name)
             if entity.name in WRITABLE:
                 self.passed_back[entity.name] = await columns.passed_back(tx, entity.name)
+            if self.merging is not None:
+                await self.merging.load(tx, entity)
+            if self.parties.same_keys and is_target(entity):
+                others = [source.source_id for source in self.parties.same_keys]
+                self.same_keys[entity.name] = await columns.keys_of(tx, others, entity.name, None)
 
     async def _entity(self, entity: Entity) -> None:
         changes = self.result.entities[entity.name] = EntityChanges()
@@ -118,6 +119,7 @@ class Preparation:
         changes.counts.before = int(stored["active"].sum())
         seen: list[pl.Series] = []
         kept_out: list[pl.Series] = []
+        deleted: list[pl.Series] = []
         minted: list[pl.DataFrame] = []
         outcomes = self._outcomes(entity)
         self.progress.enter("transform", entity=entity.name, total=self.package.rows(entity.csv_file))
@@ -125,17 +127,47 @@ class Preparation:
             self.result.issues.append(outcome.issues)
             changes.counts.quarantined += outcome.quarantined.len()
             kept_out.append(outcome.quarantined)
+            deleted.append(outcome.deleted)
             outcome = self._without_returned(entity, outcome, changes)
             seen.append(await self._batch(entity, outcome, changes, minted))
             self.progress.rows += outcome.frame.height
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
         await self._index(entity, minted)
-        gone = vanished(stored, seen, kept_out + self.unread.get(entity.csv_file, []))
-        if entity.csv_file in self.unreadable:
-            gone = gone.clear()  # the row that could not be read may be any of these
+        gone = self._gone(entity, stored, seen, kept_out, deleted)
         changes.withdrawn = sets.bitmap(gone["rid"].sort().to_numpy())
-        changes.deleted = changes.withdrawn
-        changes.counts.deleted = gone.height
+        changes.deleted = changes.withdrawn - await self._still_said(entity, gone, changes)
+        changes.counts.deleted = len(changes.deleted)
+
+    def _gone(
+        self, entity: Entity, stored: pl.DataFrame, seen: list[pl.Series], kept_out: list[pl.Series],
+        deleted: list[pl.Series],
+    ) -> pl.DataFrame:  # fmt: skip
+        """The active records (key, rid) of which the source says nothing any more.
+
+        A file of changes says so itself; a whole one says it of all that it does not have.
+        """
+        if self._delta(entity):
+            said = pl.concat([no_keys(), *deleted])
+            return stored.filter(pl.col("active") & pl.col("key").is_in(said.implode())).select("key", "rid")
+        gone = vanished(stored, seen, kept_out + self.files.unread.get(entity.csv_file, []))
+        # A row that could not be read may be any of these.
+        return gone.clear() if entity.csv_file in self.files.unreadable else gone
+
+    def _delta(self, entity: Entity) -> bool:
+        return self.package.mode[entity.csv_file] == "delta"
+
+    async def _still_said(self, entity: Entity, gone: pl.DataFrame, changes: EntityChanges) -> BitMap:
+        """Those of the records that go which another source speaks of: they stay, as that one says they are."""
+        if self.merging is None or not gone.height:
+            return BitMap()
+        shared = gone.filter(self.merging.is_shared(entity))
+        if not shared.height:
+            return BitMap()
+        ids = shared.join(await self._ids(entity), on="rid", how="inner").sort("rid")
+        merged = await self.merging.merged(entity, ids, None)
+        rows = merged.frame.with_columns(key=pl.lit(""), hash=pl.lit(0, pl.UInt64))
+        await self._differences(entity, rows, merged.documents, changes, staging.REMERGE)
+        return sets.bitmap(merged.frame["rid"].to_numpy())
 
     def _without_returned(self, entity: Entity, outcome: Outcome, changes: EntityChanges) -> Outcome:
         """The same without objects that apps wrote and that come back from the system which they were passed to.
@@ -150,46 +182,28 @@ class Preparation:
         return replace(outcome, frame=kept)
 
     def _outcomes(self, entity: Entity) -> Iterator[Outcome]:
-        size = _WHOLE if _is_target(entity) else BATCH_ROWS
+        size = _WHOLE if is_target(entity) else BATCH_ROWS
         files = [c.csv_file for c in CATALOGUE.components_of(entity.name) if c.csv_file in self.package.mode]
         return self.transform.entity(
             entity.name,
-            self._raw(entity.csv_file, size),
-            components={name: self._raw(name, _WHOLE) for name in files},
+            self.files.rows(entity.csv_file, size),
+            components={name: self.files.rows(name, _WHOLE) for name in files},
             duplicate_keys=duplicated(self.package.keys(entity.csv_file)) if size != _WHOLE else None,
             unread=lambda: self._unread(entity),
+            delta=self._delta(entity),
         )
 
     def _held(self, entity: str) -> pl.Series:
-        """The keys of the active records that the source has in the store."""
+        """The keys of the active records in the store that the source may refer to."""
         held = self.stored[entity].filter("active")["key"]
-        own = self.passed_back.get(entity)
-        return held if own is None else pl.concat([held, own["key"]])
+        more = [known[entity]["key"] for known in (self.passed_back, self.same_keys) if entity in known]
+        return pl.concat([held, *more]) if more else held
 
     def _unread(self, entity: Entity) -> pl.Series:
-        """The keys of rows that the reader kept out: their older versions stay, so references to them hold."""
-        if entity.csv_file in self.unreadable:
+        """The keys of records that stay because their rows could not be read."""
+        if entity.csv_file in self.files.unreadable:
             return self._held(entity.name)
-        return pl.concat([no_keys(), *self.unread.get(entity.csv_file, [])]).drop_nulls()
-
-    def _partial(self, entity: Entity, outcome: Outcome) -> pl.Series:
-        """The keys of rows that lack components which could not be read; nobody knows whose those of the reader are."""
-        files = [component.csv_file for component in CATALOGUE.components_of(entity.name)]
-        if any(keys.len() for file in files for keys in self.unread.get(file, [])):
-            return outcome.frame["key"]
-        return outcome.partial
-
-    def _raw(self, file: str, size: int) -> Iterator[pl.DataFrame]:
-        """RAW frames of one file. Rows that the reader kept out count as known; of unreadable ones nobody can tell."""
-        # Connectors declare their rules when they are loaded, which may be after this module was.
-        blocking = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
-        for batch in self.package.batches(file, size):
-            self.result.issues.append(batch.issues)
-            kept_out = batch.issues.filter(pl.col("code").is_in(blocking))["key"]
-            if (kept_out.fill_null("") == "").any():
-                self.unreadable.add(file)
-            self.unread.setdefault(file, []).append(kept_out)
-            yield batch.frame
+        return self.files.unread_keys(entity)
 
     async def _batch(
         self, entity: Entity, outcome: Outcome, changes: EntityChanges, minted: list[pl.DataFrame]
@@ -199,22 +213,55 @@ class Preparation:
         Returns the rids of the rows that the store knows already.
         """
         self.progress.enter("compare", entity=entity.name)
-        parts = await asyncio.to_thread(diff, outcome.frame, self.stored[entity.name])
-        changes.counts.unchanged += parts.unchanged
-        fresh = await self._mint(entity, parts.created)
-        if _is_target(entity):
+        schema = outcome.frame.schema
+        silent = sorted(self.parties.silent(entity))
+        frame = outcome.frame.with_columns(pl.lit(None, schema[name]).alias(name) for name in silent)
+        found = await asyncio.to_thread(diff, frame, self.stored[entity.name])
+        changes.counts.unchanged += found.unchanged
+        created, joined = await self._joined(entity, found.created, changes)
+        fresh = await self._mint(entity, created)
+        known = await self._with_ids(entity, pl.concat([found.updated, found.reactivated, joined]))
+        if is_target(entity):
             minted.append(fresh.select("key", "rid", "sourcedId"))
+            if joined.height:
+                new = known.filter(pl.col("key").is_in(joined["key"].implode()))
+                minted.append(new.select("key", "rid", "sourcedId"))
             await self._index(entity, minted)  # records may refer to others of their own entity
-        known = await self._with_ids(entity, pl.concat([parts.updated, parts.reactivated]))
         if fresh.height:
             changes.created |= sets.bitmap(fresh["rid"].to_numpy())
             changes.counts.created += fresh.height
-            await self._stage(entity, staging.INSERT, fresh)
+            await self.writer.stage(entity, staging.INSERT, fresh, dict(self.indexes))
         if known.height:
-            await self._changed(entity, known, changes, self._partial(entity, outcome))
+            await self._changed(entity, known, changes, self.files.partial(entity, outcome))
         changes.known = changes.known or bool(known.height)
         changes.staged = changes.staged or bool(fresh.height or known.height)
-        return parts.seen
+        return found.seen
+
+    async def _joined(
+        self, entity: Entity, created: pl.DataFrame, changes: EntityChanges
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Rows that the source has not said before: those of new records, and (with rid) those of others' records."""
+        none = created.clear().with_columns(pl.lit(None, pl.UInt32).alias("rid"))
+        if self.merging is None or not created.height:
+            return created, none
+        if entity.rid_of:
+            known = (await self._ids(entity)).select("rid")
+            found = created.join(self.indexes[entity.rid_of].select("key", "rid"), on="key", how="inner")
+            found = found.join(known, on="rid", how="semi").select("key", "rid")
+        else:
+            async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
+                stored = self.stored[entity.name]
+                same = await linked(tx, self.parties, entity, created, stored["rid"])
+            self.result.issues.append(same.issues)
+            found = same.found
+        joined = created.join(found, on="key", how="inner", maintain_order="left")
+        self.merging.share(entity, joined["rid"])
+        left = created.filter(~pl.col("key").is_in(found["key"].implode()))
+        if left.height and not self.parties.creates(entity):
+            changes.counts.quarantined += left.height
+            self.result.issues.append(sheet_findings(SRC_002, entity, left.with_columns(cause=pl.lit(None, pl.String))))
+            left = left.clear()
+        return left, joined.select(none.columns)
 
     async def _mint(self, entity: Entity, created: pl.DataFrame) -> pl.DataFrame:
         """New rows with rid and sourcedId, in ascending rid. Demographics take those of their user."""
@@ -243,7 +290,7 @@ class Preparation:
 
     async def _index(self, entity: Entity, minted: list[pl.DataFrame]) -> None:
         """Makes the index of an entity that others refer to: what was known, and what is new."""
-        if not _is_target(entity):
+        if not is_target(entity):
             return
         stored = self.stored[entity.name]
         known = empty_index()
@@ -252,7 +299,11 @@ class Preparation:
                 stored.select("key", "rid").join(await self._ids(entity), on="rid").select("key", "rid", "sourcedId")
             )
         own = self.passed_back.get(entity.name, empty_index())
-        self.indexes[entity.name] = pl.concat([known, own, *minted])
+        index = pl.concat([known, own, *minted])
+        if (same := self.same_keys.get(entity.name)) is not None and same.height:
+            others = same.join(await self._ids(entity), on="rid").select("key", "rid", "sourcedId")
+            index = pl.concat([index, others]).unique("key", keep="first", maintain_order=True)
+        self.indexes[entity.name] = index
 
     async def _ids(self, entity: Entity) -> pl.DataFrame:
         if entity.name not in self.known_ids:
@@ -266,89 +317,76 @@ class Preparation:
             return changed
         return changed.join(await self._ids(entity), on="rid", how="inner", maintain_order="left").sort("rid")
 
-    async def _stage(self, entity: Entity, task: str, rows: pl.DataFrame) -> None:
-        """Hands rows (with key, hash, rid, sourcedId) over to be resolved, rendered and copied in the background.
-
-        One batch is written while the next one is transformed, no more: memory stays bounded.
-        """
-        await self._staged()
-        self.writing = asyncio.create_task(self._write(entity, task, rows, dict(self.indexes)))
-
-    async def _staged(self) -> None:
-        """Waits for the batch that is being written."""
-        if self.writing is not None:
-            writing, self.writing = self.writing, None
-            await writing
-
-    async def _write(self, entity: Entity, task: str, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> None:
-        copying: asyncio.Task[None] | None = None
-        try:
-            for part in rows.iter_slices(WRITTEN_ROWS):
-                started = time.perf_counter()
-                text = await asyncio.to_thread(self._text, entity, task, part, indexes)
-                self.progress.add("render", time.perf_counter() - started)
-                if copying is not None:
-                    await copying
-                # The server reads while the next part is rendered.
-                copying = asyncio.create_task(self._copy(entity, task, part["rid"], *text))
-            if copying is not None:
-                await copying
-        finally:
-            if copying is not None and not copying.done():  # only after a failure
-                copying.cancel()
-                await asyncio.gather(copying, return_exceptions=True)
-
-    def _text(
-        self, entity: Entity, task: str, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]
-    ) -> tuple[list[str], io.BytesIO]:
-        if task != staging.REHASH:
-            resolved = resolve(entity, rows, indexes)
-            documents = render(entity.name, resolved.documents)
-            rows = resolved.rids.with_columns(documents["doc"], documents["doc_private"])
-        if task == staging.INSERT and self.result.fresh is not None:
-            self.result.fresh.add(entity, rows)
-        return staging.staged_text(entity, self.district_id, self.run_id, task, rows)
-
-    async def _copy(self, entity: Entity, task: str, rids: pl.Series, columns: list[str], text: io.BytesIO) -> None:
-        started = time.perf_counter()
-        await staging.stage(self.db, self.district_id, entity, columns, text)
-        self.progress.add("stage", time.perf_counter() - started)
-        if self.ahead is not None and task == staging.INSERT and not entity.rid_of:
-            self.ahead.staged(entity, rids[0], rids[-1] + 1)
-
     async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges, partial: pl.Series) -> None:
         """Tells real changes from hashes that merely went stale, by comparing documents with what is stored.
 
-        A record that would lose a component because the component's row was kept out stays as it is.
+        A record that would lose a component because the component's row was kept out stays as it is. One of which
+        several sources speak becomes what they say together.
         """
         self.progress.enter("render", entity=entity.name)
-        documents = await asyncio.to_thread(_documents, entity, rows, self.indexes)
-        self.progress.enter("compare", entity=entity.name)
-        rids = rows["rid"].to_list()
+        own = await self._complete(entity, rows)
+        if self.merging is not None:
+            shared = self.merging.is_shared(entity)
+            await self._merged(entity, rows.filter(shared), own if own is None else own.filter(shared), changes)
+            rows, own = rows.filter(~shared), own if own is None else own.filter(~shared)
+        if own is not None:
+            documents = await asyncio.to_thread(render, entity.name, own)
+            await self._differences(entity, own, documents, changes, staging.UPDATE)
+        elif rows.height:
+            documents = await asyncio.to_thread(_documents, entity, rows, self.indexes)
+            owners = set(rows.filter(pl.col("key").is_in(partial.implode()))["rid"])
+            await stage_differences(
+                self.job, self.writer, entity, rows, documents, changes, task=staging.UPDATE,
+                indexes=dict(self.indexes), partial=owners,
+            )  # fmt: skip
+
+    async def _complete(self, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame | None:
+        """Rows of changes with the parts of their records that they do not name; None where they name all.
+
+        References are sourcedIds then.
+        """
+        if not (self._delta(entity) and parts.fields(entity, self.package.version) and rows.height):
+            return None
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
-            before = await staging.documents(tx, entity, rids)
-        new = zip(documents["doc"], documents["doc_private"], strict=True)
-        owners = set(rows.filter(pl.col("key").is_in(partial.implode()))["rid"])
-        found = await asyncio.to_thread(compared, entity, before, dict(zip(rids, new, strict=True)), owners)
-        changes.updates |= found.updates
-        changes.revived |= found.revived
-        changes.counts.updated += len(found.written)
-        changes.counts.quarantined += len(found.kept)
-        changes.counts.unchanged += rows.height - len(found.written | found.kept)
-        written, kept = (
-            pl.col("rid").is_in(pl.Series(list(s), dtype=pl.UInt32).implode()) for s in (found.written, found.kept)
+            stored = await staging.documents(tx, entity, rows["rid"].to_list())
+        texts = [(rid, doc, private) for rid, (_, doc, private) in stored.items()]
+        schema = {"rid": pl.UInt32, "doc": pl.String, "doc_private": pl.String}
+        frame = pl.DataFrame(texts, schema=schema, orient="row").join(rows.select("rid", "sourcedId"), on="rid")
+        own = (await asyncio.to_thread(resolve, entity, rows, self.indexes)).documents
+        return await asyncio.to_thread(parts.keep, entity, self.package.version, own, parse(entity.name, frame))
+
+    async def _merged(
+        self, entity: Entity, rows: pl.DataFrame, own: pl.DataFrame | None, changes: EntityChanges
+    ) -> None:
+        """Brings records of which others speak too to what all say, now that the run's source says ``rows``.
+
+        ``own``: the same with references by sourcedId, where that is known.
+        """
+        if self.merging is None or not rows.height:
+            return
+        if own is None:
+            own = (await asyncio.to_thread(resolve, entity, rows, self.indexes)).documents
+        merged = await self.merging.merged(entity, rows.select("rid", "sourcedId").sort("rid"), own)
+        keys = rows.select("rid", "key", "hash")
+        frame = merged.frame.join(keys, on="rid", how="inner", maintain_order="left")
+        await self._differences(entity, frame, merged.documents, changes, staging.UPDATE)
+
+    async def _differences(
+        self, entity: Entity, rows: pl.DataFrame, documents: pl.DataFrame, changes: EntityChanges, task: str
+    ) -> None:
+        """Stages what differs of merged records, whose references are sourcedIds."""
+        await stage_differences(
+            self.job, self.writer, entity, rows, documents, changes, task=task, indexes=await self._by_id(entity)
         )
-        for task, part in ((staging.UPDATE, rows.filter(written)), (staging.REHASH, rows.filter(~(written | kept)))):
-            if part.height:
-                await self._stage(entity, task, part)
 
-
-def _is_target(entity: Entity) -> bool:
-    """Whether any record refers to records of this entity."""
-    return any(f.target == entity.name for e in CATALOGUE.entities for f in e.references) or entity.name in {
-        "orgs",
-        "users",
-    }
+    async def _by_id(self, entity: Entity) -> Indexes:
+        """Indexes by sourcedId of all that an entity refers to."""
+        found: Indexes = {}
+        for target in reference_targets(entity):
+            known, new = await self._ids(target), self.indexes[target.name].select("rid", "sourcedId")
+            both = pl.concat([known, new]).unique("rid", maintain_order=True)
+            found[target.name] = both.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
+        return found
 
 
 def _numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:
@@ -357,10 +395,5 @@ def _numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame
     return ordered.with_columns(rids.alias("rid"), ids.mint(ordered.height).alias("sourcedId"))
 
 
-def _documents(entity: Entity, rows: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> pl.DataFrame:
+def _documents(entity: Entity, rows: pl.DataFrame, indexes: Indexes) -> pl.DataFrame:
     return render(entity.name, resolve(entity, rows, indexes).documents)
-
-
-def findings(prepared: Prepared) -> pl.DataFrame:
-    """All findings of the run in one frame."""
-    return collect(prepared.issues)

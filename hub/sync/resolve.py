@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from transforms.catalogue import BASE_NAMES, Entity, Kind
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
 
 #: key (String) -> rid (UInt32), sourcedId (String) of everything that may be referred to.
 INDEX_SCHEMA = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
@@ -26,6 +26,19 @@ class Resolved:
 def empty_index() -> pl.DataFrame:
     """An index of nothing."""
     return pl.DataFrame(schema=INDEX_SCHEMA)
+
+
+def reference_targets(entity: Entity) -> list[Entity]:
+    """The entities that records of an entity refer to, those of their roles among them."""
+    named = {f.target for f in entity.references} | ({"orgs"} if "roles" in entity else set())
+    return [CATALOGUE[n] for n in sorted(n for n in named if n) if CATALOGUE[n].component_of is None]
+
+
+def is_target(entity: Entity) -> bool:
+    """Whether any record refers to records of this entity."""
+    return entity.name in {"orgs", "users"} or any(
+        f.target == entity.name for e in CATALOGUE.entities for f in e.references
+    )
 
 
 def resolve(entity: Entity, frame: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> Resolved:

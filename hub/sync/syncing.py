@@ -15,6 +15,7 @@ from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
 from hub.sync.erased import Without
 from hub.sync.job import Job
+from hub.sync.parties import parties
 from hub.sync.prepare import Preparation
 from hub.sync.progress import ENDING
 from hub.sync.pull import pull
@@ -29,6 +30,7 @@ async def sync(job: Job) -> None:
     assert claim.run.source_id is not None, "the schema checks it"
     async with db.district(claim.district_id, readonly=True, wait_seconds=30) as tx:
         source = await sources.get(tx, claim.run.source_id)
+        spoken = await parties(tx, source)
         upload = await uploads.get(tx, claim.run.upload_id) if claim.run.upload_id else None
         erased = await erasures.digests(tx, source.source_id)
     archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
@@ -44,8 +46,7 @@ async def sync(job: Job) -> None:
             await _refused(job, package)
             return
         digest = f"{REVISION}:{package.digest}"
-        missing = sorted(set(source.files) - set(package.mode))
-        taken = Taken(source.source_id, digest, archive, sorted(package.mode), cursor, missing)
+        taken = Taken(source.source_id, digest, archive, *_files(source, package), cursor=cursor)
         if digest == source.digest and not claim.run.dry_run:
             await _unchanged(job)
             return
@@ -53,12 +54,20 @@ async def sync(job: Job) -> None:
         async with Applying(db, claim) as applying:
             if source.digest is None:
                 await applying.begin(source.source_id, job.clock.now())
-            steps = Preparation(
-                db, claim.district_id, claim.lease_token, source.source_id, package, progress, applying.ahead
-            )
+            steps = Preparation(job, spoken, package, applying.ahead)
             prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
             crash_point("sync.transformed")
             await end(job, prepared, taken, applying)
+
+
+def _files(source: sources.Source, package: Package) -> tuple[list[str], list[str]]:
+    """The files to remember as those of the source, and those that the last package had and this one has not.
+
+    A package of changes leaves out what did not change.
+    """
+    if any(mode == "delta" for mode in package.mode.values()):
+        return sorted({*source.files, *package.mode}), []
+    return sorted(package.mode), sorted(set(source.files) - set(package.mode))
 
 
 def _without(job: Job, source_id: UUID, package: Package, erased: frozenset[bytes]) -> Package:

@@ -26,14 +26,17 @@ from hub.sync.ahead import Applying
 from hub.sync.changes import EntityChanges, Update, compare
 from hub.sync.ending import end
 from hub.sync.job import Job
-from hub.sync.prepare import Prepared
+from hub.sync.prepared import Prepared
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.issues import SCHEMA, Action, Rule, Severity, declare
 from transforms.members import members_of, put_together
 
 KIND: Final = "undo"
-#: Kinds of runs that leave nothing to go back to.
-FINAL: Final = frozenset({"erase"})
+#: Kinds of runs that cannot be undone, and what to do instead.
+INSTEAD: Final[Mapping[str, str]] = {
+    "erase": "An erasure cannot be undone. Release the person, and sources may send the person again.",
+    "override": "What was overridden would be overridden again by the next sync. End the override instead.",
+}
 #: Records that are looked at at a time: three versions of each are in memory.
 _LOOKED_AT = 5_000
 
@@ -109,8 +112,8 @@ async def undoable(tx: Transaction, run_id: UUID) -> runs.Run:
     run = await runs.get(tx, run_id)
     if run.state != "applied" or run.position is None:
         raise HubError(Code.CONFLICT, f"Only an applied run can be undone; this one is {run.state}.")
-    if run.kind in FINAL:
-        raise HubError(Code.CONFLICT, "An erasure cannot be undone. Release the person, and sources may send it again.")
+    if run.kind in INSTEAD:
+        raise HubError(Code.CONFLICT, INSTEAD[run.kind])
     if run.position <= await districts.history_from(tx):
         raise HubError(Code.PAST_GONE, "What records said before this run is not kept any more.")
     return run

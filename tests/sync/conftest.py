@@ -53,6 +53,12 @@ async def district(database: Database) -> AsyncIterator[District]:
     await db.close()
 
 
+@pytest.fixture
+async def other_district(district: District) -> District:
+    """Another empty district of the same database."""
+    return await District(district.db).create()
+
+
 @pytest.fixture(scope="session")
 def loaded(postgres: str, template: str) -> Iterator[Loaded]:
     """A loaded district, to be copied: one of its enrollments was there once and is gone."""

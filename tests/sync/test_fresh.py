@@ -13,7 +13,7 @@ from hub.store import districts
 from hub.store.database import Transaction
 from hub.sync import apply, views
 from hub.sync.columns import load_columns
-from hub.sync.prepare import Prepared
+from hub.sync.prepared import Prepared
 from tests.districts import District, sandbox
 from tests.sync.conftest import first
 from transforms.catalogue import Version

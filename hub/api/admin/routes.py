@@ -15,6 +15,7 @@ from hub.api.admin import (
     identifiers,
     issues,
     limits,
+    merging,
     records,
     retention,
     runs,
@@ -27,8 +28,8 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES, *records.ROUTES,
-    *retention.ROUTES, *erasures.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES,
-    *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES,
+    *districts.ROUTES, *sources.ROUTES, *merging.ROUTES, *uploads.ROUTES, *runs.ROUTES, *issues.ROUTES,
+    *records.ROUTES, *retention.ROUTES, *erasures.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
+    *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES,
     *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES,
 )  # fmt: skip

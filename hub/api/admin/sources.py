@@ -10,20 +10,41 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from connectors.protocol import ConnectorError
 from connectors.registry import connector
 from hub.api.admin import problem
 from hub.api.admin.call import Call
 from hub.api.admin.route import STAFF, Role, Route
+from hub.api.admin.runs import Run
 from hub.api.admin.shapes import Asked, Name, Shown
 from hub.errors import Code, HubError
 from hub.ids import new_id
+from hub.store import runs
 from hub.store import sources as store
+from hub.sync.parties import LINKS
+from transforms.canonical import body as body_of
+from transforms.catalogue import CATALOGUE
 
 Priority = Annotated[int, Field(ge=0, le=10_000, description="Lower goes first where several sources know a value.")]
-State = Literal["active", "paused"]
+State = Literal["active", "paused", "departed"]
+#: Entity to its fields, or to null for all of them.
+SpeaksFor = Annotated[
+    dict[str, list[str] | None] | None,
+    Field(description="The entities that it may speak for, with their fields (null: all of them); null: everything."),
+]
+KeySpace = Annotated[
+    str | None,
+    Field(
+        max_length=100,
+        description="Sources of one key space call the same object by the same sourcedId. Null: its own.",
+    ),
+]
+Links = Annotated[
+    dict[str, list[str]],
+    Field(description="By which fields of an entity its objects are recognised among records of other sources."),
+]
 
 
 class NewSource(Asked):
@@ -33,6 +54,14 @@ class NewSource(Asked):
     kind: str = Field(max_length=100, description="Which connector reads it, such as `oneroster_csv`.")
     config: dict[str, Any] = Field(default={}, description="The connector's own settings.")
     priority: Priority = 100
+    speaks_for: SpeaksFor = None
+    key_space: KeySpace = None
+    links: Links = Field(default={})
+
+    @field_validator("speaks_for", "links")
+    @classmethod
+    def _known(cls, named: dict[str, list[str] | None] | None) -> dict[str, list[str] | None] | None:
+        return _of_catalogue(named)
 
 
 class SourceEdit(Asked):
@@ -41,7 +70,31 @@ class SourceEdit(Asked):
     name: Name | None = None
     config: dict[str, Any] | None = None
     priority: Priority | None = None
-    state: State | None = Field(default=None, description="A paused source starts no runs.")
+    state: Literal["active", "paused"] | None = Field(default=None, description="A paused source starts no runs.")
+    speaks_for: SpeaksFor = None
+    key_space: KeySpace = None
+    links: Links = Field(default={})
+
+    @field_validator("speaks_for", "links")
+    @classmethod
+    def _known(cls, named: dict[str, list[str] | None] | None) -> dict[str, list[str] | None] | None:
+        return _of_catalogue(named)
+
+
+class Leaving(Asked):
+    """What becomes of the records of which the source alone speaks."""
+
+    to: UUID | None = Field(default=None, description="The source whose they are from now on; null: they end.")
+    dry_run: bool = Field(default=False, description="Compute and report everything, change nothing.")
+
+
+def _of_catalogue(named: dict[str, list[str] | None] | None) -> dict[str, list[str] | None] | None:
+    for name, fields in (named or {}).items():
+        if name not in CATALOGUE or CATALOGUE[name].component_of:
+            raise ValueError(f"OneRoster has no {name}")
+        if unknown := set(fields or ()) - {f.name for f in body_of(CATALOGUE[name])}:
+            raise ValueError(f"{name} has no field {min(unknown)}")
+    return named
 
 
 class Source(Shown):
@@ -56,6 +109,9 @@ class Source(Shown):
     files: list[str] = Field(description="The files of the package that was applied last.")
     digest: str | None = Field(description="SHA-256 of the package that was applied last.")
     created_at: datetime
+    speaks_for: SpeaksFor
+    key_space: KeySpace
+    links: Links
 
 
 class Sources(Shown):
@@ -97,8 +153,9 @@ async def create(call: Call, body: NewSource) -> Source:
     config = await _checked(call, body.kind, body.config)
     async with call.writing() as writing:
         row = await store.create(
-            writing.tx, new_id(), name=body.name, kind=body.kind, config=config, priority=body.priority
-        )
+            writing.tx, new_id(), name=body.name, kind=body.kind, config=config, priority=body.priority,
+            speaks_for=body.speaks_for, key_space=body.key_space, links=_links(body.links),
+        )  # fmt: skip
         writing.note(f"source/{row.source_id}", kind=row.kind)
     return Source.model_validate(row)
 
@@ -124,8 +181,44 @@ async def edit(call: Call, body: SourceEdit) -> Source:
         row = await store.change(
             writing.tx, source_id, name=body.name, config=config, priority=body.priority, state=body.state
         )
+        if body.model_fields_set & _PARTS:
+            parts = {name: getattr(body if name in body.model_fields_set else old, name) for name in _PARTS}
+            _links(parts["links"])
+            row = await store.set_parts(writing.tx, source_id, **parts)
         writing.note(f"source/{source_id}", changed=sorted(body.model_fields_set), state=row.state)
     return Source.model_validate(row)
+
+
+_PARTS = frozenset({"speaks_for", "key_space", "links"})
+
+
+def _links(links: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The same. Raises HubError(INVALID_REQUEST) for fields that tell nobody apart."""
+    for name, fields in links.items():
+        if set(fields) - set(LINKS.get(name, ())):
+            known = ", ".join(LINKS.get(name, ())) or "none"
+            raise HubError(Code.INVALID_REQUEST, f"Objects of {name} are recognised by these fields only: {known}.")
+    return links
+
+
+async def depart(call: Call, body: Leaving) -> Run:
+    """Takes a source out of the district for good, by a run that the guard may hold."""
+    source_id = call.id("source")
+    async with call.writing() as writing:
+        source = await store.get(writing.tx, source_id)
+        if source.state == "departed":
+            raise HubError(Code.CONFLICT, "The source has departed already.")
+        if body.to is not None:
+            other = await store.get(writing.tx, body.to)
+            if other.source_id == source_id or other.state == "departed":
+                raise HubError(Code.CONFLICT, "Records can be handed over to another source that stays.")
+        run = await runs.request(
+            writing.tx, new_id(), source_id=source_id, upload_id=None, dry_run=body.dry_run,
+            requested_by=call.actor_name, kind="departure", task={"to": str(body.to)} if body.to else {},
+        )  # fmt: skip
+        writing.note(f"source/{source_id}", run=str(run.run_id), dry_run=body.dry_run)
+    await call.context.wake("sync", call.district_id)
+    return Run.model_validate(run)
 
 
 ROUTES = (
@@ -135,4 +228,6 @@ ROUTES = (
     Route("GET", "/districts/{district}/sources/{source}", get, "One source", roles=STAFF, answer=Source),
     Route("PATCH", "/districts/{district}/sources/{source}", edit, "Change, pause or resume a source", roles=STAFF,
           body=SourceEdit, answer=Source, action="source.edit"),
+    Route("POST", "/districts/{district}/sources/{source}/depart", depart, "Take a source out of the district",
+          roles=STAFF, body=Leaving, answer=Run, status=202, action="source.depart", errors=(Code.CONFLICT,)),
 )  # fmt: skip

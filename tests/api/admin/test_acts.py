@@ -15,11 +15,11 @@ from tests.api.admin.service import AdminHub, package
 from tests.api.keys import public_keys
 
 Prepared = tuple[dict[str, object], dict[str, Any]]
-# What a schedule of exports changes has its own recipes, and its audit rows are asserted, in test_exports.py.
+# What only a district may change has its own recipes, and its audit rows are asserted, in tests of its own.
 WRITES = {
     route.operation: route
     for route in ROUTES
-    if route.changes and not (route.action or "").startswith(("export_schedule.", "grade_target."))
+    if route.changes and not (route.action or "").startswith(("export_schedule.", "grade_target.", "override."))
 }
 
 
@@ -126,6 +126,9 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "tokens_create": _body(name="Ours", role="operator"),
     "tokens_revoke": _token,
     "grants_revoke": _nothing,  # last: it is for good
+    # Last: they queue runs, which would be claimed in place of those that others make.
+    "sources_depart": _body(dry_run=True),
+    "merging_set_survivorship": _body(rules={"users": {"email": {"rule": "freshness"}}}),
 }
 
 

@@ -14,7 +14,14 @@ GET    od  /districts/{district}/sources
 POST   od  /districts/{district}/sources
 GET    od  /districts/{district}/sources/{source}
 PATCH  od  /districts/{district}/sources/{source}
+POST   od  /districts/{district}/sources/{source}/depart
 POST   od  /districts/{district}/sources/{source}/uploads
+GET    od  /districts/{district}/survivorship
+PUT    od  /districts/{district}/survivorship
+GET    d   /districts/{district}/overrides
+POST   d   /districts/{district}/overrides
+DELETE d   /districts/{district}/overrides/{override}
+GET    d   /districts/{district}/provenance
 GET    od  /districts/{district}/uploads/{upload}
 POST   od  /districts/{district}/runs
 GET    od  /districts/{district}/runs

@@ -11,7 +11,8 @@ import orjson
 import pytest
 from joserfc import jwk
 
-from hub.store import admin_tokens, runs
+from hub.store import admin_tokens, runs, statements
+from hub.store.database import Transaction
 from tests.api.matrix.admin_rules import EXPECTED
 from tests.api.matrix.conftest import Matrix
 from tests.api.matrix.test_apps import wrong
@@ -32,6 +33,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/districts/{district}"): {"name": "Renamed"},
     ("PUT", "/districts/{district}/retention"): {"issue_days": 30},
     ("PATCH", "/districts/{district}/sources/{source}"): {"name": "Renamed"},
+    ("POST", "/districts/{district}/sources/{source}/depart"): {"dry_run": True},
+    ("PUT", "/districts/{district}/survivorship"): {"rules": {}},
     ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/preview"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/identifiers"): {"identifiers": ["x"]},
@@ -66,7 +69,7 @@ def takes_body(method: str, path: str) -> bool:
     """Whether a route reads a body: those that make something, or that have one above."""
     return method in {"POST", "PUT", "PATCH"} and ((method, path) in BODIES or path.rpartition("/")[2] in {
         "districts", "sources", "uploads", "runs", "grants", "preview", "apps", "subscriptions", "export-schedules",
-        "grade-targets", "tokens",
+        "grade-targets", "tokens", "overrides",
     })  # fmt: skip
 
 
@@ -193,7 +196,8 @@ async def _furnished(matrix: Matrix) -> dict[str, Ids]:
 async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> dict[str, str]:
     world = matrix.world
     async with matrix.hub.db.district(district) as tx:
-        run = (await runs.listing(tx, limit=1))[0]
+        run = next(one for one in await runs.listing(tx, limit=500) if one.upload_id)
+        override = await _override(tx)
         record = await tx.fetchval("SELECT sourced_id FROM orgs LIMIT 1")
         user = await tx.fetchval("SELECT sourced_id FROM users LIMIT 1")
         erasure = await tx.fetchval("SELECT erasure_id FROM erasures LIMIT 1")
@@ -213,8 +217,19 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         "run": str(run.run_id),
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
-        "target": target["target_id"], "token": token["token_id"], **grant, "grant": grant["grant_id"],
+        "target": target["target_id"], "override": override, "token": token["token_id"], **grant,
+        "grant": grant["grant_id"],
     }  # fmt: skip
+
+
+async def _override(tx: Transaction) -> str:
+    """A living override of the district, which has no more than one of each field of a record."""
+    known = await statements.overrides(tx) or [
+        await statements.override(
+            tx, uuid4(), entity="users", rid=0, field="phone", value=None, owner="x", reason="x", until=None
+        )
+    ]
+    return str(known[0].override_id)
 
 
 async def _target(matrix: Matrix, who: str, path: str, source: UUID) -> Any:

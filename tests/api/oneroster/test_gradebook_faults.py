@@ -22,6 +22,8 @@ from hub.store.apps import digest
 from hub.store.records import Bearer, Gate
 from hub.sync.apply import Taken, apply
 from hub.sync.engine import work_once
+from hub.sync.job import Job
+from hub.sync.parties import parties
 from hub.sync.prepare import Preparation
 from hub.sync.progress import Progress
 from hub.sync.pull import pull
@@ -172,15 +174,14 @@ async def test_an_app_writes_while_a_sync_of_new_results_is_prepared(book: Book)
     claim = await runs.claim(district.db)
     assert claim is not None
     async with district.db.district(book.district_id) as tx:
-        source = await sources.get(tx, claim.run.source_id)
+        source = await sources.get(tx, district.source_id)
+        spoken = await parties(tx, source)
     async with pull(district.db, claim, source) as (package, cursor):
-        preparation = Preparation(
-            district.db, book.district_id, claim.lease_token, source.source_id, package, Progress()
-        )
+        preparation = Preparation(Job(district.db, claim, district.clock, Progress()), spoken, package)
         prepared = await preparation.run()
         await book.make("results", "r")
         async with district.db.district(book.district_id) as tx:
-            taken = Taken(source.source_id, "digest", None, sorted(package.mode), cursor)
+            taken = Taken(source.source_id, "digest", None, sorted(package.mode), [], cursor)
             await apply(tx, claim, prepared, taken, district.clock.now(), {})
             await runs.finish(tx, claim, "applied")
     shown = await book.keys("/results")

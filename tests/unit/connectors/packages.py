@@ -62,8 +62,10 @@ def loose(path: Path, content: Mapping[str, str | bytes]) -> Path:
 
 
 @contextmanager
-def opened(path: Path, limits: Limits = DEFAULT_LIMITS, reading: Reading | None = None) -> Iterator[CsvPackage]:
-    package = open_package(path, limits, reading=reading or Reading())
+def opened(
+    path: Path, limits: Limits = DEFAULT_LIMITS, reading: Reading | None = None, *, partial: bool = False
+) -> Iterator[CsvPackage]:
+    package = open_package(path, limits, reading=reading or Reading(), partial=partial)
     try:
         yield package
     finally:

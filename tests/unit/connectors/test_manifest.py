@@ -98,12 +98,23 @@ def test_other_versions_are_refused(tmp_path: Path, said: str) -> None:
         assert "FILE-025" in codes(package)
 
 
-def test_delta_is_refused_and_never_taken_for_bulk(tmp_path: Path) -> None:
+def test_files_of_changes_are_never_taken_for_whole_ones(tmp_path: Path) -> None:
     for mode in ("delta", "DELTA"):
         content = files() | {"manifest.csv": manifest("orgs", "users", mode=mode)}
         with opened(zipped(tmp_path / f"{mode}.zip", content)) as package:
-            assert package.refused
-            assert package.issues.filter(code="FILE-026")["file"].to_list() == ["orgs.csv", "users.csv"]
+            assert not package.refused
+            assert package.mode == {"orgs": "delta", "users": "delta"}
+            assert {"status", "dateLastModified"} <= set(next(package.batches("users")).frame.columns)
+
+
+def test_a_file_of_changes_needs_no_companion_and_a_whole_one_does(tmp_path: Path) -> None:
+    users = {"users.csv": files()["users.csv"]}
+    with opened(zipped(tmp_path / "delta.zip", users | {"manifest.csv": manifest("users", mode="delta")})) as package:
+        assert not package.refused
+    with opened(zipped(tmp_path / "bulk.zip", users | {"manifest.csv": manifest("users")})) as package:
+        assert "FILE-028" in package.issues["code"].to_list()
+    with opened(zipped(tmp_path / "part.zip", users | {"manifest.csv": manifest("users")}), partial=True) as package:
+        assert not package.refused
 
 
 @pytest.mark.threat("F7", "T42")

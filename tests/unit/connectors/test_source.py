@@ -19,7 +19,7 @@ from tests.unit.connectors.packages import USERS, files, loose, zipped
 async def test_an_upload_goes_before_the_path(tmp_path: Path) -> None:
     config = OneRosterCsvConfig(path=tmp_path / "elsewhere.zip")
     source = SPEC.open(SourceContext(config, upload=zipped(tmp_path / "p.zip", files())))
-    assert source.capabilities == {Capability.BULK, Capability.UPLOAD}
+    assert source.capabilities == {Capability.BULK, Capability.DELTA, Capability.UPLOAD}
     pull = await source.pull(None)
     assert pull.cursor == {"digest": pull.package.digest}
     await asyncio.to_thread(pull.package.close)

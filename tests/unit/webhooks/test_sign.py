@@ -55,12 +55,12 @@ def test_while_secrets_overlap_either_verifies_and_no_other() -> None:
 
 
 @pytest.mark.threat("T36")
-@pytest.mark.parametrize(
-    ("header", "value"), [("webhook-id", "msg_2"), ("webhook-timestamp", str(int(time.time()) + 1)), ("body", "{ }")]
-)
-def test_a_changed_part_does_not_verify(header: str, value: str) -> None:
+@pytest.mark.parametrize(("header", "value"), [("webhook-id", "msg_2"), ("webhook-timestamp", None), ("body", "{ }")])
+def test_a_changed_part_does_not_verify(header: str, value: str | None) -> None:
     secret = sign.new_secret()
-    headers = sign.headers([secret], "msg_1", int(time.time()), b"{}")
+    now = int(time.time())
+    value = str(now + 1) if value is None else value
+    headers = sign.headers([secret], "msg_1", now, b"{}")
     body = value if header == "body" else "{}"
     with pytest.raises(WebhookVerificationError):
         Webhook(secret).verify(body, headers | {header: value})

@@ -1,0 +1,218 @@
+"""What several sources say of one record, where its values come from, and what persons set in their place."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+
+from hub.errors import Code, HubError
+from hub.store.columns import copied
+from hub.store.database import Database, Transaction
+from hub.store.staging import DELIMITER, NULL, QUOTE, as_text
+from transforms.catalogue import Entity
+
+#: Columns of statements as they are read: ``said_at`` in microseconds since 1970.
+STATEMENTS = {
+    "rid": pl.UInt32, "source": pl.String, "at": pl.Int64, "doc": pl.String, "doc_private": pl.String,
+}  # fmt: skip
+STAGED_STATEMENTS, STAGED_PROVENANCE = "staging_statements", "staging_provenance"
+_SINCE_1970 = "(extract(epoch FROM {}) * 1000000)::bigint"
+
+
+async def merged(tx: Transaction, entity: str) -> pl.Series:
+    """The rids of the records that are merged from statements or were, ascending."""
+    query = "SELECT rid FROM provenance WHERE district_id = $1 AND entity = $2::text::entity_name ORDER BY rid"
+    return (await copied(tx, query, {"rid": pl.UInt32}, tx.district_id, entity))["rid"]
+
+
+async def of_records(tx: Transaction, entity: str, rids: Sequence[int]) -> pl.DataFrame:
+    """The statements of some records (STATEMENTS)."""
+    query = (
+        f"SELECT rid, source_id, {_SINCE_1970.format('said_at')}, doc, doc_private FROM statements "
+        "WHERE district_id = $1 AND entity = $2::text::entity_name AND rid = ANY($3::integer[])"
+    )
+    return await copied(tx, query, STATEMENTS, tx.district_id, entity, list(rids))
+
+
+async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) -> pl.DataFrame:
+    """Active records of which one source speaks alone, as its statements: their documents are what it says."""
+    query = (
+        f"SELECT s.rid, s.source_id, {_SINCE_1970.format('t.date_last_modified')}, t.doc, t.doc_private "
+        f"FROM source_records s JOIN {table} t ON t.district_id = s.district_id AND t.rid = s.rid "
+        "WHERE s.district_id = $1 AND s.entity = $2::text::entity_name AND s.rid = ANY($3::integer[]) AND s.active"
+    )
+    return await copied(tx, query, STATEMENTS, tx.district_id, entity, list(rids))
+
+
+async def stage(db: Database, district_id: UUID, table: str, frame: pl.DataFrame) -> None:
+    """Copies rows into ``STAGED_STATEMENTS`` or ``STAGED_PROVENANCE``, in a transaction of its own."""
+    text: io.BytesIO = as_text(frame)
+    async with db.district(district_id, wait_seconds=60) as tx:
+        await tx.connection.copy_to_table(
+            table, source=text, columns=frame.columns, schema_name="hub", format="csv",
+            delimiter=DELIMITER, quote=QUOTE, null=NULL,
+        )  # fmt: skip
+
+
+async def write(tx: Transaction, run_id: UUID) -> None:
+    """Takes what a run has staged over: statements keep the time at which they were said first."""
+    await tx.execute(
+        "INSERT INTO statements (district_id, entity, rid, source_id, said_at, doc, doc_private) "
+        "SELECT district_id, entity, rid, source_id, said_at, doc, doc_private "
+        f"FROM {STAGED_STATEMENTS} WHERE district_id = $1 AND run_id = $2 "
+        "ON CONFLICT (district_id, entity, rid, source_id) DO UPDATE SET said_at = EXCLUDED.said_at, "
+        "doc = EXCLUDED.doc, doc_private = EXCLUDED.doc_private "
+        "WHERE (statements.doc, statements.doc_private) IS DISTINCT FROM (EXCLUDED.doc, EXCLUDED.doc_private)",
+        tx.district_id, run_id,
+    )  # fmt: skip
+    await tx.execute(
+        "INSERT INTO provenance (district_id, entity, rid, fields) SELECT district_id, entity, rid, fields "
+        f"FROM {STAGED_PROVENANCE} WHERE district_id = $1 AND run_id = $2 "
+        "ON CONFLICT (district_id, entity, rid) DO UPDATE SET fields = EXCLUDED.fields "
+        "WHERE provenance.fields <> EXCLUDED.fields",
+        tx.district_id, run_id,
+    )  # fmt: skip
+
+
+async def withdraw(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int]) -> None:
+    """Forgets what a source said of some records."""
+    await tx.execute(
+        "DELETE FROM statements WHERE district_id = $1 AND entity = $2::text::entity_name "
+        "AND rid = ANY($3::integer[]) AND source_id = $4",
+        tx.district_id, entity, list(rids), source_id,
+    )  # fmt: skip
+
+
+async def provenance(tx: Transaction, entity: str, rid: int) -> dict[str, str] | None:
+    """Where the values of a merged record come from, field to source or override; None for one that is not merged."""
+    found: dict[str, str] | None = await tx.fetchval(
+        "SELECT fields FROM provenance WHERE district_id = $1 AND entity = $2::text::entity_name AND rid = $3",
+        tx.district_id, entity, rid,
+    )  # fmt: skip
+    return found
+
+
+async def provenances(
+    tx: Transaction, entity: Entity, *, sourced_id: UUID | None, after: int, limit: int
+) -> list[tuple[int, UUID, dict[str, str]]]:
+    """Merged records with rids above ``after``, or the one of a sourcedId: rid, sourcedId, field to source."""
+    rows = await tx.fetch(
+        f"SELECT p.rid, t.sourced_id, p.fields FROM provenance p JOIN {entity.table} t "
+        "ON t.district_id = p.district_id AND t.rid = p.rid WHERE p.district_id = $1 "
+        "AND p.entity = $2::text::entity_name AND p.rid > $3 AND ($4::uuid IS NULL OR t.sourced_id = $4) "
+        "ORDER BY p.rid LIMIT $5",
+        tx.district_id, entity.name, after, sourced_id, limit,
+    )  # fmt: skip
+    return [(row["rid"], row["sourced_id"], row["fields"]) for row in rows]
+
+
+async def sourced_id(tx: Transaction, entity: Entity, rid: int) -> UUID | None:
+    """The sourcedId of a record, where it is still there."""
+    found: UUID | None = await tx.fetchval(
+        f"SELECT sourced_id FROM {entity.table} WHERE district_id = $1 AND rid = $2", tx.district_id, rid
+    )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A value that a person set in place of what sources say. ``value`` None empties the field."""
+
+    override_id: UUID
+    entity: str
+    rid: int
+    field: str
+    value: Any
+    owner: str
+    reason: str
+    until: datetime | None
+    created_at: datetime
+    ended_at: datetime | None
+    ended_by: str | None
+
+
+_OVERRIDE = ", ".join(Override.__dataclass_fields__)
+
+
+async def override(
+    tx: Transaction, override_id: UUID, *, entity: str, rid: int, field: str, value: Any, owner: str, reason: str,
+    until: datetime | None,
+) -> Override:  # fmt: skip
+    """Sets one field of one record. Raises HubError(CONFLICT) where it is set already."""
+    row = await tx.fetchrow(
+        "INSERT INTO overrides (district_id, override_id, entity, rid, field, value, owner, reason, until) "
+        "VALUES ($1, $2, $3::text::entity_name, $4, $5, $6, $7, $8, $9) "
+        "ON CONFLICT (district_id, entity, rid, field) WHERE ended_at IS NULL DO NOTHING "
+        f"RETURNING {_OVERRIDE}",
+        tx.district_id, override_id, entity, rid, field, value, owner, reason, until,
+    )  # fmt: skip
+    if row is None:
+        raise HubError(Code.CONFLICT, "This field is overridden already. End that override first.")
+    return Override(**row)
+
+
+async def end_override(tx: Transaction, override_id: UUID, *, by: str) -> Override:
+    """Ends an override. Raises HubError(NOT_FOUND) where there is none that lives."""
+    row = await tx.fetchrow(
+        "UPDATE overrides SET ended_at = now(), ended_by = $3 "
+        f"WHERE district_id = $1 AND override_id = $2 AND ended_at IS NULL RETURNING {_OVERRIDE}",
+        tx.district_id, override_id, by,
+    )  # fmt: skip
+    if row is None:
+        raise HubError(Code.NOT_FOUND, "This district has no such override, or it has ended.")
+    return Override(**row)
+
+
+async def overrides(
+    tx: Transaction, *, entity: str | None = None, rids: Sequence[int] | None = None, ended: bool = False,
+    limit: int | None = None,
+) -> list[Override]:  # fmt: skip
+    """The living overrides (``ended``: those that ended too), of an entity and of some records of it, oldest first."""
+    rows = await tx.fetch(
+        f"SELECT {_OVERRIDE} FROM overrides WHERE district_id = $1 AND ($2::text IS NULL OR entity::text = $2) "
+        "AND ($3::integer[] IS NULL OR rid = ANY($3)) AND ($4 OR ended_at IS NULL) "
+        "ORDER BY created_at, override_id LIMIT $5",
+        tx.district_id, entity, None if rids is None else list(rids), ended, limit,
+    )  # fmt: skip
+    return [Override(**row) for row in rows]
+
+
+async def any_overrides(tx: Transaction) -> bool:
+    """Whether the district has a living override."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM overrides WHERE district_id = $1 AND ended_at IS NULL)", tx.district_id
+    )
+    return found
+
+
+async def note_next_end(tx: Transaction) -> None:
+    """Notes with the district when the next of its overrides ends: workers look there, in all districts."""
+    await tx.execute(
+        "UPDATE districts SET overrides_until = (SELECT min(until) FROM overrides "
+        "WHERE district_id = $1 AND ended_at IS NULL) WHERE district_id = $1",
+        tx.district_id,
+    )
+
+
+async def ending(db: Database) -> list[UUID]:
+    """Districts with overrides whose time is over."""
+    async with db.shared() as tx:
+        rows = await tx.fetch("SELECT district_id FROM districts WHERE overrides_until <= now() LIMIT 100")
+    return [row["district_id"] for row in rows]
+
+
+async def end_due(tx: Transaction) -> list[Override]:
+    """Ends the district's overrides whose time is over."""
+    rows = await tx.fetch(
+        "UPDATE overrides SET ended_at = now(), ended_by = 'its time' "
+        f"WHERE district_id = $1 AND ended_at IS NULL AND until <= now() RETURNING {_OVERRIDE}",
+        tx.district_id,
+    )
+    await note_next_end(tx)
+    return [Override(**row) for row in rows]

@@ -1,0 +1,48 @@
+"""Which records would differ from those in the store: documents decide, and what differs is staged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import polars as pl
+
+from hub.store import staging
+from hub.sync.changes import EntityChanges, compared
+from hub.sync.job import Job
+from hub.sync.writing import Indexes, Writer
+from transforms.catalogue import Entity
+
+
+async def stage_differences(
+    job: Job, writer: Writer, entity: Entity, rows: pl.DataFrame, documents: pl.DataFrame, changes: EntityChanges, *,
+    task: str, indexes: Indexes, partial: Collection[int] = (),
+) -> None:  # fmt: skip
+    """Compares known records as they would be with those in the store, and stages those that differ.
+
+    ``rows``: key, hash, rid, sourcedId and the canonical body, by ascending rid; ``documents``: doc and doc_private
+    beside them. ``task``: what becomes of those that differ, of ``staging``; with ``staging.UPDATE``, the hashes of the
+    others are staged too. ``indexes``: what the references of ``rows`` are resolved by. ``partial`` as in
+    ``changes.compared``.
+    """
+    job.progress.enter("compare", entity=entity.name)
+    rids = rows["rid"].to_list()
+    async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+        before = await staging.documents(tx, entity, rids)
+    new = zip(documents["doc"], documents["doc_private"], strict=True)
+    found = await asyncio.to_thread(compared, entity, before, dict(zip(rids, new, strict=True)), set(partial))
+    changes.updates |= found.updates
+    changes.revived |= found.revived
+    changes.counts.updated += len(found.written)
+    changes.counts.quarantined += len(found.kept)
+    changes.counts.unchanged += rows.height - len(found.written | found.kept)
+    changes.known = changes.staged = True
+    written, kept = (
+        pl.col("rid").is_in(pl.Series(list(s), dtype=pl.UInt32).implode()) for s in (found.written, found.kept)
+    )
+    parts = [(task, rows.filter(written))]
+    if task == staging.UPDATE:
+        parts.append((staging.REHASH, rows.filter(~(written | kept))))
+    for what, part in parts:
+        if part.height:
+            await writer.stage(entity, what, part, indexes)

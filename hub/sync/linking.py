@@ -1,0 +1,80 @@
+"""Recognising an object of one source among the records of others, by its key or by fields that tell objects apart.
+
+Deterministic: a value that two objects have on either side recognises nobody. Matching people by likeness is another
+matter and nothing of it happens here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from hub.store import columns
+from hub.store.database import Transaction
+from hub.sync.parties import Parties
+from transforms import issues
+from transforms.catalogue import Entity
+from transforms.sheet import findings
+from transforms.validate.speaking import SRC_003
+
+_FOUND = {"key": pl.String, "rid": pl.UInt32}
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """``found``: key and rid of objects that were recognised; ``issues``: of those that several records could be."""
+
+    found: pl.DataFrame
+    issues: pl.DataFrame
+
+
+async def linked(tx: Transaction, parties: Parties, entity: Entity, created: pl.DataFrame, spoken: pl.Series) -> Linked:
+    """Which rows of ``created`` (canonical) are objects that the store has from other sources.
+
+    ``spoken``: rids of which the run's source speaks already; they are nobody else.
+    """
+    found = pl.DataFrame(schema=_FOUND)
+    doubtful: list[pl.DataFrame] = []
+    if parties.same_keys:
+        known = await columns.keys_of(tx, [s.source_id for s in parties.same_keys], entity.name, created["key"])
+        known = known.filter(~pl.col("rid").is_in(spoken.implode()))
+        found = created.select("key").join(known, on="key", how="inner").select(*_FOUND)
+    fields = parties.links(entity)
+    if fields and found.height < created.height:
+        names = [entity[name].table_column for name in fields]
+        records = (await columns.small(tx, entity, (), tuple(names))).filter(pl.col("active") == 1)
+        records = records.filter(~pl.col("rid").is_in(spoken.implode()))
+        for field, column in zip(fields, names, strict=True):
+            left = created.filter(~pl.col("key").is_in(found["key"].implode()))
+            records = records.filter(~pl.col("rid").is_in(found["rid"].implode()))
+            more, twice = _by_value(
+                left.select("key", value=_comparable(field)), records.select("rid", value=_comparable(column))
+            )
+            found = pl.concat([found, more])
+            doubtful.append(_doubtful(entity, field, left.filter(pl.col("key").is_in(twice.implode()))))
+    return Linked(_once(found), issues.collect(doubtful))
+
+
+def _comparable(column: str) -> pl.Expr:
+    """Case and outer space tell nobody apart."""
+    return pl.col(column).str.strip_chars().str.to_lowercase()
+
+
+def _by_value(rows: pl.DataFrame, records: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """Rows and records that have a value which no other has on their side; the keys of rows that several could be."""
+    rows, records = (side.filter(pl.col("value").fill_null("") != "") for side in (rows, records))
+    alone = rows.filter(pl.col("value").is_unique())
+    single = records.filter(pl.col("value").is_unique())
+    found = alone.join(single, on="value", how="inner").select(*_FOUND)
+    known = rows.join(records.select("value").unique(), on="value", how="semi")
+    return found, known.filter(~pl.col("key").is_in(found["key"].implode()))["key"]
+
+
+def _once(found: pl.DataFrame) -> pl.DataFrame:
+    """Each record once: two keys of one source are two objects."""
+    return found.unique("rid", keep="first", maintain_order=True).unique("key", keep="first", maintain_order=True)
+
+
+def _doubtful(entity: Entity, field: str, rows: pl.DataFrame) -> pl.DataFrame:
+    return findings(SRC_003, entity, rows.with_columns(cause=pl.lit(None, pl.String)), field)

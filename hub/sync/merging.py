@@ -1,0 +1,188 @@
+"""Records of which several sources speak: their statements are merged, and each value keeps where it comes from.
+
+A record of which one source speaks alone has no statements in the store: its document is what the source says. They are
+written when a second one joins, or a person overrides a value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+import polars as pl
+
+from hub.store import statements
+from hub.store.database import Database, Transaction
+from hub.store.statements import STATEMENTS, Override
+from hub.sync.parties import Parties
+from transforms.canonical import body
+from transforms.catalogue import Entity, Kind, Privacy
+from transforms.merge import STATEMENT, merge
+from transforms.parse import parse
+from transforms.render import render
+
+OVERRIDE = "override:"
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Records as they are by all statements. ``frame``: rid, sourcedId and the canonical body; ``documents``: theirs.
+
+    References are sourcedIds. Records that nobody speaks of any more are left out.
+    """
+
+    frame: pl.DataFrame
+    documents: pl.DataFrame
+
+
+class Merging:
+    """The merging of one run. ``shared``, by entity: the rids (UInt32) of records that are merged.
+
+    ``staged``: whether statements or provenance wait in staging.
+    """
+
+    def __init__(self, db: Database, district_id: UUID, run_id: UUID, parties: Parties, at: datetime) -> None:
+        self._db, self._district_id, self._run_id, self._at = db, district_id, run_id, at
+        self.parties = parties
+        self.shared: dict[str, pl.Series] = {}
+        self.staged = False
+
+    async def load(self, tx: Transaction, entity: Entity) -> None:
+        """Reads which records of an entity are merged, or have overrides."""
+        rids = await statements.merged(tx, entity.name)
+        if self.parties.overridden:
+            overridden = [o.rid for o in await statements.overrides(tx, entity=entity.name)]
+            rids = pl.concat([rids, pl.Series("rid", overridden, dtype=pl.UInt32)]).unique()
+        self.shared[entity.name] = rids
+
+    def share(self, entity: Entity, rids: pl.Series) -> None:
+        """Notes records that the run's source joins."""
+        self.shared[entity.name] = pl.concat([self.shared[entity.name], rids.cast(pl.UInt32)]).unique()
+
+    def is_shared(self, entity: Entity) -> pl.Expr:
+        """Whether the record of a row (column rid) is merged."""
+        return pl.col("rid").is_in(self.shared[entity.name].implode())
+
+    async def merged(self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None) -> Merged:
+        """Merges some records anew and stages what was said and where values come from.
+
+        ``ids``: rid and sourcedId of the records. ``own``: what the run's source says of them now, in canonical
+        columns with sourcedIds for references, and rid; without it, the source says nothing of them any more.
+        """
+        rids = ids["rid"].to_list()
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            known = await statements.of_records(tx, entity.name, rids)
+            lone = ids.filter(~pl.col("rid").is_in(known["rid"].implode()))["rid"].to_list()
+            alone = await statements.sole(tx, entity.name, entity.table, lone)
+            set_by_hand = await statements.overrides(tx, entity=entity.name, rids=rids) if rids else []
+        return await self._merged(entity, ids, own, known, alone, set_by_hand)
+
+    async def _merged(
+        self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, known: pl.DataFrame, alone: pl.DataFrame,
+        set_by_hand: list[Override],
+    ) -> Merged:  # fmt: skip
+        source = str(self.parties.own.source_id) if self.parties.own else ""
+        said = await asyncio.to_thread(self._own, entity, ids, own, known, source) if own is not None else None
+        others = pl.concat([known, alone]).filter(pl.col("source") != source)
+        everybody = await asyncio.to_thread(self._together, entity, ids, said, others, set_by_hand)
+        found = await asyncio.to_thread(merge, entity.name, everybody, self.parties.survivorship(entity.name))
+        frame = found.join(ids.select("rid", "sourcedId"), on="rid", how="inner", maintain_order="left")
+        documents = await asyncio.to_thread(render, entity.name, frame)
+        new = pl.concat(
+            [alone.filter(pl.col("source") != source), *([said.select(*STATEMENTS)] if said is not None else [])]
+        )
+        await self._stage(entity, new, frame.select("rid", fields="provenance"))
+        return Merged(frame.drop("provenance"), documents)
+
+    def _own(
+        self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame, known: pl.DataFrame, source: str
+    ) -> pl.DataFrame:
+        """What the run's source says, as a statement and in canonical columns; an unchanged one keeps its time."""
+        rows = own.select("rid", *(f.name for f in body(entity))).join(
+            ids.select("rid", "sourcedId"), on="rid", how="left", maintain_order="left"
+        )
+        texts = render(entity.name, rows)
+        before = known.filter(pl.col("source") == source).select(
+            "rid", was="at", was_doc="doc", was_private="doc_private"
+        )
+        now = int(self._at.timestamp() * _MICROSECONDS)
+        frame = pl.concat([rows, texts], how="horizontal").join(before, on="rid", how="left", maintain_order="left")
+        same = (pl.col("doc") == pl.col("was_doc")) & (pl.col("doc_private") == pl.col("was_private"))
+        at = pl.when(same.fill_null(value=False)).then(pl.col("was")).otherwise(pl.lit(now, pl.Int64))
+        return frame.with_columns(at=at, source=pl.lit(source)).drop("was", "was_doc", "was_private")
+
+    def _together(
+        self, entity: Entity, ids: pl.DataFrame, said: pl.DataFrame | None, others: pl.DataFrame,
+        set_by_hand: list[Override],
+    ) -> pl.DataFrame:  # fmt: skip
+        """All statements of the records that a source speaks of, with the columns of ``merge``."""
+        names = [f.name for f in body(entity)]
+        with_ids = others.join(ids.select("rid", "sourcedId"), on="rid", how="inner", maintain_order="left")
+        parts = [parse(entity.name, with_ids).select("rid", "source", "at", *names)]
+        if said is not None:
+            parts.append(said.select("rid", "source", "at", *names))
+        spoken = pl.concat(parts)
+        last = max(self.parties.ranks.values(), default=0) + 1
+        rank = pl.col("source").replace_strict(self.parties.ranks, default=last, return_dtype=pl.Int32)
+        none = pl.lit(None, pl.List(pl.String))
+        table = spoken.with_columns(rank=rank, cleared=none).select(*STATEMENT, *names)
+        if set_by_hand:
+            hand = _by_hand(entity, ids, [o for o in set_by_hand if o.rid in set(spoken["rid"])])
+            table = pl.concat([table, hand.select(*STATEMENT, *names)])
+        return table
+
+    async def _stage(self, entity: Entity, said: pl.DataFrame, provenance: pl.DataFrame) -> None:
+        base = {
+            "run_id": pl.lit(str(self._run_id)), "district_id": pl.lit(str(self._district_id)),
+            "entity": pl.lit(entity.name),
+        }  # fmt: skip
+        if said.height:
+            said_at = pl.from_epoch("at", time_unit="us").dt.replace_time_zone("UTC")
+            rows = said.select(
+                **base, rid="rid", source_id="source", said_at=said_at, doc="doc", doc_private="doc_private"
+            )
+            await statements.stage(self._db, self._district_id, statements.STAGED_STATEMENTS, rows)
+        if provenance.height:
+            rows = provenance.select(**base, rid="rid", fields="fields")
+            await statements.stage(self._db, self._district_id, statements.STAGED_PROVENANCE, rows)
+        self.staged = self.staged or bool(said.height or provenance.height)
+
+
+def _by_hand(entity: Entity, ids: pl.DataFrame, overrides: Sequence[Override]) -> pl.DataFrame:
+    """Overrides as statements that go before all others, one each."""
+    schema = {"rid": pl.UInt32, "source": pl.String, "at": pl.Int64, "doc": pl.String, "doc_private": pl.String}
+    rows = [
+        (o.rid, f"{OVERRIDE}{o.override_id}", int(o.created_at.timestamp() * _MICROSECONDS), *_document(entity, o))
+        for o in overrides
+    ]
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    frame = frame.join(ids.select("rid", "sourcedId"), on="rid", how="left", maintain_order="left")
+    cleared = pl.Series(
+        "cleared", [[o.field] if o.value is None else None for o in overrides], dtype=pl.List(pl.String)
+    )
+    parsed = parse(entity.name, frame)
+    return parsed.with_columns(cleared, rank=pl.lit(-1, pl.Int32))
+
+
+def _document(entity: Entity, override: Override) -> tuple[str, str]:
+    """The one member that an override sets, as documents have it."""
+    if override.value is None:
+        return "", ""
+    field = entity[override.field]
+    text = _json(field.kind, override.value)
+    member = f',"{field.name}":{text}'
+    return (member, "") if field.privacy is Privacy.DIRECTORY else ("", member)
+
+
+def _json(kind: Kind, value: object) -> str:
+    """References are given by their sourcedId alone."""
+    if kind is Kind.REF:
+        values: list[Mapping[str, str]] = value if isinstance(value, list) else [value]  # type: ignore[list-item]
+        texts = [orjson.dumps({"sourcedId": one["sourcedId"]}).decode() for one in values]
+        return f"[{','.join(texts)}]" if isinstance(value, list) else texts[0]
+    return orjson.dumps(value).decode()

@@ -1,0 +1,118 @@
+"""Values that a person sets in place of what sources say: they survive syncs, have an owner, may end by themselves."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from hub.errors import Code, HubError
+from hub.ids import new_id
+from hub.store import columns, runs, statements
+from hub.store.database import Database, Transaction
+from hub.store.runs import Run
+from hub.store.statements import Override
+from transforms.canonical import body
+from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need
+from transforms.objects import read
+
+#: The kinds of values that a person may set: those that are written in one line.
+KINDS = frozenset({Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.REF})
+
+
+def fields(entity: Entity) -> tuple[str, ...]:
+    """The fields of an entity that may be overridden."""
+    return tuple(f.name for f in body(entity) if f.kind in KINDS and not f.derived)
+
+
+async def override(
+    tx: Transaction, *, entity: str, sourced_id: UUID, field: str, value: Any, owner: str, reason: str,
+    until: datetime | None,
+) -> tuple[Override, Run]:  # fmt: skip
+    """Sets a field of a record and queues the run that applies it. ``value`` None empties the field.
+
+    Raises HubError(NOT_FOUND) for a record that there is not, HubError(INVALID_REQUEST) for a field or value that
+    cannot be set, HubError(CONFLICT) where the field is overridden already.
+    """
+    rid = await record(tx, entity, sourced_id)
+    checked = await _checked(tx, CATALOGUE[entity], field, value)
+    made = await statements.override(
+        tx, new_id(), entity=entity, rid=rid, field=field, value=checked, owner=owner, reason=reason, until=until
+    )
+    await statements.note_next_end(tx)
+    return made, await _queue(tx, entity, [rid], owner)
+
+
+async def end(tx: Transaction, override_id: UUID, *, by: str) -> tuple[Override, Run]:
+    """Ends an override and queues the run that gives the field back to the sources. Raises HubError(NOT_FOUND)."""
+    ended = await statements.end_override(tx, override_id, by=by)
+    await statements.note_next_end(tx)
+    return ended, await _queue(tx, ended.entity, [ended.rid], by)
+
+
+async def queue_ended(db: Database) -> None:
+    """Ends the overrides whose time is over and queues the runs that give their fields back."""
+    for district_id in await statements.ending(db):
+        async with db.district(district_id, wait_seconds=30) as tx:
+            for ended in await statements.end_due(tx):
+                await _queue(tx, ended.entity, [ended.rid], "hub")
+
+
+async def _queue(tx: Transaction, entity: str, rids: list[int], by: str) -> Run:
+    return await runs.request(
+        tx, new_id(), source_id=None, upload_id=None, dry_run=False, requested_by=by, kind="override",
+        task={"records": {entity: rids}},
+    )  # fmt: skip
+
+
+async def record(tx: Transaction, entity: str, sourced_id: UUID) -> int:
+    """The rid of a record. Raises HubError(NOT_FOUND)."""
+    found = await columns.rids_of(tx, CATALOGUE[entity], [str(sourced_id)])
+    if not found:
+        raise HubError(Code.NOT_FOUND, "This district has no such record.")
+    return found[str(sourced_id)]
+
+
+async def _checked(tx: Transaction, entity: Entity, name: str, value: Any) -> Any:
+    """The JSON 1.2 member that a value becomes, None for an empty one. Raises HubError(INVALID_REQUEST)."""
+    if name not in fields(entity):
+        raise HubError(
+            Code.INVALID_REQUEST, f"{name} cannot be overridden. Of {entity.name} can: {', '.join(fields(entity))}."
+        )
+    field = entity[name]
+    if value in (None, "", []):
+        if field.rest12 is Need.REQUIRED:
+            raise HubError(Code.INVALID_REQUEST, f"{name} must have a value.")
+        return None
+    others = frozenset(f.name for f in body(entity))
+    written = read(entity, "1.2", {name: value}, place=entity.singular, filled=others)
+    if written.faults:
+        raise HubError(Code.INVALID_REQUEST, f"The value does not fit {name}: {written.faults[0].code.value}.")
+    canonical = written.values[name]
+    if field.kind is Kind.REF:
+        await _known(tx, field, canonical)
+    items = canonical if field.many else [canonical]
+    members = [_member(field, item) for item in items]
+    return members if field.many else members[0]
+
+
+async def _known(tx: Transaction, field: Field, named: Any) -> None:
+    wanted = named if isinstance(named, list) else [named]
+    try:
+        ids = [str(UUID(str(one))) for one in wanted]
+    except ValueError:
+        ids = []
+    found = await columns.rids_of(tx, CATALOGUE[field.target or ""], ids)
+    if len(found) != len(set(wanted)):
+        raise HubError(Code.INVALID_REQUEST, f"{field.name} must name {field.target} of this district by sourcedId.")
+
+
+def _member(field: Field, value: Any) -> Any:
+    """A canonical value as JSON 1.2 has it."""
+    if field.kind is Kind.REF:
+        return {"sourcedId": str(value)}
+    if field.kind is Kind.BOOLEAN:
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+    return value.isoformat() if isinstance(value, date) else value

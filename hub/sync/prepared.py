@@ -1,0 +1,52 @@
+"""The staged difference of a run, whatever it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import polars as pl
+from pyroaring import BitMap
+
+from hub.store.database import Transaction
+from hub.sync.changes import EntityChanges
+from hub.sync.fresh import Fresh
+from transforms.issues import collect
+
+
+@dataclass(slots=True)
+class Departure:
+    """A source goes. ``handed``, by entity: records that are those of the source ``to`` from now on."""
+
+    to: UUID | None
+    handed: dict[str, BitMap] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """The staged difference of a run. ``heads``: the next free rid per entity after it.
+
+    ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
+    ``fresh``: the new records, where the district had none. ``stated``: whether staging has statements of sources too.
+    ``source_id``: the source that says this, if one does; ``departure``: it says nothing any more.
+    ``last``: what the transaction that applies it does at its end.
+    """
+
+    entities: dict[str, EntityChanges] = field(default_factory=dict)
+    issues: list[pl.DataFrame] = field(default_factory=list)
+    heads: dict[str, int] = field(default_factory=dict)
+    reserved: list[tuple[str, int, int]] = field(default_factory=list)
+    fresh: Fresh | None = None
+    stated: bool = False
+    source_id: UUID | None = None
+    departure: Departure | None = None
+    last: Callable[[Transaction], Awaitable[None]] | None = None
+
+    def __bool__(self) -> bool:
+        return any(self.entities.values()) or self.last is not None
+
+
+def findings(prepared: Prepared) -> pl.DataFrame:
+    """All findings of the run in one frame."""
+    return collect(prepared.issues)

@@ -1,0 +1,141 @@
+"""Runs that merge records anew though no source has said anything: an override, other rules, a source that departs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import polars as pl
+
+from hub.scope import sets
+from hub.store import columns, sources, staging, statements
+from hub.sync.ahead import Applying
+from hub.sync.changes import EntityChanges
+from hub.sync.comparing import stage_differences
+from hub.sync.ending import end
+from hub.sync.job import Job
+from hub.sync.merging import Merging
+from hub.sync.parties import Parties, parties
+from hub.sync.prepared import Departure, Prepared
+from hub.sync.resolve import reference_targets
+from hub.sync.writing import Indexes, Writer
+from transforms.catalogue import CATALOGUE, Entity
+
+#: Records that are merged at a time.
+BATCH_RECORDS = 10_000
+
+
+async def override(job: Job) -> None:
+    """A run of kind "override": the records of ``task["records"]`` (entity to rids) become what all say now."""
+    records: Mapping[str, Sequence[int]] = job.claim.run.task["records"]
+    await _run(job, _Remerging(job, await _parties(job, None)), {name: list(rids) for name, rids in records.items()})
+
+
+async def remerge(job: Job) -> None:
+    """A run of kind "remerge": all merged records become what the rules of now make of them."""
+    async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+        chosen = {e.name: (await statements.merged(tx, e.name)).to_list() for e in CATALOGUE.of_service("rostering")}
+    await _run(job, _Remerging(job, await _parties(job, None)), chosen)
+
+
+async def departure(job: Job) -> None:
+    """A run of kind "departure": a source says nothing any more.
+
+    Others' values take the place of its own. What it alone speaks of ends, or (``task["to"]``) is the other source's
+    from now on.
+    """
+    assert job.claim.run.source_id is not None, "a departure is a source's"
+    spoken = await _parties(job, job.claim.run.source_id)
+    to = job.claim.run.task.get("to")
+    steps = _Remerging(job, spoken)
+    steps.result.source_id = job.claim.run.source_id
+    steps.result.departure = Departure(UUID(to) if to else None)
+    async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+        chosen = {}
+        for entity in CATALOGUE.entities:
+            said = await columns.stored(tx, job.claim.run.source_id, entity.name)
+            chosen[entity.name] = said.filter("active")["rid"].sort().to_list()
+    await _run(job, steps, chosen)
+
+
+async def _parties(job: Job, source_id: UUID | None) -> Parties:
+    async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+        own = await sources.get(tx, source_id) if source_id else None
+        return await parties(tx, own)
+
+
+async def _run(job: Job, steps: _Remerging, chosen: Mapping[str, Sequence[int]]) -> None:
+    await staging.sweep(job.db, job.claim.district_id)
+    async with Applying(job.db, job.claim) as applying:
+        try:
+            for name, rids in chosen.items():
+                if rids:
+                    await steps.entity(CATALOGUE[name], rids)
+            await steps.writer.staged()
+        finally:
+            await steps.writer.close()
+        steps.result.stated = steps.merging.staged
+        await end(job, steps.result, None, applying)
+
+
+class _Remerging:
+    """The work of one run. A run without a source merges what is said; with one, what the others say."""
+
+    def __init__(self, job: Job, spoken: Parties) -> None:
+        claim = job.claim
+        self.job, self.parties = job, spoken
+        self.writer = Writer(job, None)
+        self.merging = Merging(job.db, claim.district_id, claim.lease_token, spoken, job.clock.now())
+        self.result = Prepared()
+        self._ids: dict[str, pl.DataFrame] = {}
+
+    async def entity(self, entity: Entity, rids: Sequence[int]) -> None:
+        """Merges records of an entity anew; those of which nobody else speaks go with the source."""
+        self.job.progress.enter("compare", entity=entity.name, total=len(rids))
+        changes = self.result.entities[entity.name] = EntityChanges()
+        changes.counts.before = len(rids)
+        leaving = self.parties.own is not None
+        alone = await self._alone(entity, rids) if leaving else set()
+        left = set(alone)
+        shared = [rid for rid in rids if rid not in alone]
+        for start in range(0, len(shared), BATCH_RECORDS):
+            part = shared[start : start + BATCH_RECORDS]
+            ids = (await self._of(entity)).filter(pl.col("rid").is_in(part)).sort("rid")
+            merged = await self.merging.merged(entity, ids, None)
+            rows = merged.frame.with_columns(key=pl.lit(""), hash=pl.lit(0, pl.UInt64))
+            await stage_differences(
+                self.job, self.writer, entity, rows, merged.documents, changes, task=staging.REMERGE,
+                indexes=await self._by_id(entity),
+            )  # fmt: skip
+            left |= set(part) - set(merged.frame["rid"])
+            self.job.progress.rows += len(part)
+        if leaving:
+            self._leave(entity, rids, left, changes)
+
+    async def _alone(self, entity: Entity, rids: Sequence[int]) -> set[int]:
+        """Those of which the source alone speaks: they have never been merged."""
+        async with self.job.db.district(self.job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+            return set(rids) - set(await statements.merged(tx, entity.name))
+
+    def _leave(self, entity: Entity, rids: Sequence[int], left: set[int], changes: EntityChanges) -> None:
+        departure = self.result.departure
+        assert departure is not None, "only a departing source leaves"
+        changes.withdrawn = sets.bitmap(pl.Series(rids, dtype=pl.UInt32).to_numpy())
+        going = sets.bitmap(pl.Series(sorted(left), dtype=pl.UInt32).to_numpy())
+        if departure.to is None:
+            changes.deleted = going
+            changes.counts.deleted = len(going)
+        else:
+            departure.handed[entity.name] = going
+
+    async def _of(self, entity: Entity) -> pl.DataFrame:
+        if entity.name not in self._ids:
+            async with self.job.db.district(self.job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+                self._ids[entity.name] = await columns.sourced_ids(tx, entity)
+        return self._ids[entity.name]
+
+    async def _by_id(self, entity: Entity) -> Indexes:
+        found: Indexes = {}
+        for target in reference_targets(entity):
+            found[target.name] = (await self._of(target)).select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
+        return found

@@ -1,0 +1,180 @@
+"""Packages of changes: what they say is done, what they leave out stays, and a whole package finds what was missed."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from typing import Any
+
+import polars as pl
+import pytest
+
+from hub.store.runs import Run
+from tests.districts import District, Frames, packed, sandbox, without
+from transforms.catalogue import CATALOGUE, Version
+
+NOW = "2026-08-20T10:00:00.000Z"
+
+
+async def changes_only(frames: Frames, version: Version) -> bytes:
+    """A package with a manifest that says delta for each file in it."""
+    marked = {
+        name: frame.with_columns(
+            status=pl.col("status") if "status" in frame.columns else pl.lit("active"), dateLastModified=pl.lit(NOW)
+        ).with_columns(pl.col("status").fill_null("active"))
+        for name, frame in frames.items()
+    }
+    return await asyncio.to_thread(_as_delta, marked, version)
+
+
+def _as_delta(marked: Frames, version: Version) -> bytes:
+    whole = packed(marked, version)
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as changed:
+        for name in archive.namelist():
+            data = archive.read(name)
+            if name == "manifest.csv":
+                data = data.replace(b",bulk", b",delta").replace(b'"bulk"', b'"delta"')
+            changed.writestr(name, data)
+    return out.getvalue()
+
+
+def some(frames: Frames, file: str, *keys: str, **values: str | None) -> pl.DataFrame:
+    """Rows of a file with values changed."""
+    rows = frames[file].filter(pl.col("sourcedId").is_in(keys))
+    return rows.with_columns(pl.lit(v, pl.String).alias(n) for n, v in values.items())
+
+
+def gone(frames: Frames, file: str, *keys: str) -> pl.DataFrame:
+    return some(frames, file, *keys, status="tobedeleted")
+
+
+async def done(district: District, package: Any) -> Run:
+    run = await district.sync(package)
+    assert run.state in {"applied", "unchanged"}, (run.state, run.error_message, run.report.get("rules"))
+    return run
+
+
+async def documents(district: District, entity: str) -> dict[str, tuple[bool, str]]:
+    async with district.db.district(district.district_id) as tx:
+        rows = await tx.fetch(
+            f"SELECT s.key, t.active, t.doc FROM {CATALOGUE[entity].table} t JOIN source_records s "
+            "ON s.district_id = t.district_id AND s.rid = t.rid AND s.entity = $1::text::entity_name", entity,
+        )  # fmt: skip
+    return {row["key"]: (row["active"], row["doc"]) for row in rows}
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+async def test_a_delta_says_what_changed_and_leaves_the_rest(district: District, version: Version) -> None:
+    district.version = version
+    frames = sandbox(100, 3, version).frames
+    await done(district, frames)
+    before = await documents(district, "enrollments")
+    ended, moved, *_ = frames["enrollments"]["sourcedId"].to_list()
+    new = some(frames, "enrollments", moved).with_columns(sourcedId=pl.lit("new"), role=pl.lit("proctor"))
+    delta = {"enrollments": pl.concat([gone(frames, "enrollments", ended), new], how="diagonal")}
+
+    run = await done(district, await changes_only(delta, version))
+
+    after = await documents(district, "enrollments")
+    assert {key for key in before if after[key] != before[key]} == {ended}
+    assert not after[ended][0]
+    assert after.keys() - before.keys() == {"new"}
+    counts = run.counts["enrollments"]
+    assert (counts["created"], counts["deleted"], counts["updated"]) == (1, 1, 0)
+
+
+async def test_the_same_delta_twice_writes_nothing(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await done(district, frames)
+    key = frames["classes"]["sourcedId"][0]
+    delta = await changes_only({"classes": some(frames, "classes", key, title="Renamed")}, "1.2")
+    assert (await done(district, delta)).counts["classes"]["updated"] == 1
+    before = await district.state()
+
+    assert (await done(district, delta)).state == "unchanged"
+    again = await changes_only(
+        {"classes": some(frames, "classes", key, title="Renamed").with_columns(x=pl.lit("y"))}, "1.2"
+    )
+    assert (await done(district, again)).state == "unchanged"
+
+    assert await district.state() == before
+
+
+async def test_references_may_lead_to_what_came_before(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    some_enrollments = frames["enrollments"]["sourcedId"].head(5).to_list()
+    await done(district, without(frames, "enrollments", some_enrollments))
+
+    run = await done(
+        district, await changes_only({"enrollments": some(frames, "enrollments", *some_enrollments)}, "1.2")
+    )
+
+    assert (run.counts["enrollments"]["created"], run.counts["enrollments"]["quarantined"]) == (5, 0)
+
+
+async def test_a_reference_to_what_the_delta_ends_is_kept_out(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await done(district, frames)
+    row = frames["enrollments"].row(0, named=True)
+    delta = {
+        "classes": gone(frames, "classes", row["classSourcedId"]),
+        "enrollments": some(frames, "enrollments", row["sourcedId"]).with_columns(sourcedId=pl.lit("new")),
+    }
+
+    run = await done(district, await changes_only(delta, "1.2"))
+
+    assert (run.counts["classes"]["deleted"], run.counts["enrollments"]["quarantined"]) == (1, 1)
+
+
+@pytest.mark.threat("F10")
+async def test_a_whole_package_finds_what_deltas_missed(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await done(district, frames)
+    missed, told = frames["enrollments"]["sourcedId"].head(2).to_list()
+    await done(district, await changes_only({"enrollments": gone(frames, "enrollments", told)}, "1.2"))
+    assert (await documents(district, "enrollments"))[missed][0]
+
+    run = await done(district, without(frames, "enrollments", [missed, told]))
+
+    assert run.counts["enrollments"]["deleted"] == 1
+    assert not (await documents(district, "enrollments"))[missed][0]
+
+
+async def test_users_of_a_delta_keep_the_roles_that_it_does_not_name(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await done(district, frames)
+    key = frames["roles"]["userSourcedId"][0]
+    before = (await documents(district, "users"))[key][1]
+
+    run = await done(district, await changes_only({"users": some(frames, "users", key, givenName="Zebulon")}, "1.2"))
+
+    after = (await documents(district, "users"))[key][1]
+    assert run.counts["users"]["updated"] == 1
+    assert '"givenName":"Zebulon"' in after
+    assert before[before.index('"roles":') : before.index('"username"')] in after
+
+
+async def test_a_delta_and_a_whole_package_mean_the_same(district: District, other_district: District) -> None:
+    frames = sandbox(100, 3).frames
+    keys = frames["enrollments"]["sourcedId"].head(3).to_list()
+    renamed = frames["classes"]["sourcedId"][2]
+    for place in (district, other_district):
+        await done(place, frames)
+    whole = dict(without(frames, "enrollments", keys))
+    whole["classes"] = frames["classes"].with_columns(
+        title=pl.when(pl.col("sourcedId") == renamed).then(pl.lit("Renamed")).otherwise("title")
+    )
+    delta = {
+        "enrollments": gone(frames, "enrollments", *keys),
+        "classes": some(frames, "classes", renamed, title="Renamed"),
+    }
+
+    await done(district, whole)
+    await done(other_district, await changes_only(delta, "1.2"))
+
+    for entity in ("enrollments", "classes", "users"):
+        there, here = await documents(district, entity), await documents(other_district, entity)
+        assert {key: active for key, (active, _) in there.items()} == {key: active for key, (active, _) in here.items()}
+    assert '"title":"Renamed"' in (await documents(other_district, "classes"))[renamed][1]

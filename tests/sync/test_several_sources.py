@@ -1,0 +1,459 @@
+"""Several sources of one district: what each may say, whose value survives, and what stays when one goes silent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import polars as pl
+import pytest
+
+from hub.errors import Code, HubError
+from hub.store import districts, runs, sources, statements
+from hub.store.runs import Run
+from hub.sync import overrides
+from hub.sync.changes import members
+from hub.sync.engine import work_once
+from tests.districts import District, Frames, changed, sandbox, without
+from transforms.catalogue import CATALOGUE
+
+USERS = CATALOGUE["users"]
+
+
+async def second(
+    district: District, *, priority: int = 200, speaks_for: dict[str, list[str] | None] | None = None,
+    key_space: str | None = "district", links: dict[str, list[str]] | None = None,
+) -> District:  # fmt: skip
+    """Another source of the same district; the first gets the same key space."""
+    other = District(district.db, district.version, district.clock, district.district_id)
+    async with district.db.district(district.district_id) as tx:
+        await sources.create(
+            tx, other.source_id, name="HR", kind="oneroster_csv", config={"partial": True}, priority=priority,
+            speaks_for=speaks_for, key_space=key_space, links=links,
+        )  # fmt: skip
+        await sources.set_parts(tx, district.source_id, speaks_for=None, key_space=key_space, links={})
+    return other
+
+
+async def member(district: District, key: str, entity: str = "users") -> dict[str, Any]:
+    """The members of the one record that is known by a key, with whether it is active and its provenance."""
+    table = CATALOGUE[entity].table
+    async with district.db.district(district.district_id) as tx:
+        rows = await tx.fetch(
+            f"SELECT DISTINCT t.rid, t.active, t.doc, t.doc_private FROM {table} t JOIN source_records s "
+            "ON s.district_id = t.district_id AND s.rid = t.rid AND s.entity = $1::text::entity_name WHERE s.key = $2",
+            entity, key,
+        )  # fmt: skip
+        (row,) = rows
+        fields = await statements.provenance(tx, entity, row["rid"])
+    return members(row["doc"], row["doc_private"]) | {"active": row["active"], "from": fields, "rid": row["rid"]}
+
+
+def a_user(frames: Frames) -> str:
+    """A student with an e-mail address."""
+    users = frames["users"]
+    return str(users.filter(pl.col("email").is_not_null())["sourcedId"][3])
+
+
+def only(frames: Frames, *files: str) -> Frames:
+    return {name: frames[name] for name in files}
+
+
+async def applied(district: District, package: Frames) -> Run:
+    run = await district.sync(package)
+    assert run.state in {"applied", "unchanged"}, (run.state, run.error_message, run.guard)
+    return run
+
+
+async def test_two_sources_with_the_same_keys_make_one_record_of_a_person(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    before = await district.counts()
+    other = await second(district)
+    key = a_user(frames)
+    hr = changed(
+        only(frames, "users", "roles", "userProfiles"), "users", key, phone="+15550100", email="new@district.example"
+    )
+
+    run = await applied(other, hr)
+
+    assert await district.counts() == before
+    assert run.counts["users"]["created"] == 0
+    user = await member(district, key)
+    first, second_ = str(district.source_id), str(other.source_id)
+    assert user["email"] != "new@district.example"
+    assert user["phone"]
+    assert user["from"]["email"] == first
+    assert {first, second_} >= set(user["from"].values())
+
+
+async def test_the_priority_decides_which_value_survives(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    other = await second(district, priority=1)
+
+    run = await applied(
+        other, changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example")
+    )
+
+    user = await member(district, key)
+    assert user["email"] == "new@district.example"
+    assert user["from"]["email"] == str(other.source_id)
+    assert run.counts["users"]["updated"] == 1
+
+
+async def test_a_source_speaks_for_its_fields_alone(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    other = await second(district, priority=1, speaks_for={"users": ["email"]})
+    sheet = changed(
+        only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example", givenName="Nobody"
+    )  # fmt: skip
+
+    await applied(other, sheet)
+
+    user = await member(district, key)
+    assert user["email"] == "new@district.example"
+    assert user["givenName"] != "Nobody"
+
+
+async def test_who_speaks_for_some_fields_makes_no_records(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    before = await district.counts()
+    other = await second(district, speaks_for={"users": ["email"]})
+    users = frames["users"].head(3).with_columns(sourcedId=pl.col("sourcedId") + "-unknown")
+
+    run = await applied(other, {"users": users, "roles": frames["roles"].head(0)})
+
+    assert await district.counts() == before
+    assert run.counts["users"]["quarantined"] == 3
+    assert run.report["total"] >= 3
+
+
+async def test_files_that_a_source_does_not_speak_for_are_left_alone(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    before = await district.state()
+    other = await second(district, speaks_for={"users": ["email"]})
+
+    run = await applied(other, only(without(frames, "orgs", []), "orgs"))
+
+    assert [row for row in await district.state() if row[0] == "orgs"] == [row for row in before if row[0] == "orgs"]
+    assert any(rule["code"] == "SRC-001" for rule in run.report["rules"])
+
+
+async def test_who_goes_silent_hands_over_to_who_still_speaks(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    other = await second(district, priority=1)
+    hr = changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example")
+    await applied(other, hr)
+
+    gone = without(
+        without(hr, "users", [key]), "roles", frames["roles"].filter(userSourcedId=key)["sourcedId"].to_list()
+    )
+    run = await applied(other, gone)
+
+    user = await member(district, key)
+    assert user["active"]
+    assert user["email"] != "new@district.example"
+    assert run.counts["users"]["deleted"] == 0
+    assert run.counts["users"]["updated"] == 1
+
+
+async def test_a_record_ends_when_nobody_speaks_of_it_any_more(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    roles = frames["roles"].filter(userSourcedId=key)["sourcedId"].to_list()
+    enrolled = frames["enrollments"].filter(userSourcedId=key)["sourcedId"].to_list()
+    gone = without(without(without(frames, "users", [key]), "roles", roles), "enrollments", enrolled)
+    gone = without(gone, "demographics", [key])
+    await applied(district, frames)
+    other = await second(district)
+    await applied(other, only(frames, "users", "roles", "userProfiles"))
+
+    await applied(other, only(gone, "users", "roles", "userProfiles"))
+    assert (await member(district, key))["active"]
+    await applied(district, gone)
+
+    assert not (await member(district, key))["active"]
+
+    await applied(other, only(frames, "users", "roles", "userProfiles"))
+    assert (await member(district, key))["active"]
+
+
+async def test_objects_are_recognised_by_fields_where_keys_differ(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    before = await district.counts()
+    other = await second(
+        district, priority=1, key_space=None, links={"users": ["email"], "orgs": ["identifier", "name"]}
+    )
+    orgs = frames["orgs"].with_columns(
+        sourcedId="hr-" + pl.col("sourcedId"), parentSourcedId="hr-" + pl.col("parentSourcedId")
+    )
+    users = frames["users"].filter(sourcedId=key).with_columns(
+        sourcedId="hr-" + pl.col("sourcedId"), primaryOrgSourcedId="hr-" + pl.col("primaryOrgSourcedId"),
+        agentSourcedIds=pl.lit(None, pl.String), email=pl.col("email").str.to_uppercase(), phone=pl.lit("+15550100"),
+    )  # fmt: skip
+    roles = frames["roles"].filter(userSourcedId=key).with_columns(
+        sourcedId="hr-" + pl.col("sourcedId"), userSourcedId="hr-" + pl.col("userSourcedId"),
+        orgSourcedId="hr-" + pl.col("orgSourcedId"), userProfileSourcedId=pl.lit(None, pl.String),
+    )  # fmt: skip
+
+    run = await applied(other, {"orgs": orgs, "users": users, "roles": roles})
+
+    assert await district.counts() == before, run.counts
+    assert (await member(district, key))["phone"] == "+15550100"
+
+
+async def test_an_unchanged_package_of_either_source_writes_nothing(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    other = await second(district)
+    hr = only(frames, "users", "roles", "userProfiles", "demographics")
+    await applied(other, hr)
+    await applied(district, frames)  # the key space made it look row by row
+    before = await district.state()
+
+    shuffled = {name: frame.sample(fraction=1, shuffle=True, seed=1) for name, frame in frames.items()}
+    assert (await district.sync(shuffled)).state == "unchanged"
+    assert (
+        await other.sync({n: f.sample(fraction=1, shuffle=True, seed=1) for n, f in hr.items()})
+    ).state == "unchanged"
+
+    assert await district.state() == before
+
+
+async def test_the_order_of_the_sources_runs_does_not_matter(district: District, other_district: District) -> None:
+    """Keys that two sources share lead to the same records, whoever comes first."""
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    hr = changed(frames, "users", key, email="new@district.example", phone="+15550100")
+    documents = []
+    for place, hr_first in ((district, False), (other_district, True)):
+        other = await second(place, priority=1)
+        for source, package in ((other, hr), (place, frames)) if hr_first else ((place, frames), (other, hr)):
+            await applied(source, package)
+        user = await member(place, key)
+        documents.append({n: v for n, v in user.items() if n in {"email", "phone", "givenName", "grades", "username"}})
+        assert user["from"]["email"] == str(other.source_id)
+
+    assert documents[0] == documents[1]
+
+
+async def test_a_source_may_refer_to_what_another_one_brings(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    rostering = {name: frame for name, frame in frames.items() if name != "enrollments"}
+    await applied(district, rostering)
+    other = await second(district, speaks_for={"enrollments": None})
+
+    run = await applied(other, only(frames, "enrollments"))
+
+    assert run.counts["enrollments"]["created"] == frames["enrollments"].height
+    assert run.counts["enrollments"]["quarantined"] == 0
+
+
+async def overridden(district: District, rid: int, field: str, value: Any) -> UUID:
+    override_id = uuid4()
+    async with district.db.district(district.district_id) as tx:
+        await statements.override(
+            tx, override_id, entity="users", rid=rid, field=field, value=value, owner="Ms Admin",
+            reason="asked by phone", until=None,
+        )  # fmt: skip
+    return override_id
+
+
+async def test_an_override_survives_syncs_that_change_the_record(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    rid = (await member(district, key))["rid"]
+    override = await overridden(district, rid, "preferredFirstName", "Sky")
+
+    await applied(district, changed(frames, "users", key, givenName="Zebulon", preferredGivenName="Zeb"))
+
+    user = await member(district, key)
+    assert (user["givenName"], user["preferredFirstName"]) == ("Zebulon", "Sky")
+    assert user["from"]["preferredFirstName"] == f"override:{override}"
+    assert orjson.dumps(user["from"])
+
+
+async def finished(district: District, run_id: UUID) -> Run:
+    while await work_once(district.db, district.clock):
+        pass
+    return await district.run(run_id)
+
+
+async def sourced_id(district: District, rid: int) -> UUID:
+    async with district.db.district(district.district_id) as tx:
+        found = await statements.sourced_id(tx, USERS, rid)
+    assert found is not None
+    return found
+
+
+async def set_by_hand(district: District, key: str, field: str, value: Any, until: datetime | None = None) -> UUID:
+    """Overrides a field as the admin API does; the override's id."""
+    user = await member(district, key)
+    known = await sourced_id(district, user["rid"])
+    async with district.db.district(district.district_id) as tx:
+        made, run = await overrides.override(
+            tx, entity="users", sourced_id=known, field=field, value=value,
+            owner="Ms Admin", reason="asked by phone", until=until,
+        )  # fmt: skip
+    assert (await finished(district, run.run_id)).state == "applied"
+    return made.override_id
+
+
+async def test_an_override_is_applied_by_a_run_and_given_back_when_it_ends(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    grant = await district.grant()
+    was = await member(district, key)
+
+    override = await set_by_hand(district, key, "email", "by.hand@district.example")
+
+    assert (await member(district, key))["email"] == "by.hand@district.example"
+    async with district.db.district(district.district_id) as tx:
+        entered = await tx.fetchval(
+            "SELECT count(*) FROM feed WHERE grant_id = $1 AND entity = 'users'", grant.grant_id
+        )
+        _, run = await overrides.end(tx, override, by="Ms Admin")
+    assert entered > 0
+    assert (await finished(district, run.run_id)).state == "applied"
+    assert (await member(district, key))["email"] == was["email"]
+
+
+async def test_an_override_ends_by_itself_when_its_time_is_over(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    was = await member(district, key)
+    await set_by_hand(district, key, "givenName", "Sky", until=datetime.now(UTC) + timedelta(hours=1))
+    assert (await member(district, key))["givenName"] == "Sky"
+
+    async with district.db.district(district.district_id) as tx:
+        await tx.execute("UPDATE overrides SET until = now() - interval '1 second'")
+        await statements.note_next_end(tx)
+    while await work_once(district.db, district.clock):
+        pass
+
+    assert (await member(district, key))["givenName"] == was["givenName"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("roles", []), ("children", None), ("givenName", None), ("enabledUser", "perhaps"), ("primaryOrg", "nowhere"),
+     ("nonsense", "x"), ("email", {"a": 1})],
+)  # fmt: skip
+async def test_what_cannot_be_overridden_is_refused(district: District, field: str, value: Any) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    known = await sourced_id(district, (await member(district, a_user(frames)))["rid"])
+
+    async with district.db.district(district.district_id) as tx:
+        with pytest.raises(HubError) as refused:
+            await overrides.override(
+                tx, entity="users", sourced_id=known, field=field, value=value,
+                owner="x", reason="x", until=None,
+            )  # fmt: skip
+
+    assert refused.value.code is Code.INVALID_REQUEST
+
+
+async def departs(district: District, source_id: UUID, to: UUID | None = None, *, dry_run: bool = False) -> Run:
+    run_id = uuid4()
+    async with district.db.district(district.district_id) as tx:
+        await runs.request(
+            tx, run_id, source_id=source_id, upload_id=None, dry_run=dry_run, requested_by="test", kind="departure",
+            task={"to": str(to)} if to else {},
+        )  # fmt: skip
+    run = await finished(district, run_id)
+    if run.state == "held":
+        async with district.db.district(district.district_id) as tx:
+            await runs.decide(tx, run_id, approve=True, actor="test")
+        run = await finished(district, run_id)
+    return run
+
+
+async def test_a_source_that_departs_leaves_what_others_speak_of(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    before = await district.counts()
+    other = await second(district, priority=1)
+    hr = changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example")
+    await applied(other, hr)
+
+    dry = await departs(district, other.source_id, dry_run=True)
+    assert dry.state == "previewed"
+    assert dry.counts["users"]["updated"] == 1
+    assert (await member(district, key))["email"] == "new@district.example"
+
+    run = await departs(district, other.source_id)
+
+    assert run.state == "applied"
+    assert await district.counts() == before
+    user = await member(district, key)
+    assert user["email"] != "new@district.example"
+    assert set(user["from"].values()) == {str(district.source_id)}
+    async with district.db.district(district.district_id) as tx:
+        assert (await sources.get(tx, other.source_id)).state == "departed"
+
+
+async def test_a_source_that_departs_ends_what_it_alone_speaks_of_once_approved(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, {name: frame for name, frame in frames.items() if name != "enrollments"})
+    other = await second(district, speaks_for={"enrollments": None})
+    await applied(other, only(frames, "enrollments"))
+
+    run = await departs(district, other.source_id)
+
+    assert run.state == "applied"
+    counts = await district.counts()
+    assert counts["enrollments"] == (0, frames["enrollments"].height)
+    assert counts["users"][1] == 0
+
+
+async def test_a_source_that_departs_may_hand_its_records_over(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, {name: frame for name, frame in frames.items() if name != "enrollments"})
+    other = await second(district, speaks_for={"enrollments": None})
+    await applied(other, only(frames, "enrollments"))
+    before = await district.counts()
+
+    assert (await departs(district, other.source_id, district.source_id)).state in {"applied", "unchanged"}
+    assert await district.counts() == before
+    run = await applied(district, frames)
+
+    assert await district.counts() == before
+    assert run.counts["enrollments"]["created"] == 0
+
+
+async def test_other_rules_are_applied_to_merged_records(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    other = await second(district, priority=200)
+    await applied(
+        other, changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="b@district.example")
+    )
+    assert (await member(district, key))["email"] != "b@district.example"
+
+    run_id = uuid4()
+    async with district.db.district(district.district_id) as tx:
+        rules = {"users": {"email": {"rule": "priority", "sources": [str(other.source_id)]}}}
+        await districts.set_survivorship(tx, rules)
+        await runs.request(tx, run_id, source_id=None, upload_id=None, dry_run=False, requested_by="x", kind="remerge")
+    run = await finished(district, run_id)
+
+    assert (run.state, run.counts["users"]["updated"]) == ("applied", 1)
+    assert (await member(district, key))["email"] == "b@district.example"
