@@ -79,21 +79,35 @@ async def sourced_ids(tx: Transaction, entity: Entity) -> pl.DataFrame:
 
 
 async def small(
-    tx: Transaction, entity: Entity, integers: tuple[str, ...], tokens: tuple[str, ...] = ()
-) -> pl.DataFrame:
+    tx: Transaction, entity: Entity, integers: tuple[str, ...], tokens: tuple[str, ...] = (), *,
+    rids: Sequence[int] | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """The small columns of an entity, by rid: rid (UInt32), active (UInt8 0/1), integers (Int32), tokens (String).
 
-    Tokens are short texts of few kinds: a role, a type.
+    Tokens are short texts of few kinds: a role, a type. ``rids``: of these records alone.
     """
     names = "".join(f', "{c}"' for c in (*integers, *tokens))
     schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8}
     schema |= dict.fromkeys(integers, pl.Int32) | dict.fromkeys(tokens, pl.String)
-    query = f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1"
-    return _by_rid(await copied(tx, query, schema, tx.district_id))
+    query = f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1{_some(rids)}"
+    return _by_rid(await copied(tx, query, schema, tx.district_id, *_given(rids)))
 
 
-async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Array columns unnested side by side: rid (UInt32) and one column each (Int32; String for those in ``text``)."""
+def _some(rids: Sequence[int] | None) -> str:
+    return "" if rids is None else " AND rid = ANY($2::integer[])"
+
+
+def _given(rids: Sequence[int] | None) -> tuple[object, ...]:
+    return () if rids is None else (list(rids),)
+
+
+async def pairs(
+    tx: Transaction, entity: Entity, *columns: str, text: tuple[str, ...] = (), rids: Sequence[int] | None = None
+) -> pl.DataFrame:
+    """Array columns unnested side by side: rid (UInt32) and one column each (Int32; String for those in ``text``).
+
+    ``rids``: of these records alone.
+    """
     wanted = (*columns, *text)
     arrays = ", ".join(f't."{c}"' for c in wanted)
     names = ", ".join(f'u."{c}"' for c in wanted)
@@ -101,14 +115,26 @@ async def pairs(tx: Transaction, entity: Entity, *columns: str, text: tuple[str,
     schema: dict[str, Any] = {"rid": pl.UInt32} | dict.fromkeys(columns, pl.Int32) | dict.fromkeys(text, pl.String)
     query = (
         f"SELECT t.rid, {names} FROM {entity.table} t CROSS JOIN LATERAL unnest({arrays}) u({aliases}) "
-        f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL'
+        f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL{_some(rids)}'
     )
-    return _by_rid(await copied(tx, query, schema, tx.district_id))
+    return _by_rid(await copied(tx, query, schema, tx.district_id, *_given(rids)))
 
 
 def _by_rid(frame: pl.DataFrame) -> pl.DataFrame:
     """In ascending rid, and as it came within one rid. Here and not in the query: it mostly comes like that."""
     return frame if frame["rid"].is_sorted() else frame.sort("rid", maintain_order=True)
+
+
+async def changed_since(tx: Transaction, position: int) -> dict[str, list[tuple[bytes, bytes, bytes]]]:
+    """The records that were created, updated and deleted after a position, by entity, as serialized bitmaps."""
+    rows = await tx.fetch(
+        "SELECT entity, created, updated, deleted FROM changes WHERE district_id = $1 AND position > $2",
+        tx.district_id, position,
+    )  # fmt: skip
+    found: dict[str, list[tuple[bytes, bytes, bytes]]] = {}
+    for row in rows:
+        found.setdefault(row["entity"], []).append((row["created"], row["updated"], row["deleted"]))
+    return found
 
 
 async def per_school(tx: Transaction, entity: Entity) -> dict[int, int]:

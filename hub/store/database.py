@@ -8,7 +8,7 @@ given a ``reset`` hook, which would replace asyncpg's RESET ALL.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, LiteralString
@@ -18,6 +18,7 @@ import asyncpg
 import orjson
 
 from hub.errors import Code, HubError, Intent
+from hub.store.kept import Kept
 
 SCHEMA = "hub"
 #: Errors after which the same call may succeed: the server is away, starting, stopping or out of connections.
@@ -55,11 +56,25 @@ def unavailable() -> HubError:
 
 
 class Transaction:
-    """An open transaction. ``district_id`` is None for shared tables only."""
+    """An open transaction. ``district_id`` is None for shared tables only.
 
-    def __init__(self, connection: Any, district_id: UUID | None) -> None:
+    ``kept``: what the process keeps beside the pool; what a transaction has seen belongs there only once it committed.
+    """
+
+    def __init__(self, connection: Any, district_id: UUID | None, kept: Kept) -> None:
         self.connection: asyncpg.Connection[asyncpg.Record] = connection
         self.district_id = district_id
+        self.kept = kept
+        self._acts: list[Callable[[], None]] = []
+
+    def after_commit(self, act: Callable[[], None]) -> None:
+        """Does something in memory once the transaction has committed; never if it does not."""
+        self._acts.append(act)
+
+    def committed(self) -> None:
+        """Does what was put off to this moment."""
+        for act in self._acts:
+            act()
 
     async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
         """All rows of a query."""
@@ -113,6 +128,7 @@ class Database:
 
     def __init__(self, pool: Any) -> None:
         self._pool: asyncpg.Pool[asyncpg.Record] = pool
+        self._kept = Kept()
 
     @classmethod
     async def open(
@@ -211,13 +227,15 @@ class Database:
             try:
                 if begin:
                     await connection.execute(begin)
-                yield Transaction(connection, district_id)
+                tx = Transaction(connection, district_id, self._kept)
+                yield tx
                 done = await _end(connection, readonly=readonly) if begin else "COMMIT"
             except BaseException:
                 await _roll_back(connection)
                 raise
             if done != "COMMIT":  # PostgreSQL answers ROLLBACK when a failed statement was passed over
                 raise HubError(Code.INTERNAL, "The transaction had failed before it was to be committed.")
+            tx.committed()
         except _LOST as error:
             raise unavailable() from error
         except asyncpg.InterfaceError as error:

@@ -62,6 +62,14 @@ async def listing(tx: Transaction, *, after: UUID | None = None, limit: int = 10
     return [District(**row) for row in rows]
 
 
+async def head(tx: Transaction) -> int:
+    """The position of the district as this transaction sees it. Raises HubError(NOT_FOUND)."""
+    position: int | None = await tx.fetchval("SELECT position FROM districts WHERE district_id = $1", tx.district_id)
+    if position is None:
+        raise HubError(Code.NOT_FOUND, "There is no such district.")
+    return position
+
+
 async def survivorship(tx: Transaction) -> dict[str, dict[str, dict[str, Any]]]:
     """Which of several values survives, by entity and field; see hub.sync.parties."""
     rules: dict[str, dict[str, dict[str, Any]]] = await tx.fetchval(

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+from pyroaring import BitMap
 
 from hub.scope import sets
 from hub.scope.columns import CODED, CODED_MANY, MANY, ROLES, SINGLE, Columns, FieldKey, Pairs, RoleEdges
+from hub.scope.patch import patched, size_of
 from hub.store import columns as store
+from hub.store import districts
 from hub.store.database import Transaction
 from transforms.catalogue import CATALOGUE, Entity
+
+#: When a larger share of a district's records changed, reading all of them is faster than reading these.
+MOST_CHANGED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +39,60 @@ class Small:
 
 async def load_columns(tx: Transaction) -> Columns:
     """The arrays of the transaction's district as this transaction sees it."""
+    return await asyncio.to_thread(columns_of, await _small(tx, None))
+
+
+async def current_columns(tx: Transaction) -> Columns:
+    """What ``load_columns`` would give, from what the process has kept of the district and what changed since.
+
+    The transaction's own changes are in; they are kept once it has committed.
+    """
+    key, position = ("columns", tx.district_id), await districts.head(tx)
+    held: tuple[int, Columns] | None = tx.kept.get(key)
+    columns = await _brought_up(tx, *held) if held is not None and held[0] <= position else None
+    columns = columns or await load_columns(tx)
+    size = await asyncio.to_thread(size_of, columns)
+    tx.after_commit(lambda: tx.kept.put(key, (position, columns), size))
+    return columns
+
+
+def keep_columns(tx: Transaction, position: int, columns: Columns) -> None:
+    """Keeps the columns of a position that is known otherwise, once the transaction has committed."""
+    key, size = ("columns", tx.district_id), size_of(columns)
+    tx.after_commit(lambda: tx.kept.put(key, (position, columns), size))
+
+
+async def _brought_up(tx: Transaction, position: int, columns: Columns) -> Columns | None:
+    """Columns of a position with what changed after it; None where so much did that all is better read again."""
+    changed: dict[str, BitMap] = {}
+    for entity, logged in (await store.changed_since(tx, position)).items():
+        sets_ = [BitMap.deserialize(part) for parts in logged for part in parts]
+        changed[entity] = BitMap.union(*sets_)
+    count = sum(map(len, changed.values()))
+    if not count:
+        return columns
+    if count > MOST_CHANGED * sum(map(len, columns.active.values())):
+        return None
+    small = await _small(tx, {entity: list(rids) for entity, rids in changed.items()})
+    new = await asyncio.to_thread(columns_of, small)
+    return await asyncio.to_thread(patched, columns, new, changed)
+
+
+async def _small(tx: Transaction, changed: Mapping[str, Sequence[int]] | None) -> Small:
+    """The small columns of all records, or (``changed``: rids by entity) of some."""
     records = {}
+    some = {e.name: None if changed is None else list(changed.get(e.name, ())) for e in CATALOGUE.entities}
     for entity in CATALOGUE.entities:
         single, coded = (tuple(entity[n].table_column for n in names_of(entity, keys)) for keys in (SINGLE, CODED))
-        records[entity.name] = await store.small(tx, entity, single, coded)
-    pairs = {(e, n): await store.pairs(tx, CATALOGUE[e], CATALOGUE[e][n].table_column) for e, n in MANY}
+        records[entity.name] = await store.small(tx, entity, single, coded, rids=some[entity.name])
+    pairs = {
+        (e, n): await store.pairs(tx, CATALOGUE[e], CATALOGUE[e][n].table_column, rids=some[e]) for e, n in MANY
+    }  # fmt: skip
     for e, n in CODED_MANY:
-        pairs[e, n] = await store.pairs(tx, CATALOGUE[e], text=(CATALOGUE[e][n].table_column,))
-    roles = await store.pairs(tx, CATALOGUE["users"], "roles_org_rids", text=("roles_role", "roles_role_type"))
-    return await asyncio.to_thread(columns_of, Small(records, pairs, roles))
+        pairs[e, n] = await store.pairs(tx, CATALOGUE[e], text=(CATALOGUE[e][n].table_column,), rids=some[e])
+    wanted = ("roles_role", "roles_role_type")
+    roles = await store.pairs(tx, CATALOGUE["users"], "roles_org_rids", text=wanted, rids=some["users"])
+    return Small(records, pairs, roles)
 
 
 def columns_of(small: Small) -> Columns:

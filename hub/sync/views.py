@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 from pyroaring import BitMap
 
+from hub.crashpoints import crash_point
 from hub.scope.columns import Columns
 from hub.scope.compile import compile_grant
 from hub.scope.feed import Changed, FeedEntry, Sets, ViewDiff, diff_view, edit_view, gone_after
@@ -28,7 +29,7 @@ from hub.store import grants as store
 from hub.store import staging
 from hub.store.database import Transaction
 from hub.sync.changes import EntityChanges
-from hub.sync.columns import load_columns
+from hub.sync.columns import current_columns, keep_columns
 from transforms.catalogue import CATALOGUE
 
 #: Documents that are compared at a time when a field policy changed.
@@ -75,7 +76,10 @@ async def refresh(
     grants = await store.listing(tx, living=True)
     if not grants:
         return []
-    columns = columns or await load_columns(tx)
+    if columns is None:
+        columns = await current_columns(tx)
+    else:
+        keep_columns(tx, position, columns)
     effects = []
     for grant in grants:
         definition = GrantDefinition.model_validate(grant.definition)
@@ -89,7 +93,7 @@ async def regrant(
     tx: Transaction, grant: store.Grant, definition: GrantDefinition, position: int, at: datetime
 ) -> Effect:
     """Moves one grant to the view of ``definition``; ``grant`` still has the definition from before."""
-    following = await _following(tx, await load_columns(tx), grant, _definition(grant), definition, {})
+    following = await _following(tx, await current_columns(tx), grant, _definition(grant), definition, {})
     await _move(tx, grant, position, following, at, None)
     return following.effect(grant)
 
@@ -97,7 +101,7 @@ async def regrant(
 async def preview(tx: Transaction, grant: store.Grant | None, definition: GrantDefinition) -> Effect:
     """What making (``grant`` None) or editing a grant would do, without doing it."""
     before = _definition(grant) if grant else definition
-    following = await _following(tx, await load_columns(tx), grant, before, definition, {})
+    following = await _following(tx, await current_columns(tx), grant, before, definition, {})
     return following.effect(grant)
 
 
@@ -112,6 +116,7 @@ async def _move(
         entries = [entry_of(e) for e in following.entries]
         moved = store.Move(grant.grant_id, following.sets, entries, following.extra_roles)
         await store.move(tx, position, [moved], at=at, run_id=run_id)
+        crash_point("feed.moved")
 
 
 def entry_of(entry: FeedEntry) -> store.Entry:

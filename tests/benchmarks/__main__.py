@@ -21,6 +21,7 @@ from tests.benchmarks.result import Result
 #: Modules of this package with ``run(students) -> list[Result]``.
 ALL = (
     "loading",
+    "syncs",
     "compile",
     "pages",
     "queries",

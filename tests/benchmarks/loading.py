@@ -155,7 +155,7 @@ async def sync(url: str, folder: Path) -> Found:
 
     async def once(package: str) -> tuple[float, runs.Run]:
         started = time.perf_counter()
-        done = await _run(db, district, source, folder / f"{package}.zip")
+        done = await carry_out(db, district, source, folder / f"{package}.zip")
         async with db.district(district) as tx:
             await grants.views(tx, grant.grant_id)
             await tx.fetch("SELECT doc FROM users WHERE district_id = $1 AND rid = ANY($2::int[])", district, _PAGE)
@@ -194,7 +194,7 @@ def _expect(condition: bool, otherwise: str) -> None:
         raise RuntimeError(otherwise)
 
 
-async def _run(db: Database, district: UUID, source: UUID, package: Path) -> runs.Run:
+async def carry_out(db: Database, district: UUID, source: UUID, package: Path) -> runs.Run:
     """Uploads a package and carries out its run."""
     upload, run_id = new_id(), new_id()
 
