@@ -6,6 +6,7 @@ does not open, so that nobody with write access to the database can make one sub
 
 from __future__ import annotations
 
+import hashlib
 import os
 from uuid import UUID
 
@@ -29,6 +30,16 @@ def column_key(master: bytes) -> bytes:
 def walk_key(master: bytes) -> bytes:
     """The 32 byte key that signs positions in links from page to page, see hub/api/oneroster/pins.py."""
     return HKDF(SHA256(), 32, salt=None, info=b"rosterhub walks over pages 1").derive(master)
+
+
+def erasure_key(column: bytes) -> bytes:
+    """The 32 byte key of the digests of erased people's keys: HKDF-SHA256 of ``column_key``."""
+    return HKDF(SHA256(), 32, salt=None, info=b"rosterhub erased keys 1").derive(column)
+
+
+def erased_digest(key: bytes, district_id: UUID, source_id: UUID, name: str) -> bytes:
+    """What is kept of the key ``name`` by which a source called an erased person: BLAKE2b under ``erasure_key``."""
+    return hashlib.blake2b(district_id.bytes + source_id.bytes + name.encode(), digest_size=32, key=key).digest()
 
 
 def load_walk_key(settings: Settings) -> bytes:

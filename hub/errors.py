@@ -43,6 +43,7 @@ class Code(StrEnum):
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     TOO_MANY_ATTEMPTS = "too_many_attempts"
+    PAST_GONE = "past_gone"
 
 
 HTTP_STATUS: dict[Code, int] = {
@@ -59,6 +60,7 @@ HTTP_STATUS: dict[Code, int] = {
     Code.TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.TOO_MANY_ATTEMPTS: 429,
+    Code.PAST_GONE: 410,
 }
 
 

@@ -228,6 +228,20 @@ class Settings(BaseSettings):
     export_stream_seconds: float = Field(
         default=600, gt=0, description="Longest time for sending a package while it is made."
     )
+    history_days: int = Field(
+        default=400,
+        ge=30,
+        description="Days for which is kept what records said before they changed: for undoing runs and looking back.",
+    )
+    ended_days: int = Field(
+        default=400,
+        ge=30,
+        description="Days for which is kept what an ended record said; never less than those of the history.",
+    )
+    issue_days: int = Field(default=90, ge=1, description="Days for which a run's findings are kept one by one.")
+    upload_days: int = Field(
+        default=7, ge=1, description="Days for which an upload that no run took is kept; applied ones go at once."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hub.clock import SystemClock
+from hub.crypto import column_key
 from hub.store import runs
 from hub.store.database import Database
 from hub.sync.engine import work_once
@@ -78,7 +79,9 @@ async def main() -> None:
     idle_since = time.monotonic()
     try:
         while True:
-            if await work_once(db, SystemClock(), heartbeat_seconds=min(1, runs.LEASE_SECONDS / 6)):
+            if await work_once(
+                db, SystemClock(), key=column_key(MASTER_KEY), heartbeat_seconds=min(1, runs.LEASE_SECONDS / 6)
+            ):
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since >= patience:
                 break

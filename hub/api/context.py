@@ -28,3 +28,5 @@ class ApiContext:
 
 
 CONTEXT = web.AppKey("context", ApiContext)
+#: The districts of which this process sends a whole package to themselves.
+SENDING: web.AppKey[set[UUID]] = web.AppKey("sending", set)

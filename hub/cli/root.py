@@ -10,11 +10,14 @@ import click
 import hub
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
+from hub.cli.erasures import erasures
 from hub.cli.export import export
 from hub.cli.guard import guard
+from hub.cli.history import history, undo
 from hub.cli.identifiers import identifiers
 from hub.cli.mapping import mapping
 from hub.cli.passback import passback
+from hub.cli.purge import purge
 from hub.cli.runs import runs
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
@@ -55,9 +58,9 @@ def main() -> None:
     logging.getLogger("hub.embedded").addHandler(logging.NullHandler())
 
 
-_COMMANDS = (
-    demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, runs, guard, export, identifiers,
-    passback, sandbox, doctor, token,
+COMMANDS = (
+    demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, runs, guard, undo, history, export,
+    identifiers, passback, purge, erasures, sandbox, doctor, token,
 )  # fmt: skip
-for command in _COMMANDS:
+for command in COMMANDS:
     main.add_command(command)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Exit codes by the run's end.
 APPLIED, FAILED, HELD = 0, 1, 3
-_EXITS = {"applied": APPLIED, "unchanged": APPLIED, "previewed": APPLIED, "held": HELD}
+EXITS = {"applied": APPLIED, "unchanged": APPLIED, "previewed": APPLIED, "held": HELD}
 _CHUNK = 1 << 20
 _LOOK_SECONDS = 0.3
 _PATIENCE_SECONDS = 10
@@ -49,8 +49,8 @@ def sync(
     for a person's decision, 2 when the hub cannot be reached or refuses the call.
     """
     run, report = asyncio.run(_sync(package, url.rstrip("/"), token, f"/districts/{district}", source, dry_run=dry_run))
-    _show(run, report, f"{url.rstrip('/')}/districts/{district}/runs/{run['run_id']}")
-    ctx.exit(_EXITS.get(run["state"], FAILED))
+    show(run, report, f"{url.rstrip('/')}/districts/{district}/runs/{run['run_id']}")
+    ctx.exit(EXITS.get(run["state"], FAILED))
 
 
 async def _sync(
@@ -72,7 +72,7 @@ async def _sync(
                 place, body = f"{url}{district}/runs", {"upload_id": upload["upload_id"], "dry_run": dry_run}
             run = await answer(await http.post(place, json=body))
             address = f"{url}{district}/runs/{run['run_id']}"
-            run = await _follow(http, address, run, bars)
+            run = await follow(http, address, run, bars)
             return run, (await answer(await http.get(f"{address}/report")))["report"] or {}
 
 
@@ -102,7 +102,8 @@ def _measure(package: Path) -> tuple[int, bytes]:
         return package.stat().st_size, hashlib.file_digest(file, "sha256").digest()
 
 
-async def _follow(http: ClientSession, url: str, run: dict[str, Any], bars: Progress) -> dict[str, Any]:
+async def follow(http: ClientSession, url: str, run: dict[str, Any], bars: Progress) -> dict[str, Any]:
+    """The run at its end."""
     bar = bars.add_task("waiting for a worker", total=None, left="")
     waiting_since = time.monotonic()
     while run["state"] in {"queued", "running"}:
@@ -129,7 +130,8 @@ def _left(seconds: float | None) -> str:
     return f"about {round(seconds / _MINUTE)} min left"
 
 
-def _show(run: dict[str, Any], report: dict[str, Any], address: str) -> None:
+def show(run: dict[str, Any], report: dict[str, Any], address: str) -> None:
+    """Prints how a run ended and what it found."""
     click.echo(f"run {run['run_id']}: {run['state']}")
     for entity, counts in run["counts"].items():
         words = ", ".join(f"{number:,} {kind}" for kind, number in counts.items() if number)

@@ -78,13 +78,15 @@ class _Views:
 class Package:
     """Makes one package of a view; ``changes`` are those since the app's last one, None makes a bulk package.
 
-    ``tx`` sees one moment, that of ``view``.
+    ``tx`` sees one moment, that of ``view``. ``as_of``: an earlier position of the district, for a bulk package of its
+    records as they were then; ``view`` has those that there were.
     """
 
     def __init__(
         self, tx: Transaction, view: View, order: Order, changes: Changes | None = None,
-        progress: Progress = lambda *_: None,
+        progress: Progress = lambda *_: None, *, as_of: int | None = None,
     ) -> None:  # fmt: skip
+        self._as_of = as_of
         self._reader = Reader(tx, order.shown)
         self._view = view
         self._order = order
@@ -136,16 +138,23 @@ class Package:
         """What the app sees of ``present``; with ``changes``, as it was before them."""
         reader, order = self._reader, self._order
         sight = Sight(self._view.projections, ids.within(present), order.shown)
-        known = await reader.known(self._files, sight, _earlier("classes", changes))
+        known = await reader.known(self._files, sight, self._then("classes") or _earlier("classes", changes))
         if order.version == "1.2" or not any("users" in f.targets or f.owner.name == "users" for f in self._files):
             return Seen(sight, known)
         names = order.style.names
         if changes is None or people is None:
-            found = await reader.people(sight, names, present["users"])
+            found = await reader.people(sight, names, present["users"], self._then("users"))
         else:
             touched, earlier = changes.touched["users"], _earlier("users", changes)
             found = people.but(touched, await reader.people(sight, names, present["users"] & touched, earlier))
         return Seen(sight.without("users", found.nobody), known, found)
+
+    def _then(self, entity: str) -> Which | None:
+        """The records of an entity as they were, for a package of an earlier moment."""
+        if self._as_of is None:
+            return None
+        visible = self._present[entity]
+        return Which(list(visible) if len(visible) <= FEW else None, self._as_of)
 
     def _touched(self, file: File) -> BitMap:
         """The records of which a file's rows are made."""
@@ -198,7 +207,9 @@ class Package:
         if file.field is not None or not self._view.projections[name].visible & {"metadata"}:
             return ()
         visible = self._present[name]
-        if self._changes is None:
+        if then := self._then(name):
+            which = [then]
+        elif self._changes is None:
             which = [Which(list(visible)) if len(visible) <= FEW else ALL]
         else:
             changes = self._changes
@@ -211,13 +222,13 @@ class Package:
         wanted, owner = writer.wanted(views.now.sight), writer.file.owner
         if len(touched) > FEW and owner.name not in self._order.shown:
             whole = mask(touched, touched.max() + 1)
-            async for block in extract.blocks(self._reader.tx, wanted):
+            async for block in extract.blocks(self._reader.tx, wanted, Which(None, self._as_of)):
                 part, read = await asyncio.to_thread(_of_block, writer, wanted, views, whole, block)
                 self._through(writer.file, read)
                 yield part
             return
         for rids in await self._reader.in_order(owner, touched):
-            records = await self._reader.records(wanted, Which(rids))
+            records = await self._reader.records(wanted, Which(rids, self._as_of))
             self._through(writer.file, len(rids))
             yield await asyncio.to_thread(writer.bulk, views.now, records)
 

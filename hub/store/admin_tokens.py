@@ -60,6 +60,12 @@ async def find(tx: Transaction, token: str) -> AdminToken | None:
     return None if row is None else AdminToken(**row)
 
 
+async def stands(tx: Transaction, token_id: UUID, now: datetime) -> bool:
+    """Whether a token is valid at ``now``."""
+    row = await tx.fetchrow(f"SELECT {_COLUMNS} FROM admin_tokens WHERE token_id = $1", token_id)
+    return row is not None and AdminToken(**row).valid(now)
+
+
 async def listing(tx: Transaction, *, after: UUID | None = None, limit: int = 100) -> list[AdminToken]:
     """All tokens, spent ones too, in the order of their ids, from ``after`` on (exclusive)."""
     rows = await tx.fetch(

@@ -104,6 +104,14 @@ async def draw_position(tx: Transaction) -> int:
     return position
 
 
+async def history_from(tx: Transaction) -> int:
+    """The earliest position of the district at which its records are known still."""
+    position: int | None = await tx.fetchval(
+        "SELECT history_from FROM districts WHERE district_id = $1", tx.district_id
+    )
+    return position or 0
+
+
 async def next_rids(tx: Transaction) -> dict[str, int]:
     """The next free rid per entity; entities without records are missing (they start at 0)."""
     rows = await tx.fetch("SELECT entity, next_rid FROM heads WHERE district_id = $1", tx.district_id)

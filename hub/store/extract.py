@@ -105,7 +105,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """Which records: those with ``rids``, or all of the district. ``as_of``: as they were at that position of it."""
+    """Which records: those with ``rids``, or all of the district. ``as_of``: as they were at that position of it.
+
+    All of an earlier position have those among them that were made since, as they were made.
+    """
 
     rids: Sequence[int] | None = None
     as_of: int | None = None
@@ -182,21 +185,20 @@ async def _copy(tx: Transaction, query: str, values: Sequence[object], waiting: 
 
 def _source(tx: Transaction, entity: Entity, which: Which) -> tuple[str, tuple[object, ...]]:
     """What to select from, as ``t``, and its parameters."""
-    if which.rids is None:
-        return f"(SELECT * FROM {entity.table} WHERE district_id = $1) t", (tx.district_id,)
-    rids = list(which.rids)
-    chosen = "district_id = $1 AND rid = ANY($2::integer[])"
+    values: tuple[object, ...] = (tx.district_id,) if which.rids is None else (tx.district_id, list(which.rids))
+    some = "" if which.rids is None else " AND rid = ANY($2::integer[])"
+    chosen = f"district_id = $1{some}"
     if which.as_of is None:
-        return f"(SELECT * FROM {entity.table} WHERE {chosen}) t", (tx.district_id, rids)
-    since = f"h.district_id = $1 AND h.entity = '{entity.name}' AND h.position > $3::bigint"
+        return f"(SELECT * FROM {entity.table} WHERE {chosen}) t", values
+    since = f"h.district_id = $1 AND h.entity = '{entity.name}' AND h.position > ${len(values) + 1}::bigint"
     documents = "jsonb_build_object('doc', h.doc, 'doc_private', h.doc_private)"
     return (
         f"(SELECT n.* FROM {entity.table} n WHERE {chosen} "
         f"AND NOT EXISTS (SELECT FROM history h WHERE {since} AND h.rid = n.rid) UNION ALL "
         "SELECT o.* FROM (SELECT DISTINCT ON (h.rid) h.was, h.doc, h.doc_private FROM history h "
-        f"WHERE {since} AND h.rid = ANY($2::integer[]) ORDER BY h.rid, h.position) h "
+        f"WHERE {since}{some} ORDER BY h.rid, h.position) h "
         f"CROSS JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was || {documents}) o) t"
-    ), (tx.district_id, rids, which.as_of)
+    ), (*values, which.as_of)
 
 
 def _columns(field: Field) -> dict[str, str]:
@@ -270,7 +272,10 @@ async def referring(tx: Transaction, entity: Entity, field: Field, rids: Sequenc
 async def past_is_kept(tx: Transaction, position: int) -> bool:
     """Whether records can be read as they were at a position of the district."""
     kept: bool = await tx.fetchval(
-        "SELECT NOT EXISTS (SELECT FROM history WHERE district_id = $1 AND position > $2 AND was IS NULL)",
+        "SELECT $2 >= d.history_from "
+        "AND NOT EXISTS (SELECT FROM erasures e WHERE e.district_id = $1 AND e.position > $2) "
+        "AND NOT EXISTS (SELECT FROM history h WHERE h.district_id = $1 AND h.position > $2 "
+        "AND h.was IS NULL) FROM districts d WHERE d.district_id = $1",
         tx.district_id, position,
     )  # fmt: skip
     return kept

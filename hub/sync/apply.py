@@ -175,5 +175,5 @@ async def _write_staged(
     run = claim.lease_token
     created = await staging.insert_records(tx, entity, run, at) if inserted is None else inserted
     updated = await staging.update_records(tx, entity, run, at) if changes.known else 0
-    if (created, updated) != (len(changes.created), len(changes.updated | changes.revived)):
+    if (created, updated) != (len(changes.created), len(changes.updated | changes.revived | changes.restored)):
         raise staging.missing()

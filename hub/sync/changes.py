@@ -29,6 +29,7 @@ class EntityChanges:
     """The difference of one entity by rid. ``revived`` records were tobedeleted and are active again.
 
     ``withdrawn``: records of which the source of the run says nothing any more; most of them are ``deleted``.
+    ``restored``: those of ``deleted`` for which staging holds what they said before.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -36,6 +37,7 @@ class EntityChanges:
     revived: BitMap = field(default_factory=BitMap)
     deleted: BitMap = field(default_factory=BitMap)
     withdrawn: BitMap = field(default_factory=BitMap)
+    restored: BitMap = field(default_factory=BitMap)
     updates: dict[int, Update] = field(default_factory=dict)
     staged: bool = False  # whether staging holds rows of this entity
     known: bool = False  # whether some of those are of records that the store knows already

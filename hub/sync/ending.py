@@ -126,6 +126,8 @@ async def _apply(ending: _End, applying: Applying) -> None:
         if not stays:
             raise _RollBackError(reasons, shown, rows)
         await differences.keep(tx, run_id, rows)
+        if prepared.last is not None:
+            await prepared.last(tx)
         job.progress.enter(ENDING)
         await _let_go(tx, ending)
         await runs.finish(

@@ -18,7 +18,7 @@ from hub.errors import Code, HubError, Intent
 from hub.store import holds, runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
-from hub.sync import overrides, remerging
+from hub.sync import erasing, overrides, remerging, undoing
 from hub.sync.job import Job
 from hub.sync.progress import ENDING, Progress
 from hub.sync.room import Room
@@ -33,14 +33,15 @@ _CHANCE = random.SystemRandom()
 #: How each kind of run is carried out, up to a row that says how it ended.
 KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {
     "sync": sync, "override": remerging.override, "remerge": remerging.remerge, "departure": remerging.departure,
+    undoing.KIND: undoing.undo, erasing.KIND: erasing.erase,
 }  # fmt: skip
 
 
 async def work_once(
-    db: Database, clock: Clock, *, heartbeat_seconds: float = HEARTBEAT_SECONDS, room: Room | None = None,
-    small: bool = False,
+    db: Database, clock: Clock, *, key: bytes | None = None, heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    room: Room | None = None, small: bool = False,
 ) -> bool:  # fmt: skip
-    """Claims one due run and carries it out; whether there was one.
+    """Claims one due run and carries it out; whether there was one. ``key``: hub.crypto.load_key.
 
     ``room``: what the runs of this process share; ``small``: in the lane of small runs.
     A run that fails in a way that may pass is queued again, up to ``runs.MAX_ATTEMPTS`` times; one that is cancelled
@@ -54,7 +55,7 @@ async def work_once(
         return False
     crash_point("sync.claimed")
     try:
-        await _attempt(Job(db, claim, clock, Progress(), room.pulls if room else None), heartbeat_seconds)
+        await _attempt(Job(db, claim, clock, Progress(), room.pulls if room else None, key), heartbeat_seconds)
     finally:
         if room is not None:
             room.leave(claim)

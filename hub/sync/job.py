@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from hub.clock import Clock
+from hub.errors import Code, HubError
 from hub.store import runs
 from hub.store.database import Database
 from hub.store.runs import Claim
@@ -14,13 +15,25 @@ from hub.sync.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed run under way. ``pulls`` has a place for each pull of this process; None: there is no bound."""
+    """One claimed run under way.
+
+    ``pulls`` has a place for each pull of this process; None: there is no bound. ``key``: hub.crypto.load_key; None
+    where no worker gave it.
+    """
 
     db: Database
     claim: Claim
     clock: Clock
     progress: Progress
     pulls: asyncio.Semaphore | None = None
+    key: bytes | None = None
+
+    @property
+    def secret(self) -> bytes:
+        """The key. Raises HubError(INTERNAL) where there is none."""
+        if self.key is None:
+            raise HubError(Code.INTERNAL, "The worker has no key, and people were erased: it cannot tell who they are.")
+        return self.key
 
     async def beat(self) -> None:
         """Renews the lease and shows the progress. Raises HubError(FENCED) when the lease is somebody else's now."""

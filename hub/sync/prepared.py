@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import polars as pl
 from pyroaring import BitMap
 
+from hub.store.database import Transaction
 from hub.sync.changes import EntityChanges
 from hub.sync.fresh import Fresh
 from transforms.issues import collect
@@ -28,6 +30,7 @@ class Prepared:
     ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
     ``fresh``: the new records, where the district had none. ``stated``: whether staging has statements of sources too.
     ``source_id``: the source that says this, if one does; ``departure``: it says nothing any more.
+    ``last``: what the transaction that applies it does at its end.
     """
 
     entities: dict[str, EntityChanges] = field(default_factory=dict)
@@ -38,9 +41,10 @@ class Prepared:
     stated: bool = False
     source_id: UUID | None = None
     departure: Departure | None = None
+    last: Callable[[Transaction], Awaitable[None]] | None = None
 
     def __bool__(self) -> bool:
-        return any(self.entities.values())
+        return any(self.entities.values()) or self.last is not None
 
 
 def findings(prepared: Prepared) -> pl.DataFrame:

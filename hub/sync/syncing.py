@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 from connectors.protocol import Package, located
+from hub import crypto
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
-from hub.store import differences, holds, runs, source_health, sources, staging, uploads
+from hub.store import differences, erasures, holds, runs, source_health, sources, staging, uploads
 from hub.sync import shaping
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
+from hub.sync.erased import Without
 from hub.sync.job import Job
 from hub.sync.parties import parties
 from hub.sync.prepare import Preparation
@@ -34,6 +37,7 @@ async def sync(job: Job) -> None:
         overtaken = claim.run.approved is not None and await holds.overtaken(tx, claim)
         transform = await shaping.of_run(tx, claim.run)
         health = await source_health.of(tx, source.source_id)
+        erased = await erasures.digests(tx, source.source_id)
     if overtaken:
         await _superseded(job)
         return
@@ -46,8 +50,9 @@ async def sync(job: Job) -> None:
     if health is not None and health.prepare_seconds is not None:
         progress.pace = Pace(health.rows, health.prepare_seconds, health.apply_seconds or 0.0)
     progress.enter("pull")
-    async with pull(db, claim, source, transform, job.pulls) as (package, cursor):
+    async with pull(db, claim, source, transform, job.pulls) as (pulled, cursor):
         crash_point("sync.package_open")
+        package = _without(job, source.source_id, pulled, erased) if erased else pulled
         progress.rows_total = _rows(package)
         blocking = {code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC}
         if package.issues["code"].is_in(blocking).any():
@@ -66,7 +71,7 @@ async def sync(job: Job) -> None:
                 await applying.begin(source.source_id, job.clock.now())
             steps = Preparation(job, spoken, package, applying.ahead)
             prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
-            prepared.issues = [located(package, found) for found in prepared.issues]
+            prepared.issues = [located(pulled, found) for found in prepared.issues]
             crash_point("sync.transformed")
             await end(job, prepared, taken, applying)
 
@@ -85,6 +90,12 @@ def _rows(package: Package) -> int | None:
     """How many rows the entities' own files have; None where one of them cannot tell."""
     counts = [package.rows(e.csv_file) for e in CATALOGUE.entities if e.csv_file in package.mode]
     return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _without(job: Job, source_id: UUID, package: Package, erased: frozenset[bytes]) -> Package:
+    """The package without the people who were erased."""
+    key, district_id = crypto.erasure_key(job.secret), job.claim.district_id
+    return Without(package, lambda name: crypto.erased_digest(key, district_id, source_id, name) in erased)
 
 
 async def _refused(job: Job, package: Package) -> None:

@@ -29,6 +29,7 @@ from hub.settings import Settings
 from hub.store.database import Database
 from hub.sync import schedules
 from hub.sync.engine import work_once
+from hub.sync.retention import Retention, purge_once
 from hub.sync.room import Room
 from hub.webhooks.deliver import Courier
 from hub.webhooks.dispatcher import Dispatcher, Limits
@@ -97,10 +98,11 @@ async def run_worker(
         services = [
             dispatcher.run(stop),
             passback.run(stop),
-            *_syncs(settings, syncs, clock, due, stop, work),
+            *_syncs(settings, syncs, clock, key, due, stop, work),
             _carry_out("exports", lambda: make_exports(shop), asked, stop),
             _look_after("schedules", lambda: _schedules(settings, deliveries, clock, due), stop),
             Telling(Notices(teller), in_process=NOTICES_AT_A_TIME).run(stop),
+            _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
 
@@ -111,14 +113,22 @@ def _connections(settings: Settings) -> int:
 
 
 def _syncs(
-    settings: Settings, db: Database, clock: Clock, due: asyncio.Event, stop: asyncio.Event, work: Work | None
+    settings: Settings,
+    db: Database,
+    clock: Clock,
+    key: bytes,
+    due: asyncio.Event,
+    stop: asyncio.Event,
+    work: Work | None,
 ) -> list[Coroutine[Any, Any, None]]:
     """The lanes of runs."""
     if work is not None:
         return [_carry_out("syncs", lambda: work(db, clock), due, stop)]
     room = Room.of(settings)
     small = [False] * settings.sync_concurrency + [True] * settings.sync_small_concurrency
-    return [_carry_out("syncs", partial(work_once, db, clock, room=room, small=lane), due, stop) for lane in small]
+    return [
+        _carry_out("syncs", partial(work_once, db, clock, key=key, room=room, small=lane), due, stop) for lane in small
+    ]
 
 
 async def _schedules(settings: Settings, db: Database, clock: Clock, due: asyncio.Event) -> None:

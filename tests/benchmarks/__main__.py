@@ -33,6 +33,7 @@ ALL = (
     "webhook_latency",
     "passback",
     "export",
+    "past",
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 import connectors.oneroster_csv.rules
+import hub.sync.undoing
 import transforms.shaping.rules
 from hub.settings import Settings
 from tests.docs.reference import admin_api_page, behaviour_page, cli_page

@@ -21,8 +21,9 @@ generated: `make docs`.
 
 - **Tokens** begin with `rh_ad_`, go as `Authorization: Bearer …`, live 90 days unless told otherwise (365 at most), and
   are kept as a hash. The first one comes from `hub token create --role operator`. An operator's token reaches all
-  districts, but no roster: there is no route to one. A district's token reaches its district, an app's token the app's
-  clients, and its grants and subscriptions in the districts that granted it something.
+  districts, but no roster: records are shown to the district's own tokens alone. A district's token reaches its
+  district, an app's token the app's clients, and its grants and subscriptions in the districts that granted it
+  something.
 - **What is missing and what is somebody else's** are answered alike, with 404 `not_found`.
 - **Errors** are problems (RFC 9457) with a stable `code` and what to do next: [errors](errors.md).
 - **Lists** that can grow long take `limit` (1 to 500) and `after`; the answer's `next` is the following page's `after`,

@@ -1,6 +1,6 @@
 """The admin API: districts, sources, runs, apps, grants, subscriptions, tokens and the audit log.
 
-It has no roster routes: whoever runs the hub does not read children's data here (T55).
+Rosters are shown to a district's own tokens alone: whoever runs the hub does not read children's data here (T55).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hub.api.admin.route import PREFIX, TABLE, Route, check
 from hub.api.admin.routes import ROUTES
 from hub.api.admin.runs import STOPPING
 from hub.api.admin.shapes import Asked
-from hub.api.context import CONTEXT
+from hub.api.context import CONTEXT, SENDING
 from hub.errors import Code, HubError
 
 __all__ = ["PREFIX", "ROUTES", "add_admin"]
@@ -36,6 +36,7 @@ def add_admin(app: web.Application) -> None:
         admin.router.add_route(route.method, route.path, _endpoint(route))
     admin[TABLE] = ROUTES
     admin[STOPPING] = asyncio.Event()
+    admin[SENDING] = set()
     admin.on_shutdown.append(_stop)
     app.add_subapp(PREFIX, admin)
 

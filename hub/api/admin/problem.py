@@ -34,6 +34,7 @@ TITLES: dict[Code, str] = {
     Code.UPLOAD_INCOMPLETE: "The upload is not whole",
     Code.DISTRICT_BUSY: "The district is busy",
     Code.RUN_HELD: "A run waits for a decision",
+    Code.PAST_GONE: "The past is not kept so long",
 }
 _BY_STATUS = {
     400: (Code.INVALID_REQUEST, "Look at the request line, the headers and the body, and send it again."),

@@ -9,6 +9,7 @@ from hub.api.admin import (
     credentials,
     differences,
     districts,
+    erasures,
     exports,
     freshness,
     grade_targets,
@@ -19,6 +20,8 @@ from hub.api.admin import (
     limits,
     merging,
     recipients,
+    records,
+    retention,
     runs,
     sandboxes,
     schedules,
@@ -35,5 +38,5 @@ ROUTES: tuple[Route, ...] = (
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
     *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES,
     *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES,
-    *recipients.ROUTES,
+    *recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
 )  # fmt: skip

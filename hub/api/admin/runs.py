@@ -18,8 +18,9 @@ from hub.api.admin.shapes import Asked, Shown
 from hub.api.admin.transforms import checked
 from hub.errors import Code, HubError
 from hub.ids import new_id
-from hub.store import holds, sources, uploads
+from hub.store import holds, past, sources, uploads
 from hub.store import runs as store
+from hub.sync import undoing
 from hub.sync.shaping import CANDIDATE
 from transforms.catalogue import CATALOGUE
 from transforms.shaping.definition import Definition, as_json
@@ -56,12 +57,23 @@ class NewRun(Asked):
     )
 
 
+class NewUndo(Asked):
+    """How to undo a run."""
+
+    dry_run: bool = Field(default=False, description="Compute and report everything, change nothing.")
+
+
 class Run(Shown):
     """One run: a sync of one source, or another change of a district's records."""
 
     run_id: UUID
-    kind: str = Field(description="`sync` for a source's package.")
-    task: dict[str, Any] = Field(description="What a run of another kind is about; the transform that a dry run tries.")
+    kind: str = Field(
+        description="`sync` for a source's package, `undo`, `erase`, `override`, `remerge` or `departure`."
+    )
+    task: dict[str, Any] = Field(
+        description="What a run of another kind is about; of an undo: `run`, of an erasure: `person`; the transform that"
+        " a dry run tries."
+    )
     source_id: UUID | None
     upload_id: UUID | None
     dry_run: bool
@@ -174,6 +186,22 @@ async def reject(call: Call) -> Run:
     return await _decide(call, approve=False)
 
 
+async def undo(call: Call, body: NewUndo) -> Run:
+    """Queues the inverse of an applied run. Whoever asks for it approves it: the guard does not hold it."""
+    async with call.writing() as writing:
+        tx = writing.tx
+        undone = await undoing.undoable(tx, call.id("run"))
+        run = await store.request(
+            tx, new_id(), source_id=None, upload_id=None, dry_run=body.dry_run, requested_by=call.actor_name,
+            kind=undoing.KIND, task={"run": str(undone.run_id)},
+        )  # fmt: skip
+        await past.approve(tx, run.run_id, call.actor_name)
+        writing.note(f"run/{run.run_id}", undone=str(undone.run_id), dry_run=run.dry_run)
+        run = await store.get(tx, run.run_id)
+    await call.context.wake("sync", call.district_id)
+    return Run.model_validate(run)
+
+
 async def _decide(call: Call, *, approve: bool) -> Run:
     async with call.writing() as writing:
         run = await store.decide(writing.tx, call.id("run"), approve=approve, actor=call.actor_name)
@@ -259,4 +287,6 @@ ROUTES = (
           body=Release, answer=Run, action="run.release", errors=(Code.CONFLICT,)),
     Route("POST", "/districts/{district}/runs/{run}/cancel", cancel, "End a run that waits or is under way",
           roles=STAFF, answer=Run, action="run.cancel", errors=(Code.CONFLICT,)),
+    Route("POST", "/districts/{district}/runs/{run}/undo", undo, "Undo an applied run by a new one", roles=STAFF,
+          body=NewUndo, answer=Run, status=202, action="run.undo", errors=(Code.CONFLICT, Code.PAST_GONE)),
 )  # fmt: skip

@@ -8,6 +8,8 @@ GET    od  /districts
 POST   o   /districts
 GET    od  /districts/{district}
 PATCH  od  /districts/{district}
+GET    od  /districts/{district}/retention
+PUT    od  /districts/{district}/retention
 GET    od  /districts/{district}/sources
 POST   od  /districts/{district}/sources
 GET    od  /districts/{district}/sources/{source}
@@ -55,8 +57,16 @@ PUT    od  /districts/{district}/guard
 GET    od  /districts/{district}/sources/{source}/guard
 PUT    od  /districts/{district}/sources/{source}/guard
 POST   od  /districts/{district}/runs/{run}/cancel
+POST   od  /districts/{district}/runs/{run}/undo
 GET    od  /districts/{district}/runs/{run}/issues
 GET    od  /districts/{district}/runs/{run}/issues.csv
+GET    d   /districts/{district}/records
+GET    d   /districts/{district}/records/package
+GET    d   /districts/{district}/records/{record}
+GET    d   /districts/{district}/records/{record}/history
+POST   od  /districts/{district}/users/{user}/erase
+GET    od  /districts/{district}/erasures
+POST   od  /districts/{district}/erasures/{erasure}/release
 GET    oda /apps
 POST   o   /apps
 GET    oda /apps/{app}

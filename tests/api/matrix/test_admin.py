@@ -31,6 +31,7 @@ GRADE_TARGET = {
 #: Bodies that reach the object in the path; a route without one here takes none, or fails on a body before it looks.
 BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/districts/{district}"): {"name": "Renamed"},
+    ("PUT", "/districts/{district}/retention"): {"issue_days": 30},
     ("PATCH", "/districts/{district}/sources/{source}"): {"name": "Renamed"},
     ("PUT", "/districts/{district}/guard"): {},
     ("PUT", "/districts/{district}/sources/{source}/guard"): {},
@@ -51,6 +52,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/districts/{district}/grade-targets/{target}/skip"): {},
     ("POST", "/districts/{district}/subscriptions/{subscription}/rotate"): {},
     ("PUT", "/districts/{district}/export-schedules/{schedule}"): {"target": {"kind": "folder", "folder": "x"}},
+    ("POST", "/districts/{district}/runs/{run}/undo"): {"dry_run": True},
+    ("POST", "/districts/{district}/users/{user}/erase"): {"dry_run": True},
     ("PATCH", "/apps/{app}"): {"name": "Renamed"},
     ("PUT", "/apps/{app}/limits"): {},
     ("POST", "/apps/{app}/clients"): {},
@@ -204,6 +207,9 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     async with matrix.hub.db.district(district) as tx:
         run = next(one for one in await runs.listing(tx, limit=500) if one.upload_id)
         override = await _override(tx)
+        record = await tx.fetchval("SELECT sourced_id FROM orgs LIMIT 1")
+        user = await tx.fetchval("SELECT sourced_id FROM users LIMIT 1")
+        erasure = await tx.fetchval("SELECT erasure_id FROM erasures LIMIT 1")
     root, grant = f"/districts/{district}", {"grant_id": str(world.grants[app])}
     subscription = await _made(matrix, "operator", f"{root}/subscriptions", grant | {"url": "https://127.0.0.1/hook"})
     staff = "district" if district == world.here else "other district"
@@ -218,7 +224,9 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
     token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
     return {
-        "district": str(district), "source": str(source), "app": str(world.apps[app]), "run": str(run.run_id),
+        "district": str(district), "record": str(record), "user": str(user),
+        "erasure": str(erasure), "source": str(source), "app": str(world.apps[app]),
+        "run": str(run.run_id),
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
         "target": target["target_id"], "override": override, "recipient": recipient["recipient_id"],

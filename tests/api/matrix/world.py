@@ -16,7 +16,7 @@ from hub.api.client_secrets import hash_secret, new_secret
 from hub.clock import SystemClock
 from hub.ids import new_id
 from hub.scope.grants import GrantDefinition
-from hub.store import admin_tokens, apps
+from hub.store import admin_tokens, apps, erasures
 from hub.store.audit import HUB
 from hub.store.database import Database as Pool
 from hub.sync import grants
@@ -65,6 +65,8 @@ async def prepare(worker_url: str, service_url: str) -> World:
     for district, package in ((first, frames), (second, sandbox(SIZE, 8, gradebook=True).frames)):
         run = await district.sync(package)
         assert run.state == "applied", (run.state, run.guard, run.error_message)
+        async with db.district(district.district_id) as tx:
+            await erasures.add(tx, erasures.Erasure(uuid4(), uuid4(), "test", SystemClock().now(), 0, None))
     out = World(first.district_id, second.district_id, first.source_id, foreign_source=second.source_id)
     async with db.district(out.here) as tx:
         rows = await tx.fetch(

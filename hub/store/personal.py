@@ -1,0 +1,66 @@
+"""Where data about people stands, column by column, and how it goes when somebody is erased.
+
+All columns of record tables are about people or may be; an erasure leaves them bare (``retention.strip``). Staging
+tables hold a run's rows for as long as it goes on. Of the other tables every column that can hold words or bytes is
+either in ``PERSONAL`` or in ``IMPERSONAL``; a test compares that with PostgreSQL's own catalogue, so that whoever adds
+a column decides. Outside of PostgreSQL: a worker's private folder holds a package while it is read; Redis holds none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Table to column to what becomes of it.
+PERSONAL: Final[dict[str, dict[str, str]]] = {
+    "history": dict.fromkeys(("doc", "doc_private", "was"), "the record's rows are deleted"),
+    "source_records": {"key": "the record's rows are deleted; a digest stays in erased_keys"},
+    "statements": dict.fromkeys(("doc", "doc_private"), "the record's rows are deleted"),
+    "overrides": dict.fromkeys(("value", "reason"), "the record's rows are deleted"),
+    "run_issues": dict.fromkeys(("key", "cause"), "findings about the records, and those they caused, are deleted"),
+    "upload_parts": {"data": "deleted, but of uploads that a run waits for: they go when it ends"},
+    "export_parts": {"data": "deleted"},
+    "gradebook_objects": {"key": "set to NULL"},
+    "gradebook_posts": {"supplied": "the records' rows are deleted"},
+    "grade_deliveries": {"description": "the records' rows are deleted"},
+}
+
+#: Table to the names of columns that hold nothing about pupils, parents or staff: codes, states, names that operators
+#: give, secrets, numbers of records as bitmaps, ids that are random.
+IMPERSONAL: Final[dict[str, str]] = {
+    "access_tokens": "token_hash client_id scopes",
+    "admin_tokens": "token_hash name role",
+    "apps": "name behaviour limits",
+    "attempts": "batch_id error_class",
+    "audit": "actor action object details",
+    "batches": "batch_id inside body",  # webhooks tell ids alone
+    "changes": "entity created updated deleted",
+    "client_assertions": "client_id jti",
+    "clients": "client_id secret_hash scopes state jwks oauth1_secret oauth1_old_secret",
+    "districts": "name state retention survivorship",
+    "erased_keys": "digest",
+    "erasures": "requested_by",
+    "export_schedules": "version mode zone target secret state",
+    "exports": "version mode entities state kind policy progress rows omitted sha256 error_code error_message "
+    "requested_by",
+    "extra_roles": "role people",
+    "feed": "entity entered updated departed",
+    "grade_deliveries": "entity operation state code field minor blocked_entity",
+    "grade_targets": "version url login secret entities apps state last_error",
+    "gradebook_objects": "entity",
+    "gradebook_posts": "target",
+    "gradebook_writes": "entity operation notes",
+    "grants": "definition state id_key",
+    "heads": "entity",
+    "history": "entity",
+    "oauth1_nonces": "client_id nonce",
+    "run_issues": "code entity file field",
+    "runs": "state stage progress counts guard approved report timings error_code error_message requested_by kind task",
+    "sandboxes": "plan",
+    "overrides": "field owner ended_by",
+    "provenance": "fields",
+    "schema_steps": "name checksum",
+    "sources": "name kind config state cursor digest archive files speaks_for key_space links",
+    "subscriptions": "url state secret inside batch_id last_error",
+    "uploads": "filename sha256 state",
+    "views": "entity present gone trimmed",
+}
