@@ -19,8 +19,9 @@ from transforms.shaping.tokens import LONGEST
 LARGEST = 256 * 1024
 Column = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Table = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
-Cell = Annotated[str, StringConstraints(max_length=1_000)]
-Sql = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
+_NO_NUL = r"^[^\x00]*$"  # which no database keeps
+Cell = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL)]
+Sql = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST, pattern=_NO_NUL)]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,40}$")]
 _MOST = 500
 _MOST_EXPRESSIONS = 100  # of one file or part: each is evaluated for every row

@@ -111,6 +111,8 @@ def test_in_a_file_of_changes_a_row_that_is_left_out_says_so() -> None:
             {"table": "t", "columns": {"sourcedId": "id"}, "join": [
                 {"table": "a", "name": "a", "on": {"b.x": "y"}}, {"table": "b", "name": "b", "on": {"x": "y"}}]}]}}}},
          "mapping.files.users.from[0].join[0].on", "joined later"),
+        ({"files": {"users": {"values": {"role": {"a": "b\0"}}}}}, "files.users.values.role.a", "pattern"),
+        ({"files": {"users": {"where": "role = '\0'"}}}, "files.users.where", "pattern"),
         ("text", "", ""),
         ({"files": {"users": {"values": {"email": {str(n): "x" * 900 for n in range(400)}}}}}, "", "at most"),
     ],
