@@ -65,7 +65,7 @@ class Run(Shown):
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    decide_by: datetime | None = Field(description="When a held run expires.")
+    decide_by: datetime | None = Field(description="When a held run expires (of a previewed one: its values).")
     resume_at: datetime | None = Field(description="When a run goes on that only waits for a blackout to end.")
 
     @field_validator("counts")
