@@ -139,7 +139,7 @@ async def test_a_file_of_headers_only_deletes_nothing(second: District, loaded: 
     assert run.state == state
     assert "FILE-003" in await codes(second, run)
     if state == "held":
-        assert ("file_missing", file) in {(reason["code"], reason["subject"]) for reason in run.guard}
+        assert ("file_empty", file) in {(reason["code"], reason["subject"]) for reason in run.guard}
     else:  # nothing of the other files can be right without it
         assert "FILE-028" in await codes(second, run)
     assert await snapshot(second) == loaded.before

@@ -98,7 +98,7 @@ class Run(Shown):
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    decide_by: datetime | None = Field(description="When a held run expires.")
+    decide_by: datetime | None = Field(description="When a held run expires (of a previewed one: its values).")
     resume_at: datetime | None = Field(description="When a run goes on that only waits for a blackout to end.")
     cancelled_by: str | None
     expected_rows: int = Field(description="Rows of its package, as far as they can be foreseen: decides its lane.")
