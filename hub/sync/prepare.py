@@ -296,16 +296,13 @@ class Preparation:
         """Makes the index of an entity that others refer to: what was known, and what is new."""
         if not is_target(entity):
             return
-        stored = self.stored[entity.name]
-        known = empty_index()
-        if stored.height:
-            known = (
-                stored.select("key", "rid").join(await self._ids(entity), on="rid").select("key", "rid", "sourcedId")
-            )
+        known, names = empty_index(), ("key", "rid", "sourcedId")
+        if self.stored[entity.name].height:
+            known = self.stored[entity.name].join(await self._ids(entity), on="rid").select(names)
         own = self.passed_back.get(entity.name, empty_index())
         index = pl.concat([known, own, *minted])
         if (same := self.same_keys.get(entity.name)) is not None and same.height:
-            others = same.join(await self._ids(entity), on="rid").select("key", "rid", "sourcedId")
+            others = same.join(await self._ids(entity), on="rid").select(names)
             index = pl.concat([index, others]).unique("key", keep="first", maintain_order=True)
         self.indexes[entity.name] = index
 

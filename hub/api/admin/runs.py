@@ -71,8 +71,8 @@ class Run(Shown):
         description="`sync` for a source's package, `undo`, `erase`, `override`, `remerge` or `departure`."
     )
     task: dict[str, Any] = Field(
-        description="What a run of another kind is about; of an undo: `run`, of an erasure: `person`; the transform that"
-        " a dry run tries."
+        description="What a run of another kind is about; of an undo: `run`, of an erasure: `person`; the transform"
+        " that a dry run tries."
     )
     source_id: UUID | None
     upload_id: UUID | None
