@@ -1,0 +1,216 @@
+"""Overrides, departures and other rules: what changes merged records without a package is a run too."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+
+from hub.errors import Code, HubError
+from hub.store import districts, runs, sources, statements
+from hub.store.runs import Run
+from hub.sync import overrides
+from hub.sync.engine import work_once
+from tests.districts import District, changed, sandbox
+from tests.sync.test_several_sources import USERS, a_user, applied, member, only, second
+
+
+async def overridden(district: District, rid: int, field: str, value: Any) -> UUID:
+    override_id = uuid4()
+    async with district.db.district(district.district_id) as tx:
+        await statements.override(
+            tx, override_id, entity="users", rid=rid, field=field, value=value, owner="Ms Admin",
+            reason="asked by phone", until=None,
+        )  # fmt: skip
+    return override_id
+
+
+async def test_an_override_survives_syncs_that_change_the_record(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    rid = (await member(district, key))["rid"]
+    override = await overridden(district, rid, "preferredFirstName", "Sky")
+
+    await applied(district, changed(frames, "users", key, givenName="Zebulon", preferredGivenName="Zeb"))
+
+    user = await member(district, key)
+    assert (user["givenName"], user["preferredFirstName"]) == ("Zebulon", "Sky")
+    assert user["from"]["preferredFirstName"] == f"override:{override}"
+    assert orjson.dumps(user["from"])
+
+
+async def finished(district: District, run_id: UUID) -> Run:
+    while await work_once(district.db, district.clock):
+        pass
+    return await district.run(run_id)
+
+
+async def sourced_id(district: District, rid: int) -> UUID:
+    async with district.db.district(district.district_id) as tx:
+        found = await statements.sourced_id(tx, USERS, rid)
+    assert found is not None
+    return found
+
+
+async def set_by_hand(district: District, key: str, field: str, value: Any, until: datetime | None = None) -> UUID:
+    """Overrides a field as the admin API does; the override's id."""
+    user = await member(district, key)
+    known = await sourced_id(district, user["rid"])
+    async with district.db.district(district.district_id) as tx:
+        made, run = await overrides.override(
+            tx, entity="users", sourced_id=known, field=field, value=value,
+            owner="Ms Admin", reason="asked by phone", until=until,
+        )  # fmt: skip
+    assert (await finished(district, run.run_id)).state == "applied"
+    return made.override_id
+
+
+async def test_an_override_is_applied_by_a_run_and_given_back_when_it_ends(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    grant = await district.grant()
+    was = await member(district, key)
+
+    override = await set_by_hand(district, key, "email", "by.hand@district.example")
+
+    assert (await member(district, key))["email"] == "by.hand@district.example"
+    async with district.db.district(district.district_id) as tx:
+        entered = await tx.fetchval(
+            "SELECT count(*) FROM feed WHERE grant_id = $1 AND entity = 'users'", grant.grant_id
+        )
+        _, run = await overrides.end(tx, override, by="Ms Admin")
+    assert entered > 0
+    assert (await finished(district, run.run_id)).state == "applied"
+    assert (await member(district, key))["email"] == was["email"]
+
+
+async def test_an_override_ends_by_itself_when_its_time_is_over(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    was = await member(district, key)
+    await set_by_hand(district, key, "givenName", "Sky", until=datetime.now(UTC) + timedelta(hours=1))
+    assert (await member(district, key))["givenName"] == "Sky"
+
+    async with district.db.district(district.district_id) as tx:
+        await tx.execute("UPDATE overrides SET until = now() - interval '1 second'")
+        await statements.note_next_end(tx)
+    while await work_once(district.db, district.clock):
+        pass
+
+    assert (await member(district, key))["givenName"] == was["givenName"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("roles", []), ("children", None), ("givenName", None), ("enabledUser", "perhaps"), ("primaryOrg", "nowhere"),
+     ("nonsense", "x"), ("email", {"a": 1})],
+)  # fmt: skip
+async def test_what_cannot_be_overridden_is_refused(district: District, field: str, value: Any) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    known = await sourced_id(district, (await member(district, a_user(frames)))["rid"])
+
+    async with district.db.district(district.district_id) as tx:
+        with pytest.raises(HubError) as refused:
+            await overrides.override(
+                tx, entity="users", sourced_id=known, field=field, value=value,
+                owner="x", reason="x", until=None,
+            )  # fmt: skip
+
+    assert refused.value.code is Code.INVALID_REQUEST
+
+
+async def departs(district: District, source_id: UUID, to: UUID | None = None, *, dry_run: bool = False) -> Run:
+    run_id = uuid4()
+    async with district.db.district(district.district_id) as tx:
+        await runs.request(
+            tx, run_id, source_id=source_id, upload_id=None, dry_run=dry_run, requested_by="test", kind="departure",
+            task={"to": str(to)} if to else {},
+        )  # fmt: skip
+    run = await finished(district, run_id)
+    if run.state == "held":
+        async with district.db.district(district.district_id) as tx:
+            await runs.decide(tx, run_id, approve=True, actor="test")
+        run = await finished(district, run_id)
+    return run
+
+
+async def test_a_source_that_departs_leaves_what_others_speak_of(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    before = await district.counts()
+    other = await second(district, priority=1)
+    hr = changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example")
+    await applied(other, hr)
+
+    dry = await departs(district, other.source_id, dry_run=True)
+    assert dry.state == "previewed"
+    assert dry.counts["users"]["updated"] == 1
+    assert (await member(district, key))["email"] == "new@district.example"
+
+    run = await departs(district, other.source_id)
+
+    assert run.state == "applied"
+    assert await district.counts() == before
+    user = await member(district, key)
+    assert user["email"] != "new@district.example"
+    assert set(user["from"].values()) == {str(district.source_id)}
+    async with district.db.district(district.district_id) as tx:
+        assert (await sources.get(tx, other.source_id)).state == "departed"
+
+
+async def test_a_source_that_departs_ends_what_it_alone_speaks_of_once_approved(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, {name: frame for name, frame in frames.items() if name != "enrollments"})
+    other = await second(district, speaks_for={"enrollments": None})
+    await applied(other, only(frames, "enrollments"))
+
+    run = await departs(district, other.source_id)
+
+    assert run.state == "applied"
+    counts = await district.counts()
+    assert counts["enrollments"] == (0, frames["enrollments"].height)
+    assert counts["users"][1] == 0
+
+
+async def test_a_source_that_departs_may_hand_its_records_over(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, {name: frame for name, frame in frames.items() if name != "enrollments"})
+    other = await second(district, speaks_for={"enrollments": None})
+    await applied(other, only(frames, "enrollments"))
+    before = await district.counts()
+
+    assert (await departs(district, other.source_id, district.source_id)).state in {"applied", "unchanged"}
+    assert await district.counts() == before
+    run = await applied(district, frames)
+
+    assert await district.counts() == before
+    assert run.counts["enrollments"]["created"] == 0
+
+
+async def test_other_rules_are_applied_to_merged_records(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    other = await second(district, priority=200)
+    await applied(
+        other, changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="b@district.example")
+    )
+    assert (await member(district, key))["email"] != "b@district.example"
+
+    run_id = uuid4()
+    async with district.db.district(district.district_id) as tx:
+        rules = {"users": {"email": {"rule": "priority", "sources": [str(other.source_id)]}}}
+        await districts.set_survivorship(tx, rules)
+        await runs.request(tx, run_id, source_id=None, upload_id=None, dry_run=False, requested_by="x", kind="remerge")
+    run = await finished(district, run_id)
+
+    assert (run.state, run.counts["users"]["updated"]) == ("applied", 1)
+    assert (await member(district, key))["email"] == "b@district.example"
