@@ -5,7 +5,8 @@ ALTER TABLE runs ADD COLUMN cancelled_by text;
 ALTER TABLE runs ADD COLUMN expected_rows bigint NOT NULL DEFAULT 0;   -- an estimate, made when it is queued
 ALTER TABLE runs DROP CONSTRAINT runs_state_check;
 ALTER TABLE runs ADD CONSTRAINT runs_state_check CHECK (state IN
-    ('queued', 'running', 'held', 'applied', 'unchanged', 'previewed', 'rejected', 'failed', 'cancelled'));
+    ('queued', 'running', 'held', 'applied', 'unchanged', 'previewed', 'rejected', 'failed', 'expired',
+     'superseded', 'cancelled'));
 CREATE INDEX runs_of_source ON runs (district_id, source_id, requested_at DESC);
 
 CREATE TABLE source_schedules (              -- a source without a row is pulled when somebody says so
