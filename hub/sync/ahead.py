@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
+from hub.crashpoints import crash_point
 from hub.store import staging
 from hub.store.database import Database, Transaction
 from hub.store.runs import Claim
@@ -89,6 +90,7 @@ class Ahead:
         await staging.insert_sources(self.tx, entity, run, self.source_id, first=first, end=end)
         if count != end - first:
             raise staging.missing()
+        crash_point("stage.inserted")
         self.inserted[entity.name] = self.inserted.get(entity.name, 0) + count
 
 

@@ -127,6 +127,7 @@ async def _write(
         touched = changes.updated | changes.revived | changes.deleted
         if touched:
             await staging.keep_history(tx, entity, list(touched), position)
+            crash_point("apply.history_kept")
         if changes.staged:
             await _write_staged(tx, claim, entity, changes, at, inserted.get(name))
         if changes.deleted:
@@ -135,7 +136,9 @@ async def _write(
             updated = changes.updated | changes.revived
             rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
     await write_said(tx, claim, prepared, inserted)
+    crash_point("apply.sources_written")
     await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
+    crash_point("apply.changes_logged")
     await districts.keep_next_rids(tx, prepared.heads)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import polars as pl
 
+from hub.crashpoints import crash_point
 from hub.store import staging
 from hub.sync.changes import EntityChanges, compared
 from hub.sync.job import Job
@@ -46,3 +47,4 @@ async def stage_differences(
     for what, part in parts:
         if part.height:
             await writer.stage(entity, what, part, indexes)
+    crash_point("stage.differences")

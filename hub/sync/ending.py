@@ -172,6 +172,7 @@ async def _after(job: Job) -> None:
     """What may be done late, or never: wake the dispatchers, who look by themselves too, and empty staging."""
     async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
         await grants.announce(tx)
+    crash_point("notify.announced")
     await staging.clear(job.db, job.claim.district_id, job.claim.lease_token)
 
 

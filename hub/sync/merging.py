@@ -15,6 +15,7 @@ from uuid import UUID
 import orjson
 import polars as pl
 
+from hub.crashpoints import crash_point
 from hub.store import statements
 from hub.store.database import Database, Transaction
 from hub.store.statements import STATEMENTS, Override
@@ -151,6 +152,7 @@ class Merging:
             rows = provenance.select(**base, rid="rid", fields="fields")
             await statements.stage(self._db, self._district_id, statements.STAGED_PROVENANCE, rows)
         self.staged = self.staged or bool(said.height or provenance.height)
+        crash_point("merge.staged")
 
 
 def _by_hand(entity: Entity, ids: pl.DataFrame, overrides: Sequence[Override]) -> pl.DataFrame:

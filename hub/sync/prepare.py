@@ -14,6 +14,7 @@ from pyroaring import BitMap
 
 from connectors.protocol import Package
 from hub import ids
+from hub.crashpoints import crash_point
 from hub.scope import sets
 from hub.scope.grants import WRITABLE
 from hub.store import columns, districts, staging
@@ -53,13 +54,11 @@ class Preparation:
     def __init__(self, job: Job, parties: Parties, package: Package, ahead: Ahead | None = None) -> None:
         assert parties.own is not None, "a package is a source's"
         self.job, self.db, self.progress, self.parties = job, job.db, job.progress, parties
-        self.district_id, self.run_id, self.source_id = (
-            job.claim.district_id, job.claim.lease_token, parties.own.source_id
-        )  # fmt: skip
+        self.district_id, self.run_id = job.claim.district_id, job.claim.lease_token
+        self.source_id = parties.own.source_id
         self.package = package
-        self.merging = (
-            Merging(self.db, self.district_id, self.run_id, parties, job.clock.now()) if parties.several else None
-        )
+        merging = Merging(self.db, self.district_id, self.run_id, parties, job.clock.now())
+        self.merging = merging if parties.several else None
         self.same_keys: dict[str, pl.DataFrame] = {}
         self.indexes: Indexes = {}
         self.stored: dict[str, pl.DataFrame] = {}
@@ -124,6 +123,7 @@ class Preparation:
         outcomes = self._outcomes(entity)
         self.progress.enter("transform", entity=entity.name, total=self.package.rows(entity.csv_file))
         while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
+            crash_point("transform.batch_made")
             self.result.issues.append(outcome.issues)
             changes.counts.quarantined += outcome.quarantined.len()
             kept_out.append(outcome.quarantined)
@@ -217,6 +217,7 @@ class Preparation:
         silent = sorted(self.parties.silent(entity))
         frame = outcome.frame.with_columns(pl.lit(None, schema[name]).alias(name) for name in silent)
         found = await asyncio.to_thread(diff, frame, self.stored[entity.name])
+        crash_point("diff.compared")
         changes.counts.unchanged += found.unchanged
         created, joined = await self._joined(entity, found.created, changes)
         fresh = await self._mint(entity, created)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from connectors.protocol import ConnectorError, Intent, Package, Pull, SourceContext
 from connectors.registry import connector
+from hub.crashpoints import crash_point
 from hub.store import sources, uploads
 from hub.store.database import Database
 from hub.store.runs import Claim
@@ -35,10 +36,12 @@ async def pull(
     Raises ConnectorError (``not_whole`` for another number of rows than was announced), HubError(UPLOAD_INCOMPLETE).
     """
     folder, hold = await asyncio.to_thread(_folder)
+    crash_point("fetch.folder_made")
     try:
         upload = None
         if claim.run.upload_id is not None:
             upload = await _upload(db, claim.district_id, claim.run.upload_id, folder)
+            crash_point("fetch.upload_written")
         spec = await asyncio.to_thread(connector, source.kind)
         try:
             config = spec.config_model.model_validate(source.config)

@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 from pyroaring import BitMap
 
+from hub.crashpoints import crash_point
 from hub.scope.columns import Columns
 from hub.scope.compile import compile_grant
 from hub.scope.feed import Changed, FeedEntry, Sets, ViewDiff, diff_view, edit_view, gone_after
@@ -115,6 +116,7 @@ async def _move(
         entries = [entry_of(e) for e in following.entries]
         moved = store.Move(grant.grant_id, following.sets, entries, following.extra_roles)
         await store.move(tx, position, [moved], at=at, run_id=run_id)
+        crash_point("feed.moved")
 
 
 def entry_of(entry: FeedEntry) -> store.Entry:

@@ -8,6 +8,7 @@ import time
 
 import polars as pl
 
+from hub.crashpoints import crash_point
 from hub.store import staging
 from hub.sync.ahead import Ahead
 from hub.sync.fresh import Fresh
@@ -60,6 +61,7 @@ class Writer:
                 started = time.perf_counter()
                 text = await asyncio.to_thread(self._text, entity, task, part, indexes)
                 self._job.progress.add("render", time.perf_counter() - started)
+                crash_point("stage.rendered")
                 if copying is not None:
                     await copying
                 # The server reads while the next part is rendered.
@@ -85,5 +87,6 @@ class Writer:
         started = time.perf_counter()
         await staging.stage(self._job.db, self._job.claim.district_id, entity, columns, text)
         self._job.progress.add("stage", time.perf_counter() - started)
+        crash_point("stage.copied")
         if self._ahead is not None and task == staging.INSERT and not entity.rid_of:
             self._ahead.staged(entity, rids[0], rids[-1] + 1)

@@ -37,7 +37,9 @@ def test_every_place_is_in_the_code_once() -> None:
 @pytest.mark.threat("F1", "F15")
 def test_some_test_kills_a_process_at_every_place() -> None:
     syncs = ROOT / "tests" / "sync" / "test_store_crashes.py"
-    assert {"sync.", "apply."} <= texts(syncs)  # it takes all of their places
+    steps = {"fetch.", "sync.", "transform.", "diff.", "stage.", "apply.", "feed.", "notify."}
+    assert steps <= texts(syncs)  # it takes all of their places
+    assert "merge.staged" in texts(ROOT / "tests" / "sync" / "test_merging_crashes.py")
     assert "gradebook." in texts(ROOT / "tests" / "api" / "oneroster" / "test_gradebook_faults.py")
     delivered = texts(ROOT / "tests" / "webhooks" / "test_crashes.py")
     assert {place for place in PLACES if place.startswith("deliver.")} <= delivered

@@ -1,0 +1,99 @@
+"""Workers that are killed while records of several sources are merged, in deltas, and in runs of other kinds."""
+
+from __future__ import annotations
+
+import pytest
+
+from hub.store import runs
+from tests import worker_process
+from tests.districts import District, changed, sandbox
+from tests.services import Database
+from tests.snapshots import snapshot
+from tests.sync.test_delta import changes_only, gone
+from tests.sync.test_several_sources import a_user, applied, only, second
+from tests.sync.test_store_crashes import KILLED, finished, lease_ends
+
+PLACES = ("merge.staged", "stage.differences", "apply.sources_written", "apply.before_commit", "apply.after_commit")
+
+
+async def killed_and_taken_over(district: District, database: Database, place: str) -> None:
+    """A worker dies at a place, another one does its work."""
+    assert await worker_process.ended(worker_process.start(database.worker, crash_at=place)) == KILLED
+    await lease_ends(district)
+    await finished(district)
+
+
+@pytest.mark.threat("F1")
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_second_source_is_merged_wholly_or_not_at_all(
+    district: District, other_district: District, database: Database, place: str
+) -> None:
+    frames = sandbox(100, 3).frames
+    package = changed(
+        only(frames, "users", "roles", "userProfiles"), "users", a_user(frames), email="n@district.example"
+    )
+    told = []
+    for here in (other_district, district):
+        await applied(here, frames)
+        other = await second(here, priority=1)
+        if here is other_district:
+            await applied(other, package)
+        else:
+            run_id = await other.request(package)
+            before = await snapshot(here)
+            assert await worker_process.ended(worker_process.start(database.worker, crash_at=place)) == KILLED
+            assert (await snapshot(here) == before) == (place != "apply.after_commit")
+            await lease_ends(here)
+            await finished(here)
+            assert (await here.run(run_id)).state == "applied"
+        async with here.db.district(here.district_id) as tx:
+            told.append(
+                await tx.fetchrow(
+                    "SELECT (SELECT count(*) FROM statements WHERE district_id = $1), "
+                    "(SELECT count(*) FROM provenance WHERE district_id = $1), "
+                    "(SELECT count(*) FROM source_records WHERE district_id = $1 AND active), "
+                    "(SELECT count(*) FROM users WHERE district_id = $1 AND doc_private LIKE '%n@district.example%')",
+                    here.district_id,
+                )
+            )  # fmt: skip
+    assert tuple(told[0]) == tuple(told[1])
+    assert told[0][3] == 1
+
+
+@pytest.mark.threat("F1")
+@pytest.mark.parametrize("place", ["diff.compared", "apply.records_written", "apply.after_commit"])
+async def test_a_delta_is_applied_once(district: District, database: Database, place: str) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    keys = frames["enrollments"]["sourcedId"].head(3).to_list()
+    run_id = await district.request(await changes_only({"enrollments": gone(frames, "enrollments", *keys)}, "1.2"))
+
+    await killed_and_taken_over(district, database, place)
+
+    run = await district.run(run_id)
+    assert (run.state, run.counts["enrollments"]["deleted"]) == ("applied", 3)
+    assert (await district.counts())["enrollments"] == (frames["enrollments"].height - 3, 3)
+
+
+@pytest.mark.threat("F1")
+@pytest.mark.parametrize("place", ["stage.differences", "apply.before_commit", "apply.after_commit"])
+async def test_a_source_departs_wholly_or_not_at_all(district: District, database: Database, place: str) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    before = await district.counts()
+    other = await second(district, priority=1)
+    hr = only(frames, "users", "roles", "userProfiles")
+    await applied(other, changed(hr, "users", a_user(frames), email="n@district.example"))
+    async with district.db.district(district.district_id) as tx:
+        run = await runs.request(
+            tx, other.source_id, source_id=other.source_id, upload_id=None, dry_run=False, requested_by="x",
+            kind="departure",
+        )  # fmt: skip
+
+    await killed_and_taken_over(district, database, place)
+
+    assert (await district.run(run.run_id)).state in {"applied", "unchanged"}
+    assert await district.counts() == before
+    async with district.db.district(district.district_id) as tx:
+        left = await tx.fetchval("SELECT count(*) FROM statements WHERE source_id = $1", other.source_id)
+    assert left == 0
