@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 
 import polars as pl
+from pyroaring import BitMap
 
 from hub.crashpoints import crash_point
-from hub.store import districts, grants, runs, staging, uploads
+from hub.store import districts, grants, past, runs, staging, uploads
 from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.sync import guard
@@ -17,6 +18,7 @@ from hub.sync.apply import Applied, Taken, apply, lock, note, write_said
 from hub.sync.job import Job
 from hub.sync.prepared import Prepared, findings
 from hub.sync.progress import ENDING
+from transforms.catalogue import CATALOGUE
 from transforms.report import summary
 
 
@@ -35,6 +37,7 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     ``Applying.open`` raise.
     """
     db, claim, progress = job.db, job.claim, job.progress
+    await asyncio.create_task(_without_ended(job, prepared))  # this task may have a transaction open
     missing = taken.missing if taken else []
     issues = findings(prepared)
     report = await asyncio.to_thread(summary, issues)
@@ -76,6 +79,15 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
             await runs.finish(tx, claim, state, guard=held, timings=progress.timings, **shown)
     crash_point("apply.after_commit")
     await _after(job)
+
+
+async def _without_ended(job: Job, prepared: Prepared) -> None:
+    """Leaves out of what is to end what has ended already: an undo ends records of which sources go on to speak."""
+    for name, changes in prepared.entities.items():
+        if changes.deleted:
+            async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+                changes.deleted = BitMap(await past.active(tx, CATALOGUE[name], list(changes.deleted)))
+            changes.counts.deleted = len(changes.deleted)
 
 
 def _stay_out(claim: Claim, applied: Applied, reasons: list[guard.Reason]) -> None:
