@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+from pyroaring import BitMap
 
 from hub.crashpoints import crash_point
 from hub.ids import new_id
-from hub.store import differences, districts, grants, holds, runs, staging, uploads
+from hub.store import differences, districts, grants, holds, past, runs, staging, uploads
 from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.sync import guard
@@ -22,6 +23,7 @@ from hub.sync.judging import Judging
 from hub.sync.prepared import Prepared, findings
 from hub.sync.progress import ENDING
 from hub.sync.withholding import take_out
+from transforms.catalogue import CATALOGUE
 from transforms.report import summary
 
 #: The findings about a file that has its header alone, and about one that ends in the middle of a row.
@@ -74,8 +76,9 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     ``taken``: the package that the difference comes from; None for a run of another kind. Raises what ``apply`` and
     ``Applying.open`` raise.
     """
+    await asyncio.create_task(_without_ended(job, prepared))  # this task may have a transaction open
     whole = taken is None or taken.whole
-    judging = await asyncio.create_task(Judging.begin(job, whole=whole))  # this task may have a transaction open
+    judging = await asyncio.create_task(Judging.begin(job, whole=whole))
     additive, withheld = judging.additive and taken is not None, 0  # what is no package does not come again
     if additive or judging.withhold is not None:
         withheld = await asyncio.create_task(take_out(job, prepared, additive=additive, asked=judging.withhold))
@@ -168,6 +171,15 @@ async def _let_go(tx: Transaction, ending: _End) -> None:
         await holds.queue_rest(tx, claim, new_id())
     else:
         await discard(tx, claim)
+
+
+async def _without_ended(job: Job, prepared: Prepared) -> None:
+    """Leaves out of what is to end what has ended already: an undo ends records of which sources go on to speak."""
+    for name, changes in prepared.entities.items():
+        if changes.deleted:
+            async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+                changes.deleted = BitMap(await past.active(tx, CATALOGUE[name], list(changes.deleted)))
+            changes.counts.deleted = len(changes.deleted)
 
 
 async def _after(job: Job) -> None:

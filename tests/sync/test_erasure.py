@@ -21,10 +21,12 @@ from hub.crypto import column_key
 from hub.store import erasures, extract, past, runs
 from hub.store.database import Database as Pool
 from hub.store.runs import Run
+from hub.sync import overrides
 from hub.sync.engine import work_once
 from tests.districts import District, Frames, changed, sandbox
 from tests.services import MASTER_KEY, Database, copying, database_at, in_database
 from tests.sync.test_retention import everything
+from tests.sync.test_several_sources import second
 from tests.sync.test_undo import undo
 
 KEY = column_key(MASTER_KEY)
@@ -300,3 +302,31 @@ async def test_deltas_from_before_an_erasure_become_whole_packages(erasable: Dis
     async with erasable.db.district(erasable.district_id) as tx:
         assert not await extract.past_is_kept(tx, before)
         assert await extract.past_is_kept(tx, run.position or 0)
+
+
+@pytest.mark.threat("T51")
+async def test_what_several_sources_say_goes_and_none_of_them_brings_the_person_back(
+    erasable: District, database: Database
+) -> None:
+    other = await second(erasable)
+    key = NAMES["sourcedId"]
+    staff = changed({n: frames()[n] for n in ("users", "roles", "userProfiles")}, "users", key, phone="+15550004712")
+    assert (await sync(other, staff)).state == "applied"
+    sourced_id = await person(erasable)
+    async with erasable.db.district(erasable.district_id) as tx:
+        await overrides.override(
+            tx, entity="users", sourced_id=sourced_id, field="preferredFirstName", value="Canarina", owner="a person",
+            reason="Canarina asked for it", until=None,
+        )  # fmt: skip
+    await work(erasable)
+    text = await everything(database)
+    assert "15550004712" in text
+    assert "Canarina" in text
+    assert (await erase(erasable, sourced_id)).state == "applied"
+    for source, package in ((erasable, frames(grades="09")), (other, changed(staff, "users", PEER, givenName="Ada"))):
+        assert (await sync(source, package)).state in {"applied", "unchanged"}
+        text = await everything(database)
+        assert left(text) == []
+        assert "15550004712" not in text
+        assert "Canarina" not in text
+    assert (await erasable.counts())["users"] == (frames()["users"].height - 1, 1)

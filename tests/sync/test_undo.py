@@ -276,3 +276,16 @@ async def _written(district: District, rid: int) -> None:
         nothing = BitMap().serialize()
         rows = [(entity.name, nothing, BitMap([rid]).serialize(), nothing)]
         await staging.keep_changes(tx, position, None, district.clock.now(), rows)
+
+
+async def test_a_record_that_an_undo_ended_does_not_end_again_when_its_row_goes(second: District) -> None:
+    run = await second.sync(change())
+    await undo(second, run)
+    new = base()["demographics"]["sourcedId"][0]
+    assert (await record(second, "demographics", new))[0] is False
+    state = await rows(second)
+    gone = await second.sync(without(change(), "demographics", [new]))
+    assert (gone.state, gone.counts["demographics"]["deleted"]) == ("unchanged", 0)
+    assert await rows(second) == state
+    assert (await second.sync(change())).state == "applied"  # it is in the file again
+    assert (await record(second, "demographics", new))[0] is True
