@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,11 +18,10 @@ from connectors.protocol import ConnectorError, Intent, Package
 from connectors.shaped import shape
 from hub.errors import Code, HubError
 from hub.errors import Intent as HubIntent
-from hub.store import uploads
 from hub.store.database import Database
 from hub.store.sources import Source
 from hub.sync.examine import examined
-from hub.sync.pull import opened_source
+from hub.sync.pull import fetched, opened_source, private_folder
 from transforms.shaping.checking import Checked
 
 #: Rows of one file that are compared; of larger files the first ones are.
@@ -76,26 +73,18 @@ async def preview(
     if not _TURN.acquire(blocking=False):
         text = "Another preview is being made. Ask again in a moment."
         raise HubError(Code.UNAVAILABLE, text, intent=HubIntent.RETRY)
-    folder: Path | None = None
     try:
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rosterhub-preview-"))
-        file = await asyncio.to_thread((folder / "package").open, "wb")
-        try:
-            await uploads.read(db, district_id, upload_id, file.write)
-        finally:
-            await asyncio.to_thread(file.close)
-        old, new = await _pulled(source, before, folder), await _pulled(source, after, folder)
-        return await asyncio.to_thread(compared, old, new)
+        async with private_folder() as folder:  # the packages have their files in it
+            package = await fetched(db, district_id, upload_id, folder)
+            old = await _pulled(source, before, package, folder)
+            new = await _pulled(source, after, package, folder)
+            return await asyncio.to_thread(compared, old, new)
     finally:
-        try:
-            if folder is not None:  # the packages have their files in it
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        finally:
-            _TURN.release()
+        _TURN.release()
 
 
-async def _pulled(source: Source, transform: Checked | None, folder: Path) -> Package:
-    opened = await asyncio.to_thread(opened_source, source, transform, folder / "package", folder)
+async def _pulled(source: Source, transform: Checked | None, package: Path, folder: Path) -> Package:
+    opened = await asyncio.to_thread(opened_source, source, transform, package, folder)
     return shape((await opened.pull(None)).package, transform)
 
 

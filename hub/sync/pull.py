@@ -44,12 +44,11 @@ async def pull(
     Its files are removed at the end. Raises ConnectorError (``not_whole`` for another number of rows than was
     announced), HubError(UPLOAD_INCOMPLETE).
     """
-    folder, hold = await asyncio.to_thread(_folder)
-    crash_point("fetch.folder_made")
-    try:
+    async with private_folder() as folder:
+        crash_point("fetch.folder_made")
         upload = None
         if claim.run.upload_id is not None:
-            upload = await _upload(db, claim.district_id, claim.run.upload_id, folder)
+            upload = await fetched(db, claim.district_id, claim.run.upload_id, folder)
             crash_point("fetch.upload_written")
         opened = await asyncio.to_thread(opened_source, source, transform, upload, folder)
         cursor: Mapping[str, Any] | None = source.cursor
@@ -60,6 +59,14 @@ async def pull(
             yield shape(pulled.package, transform), dict(pulled.cursor) if pulled.cursor is not None else None
         finally:
             await asyncio.to_thread(pulled.package.close)
+
+
+@contextlib.asynccontextmanager
+async def private_folder() -> AsyncIterator[Path]:
+    """A folder for what is pulled, which is removed at the end, or by the next process after one that was killed."""
+    folder, hold = await asyncio.to_thread(_folder)
+    try:
+        yield folder
     finally:
         try:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -120,8 +127,8 @@ def _remove_left(folder: Path) -> None:
         os.close(held)
 
 
-async def _upload(db: Database, district_id: UUID, upload_id: UUID, folder: Path) -> Path:
-    """Writes an upload's bytes to a private folder. The name decides nothing."""
+async def fetched(db: Database, district_id: UUID, upload_id: UUID, folder: Path) -> Path:
+    """Writes an upload's bytes to a private folder. The name decides nothing. Raises HubError(UPLOAD_INCOMPLETE)."""
     path = folder / "package"
     file = await asyncio.to_thread(path.open, "wb")
     try:
