@@ -11,6 +11,10 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+# Workers side by side keep all cores busy: threads inside each of them only cost. Before anybody imports Polars.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
 import asyncpg
 import pytest
 from blockbuster import blockbuster_ctx
