@@ -32,7 +32,7 @@ def test_the_table_and_the_registry_hold_the_same_routes() -> None:
 def _fill(hub: AdminHub, path: str, **ids: object) -> str:
     known = {"district": hub.district, "source": hub.source, "app": hub.app, "grant": hub.grant, "client": "rh_cl_0"}
     for name in ("district", "source", "app", "grant", "client", "upload", "run", "token", "subscription", "export",
-                 "schedule", "target", "override"):  # fmt: skip
+                 "schedule", "target", "override", "recipient"):  # fmt: skip
         path = path.replace(f"{{{name}}}", str(ids.get(name, known.get(name, uuid4()))))
     return path
 

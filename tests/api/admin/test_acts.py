@@ -53,6 +53,40 @@ async def _releasable(hub: AdminHub) -> Prepared:
     return {"run": run}, {"json": {}}
 
 
+async def _queued(hub: AdminHub) -> Prepared:
+    return {"run": await hub.run()}, {}
+
+
+def _pulled(**members: object) -> Callable[[AdminHub], Awaitable[Prepared]]:
+    """A source that names a place to pull from."""
+
+    async def prepare(hub: AdminHub) -> Prepared:
+        path = f"/districts/{hub.district}/sources/{hub.source}"
+        await hub.made("PATCH", path, json={"config": {"path": "/nowhere/package.zip"}})
+        return {}, {"json": members}
+
+    return prepare
+
+
+async def _scheduled(hub: AdminHub) -> Prepared:
+    _, options = await _pulled(cron="0 2 * * *")(hub)
+    await hub.made("PUT", f"/districts/{hub.district}/sources/{hub.source}/schedule", **options)
+    return {}, {}
+
+
+def _new_recipient(number: int) -> Callable[[AdminHub], Awaitable[Prepared]]:
+    return _body(channel="webhook", address=f"https://127.0.0.1/hook/{number}?key=canary-7")
+
+
+def _recipient(number: int, **members: object) -> Callable[[AdminHub], Awaitable[Prepared]]:
+    async def prepare(hub: AdminHub) -> Prepared:
+        _, options = await _new_recipient(number)(hub)
+        made = await hub.made("POST", f"/districts/{hub.district}/recipients", **options)
+        return {"recipient": made["recipient_id"]}, {"json": members} if members else {}
+
+    return prepare
+
+
 async def _client(hub: AdminHub) -> Prepared:
     return {"client": (await hub.made("POST", f"/apps/{hub.app}/clients", json={}))["client_id"]}, {}
 
@@ -104,13 +138,22 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "districts_rename": _body(name="Renamed"),
     "sources_create": _body(name="SIS 2", kind="oneroster_csv"),
     "sources_edit": _body(name="Renamed", state="active"),
+    "schedules_put": _pulled(cron="0 2 * * *"),
+    "schedules_pause": _scheduled,
+    "schedules_resume": _scheduled,
+    "schedules_delete": _scheduled,
+    "recipients_create": _new_recipient(1),
+    "recipients_edit": _recipient(2, state="paused"),
+    "recipients_delete": _recipient(3),
     "uploads_create": _package,
+    "runs_cancel": _queued,
     "runs_reject": _held,
     "runs_approve": _held,
     "runs_create": _upload,
     "runs_release": _releasable,
     "guards_replace": _body(hold_days=5),
     "guards_replace_of_source": _body(missing_file="allow"),
+    "schedules_pull": _pulled(),  # after the runs that are claimed
     "apps_create": _body(name="Library"),
     "apps_edit": _body(name="Renamed", behaviour={"booleans": "json"}),
     "limits_put": _body(concurrency=3),
