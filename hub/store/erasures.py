@@ -154,6 +154,7 @@ async def remove(tx: Transaction, records: Mapping[str, Sequence[int]], keys: Ma
     for name, rids in records.items():
         entity = CATALOGUE[name]
         await _findings(tx, entity, list(keys[name]))
+        await _differences(tx, entity, list(rids), list(keys[name]))
         await _gradebook(tx, entity, list(rids))
         await retention.strip(tx, entity, list(rids))
     # A package that was made before may hold the person.
@@ -182,6 +183,16 @@ async def _findings(tx: Transaction, entity: Entity, keys: list[str]) -> None:
         "DELETE FROM run_issues WHERE district_id = $1 AND (entity = $2 AND key = ANY($3::text[]) "
         "OR cause = ANY(SELECT $2 || ':' || k FROM unnest($3::text[]) k) OR entity = ANY($4::text[]))",
         tx.district_id, entity.name, keys, [component.name for component in CATALOGUE.components_of(entity.name)],
+    )  # fmt: skip
+
+
+async def _differences(tx: Transaction, entity: Entity, rids: list[int], keys: list[str]) -> None:
+    """What runs that wait, or were looked at, would make of the records."""
+    await tx.execute(
+        "DELETE FROM run_changes c WHERE c.district_id = $1 AND c.entity = $2 AND (c.key = ANY($4::text[]) "
+        f"OR c.sourced_id IN (SELECT sourced_id FROM {entity.table} WHERE district_id = $1 "
+        "AND rid = ANY($3::integer[])))",
+        tx.district_id, entity.name, rids, keys,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from hub.errors import Code, HubError
-from hub.store import differences, runs, uploads
+from hub.store import differences, runs, source_health, uploads
 from hub.store.database import Database, Transaction
 from hub.store.runs import Claim, Run
 
@@ -77,6 +77,8 @@ async def _end(tx: Transaction, run: Run, state: str) -> None:
     )  # fmt: skip
     await runs.let_followers_go(tx, run)
     await differences.forget_values(tx, run.run_id)
+    if run.source_id is not None:
+        await source_health.settled(tx, run.source_id, "held")
     if run.upload_id is not None:
         await uploads.discard(tx, run.upload_id)
 

@@ -53,6 +53,10 @@ class Merging:
         self.shared: dict[str, pl.Series] = {}
         self.staged = False
 
+    def begin(self, entity: Entity) -> None:
+        """Begins with an entity of which nothing is merged."""
+        self.shared[entity.name] = pl.Series("rid", [], dtype=pl.UInt32)
+
     async def load(self, tx: Transaction, entity: Entity) -> None:
         """Reads which records of an entity are merged, or have overrides."""
         rids = await statements.merged(tx, entity.name)

@@ -104,6 +104,8 @@ class Preparation:
         self.progress.enter("compare", entity=entity.name)
         if self.result.fresh is not None:  # the district had no records: no source has said anything that is kept
             self.stored[entity.name] = columns.nothing_stored()
+            if self.merging is not None:
+                self.merging.begin(entity)
             return
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.stored[entity.name] = await columns.stored(tx, self.source_id, entity.name)
@@ -119,9 +121,7 @@ class Preparation:
         changes = self.result.entities[entity.name] = EntityChanges()
         stored = self.stored[entity.name]
         changes.counts.before = int(stored["active"].sum())
-        seen: list[pl.Series] = []
-        kept_out: list[pl.Series] = []
-        deleted: list[pl.Series] = []
+        seen, kept_out, deleted = list[pl.Series](), list[pl.Series](), list[pl.Series]()
         minted: list[pl.DataFrame] = []
         outcomes = self._outcomes(entity)
         self.progress.enter("transform", entity=entity.name, total=self.package.rows(entity.csv_file))

@@ -15,7 +15,7 @@ from hub.store import runs
 from hub.store.database import Database
 from hub.store.runs import Claim
 
-#: What a sync keeps in memory for each row of its package, at its peak, and what the process needs besides (measured).
+#: What a sync keeps in memory for each row of its package, at its peak, and what the process needs besides (estimates).
 BYTES_PER_ROW = 400
 BASE_BYTES = 200_000_000
 

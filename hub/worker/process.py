@@ -93,8 +93,7 @@ async def run_worker(
             for ring in bells_of[kind]:
                 ring()
 
-        mail = await asyncio.to_thread(mailer, settings, clock)
-        teller = Teller(deliveries, egress, mail, clock, key, settings.public_url, settings.notice_pause_seconds)
+        teller = await _teller(settings, deliveries, egress, clock, key)
         services = [
             dispatcher.run(stop),
             passback.run(stop),
@@ -105,6 +104,11 @@ async def run_worker(
             _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
+
+
+async def _teller(settings: Settings, db: Database, egress: Egress, clock: Clock, key: bytes) -> Teller:
+    mail = await asyncio.to_thread(mailer, settings, clock)
+    return Teller(db, egress, mail, clock, key, settings.public_url, settings.notice_pause_seconds)
 
 
 def _connections(settings: Settings) -> int:
