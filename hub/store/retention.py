@@ -15,7 +15,9 @@ from hub.store.schema import value_columns
 from transforms.catalogue import CATALOGUE, Entity
 
 #: The runs that have ended, and will not look at their findings or their upload again.
-_OVER = "('applied', 'unchanged', 'previewed', 'rejected', 'failed')"
+_OVER = "('applied', 'unchanged', 'previewed', 'rejected', 'failed', 'expired', 'superseded', 'cancelled')"
+#: What is kept of runs row by row: findings and differences.
+_ROWS_OF_RUNS = ("run_issues", "run_changes")
 
 
 async def due(db: Database, before: datetime) -> UUID | None:
@@ -139,23 +141,26 @@ async def strip(tx: Transaction, entity: Entity, rids: list[int]) -> None:
 
 
 async def issues(tx: Transaction, before: datetime, most: int) -> int:
-    """Deletes findings of runs that ended before a time; how many."""
-    return await tx.execute(
-        "DELETE FROM run_issues WHERE ctid = ANY(ARRAY(SELECT i.ctid FROM run_issues i JOIN runs r "
-        "ON r.district_id = i.district_id AND r.run_id = i.run_id WHERE i.district_id = $1 AND r.finished_at < $2 "
-        f"AND r.state IN {_OVER} LIMIT $3)) AND district_id = $1",
-        tx.district_id, before, most,
-    )  # fmt: skip
+    """Deletes findings and differences of runs that ended before a time, ``most`` of each; how many."""
+    return sum([
+        await tx.execute(
+            f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT i.ctid FROM {table} i JOIN runs r "
+            "ON r.district_id = i.district_id AND r.run_id = i.run_id WHERE i.district_id = $1 AND r.finished_at < $2 "
+            f"AND r.state IN {_OVER} LIMIT $3)) AND district_id = $1",
+            tx.district_id, before, most,
+        ) for table in _ROWS_OF_RUNS
+    ])  # fmt: skip
 
 
 async def old_issues(tx: Transaction, before: datetime) -> int:
-    """How many findings there are of runs that ended before a time."""
-    found: int = await tx.fetchval(
-        "SELECT count(*) FROM run_issues i JOIN runs r ON r.district_id = i.district_id AND r.run_id = i.run_id "
-        f"WHERE i.district_id = $1 AND r.finished_at < $2 AND r.state IN {_OVER}",
-        tx.district_id, before,
-    )  # fmt: skip
-    return found
+    """How many findings and differences there are of runs that ended before a time."""
+    return sum([
+        await tx.fetchval(
+            f"SELECT count(*) FROM {table} i JOIN runs r ON r.district_id = i.district_id AND r.run_id = i.run_id "
+            f"WHERE i.district_id = $1 AND r.finished_at < $2 AND r.state IN {_OVER}",
+            tx.district_id, before,
+        ) for table in _ROWS_OF_RUNS
+    ])  # fmt: skip
 
 
 async def uploads(tx: Transaction, before: datetime | None) -> list[UUID]:

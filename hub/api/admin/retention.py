@@ -32,7 +32,7 @@ class Retention(Shown):
 
     history_days: int = Field(description="What records said before they changed.")
     ended_days: int = Field(description="What ended records said; never less than `history_days` counts.")
-    issue_days: int = Field(description="Findings of runs.")
+    issue_days: int = Field(description="Findings and differences of runs.")
     upload_days: int = Field(description="Uploads that no run took.")
     own: dict[str, int] = Field(description="Those that the district has set itself.")
 

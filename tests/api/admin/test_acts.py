@@ -16,7 +16,17 @@ from tests.api.keys import public_keys
 
 Prepared = tuple[dict[str, object], dict[str, Any]]
 # What only a district may change has its own recipes, and its audit rows are asserted, in tests of its own.
-ELSEWHERE = ("export_schedule.", "grade_target.", "override.", "run.values", "transform.")
+ELSEWHERE = (
+    "export_schedule.",
+    "grade_target.",
+    "override.",
+    "run.values",
+    "transform.",
+    "record.",
+    "user.erase",
+    "erasure.",
+    "run.undo",
+)
 WRITES = {
     route.operation: route for route in ROUTES if route.changes and not (route.action or "").startswith(ELSEWHERE)
 }
@@ -180,6 +190,7 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "tokens_revoke": _token,
     "grants_revoke": _nothing,  # last: it is for good
     # Last: they queue runs, which would be claimed in place of those that others make.
+    "retention_put": _body(history_days=500),
     "sources_depart": _body(dry_run=True),
     "merging_set_survivorship": _body(rules={"users": {"email": {"rule": "freshness"}}}),
 }
