@@ -1,16 +1,18 @@
 """A worker that syncs and does nothing else, as a process of its own: to be killed, stopped and raced by tests.
 
-``python -m tests.worker_process`` reads the database's address from ``TEST_DATABASE``, carries out due runs until there
-is none, and ends.
+It is forked from a process that has imported all that a worker needs and done nothing else: a worker's start is most of
+what it costs to kill one. It carries out due runs until there is none, and ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,23 +29,59 @@ from tests.services import Database as Addresses
 ROOT = Path(__file__).parents[1]
 
 
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([__name__])
+
+
+class Worker:
+    """A worker process, with the face of ``subprocess.Popen`` as far as tests need it."""
+
+    def __init__(self, **environment: str) -> None:
+        self._process = _FORKS.Process(target=_live, args=(environment,))
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, -9 after SIGKILL. Raises subprocess.TimeoutExpired."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("worker", timeout or 0)
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """The exit code, or None."""
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self._process.kill()
+
+
+def _live(environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    tempfile.tempdir = None  # asked anew: TMPDIR may be another one
+    asyncio.run(main())
+
+
 def start(
     database: str, *, crash_at: str = "", temporary: Path | None = None, lease_seconds: int = runs.LEASE_SECONDS,
     until_idle_seconds: float = 0,
-) -> subprocess.Popen[bytes]:  # fmt: skip
+) -> Worker:  # fmt: skip
     """Starts a worker on the database's address for the worker's login.
 
     ``crash_at`` arms a place to be killed at, ``temporary`` is where it puts its files. It goes on looking until it has
     found nothing for ``until_idle_seconds``.
     """
-    environment = {
-        **os.environ, "TEST_DATABASE": database, "HUB_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT),
-        "TEST_LEASE": str(lease_seconds), "TEST_IDLE": str(until_idle_seconds),
-    }  # fmt: skip
-    if temporary is not None:
-        environment["TMPDIR"] = str(temporary)
-    command = [sys.executable, "-m", "tests.worker_process"]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    place = {} if temporary is None else {"TMPDIR": str(temporary)}
+    return Worker(
+        TEST_DATABASE=database, HUB_CRASH_AT=crash_at, TEST_LEASE=str(lease_seconds), TEST_IDLE=str(until_idle_seconds),
+        **place,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -66,7 +104,7 @@ def hub_worker(database: Addresses, folder: Path, **settings: str) -> Iterator[s
             process.wait(30)
 
 
-async def ended(process: subprocess.Popen[bytes], *, seconds: float = 60) -> int:
+async def ended(process: Worker | subprocess.Popen[bytes], *, seconds: float = 60) -> int:
     """Waits for a worker's end; its exit code."""
     return await asyncio.to_thread(process.wait, seconds)
 
@@ -89,7 +127,3 @@ async def main() -> None:
                 await asyncio.sleep(0.2)
     finally:
         await db.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

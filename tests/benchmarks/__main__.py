@@ -49,13 +49,15 @@ def main() -> None:
     )
     table = Table("what", "ours", "floor", "unit", "ratio", "must", "aim", "kept", "note")
     verdicts = []
-    for name in arguments.only or ALL:
-        console.print(f"measuring {name} …", style="dim")
-        module = importlib.import_module(f"tests.benchmarks.{name}")
-        for result in module.run(arguments.students):
-            table.add_row(*row(result))
-            verdicts.append(result.verdict)
-    console.print(table)
+    try:
+        for name in arguments.only or ALL:
+            console.print(f"measuring {name} …", style="dim")
+            module = importlib.import_module(f"tests.benchmarks.{name}")
+            for result in module.run(arguments.students):
+                table.add_row(*row(result))
+                verdicts.append(result.verdict)
+    finally:
+        console.print(table)  # what was measured before one of them failed
     if "missed" in verdicts:
         sys.exit("a limit is missed")
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 import numpy as np
 from pyroaring import BitMap
 
-from hub.scope.columns import ROLES, Columns, Pairs, RoleEdges
+from hub.scope.columns import CODED, CODED_MANY, MANY, ROLES, SINGLE, Columns, Pairs, RoleEdges
 from hub.scope.compile import compile_grant
 from hub.scope.grants import GrantDefinition, Rule
 from hub.scope.projection import Projection
 from hub.scope.trim import trim
 from tests.benchmarks.result import Result
+from transforms.catalogue import CATALOGUE
 
 
 def district(students: int, seed: int = 1) -> Columns:
@@ -36,12 +37,12 @@ def district(students: int, seed: int = 1) -> Columns:
     role_codes = np.concatenate([np.zeros(students, np.int32), np.ones(teachers, np.int32)])
     everyone = np.arange(users, dtype=np.int32)
     return Columns(
-        active={
+        active={entity.name: BitMap() for entity in CATALOGUE.entities} | {
             "orgs": BitMap(range(orgs)), "academicSessions": BitMap(range(7)), "courses": BitMap(range(400)),
             "classes": BitMap(range(classes)), "users": BitMap(range(users)), "enrollments": BitMap(range(count)),
             "demographics": BitMap(range(students)),
         },
-        single={
+        single={key: np.empty(0, np.int32) for key in SINGLE} | {
             ("orgs", "parent"): np.array([-1, *[0] * schools], np.int32),
             ("academicSessions", "parent"): np.array([-1, 0, 0, 1, 1, 2, 2], np.int32),
             ("courses", "schoolYear"): np.zeros(400, np.int32),
@@ -53,7 +54,7 @@ def district(students: int, seed: int = 1) -> Columns:
             ("enrollments", "school"): school_of_class[class_of],
             ("enrollments", "user"): user_of,
         },
-        many={
+        many={key: Pairs.none() for key in MANY} | {
             ("orgs", "children"): Pairs(np.zeros(schools, np.int32), np.arange(1, orgs, dtype=np.int32)),
             ("academicSessions", "children"): Pairs(
                 np.array([0, 0, 1, 1, 2, 2], np.int32), np.array([1, 2, 3, 4, 5, 6], np.int32)
@@ -64,19 +65,19 @@ def district(students: int, seed: int = 1) -> Columns:
             ("users", "agents"): Pairs.none(),
         },
         roles=RoleEdges(everyone, school_of_user, role_codes, np.ones(users, np.bool_)),
-        coded={
+        coded={key: np.empty(0, np.int16) for key in CODED} | {
             ("orgs", "type"): np.array([0, *[1] * schools], np.int16),
             ("academicSessions", "type"): np.array([0, 1, 1, 2, 2, 2, 2], np.int16),
             ("enrollments", "role"): (user_of >= students).astype(np.int16),
         },
-        coded_many={
+        coded_many={key: Pairs.none() for key in CODED_MANY} | {
             ("courses", "grades"): Pairs.none(),
             ("classes", "grades"): Pairs.none(),
             ("users", "grades"): Pairs(
                 np.arange(students, dtype=np.int32), rng.integers(0, 13, students).astype(np.int32)
             ),
         },
-        codes={
+        codes={key: () for key in (*CODED, *CODED_MANY)} | {
             ("orgs", "type"): ("district", "school"),
             ("academicSessions", "type"): ("schoolYear", "term", "gradingPeriod"),
             ("enrollments", "role"): ("student", "teacher"),

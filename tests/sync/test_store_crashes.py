@@ -124,7 +124,7 @@ async def test_readers_see_the_old_or_the_new_state_while_workers_die_at_random_
     for _ in range(4):
         worker = worker_process.start(copied.worker)
         try:
-            await asyncio.to_thread(worker.wait, rnd.uniform(0.9, 1.8))
+            await asyncio.to_thread(worker.wait, rnd.uniform(0.1, 0.9))
         except subprocess.TimeoutExpired:
             worker.kill()
             await worker_process.ended(worker)
