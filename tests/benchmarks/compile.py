@@ -77,7 +77,7 @@ def district(students: int, seed: int = 1) -> Columns:
                 np.arange(students, dtype=np.int32), rng.integers(0, 13, students).astype(np.int32)
             ),
         },
-        codes={key: () for key in (*CODED, *CODED_MANY)} | {
+        codes=dict.fromkeys((*CODED, *CODED_MANY), ()) | {
             ("orgs", "type"): ("district", "school"),
             ("academicSessions", "type"): ("schoolYear", "term", "gradingPeriod"),
             ("enrollments", "role"): ("student", "teacher"),
