@@ -44,19 +44,36 @@ def _wire(dtype: Any) -> Any:
     return pl.String if dtype == pl.Boolean else dtype
 
 
+_STORED = {"key": pl.String, "rid": pl.UInt32, "hash": pl.Int64, "active": pl.UInt8}
+
+
 async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     """What one source said last of one entity: key (String), rid (UInt32), hash (UInt64), active (Boolean)."""
     frame = await copied(
         tx,
         "SELECT key, rid, hash, active::int FROM source_records "
         "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name",
-        {"key": pl.String, "rid": pl.UInt32, "hash": pl.Int64, "active": pl.UInt8},
-        tx.district_id, source_id, entity,
+        _STORED, tx.district_id, source_id, entity,
     )  # fmt: skip
+    return _said(frame)
+
+
+async def stored_of(tx: Transaction, source_id: UUID, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """The same of the objects with these keys, for each entity that has some: the table is gone through once."""
+    frame = await copied(
+        tx,
+        "SELECT entity, key, rid, hash, active::int FROM source_records "
+        "WHERE district_id = $1 AND source_id = $2 AND key = ANY($3::text[])",
+        {"entity": pl.String, **_STORED}, tx.district_id, source_id, list(keys),
+    )  # fmt: skip
+    return {str(name): _said(part.drop("entity")) for (name,), part in frame.group_by("entity")}
+
+
+def _said(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("hash").reinterpret(signed=False), pl.col("active").cast(pl.Boolean))
 
 
-async def keys_of(tx: Transaction, source_ids: Sequence[UUID], entity: str, keys: pl.Series | None) -> pl.DataFrame:
+async def keys_of(tx: Transaction, source_ids: Sequence[UUID], entity: str, keys: Sequence[str] | None) -> pl.DataFrame:
     """Key and rid of the active records of which some sources speak, each key once: of the first source that has it.
 
     ``keys``: those that are asked for; None for all.
@@ -67,7 +84,7 @@ async def keys_of(tx: Transaction, source_ids: Sequence[UUID], entity: str, keys
         "AND source_id = ANY($2::uuid[]) AND entity = $3::text::entity_name AND active "
         "AND ($4::text[] IS NULL OR key = ANY($4::text[]))",
         {"key": pl.String, "rid": pl.UInt32, "place": pl.Int32},
-        tx.district_id, list(source_ids), entity, None if keys is None else keys.to_list(),
+        tx.district_id, list(source_ids), entity, None if keys is None else list(keys),
     )  # fmt: skip
     return frame.sort("place", "rid").unique("key", keep="first", maintain_order=True).select("key", "rid")
 
@@ -86,11 +103,21 @@ async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:
     )  # fmt: skip
 
 
-async def sourced_ids(tx: Transaction, entity: Entity) -> pl.DataFrame:
-    """Rid (UInt32) and sourcedId (String) of all records of an entity."""
+async def spoken(tx: Transaction, source_id: UUID, entity: str) -> int:
+    """Of how many active records of an entity a source speaks."""
+    count: int = await tx.fetchval(
+        "SELECT count(*) FROM source_records WHERE district_id = $1 AND source_id = $2 "
+        "AND entity = $3::text::entity_name AND active",
+        tx.district_id, source_id, entity,
+    )  # fmt: skip
+    return count
+
+
+async def sourced_ids(tx: Transaction, entity: Entity, rids: Sequence[int] | None = None) -> pl.DataFrame:
+    """Rid (UInt32) and sourcedId (String) of all records of an entity, or (``rids``) of some."""
     return await copied(
-        tx, f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1",
-        {"rid": pl.UInt32, "sourcedId": pl.String}, tx.district_id,
+        tx, f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1{_some(rids)}",
+        {"rid": pl.UInt32, "sourcedId": pl.String}, tx.district_id, *_given(rids),
     )  # fmt: skip
 
 

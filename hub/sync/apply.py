@@ -5,6 +5,7 @@ The same function serves real runs, dry runs and held ones: the caller rolls bac
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +21,7 @@ from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.sync import views
 from hub.sync.changes import EntityChanges
+from hub.sync.columns import are_kept, current_columns, per_school
 from hub.sync.prepared import Prepared
 from hub.sync.views import Effect
 from transforms.catalogue import CATALOGUE, Entity
@@ -78,16 +80,25 @@ async def apply(
     position = await districts.draw_position(tx)
     fresh = columns if columns is not None and await alone(tx, prepared) else None
     counted = [e for e in ("classes", "enrollments") if _removes(prepared.entities.get(e))]
-    before = [await column_store.per_school(tx, CATALOGUE[e]) for e in counted]
+    known = await current_columns(tx) if counted and are_kept(tx) else None
+    before = [await _per_school(tx, e, known) for e in counted]
     await _write(tx, claim, prepared, position, at, inserted)
-    after = [await column_store.per_school(tx, CATALOGUE[e]) for e in counted]
-    emptied = {school for was, now in zip(before, after, strict=True) for school in was if school not in now}
+    now = fresh if known is None else await current_columns(tx)
+    after = [await _per_school(tx, e, now if known is not None else None) for e in counted]
+    emptied = {school for was, is_ in zip(before, after, strict=True) for school in was if school not in is_}
     crash_point("apply.records_written")
-    effects = await views.refresh(tx, position, at, run_id=claim.run.run_id, changes=prepared.entities, columns=fresh)
+    effects = await views.refresh(tx, position, at, run_id=claim.run.run_id, changes=prepared.entities, columns=now)
     if taken is not None:
         await note(tx, taken)
     crash_point("apply.views_written")
     return Applied(position, effects, frozenset(emptied), dict(zip(counted, before, strict=True)))
+
+
+async def _per_school(tx: Transaction, entity: str, columns: Columns | None) -> dict[int, int]:
+    """The number of active records of an entity per school."""
+    if columns is None:
+        return await column_store.per_school(tx, CATALOGUE[entity])
+    return await asyncio.to_thread(per_school, columns, entity)
 
 
 async def note(tx: Transaction, taken: Taken) -> None:

@@ -56,6 +56,19 @@ async def current_columns(tx: Transaction) -> Columns:
     return columns
 
 
+def are_kept(tx: Transaction) -> bool:
+    """Whether the process has columns of the district."""
+    return tx.kept.get(("columns", tx.district_id)) is not None
+
+
+def per_school(columns: Columns, entity: str) -> dict[int, int]:
+    """The number of active records of an entity (classes, enrollments) per school, by the school's rid."""
+    school, live = columns.single[entity, "school"], columns.live[entity]
+    schools = school[live[: len(school)]]
+    counts = np.bincount(schools[schools >= 0])
+    return {int(school): int(counts[school]) for school in np.flatnonzero(counts)}
+
+
 def keep_columns(tx: Transaction, position: int, columns: Columns) -> None:
     """Keeps the columns of a position that is known otherwise, once the transaction has committed."""
     key, size = ("columns", tx.district_id), size_of(columns)

@@ -37,7 +37,9 @@ async def linked(tx: Transaction, parties: Parties, entity: Entity, created: pl.
     found = pl.DataFrame(schema=_FOUND)
     doubtful: list[pl.DataFrame] = []
     if parties.same_keys:
-        known = await columns.keys_of(tx, [s.source_id for s in parties.same_keys], entity.name, created["key"])
+        known = await columns.keys_of(
+            tx, [s.source_id for s in parties.same_keys], entity.name, created["key"].to_list()
+        )
         known = known.filter(~pl.col("rid").is_in(spoken.implode()))
         found = created.select("key").join(known, on="key", how="inner").select(*_FOUND)
     fields = parties.links(entity)

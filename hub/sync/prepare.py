@@ -29,6 +29,7 @@ from hub.sync.merging import Merging
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
 from hub.sync.resolve import empty_index, is_target, reference_targets, resolve
+from hub.sync.said import Said
 from hub.sync.writing import Indexes, Writer
 from transforms import parts
 from transforms.catalogue import CATALOGUE, Entity
@@ -62,7 +63,7 @@ class Preparation:
         self.same_keys: dict[str, pl.DataFrame] = {}
         self.indexes: Indexes = {}
         self.stored: dict[str, pl.DataFrame] = {}
-        self.known_ids: dict[str, pl.DataFrame] = {}
+        self.said = Said(self.db, self.district_id, self.source_id)
         self.passed_back: dict[str, pl.DataFrame] = {}
         self.transform = Transform(package.version, held=self._held)
         self.result = Prepared(source_id=self.source_id)
@@ -81,6 +82,8 @@ class Preparation:
             self.result.heads = await districts.next_rids(tx)
         self.result.fresh = self.writer.fresh = None if any(self.result.heads.values()) else Fresh()
         self.result.issues = self.files.issues
+        if self.result.fresh is None and not (self.parties.own and self.parties.own.links):
+            await self.said.narrow(self.package)
         for entity in CATALOGUE.entities:
             await self._load(entity)
             if entity.csv_file in self.package.mode and self._may_speak(entity):
@@ -108,19 +111,19 @@ class Preparation:
                 self.merging.begin(entity)
             return
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
-            self.stored[entity.name] = await columns.stored(tx, self.source_id, entity.name)
+            self.stored[entity.name] = await self.said.stored(tx, entity)
             if entity.name in WRITABLE:
                 self.passed_back[entity.name] = await columns.passed_back(tx, entity.name)
             if self.merging is not None:
                 await self.merging.load(tx, entity)
             if self.parties.same_keys and is_target(entity):
                 others = [source.source_id for source in self.parties.same_keys]
-                self.same_keys[entity.name] = await columns.keys_of(tx, others, entity.name, None)
+                self.same_keys[entity.name] = await columns.keys_of(tx, others, entity.name, self.said.named)
 
     async def _entity(self, entity: Entity) -> None:
         changes = self.result.entities[entity.name] = EntityChanges()
         stored = self.stored[entity.name]
-        changes.counts.before = int(stored["active"].sum())
+        changes.counts.before = await self.said.active(entity, stored)
         seen, kept_out, deleted = list[pl.Series](), list[pl.Series](), list[pl.Series]()
         minted: list[pl.DataFrame] = []
         outcomes = self._outcomes(entity)
@@ -166,7 +169,7 @@ class Preparation:
         shared = gone.filter(self.merging.is_shared(entity))
         if not shared.height:
             return BitMap()
-        ids = shared.join(await self._ids(entity), on="rid", how="inner").sort("rid")
+        ids = shared.join(await self.said.ids(entity, shared["rid"]), on="rid", how="inner").sort("rid")
         merged = await self.merging.merged(entity, ids, None)
         rows = merged.frame.with_columns(key=pl.lit(""), hash=pl.lit(0, pl.UInt64))
         await self._differences(entity, rows, merged.documents, changes, staging.REMERGE)
@@ -249,8 +252,8 @@ class Preparation:
         if self.merging is None or not created.height:
             return created, none
         if entity.rid_of:
-            known = (await self._ids(entity)).select("rid")
             found = created.join(self.indexes[entity.rid_of].select("key", "rid"), on="key", how="inner")
+            known = await self.said.ids(entity, found["rid"])
             found = found.join(known, on="rid", how="semi").select("key", "rid")
         else:
             async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
@@ -298,25 +301,21 @@ class Preparation:
             return
         known, names = empty_index(), ("key", "rid", "sourcedId")
         if self.stored[entity.name].height:
-            known = self.stored[entity.name].join(await self._ids(entity), on="rid").select(names)
+            stored = self.stored[entity.name]
+            known = stored.join(await self.said.ids(entity, stored["rid"]), on="rid").select(names)
         own = self.passed_back.get(entity.name, empty_index())
         index = pl.concat([known, own, *minted])
         if (same := self.same_keys.get(entity.name)) is not None and same.height:
-            others = same.join(await self._ids(entity), on="rid").select(names)
+            others = same.join(await self.said.ids(entity, same["rid"]), on="rid").select(names)
             index = pl.concat([index, others]).unique("key", keep="first", maintain_order=True)
         self.indexes[entity.name] = index
-
-    async def _ids(self, entity: Entity) -> pl.DataFrame:
-        if entity.name not in self.known_ids:
-            async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
-                self.known_ids[entity.name] = await columns.sourced_ids(tx, entity)
-        return self.known_ids[entity.name]
 
     async def _with_ids(self, entity: Entity, changed: pl.DataFrame) -> pl.DataFrame:
         """Rows that may differ, with the sourcedId of their record (rid is there from the comparison)."""
         if not changed.height:
             return changed
-        return changed.join(await self._ids(entity), on="rid", how="inner", maintain_order="left").sort("rid")
+        ids = await self.said.ids(entity, changed["rid"])
+        return changed.join(ids, on="rid", how="inner", maintain_order="left").sort("rid")
 
     async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges, partial: pl.Series) -> None:
         """Tells real changes from hashes that merely went stale, by comparing documents with what is stored.
@@ -384,7 +383,7 @@ class Preparation:
         """Indexes by sourcedId of all that an entity refers to."""
         found: Indexes = {}
         for target in reference_targets(entity):
-            known, new = await self._ids(target), self.indexes[target.name].select("rid", "sourcedId")
+            known, new = await self.said.ids(target), self.indexes[target.name].select("rid", "sourcedId")
             both = pl.concat([known, new]).unique("rid", maintain_order=True)
             found[target.name] = both.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
         return found

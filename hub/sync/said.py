@@ -1,0 +1,56 @@
+"""What the store knows already of what a source says: all of it, or for a small package of changes what that names."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import polars as pl
+
+from connectors.protocol import Package
+from hub.store import columns
+from hub.store.database import Database, Transaction
+from hub.sync.named import named_keys
+from transforms.catalogue import Entity
+
+
+class Said:
+    """``named``: the keys that a small package of changes names; None for any other, of which all is read."""
+
+    def __init__(self, db: Database, district_id: UUID, source_id: UUID) -> None:
+        self._db, self._district_id, self._source_id = db, district_id, source_id
+        self._known: dict[str, pl.DataFrame] = {}
+        self._few: dict[str, pl.DataFrame] = {}
+        self.named: list[str] | None = None
+
+    async def narrow(self, package: Package) -> None:
+        """Reads what the source has said of the objects that a small package of changes names, and later no more."""
+        found = await asyncio.to_thread(named_keys, package)
+        if found is not None:
+            self.named = found.to_list()
+            async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+                self._few = await columns.stored_of(tx, self._source_id, self.named)
+
+    async def stored(self, tx: Transaction, entity: Entity) -> pl.DataFrame:
+        """What the source said last of an entity (transforms.diff.STORED)."""
+        if self.named is None:
+            return await columns.stored(tx, self._source_id, entity.name)
+        return self._few.get(entity.name, columns.nothing_stored())
+
+    async def ids(self, entity: Entity, rids: pl.Series | None = None) -> pl.DataFrame:
+        """Rid (UInt32) and sourcedId (String) of an entity's records, of ``rids`` at least; of all without them."""
+        if entity.name in self._known:
+            return self._known[entity.name]
+        some = rids.to_list() if rids is not None and self.named is not None else None
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            found = await columns.sourced_ids(tx, entity, some)
+        if some is None:
+            self._known[entity.name] = found
+        return found
+
+    async def active(self, entity: Entity, stored: pl.DataFrame) -> int:
+        """Of how many active records of an entity the source has spoken."""
+        if self.named is None:
+            return int(stored["active"].sum())
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            return await columns.spoken(tx, self._source_id, entity.name)
