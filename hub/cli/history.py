@@ -9,29 +9,16 @@ from uuid import UUID
 import click
 import orjson
 
-from hub.cli.admin import ADDRESS, answer, asking
+from hub.cli.admin import answer, asking, reaching
 from hub.cli.sync import EXITS, FAILED, follow, show
 
 _PAGE = 100
 
 
-def _admin(command: Any) -> Any:
-    """The options of every command that asks the admin API about a district."""
-    for option in (
-        click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
-                     help="A token of the district; better as HUB_ADMIN_TOKEN than here."),
-        click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
-                     help="Address of the admin API (HUB_ADMIN_URL)."),
-        click.option("--district", type=click.UUID, required=True, help="The district's id."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
 @click.command()
 @click.argument("record", type=click.UUID)
 @click.option("--entity", help="Needed for demographics alone, which have the ids of their users.")
-@_admin
+@reaching
 def history(*, record: UUID, entity: str | None, district: UUID, url: str, token: str) -> None:
     """Say what became of the record with the sourcedId RECORD, newest first, and who did it.
 
@@ -66,7 +53,7 @@ async def _versions(url: str, token: str, address: str, which: dict[str, str]) -
 @click.command()
 @click.argument("run", type=click.UUID)
 @click.option("--dry-run", is_flag=True, help="Compute and report everything, change nothing.")
-@_admin
+@reaching
 @click.pass_context
 def undo(ctx: click.Context, *, run: UUID, dry_run: bool, district: UUID, url: str, token: str) -> None:
     """Take back what the applied run RUN did, as far as nothing changed it since, and follow that to its end.
