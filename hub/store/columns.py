@@ -103,14 +103,14 @@ async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:
     )  # fmt: skip
 
 
-async def spoken(tx: Transaction, source_id: UUID, entity: str) -> int:
-    """Of how many active records of an entity a source speaks."""
-    count: int = await tx.fetchval(
-        "SELECT count(*) FROM source_records WHERE district_id = $1 AND source_id = $2 "
-        "AND entity = $3::text::entity_name AND active",
-        tx.district_id, source_id, entity,
+async def spoken(tx: Transaction, source_id: UUID) -> dict[str, int]:
+    """Of how many active records a source speaks, by entity."""
+    rows = await tx.fetch(
+        "SELECT entity::text AS entity, count(*) AS n FROM source_records "
+        "WHERE district_id = $1 AND source_id = $2 AND active GROUP BY entity",
+        tx.district_id, source_id,
     )  # fmt: skip
-    return count
+    return {row["entity"]: row["n"] for row in rows}
 
 
 async def sourced_ids(tx: Transaction, entity: Entity, rids: Sequence[int] | None = None) -> pl.DataFrame:

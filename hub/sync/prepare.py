@@ -123,7 +123,7 @@ class Preparation:
     async def _entity(self, entity: Entity) -> None:
         changes = self.result.entities[entity.name] = EntityChanges()
         stored = self.stored[entity.name]
-        changes.counts.before = await self.said.active(entity, stored)
+        changes.counts.before = self.said.active(entity, stored)
         seen, kept_out, deleted = list[pl.Series](), list[pl.Series](), list[pl.Series]()
         minted: list[pl.DataFrame] = []
         outcomes = self._outcomes(entity)

@@ -21,6 +21,7 @@ class Said:
         self._db, self._district_id, self._source_id = db, district_id, source_id
         self._known: dict[str, pl.DataFrame] = {}
         self._few: dict[str, pl.DataFrame] = {}
+        self._counts: dict[str, int] = {}
         self.named: list[str] | None = None
 
     async def narrow(self, package: Package) -> None:
@@ -28,8 +29,17 @@ class Said:
         found = await asyncio.to_thread(named_keys, package)
         if found is not None:
             self.named = found.to_list()
-            async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
-                self._few = await columns.stored_of(tx, self._source_id, self.named)
+            # Each goes through the whole table: side by side, in tasks of their own.
+            read, count = asyncio.create_task(self._read(self.named)), asyncio.create_task(self._count())
+            self._few, self._counts = await asyncio.gather(read, count)
+
+    async def _read(self, named: list[str]) -> dict[str, pl.DataFrame]:
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            return await columns.stored_of(tx, self._source_id, named)
+
+    async def _count(self) -> dict[str, int]:
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            return await columns.spoken(tx, self._source_id)
 
     async def stored(self, tx: Transaction, entity: Entity) -> pl.DataFrame:
         """What the source said last of an entity (transforms.diff.STORED)."""
@@ -48,9 +58,6 @@ class Said:
             self._known[entity.name] = found
         return found
 
-    async def active(self, entity: Entity, stored: pl.DataFrame) -> int:
+    def active(self, entity: Entity, stored: pl.DataFrame) -> int:
         """Of how many active records of an entity the source has spoken."""
-        if self.named is None:
-            return int(stored["active"].sum())
-        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
-            return await columns.spoken(tx, self._source_id, entity.name)
+        return int(stored["active"].sum()) if self.named is None else self._counts.get(entity.name, 0)
