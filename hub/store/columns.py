@@ -94,6 +94,18 @@ def nothing_stored() -> pl.DataFrame:
     return pl.DataFrame(schema={"key": pl.String, "rid": pl.UInt32, "hash": pl.UInt64, "active": pl.Boolean})
 
 
+async def org_types(tx: Transaction, source_ids: Sequence[UUID]) -> pl.DataFrame:
+    """Key and type of the active orgs of which some sources speak, each key once, as in ``keys_of``."""
+    frame = await copied(
+        tx,
+        "SELECT s.key, o.type, array_position($2::uuid[], s.source_id) FROM source_records s "
+        "JOIN orgs o ON o.district_id = s.district_id AND o.rid = s.rid WHERE s.district_id = $1 "
+        "AND s.source_id = ANY($2::uuid[]) AND s.entity = 'orgs' AND s.active",
+        {"key": pl.String, "type": pl.String, "place": pl.Int32}, tx.district_id, list(source_ids),
+    )  # fmt: skip
+    return frame.sort("place").unique("key", keep="first", maintain_order=True).select("key", "type")
+
+
 async def passed_back(tx: Transaction, entity: str) -> pl.DataFrame:
     """The objects of an entity that apps wrote, by the id that a system is told of them by: key, rid, sourcedId."""
     schema = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from connectors.protocol import Package
-from transforms.catalogue import CATALOGUE, Kind
+from transforms.catalogue import CATALOGUE
+from transforms.naming import named
 from transforms.sheet import no_keys
 
 #: Packages with more rows are compared with all that their source has said.
@@ -25,11 +26,5 @@ def named_keys(package: Package) -> pl.Series | None:
     found = [no_keys()]
     for file in package.mode:
         entity = CATALOGUE.files(package.version)[file]
-        references = (f.csv_name for f in entity.csv_columns(package.version) if f.kind is Kind.REF)
-        columns = {"sourcedId", *(name for name in references if name)}
-        for batch in package.batches(file):
-            for name in columns & set(batch.frame.columns):
-                values = batch.frame[name].drop_nulls()
-                # As they stand and as items of a list: an id may have a comma or spaces in it.
-                found += [values, values.str.strip_chars(), values.str.split(",").explode().str.strip_chars()]
-    return pl.concat([part.rename("key").cast(pl.String) for part in found]).drop_nulls().unique()
+        found += [named(entity, package.version, batch.frame) for batch in package.batches(file)]
+    return pl.concat(found).unique()

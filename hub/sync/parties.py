@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+import polars as pl
 
 from hub.store import districts, sources, statements
 from hub.store.database import Transaction
@@ -57,6 +60,18 @@ class Parties:
             return frozenset()
         named = self.own.speaks_for.get(entity.name)
         return frozenset() if named is None else frozenset(f.name for f in body(entity)) - frozenset(named)
+
+    def heard(self, entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
+        """A canonical frame without the fields that the run's source may not speak for.
+
+        The rows' hashes tell which these are: when a source may say less or more, its rows are looked at again.
+        """
+        silent = sorted(self.silent(entity))
+        if not silent:
+            return frame
+        mark = int.from_bytes(hashlib.blake2b(",".join(silent).encode(), digest_size=8).digest())
+        empty = (pl.lit(None, frame.schema[name]).alias(name) for name in silent)
+        return frame.with_columns(*empty, hash=frame["hash"] ^ pl.Series([mark], dtype=pl.UInt64))
 
     def creates(self, entity: Entity) -> bool:
         """Whether the run's source may make new records: it speaks for all that a record must have."""

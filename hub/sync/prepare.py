@@ -13,7 +13,6 @@ import polars as pl
 from pyroaring import BitMap
 
 from connectors.protocol import Package
-from hub import ids
 from hub.crashpoints import crash_point
 from hub.scope import sets
 from hub.scope.grants import WRITABLE
@@ -28,7 +27,7 @@ from hub.sync.linking import linked
 from hub.sync.merging import Merging
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
-from hub.sync.resolve import empty_index, is_target, reference_targets, resolve
+from hub.sync.resolve import empty_index, is_target, numbered, reference_targets, resolve
 from hub.sync.said import Said
 from hub.sync.writing import Indexes, Writer
 from transforms import parts
@@ -43,8 +42,6 @@ from transforms.sheet import findings as sheet_findings
 from transforms.validate.speaking import SRC_001, SRC_002
 
 BATCH_ROWS = 25_000
-#: New records get their rids in this order: the index on an enrollment's class or a result's line item is appended to.
-_LOAD_ORDER = {"enrollments": ["class", "key"], "results": ["lineItem", "key"]}
 #: Entities that others refer to are taken whole: a reference may point to a later row of the file.
 _WHOLE = 1 << 30
 
@@ -84,6 +81,9 @@ class Preparation:
         self.result.issues = self.files.issues
         if self.result.fresh is None and not (self.parties.own and self.parties.own.links):
             await self.said.narrow(self.package)
+        if self.package.mode.get("orgs") != "bulk" or not self.parties.speaks(CATALOGUE["orgs"]):
+            # What the role "administrator" means depends on the type of the org, which another package has brought.
+            self.transform.known.remember("orgs", await self.said.org_types(self.parties.same_keys))
         for entity in CATALOGUE.entities:
             await self._load(entity)
             if entity.csv_file in self.package.mode and self._may_speak(entity):
@@ -219,9 +219,8 @@ class Preparation:
         Returns the rids of the rows that the store knows already.
         """
         self.progress.enter("compare", entity=entity.name)
-        schema = outcome.frame.schema
-        silent = sorted(self.parties.silent(entity))
-        frame = outcome.frame.with_columns(pl.lit(None, schema[name]).alias(name) for name in silent)
+        frame = self.parties.heard(entity, outcome.frame)
+        self.said.check(frame["key"])
         found = await asyncio.to_thread(diff, frame, self.stored[entity.name])
         crash_point("diff.compared")
         changes.counts.unchanged += found.unchanged
@@ -276,7 +275,7 @@ class Preparation:
             found = created.join(self.indexes[entity.rid_of], on="key", how="inner", maintain_order="left")
             return found.sort("rid")
         first = await self._first_rid(entity, created.height)
-        return await asyncio.to_thread(_numbered, entity, created, first)
+        return await asyncio.to_thread(numbered, entity, created, first)
 
     async def _first_rid(self, entity: Entity, count: int) -> int:
         """The first of as many new rids.
@@ -387,12 +386,6 @@ class Preparation:
             both = pl.concat([known, new]).unique("rid", maintain_order=True)
             found[target.name] = both.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
         return found
-
-
-def _numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:
-    ordered = created.sort(_LOAD_ORDER.get(entity.name, ["key"]))
-    rids = pl.int_range(first, first + ordered.height, dtype=pl.UInt32, eager=True)
-    return ordered.with_columns(rids.alias("rid"), ids.mint(ordered.height).alias("sourcedId"))
 
 
 def _documents(entity: Entity, rows: pl.DataFrame, indexes: Indexes) -> pl.DataFrame:

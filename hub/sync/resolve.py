@@ -1,6 +1,6 @@
 """From a source's keys to the hub's ids: every reference of a canonical frame becomes a rid and a sourcedId.
 
-Pure: frames in, frames out.
+Frames in, frames out; only the ids of new records come from the clock and from chance.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from hub import ids
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
 
 #: key (String) -> rid (UInt32), sourcedId (String) of everything that may be referred to.
 INDEX_SCHEMA = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
+
+#: New records get their rids in this order: the index on an enrollment's class or a result's line item is appended to.
+_LOAD_ORDER = {"enrollments": ["class", "key"], "results": ["lineItem", "key"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +93,10 @@ def _roles(frame: pl.DataFrame, orgs: pl.DataFrame) -> tuple[pl.Series, pl.Serie
         grouped = found.select("row", struct.alias("roles")).group_by("row", maintain_order=True).agg("roles")
         out.append(numbered.select("row").join(grouped, on="row", how="left", maintain_order="left")["roles"])
     return out[0], out[1]
+
+
+def numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:
+    """New rows with the rids from ``first`` on, in the order in which they are loaded, and new sourcedIds."""
+    ordered = created.sort(_LOAD_ORDER.get(entity.name, ["key"]))
+    rids = pl.int_range(first, first + ordered.height, dtype=pl.UInt32, eager=True)
+    return ordered.with_columns(rids.alias("rid"), ids.mint(ordered.height).alias("sourcedId"))

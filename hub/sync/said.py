@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from connectors.protocol import Package
 from hub.store import columns
 from hub.store.database import Database, Transaction
+from hub.store.sources import Source
 from hub.sync.named import named_keys
 from transforms.catalogue import Entity
 
@@ -47,6 +49,11 @@ class Said:
             return await columns.stored(tx, self._source_id, entity.name)
         return self._few.get(entity.name, columns.nothing_stored())
 
+    def check(self, keys: pl.Series) -> None:
+        """Raises RuntimeError for a key that ``narrow`` did not foresee: its record would be made a second time."""
+        if self.named is not None and not keys.is_in(self.named).all():
+            raise RuntimeError("a small package has a key that was not looked up")
+
     async def ids(self, entity: Entity, rids: pl.Series | None = None) -> pl.DataFrame:
         """Rid (UInt32) and sourcedId (String) of an entity's records, of ``rids`` at least; of all without them."""
         if entity.name in self._known:
@@ -57,6 +64,12 @@ class Said:
         if some is None:
             self._known[entity.name] = found
         return found
+
+    async def org_types(self, others: Sequence[Source]) -> pl.DataFrame:
+        """Key and type of the orgs that the source, or one with the same keys, has spoken of."""
+        speaking = [self._source_id, *(source.source_id for source in others)]
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            return await columns.org_types(tx, speaking)
 
     def active(self, entity: Entity, stored: pl.DataFrame) -> int:
         """Of how many active records of an entity the source has spoken."""

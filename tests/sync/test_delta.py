@@ -178,3 +178,48 @@ async def test_a_delta_and_a_whole_package_mean_the_same(district: District, oth
         there, here = await documents(district, entity), await documents(other_district, entity)
         assert {key: active for key, (active, _) in there.items()} == {key: active for key, (active, _) in here.items()}
     assert '"title":"Renamed"' in (await documents(other_district, "classes"))[renamed][1]
+
+
+async def test_keys_of_a_delta_are_read_as_those_of_a_whole_package(district: District) -> None:
+    """A small delta looks up what it names: no spelling that the chain mends may make a second record."""
+    frames = sandbox(100, 3).frames
+    await done(district, frames)
+    before = await district.counts()
+    users, classes = frames["users"]["sourcedId"], frames["classes"]
+    terms = classes["termSourcedIds"].drop_nulls()[0]
+    odd = {
+        "users": some(frames, "users", users[0], agentSourcedIds=f" {users[1]} ; {users[2]}|").with_columns(
+            sourcedId="\u200b " + pl.col("sourcedId") + "\u00a0\ufeff"
+        ),
+        "classes": some(frames, "classes", classes["sourcedId"][0], termSourcedIds=f"{terms};", title="Renamed"),
+        "enrollments": some(frames, "enrollments", frames["enrollments"]["sourcedId"][0]).with_columns(
+            userSourcedId="\ufeff" + pl.col("userSourcedId") + " ", role=pl.lit("proctor")
+        ),
+    }
+
+    run = await done(district, await changes_only(odd, "1.2"))
+
+    assert await district.counts() == before
+    for entity in odd:
+        counts = run.counts[entity]
+        assert (counts["created"], counts["updated"], counts["quarantined"]) == (0, 1, 0), (entity, counts)
+    assert (await documents(district, "users"))[users[0]][1].count('"type":"org"') > 0
+
+
+async def test_administrators_of_a_delta_are_what_their_orgs_make_of_them(district: District) -> None:
+    district.version = "1.1"
+    frames = sandbox(100, 3, "1.1").frames
+    teacher = frames["users"].filter(role="teacher")["sourcedId"][0]
+    await done(district, frames)
+    one = some(frames, "users", teacher, role="administrator")
+
+    await done(district, await changes_only({"users": one}, "1.1"))
+    assert '"role":"siteAdministrator"' in (await documents(district, "users"))[teacher][1]
+
+    school = frames["orgs"].filter(type="school")["sourcedId"][0]
+    both = {
+        "orgs": some(frames, "orgs", school, name="Renamed"),
+        "users": some(frames, "users", teacher, role="administrator", givenName="Z"),
+    }
+    await done(district, await changes_only(both, "1.1"))
+    assert '"role":"siteAdministrator"' in (await documents(district, "users"))[teacher][1]

@@ -252,3 +252,25 @@ async def test_a_source_may_refer_to_what_another_one_brings(district: District)
 
     assert run.counts["enrollments"]["created"] == frames["enrollments"].height
     assert run.counts["enrollments"]["quarantined"] == 0
+
+
+async def test_a_source_that_may_say_less_says_less_from_its_next_package_on(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    other = await second(district, priority=1)
+    hr = only(frames, "users", "roles", "userProfiles")
+    hr = changed(hr, "users", key, email="new@district.example", givenName="Zebulon")
+    await applied(other, hr)
+    assert (await member(district, key))["givenName"] == "Zebulon"
+
+    async with district.db.district(district.district_id) as tx:
+        await sources.set_parts(
+            tx, other.source_id, speaks_for={"users": ["email"]}, key_space="district", links={}
+        )  # fmt: skip
+    await applied(other, hr)
+
+    user = await member(district, key)
+    assert user["email"] == "new@district.example"
+    assert user["givenName"] != "Zebulon"
+    assert user["from"]["givenName"] == str(district.source_id)

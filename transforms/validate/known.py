@@ -58,7 +58,7 @@ class Known:
         return self._rows.get(entity, pl.DataFrame(schema=_remembered(entity)))
 
     def remember(self, entity: str, rows: pl.DataFrame) -> None:
-        """Sets what ``rows`` gives for an entity that did not come with this run."""
+        """Sets what ``rows`` gives for an entity that did not come with this run, or of which only changes come."""
         self._rows[entity] = rows
 
     def settle(
@@ -73,7 +73,8 @@ class Known:
         held = self.keys(entity)
         stays = held.filter(~held.is_in(deleted.implode())) if delta else held.filter(held.is_in(quarantined.implode()))
         self._keys[entity] = pl.concat([rows["key"], stays]).unique() if stays.len() else rows["key"]
-        self._rows[entity] = rows
+        before = self.rows(entity).filter(pl.col("key").is_in(stays.implode())) if delta else rows.clear()
+        self._rows[entity] = pl.concat([rows, before.filter(~pl.col("key").is_in(rows["key"].implode()))])
         # The first by text, not by line: it must not depend on how the file was cut into batches.
         ordered = causes.select("key", "cause").sort("key", "cause")
         self._causes[entity] = ordered.unique("key", keep="first", maintain_order=True)
