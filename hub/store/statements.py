@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ async def merged(tx: Transaction, entity: str) -> pl.Series:
     return (await copied(tx, query, {"rid": pl.UInt32}, tx.district_id, entity))["rid"]
 
 
+async def any_merged(tx: Transaction) -> bool:
+    """Whether the district has a merged record."""
+    found: bool = await tx.fetchval("SELECT EXISTS (SELECT FROM provenance WHERE district_id = $1)", tx.district_id)
+    return found
+
+
 async def of_records(tx: Transaction, entity: str, rids: Sequence[int]) -> pl.DataFrame:
     """The statements of some records (STATEMENTS)."""
     query = (
@@ -52,7 +59,7 @@ async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) ->
 
 async def stage(db: Database, district_id: UUID, table: str, frame: pl.DataFrame) -> None:
     """Copies rows into ``STAGED_STATEMENTS`` or ``STAGED_PROVENANCE``, in a transaction of its own."""
-    text: io.BytesIO = as_text(frame)
+    text: io.BytesIO = await asyncio.to_thread(as_text, frame)
     async with db.district(district_id, wait_seconds=60) as tx:
         await tx.connection.copy_to_table(
             table, source=text, columns=frame.columns, schema_name="hub", format="csv",

@@ -69,9 +69,9 @@ def per_school(columns: Columns, entity: str) -> dict[int, int]:
     return {int(school): int(counts[school]) for school in np.flatnonzero(counts)}
 
 
-def keep_columns(tx: Transaction, position: int, columns: Columns) -> None:
+async def keep_columns(tx: Transaction, position: int, columns: Columns) -> None:
     """Keeps the columns of a position that is known otherwise, once the transaction has committed."""
-    key, size = ("columns", tx.district_id), size_of(columns)
+    key, size = ("columns", tx.district_id), await asyncio.to_thread(size_of, columns)
     tx.after_commit(lambda: tx.kept.put(key, (position, columns), size))
 
 

@@ -137,7 +137,8 @@ class Merging:
         none = pl.lit(None, pl.List(pl.String))
         table = spoken.with_columns(rank=rank, cleared=none).select(*STATEMENT, *names)
         if set_by_hand:
-            hand = _by_hand(entity, ids, [o for o in set_by_hand if o.rid in set(spoken["rid"])])
+            said_of = set(spoken["rid"])
+            hand = _by_hand(entity, ids, [o for o in set_by_hand if o.rid in said_of])
             table = pl.concat([table, hand.select(*STATEMENT, *names)])
         return table
 

@@ -27,7 +27,7 @@ from hub.sync.linking import linked
 from hub.sync.merging import Merging
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
-from hub.sync.resolve import empty_index, is_target, numbered, reference_targets, resolve
+from hub.sync.resolve import by_id, empty_index, is_target, numbered, reference_targets, resolve
 from hub.sync.said import Said
 from hub.sync.writing import Indexes, Writer
 from transforms import parts
@@ -383,8 +383,7 @@ class Preparation:
         found: Indexes = {}
         for target in reference_targets(entity):
             known, new = await self.said.ids(target), self.indexes[target.name].select("rid", "sourcedId")
-            both = pl.concat([known, new]).unique("rid", maintain_order=True)
-            found[target.name] = both.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
+            found[target.name] = await asyncio.to_thread(by_id, known, new)
         return found
 
 

@@ -17,7 +17,7 @@ from hub.sync.job import Job
 from hub.sync.merging import Merging
 from hub.sync.parties import Parties, parties
 from hub.sync.prepared import Departure, Prepared
-from hub.sync.resolve import reference_targets
+from hub.sync.resolve import by_id, reference_targets
 from hub.sync.writing import Indexes, Writer
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -137,5 +137,5 @@ class _Remerging:
     async def _by_id(self, entity: Entity) -> Indexes:
         found: Indexes = {}
         for target in reference_targets(entity):
-            found[target.name] = (await self._of(target)).select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
+            found[target.name] = by_id(await self._of(target))
         return found

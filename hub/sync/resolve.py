@@ -38,6 +38,12 @@ def reference_targets(entity: Entity) -> list[Entity]:
     return [CATALOGUE[n] for n in sorted(n for n in named if n) if CATALOGUE[n].component_of is None]
 
 
+def by_id(*parts: pl.DataFrame) -> pl.DataFrame:
+    """An index by sourcedId of records that are in one of ``parts`` (rid, sourcedId). CPU-bound for a large entity."""
+    every = pl.concat(parts).unique("rid", maintain_order=True) if len(parts) > 1 else parts[0]
+    return every.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
+
+
 def is_target(entity: Entity) -> bool:
     """Whether any record refers to records of this entity."""
     return entity.name in {"orgs", "users"} or any(

@@ -38,6 +38,8 @@ async def sync(job: Job) -> None:
         transform = await shaping.of_run(tx, claim.run)
         health = await source_health.of(tx, source.source_id)
         erased = await erasures.digests(tx, source.source_id)
+    if source.state == "departed":
+        raise HubError(Code.CONFLICT, "The source has departed since the run was asked for.")
     if overtaken:
         await _superseded(job)
         return

@@ -79,7 +79,7 @@ async def refresh(
     if columns is None:
         columns = await current_columns(tx)
     else:
-        keep_columns(tx, position, columns)
+        await keep_columns(tx, position, columns)
     effects = []
     for grant in grants:
         definition = GrantDefinition.model_validate(grant.definition)

@@ -21,7 +21,7 @@ from hub.api.admin.runs import Run
 from hub.api.admin.shapes import Asked, Name, Shown
 from hub.errors import Code, HubError
 from hub.ids import new_id
-from hub.store import runs
+from hub.store import runs, statements
 from hub.store import sources as store
 from hub.sync.parties import LINKS
 from transforms.canonical import body as body_of
@@ -173,10 +173,15 @@ async def get(call: Call) -> Source:
 
 
 async def edit(call: Call, body: SourceEdit) -> Source:
-    """Changes a source. A new configuration makes the next run compare row by row."""
+    """Changes a source. A new configuration makes the next run compare row by row.
+
+    A new priority queues the run that applies it to records of which several sources speak.
+    """
     source_id = call.id("source")
     async with call.writing() as writing:
         old = await store.get(writing.tx, source_id)
+        if old.state == "departed":
+            raise HubError(Code.CONFLICT, "The source has departed. Add a new one.")
         config = None if body.config is None else await _checked(call, old.kind, body.config, old.config)
         row = await store.change(
             writing.tx, source_id, name=body.name, config=config, priority=body.priority, state=body.state
@@ -185,7 +190,15 @@ async def edit(call: Call, body: SourceEdit) -> Source:
             parts = {name: getattr(body if name in body.model_fields_set else old, name) for name in _PARTS}
             _links(parts["links"])
             row = await store.set_parts(writing.tx, source_id, **parts)
+        again = row.priority != old.priority and await statements.any_merged(writing.tx)
+        if again:
+            await runs.request(
+                writing.tx, new_id(), source_id=None, upload_id=None, dry_run=False, requested_by=call.actor_name,
+                kind="remerge",
+            )  # fmt: skip
         writing.note(f"source/{source_id}", changed=sorted(body.model_fields_set), state=row.state)
+    if again:
+        await call.context.wake("sync", call.district_id)
     return Source.model_validate(row)
 
 
@@ -227,7 +240,7 @@ ROUTES = (
           status=201, action="source.create"),
     Route("GET", "/districts/{district}/sources/{source}", get, "One source", roles=STAFF, answer=Source),
     Route("PATCH", "/districts/{district}/sources/{source}", edit, "Change, pause or resume a source", roles=STAFF,
-          body=SourceEdit, answer=Source, action="source.edit"),
+          body=SourceEdit, answer=Source, action="source.edit", errors=(Code.CONFLICT,)),
     Route("POST", "/districts/{district}/sources/{source}/depart", depart, "Take a source out of the district",
           roles=STAFF, body=Leaving, answer=Run, status=202, action="source.depart", errors=(Code.CONFLICT,)),
 )  # fmt: skip

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
+import polars as pl
 import pytest
 
 from hub.clock import SystemClock
@@ -159,3 +160,51 @@ async def test_a_source_departs_once(hub: AdminHub) -> None:
     assert (await hub.made("GET", at(hub, f"/runs/{run['run_id']}")))["state"] in {"applied", "unchanged"}
     assert (await hub.made("GET", at(hub, f"/sources/{other}")))["state"] == "departed"
     assert (await hub.call("POST", at(hub, f"/sources/{other}/depart"), json={})).status == 409
+
+
+async def test_a_new_priority_is_applied_to_records_that_are_merged(hub: AdminHub) -> None:
+    user = await loaded(hub)
+    await hub.made("PATCH", at(hub, f"/sources/{hub.source}"), json={"key_space": "district"})
+    body = {
+        "name": "HR",
+        "kind": "oneroster_csv",
+        "config": {"partial": True},
+        "key_space": "district",
+        "priority": 500,
+    }
+    other = (await hub.made("POST", at(hub, "/sources"), json=body))["source_id"]
+    frames = sandbox(100, 3).frames
+    users = frames["users"].with_columns(givenName=pl.lit("Zebulon"))
+    people = {"users": users, "roles": frames["roles"], "userProfiles": frames["userProfiles"]}
+    data = await asyncio.to_thread(packed, people, "1.2")
+    upload = await hub.made(
+        "POST", at(hub, f"/sources/{other}/uploads"), data=data, headers={"Content-Type": "application/zip"}
+    )
+    await hub.made("POST", at(hub, "/runs"), json={"upload_id": upload["upload_id"]})
+    await worked(hub)
+
+    async def whose() -> str:
+        (page,) = (await hub.made("GET", at(hub, f"/provenance?sourced_id={user}"), role="district"))["items"]
+        return str(page["fields"]["givenName"])
+
+    assert await whose() == str(hub.source)
+    await hub.made("PATCH", at(hub, f"/sources/{other}"), json={"priority": 1})
+    assert hub.rung[-1] == ("sync", hub.district)
+    await worked(hub)
+    run = (await hub.made("GET", at(hub, "/runs")))["items"][0]
+    assert run["kind"] == "remerge"
+    if run["state"] == "held":  # everybody's name changes
+        await hub.made("POST", at(hub, f"/runs/{run['run_id']}/approve"))
+        await worked(hub)
+
+    assert await whose() == other
+
+
+async def test_a_source_that_departed_is_not_changed_any_more(hub: AdminHub) -> None:
+    other = (await hub.made("POST", at(hub, "/sources"), json={"name": "HR", "kind": "oneroster_csv"}))["source_id"]
+    await hub.made("POST", at(hub, f"/sources/{other}/depart"), json={})
+    await worked(hub)
+
+    answer = await hub.call("PATCH", at(hub, f"/sources/{other}"), json={"state": "active"})
+
+    assert (answer.status, answer.json["code"]) == (409, "conflict")
