@@ -22,10 +22,7 @@ KILLED = 137
 STEPS = ("fetch.", "sync.", "transform.", "diff.", "stage.", "apply.", "feed.", "notify.")
 #: A change passes all places but the one where a first load inserts early; that one passes the same steps besides.
 CHANGE_PLACES = [place for place in PLACES if place.startswith(STEPS) and place != "stage.inserted"]
-FIRST_PLACES = [
-    "stage.inserted",
-    *(p for p in PLACES if p.startswith(("sync.", "apply.")) and p != "apply.history_kept"),
-]
+FIRST_PLACES = ["stage.inserted", *(p for p in CHANGE_PLACES if p not in {"apply.history_kept", "stage.differences"})]
 COMMITTED = {"apply.after_commit", "notify.announced"}
 
 
