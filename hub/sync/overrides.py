@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import columns, runs, statements
-from hub.store.database import Database, Transaction
+from hub.store.database import Database, LockTimeoutError, Transaction
 from hub.store.runs import Run
 from hub.store.statements import Override
 from transforms.canonical import body
@@ -53,9 +54,11 @@ async def end(tx: Transaction, override_id: UUID, *, by: str) -> tuple[Override,
 async def queue_ended(db: Database) -> None:
     """Ends the overrides whose time is over and queues the runs that give their fields back."""
     for district_id in await statements.ending(db):
-        async with db.district(district_id, wait_seconds=30) as tx:
-            for ended in await statements.end_due(tx):
-                await _queue(tx, ended.entity, [ended.rid], "hub")
+        # A run that is being applied holds the district's row: the next look finds what is left, others do not wait.
+        with contextlib.suppress(LockTimeoutError):
+            async with db.district(district_id, wait_seconds=30, lock_seconds=runs.LOCK_SECONDS) as tx:
+                for ended in await statements.end_due(tx):
+                    await _queue(tx, ended.entity, [ended.rid], "hub")
 
 
 async def _queue(tx: Transaction, entity: str, rids: list[int], by: str) -> Run:

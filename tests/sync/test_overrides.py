@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -104,6 +105,27 @@ async def test_an_override_ends_by_itself_when_its_time_is_over(district: Distri
         pass
 
     assert (await member(district, key))["givenName"] == was["givenName"]
+
+
+async def test_an_override_that_ends_while_its_district_is_locked_holds_nobody_up(
+    district: District, other_district: District
+) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    await set_by_hand(district, key, "givenName", "Sky", until=datetime.now(UTC) + timedelta(hours=1))
+    async with district.db.district(district.district_id) as tx:
+        await tx.execute("UPDATE overrides SET until = now() - interval '1 second'")
+        await statements.note_next_end(tx)
+
+    async with district.db.district(district.district_id) as tx:
+        await districts.lock(tx)
+        waiting = asyncio.create_task(other_district.sync(frames))  # as a worker that another apply keeps out
+        assert (await waiting).state == "applied"
+    while await work_once(district.db, district.clock):
+        pass
+
+    assert (await member(district, key))["givenName"] != "Sky"
 
 
 @pytest.mark.parametrize(
