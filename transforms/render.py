@@ -212,8 +212,13 @@ def spelled_out(doc: str) -> str:
     return "".join(parts)
 
 
+def spelled(text: str) -> tuple[str, str, str]:
+    """What stands before, between and after the two places of the target's id, for a short reference without marks."""
+    return _SPELLED[text[0]]
+
+
 def _in_full(text: str) -> str:
-    before, between, after = _SPELLED[text[0]]
+    before, between, after = spelled(text)
     target = text[1:]
     return f"{before}{target}{between}{target}{after}"
 

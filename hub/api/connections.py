@@ -21,6 +21,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from hub.api.allocator import keep_freed_memory
 from hub.api.middleware import REQUEST_ID, in_form_of, of_http, places, secured
 from hub.api.oneroster.errors import Minor, RefusedError, internal
 from hub.settings import Settings
@@ -241,6 +242,7 @@ async def listening(
 
     At the end no new request is taken, and those that have begun get ``patience.stop_seconds``.
     """
+    keep_freed_memory()
     loop = asyncio.get_running_loop()
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=patience.stop_seconds)
     await runner.setup()

@@ -75,7 +75,6 @@ _GATES: dict[type, str] = {
     "AND (c.oauth1_secret = $6 OR (c.oauth1_old_secret = $6 AND c.oauth1_old_until > statement_timestamp())))",
 }
 _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
-BETWEEN = "\x1e"  # no JSON text has it
 _FREE = 7  # the first parameter behind the gate's
 
 
@@ -122,20 +121,22 @@ async def page(
 
 
 async def joined(
-    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], around: tuple[str, str, str], *, private: bool
-) -> tuple[int, str]:
-    """How many of these records there are, and all of them as one text, by rid with ``BETWEEN`` between.
+    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], around: tuple[str, str, str], between: str, *,
+    private: bool,
+) -> tuple[int, str]:  # fmt: skip
+    """How many of these records there are, and all of them as one text, by rid with ``between`` between.
 
     ``rids`` ascend; ``private`` as in ``page``. ``around``: the texts before a record's sourcedId, between that and its
     document, and behind it. Joining costs PostgreSQL less than rows cost whoever takes them apart. Raises ClosedError.
     """
     dense = rids[-1] - rids[0] + 1 == len(rids)  # a stretch of the index, not a look-up for each
-    which = f"BETWEEN ${_FREE + 3} AND ${_FREE + 4}" if dense else f"= ANY(${_FREE + 3}::text::integer[])"
+    which = f"BETWEEN ${_FREE + 4} AND ${_FREE + 5}" if dense else f"= ANY(${_FREE + 4}::text::integer[])"
     row = await tx.fetchrow(
-        f"SELECT count(*), string_agg(r.record, '{BETWEEN}') FROM (SELECT ${_FREE}::text || t.sourced_id::text || "
-        f"${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || ${_FREE + 2}::text AS record "
+        f"SELECT count(*), string_agg(r.record, ${_FREE + 3}::text) FROM (SELECT ${_FREE}::text || "
+        f"t.sourced_id::text || ${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || "
+        f"${_FREE + 2}::text AS record "
         f"FROM {entity.table} t WHERE t.district_id = $1 AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
-        *gate.values(tx), *around, *((rids[0], rids[-1]) if dense else (_literal(rids),)),
+        *gate.values(tx), *around, between, *((rids[0], rids[-1]) if dense else (_literal(rids),)),
     )  # fmt: skip
     if row is None or row[1] is None:
         raise ClosedError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
+import polars as pl
 from pyroaring import BitMap
 
 from hub.api.oneroster.reading import Reading
@@ -14,13 +15,17 @@ from hub.scope.projection import Projection
 from hub.scope.v1p1 import booleans, json_booleans
 from hub.store import records
 from hub.store.records import Row
+from transforms import spelling
 from transforms.catalogue import Entity
-from transforms.render import spelled_out
+from transforms.render import SHORT, spelled_out
 
 #: The bytes that stand for the services' addresses in documents, and these addresses.
 Bases = Sequence[tuple[bytes, bytes]]
 #: Stands for a date until it is known which: no JSON text has it, nor has it another meaning in documents.
 _DATE = "\x1f"
+_BETWEEN = "\x1e"  # no JSON text has it
+#: From so many records of a compact entity on, their objects are made in columns: these cost some calls at the least.
+_COLUMNS = 250
 _ID_START, _ID_LENGTH = len('{"sourcedId":"'), 36
 
 
@@ -70,11 +75,13 @@ async def _objects(reading: Reading, entity: Entity, rids: Sequence[int], fields
     return [found[rid] for rid in rids]
 
 
-async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) -> list[str] | None:
+async def joined_objects(
+    reading: Reading, entity: Entity, rids: Sequence[int], bases: Bases
+) -> list[str] | bytes | None:
     """Like ``objects`` with all members; a text may hold several, with commas between. None where this is no way.
 
-    Records of which all shows are joined by PostgreSQL, those that need a look of their own come in between. Raises
-    records.ClosedError.
+    Records of which all shows are joined by PostgreSQL, those that need a look of their own come in between. Bytes are
+    all objects, with the addresses of ``bases`` in their places. Raises records.ClosedError.
     """
     view, projection = reading.of(entity.name), reading.view.projections[entity.name]
     wanted = BitMap(rids)
@@ -82,36 +89,59 @@ async def joined_objects(reading: Reading, entity: Entity, rids: Sequence[int]) 
     special = projection.mode == "rewrite" or reading.lens.identifiers.touches(entity) or styled(reading, entity)
     if special or len(apart) * 2 > len(rids) or list(wanted) != list(rids):
         return None
-    text = await _joined(reading, entity, rids)
-    if not apart:
-        return [text.replace(records.BETWEEN, ",")]
-    found = text.split(records.BETWEEN)
+    if entity.compact and len(rids) >= _COLUMNS and not projection.dangling:
+        made = await _in_columns(reading, entity, rids, bases)
+        if not apart:
+            return bytes(made.str.join(",").cast(pl.Binary).item())
+        found = made.to_list()
+    else:
+        text = await _joined(reading, entity, rids)
+        if not apart:
+            return [text.replace(_BETWEEN, ",")]
+        found = text.split(_BETWEEN)
     places = {rid: place for place, rid in enumerate(rids) if rid in apart}
     gone = list(apart & view.gone)
     for rid, date in zip(gone, view.stamps.texts(gone), strict=True):
         found[places[rid]] = scope.tombstone(found[places[rid]][_ID_START : _ID_START + _ID_LENGTH], date)
     rest = list(apart - view.gone)
-    for rid, made in zip(rest, await _objects(reading, entity, rest, None) if rest else (), strict=True):
-        found[places[rid]] = made
+    for rid, made_apart in zip(rest, await _objects(reading, entity, rest, None) if rest else (), strict=True):
+        found[places[rid]] = made_apart
     return found
 
 
+async def _in_columns(reading: Reading, entity: Entity, rids: Sequence[int], bases: Bases) -> pl.Series:
+    """The objects of many records of a compact entity, as if all of them showed."""
+    view, projection = reading.of(entity.name), reading.view.projections[entity.name]
+    around = (spelling.MARK + SHORT, SHORT, "")
+    private = shows_private(reading, entity)
+    count, text = await records.joined(reading.tx, reading.gate, entity, rids, around, SHORT, private=private)
+    _check(count, rids)
+    dates = view.stamps.common(rids) or view.stamps.column(rids)
+    before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
+    addresses = {mark.decode(): base.decode() for mark, base in bases}
+    return spelling.objects(text, count, (before, between, after, end), dates, addresses)
+
+
 async def _joined(reading: Reading, entity: Entity, rids: Sequence[int]) -> str:
-    """The objects of records as if all of them showed, with ``records.BETWEEN`` between."""
+    """The objects of records as if all of them showed, with ``_BETWEEN`` between."""
     view, projection = reading.of(entity.name), reading.view.projections[entity.name]
     date = view.stamps.common(rids)
     before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
     around = before, between + (date or _DATE) + after, end
     private = shows_private(reading, entity)
-    count, text = await records.joined(reading.tx, reading.gate, entity, rids, around, private=private)
-    if count != len(rids):
-        raise RuntimeError("a view shows records that are not there")
+    count, text = await records.joined(reading.tx, reading.gate, entity, rids, around, _BETWEEN, private=private)
+    _check(count, rids)
     if any(member in text for member in projection.dangling):
         start = sum(map(len, around[:2])) + _ID_LENGTH
-        text = records.BETWEEN.join(_cleaned(projection, record, start, end) for record in text.split(records.BETWEEN))
+        text = _BETWEEN.join(_cleaned(projection, record, start, end) for record in text.split(_BETWEEN))
     if date is None:
         text = "".join(chain.from_iterable(zip(text.split(_DATE), [*view.stamps.texts(rids), ""], strict=True)))
     return spelled_out(text) if entity.compact else text
+
+
+def _check(count: int, rids: Sequence[int]) -> None:
+    if count != len(rids):
+        raise RuntimeError("a view shows records that are not there")
 
 
 def _cleaned(projection: Projection, text: str, start: int, end: str) -> str:
@@ -166,11 +196,13 @@ def shows_private(reading: Reading, entity: Entity) -> bool:
     return reading.view.projections[entity.name].private
 
 
-def collection(envelope: str, objects_: Sequence[str], bases: Bases, more: str = "") -> bytes:
+def collection(envelope: str, objects_: Sequence[str] | bytes, bases: Bases, more: str = "") -> bytes:
     """The body of a collection; the addresses in ``bases`` take the places of their bytes.
 
     ``more`` is empty, or members beside the envelope's, with a comma before them.
     """
+    if isinstance(objects_, bytes):
+        return b'{"%b":[%b]%b}' % (envelope.encode(), objects_, more.encode())
     return _addressed(f'{{"{envelope}":[{",".join(objects_)}]{more}}}'.encode(), bases)
 
 

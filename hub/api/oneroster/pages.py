@@ -14,9 +14,10 @@ from hub.api.oneroster.page import Bases
 PIECE = 250
 _PIECE_BYTES = 200_000
 #: Records that one statement reads of a longer page.
-STATEMENT = 1_000
-#: Makes the JSON objects of records, in their order; one text may hold several, with commas between.
-Maker = Callable[[Sequence[int]], Awaitable[list[str]]]
+STATEMENT = 2_500
+#: Makes the JSON objects of records, in their order: texts, of which one may hold several with commas between, or all
+#: of them as bytes with commas between, in which the addresses stand already.
+Maker = Callable[[Sequence[int]], Awaitable[list[str] | bytes]]
 
 
 async def collected(
@@ -56,7 +57,10 @@ async def gathered(
     return gathering.body(under_way)
 
 
-def _add(gathering: Gathering, before: bytes, objects: list[str], bases: Bases) -> None:
+def _add(gathering: Gathering, before: bytes, objects: list[str] | bytes, bases: Bases) -> None:
+    if isinstance(objects, bytes):
+        gathering.add(before, *(objects[at : at + _PIECE_BYTES] for at in range(0, len(objects), _PIECE_BYTES)))
+        return
     for start in range(0, len(objects), PIECE):
         part = before + page.joined(objects[start : start + PIECE], bases)
         gathering.add(*(part[at : at + _PIECE_BYTES] for at in range(0, len(part), _PIECE_BYTES)))

@@ -147,19 +147,20 @@ class Service:
         if request.method == "HEAD":  # its length need not be told, so nothing is made only to be counted
             return web.Response(headers=headers)
         old = isinstance(reading, OldReading)
+        bases = self._bases(session, operation)
         body = await collected(
-            self._maker(reading, operation.entity, asked.fields), operation.envelope, rids,
-            self._bases(session, operation), v1p1.warnings(asked) if old else "",
+            self._maker(reading, operation.entity, asked.fields, bases), operation.envelope, rids, bases,
+            v1p1.warnings(asked) if old else "",
             coding=accepted(request).coding, under_way=self.under_way,
         )  # fmt: skip
         return web.Response(body=body, headers=headers)
 
-    def _maker(self, reading: Reading, entity: Entity, fields: frozenset[str] | None) -> Maker:
+    def _maker(self, reading: Reading, entity: Entity, fields: frozenset[str] | None, bases: page.Bases) -> Maker:
         """What makes the objects of some records."""
 
-        async def make(rids: Sequence[int]) -> list[str]:
+        async def make(rids: Sequence[int]) -> list[str] | bytes:
             if fields is None and len(rids) > 1 and not isinstance(reading, OldReading):
-                joined = await page.joined_objects(reading, entity, rids)
+                joined = await page.joined_objects(reading, entity, rids, bases)
                 if joined is not None:
                     return joined
             return await self._objects(reading, entity, rids, fields)

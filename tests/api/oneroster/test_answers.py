@@ -95,8 +95,10 @@ async def test_records_that_postgresql_joins_are_those_that_are_made_one_by_one(
     made: list[bool] = []
     real = page.joined_objects
 
-    async def watched(reading: Reading, entity: Entity, rids: Sequence[int]) -> list[str] | None:
-        found = await real(reading, entity, rids)
+    async def watched(
+        reading: Reading, entity: Entity, rids: Sequence[int], bases: page.Bases
+    ) -> list[str] | bytes | None:
+        found = await real(reading, entity, rids, bases)
         made.append(found is not None)
         return found
 
