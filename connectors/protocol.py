@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from connectors.limits import DEFAULT_LIMITS, Limits
 from transforms.catalogue import Version
+from transforms.validate import alike
 
 Mode = Literal["bulk", "delta"]
 
@@ -112,6 +113,18 @@ def located(package: Package, found: pl.DataFrame) -> pl.DataFrame:
     """
     locate = getattr(package, "located", None)
     return found if locate is None else locate(found)
+
+
+def pair_marks(package: Package, file: str) -> pl.Series:
+    """``transforms.validate.alike.pair_marks`` of all rows that ``batches`` yields, and maybe of others, in any order.
+
+    A package that can read these columns without the others has a method ``marks`` that does.
+    """
+    marks = getattr(package, "marks", None)
+    if marks is not None:
+        found: pl.Series = marks(file)
+        return found
+    return pl.concat([alike.marks_of(batch.frame) for batch in package.batches(file)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from connectors.protocol import Batch, ConnectorError, Intent, Mode, Package, located
+from connectors.protocol import Batch, ConnectorError, Intent, Mode, Package, located, pair_marks
 from transforms import issues
 from transforms.catalogue import CATALOGUE, Version
 from transforms.shaping import rules
 from transforms.shaping.checking import Checked
 from transforms.shaping.steps import CheckedSteps, apply
+from transforms.validate.alike import marks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,12 @@ class ShapedPackage:
         if steps is None or steps.keeps_keys:
             return self.package.keys(file)
         return pl.concat([batch.frame["sourcedId"] for batch in self.batches(file)])
+
+    def marks(self, file: str) -> pl.Series:
+        """The marks of ``file`` after the steps."""
+        if file not in self.transform.files:
+            return pair_marks(self.package, file)
+        return pl.concat([marks_of(batch.frame) for batch in self.batches(file)])
 
     def located(self, found: pl.DataFrame) -> pl.DataFrame:
         """As the package says."""

@@ -13,7 +13,8 @@ the entity's keys are known to the references of the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 
 import polars as pl
 
@@ -24,19 +25,28 @@ from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
 from transforms.normalise.values import normalise
-from transforms.sheet import Sheet, findings, joined, no_keys, open_sheet, split
+from transforms.sheet import Sheet, findings, joined, no_keys, nowhere, open_sheet, split
 from transforms.validate import speaking  # noqa: F401 - its rules are the chain's, whoever applies them
+from transforms.validate.alike import ENR_011, join_alike, may_be_alike, several
 from transforms.validate.cycles import children, cut_cycles
 from transforms.validate.duplicates import duplicated, resolve_duplicates
+from transforms.validate.enrolled import Enrolled
 from transforms.validate.gradebook import GRB_009, check_gradebook, check_repeated, result_marks
 from transforms.validate.known import REMEMBERED, TARGETS, Known
 from transforms.validate.references import check_owner, check_references
-from transforms.validate.relations import CLS_003, check_primary_teachers, check_relations, primary_teachers
+from transforms.validate.relations import (
+    CLS_003,
+    check_primary_teachers,
+    check_relations,
+    check_sessions,
+    primary_teachers,
+    with_whole_terms,
+)
 
-__all__ = ["REVISION", "Outcome", "Transform", "duplicated"]
+__all__ = ["REVISION", "Outcome", "Transform", "duplicated", "several"]
 
 #: Grows whenever the same package may give other canonical rows: packages are then compared row by row again.
-REVISION = 2
+REVISION = 3
 Unread = Callable[[], pl.Series]
 
 
@@ -46,7 +56,7 @@ class Outcome:
 
     ``frame`` is CANONICAL. ``quarantined`` are keys of rows kept out: their older versions stay. ``deleted`` are
     keys that the source itself marks as deleted. ``partial`` are keys of rows in ``frame`` that lack components (a
-    role, say) because those rows were kept out.
+    role, say) because those rows were kept out. ``joined`` are keys of rows in ``frame`` that stand for several rows.
     """
 
     frame: pl.DataFrame
@@ -54,6 +64,7 @@ class Outcome:
     quarantined: pl.Series
     deleted: pl.Series
     partial: pl.Series
+    joined: pl.Series = field(default_factory=no_keys)
 
 
 class Transform:
@@ -61,7 +72,9 @@ class Transform:
 
     ``held(entity)`` gives the keys of the active records that the store has from this source; ``org_types`` (columns
     key, type) their orgs' types, used where the package brings no orgs; ``calling_code`` ("1") is that of the
-    district's country, for telephone numbers in national form.
+    district's country, for telephone numbers in national form; ``today`` the day on which students should have
+    classes, without which nobody is missed; ``joined()`` the keys of enrollments that stand for several rows of the
+    last whole package.
     """
 
     def __init__(
@@ -71,8 +84,10 @@ class Transform:
         held: Callable[[str], pl.Series] | None = None,
         org_types: pl.DataFrame | None = None,
         calling_code: str | None = None,
+        today: date | None = None,
+        joined: Unread = no_keys,
     ) -> None:
-        self.version = version
+        self.version, self.today, self.joined = version, today, joined
         self.calling_code = calling_code
         self.known = Known() if held is None else Known(held)
         if org_types is not None:
@@ -85,6 +100,7 @@ class Transform:
         *,
         components: Mapping[str, Iterable[pl.DataFrame]] | None = None,
         duplicate_keys: pl.Series | None = None,
+        repeated: pl.Series | None = None,
         unread: Unread = no_keys,
         delta: bool = False,
     ) -> Iterator[Outcome]:
@@ -92,15 +108,16 @@ class Transform:
 
         ``components`` are RAW batches of the CSV files that nest in it, by file name. ``duplicate_keys`` (see
         ``duplicated``) are the keys that come more than once in the whole file; without them all batches are taken
-        as one. ``unread()``, asked at the end, gives the keys of rows that the connector kept out. Entities that refer
-        to themselves are held until all their keys are known, the others go batch by batch.
+        as one. ``repeated`` (see ``several``) are the marks of class and user that come more than once in a whole file of
+        enrollments. ``unread()``, asked at the end, gives the keys of rows that the connector kept out. Entities that
+        refer to themselves are held until all their keys are known, the others go batch by batch.
         """
         entity = CATALOGUE[name]
         parts = nesting.read(entity, self.version, components or {}, self.known, delta=delta)
         steps = _Steps(entity, self, parts, delta=delta, unread=unread)
         held_back = any(f.target == name for f in entity.references)
         waiting: list[Sheet] = []
-        for sheet in steps.sheets(batches, duplicate_keys):
+        for sheet in steps.sheets(batches, duplicate_keys, repeated):
             if held_back:
                 waiting.append(sheet)
             else:
@@ -115,7 +132,7 @@ class _Steps:
 
     def __init__(self, entity: Entity, run: Transform, parts: nesting.Parts, *, delta: bool, unread: Unread) -> None:
         self.entity, self.version, self.known, self.parts, self.delta = entity, run.version, run.known, parts, delta
-        self.calling_code, self.unread = run.calling_code, unread
+        self.calling_code, self.unread, self.joined = run.calling_code, unread, run.joined
         self.told = False  # of status columns filled in a bulk file, which is said once
         self.settled = False
         self.good: list[pl.DataFrame] = []
@@ -125,9 +142,18 @@ class _Steps:
         self.deleted: list[pl.Series] = [no_keys()]
         self.teachers: list[pl.DataFrame] = []
         self.results: list[pl.DataFrame] = []
+        self.alike = no_keys()
+        self.enrolled = None
+        if entity.name == "enrollments":
+            self.enrolled = Enrolled(run.known, run.today, whole=not delta)
 
-    def sheets(self, batches: Iterable[pl.DataFrame], duplicate_keys: pl.Series | None) -> Iterator[Sheet]:
-        """Normalised and validated sheets, each key on one row; rows with repeated keys come last, together."""
+    def sheets(
+        self, batches: Iterable[pl.DataFrame], duplicate_keys: pl.Series | None, repeated: pl.Series | None
+    ) -> Iterator[Sheet]:
+        """Normalised and validated sheets, each key on one row; rows with repeated keys come last, together.
+
+        So do enrollments that may be joined.
+        """
         if duplicate_keys is None:
             frames = list(batches)
             batches = [pl.concat(frames, how="diagonal")] if frames else []
@@ -136,19 +162,22 @@ class _Steps:
             sheet = self._typed(raw)
             if duplicate_keys is None:
                 sheet = resolve_duplicates(sheet)
-            elif duplicate_keys.len():
-                twice = sheet["key"].is_in(duplicate_keys.implode()).fill_null(value=False)
-                sheet, repeated = split(sheet, twice)
-                aside.append(repeated)
-            yield self._validated(sheet)
+            else:
+                sheet, later = _set_aside(sheet, duplicate_keys, repeated)
+                aside.append(later)
+            yield self._validated(sheet, last=duplicate_keys is None)
         if any(sheet.frame.height for sheet in aside):
-            yield self._validated(resolve_duplicates(joined(aside)))
+            yield self._validated(resolve_duplicates(joined(aside)), last=True)
 
     def _typed(self, raw: pl.DataFrame) -> Sheet:
         """A batch with typed values, without the rows that say they are deleted (their faults matter to nobody)."""
         sheet = open_sheet(self.entity, self.version, raw)
         normalise(sheet, self.calling_code)
         gone = deleted(sheet, delta=self.delta)
+        if self.delta and self.entity.name == "enrollments" and (standing := self.joined()).len():
+            waits = sheet["key"].is_in(standing.implode()).fill_null(value=False)
+            sheet.report(ENR_011, waits, "sourcedId")
+            gone &= ~waits
         if self.told:
             sheet.findings = [f for f in sheet.findings if f["code"][0] != STA_001.code]
         self.told = self.told or any(f["code"][0] == STA_001.code for f in sheet.findings)
@@ -160,14 +189,16 @@ class _Steps:
         sheet.deleted = left_out["key"]
         return sheet
 
-    def _validated(self, sheet: Sheet) -> Sheet:
+    def _validated(self, sheet: Sheet, *, last: bool) -> Sheet:
         check_references(sheet, self.known)
+        if last and self.entity.name == "enrollments" and not self.delta:
+            sheet, self.alike = join_alike(sheet, lambda: self.known.keys("enrollments"))
         check_owner(sheet, self.known)
         if self.entity.name == "users" and self.version == "1.1":
             roles_from_orgs(sheet, self.known.rows("orgs"))
         nesting.attach(sheet, self.parts, self.known.keys(self.entity.name) if self.delta else no_keys())
         complete(sheet, self.known)
-        check_relations(sheet, self.known)
+        check_relations(sheet, self.known, self.enrolled)
         check_gradebook(sheet, self.known)
         self._note(sheet)
         return sheet
@@ -179,8 +210,11 @@ class _Steps:
         if self.entity.name in TARGETS or self.parts.sheets:
             self.keys.append(sheet["key"])
         if self.entity.name in TARGETS:
-            self.good.append(sheet.frame.filter(~sheet.out).select("key", *REMEMBERED.get(self.entity.name, ())))
+            frame = sheet.frame if self.entity.name != "classes" else with_whole_terms(sheet)
+            self.good.append(frame.filter(~sheet.out).select("key", *REMEMBERED.get(self.entity.name, ())))
             self.causes.append(causes_of(sheet))
+        if self.entity.name == "users" and not self.delta:
+            self.known.people.add(sheet)
         teachers = primary_teachers(sheet)
         if teachers is not None and teachers.height:
             self.teachers.append(teachers)
@@ -203,7 +237,8 @@ class _Steps:
         """The canonical outcome of a sheet whose references are all resolved."""
         frame = canonical.frame_of(sheet)
         partial = frame["key"].filter(frame["key"].is_in(nesting.robbed(self.parts).implode()))
-        return Outcome(frame, sheet.issues(), kept_out(sheet), sheet.deleted, partial)
+        alike = frame["key"].filter(frame["key"].is_in(self.alike.implode()))
+        return Outcome(frame, sheet.issues(), kept_out(sheet), sheet.deleted, partial, alike)
 
     def finish_together(self, sheets: list[Sheet]) -> Iterator[Outcome]:
         """Resolves references inside the entity, which needs all its keys. Sheets are let go one by one."""
@@ -214,6 +249,8 @@ class _Steps:
         while sheets:
             sheet = sheets.pop(0)
             check_references(sheet, self.known, own=True)
+            if self.entity.name == "academicSessions":
+                check_sessions(sheet, self.known)
             if derived:
                 cut_cycles(sheet)
                 sheet.put("children", children(sheet.frame, self.known.keys(self.entity.name)))
@@ -225,11 +262,23 @@ class _Steps:
         found = nesting.leftovers(self.parts, pl.concat([*self.keys, *self.deleted]), self.known)
         if self.teachers:
             found.append(findings(CLS_003, self.entity, check_primary_teachers(pl.concat(self.teachers)), "primary"))
+        if self.enrolled is not None:
+            found += self.enrolled.close()
         if self.results:
             found.append(findings(GRB_009, self.entity, check_repeated(pl.concat(self.results)), "lineItem"))
         last = issues.collect(found)
         if last.height:
             yield Outcome(canonical.empty(self.entity), last, no_keys(), no_keys(), no_keys())
+
+
+def _set_aside(sheet: Sheet, keys: pl.Series, repeated: pl.Series | None) -> tuple[Sheet, Sheet]:
+    """The sheet without the rows that have to be looked at together with others of the file, and those."""
+    later = nowhere(sheet.frame.height)
+    if keys.len():
+        later |= sheet["key"].is_in(keys.implode()).fill_null(value=False)
+    if repeated is not None and repeated.len():
+        later |= may_be_alike(sheet, repeated).fill_null(value=False)
+    return split(sheet, later)
 
 
 def kept_out(sheet: Sheet) -> pl.Series:

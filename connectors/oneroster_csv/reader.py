@@ -61,6 +61,10 @@ class CsvPackage:
         """The sourcedIds of ``file``."""
         return self._open(file).keys()
 
+    def marks(self, file: str) -> pl.Series:
+        """The marks of ``file``."""
+        return self._open(file).marks()
+
     def close(self) -> None:
         """Removes the temporary folder."""
         self.closed = True

@@ -18,6 +18,7 @@ from connectors.protocol import Batch
 from transforms import issues
 from transforms.catalogue import Entity, Version
 from transforms.issues import Rule
+from transforms.validate.alike import PAIR_COLUMNS, pair_marks
 
 LINE = "line"
 _FIRST_LINE = 2
@@ -66,6 +67,10 @@ class Table:
         if "status" in wanted and not self.delta:
             frame = frame.filter(~_deleted())
         return frame["sourcedId"]
+
+    def marks(self) -> pl.Series:
+        """The marks of all rows, of those marked as deleted too."""
+        return self._scan(list(PAIR_COLUMNS)).select(pair_marks()).collect(engine="streaming").to_series()
 
     def batches(self, size: int) -> Iterator[Batch]:
         """The rows that count, at most ``size`` at a time, with the findings made on the way."""

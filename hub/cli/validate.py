@@ -41,7 +41,7 @@ def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int, de
     """
     from rich.console import Console
 
-    from connectors.protocol import ConnectorError
+    from connectors.protocol import ConnectorError, utc_now
     from hub.sync.examine import examine
     from transforms.report import summary
 
@@ -55,6 +55,7 @@ def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int, de
                 package,
                 lambda file, n: status.update(f"checking {file}.csv" + (f", {n:,} rows" if n else "")),
                 transform,
+                utc_now().date(),
             )
     except ConnectorError as error:
         click.echo(f"{error.code}: {error.message}", err=True)

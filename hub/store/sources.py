@@ -18,7 +18,8 @@ class Source:
     ``digest`` is that of the files that were applied last, ``archive`` that of the uploaded bytes they came in.
     ``speaks_for``: the entities that it may speak for, with their fields (None: all of them); None for everything.
     ``key_space``: sources of one space call the same object by the same key; None: a space of its own. ``links``: by
-    which fields of an entity its objects are recognised among the records of other sources.
+    which fields of an entity its objects are recognised among the records of other sources. ``joined``: the rids of
+    enrollments that stand for several rows of its last whole package.
     """
 
     source_id: UUID
@@ -35,6 +36,7 @@ class Source:
     speaks_for: dict[str, list[str] | None] | None
     key_space: str | None
     links: dict[str, list[str]]
+    joined: list[int]
 
 
 _COLUMNS = ", ".join(Source.__dataclass_fields__)
@@ -120,10 +122,11 @@ async def applied(
     archive: str | None,
     files: list[str],
     cursor: dict[str, Any] | None,
+    joined: list[int] | None,
 ) -> None:
-    """Notes what was applied last, in the transaction that applies it."""
+    """Notes what was applied last, in the transaction that applies it. ``joined``: None leaves them as they are."""
     await tx.execute(
-        "UPDATE sources SET digest = $3, archive = $4, files = $5, cursor = $6 "
+        "UPDATE sources SET digest = $3, archive = $4, files = $5, cursor = $6, joined = coalesce($7, joined) "
         "WHERE district_id = $1 AND source_id = $2",
-        tx.district_id, source_id, digest, archive, files, cursor,
+        tx.district_id, source_id, digest, archive, files, cursor, joined,
     )  # fmt: skip

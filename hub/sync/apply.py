@@ -89,7 +89,7 @@ async def apply(
     crash_point("apply.records_written")
     effects = await views.refresh(tx, position, at, run_id=claim.run.run_id, changes=prepared.entities, columns=now)
     if taken is not None:
-        await note(tx, taken)
+        await note(tx, taken, prepared)
     crash_point("apply.views_written")
     return Applied(position, effects, frozenset(emptied), dict(zip(counted, before, strict=True)))
 
@@ -101,11 +101,12 @@ async def _per_school(tx: Transaction, entity: str, columns: Columns | None) -> 
     return await asyncio.to_thread(per_school, columns, entity)
 
 
-async def note(tx: Transaction, taken: Taken) -> None:
+async def note(tx: Transaction, taken: Taken, prepared: Prepared) -> None:
     """Notes of the package what the source's next run compares with."""
     await sources.applied(
-        tx, taken.source_id, digest=taken.digest, archive=taken.archive, files=taken.files, cursor=taken.cursor
-    )
+        tx, taken.source_id, digest=taken.digest, archive=taken.archive, files=taken.files, cursor=taken.cursor,
+        joined=prepared.joined,
+    )  # fmt: skip
 
 
 async def lock(tx: Transaction, claim: Claim) -> None:

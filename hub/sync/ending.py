@@ -206,7 +206,7 @@ async def _nothing_changed(ending: _End) -> None:
         # Hashes that went stale, and what is said anew without changing a record.
         await write_said(tx, claim, ending.prepared, {})
         if taken is not None:
-            await note(tx, taken)
+            await note(tx, taken, ending.prepared)
         await _let_go(tx, ending)
         told = _told([r for r in ending.judging.settle((), withheld=ending.withheld) if not r.holds])
         await runs.finish(tx, claim, "unchanged", guard=told, **ending.shown())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import polars as pl
 
-from connectors.protocol import Batch, Mode, Package
+from connectors.protocol import Batch, Mode, Package, pair_marks
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Version
 from transforms.sheet import is_owner
 
@@ -65,6 +65,10 @@ class Without:
     def keys(self, file: str) -> pl.Series:
         """The keys of all rows of the package: whether one comes twice does not depend on others."""
         return self._package.keys(file)
+
+    def marks(self, file: str) -> pl.Series:
+        """Those of all rows of the package."""
+        return pair_marks(self._package, file)
 
     def close(self) -> None:
         """Closes the package."""

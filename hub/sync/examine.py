@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from connectors.oneroster_csv import open_package
 from connectors.protocol import Package, located
 from connectors.shaped import shape
 from connectors.table_csv import headers, open_tables
+from hub.sync.outcomes import repeated_pairs
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.issues import RULES, Severity, collect
 from transforms.pipeline import Transform, duplicated
@@ -61,33 +63,39 @@ def opened(path: Path, transform: Checked | None = None) -> Package:
 
 
 def examine(
-    path: Path, progress: Callable[[str, int | None], None] = lambda *_: None, transform: Checked | None = None
-) -> Examined:
+    path: Path, progress: Callable[[str, int | None], None] = lambda *_: None, transform: Checked | None = None,
+    today: date | None = None,
+) -> Examined:  # fmt: skip
     """Reads the package at ``path`` through the whole chain; ``progress`` is told (file, its rows).
 
+    ``today``: the day on which students should have classes; without it nobody is missed.
     Raises ConnectorError (``unreadable``, ``bad_mapping``, ``transform_failed``).
     """
     package = opened(path, transform)
     try:
-        return examined(package, progress)
+        return examined(package, progress, today)
     finally:
         package.close()
 
 
-def examined(package: Package, progress: Callable[[str, int | None], None] = lambda *_: None) -> Examined:
+def examined(
+    package: Package, progress: Callable[[str, int | None], None] = lambda *_: None, today: date | None = None
+) -> Examined:
     """The same of a package that is open, which stays so."""
     blocking = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC]
     refused = bool(package.issues["code"].is_in(blocking).any())
     told = package.issues.filter(pl.col("code") == RECOGNISED.code)["cause"].to_list()
     found = Examined(package.version, refused, package.digest, sorted(package.mode), format=told[0] if told else None)
     if not refused:
-        _entities(package, found, progress)
+        _entities(package, found, progress, today)
     found.findings = [package.issues, *(located(package, frame) for frame in found.findings)]
     return found
 
 
-def _entities(package: Package, found: Examined, progress: Callable[[str, int | None], None]) -> None:
-    run = Transform(package.version)
+def _entities(
+    package: Package, found: Examined, progress: Callable[[str, int | None], None], today: date | None
+) -> None:
+    run = Transform(package.version, today=today)
     for entity in CATALOGUE.entities:
         if entity.csv_file not in package.mode:
             continue
@@ -103,6 +111,7 @@ def _entities(package: Package, found: Examined, progress: Callable[[str, int | 
             _raw(package, entity, entity.csv_file, size, found, counted=rows is None),
             components={name: _raw(package, entity, name, _WHOLE, found) for name in files},
             duplicate_keys=None if whole else duplicated(package.keys(entity.csv_file)),
+            repeated=repeated_pairs(package, entity),
         )
         for outcome in outcomes:
             found.findings.append(outcome.issues)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 
 import polars as pl
 from pyroaring import BitMap
@@ -25,6 +24,7 @@ from hub.sync.fresh import Fresh
 from hub.sync.job import Job
 from hub.sync.linking import linked
 from hub.sync.merging import Merging
+from hub.sync.outcomes import joined_keys, joined_rids, repeated_pairs, without_returned
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
 from hub.sync.resolve import by_id, empty_index, is_target, numbered, reference_targets, resolve
@@ -62,7 +62,11 @@ class Preparation:
         self.stored: dict[str, pl.DataFrame] = {}
         self.said = Said(self.db, self.district_id, self.source_id)
         self.passed_back: dict[str, pl.DataFrame] = {}
-        self.transform = Transform(package.version, held=self._held)
+        joined, today = parties.own.joined, job.clock.now().date()
+        self.transform = Transform(
+            package.version, held=self._held, today=today,
+            joined=lambda: joined_keys(joined, self.stored.get("enrollments")),
+        )  # fmt: skip
         self.result = Prepared(source_id=self.source_id)
         self.files = Files(package)
         self.writer = Writer(job, ahead)
@@ -126,7 +130,9 @@ class Preparation:
         changes.counts.before = self.said.active(entity, stored)
         seen, kept_out, deleted = list[pl.Series](), list[pl.Series](), list[pl.Series]()
         minted: list[pl.DataFrame] = []
-        outcomes = self._outcomes(entity)
+        if entity.name == "enrollments" and not self._delta(entity):
+            self.result.joined = []
+        outcomes = await asyncio.to_thread(self._outcomes, entity)
         self.progress.enter("transform", entity=entity.name, total=self.package.rows(entity.csv_file))
         while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
             crash_point("transform.batch_made")
@@ -134,7 +140,8 @@ class Preparation:
             changes.counts.quarantined += outcome.quarantined.len()
             kept_out.append(outcome.quarantined)
             deleted.append(outcome.deleted)
-            outcome = self._without_returned(entity, outcome, changes)
+            outcome, returned = without_returned(outcome, self.passed_back.get(entity.name))
+            changes.counts.unchanged += returned
             seen.append(await self._batch(entity, outcome, changes, minted))
             self.progress.read(outcome.frame.height)
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
@@ -175,18 +182,6 @@ class Preparation:
         await self._differences(entity, rows, merged.documents, changes, staging.REMERGE)
         return sets.bitmap(merged.frame["rid"].to_numpy())
 
-    def _without_returned(self, entity: Entity, outcome: Outcome, changes: EntityChanges) -> Outcome:
-        """The same without objects that apps wrote and that come back from the system which they were passed to.
-
-        They stay the apps' own: neither does the system's copy replace them, nor does it become a second record.
-        """
-        own = self.passed_back.get(entity.name)
-        if own is None or own.is_empty():
-            return outcome
-        kept = outcome.frame.filter(~pl.col("key").is_in(own["key"].implode()))
-        changes.counts.unchanged += outcome.frame.height - kept.height
-        return replace(outcome, frame=kept)
-
     def _outcomes(self, entity: Entity) -> Iterator[Outcome]:
         size = _WHOLE if is_target(entity) else BATCH_ROWS
         files = [c.csv_file for c in CATALOGUE.components_of(entity.name) if c.csv_file in self.package.mode]
@@ -195,6 +190,7 @@ class Preparation:
             self.files.rows(entity.csv_file, size),
             components={name: self.files.rows(name, _WHOLE) for name in files},
             duplicate_keys=duplicated(self.package.keys(entity.csv_file)) if size != _WHOLE else None,
+            repeated=repeated_pairs(self.package, entity),
             unread=lambda: self._unread(entity),
             delta=self._delta(entity),
         )
@@ -239,6 +235,8 @@ class Preparation:
             await self.writer.stage(entity, staging.INSERT, fresh, dict(self.indexes))
         if known.height:
             await self._changed(entity, known, changes, self.files.partial(entity, outcome))
+        if self.result.joined is not None:
+            self.result.joined += joined_rids(outcome, fresh, self.stored[entity.name])
         changes.known = changes.known or bool(known.height)
         changes.staged = changes.staged or bool(fresh.height or known.height)
         return found.seen

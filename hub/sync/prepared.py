@@ -30,6 +30,7 @@ class Prepared:
     ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
     ``fresh``: the new records, where the district had none. ``stated``: whether staging has statements of sources too.
     ``source_id``: the source that says this, if one does; ``departure``: it says nothing any more.
+    ``joined``: the enrollments that stand for several rows, of a package that has all enrollments.
     ``last``: what the transaction that applies it does at its end.
     """
 
@@ -41,6 +42,7 @@ class Prepared:
     stated: bool = False
     source_id: UUID | None = None
     departure: Departure | None = None
+    joined: list[int] | None = None
     last: Callable[[Transaction], Awaitable[None]] | None = None
 
     def __bool__(self) -> bool:

@@ -13,7 +13,8 @@ from tests.fakes.gradebooks import Row, gradebook, links
 from transforms import canonical
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind, Version
 from transforms.issues import collect
-from transforms.pipeline import Outcome, Transform, duplicated
+from transforms.pipeline import Outcome, Transform, duplicated, several
+from transforms.validate.alike import marks_of
 
 Frames = dict[str, pl.DataFrame]
 
@@ -113,12 +114,16 @@ def frames(version: Version, files: Mapping[str, list[dict[str, str | None]]]) -
 
 @dataclass
 class Result:
-    """The canonical frames by entity, all findings, and the keys kept out and deleted by entity."""
+    """The canonical frames by entity, all findings, and the keys kept out and deleted by entity.
+
+    ``joined``: the keys of enrollments that stand for several.
+    """
 
     frames: dict[str, pl.DataFrame]
     issues: pl.DataFrame
     quarantined: dict[str, set[str]]
     deleted: dict[str, set[str]]
+    joined: set[str]
 
     def codes(self, **where: str) -> list[str]:
         """The codes of the findings with these values."""
@@ -149,7 +154,10 @@ def run(
         batches = [frame] if size is None else [frame[i : i + size] for i in range(0, frame.height, size)]
         nested = {c.csv_file: [given[c.csv_file]] for c in CATALOGUE.components_of(entity.name) if c.csv_file in given}
         repeated = None if size is None else duplicated(frame["sourcedId"])
-        outcomes[entity.name] = list(chain.entity(entity.name, batches, components=nested, duplicate_keys=repeated))
+        pairs = several(marks_of(frame)) if size is not None and entity.name == "enrollments" else None
+        outcomes[entity.name] = list(
+            chain.entity(entity.name, batches, components=nested, duplicate_keys=repeated, repeated=pairs)
+        )
     return Result(
         {
             name: pl.concat([canonical.empty(CATALOGUE[name]), *(o.frame for o in found)])
@@ -158,6 +166,7 @@ def run(
         collect(o.issues for found in outcomes.values() for o in found),
         {name: {k for o in found for k in o.quarantined} for name, found in outcomes.items()},
         {name: {k for o in found for k in o.deleted} for name, found in outcomes.items()},
+        {k for found in outcomes.values() for o in found for k in o.joined},
     )
 
 

@@ -10,10 +10,12 @@ import polars as pl
 from transforms.catalogue import CATALOGUE, Kind
 from transforms.shapes import dtype
 from transforms.sheet import is_owner
+from transforms.validate.marks import among, ordered
+from transforms.validate.people import People
 
 #: Columns of other entities that later checks look at, beside the key.
 REMEMBERED: dict[str, tuple[str, ...]] = {
-    "orgs": ("type",), "academicSessions": ("type",), "classes": ("school",),
+    "orgs": ("type",), "academicSessions": ("type", "startDate", "endDate"), "classes": ("school", "terms"),
     "lineItems": ("class", "resultValueMin", "resultValueMax"),
 }  # fmt: skip
 #: Entities that others refer to; of those that only their own components name no keys are remembered.
@@ -46,6 +48,8 @@ class Known:
     _rows: dict[str, pl.DataFrame] = field(default_factory=dict)
     _causes: dict[str, pl.DataFrame] = field(default_factory=dict)
     _students: list[pl.Series] = field(default_factory=list)
+    _classes: pl.DataFrame | None = None
+    people: People = field(default_factory=People)
 
     def keys(self, entity: str) -> pl.Series:
         """All keys of ``entity`` that a reference may point to."""
@@ -61,6 +65,23 @@ class Known:
         """Sets what ``rows`` gives for an entity that did not come with this run, or of which only changes come."""
         self._rows[entity] = rows
 
+    def classes(self) -> pl.DataFrame:
+        """The good classes of this run: key, of_class (the school), begins and ends (of their terms).
+
+        Both are null where a term is not of this run.
+        """
+        if self._classes is None:
+            rows, sessions = self.rows("classes"), self.rows("academicSessions")
+            sessions = sessions.select("startDate", "endDate", terms="key")
+            spans = rows.select("key", "terms").explode("terms").join(sessions, on="terms", how="left")
+            known = ~pl.col("startDate").is_null().any()
+            bounds = spans.group_by("key").agg(
+                begins=pl.when(known).then(pl.col("startDate").min()), ends=pl.when(known).then(pl.col("endDate").max())
+            )
+            schools = rows.select("key", of_class="school")
+            self._classes = schools.join(bounds, on="key", how="left", maintain_order="left")
+        return self._classes
+
     def settle(
         self, entity: str, good: Iterable[pl.DataFrame], quarantined: pl.Series, deleted: pl.Series, causes:
         pl.DataFrame, *, delta: bool,
@@ -68,6 +89,7 @@ class Known:
         """Notes an entity's result: good rows (key and remembered columns), keys kept out and deleted, and why."""
         if entity not in TARGETS:
             return
+        self._classes = None
         schema = _remembered(entity)
         rows = pl.concat([pl.DataFrame(schema=schema), *(g.select(*schema) for g in good)])
         held = self.keys(entity)
@@ -91,11 +113,8 @@ class Known:
         if not self._students:
             return None
         if len(self._students) > 1:
-            self._students = [pl.concat(self._students).sort()]
-        known, wanted = self._students[0], _pairs(classes, students)
-        if not known.len():
-            return pl.repeat(value=False, n=wanted.len(), dtype=pl.Boolean, eager=True)
-        return known.gather(known.search_sorted(wanted).clip(upper_bound=known.len() - 1)) == wanted
+            self._students = [ordered(self._students)]
+        return among(self._students[0], _pairs(classes, students))
 
     def cause(self, entity: str, keys: pl.Series) -> pl.Series:
         """Why each of ``keys`` is missing: the cause of its own row being kept out, else that it is nowhere."""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 
 from transforms.catalogue import Kind
 from transforms.issues import Action, Severity, declare
 from transforms.sheet import Sheet
+from transforms.validate.enrolled import Enrolled
 from transforms.validate.known import Known
+from transforms.validate.people import check_schools
 
 DAT_001 = declare(
     "DAT-001", Severity.WARN, Action.REPORT, "An enrollment or role that ends before it begins",
     "Correct beginDate and endDate in the student system. The hub keeps both as they are.",
+)  # fmt: skip
+DAT_002 = declare(
+    "DAT-002", Severity.WARN, Action.REPORT, "A session or the due day of a line item outside of its session",
+    "Correct the dates: a term lies within its school year, and work is due within its term. The hub keeps them as "
+    "they are.",
 )  # fmt: skip
 DAT_007 = declare(
     "DAT-007", Severity.BLOCK_RECORD, Action.QUARANTINE, "A session that ends before it begins",
@@ -39,8 +48,12 @@ USR_012 = declare(
 )  # fmt: skip
 
 
-def check_relations(sheet: Sheet, known: Known) -> None:
-    """Runs the checks that the sheet's columns allow."""
+#: Systems disagree whether the last day of a session counts.
+_DAY = timedelta(days=1)
+
+
+def check_relations(sheet: Sheet, known: Known, enrolled: Enrolled | None = None) -> None:
+    """Runs the checks that the sheet's columns allow; ``enrolled`` those of enrollments."""
     names = set(sheet.frame.columns)
     if {"startDate", "endDate"} <= names:
         sheet.report(DAT_007, sheet["endDate"] < sheet["startDate"], "endDate")
@@ -51,9 +64,32 @@ def check_relations(sheet: Sheet, known: Known) -> None:
     if {"primary", "role"} <= names:
         _check_primary_flag(sheet)
     if {"class", "school"} <= names:
-        _check_school(sheet, known)
+        _check_school(sheet, known, enrolled)
+    if {"dueDate", "academicSession"} <= names:
+        _check_due(sheet, known)
     if {"primaryOrg", "roles"} <= names:
         _check_primary_org(sheet)
+        check_schools(sheet, known.rows("orgs"))
+
+
+def with_whole_terms(sheet: Sheet) -> pl.DataFrame:
+    """The rows of classes; those that lost a term have none: nobody knows when they begin and end."""
+    lost = pl.concat(
+        [pl.Series("line", [], dtype=pl.UInt32)]
+        + [f["line"] for f in sheet.findings if f.height and (f["code"][0], f["field"][0]) == ("REF-002", "terms")]
+    )
+    if not lost.len():
+        return sheet.frame
+    return sheet.frame.with_columns(terms=pl.when(~pl.col("line").is_in(lost.implode())).then("terms"))
+
+
+def check_sessions(sheet: Sheet, known: Known) -> None:
+    """Sessions against the sessions that they belong to, once all are known."""
+    outer = sheet.frame.select(key="parent").join(
+        known.rows("academicSessions"), on="key", how="left", maintain_order="left"
+    )  # fmt: skip
+    sheet.report(DAT_002, (sheet["startDate"] < outer["startDate"] - _DAY) & ~sheet.out, "startDate")
+    sheet.report(DAT_002, (sheet["endDate"] > outer["endDate"] + _DAY) & ~sheet.out, "endDate")
 
 
 def primary_teachers(sheet: Sheet) -> pl.DataFrame | None:
@@ -93,14 +129,24 @@ def _check_primary_flag(sheet: Sheet) -> None:
         sheet.put("primary", pl.select(pl.when(~odd).then(sheet["primary"])).to_series())
 
 
-def _check_school(sheet: Sheet, known: Known) -> None:
-    schools = known.rows("classes").select("key", of_class="school")
+def _check_due(sheet: Sheet, known: Known) -> None:
+    sessions = known.rows("academicSessions")
+    if sessions.height == 0:
+        return
+    session = sheet.frame.select(key="academicSession").join(sessions, on="key", how="left", maintain_order="left")
+    due = sheet["dueDate"].dt.date()
+    odd = (due < session["startDate"]) | (due > session["endDate"] + _DAY)
+    sheet.report(DAT_002, odd & ~sheet.out, "dueDate")
+
+
+def _check_school(sheet: Sheet, known: Known, enrolled: Enrolled | None) -> None:
+    schools = known.classes()
     if schools.height == 0:
         return
-    pairs = sheet.frame.select("class", "school").join(
-        schools, left_on="class", right_on="key", how="left", maintain_order="left"
-    )
+    pairs = sheet.frame.select("school", key="class").join(schools, on="key", how="left", maintain_order="left")
     sheet.report(ENR_009, pairs["school"] != pairs["of_class"], "school")
+    if enrolled is not None:
+        enrolled.check(sheet, pairs)
 
 
 def _check_primary_org(sheet: Sheet) -> None:

@@ -1,0 +1,136 @@
+"""Checks of enrollments against their class, its terms, and the roles of the user. None of them keeps a row out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from transforms.catalogue import CATALOGUE
+from transforms.issues import Action, Severity, declare
+from transforms.sheet import Sheet, findings
+from transforms.validate.known import Known
+from transforms.validate.marks import among, places
+from transforms.validate.people import STUDENT
+
+ENR_004 = declare(
+    "ENR-004", Severity.WARN, Action.REPORT, "An enrollment that goes on after the user has left the school",
+    "End the enrollment with the user's role in the school, or correct the role's endDate. The hub keeps both.",
+)  # fmt: skip
+ENR_005 = declare(
+    "ENR-005", Severity.WARN, Action.REPORT, "Enrollments outside of the terms of their class",
+    "Correct beginDate and endDate of the class's enrollments, or the terms of the class. One enrollment of each such "
+    "class is shown; the hub keeps all of them as they are.",
+)  # fmt: skip
+ENR_006 = declare(
+    "ENR-006", Severity.WARN, Action.REPORT, "An enrollment in a role that the user does not have",
+    "Correct the role of the enrollment. If both are right (a student who also teaches), give the user a second role.",
+)  # fmt: skip
+ENR_008 = declare(
+    "ENR-008", Severity.INFO, Action.REPORT, "A student without any class two weeks after classes of the school began",
+    "Enroll the student, or end the student's role in the school. Nothing needs doing for who takes no classes.",
+)  # fmt: skip
+
+#: Systems disagree whether the last day of a term counts.
+_DAY = timedelta(days=1)
+#: Until then schools move students about, and at the end of a year not everything ends on one day.
+_SETTLED = timedelta(days=14)
+
+
+@dataclass
+class Enrolled:
+    """What one run's enrollments are checked with. ``today`` is the day on which students should have classes.
+
+    Without it nobody is missed. ``whole``: the package has all enrollments.
+    """
+
+    known: Known
+    today: date | None
+    whole: bool
+    outside: list[pl.DataFrame] = field(default_factory=list)
+    _students: pl.DataFrame | None = None
+    _seen: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
+
+    def check(self, sheet: Sheet, classes: pl.DataFrame) -> None:
+        """Checks one sheet of enrollments. ``classes``: the row of ``Known.classes`` for each of its rows."""
+        users = sheet["user"].hash(0)
+        self._check_role(sheet, users)
+        self._check_terms(sheet, classes)
+        self._check_left(sheet, users, classes["ends"])
+        if self.whole and self.today is not None:
+            self._miss_nobody(sheet, users)
+
+    def close(self) -> list[pl.DataFrame]:
+        """What only shows when all enrollments are read."""
+        found = []
+        if self.outside:
+            # By key, not by line: it must not depend on how the file was cut into batches.
+            rows = pl.concat(self.outside).sort("key").unique("class", keep="first", maintain_order=True)
+            cause = pl.lit("classes:") + pl.col("class")
+            found.append(
+                findings(ENR_005, CATALOGUE["enrollments"], rows.select("key", "line", cause=cause), "beginDate")
+            )
+        missed = self._missed()
+        if missed is not None and missed.height:
+            found.append(findings(ENR_008, CATALOGUE["users"], missed))
+        return found
+
+    def _check_role(self, sheet: Sheet, users: pl.Series) -> None:
+        people, role = self.known.people, sheet["role"]
+        odd = (role == STUDENT) & among(people.strangers(), users)
+        odd |= (role == "teacher") & among(people.pupils(), users)
+        sheet.report(ENR_006, odd & ~sheet.out, "role")
+
+    def _check_terms(self, sheet: Sheet, spans: pl.DataFrame) -> None:
+        begin, end = sheet["beginDate"], sheet["endDate"]
+        first, last = spans["begins"] - _DAY, spans["ends"] + _DAY
+        odd = pl.select(
+            ((begin < first) | (begin > last)).fill_null(value=False)
+            | ((end < first) | (end > last)).fill_null(value=False)
+        ).to_series()
+        odd &= ~sheet.out & ~(end < begin).fill_null(value=False)  # DAT-001 says that
+        if odd.any():
+            rows = sheet.frame.select("class", "key", "line").filter(odd)
+            self.outside.append(rows.sort("key").unique("class", keep="first"))
+
+    def _check_left(self, sheet: Sheet, users: pl.Series, term_ends: pl.Series) -> None:
+        left = self.known.people.left()
+        if not left.height:
+            return
+        until = sheet.frame.select(users.alias("user"), "school").join(
+            left, on=["user", "school"], how="left", maintain_order="left"
+        )["until"]  # fmt: skip
+        ends = sheet["endDate"].fill_null(term_ends).fill_null(date.max)
+        sheet.report(ENR_004, (ends > until + _SETTLED) & ~sheet.out, "endDate")
+
+    def _miss_nobody(self, sheet: Sheet, users: pl.Series) -> None:
+        """Marks the students who have an enrollment, be it one that is kept out."""
+        students, seen = self._expected()
+        if students.height:
+            found = places(students["user"], users.filter(sheet["role"] == STUDENT))
+            seen[found.drop_nulls().to_numpy()] = True
+
+    def _expected(self) -> tuple[pl.DataFrame, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+        """The students of schools of which classes have been running for two weeks, by mark, and who has been seen."""
+        if self._students is None or self._seen is None:
+            today = pl.lit(self.today)
+            running = self.known.classes().filter(
+                (pl.col("begins") + _SETTLED <= today) & (pl.col("ends") > today)
+            )["of_class"]  # fmt: skip
+            here = pl.col("school").is_in(running.unique().implode()) & (pl.col("ends").fill_null(date.max) > today)
+            settled = (pl.col("begins") + _SETTLED <= today).fill_null(value=True)
+            rows = self.known.people.students().filter(here & settled)
+            marked = rows.with_columns(user=rows["key"].hash(0)).sort("user", "school")
+            self._students = marked.unique("user", keep="first", maintain_order=True)
+            self._seen = np.zeros(self._students.height, dtype=np.bool_)
+        return self._students, self._seen
+
+    def _missed(self) -> pl.DataFrame | None:
+        if not self.whole or self.today is None:
+            return None
+        students, seen = self._expected()
+        return students.filter(~pl.Series(seen)).sort("key").select(
+            "key", "line", cause=pl.lit("orgs:") + pl.col("school")
+        )  # fmt: skip

@@ -1,0 +1,102 @@
+"""What the roles of users say, for checks of their enrollments. Users are known by a hash of their key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from transforms.issues import Action, Severity, declare
+from transforms.sheet import Sheet
+from transforms.validate.marks import among, ordered
+
+ENR_007 = declare(
+    "ENR-007", Severity.WARN, Action.REPORT, "A student with primary roles in two schools at the same time",
+    "Look which school is the student's own and make the role in the other one secondary, or end it. The hub keeps "
+    "both roles.",
+)  # fmt: skip
+
+STUDENT = "student"
+#: Who has none but these roles teaches nobody.
+_NOT_STAFF = (STUDENT, "guardian", "parent", "relative")
+_STUDENT_ROLES = {"key": pl.String, "line": pl.UInt32, "school": pl.String, "begins": pl.Date, "ends": pl.Date}
+
+
+@dataclass
+class People:
+    """The good users of this run that came with all their roles."""
+
+    _strangers: list[pl.Series] = field(default_factory=list)
+    _pupils: list[pl.Series] = field(default_factory=list)
+    _left: list[pl.DataFrame] = field(default_factory=list)
+    _students: list[pl.DataFrame] = field(default_factory=list)
+
+    def add(self, sheet: Sheet) -> None:
+        """Notes the users of a sheet whose roles are attached."""
+        frame = sheet.frame.filter(~sheet.out & sheet["roles"].is_not_null())
+        if not frame.height:
+            return
+        users = frame.select("key", "line", "enabledUser", "roles", user=frame["key"].hash(0))
+        rows = users.explode("roles").unnest("roles")
+        other = rows["role"].str.starts_with("ext:")
+        students = ordered([rows.filter((rows["role"] == STUDENT) | other)["user"]])
+        staff = ordered([rows.filter(~rows["role"].is_in(_NOT_STAFF))["user"]])
+        self._strangers.append(users["user"].filter(~among(students, users["user"])))
+        self._pupils.append(users["user"].filter(~among(staff, users["user"])))
+        self._left.append(_left(rows))
+        enabled = rows.filter((pl.col("role") == STUDENT) & pl.col("enabledUser").fill_null(value=True))
+        self._students.append(enabled.select("key", "line", school="org", begins="beginDate", ends="endDate"))
+
+    def strangers(self) -> pl.Series:
+        """The marks of those who are no students, ascending."""
+        self._strangers = [ordered(self._strangers)]
+        return self._strangers[0]
+
+    def pupils(self) -> pl.Series:
+        """The marks of those who have no role in which one teaches, ascending."""
+        self._pupils = [ordered(self._pupils)]
+        return self._pupils[0]
+
+    def left(self) -> pl.DataFrame:
+        """Who has left a school, or will: user (the mark), school, until (the last day of the last role there)."""
+        schema = {"user": pl.UInt64, "school": pl.String, "until": pl.Date}
+        self._left = [pl.concat([pl.DataFrame(schema=schema), *self._left])]
+        return self._left[0]
+
+    def students(self) -> pl.DataFrame:
+        """The roles as a student of those who may log in: key and line (of the user), school, begins, ends."""
+        self._students = [pl.concat([pl.DataFrame(schema=_STUDENT_ROLES), *self._students])]
+        return self._students[0]
+
+
+def check_schools(sheet: Sheet, orgs: pl.DataFrame) -> None:
+    """Reports students who belong to two schools at once. OneRoster 1.1 does not say which of several is primary."""
+    if sheet.version == "1.1" or not orgs.height:
+        return
+    several = sheet["roles"].list.len() > 1
+    if not several.any():
+        return
+    schools = orgs.filter(pl.col("type") == "school")["key"]
+    rows = sheet.frame.select("line", "roles").filter(several & ~sheet.out).explode("roles").unnest("roles")
+    rows = rows.filter(
+        (pl.col("role") == STUDENT) & (pl.col("roleType") == "primary") & pl.col("org").is_in(schools.implode())
+    )
+    spans = rows.select(
+        "line", "org", begin=pl.col("beginDate").fill_null(pl.date(1, 1, 1)),
+        end=pl.col("endDate").fill_null(pl.date(9999, 12, 31)),
+    ).filter(pl.col("org").n_unique().over("line") > 1)  # fmt: skip
+    if not spans.height:
+        return
+    pairs = spans.join(spans, on="line").filter(
+        (pl.col("org") != pl.col("org_right")) & (pl.col("begin") < pl.col("end_right")) &
+        (pl.col("begin_right") < pl.col("end"))
+    )  # fmt: skip
+    sheet.report(ENR_007, sheet["line"].is_in(pairs["line"].unique().implode()), "roles")
+
+
+def _left(rows: pl.DataFrame) -> pl.DataFrame:
+    """The users and schools of which all roles end, with the last end."""
+    dated = rows.filter(pl.col("endDate").is_not_null())
+    stays = rows.filter(pl.col("endDate").is_null()) if dated.height else dated
+    ended = dated.join(stays, on=["user", "org"], how="anti")
+    return ended.group_by("user", school="org").agg(until=pl.col("endDate").max())
