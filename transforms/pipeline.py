@@ -33,6 +33,7 @@ from transforms.validate.duplicates import duplicated, resolve_duplicates
 from transforms.validate.enrolled import Enrolled
 from transforms.validate.gradebook import GRB_009, check_gradebook, check_repeated, result_marks
 from transforms.validate.known import REMEMBERED, TARGETS, Known
+from transforms.validate.near_keys import ID_004, nearly_equal
 from transforms.validate.references import check_owner, check_references
 from transforms.validate.relations import (
     CLS_003,
@@ -108,9 +109,9 @@ class Transform:
 
         ``components`` are RAW batches of the CSV files that nest in it, by file name. ``duplicate_keys`` (see
         ``duplicated``) are the keys that come more than once in the whole file; without them all batches are taken
-        as one. ``repeated`` (see ``several``) are the marks of class and user that come more than once in a whole file of
-        enrollments. ``unread()``, asked at the end, gives the keys of rows that the connector kept out. Entities that
-        refer to themselves are held until all their keys are known, the others go batch by batch.
+        as one. ``repeated`` (see ``several``) are the marks of class and user that come more than once in a whole file
+        of enrollments. ``unread()``, asked at the end, gives the keys of rows that the connector kept out. Entities
+        that refer to themselves are held until all their keys are known, the others go batch by batch.
         """
         entity = CATALOGUE[name]
         parts = nesting.read(entity, self.version, components or {}, self.known, delta=delta)
@@ -136,6 +137,8 @@ class _Steps:
         self.told = False  # of status columns filled in a bulk file, which is said once
         self.settled = False
         self.good: list[pl.DataFrame] = []
+        self.lines: list[pl.DataFrame] = []
+        self.held = no_keys()
         self.causes: list[pl.DataFrame] = [pl.DataFrame(schema={"key": pl.String, "cause": pl.String})]
         self.keys: list[pl.Series] = [no_keys()]
         self.quarantined: list[pl.Series] = [no_keys()]
@@ -213,6 +216,7 @@ class _Steps:
             frame = sheet.frame if self.entity.name != "classes" else with_whole_terms(sheet)
             self.good.append(frame.filter(~sheet.out).select("key", *REMEMBERED.get(self.entity.name, ())))
             self.causes.append(causes_of(sheet))
+            self.lines.append(sheet.frame.select("key", "line"))
         if self.entity.name == "users" and not self.delta:
             self.known.people.add(sheet)
         teachers = primary_teachers(sheet)
@@ -227,6 +231,8 @@ class _Steps:
 
     def _settle(self) -> None:
         if not self.settled:
+            if self.lines:
+                self.held = self.known.keys(self.entity.name)
             self.known.settle(
                 self.entity.name, self.good, pl.concat([*self.quarantined, self.unread()]), pl.concat(self.deleted),
                 pl.concat(self.causes), delta=self.delta,
@@ -260,6 +266,9 @@ class _Steps:
         """Makes the entity's keys known to the next entities and reports what only shows at its end."""
         self._settle()
         found = nesting.leftovers(self.parts, pl.concat([*self.keys, *self.deleted]), self.known)
+        if self.lines:
+            near = nearly_equal(pl.concat(self.lines), self.held, self.entity.name)
+            found.append(findings(ID_004, self.entity, near, "sourcedId"))
         if self.teachers:
             found.append(findings(CLS_003, self.entity, check_primary_teachers(pl.concat(self.teachers)), "primary"))
         if self.enrolled is not None:

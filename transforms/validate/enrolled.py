@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-import numpy as np
 import polars as pl
 
 from transforms.catalogue import CATALOGUE
 from transforms.issues import Action, Severity, declare
 from transforms.sheet import Sheet, findings
 from transforms.validate.known import Known
-from transforms.validate.marks import among, places
+from transforms.validate.marks import places
 from transforms.validate.people import STUDENT
 
 ENR_004 = declare(
@@ -50,17 +49,20 @@ class Enrolled:
     today: date | None
     whole: bool
     outside: list[pl.DataFrame] = field(default_factory=list)
-    _students: pl.DataFrame | None = None
-    _seen: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
+    _seen: list[pl.Series] = field(default_factory=list)
 
     def check(self, sheet: Sheet, classes: pl.DataFrame) -> None:
         """Checks one sheet of enrollments. ``classes``: the row of ``Known.classes`` for each of its rows."""
-        users = sheet["user"].hash(0)
-        self._check_role(sheet, users)
+        users, people = sheet["user"].hash(0), self.known.people.users()
+        at = places(people["user"], users)
+        student = sheet["role"] == STUDENT
+        if self.whole and self.today is not None:
+            self._seen.append(at.filter(student).drop_nulls().unique())
+        odd = student & people["stranger"].gather(at)
+        odd |= (sheet["role"] == "teacher") & people["pupil"].gather(at)
+        sheet.report(ENR_006, odd & ~sheet.out, "role")
         self._check_terms(sheet, classes)
         self._check_left(sheet, users, classes["ends"])
-        if self.whole and self.today is not None:
-            self._miss_nobody(sheet, users)
 
     def close(self) -> list[pl.DataFrame]:
         """What only shows when all enrollments are read."""
@@ -76,12 +78,6 @@ class Enrolled:
         if missed is not None and missed.height:
             found.append(findings(ENR_008, CATALOGUE["users"], missed))
         return found
-
-    def _check_role(self, sheet: Sheet, users: pl.Series) -> None:
-        people, role = self.known.people, sheet["role"]
-        odd = (role == STUDENT) & among(people.strangers(), users)
-        odd |= (role == "teacher") & among(people.pupils(), users)
-        sheet.report(ENR_006, odd & ~sheet.out, "role")
 
     def _check_terms(self, sheet: Sheet, spans: pl.DataFrame) -> None:
         begin, end = sheet["beginDate"], sheet["endDate"]
@@ -105,32 +101,18 @@ class Enrolled:
         ends = sheet["endDate"].fill_null(term_ends).fill_null(date.max)
         sheet.report(ENR_004, (ends > until + _SETTLED) & ~sheet.out, "endDate")
 
-    def _miss_nobody(self, sheet: Sheet, users: pl.Series) -> None:
-        """Marks the students who have an enrollment, be it one that is kept out."""
-        students, seen = self._expected()
-        if students.height:
-            found = places(students["user"], users.filter(sheet["role"] == STUDENT))
-            seen[found.drop_nulls().to_numpy()] = True
-
-    def _expected(self) -> tuple[pl.DataFrame, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-        """The students of schools of which classes have been running for two weeks, by mark, and who has been seen."""
-        if self._students is None or self._seen is None:
-            today = pl.lit(self.today)
-            running = self.known.classes().filter(
-                (pl.col("begins") + _SETTLED <= today) & (pl.col("ends") > today)
-            )["of_class"]  # fmt: skip
-            here = pl.col("school").is_in(running.unique().implode()) & (pl.col("ends").fill_null(date.max) > today)
-            settled = (pl.col("begins") + _SETTLED <= today).fill_null(value=True)
-            rows = self.known.people.students().filter(here & settled)
-            marked = rows.with_columns(user=rows["key"].hash(0)).sort("user", "school")
-            self._students = marked.unique("user", keep="first", maintain_order=True)
-            self._seen = np.zeros(self._students.height, dtype=np.bool_)
-        return self._students, self._seen
-
     def _missed(self) -> pl.DataFrame | None:
+        """The students without an enrollment, be it one that is kept out, in schools whose classes have settled."""
         if not self.whole or self.today is None:
             return None
-        students, seen = self._expected()
-        return students.filter(~pl.Series(seen)).sort("key").select(
-            "key", "line", cause=pl.lit("orgs:") + pl.col("school")
-        )  # fmt: skip
+        today = pl.lit(self.today)
+        running = (pl.col("begins") + _SETTLED <= today) & (pl.col("ends") > today)
+        schools = self.known.classes().filter(running)["of_class"].unique()
+        come = (pl.col("begins") + _SETTLED <= today).fill_null(value=True)
+        stays = (pl.col("ends") > today).fill_null(value=True)
+        students = self.known.people.students().filter(pl.col("school").is_in(schools.implode()) & come & stays)
+        everybody = self.known.people.users()["user"]
+        seen = pl.concat([pl.Series("at", [], dtype=pl.UInt32), *self._seen]).unique()
+        there = students["key"].hash(0).is_in(everybody.gather(seen).implode())
+        missed = students.filter(~there).sort("key", "school").unique("key", keep="first", maintain_order=True)
+        return missed.select("key", "line", cause=pl.lit("orgs:") + pl.col("school"))

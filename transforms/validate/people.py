@@ -8,7 +8,6 @@ import polars as pl
 
 from transforms.issues import Action, Severity, declare
 from transforms.sheet import Sheet
-from transforms.validate.marks import among, ordered
 
 ENR_007 = declare(
     "ENR-007", Severity.WARN, Action.REPORT, "A student with primary roles in two schools at the same time",
@@ -26,8 +25,7 @@ _STUDENT_ROLES = {"key": pl.String, "line": pl.UInt32, "school": pl.String, "beg
 class People:
     """The good users of this run that came with all their roles."""
 
-    _strangers: list[pl.Series] = field(default_factory=list)
-    _pupils: list[pl.Series] = field(default_factory=list)
+    _users: list[pl.DataFrame] = field(default_factory=list)
     _left: list[pl.DataFrame] = field(default_factory=list)
     _students: list[pl.DataFrame] = field(default_factory=list)
 
@@ -38,24 +36,21 @@ class People:
             return
         users = frame.select("key", "line", "enabledUser", "roles", user=frame["key"].hash(0))
         rows = users.explode("roles").unnest("roles")
-        other = rows["role"].str.starts_with("ext:")
-        students = ordered([rows.filter((rows["role"] == STUDENT) | other)["user"]])
-        staff = ordered([rows.filter(~rows["role"].is_in(_NOT_STAFF))["user"]])
-        self._strangers.append(users["user"].filter(~among(students, users["user"])))
-        self._pupils.append(users["user"].filter(~among(staff, users["user"])))
+        studying = rows.filter((rows["role"] == STUDENT) | rows["role"].str.starts_with("ext:"))["user"]
+        teaching = rows.filter(~rows["role"].is_in(_NOT_STAFF))["user"]
+        user = pl.col("user")
+        flags = {"stranger": ~user.is_in(studying.implode()), "pupil": ~user.is_in(teaching.implode())}
+        self._users.append(users.select("user", **flags))
         self._left.append(_left(rows))
         enabled = rows.filter((pl.col("role") == STUDENT) & pl.col("enabledUser").fill_null(value=True))
         self._students.append(enabled.select("key", "line", school="org", begins="beginDate", ends="endDate"))
 
-    def strangers(self) -> pl.Series:
-        """The marks of those who are no students, ascending."""
-        self._strangers = [ordered(self._strangers)]
-        return self._strangers[0]
-
-    def pupils(self) -> pl.Series:
-        """The marks of those who have no role in which one teaches, ascending."""
-        self._pupils = [ordered(self._pupils)]
-        return self._pupils[0]
+    def users(self) -> pl.DataFrame:
+        """Everybody: user (the mark, ascending), stranger (is no student), pupil (has no role in which one teaches)."""
+        schema = {"user": pl.UInt64, "stranger": pl.Boolean, "pupil": pl.Boolean}
+        if len(self._users) != 1 or not self._users[0]["user"].flags["SORTED_ASC"]:
+            self._users = [pl.concat([pl.DataFrame(schema=schema), *self._users]).sort("user")]
+        return self._users[0]
 
     def left(self) -> pl.DataFrame:
         """Who has left a school, or will: user (the mark), school, until (the last day of the last role there)."""

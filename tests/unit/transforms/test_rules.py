@@ -66,6 +66,7 @@ EXAMPLES = (
     Example("ID-001", "enrollments", "e1", {"sourcedId": " "}, field="sourcedId"),
     Example("ID-002", "enrollments", "e1", {}, twin=True, field="sourcedId"),
     Example("ID-003", "enrollments", "e1", {"beginDate": "2024-09-01"}, twin=True, field="sourcedId"),
+    Example("ID-004", "orgs", "s1", {"sourcedId": "S1"}, twin=True, field="sourcedId"),
     Example("ID-009", "users", "u1", {"identifier": "123-45-6789"}),
     Example("ID-010", "enrollments", "e1", {"sourcedId": "e" * 256}, field="sourcedId"),
     Example("ID-011", "enrollments", "e1", {"sourcedId": "e#1"}, field="sourcedId"),

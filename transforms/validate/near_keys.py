@@ -1,0 +1,47 @@
+"""SourcedIds that differ by case, spaces or leading zeros alone: one object that an export writes in two ways."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.issues import Action, Severity, declare
+
+ID_004 = declare(
+    "ID-004", Severity.WARN, Action.REPORT,
+    "A sourcedId that differs from another one by case, spaces or leading zeros alone",
+    "If both are one object, write its sourcedId as before, as the cause shows it: spreadsheets drop leading zeros. "
+    "The hub takes them for two objects and changes neither.",
+)  # fmt: skip
+
+
+def nearly_equal(rows: pl.DataFrame, held: pl.Series, entity: str) -> pl.DataFrame:
+    """The rows (columns key, line, cause) whose key is nearly one that the store holds, or another row's.
+
+    ``rows``: key and line of all rows of a file, ``held``: the keys that the store has from this source. Of two that
+    the store holds, or of which it holds none, the first one by text is named.
+    """
+    given = rows.drop_nulls("key")
+    others = held.filter(~held.is_in(given["key"].implode()))
+    both = pl.concat([given["key"], others])
+    if not both.len():
+        return rows.head(0).with_columns(cause=pl.lit(None, pl.String))
+    same = _folded(both)
+    # By hash first, which is cheap; a chance collision of two is told apart below.
+    twice = same.hash(0).is_duplicated()
+    if not twice.any():
+        return rows.head(0).with_columns(cause=pl.lit(None, pl.String))
+    table = pl.DataFrame({"key": both, "same": same}).filter(twice).unique("key")
+    table = table.with_columns(new=~pl.col("key").is_in(held.implode())).sort(
+        "same", "new", "key", descending=[False, False, True]
+    )
+    first = table.filter(pl.len().over("same") > 1).with_columns(known=pl.col("key").first().over("same"))
+    near = first.filter(pl.col("key") != pl.col("known")).select("key", cause=f"{entity}:" + pl.col("known"))
+    return given.join(near, on="key", how="inner", maintain_order="left").sort("key", "line")
+
+
+def _folded(keys: pl.Series) -> pl.Series:
+    """Keys as they are compared; one of zeros alone stays as it is."""
+    plain = keys.str.replace_all(" ", "", literal=True).str.to_lowercase()
+    return pl.select(
+        pl.when(plain.str.starts_with("0")).then(plain.str.strip_chars_start("0").replace("", "0")).otherwise(plain)
+    ).to_series()
