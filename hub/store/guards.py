@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -55,3 +56,17 @@ async def last_counts(tx: Transaction, source_id: UUID | None, limit: int) -> li
         tx.district_id, source_id, limit,
     )  # fmt: skip
     return [row["counts"] for row in rows]
+
+
+async def approved_subjects(tx: Transaction, source_id: UUID | None, code: str, since: datetime) -> frozenset[str]:
+    """What somebody approved of a source's runs (None: of the district's own) that were applied since a moment.
+
+    The subjects of their reasons of one code.
+    """
+    rows = await tx.fetch(
+        "SELECT DISTINCT r.value ->> 'subject' AS subject FROM runs, jsonb_array_elements(approved -> 'reasons') r "
+        "WHERE district_id = $1 AND source_id IS NOT DISTINCT FROM $2 AND state = 'applied' AND finished_at > $3 "
+        "AND r.value ->> 'code' = $4",
+        tx.district_id, source_id, since, code,
+    )  # fmt: skip
+    return frozenset(row["subject"] for row in rows)

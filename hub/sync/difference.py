@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 from pyroaring import BitMap
 
 from hub.sync.changes import EntityChanges, Update, members
@@ -50,6 +51,13 @@ def difference(entity: Entity, changes: EntityChanges, rebound: Iterable[int]) -
 def named(entity: Entity, update: Update) -> list[str]:
     """The fields of a changed record that differ."""
     return [item.name for bit, item in enumerate(entity.body) if update.fields >> bit & 1]
+
+
+def fields_changed(entity: Entity, changes: EntityChanges) -> dict[str, int]:
+    """In how many of the updated records each field differs; without those that differ in none."""
+    bits = np.fromiter((update.fields for update in changes.updates.values()), np.uint64, len(changes.updates))
+    counts = {item.name: int((bits >> np.uint64(bit) & np.uint64(1)).sum()) for bit, item in enumerate(entity.body)}
+    return {name: number for name, number in counts.items() if number}
 
 
 def values(entity: Entity, update: Update) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -21,7 +21,17 @@ from hub.store.differences import School
 from hub.sync import guard
 from hub.sync.apply import Applied
 from hub.sync.changes import EntityChanges, Update, members
-from hub.sync.difference import KINDS, EntityDifference, birth, difference, is_rebound, maybe_rebound, named, values
+from hub.sync.difference import (
+    KINDS,
+    EntityDifference,
+    birth,
+    difference,
+    fields_changed,
+    is_rebound,
+    maybe_rebound,
+    named,
+    values,
+)
 from hub.sync.guard.rules import instants
 from hub.sync.guard.usual import RUNS, usual
 from hub.sync.job import Job
@@ -29,6 +39,8 @@ from transforms.catalogue import CATALOGUE
 
 #: Rows of a difference that are kept: of a run on which somebody decides, and of one that was applied.
 KEPT_TO_DECIDE, KEPT_APPLIED = 20_000, 1_000
+#: How long a mass change of one field that somebody approved may go on without being asked about again.
+EPOCH_DAYS = 30
 #: Schools of a difference that the report names, those with most changes first.
 _SHOWN_SCHOOLS = 500
 #: What a run waits for that goes by itself: the kind of window, and the code of its reason.
@@ -40,7 +52,8 @@ _Numbers = dict[tuple[str, str], dict[str, int]]
 class Judging:
     """The rules of one run. ``at``: the moment that counts for windows.
 
-    ``older_waits``: the run's package says what changed since one on which nobody has decided.
+    ``older_waits``: the run's package says what changed since one on which nobody has decided. ``learnt``: fields of
+    which somebody has approved a mass change not long ago.
     """
 
     rules: guard.Rules
@@ -49,6 +62,7 @@ class Judging:
     approved: Mapping[str, Any] | None
     rest_of: str | None
     older_waits: bool
+    learnt: frozenset[str] = frozenset()
 
     @classmethod
     async def begin(cls, job: Job, *, whole: bool) -> Judging:
@@ -58,9 +72,11 @@ class Judging:
             district = await guards.of_district(tx)
             source = await guards.of_source(tx, run.source_id) if run.source_id is not None else {}
             last = await guards.last_counts(tx, run.source_id, RUNS)
+            since = at - timedelta(days=EPOCH_DAYS)
+            learnt = await guards.approved_subjects(tx, run.source_id, guard.MASS_CHANGE, since)
             older_waits = not (whole or run.dry_run) and await holds.older_waits(tx, job.claim)
         rules = await asyncio.to_thread(guard.rules_of, district, source, at)
-        return cls(rules, usual(last), at, run.approved, run.task.get("rest_of"), older_waits)
+        return cls(rules, usual(last), at, run.approved, run.task.get("rest_of"), older_waits, learnt)
 
     @property
     def additive(self) -> bool:
@@ -132,7 +148,8 @@ class Judging:
         facts = replace(
             files, counts=counts, schools=await looking.shares(suspects), emptied=looking.sourced_ids(applied.emptied),
             vanished=looking.sourced_ids(entities["orgs"].deleted) if "orgs" in entities else (),
-            losses=await _losses(tx, applied), usual=self.usual,
+            losses=await _losses(tx, applied), usual=self.usual, fields=await asyncio.to_thread(_fields, entities),
+            learnt=self.learnt,
         )  # fmt: skip
         return Looked(guard.reasons(self.rules, facts), looking)
 
@@ -164,6 +181,14 @@ class Looked:
         if self.looking.is_first and not with_values:
             return []
         return await self.looking.rows(KEPT_TO_DECIDE if with_values else KEPT_APPLIED, with_values=with_values)
+
+
+def _fields(entities: Mapping[str, EntityChanges]) -> dict[tuple[str, str], int]:
+    """(entity, field) to the number of records in which it differs."""
+    return {
+        (name, field_): number for name, changes in entities.items()
+        for field_, number in fields_changed(CATALOGUE[name], changes).items()
+    }  # fmt: skip
 
 
 def _total(numbers: Mapping[str, Mapping[str, int]]) -> int:

@@ -93,6 +93,34 @@ async def test_nothing_reaches_an_app_while_a_run_is_held(district: District) ->
 
 
 @pytest.mark.threat("F11")
+async def test_a_mass_change_of_one_field_is_held_and_approved_once(district: District) -> None:
+    clock = guarded(district)
+    users = FRAMES["users"].filter(pl.col("email").is_not_null())["sourcedId"]
+    wave = FRAMES["users"].height // 4 + 1
+    moved = [FRAMES | {"users": _new_domain(FRAMES["users"], users.head(n * wave))} for n in (1, 2)]
+    assert users.len() >= 2 * wave
+    await district.sync(FRAMES)
+
+    run = await district.sync(moved[0])
+    assert [(r["code"], r["subject"], r["number"]) for r in run.guard] == [("mass_change", "users.email", wave)]
+    assert run.state == "held"
+    assert (await approve(district, run.run_id)).state == "applied"
+
+    second = await district.sync(moved[1])
+    assert [(r["code"], r["subject"], r["holds"]) for r in second.guard] == [
+        ("mass_change_let_pass", "users.email", False)
+    ]
+    assert second.state == "applied"
+    clock.moment += timedelta(days=31)
+    assert (await district.sync(FRAMES | {"users": _new_domain(FRAMES["users"], users.tail(wave))})).state == "held"
+
+
+def _new_domain(users: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
+    moved = pl.col("email").str.replace("@.*", "@new.example")
+    return users.with_columns(email=pl.when(pl.col("sourcedId").is_in(keys.implode())).then(moved).otherwise("email"))
+
+
+@pytest.mark.threat("F11")
 async def test_ids_that_are_somebody_elses_now_are_held(district: District) -> None:
     await district.sync(FRAMES)
     people = FRAMES["users"].height // 100 + 1

@@ -31,9 +31,8 @@ def nearly_equal(rows: pl.DataFrame, held: pl.Series, entity: str) -> pl.DataFra
     if not twice.any():
         return rows.head(0).with_columns(cause=pl.lit(None, pl.String))
     table = pl.DataFrame({"key": both, "same": same}).filter(twice).unique("key")
-    table = table.with_columns(new=~pl.col("key").is_in(held.implode())).sort(
-        "same", "new", "key", descending=[False, False, True]
-    )
+    table = table.with_columns(new=~pl.col("key").is_in(held.implode()))
+    table = table.sort("same", "new", "key", descending=[False, False, True])
     first = table.filter(pl.len().over("same") > 1).with_columns(known=pl.col("key").first().over("same"))
     near = first.filter(pl.col("key") != pl.col("known")).select("key", cause=f"{entity}:" + pl.col("known"))
     return given.join(near, on="key", how="inner", maintain_order="left").sort("key", "line")

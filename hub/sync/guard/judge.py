@@ -13,6 +13,9 @@ _VERBS: Final = {
     "rebound": "bound to another person",
 }  # fmt: skip
 
+#: One field of very many records: approved once, it may go on for a while (``hub.sync.judging.EPOCH_DAYS``).
+MASS_CHANGE: Final = "mass_change"
+
 
 @dataclass(slots=True)
 class Counts:
@@ -82,7 +85,9 @@ class Facts:
     ``schools``: (entity, kind) to the shares of schools by their sourcedIds; ``emptied``: schools that lose all their
     classes or enrollments, ``vanished``: those that end; ``missing``: files that the last applied package had and this
     one has not, those of ``headers`` with their header alone; ``cut``: files that end in the middle of a row.
-    ``usual``: (entity, kind) to the share below which earlier runs stayed.
+    ``usual``: (entity, kind) to the share below which earlier runs stayed. ``fields``: (entity, field) to the number of
+    records in which the field differs; ``learnt``: those ("users.email") of which somebody has approved that not long
+    ago.
     """
 
     counts: Mapping[str, Counts]
@@ -94,6 +99,8 @@ class Facts:
     cut: Sequence[str] = ()
     losses: Sequence[Loss] = ()
     usual: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    fields: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    learnt: frozenset[str] = frozenset()
 
 
 def suspects(
@@ -145,6 +152,8 @@ def _reasons(rules: Rules, facts: Facts) -> list[Reason]:
     found = [
         r for entity, c in facts.counts.items() for kind in KINDS for r in _of_entity(rules, facts, entity, kind, c)
     ]
+    for (entity, name), number in facts.fields.items():
+        found += _of_field(rules, facts, entity, name, number)
     for (entity, kind), shares in facts.schools.items():
         found += _of_schools(rules, entity, kind, shares)
     if rules.holds("emptied_school"):
@@ -176,6 +185,19 @@ def _of_entity(rules: Rules, facts: Facts, entity: str, kind: str, counts: Count
     share = limit.share or 0.0
     schools = [s for s, part in facts.schools.get((entity, kind), {}).items() if part.number > share * part.before]
     yield Reason(f"too_many_{kind}", entity, number, _shown(limit), text, tuple(sorted(schools)))
+
+
+def _of_field(rules: Rules, facts: Facts, entity: str, name: str, number: int) -> Iterable[Reason]:
+    limit, before = rules.limit("limits", entity, "same_field"), facts.counts[entity].before
+    if limit is None or not limit.exceeded(number, before):
+        return
+    subject = f"{entity}.{name}"
+    text = f"{name} would change in {number} of {before} {entity}; the limit for one field is {limit.words}."
+    if subject in facts.learnt:
+        text += " Somebody has approved that lately, so it is let pass."
+        yield Reason(f"{MASS_CHANGE}_let_pass", subject, number, _shown(limit), text, holds=False)
+    else:
+        yield Reason(MASS_CHANGE, subject, number, _shown(limit), text)
 
 
 def _of_schools(rules: Rules, entity: str, kind: str, shares: Mapping[str, Share]) -> Iterable[Reason]:

@@ -35,6 +35,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
             "updated": {"share": 0.30, "size": 20},
             "moved": {"share": 0.10, "above": 20},
             "rebound": {"share": 0.01},
+            "same_field": {"share": 0.20, "above": 50},
         }
     },
     "per_school": {DEFAULT: {"deleted": {"share": 0.50, "above": 20}}},
@@ -81,6 +82,12 @@ class Limits(_Written):
     rebound: Limit | None = Field(default=None, description="A user whose key is somebody else's now.")
 
 
+class SourceLimits(Limits):
+    """Those of a whole source."""
+
+    same_field: Limit | None = Field(default=None, description="A field that changes, each field counted by itself.")
+
+
 class AppLimits(_Written):
     """Limits of what an app loses."""
 
@@ -90,7 +97,7 @@ class AppLimits(_Written):
 class WrittenRules(_Written):
     """Limits, by entity or for all others (`default`)."""
 
-    limits: dict[str, Limits] = Field(default={}, description="For the whole source.")
+    limits: dict[str, SourceLimits] = Field(default={}, description="For the whole source.")
     per_school: dict[str, Limits] = Field(default={}, description="For each school.")
     per_app: dict[str, AppLimits] = Field(default={}, description="For each app's view.")
     missing_file: Answer | None = Field(default=None, description="A file that the last package had and this has not.")

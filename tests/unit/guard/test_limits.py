@@ -46,6 +46,29 @@ def test_the_defaults_of_a_source(kind: str, before: int, number: int, held: boo
 
 @pytest.mark.threat("F11")
 @pytest.mark.parametrize(
+    ("before", "number", "held"),
+    [(100, 50, False), (100, 51, True), (1000, 200, False), (1000, 201, True), (0, 60, False)],
+)
+def test_one_field_that_changes_in_many_records(before: int, number: int, held: bool) -> None:
+    counts = {"users": Counts(before=before, updated=min(number, before // 4))}
+    fields = {("users", "email"): number, ("users", "phone"): 50}
+    assert codes(counts, fields=fields) == (["mass_change"] if held else [])
+    assert codes(counts, {"limits": {"users": {"same_field": None}}}, fields=fields) == []
+
+
+def test_a_mass_change_is_approved_once() -> None:
+    facts = Facts(
+        {"users": Counts(before=1000, updated=250)}, fields={("users", "email"): 250, ("users", "phone"): 240},
+        learnt=frozenset({"users.email", "courses.phone"}),
+    )  # fmt: skip
+    found = reasons(rules_of({}, {}, NOON), facts)
+    assert [(r.code, r.subject, r.number, r.holds) for r in found] == [
+        ("mass_change_let_pass", "users.email", 250, False), ("mass_change", "users.phone", 240, True),
+    ]  # fmt: skip
+
+
+@pytest.mark.threat("F11")
+@pytest.mark.parametrize(
     ("limit", "before", "number", "held"),
     [
         ({"share": 0.5}, 100, 50, False), ({"share": 0.5}, 100, 51, True),
