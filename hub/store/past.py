@@ -73,6 +73,22 @@ async def versions(tx: Transaction, entity: Entity, position: int, rids: Collect
     return [Versions(row[0], Image(*row[1:4]), Image(*row[4:7]), Image(*row[7:10])) for row in map(tuple, rows)]
 
 
+async def images(
+    tx: Transaction, entity: Entity, rids: Collection[int], limit: int
+) -> dict[int, list[tuple[str, str]]]:
+    """The documents of some records as they were before each of their last changes, newest first."""
+    rows = await tx.fetch(
+        "SELECT r.rid, h.doc, h.doc_private FROM unnest($3::integer[]) r(rid) CROSS JOIN LATERAL ("
+        "SELECT doc, doc_private, position FROM history WHERE district_id = $1 AND entity = $2 AND rid = r.rid "
+        "ORDER BY position DESC LIMIT $4) h ORDER BY r.rid, h.position DESC",
+        tx.district_id, entity.name, list(rids), limit,
+    )  # fmt: skip
+    found: dict[int, list[tuple[str, str]]] = {}
+    for row in rows:
+        found.setdefault(row["rid"], []).append((row["doc"], row["doc_private"]))
+    return found
+
+
 async def active(tx: Transaction, entity: Entity, rids: Collection[int]) -> list[int]:
     """Those of some records that are active."""
     rows = await tx.fetch(

@@ -105,6 +105,16 @@ async def provenance(tx: Transaction, entity: str, rid: int) -> dict[str, str] |
     return found
 
 
+async def provenance_of(tx: Transaction, entity: str, rids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """Field to source of those of some records that are merged."""
+    rows = await tx.fetch(
+        "SELECT rid, fields FROM provenance WHERE district_id = $1 AND entity = $2::text::entity_name "
+        "AND rid = ANY($3::integer[])",
+        tx.district_id, entity, list(rids),
+    )  # fmt: skip
+    return {row["rid"]: row["fields"] for row in rows}
+
+
 async def provenances(
     tx: Transaction, entity: Entity, *, sourced_id: UUID | None, after: int, limit: int
 ) -> list[tuple[int, UUID, dict[str, str]]]:

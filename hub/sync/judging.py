@@ -148,8 +148,8 @@ class Judging:
         facts = replace(
             files, counts=counts, schools=await looking.shares(suspects), emptied=looking.sourced_ids(applied.emptied),
             vanished=looking.sourced_ids(entities["orgs"].deleted) if "orgs" in entities else (),
-            losses=await _losses(tx, applied), usual=self.usual, fields=await asyncio.to_thread(_fields, entities),
-            learnt=self.learnt,
+            renumbered=looking.sourced_ids(await looking.renumbered()), losses=await _losses(tx, applied),
+            usual=self.usual, fields=await asyncio.to_thread(_fields, entities), learnt=self.learnt,
         )  # fmt: skip
         return Looked(guard.reasons(self.rules, facts), looking)
 
@@ -295,6 +295,16 @@ class _Looking:
                     had[school] = had.get(school, 0) + sign * number
         return had
 
+    async def renumbered(self) -> list[int]:
+        """The orgs that end while one of the same name, type and identifier is made."""
+        entity, changes = CATALOGUE["orgs"], self.entities.get("orgs")
+        if changes is None or not changes.deleted or not changes.created:
+            return []
+        made = await staging.documents(self.tx, entity, list(changes.created))
+        known = {_school(*texts) for _, *texts in made.values()} - {None}
+        old = await differences.before(self.tx, entity, self.applied.position, list(changes.deleted))
+        return [rid for rid, texts in old.items() if _school(*texts) in known]
+
     def sourced_ids(self, rids: Iterable[int]) -> list[str]:
         """The ids of schools by rid."""
         return [self.schools[rid].sourced_id for rid in sorted(rids) if rid in self.schools]
@@ -329,6 +339,13 @@ class _Looking:
                 row |= _values(one, kind, update, documents.get(rid))
             out.append(row)
         return out
+
+
+def _school(doc: str, doc_private: str) -> tuple[object, ...] | None:
+    """What an org is recognised by though its sourcedId is another; None for one without an identifier."""
+    record = members(doc, doc_private)
+    identifier = record.get("identifier")
+    return (record.get("type"), str(record.get("name")).casefold(), identifier) if identifier else None
 
 
 def _values(

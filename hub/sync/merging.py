@@ -34,11 +34,13 @@ _MICROSECONDS = 1_000_000
 class Merged:
     """Records as they are by all statements. ``frame``: rid, sourcedId and the canonical body; ``documents``: theirs.
 
-    References are sourcedIds. Records that nobody speaks of any more are left out.
+    ``provenance``: rid and fields (JSON, field to source). References are sourcedIds. Records that nobody speaks of any
+    more are left out.
     """
 
     frame: pl.DataFrame
     documents: pl.DataFrame
+    provenance: pl.DataFrame
 
 
 class Merging:
@@ -101,8 +103,9 @@ class Merging:
         new = pl.concat(
             [alone.filter(pl.col("source") != source), *([said.select(*STATEMENTS)] if said is not None else [])]
         )
-        await self._stage(entity, new, frame.select("rid", fields="provenance"))
-        return Merged(frame.drop("provenance"), documents)
+        provenance = frame.select("rid", fields="provenance")
+        await self._stage(entity, new, provenance)
+        return Merged(frame.drop("provenance"), documents, provenance)
 
     def _own(
         self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame, known: pl.DataFrame, source: str

@@ -20,10 +20,11 @@ from hub.sync.ahead import Ahead
 from hub.sync.changes import EntityChanges
 from hub.sync.comparing import stage_differences
 from hub.sync.files import Files
+from hub.sync.flips import found_flips
 from hub.sync.fresh import Fresh
 from hub.sync.job import Job
 from hub.sync.linking import linked
-from hub.sync.merging import Merging
+from hub.sync.merging import Merged, Merging
 from hub.sync.outcomes import joined_keys, joined_rids, repeated_pairs, without_returned
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
@@ -180,6 +181,7 @@ class Preparation:
         merged = await self.merging.merged(entity, ids, None)
         rows = merged.frame.with_columns(key=pl.lit(""), hash=pl.lit(0, pl.UInt64))
         await self._differences(entity, rows, merged.documents, changes, staging.REMERGE)
+        await self._look_for_flips(entity, shared, merged, changes)
         return sets.bitmap(merged.frame["rid"].to_numpy())
 
     def _outcomes(self, entity: Entity) -> Iterator[Outcome]:
@@ -367,6 +369,13 @@ class Preparation:
         keys = rows.select("rid", "key", "hash")
         frame = merged.frame.join(keys, on="rid", how="inner", maintain_order="left")
         await self._differences(entity, frame, merged.documents, changes, staging.UPDATE)
+        await self._look_for_flips(entity, keys, merged, changes)
+
+    async def _look_for_flips(self, entity: Entity, keys: pl.DataFrame, merged: Merged, changes: EntityChanges) -> None:
+        found = await found_flips(
+            self.db, self.district_id, entity, keys.select("rid", "key"), merged.provenance, changes.updates
+        )
+        self.result.issues.append(found)
 
     async def _differences(
         self, entity: Entity, rows: pl.DataFrame, documents: pl.DataFrame, changes: EntityChanges, task: str

@@ -274,3 +274,57 @@ async def test_a_source_that_may_say_less_says_less_from_its_next_package_on(dis
     assert user["email"] == "new@district.example"
     assert user["givenName"] != "Zebulon"
     assert user["from"]["givenName"] == str(district.source_id)
+
+
+async def test_a_value_that_goes_back_and_forth_between_sources_is_told(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    other = await second(district)
+    people = only(frames, "users", "roles", "userProfiles")
+    theirs = changed(people, "users", key, email="hr@district.example", phone="+15550142")
+    await applied(other, theirs)
+    blank = changed(frames, "users", key, email=None, phone="+15550143")
+
+    gone = await applied(district, blank)  # theirs takes its place: another value, for the first time
+    assert (await member(district, key))["email"] == "hr@district.example"
+    returned = await applied(district, changed(frames, "users", key, phone="+15550144"))
+    moved = await applied(district, changed(frames, "users", key, email="third@district.example"))
+
+    assert await flips(district, gone) == []
+    assert await flips(district, returned) == [("users", "email", key)]  # the phone was the district's own all the time
+    assert await flips(district, moved) == []
+    assert (await member(district, key))["email"] == "third@district.example"
+
+
+async def test_a_source_that_keeps_going_silent_is_told_too(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    other = await second(district, priority=1)
+    people = only(frames, "users", "roles", "userProfiles")
+    await applied(other, changed(people, "users", key, email="hr@district.example"))
+    without_it = without(without(people, "users", [key]), "roles", of_user(people, key))
+
+    first = await applied(other, without_it)
+    again = await applied(other, changed(people, "users", key, email="hr@district.example"))
+    silent = await applied(other, without_it)
+
+    assert await flips(district, first) == [("users", "email", key)]  # as it was before the other source came
+    assert await flips(district, again) == [("users", "email", key)]
+    assert await flips(district, silent) == [("users", "email", key)]
+
+
+def of_user(frames: Frames, key: str) -> list[str]:
+    """The keys of a user's roles."""
+    return frames["roles"].filter(userSourcedId=key)["sourcedId"].to_list()
+
+
+async def flips(district: District, run: Run) -> list[tuple[str, str, str]]:
+    """Entity, field and key of the values that a run found to go back and forth."""
+    async with district.db.district(district.district_id) as tx:
+        rows = await tx.fetch(
+            "SELECT entity, field, key FROM run_issues WHERE run_id = $1 AND code = 'SNAP-003' ORDER BY entity, field",
+            run.run_id,
+        )
+    return [tuple(row) for row in rows]

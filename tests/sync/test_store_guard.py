@@ -121,6 +121,24 @@ def _new_domain(users: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
 
 
 @pytest.mark.threat("F11")
+@pytest.mark.parametrize("renamed", [False, True])
+async def test_a_school_that_comes_under_another_id_is_recognised(district: District, renamed: bool) -> None:
+    numbered = FRAMES["orgs"].with_columns(identifier="sourcedId")
+    await district.sync(FRAMES | {"orgs": numbered})
+    name = pl.when(pl.col("sourcedId") == SCHOOL).then(pl.lit("New School")).otherwise("name") if renamed else "name"
+    again = {file: rows.with_columns(pl.col(pl.String).replace(SCHOOL, "another")) for file, rows in FRAMES.items()}
+    again["orgs"] = numbered.with_columns(name=name, sourcedId=pl.col("sourcedId").replace(SCHOOL, "another"))
+
+    run = await district.sync(again)
+
+    told = {r["code"]: r["schools"] for r in run.guard if r["subject"] == "orgs"}
+    was = [str((await schools(district))[SCHOOL])]
+    assert run.state == "held"
+    assert told["school_vanished"] == was
+    assert told.get("school_renumbered") == (None if renamed else was)
+
+
+@pytest.mark.threat("F11")
 async def test_ids_that_are_somebody_elses_now_are_held(district: District) -> None:
     await district.sync(FRAMES)
     people = FRAMES["users"].height // 100 + 1

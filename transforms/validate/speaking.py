@@ -17,3 +17,8 @@ SRC_003 = declare(
     "SRC-003", Severity.WARN, Action.REPORT, "Recognised by a value that several objects have",
     "The object was not joined with any record of another source. Give each object a value of its own in this field.",
 )  # fmt: skip
+SNAP_003 = declare(
+    "SNAP-003", Severity.INFO, Action.REPORT, "A value that goes back and forth between sources",
+    "Two sources say different things of this field, and now one, now the other goes first. Let one of them decide "
+    "(the district's rules of survivorship), or mend the one that is wrong.",
+)  # fmt: skip

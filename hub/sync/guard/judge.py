@@ -83,7 +83,8 @@ class Facts:
     """What a run does, as the guard looks at it.
 
     ``schools``: (entity, kind) to the shares of schools by their sourcedIds; ``emptied``: schools that lose all their
-    classes or enrollments, ``vanished``: those that end; ``missing``: files that the last applied package had and this
+    classes or enrollments, ``vanished``: those that end, ``renumbered``: those of them that come with the same name
+    and identifier under another sourcedId; ``missing``: files that the last applied package had and this
     one has not, those of ``headers`` with their header alone; ``cut``: files that end in the middle of a row.
     ``usual``: (entity, kind) to the share below which earlier runs stayed. ``fields``: (entity, field) to the number of
     records in which the field differs; ``learnt``: those ("users.email") of which somebody has approved that not long
@@ -94,6 +95,7 @@ class Facts:
     schools: Mapping[tuple[str, str], Mapping[str, Share]] = field(default_factory=dict)
     emptied: Sequence[str] = ()
     vanished: Sequence[str] = ()
+    renumbered: Sequence[str] = ()
     missing: Sequence[str] = ()
     headers: Sequence[str] = ()
     cut: Sequence[str] = ()
@@ -220,6 +222,12 @@ def _ended_schools(facts: Facts) -> Iterable[Reason]:
     if facts.vanished:
         text = f"{len(facts.vanished)} schools would end."
         yield Reason("school_vanished", "orgs", len(facts.vanished), 0, text, tuple(sorted(facts.vanished)))
+    if facts.renumbered:
+        text = (
+            f"{len(facts.renumbered)} of these schools come again with the same name and identifier under another "
+            "sourcedId. If it is the same school, give it its old sourcedId back, in the source or by its transform."
+        )
+        yield Reason("school_renumbered", "orgs", len(facts.renumbered), 0, text, tuple(sorted(facts.renumbered)))
 
 
 def _of_app(rules: Rules, loss: Loss) -> Iterable[Reason]:

@@ -112,6 +112,7 @@ def test_an_app_that_loses_more_than_a_fifth(left: int, before: int, held: bool)
 
 def test_files_and_emptied_schools() -> None:
     facts: dict[str, Any] = {"missing": ["users", "classes"], "headers": ["users"], "emptied": ["a"], "vanished": ["b"]}
+    assert codes({}, **facts, renumbered=["b"])[1:3] == ["school_vanished", "school_renumbered"]
     assert codes({}, **facts) == ["school_emptied", "school_vanished", "file_empty", "file_missing"]
     assert codes({}, {"missing_file": "allow", "emptied_school": "allow"}, **facts) == []
 
