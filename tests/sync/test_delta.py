@@ -223,3 +223,50 @@ async def test_administrators_of_a_delta_are_what_their_orgs_make_of_them(distri
     }
     await done(district, await changes_only(both, "1.1"))
     assert '"role":"siteAdministrator"' in (await documents(district, "users"))[teacher][1]
+
+
+async def test_changes_of_enrollments_that_stand_for_several_wait_for_a_whole_package(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    one, alone = frames["enrollments"].filter(role="student")["sourcedId"].to_list()[:2]
+    twice = pl.concat([frames["enrollments"], some(frames, "enrollments", one, sourcedId=f"{one}-b")])
+    await done(district, dict(frames) | {"enrollments": twice})
+    before = await documents(district, "enrollments")
+    assert before.keys() == set(frames["enrollments"]["sourcedId"])
+
+    run = await done(
+        district, await changes_only({"enrollments": gone(frames, "enrollments", one, alone)}, district.version)
+    )
+
+    after = await documents(district, "enrollments")
+    assert (after[one], after[alone][0]) == (before[one], False)
+    assert [(r["code"], r["count"]) for r in run.report["rules"]] == [("ENR-011", 1)]
+    assert run.counts["enrollments"]["quarantined"] == 1
+    again = await done(
+        district, await changes_only({"enrollments": some(frames, "enrollments", one)}, district.version)
+    )
+    assert again.report["rules"][0]["code"] == "ENR-011"  # changes say nothing of it, so it goes on to wait
+
+    left = twice.filter(~pl.col("sourcedId").is_in([one, alone]))
+    await done(district, dict(frames) | {"enrollments": left})
+    after = await documents(district, "enrollments")
+    assert (after[one][0], after[f"{one}-b"][0]) == (False, True)
+
+    ended = await changes_only(
+        {"enrollments": gone({"enrollments": left}, "enrollments", f"{one}-b")}, district.version
+    )
+    await done(district, ended)
+    assert not (await documents(district, "enrollments"))[f"{one}-b"][0]
+
+
+async def test_the_store_keeps_the_enrollment_that_it_knows_of_two_equal_ones(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = frames["enrollments"].filter(role="student")["sourcedId"][0]
+    await done(district, frames)
+    before = await documents(district, "enrollments")
+    first = some(frames, "enrollments", key, sourcedId="0")  # the first by text, and in the file
+
+    run = await done(district, dict(frames) | {"enrollments": pl.concat([first, frames["enrollments"]])})
+
+    assert run.state == "unchanged"
+    assert await documents(district, "enrollments") == before
+    assert [(r["code"], r["count"]) for r in run.report["rules"]] == [("ENR-002", 1)]
