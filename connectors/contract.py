@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,9 +21,20 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from connectors.protocol import Batch, Capability, ConnectorError, ConnectorSpec, Intent, Package, Pull, SourceContext
+from connectors.protocol import (
+    Batch,
+    Capability,
+    ConnectorError,
+    ConnectorSpec,
+    Intent,
+    Package,
+    Pull,
+    SourceContext,
+    pair_marks,
+)
 from transforms import issues
 from transforms.catalogue import CATALOGUE, Kind, Privacy
+from transforms.validate.alike import marks_of
 
 _LINE = "line"
 _FIRST_LINE = 2
@@ -113,6 +125,14 @@ class ConnectorContract:
             for file in package.mode:
                 keys, rows = package.keys(file), _rows(list(package.batches(file)))
                 _demand(keys.to_list() == rows["sourcedId"].to_list(), "keys must be the column sourcedId of all rows")
+
+    def test_marks_of_enrollments_are_those_of_the_rows(self, case: ContractCase) -> None:
+        """The cheap look at who is in which class must agree with the rows; it may see more of them."""
+        with closing(_package(case)) as package:
+            if "enrollments" in package.mode:
+                seen = Counter(pair_marks(package, "enrollments"))
+                there = Counter(marks_of(_rows(list(package.batches("enrollments")))))
+                _demand(not there - seen, "marks must be those of all rows")
 
     def test_the_same_data_has_the_same_digest(self, case: ContractCase) -> None:
         """An unchanged system must not cost a sync."""

@@ -43,6 +43,7 @@ from transforms.validate.relations import (
     primary_teachers,
     with_whole_terms,
 )
+from transforms.validate.state_ids import ID_007, check_shared, check_state_ids
 
 __all__ = ["REVISION", "Outcome", "Transform", "duplicated", "several"]
 
@@ -145,6 +146,7 @@ class _Steps:
         self.deleted: list[pl.Series] = [no_keys()]
         self.teachers: list[pl.DataFrame] = []
         self.results: list[pl.DataFrame] = []
+        self.state_ids: list[pl.DataFrame] = []
         self.alike = no_keys()
         self.enrolled = None
         if entity.name == "enrollments":
@@ -217,8 +219,10 @@ class _Steps:
             self.good.append(frame.filter(~sheet.out).select("key", *REMEMBERED.get(self.entity.name, ())))
             self.causes.append(causes_of(sheet))
             self.lines.append(sheet.frame.select("key", "line"))
-        if self.entity.name == "users" and not self.delta:
-            self.known.people.add(sheet)
+        if self.entity.name == "users":
+            self.state_ids.append(check_state_ids(sheet))
+            if not self.delta:
+                self.known.people.add(sheet)
         teachers = primary_teachers(sheet)
         if teachers is not None and teachers.height:
             self.teachers.append(teachers)
@@ -269,6 +273,9 @@ class _Steps:
         if self.lines:
             near = nearly_equal(pl.concat(self.lines), self.held, self.entity.name)
             found.append(findings(ID_004, self.entity, near, "sourcedId"))
+        if self.state_ids:
+            shared = check_shared(pl.concat(self.state_ids))
+            found += [findings(ID_007, self.entity, rows, name) for name, rows in shared.items()]
         if self.teachers:
             found.append(findings(CLS_003, self.entity, check_primary_teachers(pl.concat(self.teachers)), "primary"))
         if self.enrolled is not None:

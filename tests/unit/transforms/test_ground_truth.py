@@ -15,6 +15,8 @@ from transforms.catalogue import CATALOGUE
 
 #: Said of the whole file, which the truth describes at line 1.
 OF_FILES = {"STA-001"}
+#: Said of people who were entered twice, which the truth lists by themselves.
+OF_PAIRS = {"ID-007"}
 
 
 @pytest.fixture(scope="module", params=["1.1", "1.2"])
@@ -41,13 +43,20 @@ def test_the_clean_district_comes_in_whole_and_without_a_finding(district: Distr
 @pytest.mark.threat("F25")
 def test_every_planted_fault_is_found_at_its_place_and_nothing_else(district: District, result: Result) -> None:
     found = defaultdict(set)
-    for issue in result.issues.filter(~pl.col("code").is_in(list(OF_FILES))).iter_rows(named=True):
+    for issue in result.issues.filter(~pl.col("code").is_in([*OF_FILES, *OF_PAIRS])).iter_rows(named=True):
         found[issue["file"], issue["line"]].add(issue["code"])
     planted = [d for d in district.truth.defects if d["line"] > 1]
     told = {(d["file"], d["line"]) for d in [*planted, *district.truth.knock_on]}
 
     assert [d for d in planted if not found[d["file"], d["line"]] & set(d["codes"])] == []
     assert {place: codes for place, codes in found.items() if codes and place not in told} == {}
+
+
+def test_people_who_were_entered_twice_are_found_by_their_state_id(district: District, result: Result) -> None:
+    pairs = [d["sourcedIds"] for d in district.truth.duplicates if d["same_state_id"]]
+
+    assert pairs
+    assert set(result.issues.filter(code="ID-007")["key"]) == {key for pair in pairs for key in pair}
 
 
 def test_what_was_repaired_is_what_it_was_before_the_dirt(district: District, result: Result) -> None:

@@ -1,0 +1,70 @@
+"""Identifiers that a state gives: of userIds the items of such a type, and userMasterIdentifier. All of them stay.
+
+Who is who is nobody's to decide by one number that may be wrong: the hub tells, and links nobody by it of itself.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.issues import Action, Severity, declare
+from transforms.sheet import Sheet
+
+ID_006 = declare(
+    "ID-006", Severity.WARN, Action.REPORT, "A placeholder in the place of a state identifier (000…, 999…, 123456789)",
+    "Correct the identifier in the student system, or leave it empty until the state has given one.",
+)  # fmt: skip
+ID_007 = declare(
+    "ID-007", Severity.WARN, Action.REPORT, "One state identifier of several users",
+    "Look whether these are one person who was entered twice, or whether one of them has somebody else's number. The "
+    "hub keeps all of them apart.",
+)  # fmt: skip
+ID_008 = declare(
+    "ID-008", Severity.WARN, Action.REPORT, "Two different state identifiers of one user",
+    "Take the wrong one out of userIds. The hub keeps both.",
+)  # fmt: skip
+
+_STATE = r"(?i)^(?:ssid|state(?:[ _-]?(?:student|staff|unique))?(?:[ _-]?id(?:entifier)?)?)$"
+_PLACEHOLDER = rf"^(?:{'|'.join(f'{digit}{{5,}}' for digit in range(10))}|0+|9{{3,}}|0?12345678(?:90?)?)$"
+_FIELDS = ("userIds", "userMasterIdentifier")
+
+
+def check_state_ids(sheet: Sheet) -> pl.DataFrame:
+    """Reports what is wrong with each user's own; those that look right for ``check_shared`` (key, line, field, id)."""
+    parts = [_items(sheet)]
+    if "userMasterIdentifier" in sheet.frame.columns:
+        master = sheet.frame.select("key", "line", field=pl.lit("userMasterIdentifier"), id="userMasterIdentifier")
+        parts.append(master.filter(pl.col("id").is_not_null()))
+    rows = pl.concat(parts)
+    odd = rows["id"].str.contains(_PLACEHOLDER)
+    for name in _FIELDS:
+        lines = rows.filter(odd & (rows["field"] == name))["line"]
+        if lines.len():
+            sheet.report(ID_006, sheet["line"].is_in(lines.implode()), name)
+    rows = rows.filter(~odd)
+    several = parts[0].filter(pl.col("id").n_unique().over("line") > 1)["line"] if parts[0].height else parts[0]["line"]
+    if several.len():
+        sheet.report(ID_008, sheet["line"].is_in(several.implode()), "userIds")
+    out = sheet["line"].filter(sheet.out)
+    return rows.filter(~pl.col("line").is_in(out.implode())) if out.len() else rows
+
+
+def check_shared(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """By field the users (key, line, cause) who share an identifier with another one; the first by key is the cause."""
+    twice = rows.filter(pl.struct("field", "id").is_duplicated())
+    shared = twice.filter(pl.col("key").n_unique().over("field", "id") > 1)
+    first = shared.with_columns(cause=pl.lit("users:") + pl.col("key").min().over("field", "id"))
+    return {
+        name: found.sort("key", "line").unique("key", keep="first", maintain_order=True)
+        for name in _FIELDS
+        if (found := first.filter(field=name).select("key", "line", "cause")).height
+    }
+
+
+def _items(sheet: Sheet) -> pl.DataFrame:
+    """The state's identifiers among userIds: key, line, field, id."""
+    cells = sheet.frame.select("key", "line", "userIds").filter(sheet["userIds"].is_not_null())
+    items = cells.explode("userIds").unnest("userIds")
+    return items.filter(pl.col("type").str.contains(_STATE)).select(
+        "key", "line", field=pl.lit("userIds"), id="identifier"
+    )  # fmt: skip
