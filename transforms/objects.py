@@ -15,15 +15,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import orjson
 
-from transforms.catalogue import BASE_NAMES, Entity, Field, Kind, Need, Version
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Version
 from transforms.catalogue import vocabularies as voc
 from transforms.faults import Fault, FaultCode
 from transforms.normalise.dates import FIRST_YEAR, LAST_YEAR
+from transforms.normalise.grades import grade
 from transforms.normalise.text import LONGEST
 from transforms.normalise.vocabulary import token_reader
 from transforms.validate.identifiers import storable
@@ -124,7 +125,7 @@ def _one(item: Field, value: object) -> Any:
         return reader(item, value)
     if not isinstance(value, list):
         raise _FaultError(FaultCode.NOT_A_LIST)
-    return _items(value, lambda entry: reader(item, entry)) or None
+    return [one for one in _items(value, lambda entry: reader(item, entry)) if one is not None] or None
 
 
 def _items(values: list[Any], reader: Callable[[Any], Any]) -> list[Any]:
@@ -149,9 +150,16 @@ def _text(value: object) -> str:
     return value
 
 
-def _string(_item: Field, value: object) -> str | None:
+def _string(item: Field, value: object) -> str | None:
     text = _text(value)
-    return text if text.strip() else None
+    if not text.strip():
+        return None
+    if item.vocabulary is not voc.GRADES:
+        return text
+    code = grade(text)
+    if code is None:
+        raise _FaultError(FaultCode.UNKNOWN_WORD)
+    return code
 
 
 def _number(_item: Field, value: object) -> float:
@@ -259,6 +267,34 @@ def _walk(root: object) -> Iterator[object]:
             waiting += [(child, depth + 1) for child in node]
 
 
+def _user_id(_item: Field, value: object) -> dict[str, Any]:
+    return {name: _needed(value, name) for name in ("type", "identifier")}
+
+
+def _component(item: Field, value: object) -> dict[str, Any]:
+    """An object that has a file of its own in CSV, as JSON 1.2 has it, such as one of a user's roles."""
+    if not isinstance(value, dict):
+        raise _FaultError(FaultCode.NOT_AN_OBJECT)
+    known = _members(CATALOGUE[item.name], "1.2")
+    if value.keys() - known.keys():
+        raise _FaultError(FaultCode.UNKNOWN_MEMBER)
+    return {name: _below(name, partial(_nested, member), value.get(name)) for name, member in known.items()}
+
+
+def _nested(member: Field, value: object) -> Any:
+    """A member of a component; None for one that is absent and need not be there."""
+    if _absent(value):
+        if member.rest12 is Need.REQUIRED:
+            raise _FaultError(FaultCode.MISSING)
+        return None
+    if member.target in CATALOGUE and CATALOGUE[member.target or ""].component_of is not None:
+        return _text(value)  # a URI
+    found = _READERS[member.kind](member, value)
+    if member.vocabulary is not None and found in member.vocabulary.only_11:
+        raise _FaultError(FaultCode.UNKNOWN_WORD)
+    return found
+
+
 def _scale_value(_item: Field, value: object) -> dict[str, Any]:
     return {name: _needed(value, name) for name in ("itemValueLHS", "itemValueRHS")}
 
@@ -338,6 +374,8 @@ _READERS: dict[Kind, Callable[[Field, Any], Any]] = {
     Kind.DATE: _date,
     Kind.DATETIME: _datetime,
     Kind.REF: _reference,
+    Kind.USER_ID: _user_id,
+    Kind.COMPONENT: _component,
     Kind.SCALE_VALUE: _scale_value,
     Kind.OBJECTIVES: _objectives,
     Kind.OBJECTIVE_RESULTS: _objective_results,

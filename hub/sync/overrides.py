@@ -15,15 +15,18 @@ from hub.store.runs import Run
 from hub.store.statements import Override
 from transforms.canonical import body
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need
+from transforms.faults import described
+from transforms.normalise.userids import is_social_security
 from transforms.objects import read
 
-#: The kinds of values that a person may set: those that are written in one line.
-KINDS = frozenset({Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.REF})
+#: The kinds of values that a person may set, one or a list of them.
+KINDS = frozenset({Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.REF, Kind.USER_ID})
+ROLES = "roles"
 
 
 def fields(entity: Entity) -> tuple[str, ...]:
-    """The fields of an entity that may be overridden."""
-    return tuple(f.name for f in body(entity) if f.kind in KINDS and not f.derived)
+    """The fields of an entity that may be overridden. Of the nested ones roles: profiles hold credentials."""
+    return tuple(f.name for f in body(entity) if (f.kind in KINDS or f.name == ROLES) and not f.derived)
 
 
 async def override(
@@ -90,28 +93,48 @@ async def _checked(tx: Transaction, entity: Entity, name: str, value: Any) -> An
     others = frozenset(f.name for f in body(entity))
     written = read(entity, "1.2", {name: value}, place=entity.singular, filled=others)
     if written.faults:
-        raise HubError(Code.INVALID_REQUEST, f"The value does not fit {name}: {written.faults[0].code.value}.")
+        raise HubError(Code.INVALID_REQUEST, f"The value does not fit: {described(written.faults)}.")
+    if name not in written.values:  # nothing but blanks
+        raise HubError(Code.INVALID_REQUEST, f"The value of {name} is blank. Send null to empty the field.")
     canonical = written.values[name]
-    if field.kind is Kind.REF:
-        await _known(tx, field, canonical)
-    items = canonical if field.many else [canonical]
+    items = list(canonical) if field.many else [canonical]
+    await _fits(tx, field, items)
     members = [_member(field, item) for item in items]
     return members if field.many else members[0]
 
 
-async def _known(tx: Transaction, field: Field, named: Any) -> None:
-    wanted = named if isinstance(named, list) else [named]
+async def _fits(tx: Transaction, field: Field, items: list[Any]) -> None:
+    """Raises HubError(INVALID_REQUEST) for items that cannot stand together, or name what the district has not."""
+    if any(items.count(item) > 1 for item in items):
+        raise HubError(Code.INVALID_REQUEST, f"{field.name} names something twice.")
+    if field.kind is Kind.REF:
+        await _known(tx, field, items)
+    elif field.kind is Kind.USER_ID and any(is_social_security(one["type"]) for one in items):
+        raise HubError(Code.INVALID_REQUEST, "The hub never stores social security numbers.")
+    elif field.name == ROLES:
+        await _known(tx, CATALOGUE[ROLES]["org"], [role["org"] for role in items])
+        primary = [role["org"] for role in items if role["roleType"] == "primary"]
+        if len(primary) != len(set(primary)):
+            raise HubError(Code.INVALID_REQUEST, "roles has several primary roles in one org. Mark one as primary.")
+        if any(role["userProfile"] is not None for role in items):
+            raise HubError(Code.INVALID_REQUEST, "A role that is set by hand names no userProfile. Take it out.")
+
+
+async def _known(tx: Transaction, field: Field, wanted: list[str]) -> None:
     try:
-        ids = [str(UUID(str(one))) for one in wanted]
+        ids = [str(UUID(one)) for one in wanted]
     except ValueError:
         ids = []
     found = await columns.rids_of(tx, CATALOGUE[field.target or ""], ids)
-    if len(found) != len(set(wanted)):
+    if set(wanted) - found.keys():
         raise HubError(Code.INVALID_REQUEST, f"{field.name} must name {field.target} of this district by sourcedId.")
 
 
 def _member(field: Field, value: Any) -> Any:
     """A canonical value as JSON 1.2 has it."""
+    if field.kind is Kind.COMPONENT:
+        parts = CATALOGUE[field.name]
+        return {name: _member(parts[name], part) for name, part in value.items() if part is not None}
     if field.kind is Kind.REF:
         return {"sourcedId": str(value)}
     if field.kind is Kind.BOOLEAN:

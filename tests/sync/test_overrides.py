@@ -9,9 +9,11 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
+from pyroaring import BitMap
 
 from hub.errors import Code, HubError
-from hub.store import districts, runs, sources, statements
+from hub.scope.grants import GrantDefinition, Rule
+from hub.store import districts, grants, runs, sources, statements
 from hub.store.runs import Run
 from hub.sync import overrides
 from hub.sync.engine import work_once
@@ -128,24 +130,91 @@ async def test_an_override_that_ends_while_its_district_is_locked_holds_nobody_u
     assert (await member(district, key))["givenName"] != "Sky"
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("roles", []), ("children", None), ("givenName", None), ("enabledUser", "perhaps"), ("primaryOrg", "nowhere"),
-     ("nonsense", "x"), ("email", {"a": 1})],
-)  # fmt: skip
-async def test_what_cannot_be_overridden_is_refused(district: District, field: str, value: Any) -> None:
+async def test_lists_and_nested_values_are_set_by_hand_and_given_back(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    was = await member(district, key)
+    schools = await school_ids(district)
+    own = was["roles"][0]["org"]["sourcedId"]
+    there = next(one for one in schools if one != own)
+    seen = await district.grant(GrantDefinition(rules=(Rule(schools=(UUID(there),)),)))
+    assert not await sees(district, seen.grant_id, was["rid"])
+    role = {"roleType": "primary", "role": "Student", "org": {"sourcedId": there}, "endDate": "2030-06-30"}
+
+    made = [
+        await set_by_hand(district, key, "grades", ["9th", "10", ""]),
+        await set_by_hand(district, key, "userIds", [{"type": "LDAP", "identifier": "sky"}]),
+        await set_by_hand(district, key, "roles", [role]),
+    ]
+
+    user = await member(district, key)
+    assert user["grades"] == ["09", "10"]
+    assert user["userIds"] == [{"type": "LDAP", "identifier": "sky"}]
+    (shown,) = user["roles"]
+    assert (shown["role"], shown["roleType"], shown["endDate"]) == ("student", "primary", "2030-06-30")
+    assert (shown["org"]["sourcedId"], shown["org"]["type"]) == (there, "org")
+    assert await sees(district, seen.grant_id, was["rid"])  # apps see by roles
+    await applied(district, changed(frames, "users", key, givenName="Zebulon", grades="11"))
+    again = await member(district, key)
+    assert (again["givenName"], again["roles"], again["grades"]) == ("Zebulon", user["roles"], user["grades"])
+
+    for override_id in made:
+        async with district.db.district(district.district_id) as tx:
+            _, run = await overrides.end(tx, override_id, by="Ms Admin")
+        assert (await finished(district, run.run_id)).state == "applied"
+    back = await member(district, key)
+    assert (back["roles"], back.get("userIds"), back["grades"]) == (was["roles"], was.get("userIds"), ["11"])
+    assert not await sees(district, seen.grant_id, was["rid"])
+
+
+async def school_ids(district: District) -> list[str]:
+    async with district.db.district(district.district_id) as tx:
+        rows = await tx.fetch("SELECT sourced_id FROM orgs WHERE type = 'school' ORDER BY rid")
+    return [str(row["sourced_id"]) for row in rows]
+
+
+async def sees(district: District, grant_id: UUID, rid: int) -> bool:
+    """Whether a grant's view has a user."""
+    async with district.db.district(district.district_id) as tx:
+        (sets,) = (await grants.some_views(tx, [(grant_id, "users")])).values()
+    return rid in BitMap.deserialize(sets.present)
+
+
+async def test_what_cannot_be_overridden_is_refused(district: District) -> None:
     frames = sandbox(100, 3).frames
     await applied(district, frames)
-    known = await sourced_id(district, (await member(district, a_user(frames)))["rid"])
+    user = await member(district, a_user(frames))
+    known = await sourced_id(district, user["rid"])
+    org = (await school_ids(district))[0]
+    role = {"roleType": "primary", "role": "student", "org": {"sourcedId": org}}
+    wrong: list[tuple[str, Any, str]] = [
+        ("roles", [], "must have a value"), ("children", None, "cannot be overridden"),
+        ("userProfiles", [], "cannot be overridden"), ("givenName", None, "must have a value"),
+        ("enabledUser", "perhaps", "not_a_boolean"), ("primaryOrg", "nowhere", "not_a_reference"),
+        ("nonsense", "x", "cannot be overridden"), ("email", {"a": 1}, "not_text"), ("email", "  ", "blank"),
+        ("grades", "09", "not_a_list"), ("grades", ["09", "nine and a half"], "user.grades[1] (unknown_word)"),
+        ("grades", ["09", "9"], "twice"), ("agents", [{"sourcedId": str(uuid4())}], "must name users"),
+        ("primaryOrg", {"sourcedId": org.upper()}, "must name orgs"),
+        ("userIds", [{"type": "SSN", "identifier": "078-05-1120"}], "social security"),
+        ("userIds", [{"type": "LDAP"}], "user.userIds[0].identifier (missing)"),
+        ("roles", [role | {"org": None}], "user.roles[0].org (missing)"),
+        ("roles", [role | {"role": "administrator"}], "user.roles[0].role (unknown_word)"),
+        ("roles", [role | {"begin": "2027-01-01"}], "user.roles[0] (unknown_member)"),
+        ("roles", [role | {"org": {"sourcedId": str(uuid4())}}], "must name orgs"),
+        ("roles", [role, role | {"role": "teacher"}], "several primary roles"),
+        ("roles", [role | {"userProfile": "urn:x"}], "userProfile"),
+    ]  # fmt: skip
 
     async with district.db.district(district.district_id) as tx:
-        with pytest.raises(HubError) as refused:
-            await overrides.override(
-                tx, entity="users", sourced_id=known, field=field, value=value,
-                owner="x", reason="x", until=None,
-            )  # fmt: skip
-
-    assert refused.value.code is Code.INVALID_REQUEST
+        for field, value, words in wrong:
+            with pytest.raises(HubError) as refused:
+                await overrides.override(
+                    tx, entity="users", sourced_id=known, field=field, value=value,
+                    owner="x", reason="x", until=None,
+                )  # fmt: skip
+            assert refused.value.code is Code.INVALID_REQUEST
+            assert words in refused.value.message, (field, value, refused.value.message)
 
 
 async def departs(district: District, source_id: UUID, to: UUID | None = None, *, dry_run: bool = False) -> Run:

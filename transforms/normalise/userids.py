@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from transforms.catalogue import Field
@@ -17,6 +19,11 @@ USR_013 = declare(
 ITEM = pl.Struct({"type": pl.String, "identifier": pl.String})
 _ITEM = r"\{[^{}]*\}"
 _SOCIAL_SECURITY = r"(?i)^\s*(?:ssn|social[ _-]?security.*)\s*$"
+
+
+def is_social_security(type_: str) -> bool:
+    """Whether identifiers of a type are social security numbers."""
+    return re.fullmatch(_SOCIAL_SECURITY.removeprefix("(?i)"), type_, re.IGNORECASE) is not None
 
 
 def read_user_ids(sheet: Sheet, field: Field) -> None:
