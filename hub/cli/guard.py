@@ -18,7 +18,7 @@ _SOURCE = click.option("--source", type=click.UUID, help="The settings of this s
 
 @click.group()
 def guard() -> None:
-    """See and set when runs are held: limits, rollover windows, blackouts."""
+    """See and set when runs are held: limits, and windows such as rollovers and blackouts."""
 
 
 def _path(district: UUID, source: UUID | None) -> str:
@@ -31,6 +31,19 @@ def _path(district: UUID, source: UUID | None) -> str:
 def show(*, district: UUID, url: str, token: str, source: UUID | None) -> None:
     """Print the settings, what counts in effect, and what is usual, as JSON."""
     click.echo(json.dumps(asyncio.run(call(url, token, "GET", _path(district, source))), indent=2))
+
+
+@guard.command()
+@reaching
+@_SOURCE
+def windows(*, district: UUID, url: str, token: str, source: UUID | None) -> None:
+    """Say when the windows that were set are open: now, or the next time, the soonest first."""
+    found = asyncio.run(call(url, token, "GET", _path(district, source)))["calendar"]
+    for one in found:
+        mark = "*" if one["open"] else " "
+        click.echo(f"{mark} {one['starts'][:16]} to {one['ends'][:16]}  {one['kind']:8}  {one['name']}")
+    if not found:
+        click.echo("no window: see docs/guard.md for those that can be set")
 
 
 @guard.command("set")

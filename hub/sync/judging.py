@@ -32,7 +32,7 @@ from hub.sync.difference import (
     named,
     values,
 )
-from hub.sync.guard.rules import instants
+from hub.sync.guard.calendar import instants
 from hub.sync.guard.usual import RUNS, usual
 from hub.sync.job import Job
 from transforms.catalogue import CATALOGUE
@@ -100,7 +100,7 @@ class Judging:
         waits = [w for kind, code in _WAITS.items() if code in codes and (w := self.rules.open(kind)) is not None]
         if not waits or codes - set(_WAITS.values()):
             return None
-        return max((instants(window, self.rules.zone)[1] for window in waits), key=datetime.timestamp)
+        return max((instants(one.time, self.rules.zone)[1] for one in waits), key=datetime.timestamp)
 
     def settle(
         self, found: Sequence[guard.Reason], *, withheld: int = 0, ending: int = 0, calendar: bool = True
@@ -116,7 +116,7 @@ class Judging:
     def _of_calendar(self, withheld: int, ending: int) -> list[guard.Reason]:
         found, zone = [], self.rules.merged["time_zone"]
         if (blackout := self.rules.open("blackout")) is not None:
-            until = f"{blackout.ends.isoformat(' ', 'minutes')} ({zone})"
+            until = f"{blackout.time.ends.isoformat(' ', 'minutes')} ({zone})"
             text = f"The blackout {blackout.name} lasts until {until}: no run is applied before it ends."
             found.append(guard.Reason("blackout", blackout.name, 1, 0, text))
         if (withheld or ending) and (additive := self.rules.open("additive")) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from hub.api.admin.shapes import Shown
 from hub.errors import Code, HubError
 from hub.store import guards as store
 from hub.sync.guard import DEFAULTS, Rules, Settings, rules_of
-from hub.sync.guard.rules import zone_of
+from hub.sync.guard.rules import coming, zone_of
 from hub.sync.guard.usual import RUNS, usual
 
 
@@ -25,6 +26,16 @@ class Usual(Shown):
     share: float = Field(description="95 % of the last runs that nobody had to approve stayed at or below this share.")
 
 
+class WindowTime(Shown):
+    """When a window is open: now, or the next time. Windows that are over for good have none."""
+
+    kind: str
+    name: str
+    starts: datetime = Field(description="With the offset of the time zone.")
+    ends: datetime
+    open: bool = Field(description="Whether it is open now.")
+
+
 class Guard(Shown):
     """The guard's settings."""
 
@@ -33,15 +44,32 @@ class Guard(Shown):
         description="What counts outside of windows: the defaults, under the district's settings, under the source's."
     )
     open_windows: list[str] = Field(description="The names of the windows that are open now.")
+    calendar: list[WindowTime] = Field(description="When the windows that were set here are open, the soonest first.")
     usual: list[Usual]
 
 
-def _shown(settings: dict[str, Any], rules: Rules, last: list[dict[str, Any]]) -> Guard:
+async def _shown(
+    call: Call, district: dict[str, Any], source: dict[str, Any] | None, last: list[dict[str, Any]]
+) -> Guard:
+    """The settings of ``source`` over those of its ``district``, or (None) the district's."""
+    settings = district if source is None else source
+    rules, times = await asyncio.to_thread(_now, district, source, call.context.clock.now())
     hints = [Usual(entity=e, kind=k, share=share) for (e, k), share in sorted(usual(last).items())]
     return Guard(
         settings=Settings.model_validate(settings), effective={n: rules.merged[n] for n in DEFAULTS},
-        open_windows=[window.name for window in rules.windows], usual=hints,
+        open_windows=[one.name for one in rules.windows], calendar=times, usual=hints,
     )  # fmt: skip
+
+
+def _now(
+    district: dict[str, Any], source: dict[str, Any] | None, at: datetime
+) -> tuple[Rules, list[WindowTime]]:  # reads the time zone's file
+    rules = rules_of(district, source or {}, at)
+    times = coming(district if source is None else source, rules, at)
+    return rules, [
+        WindowTime(kind=window.kind, name=window.name, starts=starts, ends=ends, open=is_open)
+        for window, starts, ends, is_open in times
+    ]
 
 
 async def get(call: Call) -> Guard:
@@ -49,7 +77,7 @@ async def get(call: Call) -> Guard:
     async with call.reading() as tx:
         own = await store.of_district(tx)
         last = await store.last_counts(tx, None, RUNS)
-    return _shown(own, await asyncio.to_thread(rules_of, own, {}, call.context.clock.now()), last)
+    return await _shown(call, own, None, last)
 
 
 async def get_of_source(call: Call) -> Guard:
@@ -58,7 +86,7 @@ async def get_of_source(call: Call) -> Guard:
     async with call.reading() as tx:
         own, district = await store.of_source(tx, source), await store.of_district(tx)
         last = await store.last_counts(tx, source, RUNS)
-    return _shown(own, await asyncio.to_thread(rules_of, district, own, call.context.clock.now()), last)
+    return await _shown(call, district, own, last)
 
 
 async def replace(call: Call, body: Settings) -> Guard:

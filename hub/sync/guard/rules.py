@@ -13,8 +13,9 @@ from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from hub.sync.guard.calendar import Local, Occurrence, instants, occurrences, repeats
 from transforms.catalogue import CATALOGUE
 
 #: The limits of all entities that have none of their own.
@@ -116,23 +117,35 @@ class WrittenRules(_Written):
 
 
 class Window(_Written):
-    """A time in which other rules hold, by the clock of the district's time zone."""
+    """A time in which other rules hold, by the clock of the district's time zone; without years it comes each year."""
 
     kind: Literal["rollover", "blackout", "additive"] = Field(
         description="`rollover`: with limits of its own. `blackout`: no run applies. `additive`: nothing is deleted."
     )
     name: Named
-    starts: NaiveDatetime = Field(description="Local time without an offset.")
-    ends: NaiveDatetime = Field(description="Local time without an offset; the window ends before it.")
+    starts: Local = Field(description="Local time without an offset: `2027-06-15T00:00`, or `06-15T00:00` each year.")
+    ends: Local = Field(description="Likewise; the window ends before it.")
     rules: WrittenRules | None = Field(default=None, description="What a rollover window changes; a null limit lifts.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.ends <= self.starts:
-            raise ValueError("the window ends before it starts")
+        repeats(self.starts, self.ends)
         if (self.kind == "rollover") != (self.rules is not None):
             raise ValueError("a rollover window says its rules, and no other has any")
         return self
+
+
+@dataclass(frozen=True)
+class Open:
+    """A window that is open: the one of its times that counts."""
+
+    window: Window
+    time: Occurrence
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.window.name
 
 
 class Settings(WrittenRules):
@@ -152,7 +165,7 @@ class Rules:
     """What counts at a moment. ``merged``: all settings, complete; ``windows``: those that are open, in ``zone``."""
 
     merged: Mapping[str, Any]
-    windows: tuple[Window, ...] = ()
+    windows: tuple[Open, ...] = ()
     zone: tzinfo = UTC
 
     def limit(self, scope: Literal["limits", "per_school", "per_app"], entity: str, kind: str) -> Limit | None:
@@ -175,15 +188,15 @@ class Rules:
         """Days after which a held run expires."""
         return int(self.merged["hold_days"])
 
-    def open(self, kind: str) -> Window | None:
+    def open(self, kind: str) -> Open | None:
         """The open window of a kind that ends last."""
-        found = [window for window in self.windows if window.kind == kind]
-        return max(found, key=lambda window: window.ends, default=None)
+        found = [one for one in self.windows if one.window.kind == kind]
+        return max(found, key=lambda one: one.time.ends, default=None)
 
     @cached_property
     def in_windows(self) -> Rules:
         """The same with what open rollover windows change."""
-        changes = [_written(w.rules) for w in self.windows if w.rules is not None]
+        changes = [_written(one.window.rules) for one in self.windows if one.window.rules is not None]
         return Rules(_merged([self.merged, *changes]), self.windows, self.zone)
 
 
@@ -196,7 +209,8 @@ def rules_of(district: Mapping[str, Any], source: Mapping[str, Any], at: datetim
     merged["windows"] = [*district.get("windows", []), *source.get("windows", [])]
     zone = zone_of(merged["time_zone"])
     windows = [Window.model_validate(window) for window in merged["windows"]]
-    return Rules(merged, tuple(w for w in windows if _is_open(w, zone, at)), zone)
+    times = ((window, _open_time(window, zone, at)) for window in windows)
+    return Rules(merged, tuple(Open(window, time) for window, time in times if time is not None), zone)
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -207,20 +221,29 @@ def zone_of(name: str) -> ZoneInfo:
         raise ValueError("there is no such time zone; write a name such as America/Chicago") from None
 
 
-def instants(window: Window, zone: tzinfo) -> tuple[datetime, datetime]:
-    """When a window starts and ends.
+def _open_time(window: Window, zone: tzinfo, at: datetime) -> Occurrence | None:
+    """The time of a window that ``at`` lies in."""
+    for time in occurrences(window.starts, window.ends, at.astimezone(zone).year):
+        starts, ends = instants(time, zone)
+        # Moments are compared as such: Python compares times of one zone by the hands of the clock.
+        if starts.timestamp() <= at.timestamp() < ends.timestamp():
+            return time
+    return None
 
-    Where the clocks are changed, a local time may come twice or never: the window is then the longer of both.
+
+def coming(settings: Mapping[str, Any], rules: Rules, at: datetime) -> list[tuple[Window, datetime, datetime, bool]]:
+    """When each window of ``settings`` is open, or is next: start, end, and whether that is now; the soonest first.
+
+    Windows that are over are left out. The times are in the zone of ``rules``.
     """
-    starts = (window.starts.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
-    ends = (window.ends.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
-    return min(starts, key=datetime.timestamp), max(ends, key=datetime.timestamp)
-
-
-def _is_open(window: Window, zone: tzinfo, at: datetime) -> bool:
-    starts, ends = instants(window, zone)
-    # Moments are compared as such: Python compares times of one zone by the hands of the clock.
-    return starts.timestamp() <= at.timestamp() < ends.timestamp()
+    found = []
+    for window in (Window.model_validate(one) for one in settings.get("windows", [])):
+        for time in occurrences(window.starts, window.ends, at.astimezone(rules.zone).year):
+            starts, ends = instants(time, rules.zone)
+            if at.timestamp() < ends.timestamp():
+                found.append((window, starts, ends, starts.timestamp() <= at.timestamp()))
+                break
+    return sorted(found, key=lambda one: (one[1].timestamp(), one[0].name))
 
 
 def _written(model: BaseModel) -> dict[str, Any]:

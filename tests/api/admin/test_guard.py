@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,8 @@ async def test_settings_of_district_and_source_with_each_version_in_the_audit_lo
         ({"limits": {"users": {"deleted": {"share": 7}}}}, "limits.users.deleted.share"),
         ({"windows": [{"kind": "blackout", "name": "x", "starts": "2026-01-02T00:00", "ends": "2026-01-01T00:00"}]},
          "windows[0]"),
+        ({"windows": [{"kind": "blackout", "name": "x", "starts": "02-29", "ends": "03-05"}]}, "windows[0].starts"),
+        ({"windows": [{"kind": "blackout", "name": "x", "starts": "02-01", "ends": "2026-03-05"}]}, "windows[0]"),
         ({"hold_days": 0}, "hold_days"),
     ],
 )  # fmt: skip
@@ -191,11 +194,31 @@ async def test_the_command_line(hub: AdminHub, worker: Pool, tmp_path: Path) -> 
     code, text = await _hub(hub, "runs", "reject", rest)
     assert (code, text.startswith("conflict: Only a held run")) == (2, True), text
 
+
+async def test_settings_on_the_command_line_with_windows_of_every_year(
+    hub: AdminHub, worker: Pool, tmp_path: Path
+) -> None:
+    assert (await _hub(hub, "guard", "windows"))[1].startswith("no window")
+    today = datetime.now(UTC).date()
+    always = [("first half", "01-01", "07-01"), ("second half", "07-01T00:00", "01-01")]
+    windows = [{"kind": "blackout", "name": n, "starts": s, "ends": e} for n, s, e in always]
     settings = tmp_path / "guard.json"
-    await asyncio.to_thread(settings.write_text, '{"hold_days": 3}')
+    await asyncio.to_thread(settings.write_text, json.dumps({"hold_days": 3, "windows": windows}))
     assert (await _hub(hub, "guard", "set", str(settings))) == (0, "set\n")
     code, text = await _hub(hub, "guard", "show", "--source", str(hub.source))
     assert (code, json.loads(text)["effective"]["hold_days"]) == (0, 3)
+    now, then = ("first half", "second half") if today.month < 7 else ("second half", "first half")
+    assert json.loads(text)["open_windows"] == [now]
+    code, text = await _hub(hub, "guard", "windows")
+    lines = text.splitlines()
+    assert (code, [line[0] for line in lines]) == (0, ["*", " "]), text
+    assert lines[0].endswith(f"  blackout  {now}")
+    assert lines[1].endswith(f"  blackout  {then}")
+    run = await synced(hub, worker, FIRST)
+    ends = f"{today.year}-07-01" if today.month < 7 else f"{today.year + 1}-01-01"
+    assert (run["state"], run["resume_at"][:10]) == ("held", ends)
+    assert f"lasts until {ends} 00:00 (UTC)" in run["guard"][0]["text"]
+
     await asyncio.to_thread(settings.write_text, "{")
     code, text = await _hub(hub, "guard", "set", str(settings))
     assert (code, text.startswith("invalid_request: guard.json is not JSON")) == (2, True), text
