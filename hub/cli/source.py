@@ -1,4 +1,4 @@
-"""``hub source transform``: look at, try, save and take back the transform of a source, through the admin API."""
+"""``hub source``: its transform looked at, tried, saved and taken back, its schedule, and its departure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import UUID
 import click
 
 from hub.cli.admin import ADDRESS, answer, asking
+from hub.cli.schedule import schedule
 from hub.cli.validate import read_definition
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -19,6 +20,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.group()
 def source() -> None:
     """Sources of a district."""
+
+
+source.add_command(schedule)
 
 
 @source.group()

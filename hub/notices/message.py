@@ -17,7 +17,7 @@ TYPE = "syncs.noticed"
 #: Of more sources only the number is told.
 MOST_SHOWN = 50
 _WORDS = {
-    "failed": "failed", "held": "held for a decision", "late": "late by its schedule", "recovered": "well again",
+    "failed": "failed", "held": "held for a decision", "late": "late, nothing came in time", "recovered": "well again",
 }  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 

@@ -69,7 +69,8 @@ WITH health AS (
         rows = coalesce($4, h.rows), prepare_seconds = coalesce(EXCLUDED.prepare_seconds, h.prepare_seconds),
         apply_seconds = coalesce($5, h.apply_seconds)),
 schedule AS (
-    UPDATE source_schedules SET late_from = NULL WHERE district_id = $1 AND source_id = $2 AND late_from IS NOT NULL)
+    UPDATE source_schedules SET late_from = now() + make_interval(hours => expected_every_hours, mins => grace_minutes)
+    WHERE district_id = $1 AND source_id = $2 AND late_from IS NOT NULL)
 DELETE FROM source_troubles WHERE district_id = $1 AND source_id = $2 RETURNING kind, code, since, times
 """
 
@@ -113,8 +114,21 @@ async def settled(tx: Transaction, source_id: UUID, kind: str) -> None:
     )  # fmt: skip
 
 
+#: A source that is expected to send something is late anew each time that it has not; by cron, when it is due again.
+_LATE = """
+WITH late AS (
+    SELECT c.late_from, s.state FROM source_schedules c JOIN sources s USING (district_id, source_id)
+    WHERE c.district_id = $1 AND c.source_id = $2 AND c.state = 'active' AND c.late_from <= $3
+    FOR UPDATE OF c SKIP LOCKED)
+UPDATE source_schedules c SET late_from = late.late_from + make_interval(hours => c.expected_every_hours
+    * (1 + floor(extract(epoch FROM $3 - late.late_from) / (3600 * c.expected_every_hours)))::integer)
+FROM late WHERE c.district_id = $1 AND c.source_id = $2
+RETURNING late.late_from AS since, late.state = 'active' AS tells
+"""
+
+
 async def note_late(db: Database, now: datetime) -> int:
-    """Notes which sources are late by their schedule; how many that were not before."""
+    """Notes which sources are late by their schedule; how many that were not before. Paused sources are not."""
     async with db.shared() as tx:
         late = await tx.fetch(
             "SELECT district_id, source_id FROM source_schedules WHERE state = 'active' AND late_from <= $1 "
@@ -124,15 +138,9 @@ async def note_late(db: Database, now: datetime) -> int:
     noted = 0
     for district_id, source_id in late:
         async with db.district(district_id) as tx:
-            since = await tx.fetchval(
-                "WITH late AS (SELECT late_from FROM source_schedules WHERE district_id = $1 AND source_id = $2 "
-                "AND state = 'active' AND late_from <= $3 FOR UPDATE SKIP LOCKED) "
-                "UPDATE source_schedules s SET late_from = NULL FROM late "
-                "WHERE s.district_id = $1 AND s.source_id = $2 RETURNING late.late_from",
-                district_id, source_id, now,
-            )  # fmt: skip
-            if since is not None:
-                await troubled(tx, source_id, LATE, LATE, None, since)
+            row = await tx.fetchrow(_LATE, district_id, source_id, now)
+            if row is not None and row["tells"]:
+                await troubled(tx, source_id, LATE, LATE, None, row["since"])
                 noted += 1
     return noted
 

@@ -1,4 +1,7 @@
-"""Schedules of sources: when each is pulled. PostgreSQL remembers; who looks first after the time queues the run."""
+"""Schedules of sources: when each is pulled, or how often a package of it is expected.
+
+PostgreSQL remembers; who looks first after the time queues the run.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,16 @@ _SOME = 100
 
 @dataclass(frozen=True, slots=True)
 class SourceSchedule:
-    """When a source is pulled. ``next_at``: with the district's share of the spread; None while it is paused.
+    """When a source is pulled: ``cron`` in ``zone``; or, where that is None, how often a package is expected.
 
-    ``due_at``: the last time that came. ``late_from``: without a success until then the source is late.
+    ``next_at``: with the district's share of the spread; None while it is paused. ``due_at``: the last time that came.
+    ``late_from``: without a success until then the source is late.
     """
 
     source_id: UUID
-    cron: str
+    cron: str | None
     zone: str
+    expected_every_hours: int | None
     grace_minutes: int
     state: str
     next_at: datetime | None
@@ -49,9 +54,31 @@ async def put(
     await tx.execute(
         "INSERT INTO source_schedules AS s (district_id, source_id, cron, zone, grace_minutes, next_at) "
         "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (district_id, source_id) DO UPDATE SET cron = $3, zone = $4, "
-        "grace_minutes = $5, next_at = CASE WHEN s.state = 'active' THEN $6::timestamptz END, late_from = NULL",
+        "grace_minutes = $5, next_at = CASE WHEN s.state = 'active' THEN $6::timestamptz END, late_from = NULL, "
+        "expected_every_hours = NULL",
         tx.district_id, source_id, cron, zone, grace_minutes, next_at,
     )  # fmt: skip
+    return await get(tx, source_id)
+
+
+async def expect(
+    tx: Transaction, source_id: UUID, *, every_hours: int, grace_minutes: int, now: datetime
+) -> SourceSchedule:
+    """Says how often a package of a source is expected, from its last success on, or from now without one.
+
+    A schedule that was paused stays so. The source must exist.
+    """
+    late_from: datetime | None = await tx.fetchval(
+        "INSERT INTO source_schedules AS s (district_id, source_id, zone, expected_every_hours, grace_minutes, "
+        "late_from) SELECT $1, $2, 'UTC', $3, $4, coalesce((SELECT succeeded_at FROM source_health "
+        "WHERE district_id = $1 AND source_id = $2), $5) + make_interval(hours => $3, mins => $4) "
+        "ON CONFLICT (district_id, source_id) DO UPDATE SET cron = NULL, zone = 'UTC', expected_every_hours = $3, "
+        "grace_minutes = $4, next_at = NULL, due_at = NULL, "
+        "late_from = CASE WHEN s.state = 'active' THEN EXCLUDED.late_from END RETURNING late_from",
+        tx.district_id, source_id, every_hours, grace_minutes, now,
+    )  # fmt: skip
+    if late_from is None or late_from > now:
+        await source_health.settled(tx, source_id, source_health.LATE)
     return await get(tx, source_id)
 
 
@@ -73,22 +100,31 @@ async def all_of(tx: Transaction) -> dict[UUID, SourceSchedule]:
 
 async def pause(tx: Transaction, source_id: UUID) -> SourceSchedule:
     """Nothing is pulled by the clock any more, nor is the source late. Raises HubError(NOT_FOUND)."""
-    await _set(tx, source_id, "paused", None)
+    await _set(tx, source_id, "paused", None, None)
     await source_health.settled(tx, source_id, source_health.LATE)
     return await get(tx, source_id)
 
 
-async def resume(tx: Transaction, source_id: UUID, next_at: datetime | None) -> SourceSchedule:
-    """Goes on at ``next_at``; what was missed meanwhile is not made up for. Raises HubError(NOT_FOUND)."""
-    await _set(tx, source_id, "active", next_at)
+async def resume(
+    tx: Transaction, source_id: UUID, next_at: datetime | None, *, now: datetime | None = None
+) -> SourceSchedule:
+    """Goes on at ``next_at``, or (where packages are expected) from ``now`` on; what was missed is not made up for.
+
+    Raises HubError(NOT_FOUND).
+    """
+    await _set(tx, source_id, "active", next_at, now)
     return await get(tx, source_id)
 
 
-async def _set(tx: Transaction, source_id: UUID, state: str, next_at: datetime | None) -> None:
+async def _set(
+    tx: Transaction, source_id: UUID, state: str, next_at: datetime | None, expected_from: datetime | None
+) -> None:
+    """``late_from`` is null where the schedule is a cron expression or ``expected_from`` is None."""
     await tx.execute(
-        "UPDATE source_schedules SET state = $3, next_at = $4, late_from = NULL "
+        "UPDATE source_schedules SET state = $3, next_at = $4, "
+        "late_from = $5::timestamptz + make_interval(hours => expected_every_hours, mins => grace_minutes) "
         "WHERE district_id = $1 AND source_id = $2",
-        tx.district_id, source_id, state, next_at,
+        tx.district_id, source_id, state, next_at, expected_from,
     )  # fmt: skip
 
 

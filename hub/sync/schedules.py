@@ -26,6 +26,8 @@ async def look(db: Database, clock: Clock, *, spread_seconds: float) -> int:
     """
 
     async def following(district_id: UUID, schedule: SourceSchedule, after: datetime) -> datetime | None:
+        if schedule.cron is None:
+            return None  # nothing is pulled
         return await next_time(
             district_id, schedule.source_id, schedule.cron, schedule.zone, after, spread_seconds=spread_seconds
         )

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import orjson
@@ -18,7 +19,7 @@ from hub.dispatcher import Dispatcher
 from hub.notices import recipients as service
 from hub.notices.mail import Mailer
 from hub.notices.tell import Notices, Teller, tell
-from hub.store import notices, recipients, runs, source_health, sources
+from hub.store import notices, recipients, runs, source_health, source_schedules, sources
 from hub.store.database import Database as Pool
 from hub.store.notices import KINDS
 from hub.store.recipients import Recipient
@@ -137,6 +138,22 @@ async def test_a_run_that_fails_again_and_again_is_one_mail_and_its_recovery_ano
     assert "held for a decision" in last
     assert "well again" in last
     assert "51 times" in last
+
+
+async def test_a_package_that_did_not_come_is_mailed_and_so_is_the_next_one(world: World, mails: MailServer) -> None:
+    await world.hears("email", "office@district.example", "late", "recovered")
+    now = world.teller.clock.now()
+    async with world.db.district(world.district.district_id) as tx:
+        await source_schedules.expect(tx, world.district.source_id, every_hours=24, grace_minutes=60, now=now)
+    for hours, late in ((24, 0), (25, 1), (26, 0)):
+        assert await source_health.note_late(world.db, now + timedelta(hours=hours)) == late
+        await world.due()
+        await world.round()
+    await world.ends("applied")
+    await world.due()
+    await world.round()
+    assert [m.message["Subject"].rpartition(" syncs ")[2] for m in mails.received] == ["1 late", "1 recovered"]
+    assert "late, nothing came in time" in mails.received[0].message.get_content()
 
 
 async def test_recipients_hear_only_what_they_want_and_only_of_their_district(world: World, mails: MailServer) -> None:

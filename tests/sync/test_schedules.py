@@ -199,3 +199,43 @@ async def test_failures_in_a_row_are_one_trouble_and_tell_once(pulled: District)
     assert found == [("failed", 1), ("failed", 7), ("recovered", 7)]
     assert health is not None
     assert health.rows > 500
+
+
+async def test_a_source_that_takes_uploads_is_late_when_none_came_in_time(pulled: District) -> None:
+    clock = Turned(datetime.now(UTC))
+    async with pulled.db.district(pulled.district_id) as tx:
+        await sources.change(tx, pulled.source_id, config={})
+        await recipients.create(
+            tx, pulled.source_id, channel="email", address="a@b.example", kinds=["late", "recovered"], secret=None
+        )
+        made = await source_schedules.expect(tx, pulled.source_id, every_hours=24, grace_minutes=30, now=clock.at)
+    first = clock.at + timedelta(hours=24, minutes=30)
+    assert (made.late_from, made.next_at) == (first, None)
+    clock.at = first - timedelta(seconds=1)
+    assert await look(pulled, clock) == 0  # nothing is pulled
+    assert await troubles(pulled) == []
+    clock.at = first
+    await asyncio.gather(*(look(pulled, clock) for _ in range(5)))
+    assert await troubles(pulled) == ["late"]
+    clock.at += 55 * HOUR  # two more are missing: looked for once, told once a day
+    await look(pulled, clock)
+    async with pulled.db.district(pulled.district_id) as tx:
+        (trouble,) = (await source_health.troubles(tx))[pulled.source_id]
+        assert (trouble.since, trouble.times) == (first, 2)
+        assert (await source_schedules.get(tx, pulled.source_id)).late_from == first + 72 * HOUR
+
+    assert (await pulled.sync(sandbox(students=100).frames)).state == "applied"
+    assert await troubles(pulled) == []
+    async with pulled.db.district(pulled.district_id) as tx:
+        kinds = [row["kind"] for row in await tx.fetch("SELECT kind FROM notices ORDER BY at")]
+        health = await source_health.of(tx, pulled.source_id)
+        assert health is not None
+        late_from = (await source_schedules.get(tx, pulled.source_id)).late_from
+        assert late_from == health.succeeded_at + timedelta(hours=24, minutes=30)
+        await sources.change(tx, pulled.source_id, state="paused")
+    assert kinds == ["late", "recovered"]
+    assert (await pulled.run((await all_runs(pulled))[0].run_id)).upload_id is not None
+    clock.at = late_from + HOUR
+    await look(pulled, clock)
+    assert await troubles(pulled) == []  # nothing is expected of a paused source
+    assert len(await all_runs(pulled)) == 1

@@ -37,8 +37,10 @@ class SourceFreshness(Shown):
     succeeded_at: datetime | None = Field(description="End of the last run that was applied or found nothing changed.")
     age_seconds: float | None = Field(description="Since then.")
     rows: int | None = Field(description="Of the last package that was read to its end.")
-    expected_at: datetime | None = Field(description="When its schedule pulls it next; null without one.")
-    late: bool = Field(description="Its schedule's last time has passed by more than the grace without a success.")
+    expected_at: datetime | None = Field(
+        description="When its schedule pulls it next, or its next package is expected."
+    )
+    late: bool = Field(description="The last time of its schedule has passed by more than the grace without a success.")
     troubles: list[Trouble]
 
 
@@ -85,7 +87,7 @@ class Trends(Shown):
 
 
 async def listing(call: Call) -> Freshness:
-    """How fresh each source is."""
+    """How fresh each source is; those that departed are left out."""
     now = call.context.clock.now()
     async with call.reading() as tx:
         rows = await sources.listing(tx)
@@ -95,6 +97,7 @@ async def listing(call: Call) -> Freshness:
         items=[
             _fresh(s, healths.get(s.source_id), schedules.get(s.source_id), troubles.get(s.source_id, []), now)
             for s in rows
+            if s.state != "departed"
         ]
     )
 
@@ -107,15 +110,22 @@ def _fresh(
         source_id=source.source_id, name=source.name, state=source.state,
         succeeded_at=health.succeeded_at if health else None,
         age_seconds=max(0.0, (now - health.succeeded_at).total_seconds()) if health else None,
-        rows=health.rows if health else None, expected_at=schedule.next_at if schedule else None,
-        late=any(t.kind == source_health.LATE for t in troubles) or _overdue(schedule, now),
+        rows=health.rows if health else None, expected_at=_expected(schedule),
+        late=any(t.kind == source_health.LATE for t in troubles) or _overdue(source, schedule, now),
         troubles=[Trouble.model_validate(t) for t in troubles],
     )  # fmt: skip
 
 
-def _overdue(schedule: SourceSchedule | None, now: datetime) -> bool:
+def _expected(schedule: SourceSchedule | None) -> datetime | None:
+    """When a source is pulled next, or something of it is to come."""
+    if schedule is None or schedule.cron is not None or schedule.late_from is None:
+        return schedule.next_at if schedule else None
+    return schedule.late_from - timedelta(minutes=schedule.grace_minutes)
+
+
+def _overdue(source: sources.Source, schedule: SourceSchedule | None, now: datetime) -> bool:
     """Whether a schedule's time passed unheeded: also where no worker is there to see it."""
-    if schedule is None or schedule.state != "active":
+    if schedule is None or schedule.state != "active" or source.state != "active":
         return False
     grace = timedelta(minutes=schedule.grace_minutes)
     from_ = schedule.late_from or (schedule.next_at + grace if schedule.next_at else None)

@@ -1,19 +1,19 @@
-"""When a source is pulled: by cron in a time zone, and now."""
+"""When a source is pulled, by cron in a time zone and now; or how often a package of it is expected."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hub.api.admin.call import Call, Writing
 from hub.api.admin.route import STAFF, Route
 from hub.api.admin.runs import Run
 from hub.api.admin.shapes import Asked, Shown
-from hub.errors import Code
+from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import runs, sources
 from hub.store import source_schedules as store
@@ -23,27 +23,38 @@ from hub.sync.timetable import checked
 
 
 class NewSchedule(Asked):
-    """When to pull."""
+    """When to pull (`cron`), or how often somebody sends a package (`expected_every_hours`)."""
 
     cron: Annotated[
-        str, Field(max_length=200, description="Minute, hour, day of month, month, day of week: `0 2 * * *`.")
-    ]
+        str | None, Field(max_length=200, description="Minute, hour, day of month, month, day of week: `0 2 * * *`.")
+    ] = None
+    expected_every_hours: Annotated[
+        int | None, Field(ge=1, le=8_784, description="Nothing is pulled; without a success for so long it is late.")
+    ] = None
     zone: Annotated[str, Field(max_length=100, description="Time zone, such as `America/Chicago`.")] = "UTC"
     grace_minutes: Annotated[
         int, Field(ge=1, le=10_080, description="Without a success so long after its time the source is late.")
     ] = 60
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.cron is None) == (self.expected_every_hours is None):
+            raise ValueError("give cron for a source that is pulled, or expected_every_hours for one that is sent")
+        return self
 
 
 class Schedule(Shown):
     """The schedule of a source."""
 
     source_id: UUID
-    cron: str
+    cron: str | None
+    expected_every_hours: int | None
     zone: str
     grace_minutes: int
     state: Literal["active", "paused"]
     next_at: datetime | None = Field(description="With the source's own moment in the spread; null while it is paused.")
     due_at: datetime | None = Field(description="The last time that came.")
+    late_from: datetime | None = Field(description="Without a success until then the source is late.")
     created_at: datetime
 
 
@@ -61,6 +72,8 @@ async def get(call: Call) -> Schedule:
 
 async def put(call: Call, body: NewSchedule) -> Schedule:
     """Sets the source's schedule; a paused one stays paused."""
+    if body.cron is None:
+        return await _expect(call, body.expected_every_hours or 0, body.grace_minutes)
     source_id = call.id("source")
     timetable = await asyncio.to_thread(checked, body.cron, body.zone)
     next_at = await _next(call, source_id, timetable.cron, timetable.zone)
@@ -74,17 +87,31 @@ async def put(call: Call, body: NewSchedule) -> Schedule:
     return Schedule.model_validate(row)
 
 
+async def _expect(call: Call, every_hours: int, grace_minutes: int) -> Schedule:
+    async with call.writing() as writing:
+        source = await sources.get(writing.tx, call.id("source"))
+        if source.state == "departed":
+            raise HubError(Code.CONFLICT, "The source has departed: nothing more is expected of it.")
+        row = await store.expect(
+            writing.tx, source.source_id, every_hours=every_hours, grace_minutes=grace_minutes,
+            now=call.context.clock.now(),
+        )  # fmt: skip
+        _note(writing, row)
+    return Schedule.model_validate(row)
+
+
 async def _next(call: Call, source_id: UUID, cron: str, zone: str) -> datetime | None:
     spread = call.context.settings.schedule_spread_seconds
     return await next_time(call.district_id, source_id, cron, zone, call.context.clock.now(), spread_seconds=spread)
 
 
 def _note(writing: Writing, row: SourceSchedule) -> None:
-    writing.note(f"source/{row.source_id}", cron=row.cron, zone=row.zone, state=row.state)
+    when = {"every_hours": row.expected_every_hours} if row.cron is None else {"cron": row.cron, "zone": row.zone}
+    writing.note(f"source/{row.source_id}", **when, state=row.state)
 
 
 async def pause(call: Call) -> Schedule:
-    """Pulls no more by the clock."""
+    """Pulls no more by the clock, and expects nothing."""
     async with call.writing() as writing:
         row = await store.pause(writing.tx, call.id("source"))
         _note(writing, row)
@@ -92,11 +119,11 @@ async def pause(call: Call) -> Schedule:
 
 
 async def resume(call: Call) -> Schedule:
-    """Pulls by the clock again, from its next time on."""
+    """Pulls by the clock again, from its next time on; or expects packages again, from now on."""
     async with call.writing() as writing:
         row = await store.get(writing.tx, call.id("source"))
-        next_at = await _next(call, row.source_id, row.cron, row.zone)
-        row = await store.resume(writing.tx, row.source_id, next_at)
+        next_at = None if row.cron is None else await _next(call, row.source_id, row.cron, row.zone)
+        row = await store.resume(writing.tx, row.source_id, next_at, now=call.context.clock.now())
         _note(writing, row)
     return Schedule.model_validate(row)
 
@@ -127,9 +154,10 @@ async def pull(call: Call, body: NewPull) -> Run:
 _ONE = "/districts/{district}/sources/{source}"
 _CONFLICT = (Code.CONFLICT,)
 ROUTES = (
-    Route("GET", _ONE + "/schedule", get, "When a source is pulled", roles=STAFF, answer=Schedule),
-    Route("PUT", _ONE + "/schedule", put, "Set when a source is pulled", roles=STAFF, body=NewSchedule, answer=Schedule,
-          action="schedule.put", errors=_CONFLICT),
+    Route("GET", _ONE + "/schedule", get, "When a source is pulled, or packages of it expected", roles=STAFF,
+          answer=Schedule),
+    Route("PUT", _ONE + "/schedule", put, "Set when a source is pulled, or packages of it expected",
+          roles=STAFF, body=NewSchedule, answer=Schedule, action="schedule.put", errors=_CONFLICT),
     Route("POST", _ONE + "/schedule/pause", pause, "Pause a schedule", roles=STAFF, answer=Schedule,
           action="schedule.pause"),
     Route("POST", _ONE + "/schedule/resume", resume, "Resume a schedule", roles=STAFF, answer=Schedule,

@@ -66,10 +66,10 @@ async def _sync(hub: AdminHub, package: Path, *options: str, role: str = "distri
     return await _hub("sync", str(package), *ids, *options, HUB_ADMIN_URL=url, HUB_ADMIN_TOKEN=hub.tokens[role])
 
 
-async def _ask(hub: AdminHub, command: str, *arguments: str) -> tuple[int, str]:
+async def _ask(hub: AdminHub, *arguments: str) -> tuple[int, str]:
     url = str(hub.server.make_url("/admin/v1"))
     district = ("--district", str(hub.district))
-    return await _hub(command, *arguments, *district, HUB_ADMIN_URL=url, HUB_ADMIN_TOKEN=hub.tokens["district"])
+    return await _hub(*arguments, *district, HUB_ADMIN_URL=url, HUB_ADMIN_TOKEN=hub.tokens["district"])
 
 
 async def test_a_source_is_pulled_its_state_told_and_a_run_cancelled(hub: AdminHub, folder: Path) -> None:
@@ -99,6 +99,32 @@ async def test_a_source_is_pulled_its_state_told_and_a_run_cancelled(hub: AdminH
         await source_health.troubled(tx, hub.source, "failed", "source_failed", None)
     code, text = await _ask(hub, "status")
     assert (code, "failed since" in text, "source_failed" in text) == (3, True, True), text
+
+
+async def test_a_schedule_is_set_shown_paused_and_ended(hub: AdminHub, folder: Path) -> None:
+    async def ask(*arguments: str) -> tuple[int, str]:
+        return await _ask(hub, "source", "schedule", *arguments, "--source", str(hub.source))
+
+    code, text = await ask("set", "--cron", "0 2 * * *")
+    assert (code, "takes uploads only" in text) == (2, True), text
+    code, text = await ask("set")
+    assert (code, "either --cron or --expected-every-hours" in text) == (2, True), text
+    code, text = await ask("set", "--expected-every-hours", "36", "--grace-minutes", "5")
+    assert (code, text.splitlines()[0]) == (0, "a package is expected every 36 hours, with 5 minutes of grace")
+    assert text.splitlines()[1].startswith("  late from: ")
+    assert await ask("show") == (0, text)
+    code, text = await ask("pause")
+    assert (code, text) == (0, "a package is expected every 36 hours, with 5 minutes of grace, PAUSED\n")
+    assert "late from: " in (await ask("resume"))[1]
+    await hub.made(
+        "PATCH", f"/districts/{hub.district}/sources/{hub.source}", json={"config": {"path": str(folder / "x.zip")}}
+    )
+    code, text = await ask("set", "--cron", "0 2 * * *", "--zone", "America/Chicago")
+    lines = text.splitlines()
+    assert (code, lines[0]) == (0, "pulled at 0 2 * * * (America/Chicago), with 60 minutes of grace")
+    assert [line[:11] for line in lines[1:]] == ["  next at: "]
+    assert await ask("end") == (0, "ended\n")
+    assert (await ask("show"))[0] == 2
 
 
 async def test_a_package_is_sent_and_followed_to_its_end(hub: AdminHub, folder: Path, tmp_path: Path) -> None:

@@ -66,6 +66,41 @@ async def test_a_schedule_is_set_shown_paused_resumed_and_ended(pulled: AdminHub
     assert actions == ["schedule.put", "schedule.pause", "schedule.put", "schedule.resume", "schedule.delete"]
 
 
+async def test_packages_of_a_source_that_takes_uploads_are_expected(hub: AdminHub) -> None:
+    path, freshness = f"{place(hub)}/schedule", f"/districts/{hub.district}/freshness"
+    before = datetime.now(UTC)
+    made = await hub.made("PUT", path, json={"expected_every_hours": 48, "grace_minutes": 30}, role="district")
+    assert (made["cron"], made["expected_every_hours"], made["next_at"]) == (None, 48, None)
+    late = datetime.fromisoformat(made["late_from"]) - before
+    assert timedelta(hours=48, minutes=30) <= late < timedelta(hours=48, minutes=31)
+    (source,) = (await hub.made("GET", freshness))["items"]
+    expected = datetime.fromisoformat(source["expected_at"])
+    assert expected == datetime.fromisoformat(made["late_from"]) - timedelta(minutes=30)
+    assert not source["late"]
+    async with hub.pool.district(hub.district) as tx:  # nobody was there to note it
+        await tx.execute("UPDATE source_schedules SET late_from = now() - interval '1 minute'")
+    assert (await hub.made("GET", freshness))["items"][0]["late"]
+    async with hub.pool.district(hub.district) as tx:
+        await source_health.troubled(tx, hub.source, "late", "late", None)
+    more = await hub.made("PUT", path, json={"expected_every_hours": 96})  # a longer time: it is not late any more
+    assert more["grace_minutes"] == 60
+    assert (await hub.made("GET", freshness))["items"][0]["troubles"] == []
+    assert (await hub.made("POST", f"{path}/pause"))["late_from"] is None
+    assert (await hub.made("PUT", path, json={"expected_every_hours": 24}))["state"] == "paused"
+    resumed = await hub.made("POST", f"{path}/resume")
+    assert (resumed["state"], resumed["next_at"]) == ("active", None)
+    assert datetime.fromisoformat(resumed["late_from"]) > before + timedelta(hours=25)
+    acts = [row["details"] for row in await hub.audit_rows() if row["action"] == "schedule.put"]
+    assert [orjson.loads(act)["every_hours"] for act in acts] == [48, 96, 24]
+    for body in ({}, CRON | {"expected_every_hours": 24}, {"expected_every_hours": 0}):
+        assert (await hub.call("PUT", path, json=body)).status == 400
+    await hub.made("POST", f"{place(hub)}/depart", json={})
+    await carry_out(hub)
+    answer = await hub.call("PUT", path, json={"expected_every_hours": 24})
+    assert (answer.status, answer.json["code"]) == (409, "conflict")
+    assert (await hub.made("GET", freshness))["items"] == []  # nobody waits for who has gone
+
+
 @pytest.mark.parametrize(
     ("change", "place_"),
     [({"cron": "0 25 * * *"}, "cron: "), ({"zone": "Nowhere"}, "zone: "), ({"grace_minutes": 0}, "grace_minutes")],

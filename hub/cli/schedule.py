@@ -1,0 +1,88 @@
+"""``hub source schedule``: when a source is pulled, or how often a package of it is expected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+import click
+
+from hub.cli.admin import call, reaching
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group()
+def schedule() -> None:
+    """When a source is pulled, or how often a package of it is expected (docs/schedules.md)."""
+
+
+def _of_source(command: Command) -> Command:
+    option = click.option("--source", "source_id", type=click.UUID, required=True, help="The id of the source.")
+    return reaching(option(command))
+
+
+def _ask(method: str, url: str, token: str, district: UUID, source: UUID, rest: str = "", **options: Any) -> Any:
+    path = f"/districts/{district}/sources/{source}/schedule{rest}"
+    return asyncio.run(call(url, token, method, path, **options))
+
+
+@schedule.command()
+@_of_source
+def show(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
+    """Say what is set, what comes next, and from when on the source is late."""
+    _show(_ask("GET", url, token, district, source_id))
+
+
+@schedule.command("set")
+@_of_source
+@click.option("--cron", help='When to pull: minute, hour, day of month, month, day of week, such as "0 2 * * *".')
+@click.option("--zone", default="UTC", show_default=True, help="Time zone of --cron, such as America/Chicago.")
+@click.option("--expected-every-hours", type=click.IntRange(1, 8784),
+              help="For a source that takes uploads: it is late without a success for so long.")  # fmt: skip
+@click.option("--grace-minutes", type=click.IntRange(1, 10_080), default=60, show_default=True,
+              help="It is late only so long after the time.")  # fmt: skip
+def set_(
+    *, district: UUID, url: str, token: str, source_id: UUID, cron: str | None, zone: str,
+    expected_every_hours: int | None, grace_minutes: int,
+) -> None:  # fmt: skip
+    """Set when the source is pulled (--cron), or how often somebody sends its package (--expected-every-hours)."""
+    if (cron is None) == (expected_every_hours is None):
+        raise click.UsageError("Give either --cron or --expected-every-hours.")
+    when = {"expected_every_hours": expected_every_hours} if cron is None else {"cron": cron, "zone": zone}
+    _show(_ask("PUT", url, token, district, source_id, json={**when, "grace_minutes": grace_minutes}))
+
+
+@schedule.command()
+@_of_source
+def pause(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
+    """Pull nothing by the clock, expect nothing, and be never late, until it is resumed."""
+    _show(_ask("POST", url, token, district, source_id, "/pause"))
+
+
+@schedule.command()
+@_of_source
+def resume(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
+    """Go on from now on; what was missed is not made up for."""
+    _show(_ask("POST", url, token, district, source_id, "/resume"))
+
+
+@schedule.command()
+@_of_source
+def end(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
+    """End the schedule; the source stays."""
+    _ask("DELETE", url, token, district, source_id)
+    click.echo("ended")
+
+
+def _show(one: dict[str, Any]) -> None:
+    if one["cron"] is None:
+        text = f"a package is expected every {one['expected_every_hours']} hours"
+    else:
+        text = f"pulled at {one['cron']} ({one['zone']})"
+    click.echo(f"{text}, with {one['grace_minutes']} minutes of grace{', PAUSED' if one['state'] == 'paused' else ''}")
+    for name in ("next_at", "late_from"):
+        if one[name]:
+            click.echo(f"  {name.replace('_', ' ')}: {one[name]}")
