@@ -10,7 +10,7 @@ import click
 import orjson
 
 from hub.cli.admin import answer, asking, reaching
-from hub.cli.sync import EXITS, FAILED, follow, show
+from hub.cli.following import carry_out
 
 _PAGE = 100
 
@@ -61,22 +61,4 @@ def undo(ctx: click.Context, *, run: UUID, dry_run: bool, district: UUID, url: s
     Exits 0 when it was applied, unchanged or previewed, 1 when it failed, 2 when the hub cannot be reached or refuses
     the call.
     """
-    root = f"{url.rstrip('/')}/districts/{district}/runs"
-    done, report = asyncio.run(_undone(url, token, root, run, dry_run=dry_run))
-    show(done, report, f"{root}/{done['run_id']}")
-    ctx.exit(EXITS.get(done["state"], FAILED))
-
-
-async def _undone(
-    url: str, token: str, root: str, run: UUID, *, dry_run: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        async with asking(url, token) as http:
-            queued = await answer(await http.post(f"{root}/{run}/undo", json={"dry_run": dry_run}))
-            address = f"{root}/{queued['run_id']}"
-            done = await follow(http, address, queued, bars)
-            return done, (await answer(await http.get(f"{address}/report")))["report"] or {}
+    carry_out(ctx, url, token, district, "POST", f"/runs/{run}/undo", {"dry_run": dry_run})

@@ -16,6 +16,7 @@ from hub.cli.guard import guard
 from hub.cli.history import history, undo
 from hub.cli.identifiers import identifiers
 from hub.cli.mapping import mapping
+from hub.cli.overrides import overrides
 from hub.cli.passback import passback
 from hub.cli.purge import purge
 from hub.cli.runs import runs
@@ -23,6 +24,7 @@ from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
 from hub.cli.source import source
 from hub.cli.status import cancel, status
+from hub.cli.survivorship import survivorship
 from hub.cli.sync import sync
 from hub.cli.tokens import token
 from hub.cli.validate import validate
@@ -59,8 +61,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, runs, guard, undo, history, export,
-    identifiers, passback, purge, erasures, sandbox, doctor, token,
+    demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, survivorship, overrides, runs, guard,
+    undo, history, export, identifiers, passback, purge, erasures, sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

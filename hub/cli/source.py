@@ -10,7 +10,8 @@ from uuid import UUID
 
 import click
 
-from hub.cli.admin import ADDRESS, answer, asking
+from hub.cli.admin import ADDRESS, answer, asking, reaching
+from hub.cli.following import carry_out
 from hub.cli.schedule import schedule
 from hub.cli.validate import read_definition
 
@@ -23,6 +24,23 @@ def source() -> None:
 
 
 source.add_command(schedule)
+
+
+@source.command()
+@reaching
+@click.option("--source", "source_id", type=click.UUID, required=True, help="The id of the source that goes.")
+@click.option("--to", type=click.UUID, help="The source whose its records are from then on; without it they end.")
+@click.option("--dry-run", is_flag=True, help="Compute and report everything, change nothing.")
+@click.pass_context
+def depart(
+    ctx: click.Context, *, district: UUID, url: str, token: str, source_id: UUID, to: UUID | None, dry_run: bool
+) -> None:
+    """Take a source out of the district for good, and follow the run that does it to its end.
+
+    What it alone speaks of ends, or is handed over (--to); try it with --dry-run first. Exits as `hub sync` does.
+    """
+    body = {"to": str(to) if to else None, "dry_run": dry_run}
+    carry_out(ctx, url, token, district, "POST", f"/sources/{source_id}/depart", body)
 
 
 @source.group()

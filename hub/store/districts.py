@@ -70,10 +70,13 @@ async def head(tx: Transaction) -> int:
     return position
 
 
-async def survivorship(tx: Transaction) -> dict[str, dict[str, dict[str, Any]]]:
-    """Which of several values survives, by entity and field; see hub.sync.parties."""
+async def survivorship(tx: Transaction, *, to_edit: bool = False) -> dict[str, dict[str, dict[str, Any]]]:
+    """Which of several values survives, by entity and field; see hub.sync.parties.
+
+    ``to_edit``: nobody else sets them before the transaction ends.
+    """
     rules: dict[str, dict[str, dict[str, Any]]] = await tx.fetchval(
-        "SELECT survivorship FROM districts WHERE district_id = $1", tx.district_id
+        f"SELECT survivorship FROM districts WHERE district_id = $1{' FOR UPDATE' if to_edit else ''}", tx.district_id
     )
     return rules
 

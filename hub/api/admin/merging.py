@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, field_validator
 
-from hub.api.admin.call import Call
+from hub.api.admin.call import Call, Writing
 from hub.api.admin.paging import Page, Paging, cut
 from hub.api.admin.route import DISTRICT, STAFF, Route
 from hub.api.admin.runs import Run
@@ -19,6 +20,7 @@ from hub.store import districts, runs, sources, statements
 from hub.sync import overrides as setting
 from transforms.canonical import body
 from transforms.catalogue import CATALOGUE
+from transforms.catalogue import Entity as Catalogued
 from transforms.merge import Preference, lists
 
 Entity = Literal["orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics"]
@@ -44,13 +46,30 @@ class Survivorship(Asked):
     @classmethod
     def _known(cls, rules: dict[Entity, dict[str, FieldRule]]) -> dict[Entity, dict[str, FieldRule]]:
         for name, named in rules.items():
-            entity = CATALOGUE[name]
-            if unknown := named.keys() - {f.name for f in body(entity)}:
-                raise ValueError(f"{name} has no field {min(unknown)}")
-            single = [f for f, rule in named.items() if rule.rule is Preference.UNION and f not in lists(entity)]
-            if single:
-                raise ValueError(f"{name}.{single[0]} is no list: union joins lists")
+            _check(CATALOGUE[name], named)
         return rules
+
+
+class SurvivorshipEdit(Asked):
+    """Rules to set or (null) to take away; those that are not named stay."""
+
+    rules: dict[Entity, dict[str, FieldRule | None]]
+
+    @field_validator("rules")
+    @classmethod
+    def _known(cls, rules: dict[Entity, dict[str, FieldRule | None]]) -> dict[Entity, dict[str, FieldRule | None]]:
+        for name, named in rules.items():
+            _check(CATALOGUE[name], named)
+        return rules
+
+
+def _check(entity: Catalogued, named: Mapping[str, FieldRule | None]) -> None:
+    """Raises ValueError for a rule of a field that there is not, or that it cannot have."""
+    if unknown := named.keys() - {f.name for f in body(entity)}:
+        raise ValueError(f"{entity.name} has no field {min(unknown)}")
+    unions = [f for f, rule in named.items() if rule is not None and rule.rule is Preference.UNION]
+    if single := [f for f in unions if f not in lists(entity)]:
+        raise ValueError(f"{entity.name}.{single[0]} is no list: union joins lists")
 
 
 class Rules(Shown):
@@ -128,20 +147,42 @@ async def survivorship(call: Call) -> Rules:
 
 async def set_survivorship(call: Call, body: Survivorship) -> Rules:
     """Sets the rules and queues the run that applies them to the records that are merged already."""
-    rules = body.model_dump(mode="json")["rules"]
     async with call.writing() as writing:
-        known = {source.source_id for source in await sources.listing(writing.tx)}
-        named = {one for fields in body.rules.values() for rule in fields.values() for one in rule.sources}
-        if named - known:
-            raise HubError(Code.INVALID_REQUEST, "A rule names a source that this district does not have.")
-        await districts.set_survivorship(writing.tx, rules)
-        run = await runs.request(
-            writing.tx, new_id(), source_id=None, upload_id=None, dry_run=False, requested_by=call.actor_name,
-            kind="remerge",
-        )  # fmt: skip
-        writing.note(f"district/{call.district_id}", fields=sum(map(len, rules.values())), run=str(run.run_id))
+        run = await _set_rules(call, writing, body.rules)
     await call.context.wake("sync", call.district_id)
-    return Rules(rules=body.rules, run=Run.model_validate(run))
+    return Rules(rules=body.rules, run=run)
+
+
+async def edit_survivorship(call: Call, body: SurvivorshipEdit) -> Rules:
+    """Sets or takes away the rules of some fields, and queues the run that applies that."""
+    async with call.writing() as writing:
+        kept = Survivorship.model_validate({"rules": await districts.survivorship(writing.tx, to_edit=True)})
+        rules = {name: dict(fields) for name, fields in kept.rules.items()}
+        for name, fields in body.rules.items():
+            mine = rules.setdefault(name, {}) | fields
+            rules[name] = {field: rule for field, rule in mine.items() if rule is not None}
+        rules = {name: fields for name, fields in rules.items() if fields}
+        run = await _set_rules(call, writing, rules)
+    await call.context.wake("sync", call.district_id)
+    return Rules(rules=rules, run=run)
+
+
+async def _set_rules(call: Call, writing: Writing, rules: Mapping[Entity, Mapping[str, FieldRule]]) -> Run:
+    """Raises HubError(INVALID_REQUEST) for a rule that names a source which the district has not."""
+    known = {source.source_id for source in await sources.listing(writing.tx)}
+    named = {one for fields in rules.values() for rule in fields.values() for one in rule.sources}
+    if named - known:
+        raise HubError(Code.INVALID_REQUEST, "A rule names a source that this district does not have.")
+    written: dict[str, Any] = {
+        name: {f: rule.model_dump(mode="json") for f, rule in fields.items()} for name, fields in rules.items()
+    }
+    await districts.set_survivorship(writing.tx, written)
+    run = await runs.request(
+        writing.tx, new_id(), source_id=None, upload_id=None, dry_run=False, requested_by=call.actor_name,
+        kind="remerge",
+    )  # fmt: skip
+    writing.note(f"district/{call.district_id}", fields=sum(map(len, written.values())), run=str(run.run_id))
+    return Run.model_validate(run)
 
 
 async def override(call: Call, body: NewOverride) -> Override:
@@ -196,6 +237,8 @@ ROUTES = (
           roles=STAFF, answer=Rules),
     Route("PUT", "/districts/{district}/survivorship", set_survivorship, "Set which value survives", roles=STAFF,
           body=Survivorship, answer=Rules, action="survivorship.set"),
+    Route("PATCH", "/districts/{district}/survivorship", edit_survivorship, "Set or take away rules of some fields",
+          roles=STAFF, body=SurvivorshipEdit, answer=Rules, action="survivorship.edit"),
     Route("GET", "/districts/{district}/overrides", listing, "List overrides", roles=DISTRICT, query=OverridesQuery,
           answer=Overrides),
     Route("POST", "/districts/{district}/overrides", override, "Override a field of a record", roles=DISTRICT,

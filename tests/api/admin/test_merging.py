@@ -114,14 +114,30 @@ async def test_rules_are_set_and_shown(hub: AdminHub) -> None:
     assert shown["users"]["grades"] == {"rule": "union", "sources": []}
 
 
+async def test_single_rules_are_set_and_taken_away(hub: AdminHub) -> None:
+    first = {"users": {"email": {"sources": [str(hub.source)]}, "phone": {"rule": "freshness"}}, "orgs": {"name": {}}}
+    await hub.made("PUT", at(hub, "/survivorship"), json={"rules": first})
+
+    edit = {"users": {"phone": None, "grades": {"rule": "union"}}, "orgs": {"name": None}, "classes": {"title": None}}
+    made = await hub.made("PATCH", at(hub, "/survivorship"), json={"rules": edit}, role="district")
+
+    assert made["run"]["kind"] == "remerge"
+    assert hub.rung[-1] == ("sync", hub.district)
+    shown = (await hub.made("GET", at(hub, "/survivorship")))["rules"]
+    assert shown == made["rules"]
+    assert {name: sorted(fields) for name, fields in shown.items()} == {"users": ["email", "grades"]}
+    assert [row["action"] for row in await hub.audit_rows()][-1] == "survivorship.edit"
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
 @pytest.mark.parametrize(
     "rules",
     [{"people": {}}, {"users": {"nonsense": {}}}, {"users": {"email": {"rule": "union"}}},
      {"users": {"email": {"rule": "coin"}}}, {"users": {"email": {"sources": [str(uuid4())]}}}],
     ids=["entity", "field", "no list", "rule", "source"],
 )  # fmt: skip
-async def test_rules_that_mean_nothing_are_refused(hub: AdminHub, rules: dict[str, Any]) -> None:
-    answer = await hub.call("PUT", at(hub, "/survivorship"), json={"rules": rules})
+async def test_rules_that_mean_nothing_are_refused(hub: AdminHub, rules: dict[str, Any], method: str) -> None:
+    answer = await hub.call(method, at(hub, "/survivorship"), json={"rules": rules})
 
     assert (answer.status, answer.json["code"]) == (400, "invalid_request")
 

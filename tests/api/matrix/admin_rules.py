@@ -36,6 +36,7 @@ DELETE od  /districts/{district}/recipients/{recipient}
 POST   od  /districts/{district}/sources/{source}/uploads
 GET    od  /districts/{district}/survivorship
 PUT    od  /districts/{district}/survivorship
+PATCH  od  /districts/{district}/survivorship
 GET    d   /districts/{district}/overrides
 POST   d   /districts/{district}/overrides
 DELETE d   /districts/{district}/overrides/{override}

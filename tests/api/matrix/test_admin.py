@@ -38,6 +38,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/districts/{district}/runs/{run}/release"): {},
     ("POST", "/districts/{district}/sources/{source}/depart"): {"dry_run": True},
     ("PUT", "/districts/{district}/survivorship"): {"rules": {}},
+    ("PATCH", "/districts/{district}/survivorship"): {"rules": {}},
     ("PUT", "/districts/{district}/sources/{source}/transform"): {"definition": {}},
     ("POST", "/districts/{district}/sources/{source}/transform/revert"): {"version": 1},
     ("POST", "/districts/{district}/sources/{source}/transform/preview"): {"definition": {}},

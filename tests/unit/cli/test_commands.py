@@ -16,6 +16,8 @@ from hub.cli import status as status_command
 from hub.cli import sync as sync_command
 from hub.embedded.process import Users, exclusive
 
+RECORD = "01a219ef-64d5-7048-aa66-8bfbe4ba8ee2"
+WHO = ["--owner", "Ms Ito", "--reason", "asked by phone"]
 #: Importing these takes most of a second; help must not.
 HEAVY = ("polars", "aiohttp", "asyncpg", "pydantic", "arq", "rich", "numpy")
 COMMANDS = (
@@ -24,10 +26,12 @@ COMMANDS = (
     "export",
     "guard",
     "migrate",
+    "overrides",
     "passback",
     "runs",
     "sandbox",
     "serve",
+    "survivorship",
     "sync",
     "token",
     "validate",
@@ -143,3 +147,21 @@ def test_the_time_that_is_left_is_said_as_people_do(seconds: float | None, words
 )
 def test_an_age_is_said_in_one_unit(seconds: float, words: str) -> None:
     assert status_command._ago(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["overrides", "set", "users", RECORD, "email", *WHO], "Give VALUES, or --empty"),
+        (["overrides", "set", "users", RECORD, "email", "a@b.example", "--empty", *WHO], "Give VALUES, or --empty"),
+        (["overrides", "set", "users", RECORD, "email", "a", "b", *WHO], "email holds one value"),
+        (["overrides", "set", "users", RECORD, "roles", "aide", *WHO], "Each value of roles is a JSON object"),
+        (["source", "schedule", "set", "--source", RECORD], "either --cron or --expected-every-hours"),
+        (["source", "schedule", "set", "--source", RECORD, "--cron", "* * * * *", "--expected-every-hours", "3"],
+         "either --cron or --expected-every-hours"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_refused_before_the_hub_is_asked(arguments: list[str], words: str) -> None:
+    result = CliRunner().invoke(main, [*arguments, "--district", RECORD, "--token", "x", "--url", "http://127.0.0.1:1"])
+
+    assert (result.exit_code, words in result.output) == (2, True), result.output
