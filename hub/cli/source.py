@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
@@ -13,7 +13,10 @@ import click
 from hub.cli.admin import ADDRESS, answer, asking, reaching
 from hub.cli.following import carry_out
 from hub.cli.schedule import schedule
-from hub.cli.validate import read_definition
+from hub.cli.validate import definition_in
+
+if TYPE_CHECKING:
+    from aiohttp import FormData
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -64,22 +67,18 @@ def _of_source(command: Callable[..., None]) -> Callable[..., None]:
 
 def _ask(
     method: str, url: str, token: str, district: UUID, source_id: UUID, *, path: str = "", body: Any = None,
-    query: dict[str, str] | None = None,
+    query: dict[str, str] | None = None, package: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
+    """The answer of the hub. With a ``package`` the body goes before it in a form."""
     address = f"{url.rstrip('/')}/districts/{district}/sources/{source_id}/transform{path}"
 
     async def ask() -> dict[str, Any]:
         async with asking(url, token) as http:
-            return await answer(await http.request(method, address, json=body, params=query))
+            if package is None:
+                return await answer(await http.request(method, address, json=body, params=query))
+            return await answer(await http.request(method, address, data=_form(body, package)))
 
     return asyncio.run(ask())
-
-
-def _definition(path: Path) -> dict[str, Any]:
-    """The definition in a file, which is checked before it is sent."""
-    from transforms.shaping.definition import as_json
-
-    return dict(as_json(read_definition(path).definition))
 
 
 @transform.command()
@@ -101,10 +100,21 @@ def get(*, version: int | None, url: str, token: str, district: UUID, source_id:
 @_of_source
 def put(*, file: Path, note: str, url: str, token: str, district: UUID, source_id: UUID) -> None:
     """Save the definition in FILE as a new version; the next run goes by it."""
-    body = {"definition": _definition(file), "note": note}
+    body = {"definition": definition_in(file), "note": note}
     found = _ask("PUT", url, token, district, source_id, body=body)
     _warn(found["warnings"])
     click.echo(f"version {found['version']} acts from the next run on")
+
+
+def _form(body: Any, package: Path) -> FormData:
+    """The package is read while it is sent."""
+    import orjson
+    from aiohttp import FormData
+
+    form = FormData()
+    form.add_field("body", orjson.dumps(body).decode(), content_type="application/json")
+    form.add_field("file", package.open("rb"), filename=package.name, content_type="application/zip")
+    return form
 
 
 def _warn(warnings: list[dict[str, Any]]) -> None:
@@ -136,20 +146,24 @@ def revert(*, version: int, url: str, token: str, district: UUID, source_id: UUI
 @transform.command()
 @click.argument("file", type=_FILE)
 @click.option("--upload", type=click.UUID, help="The package to try it on; else the newest that is still there.")
+@click.option("--package", type=_FILE, help="A ZIP archive to try it on, which is looked at and not kept.")
 @click.option("--against", type=click.Choice(["active", "none"]), default="active", show_default=True,
               help="Compare with the version that acts, or with rows as they come.")  # fmt: skip
 @_of_source
 def preview(
-    *, file: Path, upload: UUID | None, against: str, url: str, token: str, district: UUID, source_id: UUID
-) -> None:
+    *, file: Path, upload: UUID | None, package: Path | None, against: str, url: str, token: str, district: UUID,
+    source_id: UUID,
+) -> None:  # fmt: skip
     """Show what the definition in FILE would change on a package; nothing is written.
 
     It prints values of records, so only a token of the district may ask.
     """
-    body: dict[str, Any] = {"definition": _definition(file), "against": against}
+    if upload is not None and package is not None:
+        raise click.UsageError("Give --upload or --package, not both.")
+    body: dict[str, Any] = {"definition": definition_in(file), "against": against}
     if upload is not None:
         body["upload_id"] = str(upload)
-    found = _ask("POST", url, token, district, source_id, path="/preview", body=body)
+    found = _ask("POST", url, token, district, source_id, path="/preview", body=body, package=package)
     _warn(found["warnings"])
     for name, changes in found["files"].items():
         _show_file(name, changes)

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from uuid import UUID
 import click
 
 from hub.cli.admin import ADDRESS, answer, asking
+from hub.cli.validate import definition_in
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -35,27 +37,57 @@ _MINUTE = 60
 @click.option("--district", type=click.UUID, required=True, help="The district's id.")
 @click.option("--source", type=click.UUID, required=True, help="The id of the district's source.")
 @click.option("--dry-run", is_flag=True, help="Compute and report everything, change nothing.")
-@click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
-              help="Address of the admin API (HUB_ADMIN_URL).")  # fmt: skip
-@click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
-              help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.")  # fmt: skip
+@click.option(
+    "--transform",
+    "definition",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read PACKAGE by this transform: saved as the source's new version, or in a dry run only tried.",
+)
+@click.option(
+    "--url",
+    envvar="HUB_ADMIN_URL",
+    default=ADDRESS,
+    show_default=True,
+    help="Address of the admin API (HUB_ADMIN_URL).",
+)
+@click.option(
+    "--token",
+    envvar="HUB_ADMIN_TOKEN",
+    required=True,
+    help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.",
+)
 @click.pass_context
 def sync(
-    ctx: click.Context, *, package: Path | None, district: UUID, source: UUID, dry_run: bool, url: str, token: str
-) -> None:
+    ctx: click.Context, *, package: Path | None, district: UUID, source: UUID, dry_run: bool, definition: Path | None,
+    url: str, token: str,
+) -> None:  # fmt: skip
     """Send the ZIP archive PACKAGE to a source, or have the source pulled, and follow the run to its end.
 
     Exits 0 when it was applied, unchanged or previewed, 1 when it failed, was rejected or cancelled, 3 when it is held
     for a person's decision, 2 when the hub cannot be reached or refuses the call.
     """
-    run, report = asyncio.run(_sync(package, url.rstrip("/"), token, f"/districts/{district}", source, dry_run=dry_run))
-    show(run, report, f"{url.rstrip('/')}/districts/{district}/runs/{run['run_id']}")
+    if definition is not None and package is None:
+        raise click.UsageError("--transform goes with a PACKAGE. For a pull, save it: hub source transform put.")
+    transform = None if definition is None else definition_in(definition)
+    place = f"{url.rstrip('/')}/districts/{district}"
+    asked = _Asked(place, f"{place}/sources/{source}", package, transform, dry_run)
+    run, report = asyncio.run(_sync(asked, url, token))
+    show(run, report, f"{place}/runs/{run['run_id']}")
     ctx.exit(EXITS.get(run["state"], FAILED))
 
 
-async def _sync(
-    package: Path | None, url: str, token: str, district: str, source: UUID, *, dry_run: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked for. ``district`` and ``source`` are their addresses."""
+
+    district: str
+    source: str
+    package: Path | None
+    transform: dict[str, Any] | None
+    dry_run: bool
+
+
+async def _sync(asked: _Asked, url: str, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The run at its end, and its report."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -66,14 +98,33 @@ async def _sync(
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         async with asking(url, token) as http:
-            place, body = f"{url}{district}/sources/{source}/run", {"dry_run": dry_run}
-            if package is not None:
-                upload = await _upload(http, f"{url}{district}/sources/{source}/uploads", package, bars)
-                place, body = f"{url}{district}/runs", {"upload_id": upload["upload_id"], "dry_run": dry_run}
-            run = await answer(await http.post(place, json=body))
-            address = f"{url}{district}/runs/{run['run_id']}"
+            run = await _queued(http, asked, bars)
+            address = f"{asked.district}/runs/{run['run_id']}"
             run = await follow(http, address, run, bars)
             return run, (await answer(await http.get(f"{address}/report")))["report"] or {}
+
+
+async def _queued(http: ClientSession, asked: _Asked, bars: Progress) -> dict[str, Any]:
+    """The run, once everything that it needs is there."""
+    body: dict[str, Any] = {"dry_run": asked.dry_run}
+    if asked.package is None:
+        return await answer(await http.post(f"{asked.source}/run", json=body))
+    upload = await _upload(http, f"{asked.source}/uploads", asked.package, bars)
+    body["upload_id"] = upload["upload_id"]
+    if asked.transform is not None and asked.dry_run:
+        body["transform"] = asked.transform
+    elif asked.transform is not None:
+        await _save(http, f"{asked.source}/transform", asked.transform, asked.package.name)
+    return await answer(await http.post(f"{asked.district}/runs", json=body))
+
+
+async def _save(http: ClientSession, url: str, transform: dict[str, Any], package: str) -> None:
+    """Makes a transform the version that acts, unless it is that already."""
+    acts = await answer(await http.get(url))
+    if acts["definition"] != transform:
+        note = f"with {package}"[:200]
+        acts = await answer(await http.put(url, json={"definition": transform, "note": note}))
+    click.echo(f"transform: version {acts['version']} acts")
 
 
 async def _upload(http: ClientSession, url: str, package: Path, bars: Progress) -> dict[str, Any]:

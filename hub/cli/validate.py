@@ -86,6 +86,13 @@ def read_definition(path: Path) -> Checked:
         raise HubError(Code.INVALID_REQUEST, f"Mend {path.name}:\n{text}") from None
 
 
+def definition_in(path: Path) -> dict[str, Any]:
+    """The definition in a file as it is sent, checked before. Raises as ``read_definition``."""
+    from transforms.shaping.definition import as_json
+
+    return dict(as_json(read_definition(path).definition))
+
+
 def _json(package: Path, found: Examined, report: dict[str, Any]) -> str:
     import orjson
 

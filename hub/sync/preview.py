@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ MOST_ROWS = 200_000
 SAMPLES = 5
 _LINE = "line"
 #: One preview at a time in a process: each holds a package on disk and rows in memory.
-_TURN = threading.Lock()
+_TURN = threading.BoundedSemaphore()
+#: Packages that are being received at a time: somebody whose line is slow must not hold up all others.
+_ROOM = threading.BoundedSemaphore(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +72,46 @@ async def preview(
 
     Raises ConnectorError, HubError(UPLOAD_INCOMPLETE), HubError(UNAVAILABLE) while another preview is made.
     """
-    if not _TURN.acquire(blocking=False):
+    with _one(_TURN):
+        async with private_folder() as folder:  # the packages have their files in it
+            package = await fetched(db, district_id, upload_id, folder)
+            return await _both(source, package, folder, before, after)
+
+
+@asynccontextmanager
+async def received() -> AsyncIterator[Path]:
+    """A folder for a package that comes with its request and is not kept. Raises HubError(UNAVAILABLE) for too many."""
+    with _one(_ROOM):
+        async with private_folder() as folder:
+            yield folder
+
+
+async def preview_of(
+    source: Source, package: Path, folder: Path, before: Checked | None, after: Checked
+) -> Preview:  # fmt: skip
+    """Compares a package that lies in a folder of ``received`` under two transforms.
+
+    Raises ConnectorError, HubError(UNAVAILABLE) while another preview is made.
+    """
+    with _one(_TURN):
+        return await _both(source, package, folder, before, after)
+
+
+async def _both(source: Source, package: Path, folder: Path, before: Checked | None, after: Checked) -> Preview:
+    old = await _pulled(source, before, package, folder)
+    new = await _pulled(source, after, package, folder)
+    return await asyncio.to_thread(compared, old, new)
+
+
+@contextmanager
+def _one(places: threading.Semaphore) -> Iterator[None]:
+    if not places.acquire(blocking=False):
         text = "Another preview is being made. Ask again in a moment."
         raise HubError(Code.UNAVAILABLE, text, intent=HubIntent.RETRY)
     try:
-        async with private_folder() as folder:  # the packages have their files in it
-            package = await fetched(db, district_id, upload_id, folder)
-            old = await _pulled(source, before, package, folder)
-            new = await _pulled(source, after, package, folder)
-            return await asyncio.to_thread(compared, old, new)
+        yield
     finally:
-        _TURN.release()
+        places.release()
 
 
 async def _pulled(source: Source, transform: Checked | None, package: Path, folder: Path) -> Package:

@@ -54,7 +54,8 @@ def _endpoint(route: Route) -> Callable[[web.Request], Any]:
         elif not route.public:
             _query(Asked, request)  # a `limit` that is not looked at would be taken for one that works
         if route.body is not None:
-            arguments.append(await _body(route.body, request))
+            streamed = request.content_type in route.streams
+            arguments.append(None if streamed else await _body(route.body, request))
         return _answer(route, await route.handler(call, *arguments))
 
     return endpoint

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 import hub
 from hub.api.admin.deliveries import Batch
+from hub.api.admin.forms import BODY, FILE, FORM
 from hub.api.admin.problem import MEDIA_TYPE, TITLES, Problem
 from hub.api.admin.route import PREFIX, Route
 from hub.errors import HTTP_STATUS, Code
@@ -84,7 +85,10 @@ def _operation(route: Route, refs: Any, schemas: dict[str, Any]) -> dict[str, An
         required = any(field.is_required() for field in route.body.model_fields.values())
         operation["requestBody"] = {"required": required, "content": content}
     if route.streams:
-        operation["requestBody"] = {"required": True, "content": {media: _stream(media) for media in route.streams}}
+        body = None if route.body is None else refs[route.body, "validation"]
+        content = operation.get("requestBody", {}).get("content", {})
+        content = content | {media: _stream(media, body) for media in route.streams}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 
@@ -103,11 +107,13 @@ def _query_parameters(route: Route, refs: Any, schemas: dict[str, Any]) -> list[
     ]
 
 
-def _stream(media: str) -> dict[str, Any]:
-    if media != "multipart/form-data":
+def _stream(media: str, body: Any) -> dict[str, Any]:
+    if media != FORM:
         return {}
-    file = {"type": "string", "contentMediaType": "application/zip"}
-    return {"schema": {"type": "object", "properties": {"file": file}, "required": ["file"]}}
+    parts = {FILE: {"type": "string", "contentMediaType": "application/zip"}}
+    if body is not None:
+        parts = {BODY: body, **parts}
+    return {"schema": {"type": "object", "properties": parts, "required": list(parts)}}
 
 
 def _responses(route: Route, refs: Any) -> dict[str, Any]:

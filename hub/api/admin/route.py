@@ -45,7 +45,9 @@ class Route:
     """One method on one path below ``PREFIX``.
 
     ``handler`` takes the call, then the parsed ``query`` and the parsed ``body`` where these are declared, and returns
-    ``answer``, a whole response, or None (204). ``action`` is the audit row's action; every route that writes has one.
+    ``answer``, a whole response, or None (204). Where a route with a body also ``streams`` a form, that has the body as
+    a part before the file, and the handler gets None and reads it itself. ``action`` is the audit row's action; every
+    route that writes has one.
     """
 
     method: Method

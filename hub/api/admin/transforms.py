@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -16,12 +17,14 @@ from pydantic import Field, StringConstraints
 from connectors.protocol import ConnectorError
 from connectors.registry import connector
 from hub.api.admin.call import Call
+from hub.api.admin.forms import FORM, read_form
 from hub.api.admin.problem import FieldError, InvalidError
 from hub.api.admin.route import DISTRICT, STAFF, Route
 from hub.api.admin.shapes import Asked, Shown
 from hub.errors import Code, HubError
 from hub.store import sources, uploads
 from hub.store import transforms as store
+from hub.store.database import Transaction
 from hub.sync import preview as trying
 from hub.sync import shaping
 from transforms.shaping.checking import Checked, check
@@ -129,7 +132,7 @@ class FindingCounts(Shown):
 class TransformPreview(Shown):
     """What a definition would change. Nothing was written."""
 
-    upload_id: UUID
+    upload_id: UUID | None = Field(description="Null for a package that came in a form.")
     files: dict[str, FileChanges]
     findings: dict[str, FindingCounts] = Field(description="By code; empty where not all rows were looked at.")
     refused: bool = Field(description="Whether a run would refuse the whole package.")
@@ -212,25 +215,43 @@ async def revert(call: Call, body: TransformReversion) -> SourceTransform:
     return _shown(row)
 
 
-async def preview(call: Call, body: TransformCandidate) -> TransformPreview:
-    """Compares what a definition makes of a package with what comes out now. Nothing is written."""
-    source_id = call.id("source")
+async def preview(call: Call, body: TransformCandidate | None) -> TransformPreview:
+    """Compares what a definition makes of a package with what comes out now. Nothing is written.
+
+    The package is one that was uploaded, or comes as `file` in a form behind the JSON object as `body`; then it is
+    looked at and not kept.
+    """
+    if body is not None:
+        return await _preview(call, body, None, None)
+    async with trying.received() as folder:
+        package, limit = folder / "package", call.context.settings.upload_max_bytes
+        body = await read_form(call.request, TransformCandidate, package, limit=limit)
+        if body.upload_id is not None:
+            text = "The package is in the form: leave upload_id out."
+            raise InvalidError("body", [FieldError(field="upload_id", message=text)])
+        return await _preview(call, body, package, folder)
+
+
+async def _preview(
+    call: Call, body: TransformCandidate, package: Path | None, folder: Path | None
+) -> TransformPreview:  # fmt: skip
+    source_id, upload_id = call.id("source"), None
     candidate = await asyncio.to_thread(checked, body.definition)
     async with call.reading() as tx:
         source = await sources.get(tx, source_id)
         await _fits(source, body.definition)
-        upload_id = body.upload_id or await uploads.last_of(tx, source_id)
-        if upload_id is None:
-            raise HubError(Code.UPLOAD_INCOMPLETE, "No package of this source is kept any more. Send one first.")
-        upload = await uploads.get(tx, upload_id)
-        if upload.source_id != source_id:
-            raise HubError(Code.NOT_FOUND, "This source has no such upload.")
+        if package is None:
+            upload_id = await _upload(tx, source_id, body.upload_id)
         try:
             now = await shaping.in_force(tx, source_id) if body.against == "active" else None
         except ConnectorError:
             now = None
     try:
-        found = await trying.preview(call.context.db, call.district_id, source, upload_id, now, candidate)
+        if package is not None and folder is not None:
+            found = await trying.preview_of(source, package, folder, now, candidate)
+        else:
+            assert upload_id is not None, "a package is in the form, or was uploaded"
+            found = await trying.preview(call.context.db, call.district_id, source, upload_id, now, candidate)
     except ConnectorError as error:
         raise trying.refused(error) from None
     return TransformPreview(
@@ -238,6 +259,17 @@ async def preview(call: Call, body: TransformCandidate) -> TransformPreview:
         findings={code: FindingCounts(before=a, after=b) for code, (a, b) in found.findings.items()},
         refused=found.refused, whole=found.whole, warnings=_warnings(candidate),
     )  # fmt: skip
+
+
+async def _upload(tx: Transaction, source_id: UUID, asked: UUID | None) -> UUID:
+    """The upload that was asked for, or the newest. Raises HubError(UPLOAD_INCOMPLETE), HubError(NOT_FOUND)."""
+    upload_id = asked or await uploads.last_of(tx, source_id)
+    if upload_id is None:
+        text = "No package of this source is kept any more. Send one first, or along with the definition as a form."
+        raise HubError(Code.UPLOAD_INCOMPLETE, text)
+    if (await uploads.get(tx, upload_id)).source_id != source_id:
+        raise HubError(Code.NOT_FOUND, "This source has no such upload.")
+    return upload_id
 
 
 def _file(file: trying.FilePreview) -> FileChanges:
@@ -268,6 +300,6 @@ ROUTES = (
     Route("POST", _OF + "/revert", revert, "Let an earlier version act again", roles=STAFF, body=TransformReversion,
           answer=SourceTransform, action="transform.revert"),
     Route("POST", _OF + "/preview", preview, "Try a transform on a package; nothing is written", roles=DISTRICT,
-          body=TransformCandidate, answer=TransformPreview, writes=False,
+          body=TransformCandidate, streams=(FORM,), answer=TransformPreview, writes=False,
           errors=(Code.UPLOAD_INCOMPLETE, Code.CONFLICT, Code.UNAVAILABLE)),
 )  # fmt: skip

@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import Field, StringConstraints
 
 from hub.api.admin.call import Call
+from hub.api.admin.forms import FORM
 from hub.api.admin.route import STAFF, Route
 from hub.api.admin.shapes import Asked, Shown
 from hub.errors import Code, HubError
@@ -22,7 +23,6 @@ from hub.store import sources
 from hub.store import uploads as store
 
 RAW = ("application/zip", "application/octet-stream", "application/x-zip-compressed")
-FORM = "multipart/form-data"
 _CHUNK = 1 << 16
 
 

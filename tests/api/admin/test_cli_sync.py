@@ -101,6 +101,30 @@ async def test_a_package_is_sent_and_followed_to_its_end(hub: AdminHub, folder: 
     assert shown == [entity for entity in entities if entity in shown]
 
 
+async def test_a_package_is_read_by_a_transform(hub: AdminHub, folder: Path, tmp_path: Path) -> None:
+    file, package = tmp_path / "t.json", folder / "district.zip"
+    await asyncio.to_thread(file.write_text, '{"files": {"users": {"set": {"givenName": "UPPER(givenName)"}}}}')
+    versions = f"/districts/{hub.district}/sources/{hub.source}/transform/versions"
+
+    async def names() -> list[str]:
+        async with hub.pool.district(hub.district) as tx:
+            return [row["given_name"] for row in await tx.fetch("SELECT given_name FROM users")]
+
+    async with working(hub):
+        code, text = await _sync(hub, package, "--transform", str(file), "--dry-run")
+        assert (code, ": previewed" in text) == (0, True), text
+        assert (await hub.made("GET", versions))["items"] == []  # it was only tried
+        code, text = await _sync(hub, package, "--transform", str(file))
+        assert (code, text.splitlines()[0], ": applied" in text) == (0, "transform: version 1 acts", True), text
+        found = await names()
+        assert found
+        assert all(name == name.upper() for name in found)
+        code, text = await _sync(hub, package, "--transform", str(file))
+        assert (code, text.splitlines()[0], ": unchanged" in text) == (0, "transform: version 1 acts", True), text
+    (version,) = (await hub.made("GET", versions))["items"]
+    assert version["note"] == "with district.zip"
+
+
 async def test_a_mass_deletion_is_held_and_says_how_to_decide(hub: AdminHub, folder: Path) -> None:
     async with working(hub):
         await _sync(hub, folder / "district.zip")

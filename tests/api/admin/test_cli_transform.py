@@ -35,6 +35,12 @@ async def test_a_transform_is_tried_saved_listed_and_taken_back(hub: AdminHub, t
     assert "users.csv: " in out
     assert "  givenName: " in out
     assert "becomes" in out
+    aside = tmp_path / "other.zip"  # not sent before, and not kept
+    await asyncio.to_thread(
+        aside.write_bytes, await asyncio.to_thread(packed, sandbox(students=120, seed=4).frames, "1.2")
+    )
+    code, other, errors = await command(hub, "preview", str(file), "--package", str(aside))
+    assert (code, "  givenName: " in other, other != out) == (0, True, True), errors
     saved = await command(hub, "put", str(file), "--note", "capitals")
     assert saved == (0, "version 1 acts from the next run on\n", "")
     await asyncio.to_thread(file.write_text, "{}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiohttp import FormData
 
+from tests.api.admin.conftest import UPLOAD_LIMIT
 from tests.api.admin.service import AdminHub
 from tests.districts import packed, sandbox
 
@@ -79,6 +83,44 @@ async def test_a_preview_says_what_becomes_of_rows_and_cells(hub: AdminHub, pack
     samples = users["columns"]["givenName"]["samples"]
     assert samples
     assert all(one["after"] == one["before"].upper() for one in samples)
+
+
+async def test_a_preview_looks_at_a_package_that_comes_with_it_and_keeps_nothing(hub: AdminHub, package: bytes) -> None:
+    def form(file: bytes, body: Any, *, first: str = "body") -> FormData:
+        made = FormData()
+        made.add_field(first, json.dumps(body), content_type="application/json")
+        made.add_field("file", io.BytesIO(file), filename="p.zip", content_type="application/zip")
+        return made
+
+    async def tried(data: Any, role: str = "district", **headers: str) -> Any:
+        return await hub.call("POST", path(hub, "/preview"), role=role, data=data, headers=headers)
+
+    shown = await tried(form(package, {"definition": UPPER}))
+    assert (shown.status, shown.json["upload_id"]) == (200, None)
+    users = shown.json["files"]["users"]
+    assert (users["before"], users["columns"]["givenName"]["changed"]) == (FRAMES["users"].height,) * 2
+    found = await tried(form(b"no zip at all", {"definition": {}}))
+    assert found.json["findings"] == {"FILE-030": {"before": 1, "after": 1}}
+    async with hub.pool.district(hub.district) as tx:
+        assert await tx.fetchval("SELECT count(*) FROM uploads") == 0
+    assert not any(row["action"].startswith("upload") for row in await hub.audit_rows())
+
+    boundary = {"Content-Type": "multipart/form-data; boundary=x"}
+    part = b'--x\r\nContent-Disposition: form-data; name="body"\r\n\r\n{"definition": {}}\r\n'
+    cut = part + b'--x\r\nContent-Disposition: form-data; name="file"; filename="p.zip"\r\n\r\nPK'
+    assert (await tried(cut, **boundary)).json["code"] == "upload_incomplete"
+    assert (await tried(form(package, {"definition": UPPER}), role="operator")).json["code"] == "forbidden"
+    large = form(b"\0" * (UPLOAD_LIMIT + 1), {"definition": UPPER})
+    assert (await tried(large)).json["code"] == "too_large"
+    other = await tried(package, **{"Content-Type": "application/zip"})
+    assert other.json["code"] == "unsupported_media_type"
+    for data in (
+        form(b"", {"definition": UPPER}),
+        form(package, {"definition": UPPER, "upload_id": str(uuid4())}),
+        form(package, {"definition": UPPER}, first="b"),
+        form(package, {"definition": {"files": {"users": {"where": "("}}}}),
+    ):
+        assert (await tried(data)).json["code"] == "invalid_request"
 
 
 @pytest.mark.threat("T55")

@@ -156,6 +156,7 @@ def test_an_age_is_said_in_one_unit(seconds: float, words: str) -> None:
         (["overrides", "set", "users", RECORD, "email", "a@b.example", "--empty", *WHO], "Give VALUES, or --empty"),
         (["overrides", "set", "users", RECORD, "email", "a", "b", *WHO], "email holds one value"),
         (["overrides", "set", "users", RECORD, "roles", "aide", *WHO], "Each value of roles is a JSON object"),
+        (["sync", "--source", RECORD, "--transform", __file__], "--transform goes with a PACKAGE"),
         (["source", "schedule", "set", "--source", RECORD], "either --cron or --expected-every-hours"),
         (["source", "schedule", "set", "--source", RECORD, "--cron", "* * * * *", "--expected-every-hours", "3"],
          "either --cron or --expected-every-hours"),
