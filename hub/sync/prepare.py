@@ -348,6 +348,8 @@ class Preparation:
             return None
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             stored = await staging.documents(tx, entity, rows["rid"].to_list())
+            if self.merging is not None:
+                stored = await self.merging.own_words(tx, entity, stored)
         texts = [(rid, doc, private) for rid, (_, doc, private) in stored.items()]
         schema = {"rid": pl.UInt32, "doc": pl.String, "doc_private": pl.String}
         frame = pl.DataFrame(texts, schema=schema, orient="row").join(rows.select("rid", "sourcedId"), on="rid")

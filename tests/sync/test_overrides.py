@@ -18,6 +18,7 @@ from hub.store.runs import Run
 from hub.sync import overrides
 from hub.sync.engine import work_once
 from tests.districts import District, changed, sandbox
+from tests.sync.test_delta import changes_only, some
 from tests.sync.test_several_sources import USERS, a_user, applied, member, only, second
 
 
@@ -166,6 +167,25 @@ async def test_lists_and_nested_values_are_set_by_hand_and_given_back(district: 
     back = await member(district, key)
     assert (back["roles"], back.get("userIds"), back["grades"]) == (was["roles"], was.get("userIds"), ["11"])
     assert not await sees(district, seen.grant_id, was["rid"])
+
+
+async def test_a_delta_that_names_no_roles_takes_none_that_were_set_by_hand_for_its_own(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, frames)
+    was = await member(district, key)
+    role = was["roles"][0] | {"role": "aide", "org": {"sourcedId": was["roles"][0]["org"]["sourcedId"]}}
+    override = await set_by_hand(district, key, "roles", [role])
+
+    await district.sync(await changes_only({"users": some(frames, "users", key, givenName="Zebulon")}, "1.2"))
+
+    user = await member(district, key)
+    assert (user["givenName"], [one["role"] for one in user["roles"]]) == ("Zebulon", ["aide"])
+    async with district.db.district(district.district_id) as tx:
+        _, run = await overrides.end(tx, override, by="Ms Admin")
+    assert (await finished(district, run.run_id)).state == "applied"
+    user = await member(district, key)
+    assert (user["givenName"], user["roles"]) == ("Zebulon", was["roles"])
 
 
 async def school_ids(district: District) -> list[str]:
