@@ -193,6 +193,7 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "retention_put": _body(history_days=500),
     "sources_depart": _body(dry_run=True),
     "merging_set_survivorship": _body(rules={"users": {"email": {"rule": "freshness"}}}),
+    "merging_edit_survivorship": _body(rules={"users": {"email": None}}),
 }
 
 

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from hub.passback.codes import MEND, Down, Trouble
+from tests.api.admin.commands import process
 from tests.api.admin.service import AdminHub
-from tests.api.admin.test_cli_sync import _hub
 from tests.docs.generate import DOCS
 from tests.services import MASTER_KEY
 
@@ -179,28 +179,30 @@ async def test_the_command_lists_reports_and_acts(hub: AdminHub) -> None:
         "HUB_PASSBACK_SECRET": SECRET,
     }  # fmt: skip
     district = ("--district", str(hub.district))
-    code, text = await _hub("passback", "list", *district, **environment)
+    code, text = await process("passback", "list", *district, **environment)
     assert (code, text.startswith("no grade target")) == (0, True)
-    code, number = await _hub(
+    code, number = await process(
         "passback", "create", *district, "--source", str(hub.source), "--to", URL, "--token-url", LOGIN["token_url"],
         "--client", "hub", "--start", "beginning", **environment,
     )  # fmt: skip
     assert code == 0, number
     number = number.strip()
     (one,) = await rows(hub, number, {"code": "unknown_object", "status": 404, "field": None})
-    code, text = await _hub("passback", "list", *district, **environment)
+    code, text = await process("passback", "list", *district, **environment)
     assert (code, "1 refused" in text) == (0, True)
-    code, text = await _hub("passback", "report", *district, number, **environment)
+    code, text = await process("passback", "report", *district, number, **environment)
     assert code == 1
     assert f"results {one}: refused, unknown_object" in text
     assert f"mend: {MEND[Trouble.UNKNOWN_OBJECT]}" in text
     doctor = {"HUB_DATABASE_URL": hub.owner_url, "HUB_MASTER_KEY": MASTER_KEY.decode(), "NO_COLOR": "1"}
-    assert (await _hub("passback", "retry", *district, number, "--id", one, **environment))[1] == "1 objects\n"
-    assert "no grade target is in trouble" in (await _hub("doctor", **doctor))[1]
+    assert (await process("passback", "retry", *district, number, "--id", one, **environment))[1] == "1 objects\n"
+    assert "no grade target is in trouble" in (await process("doctor", **doctor))[1]
     await hub.made("POST", path(hub, f"/{number}/pause"))
-    assert f"grade target {number} of district {hub.district}: paused" in (await _hub("doctor", **doctor))[1]
-    assert (await _hub("passback", "skip", *district, number, "--code", "conflict", **environment))[1] == "0 objects\n"
-    assert (await _hub("passback", "report", *district, str(uuid4()), **environment))[0] == 2
+    assert f"grade target {number} of district {hub.district}: paused" in (await process("doctor", **doctor))[1]
+    assert (await process("passback", "skip", *district, number, "--code", "conflict", **environment))[
+        1
+    ] == "0 objects\n"
+    assert (await process("passback", "report", *district, str(uuid4()), **environment))[0] == 2
 
 
 def test_every_code_stands_in_the_docs() -> None:

@@ -6,8 +6,6 @@ import asyncio
 import csv
 import io
 import json
-import os
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 from hub.clock import SystemClock
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
+from tests.api.admin.commands import command
 from tests.api.admin.service import AdminHub
 from tests.districts import packed, sandbox, without
 
@@ -160,56 +159,46 @@ async def test_settings_that_make_no_sense_are_refused_with_their_place(
     assert (await hub.made("GET", f"/districts/{hub.district}/guard"))["open_windows"] == []
 
 
-async def _hub(hub: AdminHub, *arguments: str) -> tuple[int, str]:
-    environment = {"HUB_ADMIN_URL": str(hub.server.make_url("/admin/v1")), "HUB_ADMIN_TOKEN": hub.tokens["district"]}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hub.cli", *arguments, "--district", str(hub.district), env=os.environ | environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode()
-
-
 async def test_the_command_line(hub: AdminHub, worker: Pool, tmp_path: Path) -> None:
     run, _ = await held(hub, worker)
     run_id = run["run_id"]
-    code, text = await _hub(hub, "runs", "list", "--state", "held")
+    code, text = await command(hub, "runs", "list", "--state", "held")
     assert (code, text.split()[0]) == (0, run_id), text
-    code, text = await _hub(hub, "runs", "show", run_id)
+    code, text = await command(hub, "runs", "show", run_id)
     assert "held: " in text
     assert f"{len(GONE)} deleted" in text
     assert "decide by: " in text
-    code, text = await _hub(hub, "runs", "changes", run_id, "--entity", "enrollments")
+    code, text = await command(hub, "runs", "changes", run_id, "--entity", "enrollments")
     assert len([line for line in text.splitlines() if line.startswith("enrollments deleted ")]) == len(GONE)
     assert f"in all, enrollments: {len(GONE)} deleted" in text
     sheet = tmp_path / "changes.csv"
-    assert (await _hub(hub, "runs", "changes", run_id, "--csv", str(sheet)))[0] == 0
+    assert (await command(hub, "runs", "changes", run_id, "--csv", str(sheet)))[0] == 0
     assert len((await asyncio.to_thread(sheet.read_text)).splitlines()) == len(GONE) + 1
-    assert (await _hub(hub, "runs", "release", run_id)) == (0, f"run {run_id}: queued\n")
+    assert (await command(hub, "runs", "release", run_id)) == (0, f"run {run_id}: queued\n")
     await work(worker)
-    code, text = await _hub(hub, "runs", "list", "--state", "held")
+    code, text = await command(hub, "runs", "list", "--state", "held")
     rest = text.split()[0]
-    assert (await _hub(hub, "runs", "approve", rest)) == (0, f"run {rest}: queued\n")
+    assert (await command(hub, "runs", "approve", rest)) == (0, f"run {rest}: queued\n")
     await work(worker)
-    code, text = await _hub(hub, "runs", "reject", rest)
+    code, text = await command(hub, "runs", "reject", rest)
     assert (code, text.startswith("conflict: Only a held run")) == (2, True), text
 
 
 async def test_settings_on_the_command_line_with_windows_of_every_year(
     hub: AdminHub, worker: Pool, tmp_path: Path
 ) -> None:
-    assert (await _hub(hub, "guard", "windows"))[1].startswith("no window")
+    assert (await command(hub, "guard", "windows"))[1].startswith("no window")
     today = datetime.now(UTC).date()
     always = [("first half", "01-01", "07-01"), ("second half", "07-01T00:00", "01-01")]
     windows = [{"kind": "blackout", "name": n, "starts": s, "ends": e} for n, s, e in always]
     settings = tmp_path / "guard.json"
     await asyncio.to_thread(settings.write_text, json.dumps({"hold_days": 3, "windows": windows}))
-    assert (await _hub(hub, "guard", "set", str(settings))) == (0, "set\n")
-    code, text = await _hub(hub, "guard", "show", "--source", str(hub.source))
+    assert (await command(hub, "guard", "set", str(settings))) == (0, "set\n")
+    code, text = await command(hub, "guard", "show", "--source", str(hub.source))
     assert (code, json.loads(text)["effective"]["hold_days"]) == (0, 3)
     now, then = ("first half", "second half") if today.month < 7 else ("second half", "first half")
     assert json.loads(text)["open_windows"] == [now]
-    code, text = await _hub(hub, "guard", "windows")
+    code, text = await command(hub, "guard", "windows")
     lines = text.splitlines()
     assert (code, [line[0] for line in lines]) == (0, ["*", " "]), text
     assert lines[0].endswith(f"  blackout  {now}")
@@ -220,5 +209,5 @@ async def test_settings_on_the_command_line_with_windows_of_every_year(
     assert f"lasts until {ends} 00:00 (UTC)" in run["guard"][0]["text"]
 
     await asyncio.to_thread(settings.write_text, "{")
-    code, text = await _hub(hub, "guard", "set", str(settings))
+    code, text = await command(hub, "guard", "set", str(settings))
     assert (code, text.startswith("invalid_request: guard.json is not JSON")) == (2, True), text
