@@ -40,6 +40,8 @@ _LONGEST_ID = 36
 _RETRY_SECONDS = 2
 _UNREAD = frozenset({408, 413})  # the rest of the body would be taken for the next request
 _GONE = 499  # the caller went away before the answer
+#: A body that breaks off in the middle of its coding, or never was in it.
+UNREADABLE = "The body ended early, or is not coded as its headers say."
 _log = structlog.get_logger(__name__)
 
 
@@ -123,6 +125,10 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         return _answer(request, internal(request[ID]))
     except web.HTTPException as error:
         return _answer(request, of_http(error))
+    except web.RequestPayloadError:
+        answer = _answer(request, invalid(UNREADABLE))
+        answer.force_close()  # aiohttp closes anyhow, and a client that knows does not send its next request into that
+        return answer
     except ConnectionError:
         raise  # the caller is gone: nobody would read an answer
     except Exception as error:

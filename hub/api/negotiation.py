@@ -13,6 +13,11 @@ from hub.api.oneroster.errors import Minor, RefusedError, invalid
 JSON = "application/json"
 #: Codings of request bodies that aiohttp takes off by itself.
 _CODINGS = frozenset({"", "identity", "gzip", "deflate", "zstd"})
+#: Bytes of a body that brings objects.
+LARGEST_BODY = 4 * 2**20
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
+#: A body that was read.
+_BODY = web.RequestKey("body", bytes)
 _EVERY_DAY = frozenset({"*/*", JSON, f"{JSON}, text/plain, */*"})
 _LONGEST_ACCEPT = 1_000
 
@@ -52,33 +57,11 @@ def weight(parameters: list[str]) -> float:
     return 1.0
 
 
-async def read_json(request: web.Request, *, largest: int) -> Any:
-    """The body of a request that writes.
-
-    Raises RefusedError: 415 for another media type or coding, 413 for more than ``largest`` bytes, as they are after
-    decoding, 400 for what is no JSON, 408 for what does not come in time. A missing Content-Type is taken for JSON.
-    """
-    _check_type(request)
-    if (request.content_length or 0) > largest:
-        raise _too_large(largest)
-    body = bytearray()
-    try:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > largest:
-                raise _too_large(largest)
-    except web.RequestPayloadError:
-        raise invalid("The body ended early, or is not coded as its headers say.") from None
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise invalid(f"The body is no JSON: look at line {error.lineno}, column {error.colno}.") from None
-
-
-def _check_type(request: web.Request) -> None:
+def check_json(request: web.Request) -> None:
+    """Raises RefusedError (415) for a body of another media type, charset or coding; one that names none is JSON."""
     if "Content-Type" in request.headers and request.content_type != JSON:
         raise RefusedError(415, Minor.INVALID_DATA, f"Send the body as {JSON}.", {"Accept": JSON})
-    if request.charset is not None and request.charset.lower() not in {"utf-8", "utf8", "us-ascii"}:
+    if request.charset is not None and request.charset.lower().replace("_", "-") not in _CHARSETS:
         raise RefusedError(415, Minor.INVALID_DATA, "Send the body in UTF-8.", {"Accept": f"{JSON};charset=utf-8"})
     if request.headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
         raise RefusedError(
@@ -87,6 +70,33 @@ def _check_type(request: web.Request) -> None:
             "Send the body as it is, or compressed with gzip or zstd.",
             {"Accept-Encoding": "gzip, zstd"},
         )
+
+
+async def read_bytes(request: web.Request, *, largest: int) -> bytes:
+    """The body of a request, however often it is asked for: a signature may be of it before it is parsed.
+
+    Raises RefusedError (413) for more than ``largest`` bytes, as they are after decoding. What is not coded as its
+    headers say, or comes too slowly, raises errors of aiohttp that the middleware knows.
+    """
+    if _BODY in request:
+        return request[_BODY]
+    if (request.content_length or 0) > largest:
+        raise _too_large(largest)
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > largest:
+            raise _too_large(largest)
+    read = request[_BODY] = bytes(body)
+    return read
+
+
+def parsed(body: bytes) -> Any:
+    """JSON. Raises RefusedError (400) for what is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"The body is not JSON: look at line {error.lineno}, column {error.colno}.") from None
 
 
 def _too_large(largest: int) -> RefusedError:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from hub.api.caches import ByteCache
 from hub.api.context import ApiContext
+from hub.api.negotiation import LARGEST_BODY, read_bytes
 from hub.api.oauth import signature
 from hub.api.oauth.consumer import Consumers
 from hub.api.oauth.signature import MalformedError, Signed
@@ -29,6 +30,7 @@ from hub.store.records import Bearer, Signer
 Spent = ByteCache[tuple[str, int, str], bool]
 _MOST_SPENT = 10_000
 _FORM = "application/x-www-form-urlencoded"
+_LARGEST_FORM = 8_190  # bytes, as much as a query may have
 
 
 class Scheme(StrEnum):
@@ -141,11 +143,13 @@ class SignedProof:
     async def spend(self) -> bool:
         """Remembers the nonce for good before anything is answered; False when it was used with this timestamp before.
 
-        Raises RefusedError(401) for a body other than the one that was signed.
+        Raises RefusedError: 401 for a body other than the one that was signed, 413 for one that is too large.
         """
-        if self.signed.body_hash is not None and not signature.fits_body(self.signed, await self.request.read()):
-            raise unsigned("The body is not the one that oauth_body_hash was made of.")
         signed = self.signed
+        if signed.body_hash is not None:
+            body = await read_bytes(self.request, largest=LARGEST_BODY)
+            if not signature.fits_body(signed, body):
+                raise unsigned("The body is not the one that oauth_body_hash was made of.")
         if self.used:
             return False
         # Noted before the database is asked, so that copies that come meanwhile do not queue for it. If it fails, the
@@ -174,26 +178,33 @@ class Proofs:
     async def read(self, request: web.Request, accepts: frozenset[Scheme], *, again: bool = False) -> Proof:
         """What a request shows, of the kinds that its route takes. ``again``: it was in time when it came.
 
-        Raises RefusedError(401) for what can prove nothing.
+        A token in the header counts alone. Raises RefusedError: 401 for what can prove nothing, 413 for a form that is
+        too large to be signed.
         """
         header = request.headers.get("Authorization", "")
         scheme, _, text = header.partition(" ")
         if Scheme.OAUTH1 not in accepts:
             return TokenProof(self._context, _token_hash(scheme, text))
-        if scheme.lower() == "oauth":
-            return await self._signed(request, text, again=again)
+        if not header or scheme.lower() == "oauth":
+            proof = await self._signed(request, text if header else None, again=again)
+            if proof is not None:
+                return proof
         return TokenProof(self._context, _token_hash(scheme, text, signed=True))
 
-    async def _signed(self, request: web.Request, text: str, *, again: bool) -> SignedProof:
+    async def _signed(self, request: web.Request, text: str | None, *, again: bool) -> SignedProof | None:
+        """The signature of a request; None for one that says nothing of OAuth 1."""
+        path, _, query = _target(request).partition("?")
+        body = await _form(request)
         try:
-            signed = signature.read(text)
+            forms = [signature.form_pairs(_bytes(query)), signature.form_pairs(body)]
+            signed = signature.read(text, *forms)
         except MalformedError as error:
             raise unsigned(str(error)) from None
+        if signed is None:
+            return None
         if not again:
             self._check_time(signed)
-        form = await request.read() if request.content_type == _FORM and request.can_read_body else b""
-        path, _, query = _target(request).partition("?")
-        base = signature.base_string(signed, request.method, self._address + path, _bytes(query), form)
+        base = signature.base_string(signed, request.method, self._address + path, *forms)
         if self._consumers is None:
             self._consumers = await Consumers.load(self._context.settings)
         return SignedProof(self._context, self._consumers, self._spent, request, signed, base)
@@ -215,6 +226,13 @@ def _token_hash(scheme: str, token: str, *, signed: bool = False) -> bytes:
     if not token.startswith(TOKEN_PREFIX) or len(token) > LONGEST_TOKEN:
         raise unauthorised(given=True)
     return apps.digest(token)
+
+
+async def _form(request: web.Request) -> bytes:
+    """A form in the body, whose pairs are signed; nothing for another body, which is not read here."""
+    if request.content_type != _FORM or not request.can_read_body:
+        return b""
+    return await read_bytes(request, largest=_LARGEST_FORM)
 
 
 def _target(request: web.Request) -> str:

@@ -125,6 +125,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return response(Code.INVALID_REQUEST, f"Mend the {error.what} and send it again: {names}.", errors=error.errors)
     except web.HTTPException as error:
         return _of_http(error)
+    except web.RequestPayloadError:
+        answer = response(Code.INVALID_REQUEST, "The body ended early, or is not coded as its headers say.")
+        answer.force_close()
+        return answer
     except ConnectionError:
         raise  # the caller is gone: nobody would read an answer
     except Exception as error:

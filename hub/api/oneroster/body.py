@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
 from aiohttp import web
 
-from hub.api.oneroster.errors import Minor, RefusedError, invalid
+from hub.api.negotiation import LARGEST_BODY, check_json, parsed, read_bytes
+from hub.api.oneroster.errors import Minor, RefusedError
 from hub.api.oneroster.writes import Write
 from transforms.faults import Fault, FaultCode
 from transforms.objects import Written, read
 
-#: Objects of one POST, and bytes of one body.
+#: Objects of one POST.
 MOST_OBJECTS = 1_000
-MOST_BYTES = 4 * 2**20
 #: Bodies above this are parsed in a thread.
 _LARGE = 64 * 2**10
 
@@ -23,42 +22,15 @@ _LARGE = 64 * 2**10
 async def read_body(request: web.Request, write: Write) -> list[Written]:
     """The objects in the body of a PUT (one) or a POST, with the faults of each.
 
-    Raises RefusedError: 415 for another media type than JSON, 413 for too much, 400 for what is not JSON.
+    Raises RefusedError: 415 for another media type or coding, 413 for too much, 400 for what is not JSON.
     """
-    _check_type(request)
-    data = await _bytes(request)
+    check_json(request)
+    data = await read_bytes(request, largest=LARGEST_BODY)
     return await asyncio.to_thread(_objects, data, write) if len(data) > _LARGE else _objects(data, write)
 
 
-def _check_type(request: web.Request) -> None:
-    given = request.headers.get("Content-Type")
-    if given is None:  # some clients send none, and only JSON makes sense here
-        return
-    charset = request.charset or "utf-8"
-    if request.content_type != "application/json" or charset.lower().replace("_", "-") not in {"utf-8", "utf8"}:
-        raise RefusedError(415, Minor.INVALID_DATA, "Send the object as application/json in UTF-8.")
-
-
-async def _bytes(request: web.Request) -> bytes:
-    data = bytearray()
-    if (request.content_length or 0) > MOST_BYTES:
-        raise _too_large()
-    async for chunk in request.content.iter_any():
-        data += chunk
-        if len(data) > MOST_BYTES:
-            raise _too_large()
-    return bytes(data)
-
-
-def _too_large() -> RefusedError:
-    return RefusedError(413, Minor.INVALID_DATA, f"A body may have {MOST_BYTES // 2**20} MiB at most.")
-
-
 def _objects(data: bytes, write: Write) -> list[Written]:
-    try:
-        body: Any = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise invalid("The body is not JSON.") from None
+    body: Any = parsed(data)
     name = write.envelope
     found = body.get(name) if isinstance(body, dict) else None
     if found is None:

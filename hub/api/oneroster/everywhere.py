@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from hub.api.compression import accepted
+from hub.api.etag import ANY, matches
 from hub.api.guard import Session
 from hub.api.negotiation import check_accept
 from hub.api.oneroster import merge, page
@@ -25,7 +26,7 @@ from hub.api.oneroster.pages import PIECE, gathered
 from hub.api.oneroster.query import Query, parse_query
 from hub.api.oneroster.reading import Lens, Reading
 from hub.api.oneroster.select import select
-from hub.api.oneroster.service import ACCEPTS, ATTEMPTS, HEADERS, NOTHING, Service, bases_at
+from hub.api.oneroster.service import ACCEPTS, ATTEMPTS, HEADERS, NOTHING, Service, bases_at, unchanged
 from hub.api.oneroster.v1p1 import answers as v1p1
 from hub.api.oneroster.walks import Walk
 from hub.store import records
@@ -105,11 +106,18 @@ class Everywhere(Service):
         ]
         asked = [understand(lens, operation.entity, query) for lens in lenses]
         found = _Gathering()
-        read = self._merged if any(one.sort for one in asked) else self._chained
         parts = list(zip(sessions, lenses, asked, _positions(query, len(sessions)), strict=True))
+        tag = self.tag(request, sessions[0], *(view.digest for view in views))
+        known = request.headers.get("If-None-Match")
+        if matches(known, tag):
+            await self._confirm(operation, parts)
+            return unchanged(tag)
+        read = self._merged if any(one.sort for one in asked) else self._chained
         await read(request, operation, parts, query, found)
+        if known == ANY:
+            return unchanged(tag)
         position = _BETWEEN.join(found.positions) if len(sessions) <= MOST_PINNED else ""
-        headers = {**HEADERS, **self._paging(request, query, found.total, Walk(position))}
+        headers = {**HEADERS, **self._paging(request, query, found.total, Walk(position)), "ETag": tag}
         if request.method == "HEAD":
             return web.Response(headers=headers)
         told = next((one for one in asked if one.warnings), asked[0])
@@ -119,6 +127,13 @@ class Everywhere(Service):
             under_way=self.under_way,
         )  # fmt: skip
         return web.Response(body=body, headers=headers)
+
+    async def _confirm(self, operation: Operation, parts: list[Any]) -> None:
+        """Makes sure that every position holds and every grant stands: what was withdrawn is not confirmed."""
+        for session, lens, asked, position in parts:
+            await self._walk(session, lens, operation, asked, position)
+            async with self.context.db.district(session.district_id, readonly=True) as tx:
+                await records.check(tx, self.guard.gate(session))
 
     async def _chained(
         self, request: web.Request, operation: Operation, parts: list[Any], query: Query, found: _Gathering

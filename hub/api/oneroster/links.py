@@ -5,15 +5,16 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 _OURS = frozenset({"limit", "offset", "position"})
+_OAUTH = "oauth_"
 
 
 def link_header(address: str, query: str, *, limit: int, offset: int, total: int, position: str = "") -> str:
     """The ``Link`` header: absolute addresses that keep all other parameters as they were sent.
 
-    ``query`` is the raw query string. ``next`` is missing on the last page and ``prev`` on the first. All go on at
-    ``position`` but ``first``, which begins anew.
+    ``query`` is the raw query string, of which what signed it is not kept: each request is signed anew. ``next`` is
+    missing on the last page and ``prev`` on the first. All go on at ``position`` but ``first``, which begins anew.
     """
-    kept = "&".join(part for part in query.split("&") if part and not _is_ours(part))
+    kept = "&".join(part for part in unsigned(query).split("&") if part and _name(part) not in _OURS)
     start = f"<{address}?{kept}&" if kept else f"<{address}?"
     last = (total - 1) // limit * limit if total else 0
     pinned = f"position={position}&" if position else ""
@@ -30,6 +31,11 @@ def link_header(address: str, query: str, *, limit: int, offset: int, total: int
     return ", ".join(links)
 
 
-def _is_ours(part: str) -> bool:
+def unsigned(query: str) -> str:
+    """A raw query string without the parameters of OAuth 1, which are of one request alone."""
+    return "&".join(part for part in query.split("&") if not _name(part).startswith(_OAUTH))
+
+
+def _name(part: str) -> str:
     name = part.partition("=")[0]
-    return (unquote(name) if "%" in name else name) in _OURS
+    return unquote(name) if "%" in name else name

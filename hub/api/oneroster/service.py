@@ -21,7 +21,7 @@ from hub.api.oneroster import page
 from hub.api.oneroster.asked import Asked, understand
 from hub.api.oneroster.bindings import DISTRICT, marks
 from hub.api.oneroster.errors import RefusedError, busy, unknown_object
-from hub.api.oneroster.links import link_header
+from hub.api.oneroster.links import link_header, unsigned
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.order import Selections
 from hub.api.oneroster.pages import PIECE, Maker, collected
@@ -95,20 +95,20 @@ class Service:
             async with self.context.db.district(session.district_id, readonly=True) as tx:
                 await records.check(tx, self.guard.gate(session))
             raise
-        tag = entity_tag(self._release, view.digest, session.behaviour.digest, request.rel_url.raw_path_qs)
+        tag = self.tag(request, session, view.digest)
         known = request.headers.get("If-None-Match")
         async with self.context.db.district(session.district_id, readonly=True) as tx:
             reading = Reading(tx, self.guard.gate(session), lens, walk.past if walk is not None else None)
             if matches(known, tag):
                 await records.check(tx, reading.gate)  # what was withdrawn is not confirmed either
-                return _unchanged(tag)
+                return unchanged(tag)
             reading = await self.in_version(reading, operation)
             if walk is None:
                 answer = await self._single(request, operation, reading, session, asked)
             else:
                 answer = await self._collection(request, operation, reading, session, ids, asked, walk)
         if known == ANY:
-            return _unchanged(tag)
+            return unchanged(tag)
         answer.headers["ETag"] = tag
         return answer
 
@@ -117,6 +117,13 @@ class Service:
         if operation.version == "1.2":
             return reading
         return await OldReading.of_operation(reading, operation, self.selections, self.numberings)
+
+    def tag(self, request: web.Request, session: Session, *digests: str) -> str:
+        """The entity tag of an answer from views with these digests."""
+        url = request.rel_url
+        return entity_tag(
+            self._release, *digests, session.behaviour.digest, url.raw_path, unsigned(url.raw_query_string)
+        )
 
     @cached_property
     def _release(self) -> str:
@@ -209,6 +216,7 @@ async def _one(reading: Reading, operation: Operation, given: str, fields: froze
     return (await page.named(reading, entity, page.in_style(reading, entity, [text]), fields))[0]
 
 
-def _unchanged(tag: str) -> web.Response:
+def unchanged(tag: str) -> web.Response:
+    """304: what the client has still holds."""
     headers = {name: HEADERS[name] for name in ("Cache-Control", "Vary")}
     return web.Response(status=304, headers={**headers, "ETag": tag})

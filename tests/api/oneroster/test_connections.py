@@ -14,7 +14,7 @@ from aiohttp import web
 
 from hub.api.connections import Patience, listening
 from hub.api.middleware import observing, refusals
-from hub.api.negotiation import read_json
+from hub.api.negotiation import check_json, parsed, read_bytes
 from tests.api.oneroster.raw import LONGEST_SECONDS, ask, read_answer, request, service, until_closed
 from tests.api.oneroster.rosters import Hub, Prepared, minor, running
 from tests.services import Database
@@ -110,8 +110,8 @@ async def _status(hub: Hub) -> int:
 
 
 async def _written(request_: web.Request) -> web.Response:
-    body = await read_json(request_, largest=1_000)
-    return web.json_response(body)
+    check_json(request_)
+    return web.json_response(parsed(await read_bytes(request_, largest=1_000)))
 
 
 @pytest.fixture

@@ -85,6 +85,32 @@ async def test_what_is_about_one_object_is_answered_by_its_district(agency: Hub)
     assert (status, minor(body)) == (404, "unknownobject")
 
 
+async def test_what_is_known_already_is_not_sent_again(agency: Hub) -> None:
+    """The tag is of the views of all districts together."""
+    tags = {}
+    for query in ("limit=3", "limit=3&sort=name", "limit=4"):
+        status, _, headers = await get(agency, f"{BASE}/orgs?{query}")
+        assert status == 200
+        tags[query] = headers["ETag"]
+    assert len(set(tags.values())) == 3
+
+    async def again(query: str, known: str, app: str = "lms") -> int:
+        headers = {"Authorization": f"Bearer {agency.prepared.tokens[app]}", "If-None-Match": known}
+        async with agency.session.get(encoded(f"{BASE}/orgs?{query}"), headers=headers) as response:
+            assert response.status != 304 or (await response.read(), response.headers["ETag"]) == (b"", tags[query])
+            return response.status
+
+    for query, tag in tags.items():
+        assert [await again(query, tag), await again(query, "*"), await again("limit=5", tag)] == [304, 304, 200]
+    assert await again("limit=3", tags["limit=3"], app="math") == 200
+    assert await again("limit=3&position=no~such", tags["limit=3"]) == 400
+    other = District(agency.db, district_id=agency.prepared.there)
+    async with agency.db.district(other.district_id) as tx:
+        (held,) = [g for g in await grants.store.listing(tx, living=True) if g.app_id == agency.prepared.apps["lms"]]
+        await grants.set_state(tx, held.grant_id, "suspended")
+    assert await again("limit=3", tags["limit=3"]) == 200  # one of the districts is gone
+
+
 @pytest.mark.threat("T12", "T18", "T24")
 async def test_only_districts_that_grant_something_are_in_it(agency: Hub) -> None:
     _, both, _ = await get(agency, f"{BASE}/orgs?limit=1000")

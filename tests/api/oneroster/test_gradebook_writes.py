@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import sys
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from hub.api.oneroster.body import MOST_BYTES, MOST_OBJECTS
+from hub.api.negotiation import LARGEST_BODY
+from hub.api.oneroster.body import MOST_OBJECTS
 from hub.api.oneroster.scopes import SCOPES
 from hub.api.oneroster.writes import WRITES, Write
 from hub.behaviour import Behaviour
@@ -15,6 +19,11 @@ from hub.store import apps
 from tests.api.oneroster.gradebooks import Book, ref
 from tests.api.oneroster.rosters import issue, minor
 from transforms.catalogue import CATALOGUE
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 ENTITIES = [e.name for e in CATALOGUE.of_service("gradebook")]
 UNAUTHORISED = {"1.1": "unauthorized", "1.2": "unauthorisedrequest"}
@@ -141,10 +150,23 @@ async def test_a_body_that_is_none_gets_its_status(book: Book) -> None:
         (b"{}", "text/plain", 415), (b"{}", "application/xml", 415), (b"{}", json + "; charset=latin-1", 415),
         (b"{}", json + "; charset=UTF-8", 422), (b"[]", json, 422), (b"7", json, 422),
         (b'{"lineItem": {}}', json, 422), (b'{"result": []}', json, 422), (b'{"result": null}', json, 422),
-        (b" " * (MOST_BYTES + 1), json, 413),
+        (b" " * (LARGEST_BODY + 1), json, 413),
     ):  # fmt: skip
         answer = await book.send("PUT", "/results/x", data=data, headers={"Content-Type": kind})
         await refused(answer, status, "invaliddata")
+    whole = b'{"category": {"title": "T"}}'
+    for coding, data, status in (
+        ("gzip", b"no gzip", 400), ("zstd", b"no zstd", 400), ("compress", whole, 415), ("gzip, gzip", whole, 415),
+        ("gzip", gzip.compress(whole)[:-12], 400), ("gzip", gzip.compress(b" " * (LARGEST_BODY + 1)), 413),
+    ):  # fmt: skip
+        answer = await book.send("PUT", "/categories/x", data=data, headers={"Content-Encoding": coding})
+        await refused(answer, status, "invaliddata")
+    assert (await book.get("/categories/x"))[0] == 404
+    for coding, data in (("gzip", gzip.compress(whole)), ("zstd", zstd.compress(whole)), ("identity", whole)):
+        assert (await book.send("PUT", "/categories/x", data=data, headers={"Content-Encoding": coding}))[0] == 201
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "gzip"}
+    async with book.hub.session.post("/oauth/token", data=io.BytesIO(b"no gzip"), headers=form) as answered:
+        assert (answered.status, (await answered.json())["error"]) == (400, "invalid_request")
 
 
 async def test_a_body_without_a_type_is_taken_for_json(book: Book) -> None:
