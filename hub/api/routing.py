@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
+_ONEROSTER = "/ims/oneroster/"
 _VARIABLE = re.compile(r"\{\w+\}")
 
 
@@ -54,7 +55,27 @@ def allow(error: web.HTTPMethodNotAllowed) -> str:
     return ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
 
 
-class Branches(web.AbstractResource):
+class _Whole(web.AbstractResource):
+    """A resource that stands for others, of which aiohttp's router asks nothing but to resolve."""
+
+    def add_prefix(self, prefix: str) -> NoReturn:
+        """Sub-applications have routers of their own."""
+        raise TypeError("this resource is asked by the parts of a path only")
+
+    def raw_match(self, path: str) -> bool:
+        """Whether another route may join this resource in aiohttp's own way: none may."""
+        return False
+
+    def url_for(self, **_: str) -> URL:
+        """Addresses are made where they are written."""
+        raise TypeError("this resource is asked by the parts of a path only")
+
+    def get_info(self) -> NoReturn:
+        """Nobody asks."""
+        raise TypeError("this resource is asked by the parts of a path only")
+
+
+class Branches(_Whole):
     """All resources whose paths begin with ``prefix``, a path with variables, as one resource of aiohttp's router."""
 
     def __init__(self, prefix: str) -> None:
@@ -95,18 +116,35 @@ class Branches(web.AbstractResource):
     def __len__(self) -> int:
         return sum(map(len, self._resources.values()))
 
-    def raw_match(self, path: str) -> bool:
-        """Whether another route may join this resource in aiohttp's own way: none may."""
-        return False
 
-    def add_prefix(self, prefix: str) -> NoReturn:
-        """Sub-applications have routers of their own."""
-        raise TypeError("this resource is asked by the parts of a path only")
+class Slashed(_Whole):
+    """Addresses of OneRoster with a slash behind: some clients ask for ``/courses/?limit=100``.
 
-    def url_for(self, **_: str) -> URL:
-        """Addresses are made where they are written."""
-        raise TypeError("this resource is asked by the parts of a path only")
+    It stands at the root, where aiohttp looks last.
+    """
 
-    def get_info(self) -> NoReturn:
-        """Nobody asks."""
-        raise TypeError("this resource is asked by the parts of a path only")
+    def __init__(self, router: web.UrlDispatcher) -> None:
+        super().__init__()
+        self._router = router
+
+    @property
+    def canonical(self) -> str:
+        """The path by which aiohttp finds this resource."""
+        return "/"
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
+        """The match for the address without its slash, and the methods that it knows."""
+        path = request.rel_url.raw_path
+        bare = path.removesuffix("/")
+        if bare == path or bare.endswith("/") or _ONEROSTER not in path:
+            return None, set()
+        found = await self._router.resolve(request.clone(rel_url=request.rel_url.with_path(bare, encoded=True)))
+        if isinstance(found.http_exception, web.HTTPMethodNotAllowed):
+            return None, found.http_exception.allowed_methods
+        return (found, set()) if found.http_exception is None else (None, set())
+
+    def __iter__(self) -> Iterator[web.AbstractRoute]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0

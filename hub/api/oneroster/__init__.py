@@ -20,6 +20,7 @@ from hub.api.oneroster.walks import Walks
 from hub.api.oneroster.writes import WRITES, Write
 from hub.api.oneroster.writing import Writing
 from hub.api.permissions import Permission, declare
+from hub.api.routing import Slashed
 from hub.api.views import Views
 from hub.crypto import load_walk_key
 from hub.gradebook.announcer import Announcer
@@ -43,6 +44,7 @@ def add_oneroster(app: web.Application) -> None:
         declare(app, write.method, write.address, _writing(write), Permission.SCOPE)
     add_discovery(app)
     add_endpoints(app)
+    app.router.register_resource(Slashed(app.router))
 
 
 async def _start(app: web.Application) -> AsyncIterator[None]:

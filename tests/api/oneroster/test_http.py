@@ -95,9 +95,29 @@ async def test_ids_in_addresses_are_decoded_exactly_once(hub: Hub) -> None:
     for path in (
         f"/orgs/{twice}", f"/schools/{school}%2Fclasses", f"/schools/{school}%2fclasses", f"/orgs/{school}%40x",
         f"/orgs/{school}%00", f"/orgs/%FF%FE{school}", "/orgs/%2F", "/orgs/%2e%2e%2fusers", "/orgs/%zz", "/orgs/%",
-        f"/orgs/{school}/", f"//orgs/{school}", f"/orgs//{school}", "/orgs/", "/Orgs", "/orgs/..;/users",
+        f"/orgs/{school}//", f"//orgs/{school}", f"/orgs//{school}", "/orgs//", "/Orgs", "/orgs/..;/users", "/",
     ):  # fmt: skip
         assert await status(path) == (404, "imsx_codeMajor"), path
+
+
+async def test_a_slash_behind_an_address_says_nothing(hub: Hub) -> None:
+    """ClassLink's client asks for the courses so."""
+    token, school = hub.prepared.tokens["lms"], hub.prepared.school
+    everywhere = "/ims/oneroster/rostering/v1p2"
+    for base, path in (
+        (service(hub, ""), "/courses"), (service(hub, ""), f"/schools/{school}/classes"),
+        (service(hub, ""), f"/schools/{school}"), (everywhere, "/courses"), (everywhere, f"/schools/{school}"),
+    ):  # fmt: skip
+        asked = [request("GET", f"{base}{path}{slash}?limit=2", token=token) for slash in ("", "/")]
+        bare, slashed = await ask(hub, *asked)
+        assert (bare.status, bare.body) == (200, slashed.body)
+        assert bare.headers.get("link", "").replace("?", "/?") == slashed.headers.get("link", "")
+    (options,) = await ask(hub, request("OPTIONS", service(hub, "/users/")))
+    (put,) = await ask(hub, request("PUT", service(hub, "/users/"), token=token))
+    assert (options.status, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
+    assert (put.status, put.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    for path in ("/admin/v1/apps/", "/healthz/", "/oauth/token/", "/"):
+        assert [a.status for a in await ask(hub, request("GET", path))] == [404], path
 
 
 HOSTILE = [

@@ -30,10 +30,11 @@ def schooled(postgres: str, template: str) -> Iterator[tuple[str, School]]:
 
 
 @pytest.fixture
-async def old(postgres: str, schooled: tuple[str, School]) -> AsyncIterator[Old]:
-    """A server over a copy of the district, as an app of 1.1 sees it."""
+async def old(postgres: str, schooled: tuple[str, School], free_port: int) -> AsyncIterator[Old]:
+    """A server over a copy of the district, as an app of 1.1 sees it, at the address that it is signed for."""
     name = f"hub_test_{secrets.token_hex(6)}"
     await _execute(postgres, copying(name, schooled[0]))
-    async with serving(database_at(in_database(postgres, name)), schooled[1]) as found:
+    where = {"port": free_port, "base_url": f"http://127.0.0.1:{free_port}"}
+    async with serving(database_at(in_database(postgres, name)), schooled[1], **where) as found:
         yield found
     await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")

@@ -256,10 +256,10 @@ class Old:
 
 
 @asynccontextmanager
-async def serving(database: Database, school: School) -> AsyncIterator[Old]:
+async def serving(database: Database, school: School, **settings: Any) -> AsyncIterator[Old]:
     """A server over a copy of the district."""
     own = School(**{**school.__dict__, "tokens": dict(school.tokens)})
-    async with running(database, own) as hub:
+    async with running(database, own, **settings) as hub:
         yield Old(hub, own)
 
 
