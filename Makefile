@@ -5,6 +5,7 @@ ARGS ?=
 # two cores that the ten minutes are meant for: many tests wait for a moment to come.
 WORKERS ?= 3
 OPENAPI ?= .
+TABLES ?=
 UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,8 +47,8 @@ contracts: $(DEV_STAMP) ## who may import whom
 bench: $(DEV_STAMP) ## us, the floor measured in the same run, and the ratio; ARGS="--students 500000"
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-conformance: $(DEV_STAMP) ## official OpenAPI documents against the catalogue and live answers; OPENAPI=<folder>
-	@$(BIN)/python -m tests.conformance $(OPENAPI)
+conformance: $(DEV_STAMP) ## OpenAPI documents and tables of 1.1 against catalogue and live answers; OPENAPI=, TABLES=<folder>
+	@$(BIN)/python -m tests.conformance $(OPENAPI) $(TABLES)
 
 fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of filters for a minute; ARGS="-max_total_time=86400"
 	@$(BIN)/python -m tests.fuzz.filters .fuzz/filters $(or $(ARGS),-max_total_time=60)

@@ -57,9 +57,10 @@ def _classes(_: _At, cells: pl.DataFrame) -> pl.DataFrame:
 
 def _enrollments(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
     extended = pl.col("role").str.starts_with(EXTENSION)
-    instead = pl.lit(at.style.names.extension, pl.String)
+    instead, wanted = (pl.lit(role, pl.String) for role in (at.style.enrolled_as, at.style.names.extension))
+    as_users = cells.select(pl.when(extended).then(wanted).otherwise("role").alias("role"))["role"]
+    user = at.people.persona(at.table["user"], cells["userSourcedId"], as_users)
     cells = cells.with_columns(pl.when(extended).then(instead).otherwise("role").alias("role"))
-    user = at.people.persona(at.table["user"], cells["userSourcedId"], cells["role"])
     return cells.with_columns(user.alias("userSourcedId")).drop_nulls("role")
 
 

@@ -1,10 +1,12 @@
 """Compares official OpenAPI documents of the three services of OneRoster 1.2 with this hub.
 
-    python -m tests.conformance FOLDER
+    python -m tests.conformance FOLDER [TABLES]
 
 First the catalogue: the documents that the hub publishes of itself, operation by operation and property by property.
 Then live answers: a server over two synced districts is asked for every collection, nested ones too, and for single
-objects; each answer must fit the official schema. Exits 1 where something differs, 2 without documents.
+objects; each answer must fit the official schema. 1.1 has no such documents; where TABLES is a folder with a digest of
+it, operations, members and answers of 1.1 are compared with its tables. Exits 1 where something differs, 2 without
+documents.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 from hub.api.oneroster.bindings import BINDINGS, Binding
 from hub.api.oneroster.discovery import document
+from tests.conformance import v1p1
 from tests.conformance.live import answers_that_do_not_fit
 from tests.conformance.shapes import MEANT, differences
 
@@ -41,7 +44,20 @@ def main() -> int:
     checked, misfits = asyncio.run(answers_that_do_not_fit(found))
     sys.stdout.write(f"live: {checked} answers compared, {len(misfits)} do not fit\n")
     sys.stdout.writelines(f"  {line}\n" for line in misfits)
-    return 1 if wrong or misfits else 0
+    return 1 if wrong or misfits or _older(Path(sys.argv[2]) if len(sys.argv) > 2 else None) else 0
+
+
+def _older(folder: Path | None) -> bool:
+    """Compares 1.1, where there is something to compare it with; whether anything differs."""
+    found = v1p1.digest(folder) if folder is not None else []
+    if not found:
+        return False
+    compared = asyncio.run(v1p1.compare(found))
+    sys.stdout.write(f"OneRoster 1.1: {compared.operations} operations and {compared.answers} answers compared, ")
+    sys.stdout.write(f"{len(compared.wrong)} differences\n")
+    sys.stdout.writelines(f"  {line}\n" for line in compared.wrong)
+    sys.stdout.writelines(f"meant: {place}: {reason}\n" for place, reason in v1p1.MEANT.items())
+    return bool(compared.wrong)
 
 
 def _official(folder: Path, binding: Binding) -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ async def answers_that_do_not_fit(documents: Mapping[Binding, Mapping[str, Any]]
 @asynccontextmanager
 async def _hub() -> AsyncIterator[Hub]:
     """A hub over two synced districts, on servers of its own."""
-    with _postgres() as url:
+    with servers() as url:
         await migrate(url, passwords=role_passwords(MASTER_KEY))
         database = database_at(url)
         async with running(database, await prepare(database.worker)) as hub:
@@ -57,7 +57,8 @@ async def _hub() -> AsyncIterator[Hub]:
 
 
 @contextmanager
-def _postgres() -> Iterator[str]:
+def servers() -> Iterator[str]:
+    """A PostgreSQL of its own; its address."""
     with tempfile.TemporaryDirectory(prefix="rosterhub-conformance-") as folder:
         Path(folder).chmod(0o711)  # an unprivileged account runs the server
         with EmbeddedPostgres(Path(folder) / "postgres") as server:

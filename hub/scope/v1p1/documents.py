@@ -39,6 +39,7 @@ CLASS_TYPE = "scheduled"
 SCORE_STATUS = "submitted"
 
 _OMIT = "omit"
+_OTHERWISE_ENROLLED = "proctor"
 _BASE = frozenset(BASE_NAMES)
 _USERS = "users"
 #: Members that 1.1 requires and that are made of others.
@@ -67,9 +68,11 @@ class Style:
         names = RoleNames(None if counselor == _OMIT else counselor, None if extension == _OMIT else extension)
         return cls(behaviour.booleans == "json", names, behaviour.extra_fields_in_metadata)
 
-    def enrollment_role(self, role: str) -> str | None:
-        """The role of an enrollment; None for one that 1.1 is not told of."""
-        return self.names.extension if role.startswith(EXTENSION) else role
+    @property
+    def enrolled_as(self) -> str | None:
+        """What stands for ``ext:`` roles of enrollments, which have fewer words in 1.1 than users; None for no role."""
+        role = self.names.extension
+        return role if role is None or role in voc.ENROLLMENT_ROLE.both else _OTHERWISE_ENROLLED
 
     def resource_role(self, role: str) -> str:
         """The role that a resource is for. None left would be for everybody, so no role is left out."""
@@ -262,11 +265,13 @@ def _username(record: Record) -> str:
 
 
 def _enrollment(record: Record, making: _Making) -> Record | None:
-    mapped = making.style.enrollment_role(record["role"])
-    if mapped is None:
-        return None
-    record["role"] = mapped
-    record["user"] = _persona(record["user"]["sourcedId"], mapped, making.several)
+    role, wanted = record["role"], record["role"]
+    if role.startswith(EXTENSION):
+        role, wanted = making.style.enrolled_as, making.style.names.extension
+        if role is None:
+            return None
+    record["role"] = role
+    record["user"] = _persona(record["user"]["sourcedId"], wanted, making.several)
     return record
 
 

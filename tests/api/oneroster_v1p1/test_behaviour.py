@@ -21,6 +21,9 @@ async def test_roles_may_be_left_out_with_all_that_is_about_them(old: Old) -> No
                  f"/demographics/{old.id('users', 'fay')}", f"/users/{old.id('users', 'fay')}/classes"):  # fmt: skip
         assert (await old.get(path))[0] == 404, path
     assert (await old.all("/resources"))[0]["roles"] == ["aide", "student"]  # none would be for everybody
+    await old.behave(extension_role_as="teacher")
+    assert (await old.one(f"/enrollments/{old.id('enrollments', 'e6')}"))["role"] == "teacher"
+    assert {"e3", "e6"} <= set(await old.keys("/enrollments", filter="role='teacher'"))
 
 
 async def test_truth_is_written_as_the_app_wants_it_in_both_versions(old: Old) -> None:

@@ -121,7 +121,10 @@ def test_an_enrollment_is_of_the_fitting_persona() -> None:
     several = {"K": ("teacher", "student")}
     assert made("enrollments", enrollment("student"), several=several)["user"]["sourcedId"] == "K.student"
     assert made("enrollments", enrollment("teacher"), several=several)["user"]["sourcedId"] == "K"
-    assert made("enrollments", enrollment("ext:coach"), several={})["role"] == "aide"
+    coach = enrollment("ext:coach")
+    for extension, role in (("aide", "proctor"), ("parent", "proctor"), ("teacher", "teacher")):
+        found = made("enrollments", coach, several={"K": ("student", extension)}, names=RoleNames("aide", extension))
+        assert (found["role"], found["user"]["sourcedId"]) == (role, f"K.{extension}")
     assert made("enrollments", enrollment("ext:coach"), names=RoleNames(None, None)) is None
 
 

@@ -282,7 +282,7 @@ _COLUMNS: Mapping[tuple[str, str], Callable[[OldReading, Expression], Expression
     ("classes", "classType"): lambda _, column: sql.known_word(column, voc.CLASS_TYPE.both, CLASS_TYPE),
     ("demographics", "sex"): lambda _, column: sql.known_word(column, voc.SEX.tokens("1.1"), None),
     ("enrollments", "role"): lambda reading, column: sql.known_word(
-        column, voc.ENROLLMENT_ROLE.both, reading.style.names.extension
+        column, voc.ENROLLMENT_ROLE.both, reading.style.enrolled_as
     ),
     ("results", "scoreStatus"): lambda _, column: sql.known_word(column, voc.SCORE_STATUS.both, SCORE_STATUS),
     ("lineItems", "resultValueMin"): lambda _, column: sql.first_of(column, sql.constant(LEAST, "double precision")),
