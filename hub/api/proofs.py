@@ -30,7 +30,7 @@ from hub.store.records import Bearer, Signer
 Spent = ByteCache[tuple[str, int, str], bool]
 _MOST_SPENT = 10_000
 _FORM = "application/x-www-form-urlencoded"
-_LARGEST_FORM = 8_190  # bytes, as much as a query may have
+_LARGEST_FORM = 4_096  # bytes, some times as much as the parameters of OAuth have
 
 
 class Scheme(StrEnum):
@@ -178,10 +178,13 @@ class Proofs:
     async def read(self, request: web.Request, accepts: frozenset[Scheme], *, again: bool = False) -> Proof:
         """What a request shows, of the kinds that its route takes. ``again``: it was in time when it came.
 
-        A token in the header counts alone. Raises RefusedError: 401 for what can prove nothing, 413 for a form that is
-        too large to be signed.
+        A token in the header counts alone, and there is one such header at most. Raises RefusedError: 401 for what can
+        prove nothing, 413 for a form that is too large to be signed.
         """
-        header = request.headers.get("Authorization", "")
+        headers = request.headers.getall("Authorization", [])
+        if len(headers) > 1:
+            raise unauthorised(given=False, signed=Scheme.OAUTH1 in accepts)
+        header = headers[0] if headers else ""
         scheme, _, text = header.partition(" ")
         if Scheme.OAUTH1 not in accepts:
             return TokenProof(self._context, _token_hash(scheme, text))

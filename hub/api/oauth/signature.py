@@ -26,7 +26,7 @@ _CONSUMER_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _LONGEST = 255
 _MOST_PARAMETERS = 30
 #: Pairs of the query and of a form, each of which is encoded and sorted before anything is known of who sends them.
-_MOST_PAIRS = 500
+_MOST_PAIRS = 100
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PREFIX = b"oauth_"
 _SIGNATURE = b"oauth_signature"

@@ -6,6 +6,7 @@ texts, and what equality of lists means is the app's behaviour.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from math import isfinite
 
@@ -19,6 +20,7 @@ from transforms.catalogue import Entity, Field, Kind
 _EXACT = frozenset({"identifier", "userMasterIdentifier"})
 _DIGITS = frozenset("0123456789")
 _NUMERIC = _DIGITS | frozenset("+-.eE")
+_LOST_PLUS = re.compile(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]{0,12}) (\d\d:?\d\d)$", re.ASCII)
 _LONGEST_NUMBER = 40
 _LARGEST = 2**63 - 1  # of a bigint
 
@@ -127,9 +129,12 @@ def _of_date(what: Expression, clause: Clause) -> Condition:
 
 
 def instant(value: str) -> datetime | None:
-    """A date or date-time as an instant; UTC where it names no offset, None where it is neither."""
+    """A date or date-time as an instant; UTC where it names no offset, None where it is neither.
+
+    A space before an offset is the plus of a client that did not encode it: without this its deltas would be empty.
+    """
     try:
-        at = datetime.fromisoformat(value.strip())
+        at = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", value.strip()))
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

@@ -101,6 +101,9 @@ async def test_status_and_dates_of_the_view(hub: Hub) -> None:
             f"dateLastModified!='{first}'": lambda u: u["dateLastModified"] != first,
             f"dateLastModified<'{last}'": lambda u: u["dateLastModified"] < last,
             f"dateLastModified<='{first[:-1]}+00:00'": lambda u: u["dateLastModified"] <= first,
+            f"dateLastModified<='{first[:-1]} 00:00'": lambda u: u["dateLastModified"] <= first,  # a + not encoded
+            f"dateLastModified>='{last[:-1].replace('T', ' ')} 0000'": lambda u: u["dateLastModified"] >= last,
+            f"dateLastModified>'{first[:-1]} 00:00 00:00'": lambda _: False,
             f"dateLastModified~'{last[:16].lower()}'": lambda u: last[:16] in u["dateLastModified"],
             "dateLastModified>'2024-01-01'": lambda _: True,
             "dateLastModified>'2024-01-01 00:00:00'": lambda _: True,

@@ -113,7 +113,7 @@ async def test_parameters_in_two_places_or_malformed_ones_are_refused_in_words(s
           for blank in parts if "oauth_version" not in blank),
         *(f"{good}&{part}" for part in parts), f"{good}&oauth_token=x", f"{good}&oauth_token=&oauth_token=",
         f"{good}&%6fauth_nonce=x", "oauth_=", "oauth_consumer_key", "oauth_%FF=%00",
-        "&".join(["oauth_nonce"] * 600), "&".join([good] + ["a"] * 600),
+        "&".join(["oauth_nonce"] * 101), "&".join([good] + ["a"] * 101),
         good.replace("HMAC-SHA1", "PLAINTEXT"), good.replace("HMAC-SHA1", "RSA-SHA1"),
     ]  # fmt: skip
     asked = [(f"{base}?{query}", b"", {}) for query in bad] + [(base, query.encode(), {}) for query in bad]
@@ -142,7 +142,7 @@ async def test_bodies_that_are_no_such_form(signs: Signing) -> None:
     for data, headers, status in (
         (good.encode(), {"Content-Type": "application/json"}, 401),  # nothing is looked for in another body
         (good.encode(), {"Content-Type": "multipart/form-data; boundary=x"}, 401),
-        (b"a" * 8_191, {}, 413), (gzip.compress(b"a" * 100_000), {"Content-Encoding": "gzip"}, 413),
+        (b"a" * 4_097, {}, 413), (gzip.compress(b"a" * 100_000), {"Content-Encoding": "gzip"}, 413),
         (b"no gzip", {"Content-Encoding": "gzip"}, 400), (b"no zstd", {"Content-Encoding": "zstd"}, 400),
         (good.encode(), {"Content-Type": "application/x-www-form-urlencoded; charset=none"}, 200),
         (gzip.compress(_in_form(signs, signs.base).encode()), {"Content-Encoding": "gzip"}, 200),

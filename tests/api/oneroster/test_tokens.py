@@ -13,6 +13,7 @@ from hub.api import client_secrets
 from hub.api.client_secrets import hash_secret, new_secret
 from hub.api.oneroster.scopes import SCOPES, V1P2
 from hub.store import apps
+from tests.api.oneroster import raw
 from tests.api.oneroster.rosters import Answer, Hub, Prepared, answer, issue, running
 from tests.services import Database
 
@@ -164,6 +165,12 @@ async def test_bad_bearer_tokens_get_one_answer(hub: Hub) -> None:
         assert body == first[1]
     status, body, headers = await hub.get("/users", app=None)
     assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="oneroster"')
+    shown = f"Authorization: Bearer {hub.prepared.tokens['lms']}"
+    older = f"/d/{hub.prepared.here}/ims/oneroster/v1p1/orgs"
+    for path, schemes in ((raw.service(hub, "/orgs"), "Bearer"), (older, "OAuth")):
+        once, twice = await raw.ask(hub, raw.request("GET", path, shown), raw.request("GET", path, shown, shown))
+        assert (once.status != 401, twice.status) == (True, 401)
+        assert schemes in twice.headers["www-authenticate"]
     query = f"/d/{hub.prepared.here}/ims/oneroster/rostering/v1p2/users?access_token={hub.prepared.tokens['lms']}"
     async with hub.session.get(query) as response:
         assert response.status == 401

@@ -115,9 +115,9 @@ def test_parameters_stand_in_one_place_and_once() -> None:
 
 
 def test_a_form_has_so_many_pairs() -> None:
-    assert len(form_pairs(b"a&" * 499 + b"a")) == 500
-    with pytest.raises(MalformedError, match="500 parameters"):
-        form_pairs(b"a&" * 500)
+    assert len(form_pairs(b"a&" * 99 + b"a")) == 100
+    with pytest.raises(MalformedError, match="100 parameters"):
+        form_pairs(b"a&" * 100)
 
 
 @given(st.text(max_size=80) | st.from_regex(r'(oauth_[a-z]{1,8}="[^"]{0,9}",? ?){1,6}', fullmatch=True))
