@@ -12,19 +12,20 @@ from hub.api.guard import GUARD
 from hub.api.oneroster.bindings import BINDINGS, DISTRICT, EVERYWHERE, PATHS
 from hub.api.oneroster.scopes import SCOPES
 from hub.api.permissions import Permission, declare
+from hub.api.proofs import BEARER_OR_OAUTH1
 from hub.store import views
 
 _HEADERS = {"Cache-Control": "no-store"}
 
 
 def add_endpoints(app: web.Application) -> None:
-    """Adds the page; any scope of OneRoster opens it."""
+    """Adds the page; any scope of OneRoster opens it, with a token or a signature."""
     declare(app, "GET", EVERYWHERE, _serve, Permission.SCOPE)
 
 
 async def _serve(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
-    sessions = await request.app[GUARD].admit_everywhere(request, tuple(SCOPES))
+    sessions = await request.app[GUARD].admit_everywhere(request, tuple(SCOPES), accepts=BEARER_OR_OAUTH1)
     caller, url = sessions[0].caller, context.settings.public_url
     async with context.db.app(caller.app_id) as tx:
         places = [place for place in await views.held_everywhere(tx, caller.app_id) if place.held.open]

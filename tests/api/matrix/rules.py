@@ -83,8 +83,8 @@ class Access:
 
     @property
     def signed(self) -> bool:
-        """Whether a signature of OAuth 1 does instead of a token: in 1.1 alone."""
-        return self.version == "1.1"
+        """Whether a signature of OAuth 1 does instead of a token: in 1.1, and where an app's addresses are listed."""
+        return self.version == "1.1" or self.kind == "page"
 
 
 Table = Mapping[tuple[str, str], Access]
