@@ -33,9 +33,11 @@ async def test_every_refusal_is_a_problem(hub: AdminHub) -> None:
         await hub.call("GET", f"{base}/runs/{hub.source}"),
         await hub.call("GET", f"{base}/runs", params={"limit": "many", "colour": "red"}),
         await hub.call("GET", "/x%00y"),
+        await hub.call("POST", "/districts", data=io.BytesIO(b"junk"), headers=JSON | {"Content-Encoding": "gzip"}),
+        await hub.call("POST", "/districts", data=io.BytesIO(b"junk"), headers=JSON | {"Content-Encoding": "zstd"}),
     ]
 
-    assert [a.status for a in answers] == [404, 405, 401, 403, 400, 400, 400, 415, 413, 409, 404, 400, 404]
+    assert [a.status for a in answers] == [404, 405, 401, 403, 400, 400, 400, 415, 413, 409, 404, 400, 404, 400, 400]
     for answer in answers:
         assert answer.headers["Content-Type"] == MEDIA_TYPE
         problem = Problem.model_validate(answer.json)
