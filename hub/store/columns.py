@@ -89,6 +89,19 @@ async def keys_of(tx: Transaction, source_ids: Sequence[UUID], entity: str, keys
     return frame.sort("place", "rid").unique("key", keep="first", maintain_order=True).select("key", "rid")
 
 
+async def kept_up(tx: Transaction, source_id: UUID, entity: Entity) -> pl.Series:
+    """The rids of active records of which a source spoke last, and nobody does now: an undo brought them back."""
+    frame = await copied(
+        tx,
+        f"SELECT s.rid FROM source_records s JOIN {entity.table} t ON t.district_id = s.district_id AND t.rid = s.rid "
+        "WHERE s.district_id = $1 AND s.source_id = $2 AND s.entity = $3::text::entity_name AND NOT s.active "
+        "AND t.active AND NOT EXISTS (SELECT FROM source_records o WHERE o.district_id = $1 AND o.entity = s.entity "
+        "AND o.rid = s.rid AND o.active)",
+        {"rid": pl.UInt32}, tx.district_id, source_id, entity.name,
+    )  # fmt: skip
+    return frame["rid"]
+
+
 def nothing_stored() -> pl.DataFrame:
     """What ``stored`` gives of a source that has said nothing."""
     return pl.DataFrame(schema={"key": pl.String, "rid": pl.UInt32, "hash": pl.UInt64, "active": pl.Boolean})

@@ -14,7 +14,8 @@ import orjson
 
 from hub.store.database import Transaction
 from hub.store.schema import STAGING_PREFIX
-from hub.store.statements import STAGED_PROVENANCE, STAGED_STATEMENTS
+from hub.store.statement_history import STAGED_STATEMENTS
+from hub.store.statements import STAGED_PROVENANCE
 from transforms.catalogue import CATALOGUE, Entity
 
 #: The rids of the orgs that a record ``t`` belongs to, as an array; entities without any belong to the district.

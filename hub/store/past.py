@@ -89,6 +89,18 @@ async def images(
     return found
 
 
+async def after(tx: Transaction, entity: Entity, position: int, rids: Collection[int]) -> dict[int, Image]:
+    """Some records as a position left them."""
+    rows = await tx.fetch(
+        "SELECT n.rid, coalesce(a.active, n.active), coalesce(a.doc, n.doc), coalesce(a.doc_private, n.doc_private) "
+        f"FROM {entity.table} n LEFT JOIN LATERAL (SELECT h.active, h.doc, h.doc_private FROM history h "
+        "WHERE h.district_id = $1 AND h.entity = $2 AND h.rid = n.rid AND h.position > $3 ORDER BY h.position LIMIT 1) "
+        "a ON true WHERE n.district_id = $1 AND n.rid = ANY($4::integer[])",
+        tx.district_id, entity.name, position, list(rids),
+    )  # fmt: skip
+    return {row[0]: Image(*row[1:]) for row in map(tuple, rows)}
+
+
 async def active(tx: Transaction, entity: Entity, rids: Collection[int]) -> list[int]:
     """Those of some records that are active."""
     rows = await tx.fetch(

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from hub.store import departures, statement_history
 from hub.store.database import Database, Transaction
 from hub.store.schema import value_columns
 from transforms.catalogue import CATALOGUE, Entity
@@ -70,8 +71,10 @@ async def forget_before(tx: Transaction, position: int) -> None:
 
 
 async def history(tx: Transaction, position: int, most: int) -> int:
-    """Deletes images of records from up to a position; how many."""
-    return await tx.execute(
+    """Deletes images of records, and of what sources said, from up to a position, ``most`` of each; how many."""
+    await departures.forget(tx, position)
+    said = await statement_history.purge(tx, position, most)
+    return said + await tx.execute(
         "DELETE FROM history WHERE ctid = ANY(ARRAY(SELECT ctid FROM history WHERE district_id = $1 AND position <= $2 "
         "LIMIT $3)) AND district_id = $1",
         tx.district_id, position, most,
@@ -80,10 +83,11 @@ async def history(tx: Transaction, position: int, most: int) -> int:
 
 async def old_images(tx: Transaction, position: int) -> int:
     """How many images there are from up to a position."""
+    said = await statement_history.old_images(tx, position)
     found: int = await tx.fetchval(
         "SELECT count(*) FROM history WHERE district_id = $1 AND position <= $2", tx.district_id, position
     )
-    return found
+    return said + found
 
 
 def _bare(entity: Entity) -> str:
@@ -125,7 +129,7 @@ async def strip(tx: Transaction, entity: Entity, rids: list[int]) -> None:
         f"DELETE FROM history WHERE district_id = $1 AND entity = '{entity.name}' AND rid = ANY($2::integer[])",
         tx.district_id, rids,
     )  # fmt: skip
-    for table in ("statements", "provenance", "overrides"):
+    for table in ("statements", "statement_history", "provenance", "overrides", "former_claims"):
         await tx.execute(
             f"DELETE FROM {table} WHERE district_id = $1 AND entity = $2::text::entity_name "
             "AND rid = ANY($3::integer[])",

@@ -114,6 +114,15 @@ async def set_parts(
     return Source(**row)
 
 
+async def returned(tx: Transaction, source_id: UUID, state: str) -> None:
+    """Brings a source that departed back to a state. Its next run pulls all and compares row by row."""
+    await tx.execute(
+        "UPDATE sources SET state = $3, digest = NULL, archive = NULL, cursor = NULL "
+        "WHERE district_id = $1 AND source_id = $2",
+        tx.district_id, source_id, state,
+    )  # fmt: skip
+
+
 async def applied(
     tx: Transaction,
     source_id: UUID,

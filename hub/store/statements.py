@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,16 +13,18 @@ from uuid import UUID
 import polars as pl
 
 from hub.errors import Code, HubError
+from hub.store import statement_history
 from hub.store.columns import copied
 from hub.store.database import Database, Transaction
 from hub.store.staging import DELIMITER, NULL, QUOTE, as_text
+from hub.store.statement_history import STAGED_STATEMENTS, Moment
 from transforms.catalogue import Entity
 
 #: Columns of statements as they are read: ``said_at`` in microseconds since 1970.
 STATEMENTS = {
     "rid": pl.UInt32, "source": pl.String, "at": pl.Int64, "doc": pl.String, "doc_private": pl.String,
 }  # fmt: skip
-STAGED_STATEMENTS, STAGED_PROVENANCE = "staging_statements", "staging_provenance"
+STAGED_PROVENANCE = "staging_provenance"
 _SINCE_1970 = "(extract(epoch FROM {}) * 1000000)::bigint"
 
 
@@ -47,12 +49,32 @@ async def of_records(tx: Transaction, entity: str, rids: Sequence[int]) -> pl.Da
     return await copied(tx, query, STATEMENTS, tx.district_id, entity, list(rids))
 
 
+async def merged_since(tx: Transaction, entity: str, rids: Sequence[int]) -> dict[int, int | None]:
+    """Those of some records that are merged, with the first position at which they are, where that is known."""
+    rows = await tx.fetch(
+        "SELECT rid, since FROM provenance WHERE district_id = $1 AND entity = $2::text::entity_name "
+        "AND rid = ANY($3::integer[])",
+        tx.district_id, entity, list(rids),
+    )  # fmt: skip
+    return {row["rid"]: row["since"] for row in rows}
+
+
+async def of_source(tx: Transaction, source_id: UUID, entity: str) -> pl.Series:
+    """The rids of the records of an entity of which a source has a statement."""
+    query = "SELECT rid FROM statements WHERE district_id = $1 AND entity = $2::text::entity_name AND source_id = $3"
+    return (await copied(tx, query, {"rid": pl.UInt32}, tx.district_id, entity, source_id))["rid"]
+
+
 async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) -> pl.DataFrame:
-    """Active records of which one source speaks alone, as its statements: their documents are what it says."""
+    """Active records of which one source speaks alone, as its statements: their documents are what it says.
+
+    One that was merged is nobody's alone, though an undo may have left it without the words of a source.
+    """
     query = (
         f"SELECT s.rid, s.source_id, {_SINCE_1970.format('t.date_last_modified')}, t.doc, t.doc_private "
         f"FROM source_records s JOIN {table} t ON t.district_id = s.district_id AND t.rid = s.rid "
-        "WHERE s.district_id = $1 AND s.entity = $2::text::entity_name AND s.rid = ANY($3::integer[]) AND s.active"
+        "WHERE s.district_id = $1 AND s.entity = $2::text::entity_name AND s.rid = ANY($3::integer[]) AND s.active "
+        "AND NOT EXISTS (SELECT FROM provenance p WHERE p.district_id = $1 AND p.entity = s.entity AND p.rid = s.rid)"
     )
     return await copied(tx, query, STATEMENTS, tx.district_id, entity, list(rids))
 
@@ -67,8 +89,12 @@ async def stage(db: Database, district_id: UUID, table: str, frame: pl.DataFrame
         )  # fmt: skip
 
 
-async def write(tx: Transaction, run_id: UUID) -> None:
-    """Takes what a run has staged over: statements keep the time at which they were said first."""
+async def write(tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID]) -> None:
+    """Takes what a run has staged over: statements keep the time at which they were said first.
+
+    ``speakers``: the sources that say something else from this moment on; of others it was only written down.
+    """
+    await statement_history.keep_replaced(tx, run_id, moment, speakers)
     await tx.execute(
         "INSERT INTO statements (district_id, entity, rid, source_id, said_at, doc, doc_private) "
         "SELECT district_id, entity, rid, source_id, said_at, doc, doc_private "
@@ -79,16 +105,18 @@ async def write(tx: Transaction, run_id: UUID) -> None:
         tx.district_id, run_id,
     )  # fmt: skip
     await tx.execute(
-        "INSERT INTO provenance (district_id, entity, rid, fields) SELECT district_id, entity, rid, fields "
+        "INSERT INTO provenance (district_id, entity, rid, fields, since) "
+        "SELECT district_id, entity, rid, fields, $3 "
         f"FROM {STAGED_PROVENANCE} WHERE district_id = $1 AND run_id = $2 "
         "ON CONFLICT (district_id, entity, rid) DO UPDATE SET fields = EXCLUDED.fields "
         "WHERE provenance.fields <> EXCLUDED.fields",
-        tx.district_id, run_id,
+        tx.district_id, run_id, moment.since,
     )  # fmt: skip
 
 
-async def withdraw(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int]) -> None:
-    """Forgets what a source said of some records."""
+async def withdraw(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], moment: Moment) -> None:
+    """Takes away what a source said of some records."""
+    await statement_history.keep_removed(tx, entity, source_id, rids, moment)
     await tx.execute(
         "DELETE FROM statements WHERE district_id = $1 AND entity = $2::text::entity_name "
         "AND rid = ANY($3::integer[]) AND source_id = $4",

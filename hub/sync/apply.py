@@ -19,7 +19,8 @@ from hub.store import columns as column_store
 from hub.store import districts, sources, staging, statements
 from hub.store.database import Transaction
 from hub.store.runs import Claim
-from hub.sync import views
+from hub.store.statement_history import Moment
+from hub.sync import departing, views
 from hub.sync.changes import EntityChanges
 from hub.sync.columns import are_kept, current_columns, per_school
 from hub.sync.prepared import Prepared
@@ -109,15 +110,16 @@ async def note(tx: Transaction, taken: Taken, prepared: Prepared) -> None:
     )  # fmt: skip
 
 
-async def lock(tx: Transaction, claim: Claim) -> None:
-    """Takes the district's lock for a run.
+async def lock(tx: Transaction, claim: Claim) -> int:
+    """Takes the district's lock for a run; the district's position.
 
     Raises HubError(FENCED) when another worker has taken the district over since the claim: a zombie that wakes up late
     finds a newer fence and writes nothing.
     """
-    _, fence = await districts.lock(tx)
+    position, fence = await districts.lock(tx)
     if fence != claim.fence:
         raise HubError(Code.FENCED, "Another worker has taken over this district.")
+    return position
 
 
 async def alone(tx: Transaction, prepared: Prepared) -> bool:
@@ -147,27 +149,30 @@ async def _write(
         if changes:
             updated = changes.updated | changes.revived
             rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
-    await write_said(tx, claim, prepared, inserted)
+    await write_said(tx, claim, prepared, inserted, Moment(position))
     crash_point("apply.sources_written")
     await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
     crash_point("apply.changes_logged")
     await districts.keep_next_rids(tx, prepared.heads)
 
 
-async def write_said(tx: Transaction, claim: Claim, prepared: Prepared, inserted: Mapping[str, int]) -> None:
+async def write_said(
+    tx: Transaction, claim: Claim, prepared: Prepared, inserted: Mapping[str, int], moment: Moment
+) -> None:
     """What the run's source says now, of what it says nothing any more, and where merged values come from.
 
     ``inserted`` as in ``apply``.
     """
+    source_id, retold = prepared.source_id, prepared.retold
     if prepared.stated:
-        await statements.write(tx, claim.lease_token)
-    source_id = prepared.source_id
+        speakers = retold.speakers if retold is not None else {source_id} if source_id else set()
+        await statements.write(tx, claim.lease_token, moment, speakers)
+    if retold is not None:
+        await departing.retell(tx, retold, moment)
     if source_id is None:
         return
     if prepared.departure is not None:
-        for name, rids in prepared.departure.handed.items():
-            await staging.hand_over(tx, CATALOGUE[name], source_id, prepared.departure.to, list(rids))
-        await sources.change(tx, source_id, state="departed")
+        await departing.leave(tx, source_id, prepared.departure, moment)
     # In the order of their key: what a new district's sources say is appended to the index, page after page.
     for name in sorted(prepared.entities):
         entity, changes = CATALOGUE[name], prepared.entities[name]
@@ -177,7 +182,7 @@ async def write_said(tx: Transaction, claim: Claim, prepared: Prepared, inserted
             await staging.rehash(tx, entity, claim.lease_token, source_id)
         if changes.withdrawn:
             await staging.withdraw(tx, entity, source_id, list(changes.withdrawn))
-            await statements.withdraw(tx, name, source_id, list(changes.withdrawn))
+            await statements.withdraw(tx, name, source_id, list(changes.withdrawn), moment)
 
 
 async def _write_staged(

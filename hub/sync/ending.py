@@ -15,6 +15,7 @@ from hub.ids import new_id
 from hub.store import differences, districts, grants, holds, past, runs, staging, uploads
 from hub.store.database import Transaction
 from hub.store.runs import Claim
+from hub.store.statement_history import Moment
 from hub.sync import guard
 from hub.sync.ahead import Applying
 from hub.sync.apply import Applied, Taken, apply, lock, note, write_said
@@ -201,10 +202,10 @@ async def _nothing_changed(ending: _End) -> None:
     job, claim, taken = ending.job, ending.job.claim, ending.taken
     job.progress.enter(ENDING)
     async with job.db.district(claim.district_id, wait_seconds=30) as tx:
-        await lock(tx, claim)
+        moment = Moment(await lock(tx, claim), between=True)
         await runs.keep_issues(tx, claim.run.run_id, ending.issues)
         # Hashes that went stale, and what is said anew without changing a record.
-        await write_said(tx, claim, ending.prepared, {})
+        await write_said(tx, claim, ending.prepared, {}, moment)
         if taken is not None:
             await note(tx, taken, ending.prepared)
         await _let_go(tx, ending)

@@ -16,7 +16,7 @@ import orjson
 import polars as pl
 
 from hub.crashpoints import crash_point
-from hub.store import statements
+from hub.store import statement_history, statements
 from hub.store.database import Database, Transaction
 from hub.store.statements import STATEMENTS, Override
 from hub.sync.parties import Parties
@@ -27,6 +27,8 @@ from transforms.parse import parse
 from transforms.render import render
 
 OVERRIDE = "override:"
+#: Whose words are replaced by others.
+REPLACED = {"rid": pl.UInt32, "source": pl.String}
 _MICROSECONDS = 1_000_000
 
 
@@ -41,6 +43,14 @@ class Merged:
     frame: pl.DataFrame
     documents: pl.DataFrame
     provenance: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What sources said once: ``said`` (STATEMENTS) takes the place of the statements of ``replaced`` (REPLACED)."""
+
+    said: pl.DataFrame
+    replaced: pl.DataFrame
 
 
 class Merging:
@@ -89,11 +99,14 @@ class Merging:
         alone = {rid: texts for rid, texts in stored.items() if rid not in merged}
         return alone | {rid: (True, doc, private) for rid, doc, private in own.iter_rows()}
 
-    async def merged(self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None) -> Merged:
+    async def merged(
+        self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, words: Words | None = None
+    ) -> Merged:
         """Merges some records anew and stages what was said and where values come from.
 
         ``ids``: rid and sourcedId of the records. ``own``: what the run's source says of them now, in canonical
         columns with sourcedIds for references, and rid; without it, the source says nothing of them any more.
+        ``words``: what others say from now on.
         """
         rids = ids["rid"].to_list()
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
@@ -101,6 +114,9 @@ class Merging:
             lone = ids.filter(~pl.col("rid").is_in(known["rid"].implode()))["rid"].to_list()
             alone = await statements.sole(tx, entity.name, entity.table, lone)
             set_by_hand = await statements.overrides(tx, entity=entity.name, rids=rids) if rids else []
+        if words is not None:
+            known = known.join(words.replaced, on=list(REPLACED), how="anti")
+            alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in(ids["rid"].implode()))])
         return await self._merged(entity, ids, own, known, alone, set_by_hand)
 
     async def _merged(
@@ -169,7 +185,7 @@ class Merging:
             rows = said.select(
                 **base, rid="rid", source_id="source", said_at=said_at, doc="doc", doc_private="doc_private"
             )
-            await statements.stage(self._db, self._district_id, statements.STAGED_STATEMENTS, rows)
+            await statements.stage(self._db, self._district_id, statement_history.STAGED_STATEMENTS, rows)
         if provenance.height:
             rows = provenance.select(**base, rid="rid", fields="fields")
             await statements.stage(self._db, self._district_id, statements.STAGED_PROVENANCE, rows)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 
@@ -89,9 +90,9 @@ class Parties:
         return Survivorship(preferences, {name: rule["sources"] for name, rule in rules.items() if rule.get("sources")})
 
 
-async def parties(tx: Transaction, own: Source | None) -> Parties:
-    """Who has a say in the transaction's district."""
-    known = [s for s in await sources.listing(tx) if s.state != "departed"]
+async def parties(tx: Transaction, own: Source | None, *, returning: UUID | None = None) -> Parties:
+    """Who has a say in the transaction's district. ``returning``: a source that departed and has one again."""
+    known = [s for s in await sources.listing(tx) if s.state != "departed" or s.source_id == returning]
     others = [s for s in known if own is None or s.source_id != own.source_id]
     rules = await districts.survivorship(tx) if others else {}
     return Parties(own, others, rules, await statements.any_overrides(tx))

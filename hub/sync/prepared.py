@@ -10,6 +10,7 @@ import polars as pl
 from pyroaring import BitMap
 
 from hub.store.database import Transaction
+from hub.store.departures import Departed
 from hub.sync.changes import EntityChanges
 from hub.sync.fresh import Fresh
 from transforms.issues import collect
@@ -17,10 +18,31 @@ from transforms.issues import collect
 
 @dataclass(slots=True)
 class Departure:
-    """A source goes. ``handed``, by entity: records that are those of the source ``to`` from now on."""
+    """A source goes, whose state was ``state``.
+
+    By entity: ``claims``, all of which it spoke; ``handed``, records that are those of the source ``to`` from now on.
+    """
 
     to: UUID | None
+    state: str
+    claims: dict[str, BitMap] = field(default_factory=dict)
     handed: dict[str, BitMap] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Retold:
+    """What an undo makes of what sources said. ``speakers``: the sources of which staging has other statements.
+
+    ``silent``, by entity and source: the records of which it says nothing any more. ``returning``: a source that
+    departed and comes back.
+    """
+
+    speakers: set[UUID] = field(default_factory=set)
+    silent: dict[tuple[str, UUID], list[int]] = field(default_factory=dict)
+    returning: Departed | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.speakers or self.silent) or self.returning is not None
 
 
 @dataclass(slots=True)
@@ -29,7 +51,8 @@ class Prepared:
 
     ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
     ``fresh``: the new records, where the district had none. ``stated``: whether staging has statements of sources too.
-    ``source_id``: the source that says this, if one does; ``departure``: it says nothing any more.
+    ``source_id``: the source that says this, if one does; ``departure``: it says nothing any more; ``retold``: what an
+    undo makes of what others said.
     ``joined``: the enrollments that stand for several rows, of a package that has all enrollments.
     ``last``: what the transaction that applies it does at its end.
     """
@@ -43,10 +66,13 @@ class Prepared:
     source_id: UUID | None = None
     departure: Departure | None = None
     joined: list[int] | None = None
+    retold: Retold | None = None
     last: Callable[[Transaction], Awaitable[None]] | None = None
 
     def __bool__(self) -> bool:
-        return any(self.entities.values()) or self.last is not None
+        """Whether there is something to apply: a source that goes or comes back is, whatever becomes of its records."""
+        others = (self.last, self.departure, self.retold)
+        return any(self.entities.values()) or any(other is not None for other in others)
 
 
 def findings(prepared: Prepared) -> pl.DataFrame:

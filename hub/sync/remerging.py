@@ -9,12 +9,13 @@ import polars as pl
 
 from hub.scope import sets
 from hub.store import columns, sources, staging, statements
+from hub.store.sources import Source
 from hub.sync.ahead import Applying
 from hub.sync.changes import EntityChanges
 from hub.sync.comparing import stage_differences
 from hub.sync.ending import end
 from hub.sync.job import Job
-from hub.sync.merging import Merging
+from hub.sync.merging import Merging, Words
 from hub.sync.parties import Parties, parties
 from hub.sync.prepared import Departure, Prepared
 from hub.sync.resolve import by_id, reference_targets
@@ -28,14 +29,14 @@ BATCH_RECORDS = 10_000
 async def override(job: Job) -> None:
     """A run of kind "override": the records of ``task["records"]`` (entity to rids) become what all say now."""
     records: Mapping[str, Sequence[int]] = job.claim.run.task["records"]
-    await _run(job, _Remerging(job, await _parties(job, None)), {name: list(rids) for name, rids in records.items()})
+    await _run(job, Remerging(job, await _parties(job, None)), {name: list(rids) for name, rids in records.items()})
 
 
 async def remerge(job: Job) -> None:
     """A run of kind "remerge": all merged records become what the rules of now make of them."""
     async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
         chosen = {e.name: (await statements.merged(tx, e.name)).to_list() for e in CATALOGUE.of_service("rostering")}
-    await _run(job, _Remerging(job, await _parties(job, None)), chosen)
+    await _run(job, Remerging(job, await _parties(job, None)), chosen)
 
 
 async def departure(job: Job) -> None:
@@ -46,16 +47,26 @@ async def departure(job: Job) -> None:
     """
     assert job.claim.run.source_id is not None, "a departure is a source's"
     spoken = await _parties(job, job.claim.run.source_id)
+    assert spoken.own is not None, "it was asked for"
     to = job.claim.run.task.get("to")
-    steps = _Remerging(job, spoken)
+    steps = Remerging(job, spoken)
     steps.result.source_id = job.claim.run.source_id
-    steps.result.departure = Departure(UUID(to) if to else None)
-    async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
-        chosen = {}
-        for entity in CATALOGUE.entities:
-            said = await columns.stored(tx, job.claim.run.source_id, entity.name)
-            chosen[entity.name] = said.filter("active")["rid"].sort().to_list()
+    steps.result.departure = Departure(UUID(to) if to else None, spoken.own.state)
+    chosen = await _said(job, spoken.own, steps.result.departure)
     await _run(job, steps, chosen)
+
+
+async def _said(job: Job, source: Source, departure: Departure) -> dict[str, list[int]]:
+    """The records of which a source speaks, by entity, and those that an undo keeps as it said they are."""
+    chosen = {}
+    async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+        for entity in CATALOGUE.entities:
+            said = (await columns.stored(tx, source.source_id, entity.name)).filter("active")["rid"]
+            kept = [await statements.of_source(tx, source.source_id, entity.name)]
+            kept.append(await columns.kept_up(tx, source.source_id, entity))
+            departure.claims[entity.name] = sets.bitmap(said.sort().to_numpy())
+            chosen[entity.name] = pl.concat([said, *kept]).unique().sort().to_list()
+    return chosen
 
 
 async def _parties(job: Job, source_id: UUID | None) -> Parties:
@@ -64,7 +75,7 @@ async def _parties(job: Job, source_id: UUID | None) -> Parties:
         return await parties(tx, own)
 
 
-async def _run(job: Job, steps: _Remerging, chosen: Mapping[str, Sequence[int]]) -> None:
+async def _run(job: Job, steps: Remerging, chosen: Mapping[str, Sequence[int]]) -> None:
     await staging.sweep(job.db, job.claim.district_id)
     async with Applying(job.db, job.claim) as applying:
         try:
@@ -78,8 +89,11 @@ async def _run(job: Job, steps: _Remerging, chosen: Mapping[str, Sequence[int]])
         await end(job, steps.result, None, applying)
 
 
-class _Remerging:
-    """The work of one run. A run without a source merges what is said; with one, what the others say."""
+class Remerging:
+    """The work of one run. A run without a source merges what is said; with one, what the others say.
+
+    What it does to records goes into ``result.entities``.
+    """
 
     def __init__(self, job: Job, spoken: Parties) -> None:
         claim = job.claim
@@ -96,12 +110,20 @@ class _Remerging:
         changes.counts.before = len(rids)
         leaving = self.parties.own is not None
         alone = await self._alone(entity, rids) if leaving else set()
-        left = set(alone)
         shared = [rid for rid in rids if rid not in alone]
-        for start in range(0, len(shared), BATCH_RECORDS):
-            part = shared[start : start + BATCH_RECORDS]
+        left = alone | await self.merge(entity, shared, changes)
+        if leaving:
+            self._leave(entity, rids, left, changes)
+
+    async def merge(
+        self, entity: Entity, rids: Sequence[int], changes: EntityChanges, words: Words | None = None
+    ) -> set[int]:
+        """Merges records anew, by ascending rid, and stages those that differ; those of which nobody speaks then."""
+        left: set[int] = set()
+        for start in range(0, len(rids), BATCH_RECORDS):
+            part = rids[start : start + BATCH_RECORDS]
             ids = (await self._of(entity)).filter(pl.col("rid").is_in(part)).sort("rid")
-            merged = await self.merging.merged(entity, ids, None)
+            merged = await self.merging.merged(entity, ids, None, words)
             rows = merged.frame.with_columns(key=pl.lit(""), hash=pl.lit(0, pl.UInt64))
             await stage_differences(
                 self.job, self.writer, entity, rows, merged.documents, changes, task=staging.REMERGE,
@@ -109,8 +131,7 @@ class _Remerging:
             )  # fmt: skip
             left |= set(part) - set(merged.frame["rid"])
             self.job.progress.rows += len(part)
-        if leaving:
-            self._leave(entity, rids, left, changes)
+        return left
 
     async def _alone(self, entity: Entity, rids: Sequence[int]) -> set[int]:
         """Those of which the source alone speaks: they have never been merged."""

@@ -1,14 +1,16 @@
 """A run of kind "undo": the inverse of what an applied run did, field by field, as far as nobody changed it since.
 
 What the run created is ended, what it ended comes back, and of what it updated each field gets back its former value if
-it still has the one that the run gave it. Fields that were changed since stay, and are reported. The sources' hashes
-stay as they are: a row that the source sends unchanged is no reason to do again what was undone, a changed one is.
+it still has the one that the run gave it. Fields that were changed since stay, and are reported. Of records of which
+several sources speak, the source of the run gets its former words back, and the records are merged anew. The sources'
+hashes stay as they are: a row that the source sends unchanged is no reason to do again what was undone, a changed one
+is. A source that departed with the run comes back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -22,24 +24,26 @@ from hub.scope.sets import unpack
 from hub.store import districts, feed, past, runs, staging
 from hub.store.database import Transaction
 from hub.store.past import Image, Part, Versions
+from hub.store.runs import Claim
 from hub.sync.ahead import Applying
 from hub.sync.changes import EntityChanges, Update, compare
 from hub.sync.ending import end
 from hub.sync.job import Job
+from hub.sync.parties import Parties, parties
 from hub.sync.prepared import Prepared
+from hub.sync.remerging import Remerging
+from hub.sync.restoring import restored
+from hub.sync.unsaying import Undone, Unsaid, slices, undone_run, unsaid
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.issues import SCHEMA, Action, Rule, Severity, declare
-from transforms.members import members_of, put_together
 
 KIND: Final = "undo"
 #: Kinds of runs that cannot be undone, and what to do instead.
 INSTEAD: Final[Mapping[str, str]] = {
     "erase": "An erasure cannot be undone. Release the person, and sources may send the person again.",
     "override": "What was overridden would be overridden again by the next sync. End the override instead.",
+    "remerge": "The rules that it applied would apply again. Set the rules, or the source's priority, as they were.",
 }
-#: Records that are looked at at a time: three versions of each are in memory.
-_LOOKED_AT = 5_000
-
 UND_001 = declare(
     "UND-001", Severity.WARN, Action.REPORT, "A field that the undone run changed was changed again since",
     "The undo left the newer value. Change it in the student system, or undo the later run too.",
@@ -74,22 +78,25 @@ async def undo(job: Job) -> None:
     """Carries the run out. Raises HubError(CONFLICT) when the run to be undone was never applied."""
     db, claim = job.db, job.claim
     await staging.sweep(db, claim.district_id)
-    prepared = Prepared()
+    prepared, inverses = Prepared(), dict[str, _Inverse]()
     async with db.district(claim.district_id, wait_seconds=30) as tx:
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        undone = await undoable(tx, UUID(claim.run.task["run"]))
+        run = await undoable(tx, UUID(claim.run.task["run"]))
+        undone = await undone_run(tx, run, await _root(tx, run))
         seen = await districts.get(tx, claim.district_id)
-        position = undone.position or 0
-        log = await past.changes_at(tx, position)
-        inverses = {}
+        logged = await past.changes_at(tx, undone.position)
+        log = {name: (unpack(new), unpack(changed), unpack(ended)) for name, (new, changed, ended) in logged.items()}
+        said, retold = await unsaid(tx, undone, log)
         for entity in CATALOGUE.entities:
-            if entity.name in log:
+            if entity.name in log or said[entity.name].again:
                 job.progress.enter("compare", entity=entity.name)
-                inverse = await _inverse(tx, entity, position, *map(unpack, log[entity.name]))
-                await past.stage_whole(tx, entity, claim.lease_token, position, inverse.whole)
-                await past.stage_parts(tx, entity, claim.lease_token, position, inverse.parts)
-                prepared.entities[entity.name] = inverse.changes
-                inverses[entity.name] = inverse
+                inverses[entity.name] = await _staged(tx, claim, entity, undone, log, said[entity.name])
+                prepared.entities[entity.name] = inverses[entity.name].changes
+        returning = undone.departed.source_id if undone.departed else None
+        spoken = await parties(tx, None, returning=returning)
+    prepared.retold = retold or None
+    await _merge(job, spoken, prepared, said)
+    async with db.district(claim.district_id, readonly=True, wait_seconds=30) as tx:
         prepared.issues = await _findings(tx, inverses)
 
     async def last(tx: Transaction) -> None:
@@ -103,6 +110,35 @@ async def undo(job: Job) -> None:
         await end(job, prepared, None, applying)
 
 
+async def _staged(
+    tx: Transaction, claim: Claim, entity: Entity, undone: Undone, log: Mapping[str, tuple[BitMap, BitMap, BitMap]],
+    said: Unsaid,
+) -> _Inverse:  # fmt: skip
+    """The inverse of what the run did to records that are not merged, in staging."""
+    nothing = (BitMap(), BitMap(), BitMap())
+    alone = (rids - said.again for rids in log.get(entity.name, nothing))
+    inverse = await _inverse(tx, entity, undone.position, *alone)
+    inverse.conflicts += said.conflicts
+    inverse.forgotten |= said.forgotten
+    await past.stage_whole(tx, entity, claim.lease_token, undone.position, inverse.whole)
+    await past.stage_parts(tx, entity, claim.lease_token, undone.position, inverse.parts)
+    return inverse
+
+
+async def _merge(job: Job, spoken: Parties, prepared: Prepared, said: Mapping[str, Unsaid]) -> None:
+    """Merges the records anew of which several sources speak, now that these say again what they said."""
+    steps = Remerging(job, spoken)
+    try:
+        for name, one in said.items():
+            if one.again:
+                changes = prepared.entities[name]
+                changes.deleted |= BitMap(await steps.merge(CATALOGUE[name], list(one.again), changes, one.words))
+        await steps.writer.staged()
+    finally:
+        await steps.writer.close()
+    prepared.stated = steps.merging.staged
+
+
 async def undoable(tx: Transaction, run_id: UUID) -> runs.Run:
     """The run, if it can be undone.
 
@@ -114,8 +150,17 @@ async def undoable(tx: Transaction, run_id: UUID) -> runs.Run:
         raise HubError(Code.CONFLICT, f"Only an applied run can be undone; this one is {run.state}.")
     if run.kind in INSTEAD:
         raise HubError(Code.CONFLICT, INSTEAD[run.kind])
+    if run.kind == KIND and (await _root(tx, run)).kind == "departure":
+        raise HubError(Code.CONFLICT, "The source is back and may have spoken since. Let it depart again instead.")
     if run.position <= await districts.history_from(tx):
         raise HubError(Code.PAST_GONE, "What records said before this run is not kept any more.")
+    return run
+
+
+async def _root(tx: Transaction, run: runs.Run) -> runs.Run:
+    """The run itself or, of an undo, the one that was undone first."""
+    while run.kind == KIND:
+        run = await runs.get(tx, UUID(run.task["run"]))
     return run
 
 
@@ -126,7 +171,7 @@ async def _inverse(
     changes, touched = inverse.changes, updated | deleted
     changes.deleted.update(await past.active(tx, entity, list(created)))
     seen = BitMap()
-    for part in _slices(touched):
+    for part in slices(touched):
         found = await past.versions(tx, entity, position, part)
         await asyncio.to_thread(_invert, entity, found, inverse)
         seen.update(one.rid for one in found)
@@ -138,11 +183,6 @@ async def _inverse(
     counts.deleted = len(changes.deleted)
     counts.unchanged = len(created | touched) - counts.updated - counts.deleted
     return inverse
-
-
-def _slices(rids: BitMap) -> Iterator[Sequence[int]]:
-    every = list(rids)
-    return (every[n : n + _LOOKED_AT] for n in range(0, len(every), _LOOKED_AT))
 
 
 def _invert(entity: Entity, found: Sequence[Versions], inverse: _Inverse) -> None:
@@ -176,26 +216,8 @@ def _restored(entity: Entity, one: Versions) -> tuple[list[str], Image, list[str
     active = one.before.active if was_changed else one.now.active
     if one.now.documents == one.after.documents:
         return [], Image(active, *one.before.documents), []
-    before, after, now = (members_of(*image.documents) for image in (one.before, one.after, one.now))
-    fields, conflicts = [], []
-    for each in entity.body:
-        name = each.name
-        if before.get(name) == after.get(name) or now.get(name) == before.get(name):
-            continue
-        if now.get(name) == after.get(name):
-            fields.append(name)
-            _put(now, name, before.get(name))
-        else:
-            conflicts.append(name)
-    documents = put_together(entity, now) if fields else one.now.documents
+    fields, documents, conflicts = restored(entity, one.before.documents, one.after.documents, one.now.documents)
     return fields, Image(active, *documents), conflicts
-
-
-def _put(members: dict[str, str], name: str, value: str | None) -> None:
-    if value is None:
-        members.pop(name, None)
-    else:
-        members[name] = value
 
 
 async def _findings(tx: Transaction, inverses: Mapping[str, _Inverse]) -> list[pl.DataFrame]:
