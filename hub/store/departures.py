@@ -56,13 +56,8 @@ async def at(tx: Transaction, position: int) -> Departed | None:
         "WHERE district_id = $1 AND position = $2",
         tx.district_id, position,
     )  # fmt: skip
-    return Departed(
-        position,
-        row["source_id"],
-        row["state"],
-        row["heir"],
-        {c["entity"]: (c["withdrawn"], c["handed"]) for c in claims},
-    )
+    bitmaps = {each["entity"]: (each["withdrawn"], each["handed"]) for each in claims}
+    return Departed(position, row["source_id"], row["state"], row["heir"], bitmaps)
 
 
 async def silent(tx: Transaction, entity: str, heir: UUID, rids: Sequence[int]) -> list[int]:
@@ -99,17 +94,21 @@ async def take_back(tx: Transaction, entity: str, heir: UUID, rids: Sequence[int
     )  # fmt: skip
 
 
-async def give_back(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], position: int) -> None:
-    """Lets a source speak again of what it spoke of until a position.
+async def give_back(
+    tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], *, position: int, now: int
+) -> None:
+    """Lets a source speak again, from the position ``now`` on, of what it spoke of until ``position``.
 
-    Records that were changed since are compared with its next package whatever their hash was.
+    What nobody else speaks of and was changed meanwhile is compared with its next package, whatever the hash was.
     """
     await tx.execute(
         "UPDATE source_records c SET active = true, hash = CASE WHEN EXISTS (SELECT FROM history h "
-        "WHERE h.district_id = $1 AND h.entity = $3::text AND h.rid = c.rid AND h.position > $5) THEN 0 ELSE hash END "
+        "WHERE h.district_id = $1 AND h.entity = $3::text AND h.rid = c.rid AND h.position > $5 AND h.position < $6) "
+        "AND NOT EXISTS (SELECT FROM provenance p WHERE p.district_id = $1 AND p.entity = c.entity AND p.rid = c.rid) "
+        "THEN 0 ELSE hash END "
         "WHERE c.district_id = $1 AND c.source_id = $2 AND c.entity = $3::text::entity_name "
         "AND c.rid = ANY($4::integer[]) AND NOT c.active",
-        tx.district_id, source_id, entity, list(rids), position,
+        tx.district_id, source_id, entity, list(rids), position, now,
     )  # fmt: skip
 
 

@@ -40,13 +40,14 @@ async def retell(tx: Transaction, retold: Retold, moment: Moment) -> None:
     for (name, source_id), rids in retold.silent.items():
         await statements.withdraw(tx, name, source_id, rids, moment)
     if retold.returning is not None:
-        await _come_back(tx, retold.returning)
+        await _come_back(tx, retold.returning, moment.position)
 
 
-async def _come_back(tx: Transaction, departed: Departed) -> None:
+async def _come_back(tx: Transaction, departed: Departed, now: int) -> None:
+    then = departed.position
     for name, (withdrawn, handed) in departed.claims.items():
         given = list(unpack(handed))
         if given and departed.heir is not None:
-            await departures.take_back(tx, name, departed.heir, given, departed.position)
-        await departures.give_back(tx, name, departed.source_id, list(unpack(withdrawn)), departed.position)
+            await departures.take_back(tx, name, departed.heir, given, then)
+        await departures.give_back(tx, name, departed.source_id, list(unpack(withdrawn)), position=then, now=now)
     await sources.returned(tx, departed.source_id, departed.state)

@@ -10,13 +10,16 @@ from hub.crypto import column_key
 from hub.store import past, runs
 from hub.sync.engine import work_once
 from tests import worker_process
-from tests.districts import District
+from tests.districts import District, changed, sandbox
 from tests.services import MASTER_KEY, Database
 from tests.snapshots import leftovers
 from tests.sync.conftest import change
 from tests.sync.test_retention import everything
 from tests.sync.test_store_crashes import KILLED, lease_ends
+from tests.sync.test_several_sources import applied
+from tests.sync.test_several_sources import second as another
 from tests.sync.test_undo import rows
+from tests.sync.test_undo_sources import claimed, people, queued, some_users, told
 
 PLACES = (
     "sync.claimed", "sync.staged", "apply.locked", "apply.records_written", "apply.views_written",
@@ -75,3 +78,26 @@ async def test_an_erasure_survives_a_worker_killed_at_any_place(second: District
     assert (await second.run(run_id)).state == "applied"
     assert "Zebulon" not in await everything(copied)
     assert await rows(second) != later
+
+
+@pytest.mark.threat("F1")
+@pytest.mark.parametrize("place", ["merge.staged", "apply.sources_written", "apply.after_commit"])
+async def test_a_source_comes_back_wholly_or_not_at_all(district: District, database: Database, place: str) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    other = await another(district, priority=1)
+    one, *_ = some_users(frames)
+    await applied(other, changed(people(frames), "users", one, email="one@hr.example"))
+    before, claims = await told(district), await claimed(other)
+    departed = await queued(district, "departure", other.source_id)
+    gone, left = await told(district), await claimed(other)
+    run_id = await request(district, "undo", {"run": str(departed.run_id)})
+    assert await worker_process.ended(worker_process.start(database.worker, crash_at=place)) == KILLED
+
+    committed = place == "apply.after_commit"
+    assert (await told(district), await claimed(other)) == ((before, claims) if committed else (gone, left))
+    await taken_over(district)
+    assert (await district.run(run_id)).state == "applied"
+    assert (await told(district), await claimed(other)) == (before, claims)
+    if not committed:
+        assert await leftovers(district) == {}
