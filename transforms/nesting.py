@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from transforms import kept_rows
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Version
 from transforms.issues import RULES, Action, Severity, declare
 from transforms.near import near
@@ -20,7 +21,7 @@ from transforms.normalise.roles import USR_001, administrators, check_primary, r
 from transforms.normalise.status import deleted
 from transforms.normalise.values import normalise
 from transforms.shapes import dtype
-from transforms.sheet import Sheet, is_owner, no_keys, open_sheet, split
+from transforms.sheet import Sheet, is_owner, no_keys, nowhere, open_sheet, split
 from transforms.validate.duplicates import resolve_duplicates
 from transforms.validate.identifiers import trimmed
 from transforms.validate.known import Known
@@ -35,10 +36,14 @@ GRB_004 = declare(
 
 @dataclass
 class Parts:
-    """``nested`` holds one frame per field (columns key, the owner's, and the field), ``sheets`` the rows."""
+    """``nested`` holds one frame per field (columns key, the owner's, and the field), ``sheets`` the rows.
+
+    ``kept``, by file: the rows as they came (``kept_rows.rows_of``).
+    """
 
     nested: dict[str, pl.DataFrame] = field(default_factory=dict)
     sheets: list[Sheet] = field(default_factory=list)
+    kept: dict[str, pl.DataFrame] = field(default_factory=dict)
 
 
 def fed(entity: Entity) -> tuple[Field, ...]:
@@ -60,7 +65,7 @@ def read(
     # Profiles first: roles name them.
     for column in sorted(fed(entity), key=lambda f: f.component != "userProfiles"):
         component = CATALOGUE[column.component or ""]
-        sheet = _sheet(component, version, files, known, delta) if version in component.versions else None
+        sheet = _sheet(component, version, files, known, parts, delta=delta) if version in component.versions else None
         if sheet is None:
             continue
         parts.sheets.append(sheet)
@@ -102,6 +107,14 @@ def robbed(parts: Parts) -> pl.Series:
     return pl.concat([no_keys(), *owners]).unique()
 
 
+def lone(entity: Entity, version: Version, keys: pl.Series, parts: Parts) -> Sheet:
+    """A sheet of owners of which only component rows came, with the component columns alone."""
+    frame = pl.DataFrame({"line": pl.repeat(None, keys.len(), dtype=pl.UInt32, eager=True), "key": keys})
+    sheet = Sheet(entity, version, frame, nowhere(keys.len()))
+    attach(sheet, parts, no_keys())
+    return sheet
+
+
 def leftovers(parts: Parts, owners: pl.Series, known: Known) -> list[pl.DataFrame]:
     """All findings of the component files, with those about rows whose owner is not among ``owners``."""
     found = []
@@ -110,19 +123,22 @@ def leftovers(parts: Parts, owners: pl.Series, known: Known) -> list[pl.DataFram
         orphans = ~sheet[name].is_in(owners.implode()) & ~sheet.out
         if orphans.any():
             sheet.report(REF_001, orphans, name, known.cause(sheet.entity.component_of or "", sheet[name]))
-        found.append(sheet.issues())
+        found.append(kept_rows.without_lines(sheet.issues()))
     return found
 
 
 def _sheet(
-    component: Entity, version: Version, files: Mapping[str, Iterable[pl.DataFrame]], known: Known, delta: bool
-) -> Sheet | None:
+    component: Entity, version: Version, files: Mapping[str, Iterable[pl.DataFrame]], known: Known, parts: Parts, *,
+    delta: bool,
+) -> Sheet | None:  # fmt: skip
     frames = list(files.get(component.csv_file, ()))
     if not frames:
         return None
-    sheet = open_sheet(component, version, pl.concat(frames, how="diagonal"))
+    raw = pl.concat(frames, how="diagonal")
+    sheet = open_sheet(component, version, raw)
     normalise(sheet)
     gone = deleted(sheet, delta=delta)
+    parts.kept[component.csv_file] = kept_rows.rows_of(component, version, raw.filter(~gone) if gone.any() else raw)
     sheet = resolve_duplicates(split(sheet, gone)[0])
     name = owner(component).name
     sheet.put(name, trimmed(sheet[name]))

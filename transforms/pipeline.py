@@ -18,7 +18,7 @@ from datetime import date
 
 import polars as pl
 
-from transforms import canonical, issues, nesting
+from transforms import canonical, issues, kept_rows, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
 from transforms.normalise.gradebook import complete
@@ -59,6 +59,8 @@ class Outcome:
     ``frame`` is CANONICAL. ``quarantined`` are keys of rows kept out: their older versions stay. ``deleted`` are
     keys that the source itself marks as deleted. ``partial`` are keys of rows in ``frame`` that lack components (a
     role, say) because those rows were kept out. ``joined`` are keys of rows in ``frame`` that stand for several rows.
+    ``kept``, by file: the component rows of all owners as they came (``kept_rows.rows_of``). ``implied`` (key and the
+    component columns): owners whose own row did not come.
     """
 
     frame: pl.DataFrame
@@ -67,6 +69,8 @@ class Outcome:
     deleted: pl.Series
     partial: pl.Series
     joined: pl.Series = field(default_factory=no_keys)
+    kept: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    implied: pl.DataFrame | None = None
 
 
 class Transform:
@@ -105,6 +109,7 @@ class Transform:
         repeated: pl.Series | None = None,
         unread: Unread = no_keys,
         delta: bool = False,
+        implied: pl.Series | None = None,
     ) -> Iterator[Outcome]:
         """Outcomes of the RAW ``batches`` of one entity.
 
@@ -112,11 +117,12 @@ class Transform:
         ``duplicated``) are the keys that come more than once in the whole file; without them all batches are taken
         as one. ``repeated`` (see ``several``) are the marks of class and user that come more than once in a whole file
         of enrollments. ``unread()``, asked at the end, gives the keys of rows that the connector kept out. Entities
-        that refer to themselves are held until all their keys are known, the others go batch by batch.
+        that refer to themselves are held until all their keys are known, the others go batch by batch. ``implied``, of
+        changes whose ``components`` are all of their owners': the keys of owners of which only component rows came.
         """
         entity = CATALOGUE[name]
         parts = nesting.read(entity, self.version, components or {}, self.known, delta=delta)
-        steps = _Steps(entity, self, parts, delta=delta, unread=unread)
+        steps = _Steps(entity, self, parts, delta=delta, unread=unread, implied=implied)
         held_back = any(f.target == name for f in entity.references)
         waiting: list[Sheet] = []
         for sheet in steps.sheets(batches, duplicate_keys, repeated):
@@ -132,9 +138,13 @@ class Transform:
 class _Steps:
     """The steps of one entity and what they have to remember until its end."""
 
-    def __init__(self, entity: Entity, run: Transform, parts: nesting.Parts, *, delta: bool, unread: Unread) -> None:
+    def __init__(
+        self, entity: Entity, run: Transform, parts: nesting.Parts, *, delta: bool, unread: Unread,
+        implied: pl.Series | None,
+    ) -> None:  # fmt: skip
         self.entity, self.version, self.known, self.parts, self.delta = entity, run.version, run.known, parts, delta
         self.calling_code, self.unread, self.joined = run.calling_code, unread, run.joined
+        self.implied = implied
         self.told = False  # of status columns filled in a bulk file, which is said once
         self.settled = False
         self.good: list[pl.DataFrame] = []
@@ -201,7 +211,8 @@ class _Steps:
         check_owner(sheet, self.known)
         if self.entity.name == "users" and self.version == "1.1":
             roles_from_orgs(sheet, self.known.rows("orgs"))
-        nesting.attach(sheet, self.parts, self.known.keys(self.entity.name) if self.delta else no_keys())
+        in_part = self.delta and self.implied is None
+        nesting.attach(sheet, self.parts, self.known.keys(self.entity.name) if in_part else no_keys())
         complete(sheet, self.known)
         check_relations(sheet, self.known, self.enrolled)
         check_gradebook(sheet, self.known)
@@ -246,9 +257,11 @@ class _Steps:
     def finish(self, sheet: Sheet) -> Outcome:
         """The canonical outcome of a sheet whose references are all resolved."""
         frame = canonical.frame_of(sheet)
+        if self.parts.kept:
+            frame = frame.with_columns(hash=frame["hash"] ^ kept_rows.marks(frame["key"], self.parts.kept))
         partial = frame["key"].filter(frame["key"].is_in(nesting.robbed(self.parts).implode()))
         alike = frame["key"].filter(frame["key"].is_in(self.alike.implode()))
-        return Outcome(frame, sheet.issues(), kept_out(sheet), sheet.deleted, partial, alike)
+        return Outcome(frame, sheet.issues(), kept_out(sheet), sheet.deleted, partial, alike, self.parts.kept)
 
     def finish_together(self, sheets: list[Sheet]) -> Iterator[Outcome]:
         """Resolves references inside the entity, which needs all its keys. Sheets are let go one by one."""
@@ -269,7 +282,10 @@ class _Steps:
     def close(self) -> Iterator[Outcome]:
         """Makes the entity's keys known to the next entities and reports what only shows at its end."""
         self._settle()
-        found = nesting.leftovers(self.parts, pl.concat([*self.keys, *self.deleted]), self.known)
+        implied = no_keys() if self.implied is None else self.implied
+        if implied.len():
+            yield self._lone(implied)
+        found = nesting.leftovers(self.parts, pl.concat([*self.keys, *self.deleted, implied]), self.known)
         if self.lines:
             near = nearly_equal(pl.concat(self.lines), self.held, self.entity.name)
             found.append(findings(ID_004, self.entity, near, "sourcedId"))
@@ -285,6 +301,14 @@ class _Steps:
         last = issues.collect(found)
         if last.height:
             yield Outcome(canonical.empty(self.entity), last, no_keys(), no_keys(), no_keys())
+
+    def _lone(self, keys: pl.Series) -> Outcome:
+        """The outcome of owners of which only component rows came."""
+        sheet = nesting.lone(self.entity, self.version, keys, self.parts)
+        good = sheet.frame.filter(~sheet.out).select("key", *(f.name for f in nesting.fed(self.entity)))
+        partial = good["key"].filter(good["key"].is_in(nesting.robbed(self.parts).implode()))
+        none = canonical.empty(self.entity)
+        return Outcome(none, sheet.issues(), kept_out(sheet), no_keys(), partial, kept=self.parts.kept, implied=good)
 
 
 def _set_aside(sheet: Sheet, keys: pl.Series, repeated: pl.Series | None) -> tuple[Sheet, Sheet]:

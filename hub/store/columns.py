@@ -69,6 +69,17 @@ async def stored_of(tx: Transaction, source_id: UUID, keys: Sequence[str]) -> di
     return {str(name): _said(part.drop("entity")) for (name,), part in frame.group_by("entity")}
 
 
+async def stored_some(tx: Transaction, source_id: UUID, entity: str, keys: Sequence[str]) -> pl.DataFrame:
+    """The same of the objects of one entity with these keys."""
+    frame = await copied(
+        tx,
+        "SELECT key, rid, hash, active::int FROM source_records "
+        "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name AND key = ANY($4::text[])",
+        _STORED, tx.district_id, source_id, entity, list(keys),
+    )  # fmt: skip
+    return _said(frame)
+
+
 def _said(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("hash").reinterpret(signed=False), pl.col("active").cast(pl.Boolean))
 

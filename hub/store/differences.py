@@ -14,6 +14,7 @@ import orjson
 
 from hub.store.database import Transaction
 from hub.store.schema import STAGING_PREFIX
+from hub.store.staging import PARTS
 from hub.store.statement_history import STAGED_STATEMENTS
 from hub.store.statements import STAGED_PROVENANCE
 from transforms.catalogue import CATALOGUE, Entity
@@ -233,7 +234,7 @@ async def unstage(tx: Transaction, entity: Entity, run_id: UUID, rids: list[int]
         f"DELETE FROM {STAGING_PREFIX}{entity.table} WHERE district_id = $1 AND run_id = $2 AND rid = ANY($3::int[])",
         tx.district_id, run_id, rids,
     )  # fmt: skip
-    for table in (STAGED_STATEMENTS, STAGED_PROVENANCE):
+    for table in (STAGED_STATEMENTS, STAGED_PROVENANCE, PARTS):
         await tx.execute(
             f"DELETE FROM {table} WHERE district_id = $1 AND run_id = $2 AND entity = $3::text::entity_name "
             "AND rid = ANY($4::int[])",

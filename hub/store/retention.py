@@ -129,7 +129,7 @@ async def strip(tx: Transaction, entity: Entity, rids: list[int]) -> None:
         f"DELETE FROM history WHERE district_id = $1 AND entity = '{entity.name}' AND rid = ANY($2::integer[])",
         tx.district_id, rids,
     )  # fmt: skip
-    for table in ("statements", "statement_history", "provenance", "overrides", "former_claims"):
+    for table in ("statements", "statement_history", "provenance", "overrides", "former_claims", "source_parts"):
         await tx.execute(
             f"DELETE FROM {table} WHERE district_id = $1 AND entity = $2::text::entity_name "
             "AND rid = ANY($3::integer[])",

@@ -19,7 +19,8 @@ class Source:
     ``speaks_for``: the entities that it may speak for, with their fields (None: all of them); None for everything.
     ``key_space``: sources of one space call the same object by the same key; None: a space of its own. ``links``: by
     which fields of an entity its objects are recognised among the records of other sources. ``joined``: the rids of
-    enrollments that stand for several rows of its last whole package.
+    enrollments that stand for several rows of its last whole package. ``parts``: the entities of which all component
+    rows are kept that it sent last.
     """
 
     source_id: UUID
@@ -37,6 +38,7 @@ class Source:
     key_space: str | None
     links: dict[str, list[str]]
     joined: list[int]
+    parts: list[str]
 
 
 _COLUMNS = ", ".join(Source.__dataclass_fields__)
@@ -132,10 +134,15 @@ async def applied(
     files: list[str],
     cursor: dict[str, Any] | None,
     joined: list[int] | None,
+    parts: list[str],
 ) -> None:
-    """Notes what was applied last, in the transaction that applies it. ``joined``: None leaves them as they are."""
+    """Notes what was applied last, in the transaction that applies it.
+
+    ``joined``: None leaves them as they are. ``parts``: entities to be added to those.
+    """
     await tx.execute(
-        "UPDATE sources SET digest = $3, archive = $4, files = $5, cursor = $6, joined = coalesce($7, joined) "
+        "UPDATE sources SET digest = $3, archive = $4, files = $5, cursor = $6, joined = coalesce($7, joined), "
+        "parts = ARRAY(SELECT unnest(parts) UNION SELECT unnest($8::text[])) "
         "WHERE district_id = $1 AND source_id = $2",
-        tx.district_id, source_id, digest, archive, files, cursor, joined,
+        tx.district_id, source_id, digest, archive, files, cursor, joined, parts,
     )  # fmt: skip

@@ -44,7 +44,8 @@ def as_text(frame: pl.DataFrame) -> io.BytesIO:
 #: that changed though the run's source has said nothing new of it.
 INSERT, UPDATE, REHASH, REMERGE = "i", "u", "h", "m"
 #: Staging tables beside those of the entities.
-BESIDE = ("staging_statements", "staging_provenance")
+PARTS = "staging_parts"
+BESIDE = ("staging_statements", "staging_provenance", PARTS)
 _NO_END = 1 << 31
 #: Bytes of a staging table up to which its rows are deleted: truncating makes and removes files, however little is in.
 _SMALL = 4 << 20

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
 from hub.scope.columns import Columns
 from hub.store import columns as column_store
-from hub.store import districts, sources, staging, statements
+from hub.store import districts, source_parts, sources, staging, statements
 from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.store.statement_history import Moment
@@ -46,6 +46,7 @@ class Taken:
     """What is noted of the package that was taken: the next run compares with it.
 
     ``missing``: files that the last package had and this one has not. ``whole``: it does not only say what changed.
+    ``parts``: the entities of which it has all component rows.
     """
 
     source_id: UUID
@@ -55,6 +56,7 @@ class Taken:
     missing: list[str]
     cursor: dict[str, Any] | None
     whole: bool = True
+    parts: list[str] = field(default_factory=list)
 
     def in_part(self) -> Taken:
         """What is noted where a part of the difference was withheld: the next run compares row by row.
@@ -62,7 +64,7 @@ class Taken:
         Its digest is no package's, what is missing is asked about again, and the source is pulled from the start.
         """
         files = sorted({*self.files, *self.missing})
-        return replace(self, digest=f"in part:{self.digest}", archive=None, files=files, cursor=None)
+        return replace(self, digest=f"in part:{self.digest}", archive=None, files=files, cursor=None, parts=[])
 
 
 async def apply(
@@ -106,7 +108,7 @@ async def note(tx: Transaction, taken: Taken, prepared: Prepared) -> None:
     """Notes of the package what the source's next run compares with."""
     await sources.applied(
         tx, taken.source_id, digest=taken.digest, archive=taken.archive, files=taken.files, cursor=taken.cursor,
-        joined=prepared.joined,
+        joined=prepared.joined, parts=taken.parts,
     )  # fmt: skip
 
 
@@ -171,6 +173,8 @@ async def write_said(
         await departing.retell(tx, retold, moment)
     if source_id is None:
         return
+    if prepared.parts:
+        await source_parts.write(tx, claim.lease_token, source_id)
     if prepared.departure is not None:
         await departing.leave(tx, source_id, prepared.departure, moment)
     # In the order of their key: what a new district's sources say is appended to the index, page after page.

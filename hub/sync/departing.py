@@ -7,7 +7,7 @@ from uuid import UUID
 from pyroaring import BitMap
 
 from hub.scope.sets import unpack
-from hub.store import departures, sources, staging, statement_history, statements
+from hub.store import departures, source_parts, sources, staging, statement_history, statements
 from hub.store.database import Transaction
 from hub.store.departures import Departed
 from hub.store.statement_history import Moment
@@ -29,6 +29,7 @@ async def leave(tx: Transaction, source_id: UUID, departure: Departure, moment: 
     for name, rids in handed.items():
         assert departure.to is not None, "nothing is handed to nobody"
         await staging.hand_over(tx, CATALOGUE[name], source_id, departure.to, rids)
+        await source_parts.hand_over(tx, name, source_id, departure.to, rids)
         merged = list(set(rids) & set(await statements.merged_since(tx, name, rids)))
         await statement_history.keep_silence(tx, name, departure.to, merged, moment)
         await departures.inherit(tx, name, source_id, departure.to, merged)

@@ -46,5 +46,5 @@ class Files:
         """The keys of rows that lack components which could not be read; nobody knows whose those of the reader are."""
         files = [component.csv_file for component in CATALOGUE.components_of(entity.name)]
         if any(keys.len() for file in files for keys in self.unread.get(file, [])):
-            return outcome.frame["key"]
+            return pl.concat([outcome.frame["key"], outcome.partial])
         return outcome.partial

@@ -85,20 +85,6 @@ class Merging:
         """Whether the record of a row (column rid) is merged."""
         return pl.col("rid").is_in(self.shared[entity.name].implode())
 
-    async def own_words(
-        self, tx: Transaction, entity: Entity, stored: Mapping[int, tuple[bool, str, str]]
-    ) -> dict[int, tuple[bool, str, str]]:
-        """Documents (active, doc, doc_private) as the run's source alone has them: what all say is not its own.
-
-        Merged records of which it has not spoken are left out.
-        """
-        said = await statements.of_records(tx, entity.name, list(stored))
-        source = str(self.parties.own.source_id) if self.parties.own else ""
-        own = said.filter(pl.col("source") == source).select("rid", "doc", "doc_private")
-        merged = set(said["rid"])
-        alone = {rid: texts for rid, texts in stored.items() if rid not in merged}
-        return alone | {rid: (True, doc, private) for rid, doc, private in own.iter_rows()}
-
     async def merged(
         self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, words: Words | None = None
     ) -> Merged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from connectors.protocol import Package
-from transforms.catalogue import CATALOGUE
+from transforms.catalogue import CATALOGUE, Entity
 from transforms.naming import named
 from transforms.sheet import no_keys
 
@@ -28,3 +28,9 @@ def named_keys(package: Package) -> pl.Series | None:
         entity = CATALOGUE.files(package.version)[file]
         found += [named(entity, package.version, batch.frame) for batch in package.batches(file)]
     return pl.concat(found).unique()
+
+
+def comes(package: Package, entity: Entity) -> bool:
+    """Whether a package says anything of an entity: by its own file, or by changes of what nests in it."""
+    files = [c.csv_file for c in CATALOGUE.components_of(entity.name)]
+    return entity.csv_file in package.mode or any(package.mode.get(file) == "delta" for file in files)

@@ -6,7 +6,7 @@ Nothing that readers see is written here. Polars work runs in threads; batches b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 from pyroaring import BitMap
@@ -18,26 +18,24 @@ from hub.scope.grants import WRITABLE
 from hub.store import columns, districts, staging
 from hub.sync.ahead import Ahead
 from hub.sync.changes import EntityChanges
-from hub.sync.comparing import stage_differences
+from hub.sync.components import Components, Nested, is_delta
 from hub.sync.files import Files
-from hub.sync.flips import found_flips
 from hub.sync.fresh import Fresh
 from hub.sync.job import Job
+from hub.sync.known import KnownRecords
 from hub.sync.linking import linked
-from hub.sync.merging import Merged, Merging
+from hub.sync.merging import Merging
+from hub.sync.named import comes
 from hub.sync.outcomes import joined_keys, joined_rids, repeated_pairs, without_returned
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
-from hub.sync.resolve import by_id, empty_index, is_target, numbered, reference_targets, resolve
+from hub.sync.resolve import empty_index, is_target, numbered
 from hub.sync.said import Said
 from hub.sync.writing import Indexes, Writer
-from transforms import parts
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.diff import diff, vanished
 from transforms.issues import one
-from transforms.parse import parse
 from transforms.pipeline import Outcome, Transform, duplicated
-from transforms.render import render
 from transforms.sheet import file_of, no_keys
 from transforms.sheet import findings as sheet_findings
 from transforms.validate.speaking import SRC_001, SRC_002
@@ -71,6 +69,10 @@ class Preparation:
         self.result = Prepared(source_id=self.source_id)
         self.files = Files(package)
         self.writer = Writer(job, ahead)
+        self.components = Components(job, package, self.files, self.said, parties.own.parts)
+        self.known = KnownRecords(
+            job, package, parties, self.merging, self.said, self.files, self.components, self.writer, self.indexes
+        )
 
     async def run(self) -> Prepared:
         """Transforms and stages all entities of the package."""
@@ -85,13 +87,13 @@ class Preparation:
         self.result.fresh = self.writer.fresh = None if any(self.result.heads.values()) else Fresh()
         self.result.issues = self.files.issues
         if self.result.fresh is None and not (self.parties.own and self.parties.own.links):
-            await self.said.narrow(self.package)
+            await self.said.narrow(self.package, self.parties.own.parts if self.parties.own else ())
         if self.package.mode.get("orgs") != "bulk" or not self.parties.speaks(CATALOGUE["orgs"]):
             # What the role "administrator" means depends on the type of the org, which another package has brought.
             self.transform.known.remember("orgs", await self.said.org_types(self.parties.same_keys))
         for entity in CATALOGUE.entities:
             await self._load(entity)
-            if entity.csv_file in self.package.mode and self._may_speak(entity):
+            if self._comes(entity) and self._may_speak(entity):
                 await self._entity(entity)
             else:
                 await self._index(entity, [])
@@ -99,7 +101,14 @@ class Preparation:
                 del self.stored[entity.name]
         await self.writer.staged()
         self.result.stated = self.merging is not None and self.merging.staged
+        self.result.parts = self.components.staged
         return self.result
+
+    def _comes(self, entity: Entity) -> bool:
+        """Whether the package says something of an entity that can be understood."""
+        if entity.csv_file in self.package.mode:
+            return True
+        return comes(self.package, entity) and self.components.all_known(entity)
 
     def _may_speak(self, entity: Entity) -> bool:
         """Whether the source speaks for an entity that came; if not, that is a finding."""
@@ -131,23 +140,29 @@ class Preparation:
         changes.counts.before = self.said.active(entity, stored)
         seen, kept_out, deleted = list[pl.Series](), list[pl.Series](), list[pl.Series]()
         minted: list[pl.DataFrame] = []
-        if entity.name == "enrollments" and not self._delta(entity):
+        if entity.name == "enrollments" and not is_delta(self.package, entity):
             self.result.joined = []
-        outcomes = await asyncio.to_thread(self._outcomes, entity)
-        self.progress.enter("transform", entity=entity.name, total=self.package.rows(entity.csv_file))
+        kept: Mapping[str, pl.DataFrame] = {}
+        nested = await self.components.nested(entity, stored)
+        outcomes = await asyncio.to_thread(self._outcomes, entity, nested)
+        self.progress.enter("transform", entity=entity.name, total=self._rows(entity))
         while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
             crash_point("transform.batch_made")
             self.result.issues.append(outcome.issues)
+            kept = outcome.kept or kept
             changes.counts.quarantined += outcome.quarantined.len()
             kept_out.append(outcome.quarantined)
             deleted.append(outcome.deleted)
             outcome, returned = without_returned(outcome, self.passed_back.get(entity.name))
             changes.counts.unchanged += returned
             seen.append(await self._batch(entity, outcome, changes, minted))
+            await self._beside(entity, outcome, changes)
             self.progress.read(outcome.frame.height)
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
         await self._index(entity, minted)
         gone = self._gone(entity, stored, seen, kept_out, deleted)
+        if not is_delta(self.package, entity):
+            await self.components.stage(entity, None, gone, kept)
         changes.withdrawn = sets.bitmap(gone["rid"].sort().to_numpy())
         changes.deleted = changes.withdrawn - await self._still_said(entity, gone, changes)
         changes.counts.deleted = len(changes.deleted)
@@ -160,15 +175,30 @@ class Preparation:
 
         A file of changes says so itself; a whole one says it of all that it does not have.
         """
-        if self._delta(entity):
+        if is_delta(self.package, entity):
             said = pl.concat([no_keys(), *deleted])
             return stored.filter(pl.col("active") & pl.col("key").is_in(said.implode())).select("key", "rid")
         gone = vanished(stored, seen, kept_out + self.files.unread.get(entity.csv_file, []))
         # A row that could not be read may be any of these.
         return gone.clear() if entity.csv_file in self.files.unreadable else gone
 
-    def _delta(self, entity: Entity) -> bool:
-        return self.package.mode[entity.csv_file] == "delta"
+    def _rows(self, entity: Entity) -> int | None:
+        return self.package.rows(entity.csv_file) if entity.csv_file in self.package.mode else 0
+
+    async def _beside(self, entity: Entity, outcome: Outcome, changes: EntityChanges) -> None:
+        """What else an outcome says: of records of which only component rows came, and the rows of those kept out."""
+        stored = self.stored[entity.name]
+        silent = pl.concat([outcome.quarantined, outcome.deleted])
+        if silent.len() and outcome.kept:
+            out = stored.filter(pl.col("key").is_in(silent.implode()))
+            await self.components.stage(entity, None, out, outcome.kept)
+        if outcome.implied is None or not outcome.implied.height:
+            return
+        self.said.check(outcome.implied["key"])
+        rows = stored.filter(pl.col("key").is_in(outcome.implied["key"].implode())).select("key", "rid")
+        ids = rows.join(await self.said.ids(entity, rows["rid"]), on="rid", how="inner")
+        await self.components.stage(entity, None, ids, outcome.kept)
+        await self.known.implied(entity, ids, changes, outcome)
 
     async def _still_said(self, entity: Entity, gone: pl.DataFrame, changes: EntityChanges) -> BitMap:
         """Those of the records that go which another source speaks of: they stay, as that one says they are."""
@@ -180,21 +210,22 @@ class Preparation:
         ids = shared.join(await self.said.ids(entity, shared["rid"]), on="rid", how="inner").sort("rid")
         merged = await self.merging.merged(entity, ids, None)
         rows = merged.frame.with_columns(key=pl.lit(""), hash=pl.lit(0, pl.UInt64))
-        await self._differences(entity, rows, merged.documents, changes, staging.REMERGE)
-        await self._look_for_flips(entity, shared, merged, changes)
+        await self.known.differences(entity, rows, merged.documents, changes, staging.REMERGE)
+        await self.known.look_for_flips(entity, shared, merged, changes)
         return sets.bitmap(merged.frame["rid"].to_numpy())
 
-    def _outcomes(self, entity: Entity) -> Iterator[Outcome]:
-        size = _WHOLE if is_target(entity) else BATCH_ROWS
-        files = [c.csv_file for c in CATALOGUE.components_of(entity.name) if c.csv_file in self.package.mode]
+    def _outcomes(self, entity: Entity, nested: Nested) -> Iterator[Outcome]:
+        there = entity.csv_file in self.package.mode
+        size = _WHOLE if is_target(entity) or not there else BATCH_ROWS
         return self.transform.entity(
             entity.name,
-            self.files.rows(entity.csv_file, size),
-            components={name: self.files.rows(name, _WHOLE) for name in files},
+            self.files.rows(entity.csv_file, size) if there else (),
+            components=nested.files,
             duplicate_keys=duplicated(self.package.keys(entity.csv_file)) if size != _WHOLE else None,
             repeated=repeated_pairs(self.package, entity),
             unread=lambda: self._unread(entity),
-            delta=self._delta(entity),
+            delta=is_delta(self.package, entity),
+            implied=nested.implied,
         )
 
     def _held(self, entity: str) -> pl.Series:
@@ -235,8 +266,9 @@ class Preparation:
             changes.created |= sets.bitmap(fresh["rid"].to_numpy())
             changes.counts.created += fresh.height
             await self.writer.stage(entity, staging.INSERT, fresh, dict(self.indexes))
+        await self.components.stage(entity, fresh, known, outcome.kept)
         if known.height:
-            await self._changed(entity, known, changes, self.files.partial(entity, outcome))
+            await self.known.changed(entity, known, changes, outcome)
         if self.result.joined is not None:
             self.result.joined += joined_rids(outcome, fresh, self.stored[entity.name])
         changes.known = changes.known or bool(known.height)
@@ -315,86 +347,3 @@ class Preparation:
             return changed
         ids = await self.said.ids(entity, changed["rid"])
         return changed.join(ids, on="rid", how="inner", maintain_order="left").sort("rid")
-
-    async def _changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges, partial: pl.Series) -> None:
-        """Tells real changes from hashes that merely went stale, by comparing documents with what is stored.
-
-        A record that would lose a component because the component's row was kept out stays as it is. One of which
-        several sources speak becomes what they say together.
-        """
-        self.progress.enter("render", entity=entity.name)
-        own = await self._complete(entity, rows)
-        if self.merging is not None:
-            shared = self.merging.is_shared(entity)
-            await self._merged(entity, rows.filter(shared), own if own is None else own.filter(shared), changes)
-            rows, own = rows.filter(~shared), own if own is None else own.filter(~shared)
-        if own is not None:
-            documents = await asyncio.to_thread(render, entity.name, own)
-            await self._differences(entity, own, documents, changes, staging.UPDATE)
-        elif rows.height:
-            documents = await asyncio.to_thread(_documents, entity, rows, self.indexes)
-            owners = set(rows.filter(pl.col("key").is_in(partial.implode()))["rid"])
-            await stage_differences(
-                self.job, self.writer, entity, rows, documents, changes, task=staging.UPDATE,
-                indexes=dict(self.indexes), partial=owners,
-            )  # fmt: skip
-
-    async def _complete(self, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame | None:
-        """Rows of changes with the parts of their records that they do not name; None where they name all.
-
-        References are sourcedIds then.
-        """
-        if not (self._delta(entity) and parts.fields(entity, self.package.version) and rows.height):
-            return None
-        async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
-            stored = await staging.documents(tx, entity, rows["rid"].to_list())
-            if self.merging is not None:
-                stored = await self.merging.own_words(tx, entity, stored)
-        texts = [(rid, doc, private) for rid, (_, doc, private) in stored.items()]
-        schema = {"rid": pl.UInt32, "doc": pl.String, "doc_private": pl.String}
-        frame = pl.DataFrame(texts, schema=schema, orient="row").join(rows.select("rid", "sourcedId"), on="rid")
-        own = (await asyncio.to_thread(resolve, entity, rows, self.indexes)).documents
-        return await asyncio.to_thread(parts.keep, entity, self.package.version, own, parse(entity.name, frame))
-
-    async def _merged(
-        self, entity: Entity, rows: pl.DataFrame, own: pl.DataFrame | None, changes: EntityChanges
-    ) -> None:
-        """Brings records of which others speak too to what all say, now that the run's source says ``rows``.
-
-        ``own``: the same with references by sourcedId, where that is known.
-        """
-        if self.merging is None or not rows.height:
-            return
-        if own is None:
-            own = (await asyncio.to_thread(resolve, entity, rows, self.indexes)).documents
-        merged = await self.merging.merged(entity, rows.select("rid", "sourcedId").sort("rid"), own)
-        keys = rows.select("rid", "key", "hash")
-        frame = merged.frame.join(keys, on="rid", how="inner", maintain_order="left")
-        await self._differences(entity, frame, merged.documents, changes, staging.UPDATE)
-        await self._look_for_flips(entity, keys, merged, changes)
-
-    async def _look_for_flips(self, entity: Entity, keys: pl.DataFrame, merged: Merged, changes: EntityChanges) -> None:
-        found = await found_flips(
-            self.db, self.district_id, entity, keys.select("rid", "key"), merged.provenance, changes.updates
-        )
-        self.result.issues.append(found)
-
-    async def _differences(
-        self, entity: Entity, rows: pl.DataFrame, documents: pl.DataFrame, changes: EntityChanges, task: str
-    ) -> None:
-        """Stages what differs of merged records, whose references are sourcedIds."""
-        await stage_differences(
-            self.job, self.writer, entity, rows, documents, changes, task=task, indexes=await self._by_id(entity)
-        )
-
-    async def _by_id(self, entity: Entity) -> Indexes:
-        """Indexes by sourcedId of all that an entity refers to."""
-        found: Indexes = {}
-        for target in reference_targets(entity):
-            known, new = await self.said.ids(target), self.indexes[target.name].select("rid", "sourcedId")
-            found[target.name] = await asyncio.to_thread(by_id, known, new)
-        return found
-
-
-def _documents(entity: Entity, rows: pl.DataFrame, indexes: Indexes) -> pl.DataFrame:
-    return render(entity.name, resolve(entity, rows, indexes).documents)

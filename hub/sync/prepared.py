@@ -50,7 +50,8 @@ class Prepared:
     """The staged difference of a run. ``heads``: the next free rid per entity after it.
 
     ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
-    ``fresh``: the new records, where the district had none. ``stated``: whether staging has statements of sources too.
+    ``fresh``: the new records, where the district had none. ``stated``: whether staging has statements of sources too;
+    ``parts``: whether it has rows of component files.
     ``source_id``: the source that says this, if one does; ``departure``: it says nothing any more; ``retold``: what an
     undo makes of what others said.
     ``joined``: the enrollments that stand for several rows, of a package that has all enrollments.
@@ -63,6 +64,7 @@ class Prepared:
     reserved: list[tuple[str, int, int]] = field(default_factory=list)
     fresh: Fresh | None = None
     stated: bool = False
+    parts: bool = False
     source_id: UUID | None = None
     departure: Departure | None = None
     joined: list[int] | None = None

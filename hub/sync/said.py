@@ -3,50 +3,85 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 import polars as pl
 
 from connectors.protocol import Package
-from hub.store import columns
+from hub.store import columns, source_parts
 from hub.store.database import Database, Transaction
 from hub.store.sources import Source
-from hub.sync.named import named_keys
-from transforms.catalogue import Entity
+from hub.sync.named import comes, named_keys
+from transforms.catalogue import CATALOGUE, Entity
+from transforms.kept_rows import named
 
 
 class Said:
     """``named``: the keys that a small package of changes names; None for any other, of which all is read."""
 
     def __init__(self, db: Database, district_id: UUID, source_id: UUID) -> None:
-        self._db, self._district_id, self._source_id = db, district_id, source_id
+        self._db, self._district_id, self.source_id = db, district_id, source_id
         self._known: dict[str, pl.DataFrame] = {}
         self._few: dict[str, pl.DataFrame] = {}
         self._counts: dict[str, int] = {}
+        self._parts: dict[str, pl.DataFrame] = {}
         self.named: list[str] | None = None
 
-    async def narrow(self, package: Package) -> None:
-        """Reads what the source has said of the objects that a small package of changes names, and later no more."""
+    async def narrow(self, package: Package, known: Collection[str]) -> None:
+        """Reads what the source has said of the objects that a small package of changes names, and later no more.
+
+        ``known``: the entities of which all component rows are kept.
+        """
         found = await asyncio.to_thread(named_keys, package)
         if found is not None:
             self.named = found.to_list()
             # Each goes through the whole table: side by side, in tasks of their own.
             read, count = asyncio.create_task(self._read(self.named)), asyncio.create_task(self._count())
             self._few, self._counts = await asyncio.gather(read, count)
+            await self._follow(package, [name for name in known if comes(package, CATALOGUE[name])])
+
+    async def _follow(self, package: Package, known: Collection[str]) -> None:
+        """Reads the component rows of the objects that are named, and what those rows name in their turn."""
+        more: dict[str, set[str]] = {}
+        files = CATALOGUE.files(package.version)
+        for entity in (CATALOGUE[name] for name in known if name in self._few):
+            kept = await self._parts_of(entity, self._few[entity.name]["rid"].to_list())
+            self._parts[entity.name] = kept
+            for (file,), part in kept.group_by("file"):
+                if (component := files.get(str(file))) is not None:
+                    rows = part.select(key=pl.lit(""), rows="rows")
+                    for target, keys in (await asyncio.to_thread(named, component, package.version, rows)).items():
+                        more.setdefault(target, set()).update(keys)
+        for target, wanted in more.items():
+            if new := wanted - set(self.named or ()):
+                async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+                    found = await columns.stored_some(tx, self.source_id, target, list(new))
+                self._few[target] = pl.concat([self._few.get(target, columns.nothing_stored()), found])
+                self.named = [*(self.named or ()), *new]
+
+    async def _parts_of(self, entity: Entity, rids: list[int]) -> pl.DataFrame:
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            return await source_parts.of_records(tx, self.source_id, entity.name, rids)
+
+    async def parts(self, entity: Entity, rids: pl.Series) -> pl.DataFrame:
+        """The rows of component files that the source sent last of some objects (source_parts.SCHEMA)."""
+        if entity.name in self._parts:
+            return self._parts[entity.name]
+        return await self._parts_of(entity, rids.to_list())
 
     async def _read(self, named: list[str]) -> dict[str, pl.DataFrame]:
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
-            return await columns.stored_of(tx, self._source_id, named)
+            return await columns.stored_of(tx, self.source_id, named)
 
     async def _count(self) -> dict[str, int]:
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
-            return await columns.spoken(tx, self._source_id)
+            return await columns.spoken(tx, self.source_id)
 
     async def stored(self, tx: Transaction, entity: Entity) -> pl.DataFrame:
         """What the source said last of an entity (transforms.diff.STORED)."""
         if self.named is None:
-            return await columns.stored(tx, self._source_id, entity.name)
+            return await columns.stored(tx, self.source_id, entity.name)
         return self._few.get(entity.name, columns.nothing_stored())
 
     def check(self, keys: pl.Series) -> None:
@@ -67,7 +102,7 @@ class Said:
 
     async def org_types(self, others: Sequence[Source]) -> pl.DataFrame:
         """Key and type of the orgs that the source, or one with the same keys, has spoken of."""
-        speaking = [self._source_id, *(source.source_id for source in others)]
+        speaking = [self.source_id, *(source.source_id for source in others)]
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
             return await columns.org_types(tx, speaking)
 

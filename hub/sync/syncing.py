@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 from connectors.protocol import Package, located
@@ -10,13 +11,13 @@ from hub import crypto
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
 from hub.store import differences, erasures, holds, runs, source_health, sources, staging, uploads
-from hub.sync import shaping
+from hub.sync import components, shaping
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
 from hub.sync.erased import Without
 from hub.sync.job import Job
-from hub.sync.parties import parties
+from hub.sync.parties import Parties, parties
 from hub.sync.prepare import Preparation
 from hub.sync.progress import ENDING, Pace
 from hub.sync.pull import pull
@@ -61,10 +62,9 @@ async def sync(job: Job) -> None:
             await _refused(job, package)
             return
         digest = f"{REVISION}:{package.digest}"
-        whole = not any(mode == "delta" for mode in package.mode.values())
-        taken = Taken(source.source_id, digest, archive, *_files(source, package), cursor=cursor, whole=whole)
+        taken = replace(_taken(source, spoken, package), digest=digest, archive=archive, cursor=cursor)
         if digest == source.digest and not claim.run.dry_run:
-            await _unchanged(job, whole=whole)
+            await _unchanged(job, whole=taken.whole)
             return
         await staging.sweep(db, claim.district_id)
         async with Applying(db, claim) as applying:
@@ -76,6 +76,14 @@ async def sync(job: Job) -> None:
             prepared.issues = [located(pulled, found) for found in prepared.issues]
             crash_point("sync.transformed")
             await end(job, prepared, taken, applying)
+
+
+def _taken(source: sources.Source, spoken: Parties, package: Package) -> Taken:
+    """What the package says of itself; what it is known by comes from the run."""
+    whole = not any(mode == "delta" for mode in package.mode.values())
+    files, missing = _files(source, package)
+    parts = components.whole(package, spoken)
+    return Taken(source.source_id, "", None, files, missing, cursor=None, whole=whole, parts=parts)
 
 
 def _files(source: sources.Source, package: Package) -> tuple[list[str], list[str]]:

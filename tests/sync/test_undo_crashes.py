@@ -15,9 +15,9 @@ from tests.services import MASTER_KEY, Database
 from tests.snapshots import leftovers
 from tests.sync.conftest import change
 from tests.sync.test_retention import everything
-from tests.sync.test_store_crashes import KILLED, lease_ends
 from tests.sync.test_several_sources import applied
 from tests.sync.test_several_sources import second as another
+from tests.sync.test_store_crashes import KILLED, lease_ends
 from tests.sync.test_undo import rows
 from tests.sync.test_undo_sources import claimed, people, queued, some_users, told
 

@@ -1,0 +1,136 @@
+"""The rows that nest in objects of other files (roles of users, links of classes), and what a delta of them means.
+
+Of each object the rows are kept that the source sent last. A delta's rows take their places among those, so that an
+object is what a whole package would make of it, also where its own row does not come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from connectors.protocol import Package
+from hub.store import source_parts
+from hub.sync.files import Files
+from hub.sync.job import Job
+from hub.sync.parties import Parties
+from hub.sync.said import Said
+from transforms import kept_rows
+from transforms.catalogue import CATALOGUE, Entity, Version
+from transforms.near import near
+from transforms.sheet import no_keys
+from transforms.validate.identifiers import trimmed
+
+_WHOLE = 1 << 30
+#: Columns of what is staged of objects that are new, or known, in a run.
+_NAMED = ("key", "rid")
+
+
+def of(entity: Entity, version: Version) -> list[Entity]:
+    """The files of a version whose rows nest in an entity."""
+    return [c for c in CATALOGUE.components_of(entity.name) if version in c.versions]
+
+
+def is_delta(package: Package, entity: Entity) -> bool:
+    """Whether what a package says of an entity are changes: its files are all meant alike."""
+    return package.mode.get(entity.csv_file, "delta") == "delta"
+
+
+def whole(package: Package, spoken: Parties) -> list[str]:
+    """The entities of which a package has all component rows, and is heard."""
+    return [
+        e.name for e in CATALOGUE.entities
+        if package.mode.get(e.csv_file) == "bulk" and of(e, package.version) and spoken.speaks(e)
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """The component files of one entity, RAW, by name. ``implied`` as in ``Transform.entity``."""
+
+    files: Mapping[str, Iterable[pl.DataFrame]]
+    implied: pl.Series | None = None
+
+
+class Components:
+    """The component files of one package. ``staged``: whether rows of them wait in staging."""
+
+    def __init__(self, job: Job, package: Package, files: Files, said: Said, known: Iterable[str]) -> None:
+        self._job, self._package, self._files, self._said = job, package, files, said
+        self._known = frozenset(known)
+        self.staged = False
+
+    def all_known(self, entity: Entity) -> bool:
+        """Whether all rows are kept that the source sent of an entity's objects."""
+        return not is_delta(self._package, entity) or entity.name in self._known
+
+    async def nested(self, entity: Entity, stored: pl.DataFrame) -> Nested:
+        """What the chain reads of component files. ``stored``: what the source said last of the entity."""
+        names = [c.csv_file for c in CATALOGUE.components_of(entity.name) if c.csv_file in self._package.mode]
+        if not (is_delta(self._package, entity) and self.all_known(entity) and of(entity, self._package.version)):
+            return Nested({name: self._files.rows(name, _WHOLE) for name in names})
+        changed = await asyncio.to_thread(self._changed, names)
+        own = await asyncio.to_thread(self._own, entity)
+        owners = [kept_rows.owners(CATALOGUE.files(self._package.version)[n], raw) for n, raw in changed.items()]
+        named = pl.concat([no_keys(), *owners]).unique()
+        here = stored.filter(pl.col("key").is_in(pl.concat([own, named]).implode()))
+        kept = (await self._said.parts(entity, here["rid"])).join(here.select(*_NAMED), on="rid", how="inner")
+        implied = here.filter(pl.col("active") & pl.col("key").is_in(named.implode()))["key"]
+        return Nested(
+            await asyncio.to_thread(self._together, entity, changed, kept),
+            implied.filter(~implied.is_in(own.implode())),
+        )
+
+    def _changed(self, names: list[str]) -> dict[str, pl.DataFrame]:
+        found = {name: list(self._files.rows(name, _WHOLE)) for name in names}
+        return {name: pl.concat(frames, how="diagonal") for name, frames in found.items() if frames}
+
+    def _own(self, entity: Entity) -> pl.Series:
+        """The keys of objects whose own rows come."""
+        if entity.csv_file not in self._package.mode:
+            return no_keys()
+        return trimmed(self._package.keys(entity.csv_file)).drop_nulls().rename("key").cast(pl.String)
+
+    def _together(
+        self, entity: Entity, changed: Mapping[str, pl.DataFrame], kept: pl.DataFrame
+    ) -> dict[str, list[pl.DataFrame]]:
+        found = {}
+        for component in of(entity, self._package.version):
+            rows = kept.filter(pl.col("file") == component.csv_file).select("key", "rows")
+            raw = changed.get(component.csv_file)
+            if raw is not None or rows.height:
+                found[component.csv_file] = [kept_rows.beside(component, self._package.version, raw, rows)]
+        return found
+
+    async def stage(
+        self, entity: Entity, fresh: pl.DataFrame | None, known: pl.DataFrame, kept: Mapping[str, pl.DataFrame]
+    ) -> None:
+        """Stages the rows of new and of known objects (key, rid): of a known one also that it has none any more."""
+        files = of(entity, self._package.version)
+        if not files or not self.all_known(entity):
+            return
+        keys = known["key"] if fresh is None else pl.concat([known["key"], fresh["key"]])
+        found = []
+        for component in files:
+            rows = await asyncio.to_thread(_packed, kept.get(component.csv_file), keys)
+            parts = [known.select(*_NAMED).join(rows, on="key", how="left")]
+            if fresh is not None and rows.height:
+                parts.append(fresh.select(*_NAMED).join(rows, on="key", how="inner"))
+            every = pl.concat(parts).with_columns(pl.col("rows").fill_null(source_parts.NONE))
+            found.append(every.select("rid", file=pl.lit(component.csv_file), rows="rows"))
+        staged = pl.concat(found)
+        if staged.height:
+            claim = self._job.claim
+            await source_parts.stage(self._job.db, claim.district_id, claim.lease_token, entity.name, staged)
+            self.staged = True
+
+
+def _packed(rows: pl.DataFrame | None, keys: pl.Series) -> pl.DataFrame:
+    """The rows of some objects, as they are kept."""
+    if rows is None or not keys.len():
+        return pl.DataFrame(schema=kept_rows.KEPT)
+    few = near(rows, keys)
+    return kept_rows.packed(few if few is rows else few.filter(pl.col("key").is_in(keys.implode())))
