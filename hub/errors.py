@@ -6,6 +6,7 @@ deliveries. Messages say what to do next and hold neither personal data nor secr
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 
 
@@ -27,6 +28,7 @@ class Code(StrEnum):
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     UNAVAILABLE = "unavailable"
+    STORAGE_FULL = "storage_full"
     SETTINGS_CONTRADICT = "settings_contradict"
     SCHEMA_OUTDATED = "schema_outdated"
     SCHEMA_TOO_NEW = "schema_too_new"
@@ -53,6 +55,7 @@ HTTP_STATUS: dict[Code, int] = {
     Code.UNAUTHORIZED: 401,
     Code.FORBIDDEN: 403,
     Code.UNAVAILABLE: 503,
+    Code.STORAGE_FULL: 507,
     Code.DISTRICT_BUSY: 409,
     Code.RUN_HELD: 409,
     Code.UPLOAD_INCOMPLETE: 409,
@@ -77,3 +80,19 @@ class HubError(Exception):
     def http_status(self) -> int:
         """The HTTP status that fits the code; 500 where nothing better does."""
         return HTTP_STATUS.get(self.code, 500)
+
+
+def storage_full(where: str) -> HubError:
+    """The error for a disk without room: ``where`` says whose it is, and which one."""
+    text = f"The disk of {where} is full; nothing of this was kept. Free some space or enlarge it, then try again."
+    return HubError(Code.STORAGE_FULL, text, intent=Intent.RETRY)
+
+
+def out_of_room(error: BaseException) -> bool:
+    """Whether an error says, or was caused by one that says, that a disk of this machine (or a quota on it) is full."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        seen = seen.__cause__
+    return False

@@ -38,6 +38,7 @@ _RANDOM = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.{0,200}")
 _LONGEST_ID = 36
 _RETRY_SECONDS = 2
+_FULL_SECONDS = 60
 _UNREAD = frozenset({408, 413})  # the rest of the body would be taken for the next request
 _GONE = 499  # the caller went away before the answer
 #: A body that breaks off in the middle of its coding, or never was in it.
@@ -121,6 +122,8 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
     except HubError as error:
         if error.code is Code.UNAVAILABLE:
             return _answer(request, busy(503, _RETRY_SECONDS, error.message))
+        if error.code is Code.STORAGE_FULL:
+            return _answer(request, busy(503, _FULL_SECONDS, error.message))
         _log.error("request failed", route=_route(request), code=error.code.value)
         return _answer(request, internal(request[ID]))
     except web.HTTPException as error:

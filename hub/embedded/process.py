@@ -49,6 +49,8 @@ def spawn(
     stdin: bytes = b"",
 ) -> int:
     """Start a server in a session of its own (so that Ctrl-C reaches us first) and return its process id."""
+    for ended in list(_children):  # one may have ended by itself, with nobody to ask after it
+        alive(ended)
     with log_file(log) as output:
         child = subprocess.Popen(
             [str(part) for part in command],

@@ -17,7 +17,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from hub.errors import Code, HubError, Intent
+from hub.errors import Code, HubError, Intent, storage_full
 from hub.store.kept import Kept
 
 SCHEMA = "hub"
@@ -238,6 +238,8 @@ class Database:
             tx.committed()
         except _LOST as error:
             raise unavailable() from error
+        except asyncpg.DiskFullError as error:
+            raise storage_full("the database") from error
         except asyncpg.InterfaceError as error:
             if _closed(connection):
                 raise unavailable() from error

@@ -14,7 +14,7 @@ from connectors.protocol import ConnectorError
 from hub import leases
 from hub.clock import Clock
 from hub.crashpoints import crash_point
-from hub.errors import Code, HubError, Intent
+from hub.errors import Code, HubError, Intent, out_of_room, storage_full
 from hub.store import holds, runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = 1.0
 #: The longest wait before the second attempt; it doubles with each further one.
 AGAIN_SECONDS = 2.0
+#: The same where a disk is full: somebody has to make room.
+FULL_SECONDS = 60.0
 _CHANCE = random.SystemRandom()
 #: How each kind of run is carried out, up to a row that says how it ended.
 KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {
@@ -72,13 +74,19 @@ async def _attempt(job: Job, heartbeat_seconds: float) -> None:
         raise
     except HubError as error:
         await _failed(db, claim, error)
-    except ConnectorError as error:
-        intent = Intent(error.intent)
-        await _failed(db, claim, HubError(Code.SOURCE_FAILED, f"{error.code}: {error.message}", intent=intent))
-    except Exception:
-        # A bug of ours: the run ends visibly, the traceback goes to the log without local values.
-        log.exception("run failed", run=str(claim.run.run_id))
-        await _failed(db, claim, HubError(Code.INTERNAL, "The hub failed; its log has the run's id and the reason."))
+    except Exception as error:
+        await _failed(db, claim, _told(claim, error))
+
+
+def _told(claim: Claim, error: Exception) -> HubError:
+    """What a run says of an error that is none of the hub's own."""
+    if out_of_room(error):  # before what a connector made of it
+        return storage_full("the worker's temporary files (TMPDIR)")
+    if isinstance(error, ConnectorError):
+        return HubError(Code.SOURCE_FAILED, f"{error.code}: {error.message}", intent=Intent(error.intent))
+    # A bug of ours: the run ends visibly, the traceback goes to the log without local values.
+    log.error("run failed", run=str(claim.run.run_id), exc_info=error)
+    return HubError(Code.INTERNAL, "The hub failed; its log has the run's id and the reason.")
 
 
 def _lease(job: Job, seconds: float) -> contextlib.AbstractAsyncContextManager[None]:
@@ -101,7 +109,8 @@ async def _failed(db: Database, claim: Claim, error: HubError) -> None:
     """
     again = error.intent is Intent.RETRY or error.code is Code.FENCED
     state = "queued" if again and claim.run.attempt < runs.MAX_ATTEMPTS else "failed"
-    wait = AGAIN_SECONDS * 2 ** (claim.run.attempt - 1) * _CHANCE.uniform(0.5, 1)
+    first = FULL_SECONDS if error.code is Code.STORAGE_FULL else AGAIN_SECONDS
+    wait = first * 2 ** (claim.run.attempt - 1) * _CHANCE.uniform(0.5, 1)
     log.warning("run ended", run=str(claim.run.run_id), state=state, code=error.code.value)
     with contextlib.suppress(HubError):
         async with db.district(claim.district_id, wait_seconds=30) as tx:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from hub.api.admin.route import PREFIX
 from hub.api.attempts import HeldUpError
 from hub.api.routing import allow
-from hub.errors import HTTP_STATUS, Code, HubError
+from hub.errors import HTTP_STATUS, Code, HubError, out_of_room, storage_full
 from hub.logs import described
 
 _log = structlog.get_logger()
@@ -27,6 +27,7 @@ TITLES: dict[Code, str] = {
     Code.UNAUTHORIZED: "No valid token",
     Code.FORBIDDEN: "This token may not do that",
     Code.UNAVAILABLE: "The hub cannot answer right now",
+    Code.STORAGE_FULL: "There is no room left",
     Code.METHOD_NOT_ALLOWED: "This address does not know that method",
     Code.TOO_LARGE: "Too large",
     Code.UNSUPPORTED_MEDIA_TYPE: "The body has the wrong media type",
@@ -80,6 +81,8 @@ def response(
         headers["WWW-Authenticate"] = 'Bearer realm="admin"'
     if code is Code.UNAVAILABLE:
         headers["Retry-After"] = "2"
+    if code is Code.STORAGE_FULL:
+        headers["Retry-After"] = "60"
     body = orjson.dumps(problem.model_dump(mode="json", exclude_none=True))
     return web.Response(body=body, status=problem.status, content_type=MEDIA_TYPE, headers=headers)
 
@@ -132,6 +135,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except ConnectionError:
         raise  # the caller is gone: nobody would read an answer
     except Exception as error:
+        if out_of_room(error):
+            return _refused(storage_full("the hub's temporary files (TMPDIR)"))
         _failed(request, error)
         return response(Code.INTERNAL, "The hub failed to answer; its log says why. Try again, then tell the operator.")
 

@@ -37,6 +37,7 @@ PUBLIC: frozenset[Role] = frozenset()
 #: Errors that every route with a token may answer with.
 _ALWAYS = (
     Code.UNAUTHORIZED, Code.FORBIDDEN, Code.INVALID_REQUEST, Code.TOO_MANY_ATTEMPTS, Code.UNAVAILABLE,
+    Code.STORAGE_FULL,
 )  # fmt: skip
 
 

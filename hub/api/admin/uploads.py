@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -67,8 +68,9 @@ async def create(call: Call, query: UploadQuery) -> Upload:
             upload = await store.complete(writing.tx, upload_id, size=size, sha256=sha256)
             writing.note(f"upload/{upload_id}", source=str(source_id), bytes=size, sha256=sha256)
     except BaseException as error:
-        async with db.district(call.district_id, wait_seconds=30) as tx:
-            await store.discard(tx, upload_id)
+        with suppress(HubError):  # the database is away, or has no room even for this: what arrived is never whole
+            async with db.district(call.district_id, wait_seconds=30) as tx:
+                await store.discard(tx, upload_id)
         if isinstance(error, (ConnectionError, ClientError, HttpProcessingError, ValueError)):
             raise _incomplete() from error
         raise

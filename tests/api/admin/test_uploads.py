@@ -19,6 +19,7 @@ from hub.api.admin.route import PREFIX
 from hub.store import uploads
 from tests.api.admin.conftest import UPLOAD_LIMIT
 from tests.api.admin.service import AdminHub, Answer, package
+from tests.full_disk import cannot_grow
 
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 CHUNK = bytes(1 << 16)
@@ -209,6 +210,16 @@ async def test_no_run_starts_from_an_upload_that_is_not_whole(hub: AdminHub) -> 
 
     assert (answer.status, answer.json["code"]) == (409, "upload_incomplete")
     assert "again" in answer.json["detail"]
+
+
+@pytest.mark.threat("F16")
+async def test_an_upload_that_finds_no_room_leaves_nothing(hub: AdminHub) -> None:
+    async with cannot_grow(hub.owner_url, "upload_parts", toast=True):
+        answer = await _send(hub, data=io.BytesIO(os.urandom(2_500_000)))
+
+        assert (answer.status, answer.json["code"], answer.headers["Retry-After"]) == (507, "storage_full", "60")
+        assert "disk" in answer.json["detail"]
+        assert await _rows(hub) == (["deleted"], 0)
 
 
 async def test_a_missing_source_takes_no_upload(hub: AdminHub) -> None:

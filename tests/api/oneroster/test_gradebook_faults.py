@@ -31,6 +31,7 @@ from tests.api.oneroster.gradebooks import Book, ref
 from tests.api.oneroster.serving_process import serving
 from tests.api.oneroster.test_gradebook_writes import refused
 from tests.districts import without
+from tests.full_disk import cannot_grow
 from tests.interrupted import interrupted
 from tests.services import Database
 from transforms.catalogue import CATALOGUE
@@ -72,6 +73,17 @@ async def test_a_write_that_is_refused_changes_nothing(book: Book) -> None:
     ):  # fmt: skip
         assert answer[0] == status
     assert await state(book) == before
+
+
+@pytest.mark.threat("F16")
+async def test_a_write_that_finds_no_room_changes_nothing(book: Book, book_database: Database) -> None:
+    async with cannot_grow(book_database.owner, "gradebook_writes"):
+        before = await state(book)
+        answer = await book.put("results", "r")
+
+        await refused(answer, 503, "server_busy", "disk")
+        assert answer[2]["Retry-After"] == "60"
+        assert await state(book) == before
 
 
 @pytest.mark.threat("F1")
