@@ -325,6 +325,25 @@ async def test_transactions_that_lock_each_other_out_may_be_tried_again(second: 
     assert [(e.code, e.intent) for e in errors if isinstance(e, HubError)] == [(Code.UNAVAILABLE, Intent.RETRY)]
 
 
+@pytest.mark.threat("F18")
+async def test_a_run_that_loses_a_deadlock_is_tried_again(second: District, copied: Database, loaded: Loaded) -> None:
+    run_id = await second.request(change())
+    other = await asyncpg.connect(copied.owner, server_settings={"search_path": "hub", "deadlock_timeout": "60s"})
+    async with other.transaction():
+        await other.execute("UPDATE heads SET next_rid = next_rid")  # what the apply writes last
+        working = asyncio.create_task(work_once(second.db, second.clock))
+        await until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid')", copied)
+        await other.execute("UPDATE districts SET fence = fence")  # what it has locked first
+    await other.close()
+    assert await working
+    run = await second.run(run_id)
+    assert (run.state, run.error_code) == ("queued", Code.UNAVAILABLE)
+    assert await snapshot(second) == loaded.before
+    await time_passes(second)
+    await finished(second)
+    assert await snapshot(second) == loaded.after
+
+
 async def test_a_transaction_that_passed_over_an_error_is_not_taken_for_committed(second: District) -> None:
     async def pass_over() -> None:
         async with second.db.district(second.district_id) as tx:
