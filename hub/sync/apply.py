@@ -81,6 +81,7 @@ async def apply(
     await lock(tx, claim)
     crash_point("apply.locked")
     position = await districts.draw_position(tx)
+    crash_point("apply.position_drawn")
     fresh = columns if columns is not None and await alone(tx, prepared) else None
     counted = [e for e in ("classes", "enrollments") if _removes(prepared.entities.get(e))]
     known = await current_columns(tx) if counted and are_kept(tx) else None

@@ -123,6 +123,7 @@ async def _apply(ending: _End, applying: Applying) -> None:
         await runs.keep_issues(tx, run_id, ending.issues)
         applied = await apply(tx, claim, prepared, ending.taken, job.clock.now(), inserted, columns)
         looked = await judging.look(tx, job, prepared.entities, applied, _files(ending))
+        crash_point("apply.guard_looked")
         reasons = judging.settle(looked.reasons, withheld=ending.withheld, ending=ending.ending)
         shown = {"effects": _effects(applied), "difference": looked.report()}
         stays = not (claim.run.dry_run or any(r.holds for r in reasons))
@@ -130,6 +131,7 @@ async def _apply(ending: _End, applying: Applying) -> None:
         if not stays:
             raise _RollBackError(reasons, shown, rows)
         await differences.keep(tx, run_id, rows)
+        crash_point("apply.differences_kept")
         if prepared.last is not None:
             await prepared.last(tx)
         job.progress.enter(ENDING)
@@ -189,6 +191,7 @@ async def _after(job: Job) -> None:
         await grants.announce(tx)
     crash_point("notify.announced")
     await staging.clear(job.db, job.claim.district_id, job.claim.lease_token)
+    crash_point("notify.swept")
 
 
 async def discard(tx: Transaction, claim: Claim) -> None:

@@ -322,6 +322,7 @@ class Preparation:
             async with self.db.district(self.district_id, wait_seconds=30) as tx:
                 first = await districts.reserve_rids(tx, entity.name, count)
             self.result.reserved.append((entity.name, first, count))
+            crash_point("stage.rids_reserved")
         else:
             first = 0
         return first

@@ -9,6 +9,7 @@ from uuid import UUID
 import polars as pl
 
 from connectors.protocol import Package
+from hub.crashpoints import crash_point
 from hub.store import columns, source_parts
 from hub.store.database import Database, Transaction
 from hub.store.sources import Source
@@ -40,6 +41,7 @@ class Said:
             read, count = asyncio.create_task(self._read(self.named)), asyncio.create_task(self._count())
             self._few, self._counts = await asyncio.gather(read, count)
             await self._follow(package, [name for name in known if comes(package, CATALOGUE[name])])
+            crash_point("diff.looked_up")
 
     async def _follow(self, package: Package, known: Collection[str]) -> None:
         """Reads the component rows of the objects that are named, and what those rows name in their turn."""

@@ -67,6 +67,7 @@ async def sync(job: Job) -> None:
             await _unchanged(job, whole=taken.whole)
             return
         await staging.sweep(db, claim.district_id)
+        crash_point("stage.swept")
         async with Applying(db, claim) as applying:
             withholding = bool(claim.run.approved and claim.run.approved.get("withhold"))
             if source.digest is None and not withholding:  # rows that are inserted early cannot be taken out

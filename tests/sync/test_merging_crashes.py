@@ -1,4 +1,4 @@
-"""Workers that are killed while records of several sources are merged, in deltas, and in runs of other kinds."""
+"""Workers that are killed while records of several sources are merged, and in runs of other kinds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from tests import worker_process
 from tests.districts import District, changed, sandbox
 from tests.services import Database
 from tests.snapshots import snapshot
-from tests.sync.test_delta import changes_only, gone
 from tests.sync.test_several_sources import a_user, applied, only, second
 from tests.sync.test_store_crashes import KILLED, finished, lease_ends
 
@@ -58,21 +57,6 @@ async def test_a_second_source_is_merged_wholly_or_not_at_all(
             )  # fmt: skip
     assert tuple(told[0]) == tuple(told[1])
     assert told[0][3] == 1
-
-
-@pytest.mark.threat("F1")
-@pytest.mark.parametrize("place", ["diff.compared", "apply.records_written", "apply.after_commit"])
-async def test_a_delta_is_applied_once(district: District, database: Database, place: str) -> None:
-    frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    keys = frames["enrollments"]["sourcedId"].head(3).to_list()
-    run_id = await district.request(await changes_only({"enrollments": gone(frames, "enrollments", *keys)}, "1.2"))
-
-    await killed_and_taken_over(district, database, place)
-
-    run = await district.run(run_id)
-    assert (run.state, run.counts["enrollments"]["deleted"]) == ("applied", 3)
-    assert (await district.counts())["enrollments"] == (frames["enrollments"].height - 3, 3)
 
 
 @pytest.mark.threat("F1")
