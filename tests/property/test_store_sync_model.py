@@ -21,7 +21,7 @@ from hub.store import runs
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from hub.sync.engine import work_once
-from tests.districts import District, sandbox
+from tests.districts import District, Frames, sandbox
 from tests.property.small_districts import ENTITIES, definitions
 from tests.property.synced_district import Documents, Looks, compiled, documents, stored
 from tests.services import Database, copying, database_at, in_database
@@ -57,13 +57,14 @@ REFERENCES = (
 
 @dataclass
 class Package:
-    """The package that the source sends next: ``BASE`` without some rows and with some other values."""
+    """The package that the source sends next: ``base`` without some rows and with some other values."""
 
+    base: Frames = field(default_factory=lambda: BASE)
     dropped: dict[str, set[str]] = field(default_factory=dict)
     values: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
 
     def frames(self) -> dict[str, pl.DataFrame]:
-        frames = dict(BASE)
+        frames = dict(self.base)
         for (file, key, column), value in self.values.items():
             here = pl.col("sourcedId") == key
             frames[file] = frames[file].with_columns(
@@ -79,22 +80,21 @@ class Package:
     def edit(self, kind: str, number: int, other: int) -> None:
         if kind == "drop":
             file = DROPPED[other % len(DROPPED)]
-            self.dropped.setdefault(file, set()).add(_key(file, number))
+            self.dropped.setdefault(file, set()).add(self._key(file, number))
         elif kind == "bring back":
             for keys in self.dropped.values():
                 keys.difference_update(sorted(keys)[:2])
         elif kind == "text":
             file, column = TEXTS[other % len(TEXTS)]
-            self.values[file, _key(file, number), column] = f"Value {number}" if column != "email" else None
+            self.values[file, self._key(file, number), column] = f"Value {number}" if column != "email" else None
         else:
             file, column, target = REFERENCES[other % len(REFERENCES)]
-            self.values[file, _key(file, number), column] = _key(target, number // 7)
+            self.values[file, self._key(file, number), column] = self._key(target, number // 7)
 
-
-def _key(file: str, number: int) -> str:
-    keys = BASE[file]["sourcedId"]
-    key: str = keys[number % len(keys)]
-    return key
+    def _key(self, file: str, number: int) -> str:
+        keys = self.base[file]["sourcedId"]
+        key: str = keys[number % len(keys)]
+        return key
 
 
 @dataclass
@@ -114,57 +114,20 @@ EDITS = st.lists(
 )
 
 
-class Synced(RuleBasedStateMachine):
-    """One district, its source and its apps. The test gives ``database``."""
+class Granting(RuleBasedStateMachine):
+    """One district and the grants of its apps, each of which is compared with the model after each step."""
 
-    database: Database
+    db: Pool
+    district: District
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.package = Package()
         self.known: list[Known] = []
-        self.ever: set[tuple[str, str]] = set()
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
-
-    @initialize(first=definitions())
-    def load(self, first: GrantDefinition) -> None:
-        self.db = self.do(Pool.open(self.database.worker, name="test worker", largest=4))
-        self.district = self.do(District(self.db).create())
-        self.sync([])
-        self.create(first)
-
-    def teardown(self) -> None:
-        if hasattr(self, "db"):
-            self.do(self.scratch())
-            self.do(self.db.close())
-        self.runner.close()
-
-    @rule(edits=EDITS)
-    def sync(self, edits: list[tuple[str, int, int]]) -> None:
-        for edit in edits:
-            self.package.edit(*edit)
-        self.do(self._sync())
-
-    async def _sync(self) -> None:
-        run = await self.district.sync(self.package.frames())
-        if run.state == "held":
-            async with self.db.district(self.district.district_id) as tx:
-                await runs.decide(tx, run.run_id, approve=True, actor="test")
-            assert await work_once(self.db, self.district.clock)
-            run = await self.district.run(run.run_id)
-        assert run.state in {"applied", "unchanged"}, (run.error_message, run.guard)
-        assert {name: c["quarantined"] for name, c in run.counts.items() if c["quarantined"]} == {}
-
-    @rule(definition=definitions())
-    def create(self, definition: GrantDefinition) -> None:
-        if len(self.known) < 3:
-            found = self.do(self._documents())
-            real = found.translated(definition)
-            grant = self.do(self.district.grant(real))
-            self.known.append(Known(grant.grant_id, definition, real, {entity: {} for entity in ENTITIES}, 0))
 
     @rule(definition=definitions(), which=st.integers(0, 2))
     def edit(self, definition: GrantDefinition, which: int) -> None:
@@ -202,6 +165,49 @@ class Synced(RuleBasedStateMachine):
             change = (now.keys() - was.keys(), differing, was.keys() - now.keys())
             assert new == ([change] if any(change) else [])
         known.looks, known.entries = looks, len(view.feed)
+
+
+class Synced(Granting):
+    """The district, its source and its apps. The test gives ``database``."""
+
+    database: Database
+
+    @initialize(first=definitions())
+    def load(self, first: GrantDefinition) -> None:
+        self.db = self.do(Pool.open(self.database.worker, name="test worker", largest=4))
+        self.district = self.do(District(self.db).create())
+        self.sync([])
+        self.create(first)
+
+    def teardown(self) -> None:
+        if hasattr(self, "db"):
+            self.do(self.scratch())
+            self.do(self.db.close())
+        self.runner.close()
+
+    @rule(edits=EDITS)
+    def sync(self, edits: list[tuple[str, int, int]]) -> None:
+        for edit in edits:
+            self.package.edit(*edit)
+        self.do(self._sync())
+
+    async def _sync(self) -> None:
+        run = await self.district.sync(self.package.frames())
+        if run.state == "held":
+            async with self.db.district(self.district.district_id) as tx:
+                await runs.decide(tx, run.run_id, approve=True, actor="test")
+            assert await work_once(self.db, self.district.clock)
+            run = await self.district.run(run.run_id)
+        assert run.state in {"applied", "unchanged"}, (run.error_message, run.guard)
+        assert {name: c["quarantined"] for name, c in run.counts.items() if c["quarantined"]} == {}
+
+    @rule(definition=definitions())
+    def create(self, definition: GrantDefinition) -> None:
+        if len(self.known) < 3:
+            found = self.do(self._documents())
+            real = found.translated(definition)
+            grant = self.do(self.district.grant(real))
+            self.known.append(Known(grant.grant_id, definition, real, {entity: {} for entity in ENTITIES}, 0))
 
     async def scratch(self) -> None:
         """A district that gets the last package at once has the same active records."""
