@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 
 from hub.store.runs import Run
-from tests.districts import District, Frames, packed, sandbox, without
+from tests.districts import District, Frames, changed, packed, sandbox, without
+from tests.sync.conftest import gradebooks
 from transforms.catalogue import CATALOGUE, Version
 
+FRACTIONS = "0e3a5d3c-0a53-4a5e-9c1e-2f5c55a7a111"
 NOW = "2026-08-20T10:00:00.000Z"
 
 
@@ -204,6 +206,37 @@ async def test_keys_of_a_delta_are_read_as_those_of_a_whole_package(district: Di
         counts = run.counts[entity]
         assert (counts["created"], counts["updated"], counts["quarantined"]) == (0, 1, 0), (entity, counts)
     assert (await documents(district, "users"))[users[0]][1].count('"type":"org"') > 0
+
+
+async def test_results_of_a_delta_keep_the_scale_and_the_objectives_that_it_does_not_name(district: District) -> None:
+    frames = gradebooks()
+    await done(district, frames)
+    link = frames["resultScoreScales"].filter(
+        pl.col("resultSourcedId").is_in(frames["resultLearningObjectiveIds"]["resultSourcedId"].implode())
+    )
+    key = link["resultSourcedId"][0]
+    before = (await documents(district, "results"))[key][1]
+    assert '"scoreScale":' in before
+    assert '"learningObjectiveSet":' in before
+
+    await done(district, await changes_only({"results": some(frames, "results", key, comment="Renamed")}, "1.2"))
+
+    after = (await documents(district, "results"))[key][1]
+    assert '"comment":"Renamed"' in after
+    for part in ('"scoreScale":', '"learningObjectiveSet":'):
+        assert after[after.index(part) :] == before[before.index(part) :]
+    whole = changed(frames, "results", key, comment="Renamed")
+    assert (await done(district, whole)).state == "unchanged"
+
+    objectives = frames["resultLearningObjectiveIds"].filter(resultSourcedId=key)
+    more = objectives.head(1).with_columns(sourcedId=pl.lit("new"), learningObjectiveId=pl.lit(f"urn:uuid:{FRACTIONS}"))
+    delta = {"results": some(whole, "results", key), "resultLearningObjectiveIds": more}
+    await done(district, await changes_only(delta, "1.2"))
+    named = (await documents(district, "results"))[key][1]
+    assert f'"learningObjectiveId":"{FRACTIONS}"' in named
+    whole["resultLearningObjectiveIds"] = pl.concat([frames["resultLearningObjectiveIds"], more])
+    assert (await done(district, whole)).state == "unchanged"
+    assert (await documents(district, "results"))[key][1] == named
 
 
 async def test_administrators_of_a_delta_are_what_their_orgs_make_of_them(district: District) -> None:
