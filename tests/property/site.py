@@ -181,7 +181,7 @@ async def site(postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> AsyncIterato
 async def _worker(here: Site, stop: asyncio.Event) -> None:
     settings = Settings(
         database_url=SecretStr(here.database.owner), master_key=SecretStr(MASTER_KEY.decode()),
-        webhook_allow=ALLOW,
+        webhook_allow=ALLOW, webhook_timeout_seconds=1.5, webhook_lease_seconds=2,  # a crash leaves one behind
     )  # fmt: skip
 
     async def work(db: Pool, clock: Clock) -> bool:
