@@ -8,7 +8,7 @@ from uuid import UUID
 import polars as pl
 
 from hub.scope import sets
-from hub.store import columns, sources, staging, statements
+from hub.store import columns, past, sources, staging, statements
 from hub.store.sources import Source
 from hub.sync.ahead import Applying
 from hub.sync.changes import EntityChanges
@@ -104,13 +104,16 @@ class Remerging:
         self._ids: dict[str, pl.DataFrame] = {}
 
     async def entity(self, entity: Entity, rids: Sequence[int]) -> None:
-        """Merges records of an entity anew; those of which nobody else speaks go with the source."""
+        """Merges records of an entity anew; those of which nobody else speaks go with the source.
+
+        What has ended stays so: an undo ends records of which sources go on to speak, and none says anything anew here.
+        """
         self.job.progress.enter("compare", entity=entity.name, total=len(rids))
         changes = self.result.entities[entity.name] = EntityChanges()
         changes.counts.before = len(rids)
         leaving = self.parties.own is not None
         alone = await self._alone(entity, rids) if leaving else set()
-        shared = [rid for rid in rids if rid not in alone]
+        shared = await self._active(entity, [rid for rid in rids if rid not in alone])
         left = alone | await self.merge(entity, shared, changes)
         if leaving:
             self._leave(entity, rids, left, changes)
@@ -137,6 +140,10 @@ class Remerging:
         """Those of which the source alone speaks: they have never been merged."""
         async with self.job.db.district(self.job.claim.district_id, readonly=True, wait_seconds=30) as tx:
             return set(rids) - set(await statements.merged(tx, entity.name))
+
+    async def _active(self, entity: Entity, rids: Sequence[int]) -> list[int]:
+        async with self.job.db.district(self.job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+            return sorted(await past.active(tx, entity, rids))
 
     def _leave(self, entity: Entity, rids: Sequence[int], left: set[int], changes: EntityChanges) -> None:
         departure = self.result.departure

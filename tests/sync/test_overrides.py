@@ -20,6 +20,7 @@ from hub.sync.engine import work_once
 from tests.districts import District, changed, sandbox
 from tests.sync.test_delta import changes_only, some
 from tests.sync.test_several_sources import USERS, a_user, applied, member, only, second
+from tests.sync.test_undo import undo
 
 
 async def overridden(district: District, rid: int, field: str, value: Any) -> UUID:
@@ -108,6 +109,31 @@ async def test_an_override_ends_by_itself_when_its_time_is_over(district: Distri
         pass
 
     assert (await member(district, key))["givenName"] == was["givenName"]
+
+
+async def test_an_override_does_not_bring_back_what_an_undo_has_ended(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    loaded = await applied(district, frames)
+    override = await set_by_hand(district, key, "givenName", "Sky")
+    sky = (await member(district, key))["rid"]
+    known = await sourced_id(district, sky)
+    assert (await undo(district, loaded)).state == "applied"
+    assert not (await member(district, key))["active"]
+
+    async with district.db.district(district.district_id) as tx:
+        _, ended = await overrides.end(tx, override, by="Ms Admin")
+    assert (await finished(district, ended.run_id)).state == "unchanged"
+    async with district.db.district(district.district_id) as tx:
+        _, again = await overrides.override(
+            tx, entity="users", sourced_id=known, field="givenName", value="Rain", owner="x", reason="x", until=None
+        )
+    assert (await finished(district, again.run_id)).state == "unchanged"
+    assert not (await member(district, key))["active"]
+
+    await applied(district, changed(frames, "users", key, familyName="Changed"))
+    user = await member(district, key)
+    assert (user["active"], user["givenName"], user["familyName"]) == (True, "Rain", "Changed")
 
 
 async def test_an_override_that_ends_while_its_district_is_locked_holds_nobody_up(
