@@ -22,7 +22,8 @@ def kinds() -> tuple[str, ...]:
 
 def connector(kind: str) -> ConnectorSpec:
     """The spec of one kind. Raises ConnectorError (``unknown_kind``, ``broken_connector``)."""
-    found = _entry_points().get(kind)
+    # What is built in is not looked for among the files of all that is installed.
+    found = EntryPoint(kind, BUILT_IN[kind], GROUP) if kind in BUILT_IN else _entry_points().get(kind)
     if found is None:
         known = ", ".join(kinds())
         raise ConnectorError("unknown_kind", f"No connector of that kind. Known kinds: {known}.", intent=Intent.GIVE_UP)

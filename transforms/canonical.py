@@ -6,6 +6,7 @@ import polars as pl
 
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field
 from transforms.hashing import content_hash
+from transforms.marks import rows_of
 from transforms.shapes import dtype
 from transforms.sheet import Sheet
 
@@ -28,12 +29,11 @@ def empty(entity: Entity) -> pl.DataFrame:
 
 def frame_of(sheet: Sheet) -> pl.DataFrame:
     """The good rows of a sheet as a canonical frame, with their content hash."""
-    good = sheet.frame if not sheet.out.any() else sheet.frame.filter(~sheet.out)
+    good = rows_of(sheet.frame, ~sheet.out)
     present = set(good.columns)
     fields = body(sheet.entity)
     columns = [
         pl.col(f.name).cast(dtype(f)) if f.name in present else pl.lit(None, dtype(f)).alias(f.name) for f in fields
     ]
     frame = good.select("key", *columns, "line")
-    hashed = frame.with_columns(content_hash(frame, [f.name for f in fields]))
-    return hashed.select(*schema(sheet.entity.name))
+    return frame.insert_column(-1, content_hash(frame, [f.name for f in fields]))

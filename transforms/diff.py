@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from transforms.marks import absent, certain, rows_of
 from transforms.near import near
 
 #: Columns of ``stored``: the source's key, the record's number, the hash of its last content, whether it is not
@@ -32,16 +33,18 @@ class Difference:
 
 def diff(frame: pl.DataFrame, stored: pl.DataFrame) -> Difference:
     """Compares a canonical frame with ``stored`` (columns ``STORED``, keys unique)."""
+    if not stored.height:
+        none = frame.clear().with_columns(pl.lit(None, pl.UInt32).alias("rid"))
+        return Difference(created=frame, updated=none, reactivated=none, seen=none["rid"], unchanged=0)
     right = near(stored, frame["key"]).select("key", "rid", "active", old="hash")
     found = frame.select("key", "hash").join(right, on="key", how="left", maintain_order="left")
-    known, active = found["rid"].is_not_null(), found["active"].fill_null(value=False)
-    differs = found["hash"] != found["old"].fill_null(0)
-    with_rid = frame.with_columns(found["rid"])
-    changed = known & active & differs
+    known, active = ~absent(found["rid"]), certain(found["active"])
+    changed = known & active & (found["hash"] != found["old"])
+    with_rid = frame.hstack([found["rid"]])
     return Difference(
-        created=frame.filter(~known),
-        updated=with_rid.filter(changed),
-        reactivated=with_rid.filter(known & ~active),
+        created=rows_of(frame, ~known),
+        updated=rows_of(with_rid, changed),
+        reactivated=rows_of(with_rid, known & ~active),
         seen=found["rid"].drop_nulls(),
         unchanged=int((known & active).sum()) - int(changed.sum()),
     )
@@ -49,6 +52,8 @@ def diff(frame: pl.DataFrame, stored: pl.DataFrame) -> Difference:
 
 def vanished(stored: pl.DataFrame, seen: Iterable[pl.Series], quarantined: Iterable[pl.Series]) -> pl.DataFrame:
     """The active stored rows (key, rid) that no batch brought and no quarantined row stands for."""
+    if not stored.height:
+        return stored.select("key", "rid")
     rids = pl.concat([pl.Series("rid", [], dtype=pl.UInt32), *seen])
     keys = pl.concat([pl.Series("key", [], dtype=pl.String), *quarantined])
     left = stored.filter("active").select("key", "rid").join(rids.to_frame("rid"), on="rid", how="anti")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import polars as pl
 
@@ -68,7 +69,10 @@ def declare(code: str, severity: Severity, action: Action, title: str, howto: st
 
 def empty() -> pl.DataFrame:
     """A frame of no findings."""
-    return pl.DataFrame(schema=SCHEMA)
+    return _NOTHING.clone()
+
+
+_NOTHING: Final = pl.DataFrame(schema=SCHEMA)
 
 
 def one(
@@ -82,4 +86,5 @@ def one(
 
 def collect(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """All findings of ``frames`` in one frame."""
-    return pl.concat([empty(), *frames])
+    found = [frame for frame in frames if frame.height]
+    return pl.concat([_NOTHING, *found]) if found else empty()

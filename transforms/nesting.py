@@ -14,6 +14,7 @@ import polars as pl
 from transforms import kept_rows
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Version
 from transforms.issues import RULES, Action, Severity, declare
+from transforms.marks import absent, blank, rows_of
 from transforms.near import near
 from transforms.normalise.objectives import objectives_of, read_objectives
 from transforms.normalise.profiles import profile_ids, profiles_of_users
@@ -96,15 +97,17 @@ def attach(sheet: Sheet, parts: Parts, complete: pl.Series) -> None:
         if column.name not in sheet.frame.columns:
             sheet.put(column.name, _owned(sheet, column, parts))
         if column.rest12 is Need.REQUIRED:
-            lacking = sheet[column.name].is_null() & ~sheet.out & ~sheet["key"].is_in(complete.implode())
+            lacking = absent(sheet[column.name]) & ~sheet.out
+            if complete.len() and lacking.any():
+                lacking &= ~sheet["key"].is_in(complete.implode())
             if lacking.any():
                 sheet.report(USR_001, lacking, column.name, _reasons(sheet["key"], column, parts))
 
 
 def robbed(parts: Parts) -> pl.Series:
     """The keys of the owners of component rows that were kept out."""
-    owners = [sheet[owner(sheet.entity).name].filter(sheet.out).drop_nulls() for sheet in parts.sheets]
-    return pl.concat([no_keys(), *owners]).unique()
+    owners = [sheet[owner(sheet.entity).name].filter(sheet.out) for sheet in parts.sheets if sheet.out.any()]
+    return pl.concat([no_keys(), *owners]).drop_nulls().unique() if owners else no_keys()
 
 
 def lone(entity: Entity, version: Version, keys: pl.Series, parts: Parts) -> Sheet:
@@ -151,7 +154,7 @@ def _links(sheet: Sheet, component: Entity, column: Field) -> pl.DataFrame:
     """One row per owner: columns key and the field, a sorted List of the targets' keys or the one target's."""
     near = owner(component).name
     far = next(f.name for f in component.body if f.kind is Kind.REF and f.target == column.target)
-    rows = sheet.frame.filter(~sheet.out).select("key", near, far).drop_nulls()
+    rows = rows_of(sheet.frame, ~sheet.out).select("key", near, far).drop_nulls()
     if column.many:
         lists = rows.select(near, far).unique().sort(near, far).group_by(near, maintain_order=True).agg(far)
         return lists.select(key=near, **{column.name: far})
@@ -173,7 +176,7 @@ def _link_profiles(sheet: Sheet, profiles: pl.DataFrame) -> None:
 def _owned(sheet: Sheet, column: Field, parts: Parts) -> pl.Series:
     nested = parts.nested.get(column.name)
     if nested is None:
-        return pl.repeat(None, sheet.frame.height, dtype=dtype(column), eager=True)
+        return blank(sheet.frame.height, dtype(column))
     found = near(nested, sheet["key"])
     return sheet.frame.select("key").join(found, on="key", how="left", maintain_order="left")[column.name]
 

@@ -21,6 +21,7 @@ import polars as pl
 from transforms import canonical, issues, kept_rows, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
+from transforms.marks import certain, rows_of
 from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
@@ -50,6 +51,7 @@ __all__ = ["REVISION", "Outcome", "Transform", "duplicated", "several"]
 #: Grows whenever the same package may give other canonical rows: packages are then compared row by row again.
 REVISION = 3
 Unread = Callable[[], pl.Series]
+_NO_CAUSES = pl.DataFrame(schema={"key": pl.String, "cause": pl.String})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class _Steps:
         self.good: list[pl.DataFrame] = []
         self.lines: list[pl.DataFrame] = []
         self.held = no_keys()
-        self.causes: list[pl.DataFrame] = [pl.DataFrame(schema={"key": pl.String, "cause": pl.String})]
+        self.causes: list[pl.DataFrame] = [_NO_CAUSES]
         self.keys: list[pl.Series] = [no_keys()]
         self.quarantined: list[pl.Series] = [no_keys()]
         self.deleted: list[pl.Series] = [no_keys()]
@@ -177,7 +179,7 @@ class _Steps:
             sheet = self._typed(raw)
             if duplicate_keys is None:
                 sheet = resolve_duplicates(sheet)
-            else:
+            elif duplicate_keys.len() or (repeated is not None and repeated.len()):
                 sheet, later = _set_aside(sheet, duplicate_keys, repeated)
                 aside.append(later)
             yield self._validated(sheet, last=duplicate_keys is None)
@@ -200,7 +202,7 @@ class _Steps:
             return sheet
         sheet, left_out = split(sheet, gone)
         lines = left_out["line"].implode()
-        sheet.findings = [f.filter(~f["line"].is_in(lines).fill_null(value=False)) for f in sheet.findings]
+        sheet.findings = [f.filter(~certain(f["line"].is_in(lines))) for f in sheet.findings]
         sheet.deleted = left_out["key"]
         return sheet
 
@@ -227,7 +229,8 @@ class _Steps:
             self.keys.append(sheet["key"])
         if self.entity.name in TARGETS:
             frame = sheet.frame if self.entity.name != "classes" else with_whole_terms(sheet)
-            self.good.append(frame.filter(~sheet.out).select("key", *REMEMBERED.get(self.entity.name, ())))
+            names = ["key", *REMEMBERED.get(self.entity.name, ())]
+            self.good.append(rows_of(pl.DataFrame([frame[name] for name in names]), ~sheet.out))
             self.causes.append(causes_of(sheet))
             self.lines.append(sheet.frame.select("key", "line"))
         if self.entity.name == "users":
@@ -238,8 +241,8 @@ class _Steps:
         if teachers is not None and teachers.height:
             self.teachers.append(teachers)
         if self.entity.name == "enrollments" and not self.delta:
-            students = sheet.frame.filter((sheet["role"] == "student").fill_null(value=True))
-            self.known.enroll(students["class"], students["user"])
+            students = ~certain(sheet["role"] != "student")
+            self.known.enroll(sheet["class"].filter(students), sheet["user"].filter(students))
         marks = result_marks(sheet)
         if marks is not None:
             self.results.append(marks)
@@ -259,8 +262,7 @@ class _Steps:
         frame = canonical.frame_of(sheet)
         if self.parts.kept:
             frame = frame.with_columns(hash=frame["hash"] ^ kept_rows.marks(frame["key"], self.parts.kept))
-        partial = frame["key"].filter(frame["key"].is_in(nesting.robbed(self.parts).implode()))
-        alike = frame["key"].filter(frame["key"].is_in(self.alike.implode()))
+        partial, alike = (_those_in(frame["key"], keys) for keys in (nesting.robbed(self.parts), self.alike))
         return Outcome(frame, sheet.issues(), kept_out(sheet), sheet.deleted, partial, alike, self.parts.kept)
 
     def finish_together(self, sheets: list[Sheet]) -> Iterator[Outcome]:
@@ -321,14 +323,20 @@ def _set_aside(sheet: Sheet, keys: pl.Series, repeated: pl.Series | None) -> tup
     return split(sheet, later)
 
 
+def _those_in(keys: pl.Series, wanted: pl.Series) -> pl.Series:
+    return keys.filter(keys.is_in(wanted.implode())) if wanted.len() else no_keys()
+
+
 def kept_out(sheet: Sheet) -> pl.Series:
     """The keys of the rows that are kept out, each once."""
-    return sheet["key"].filter(sheet.out).drop_nulls().unique()
+    return sheet["key"].filter(sheet.out).drop_nulls().unique() if sheet.out.any() else no_keys()
 
 
 def causes_of(sheet: Sheet) -> pl.DataFrame:
     """Why rows are kept out: columns key and cause (the root one, else the row itself)."""
     own = pl.lit(f"{sheet.entity.name}:") + pl.col("key")
+    if not sheet.out.any():
+        return _NO_CAUSES
     found = [f for f in sheet.findings if f.height and RULES[f["code"][0]].action is Action.QUARANTINE]
     reasons = issues.collect(found).drop_nulls("key").select("key", cause=pl.col("cause").fill_null(own))
     return reasons.sort("key", "cause").unique("key", keep="first", maintain_order=True)

@@ -28,13 +28,15 @@ def summary(issues: pl.DataFrame, *, examples: int = 3, causes: int = 10, people
     - ``causes``: what explains most kept out rows and dropped values: cause, rows, codes. The keys of people are
       replaced by ``?`` unless ``people`` is true.
     """
-    known = issues.with_columns(action=_of_rule("action"), severity=_of_rule("severity"))
+    actions = [rule.action.value for rule in RULES.values()]
+    action = pl.col("code").replace_strict(list(RULES), actions, default="", return_dtype=pl.String)
+    known = issues.with_columns(action=action)
     kept_out = known.filter(pl.col("action") == Action.QUARANTINE.value)
     return {
         "total": issues.height,
         "actions": _counts(known, "action"),
         "rows": _counts(kept_out.unique(["file", "line"]), "entity"),
-        "rules": [_rule(group, examples) for group in _by_rule(known)],
+        "rules": _rules(known, examples),
         "causes": _causes(known, causes, people=people),
     }
 
@@ -65,35 +67,32 @@ def rules_page(rules: Mapping[str, Rule] = RULES) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _of_rule(name: str) -> pl.Expr:
-    values = [getattr(rule, name).value for rule in RULES.values()]
-    return pl.col("code").replace_strict(list(RULES), values, default="", return_dtype=pl.String)
-
-
 def _counts(frame: pl.DataFrame, name: str) -> dict[str, int]:
     return dict(frame.group_by(name).len().sort(name).iter_rows())
 
 
-def _by_rule(known: pl.DataFrame) -> list[pl.DataFrame]:
-    groups = known.partition_by("code", "entity", maintain_order=False)
-    return sorted(
-        groups, key=lambda g: (_ORDER.get(g["severity"][0], len(_ORDER)), -g.height, g["code"][0], g["entity"][0])
+def _rules(known: pl.DataFrame, examples: int) -> list[dict[str, Any]]:
+    places = ("file", "line", "field")
+    groups = (
+        known.sort(places, nulls_last=True)
+        .group_by("code", "entity")
+        .agg(count=pl.len(), examples=pl.struct(places).head(examples))
+        .iter_rows(named=True)
     )
+    found = [_rule(RULES.get(group["code"]), group) for group in groups]
+    return sorted(found, key=lambda r: (_ORDER.get(r["severity"], len(_ORDER)), -r["count"], r["code"], r["entity"]))
 
 
-def _rule(group: pl.DataFrame, examples: int) -> dict[str, Any]:
-    code = group["code"][0]
-    rule = RULES.get(code)
-    places = group.select("file", "line", "field").sort("file", "line", "field", nulls_last=True)
+def _rule(rule: Rule | None, group: dict[str, Any]) -> dict[str, Any]:
     return {
-        "code": code,
-        "entity": group["entity"][0],
-        "severity": group["severity"][0],
-        "action": group["action"][0],
+        "code": group["code"],
+        "entity": group["entity"],
+        "severity": rule.severity.value if rule else "",
+        "action": rule.action.value if rule else "",
         "title": rule.title if rule else "",
         "howto": rule.howto if rule else "",
-        "count": group.height,
-        "examples": places.head(examples).to_dicts(),
+        "count": group["count"],
+        "examples": group["examples"],
     }
 
 

@@ -16,6 +16,7 @@ import polars as pl
 from transforms import issues
 from transforms.catalogue import BASE_NAMES, Entity, Field, Kind, Need, Version
 from transforms.issues import Action, Rule
+from transforms.marks import blank, certain, nowhere, rows_of
 
 METADATA = "metadata."
 
@@ -36,7 +37,12 @@ class Sheet:
 
     def put(self, name: str, values: pl.Series) -> None:
         """Sets the column ``name``."""
-        self.frame = self.frame.with_columns(values.alias(name))
+        if name in self.frame.columns:
+            # The columns are shared; only the list of them is another one.
+            place = self.frame.get_column_index(name)
+            self.frame = self.frame.clone().replace_column(place, values.alias(name))
+        else:
+            self.frame = self.frame.hstack([values.alias(name)])
 
     def replace(self, name: str, rows: pl.Series, values: pl.Series) -> None:
         """Sets the column ``name`` in ``rows`` (Boolean) to ``values`` (one per marked row)."""
@@ -46,16 +52,16 @@ class Sheet:
         """Adds one finding per marked row, and keeps the row out where the rule says so. Null counts as not marked."""
         if not rows.any():
             return
-        marked = rows.fill_null(value=False)
         if rule.action is Action.QUARANTINE:
-            self.out = self.out | marked
-        reason = pl.lit(None, pl.String) if cause is None else cause
-        found = self.frame.select("line", "key", cause=reason).filter(marked)
+            self.out = self.out | certain(rows)
+        lines = self.frame["line"].filter(rows)
+        reason = blank(lines.len(), pl.String) if cause is None else cause.filter(rows)
+        found = pl.DataFrame([lines, self.frame["key"].filter(rows), reason.alias("cause")])
         self.findings.append(findings(rule, self.entity, found, name))
 
     def where(self, rows: pl.Series) -> Sheet:
         """The marked rows as a sheet of their own, without the findings made so far."""
-        return Sheet(self.entity, self.version, self.frame.filter(rows), self.out.filter(rows))
+        return Sheet(self.entity, self.version, rows_of(self.frame, rows), self.out.filter(rows))
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -92,14 +98,12 @@ def file_of(entity: Entity) -> str:
 
 def findings(rule: Rule, entity: Entity, rows: pl.DataFrame, name: str = "") -> pl.DataFrame:
     """One finding per row of ``rows`` (columns line, key, cause)."""
-    return rows.select(
-        code=pl.lit(rule.code),
-        entity=pl.lit(entity.name),
-        file=pl.lit(file_of(entity)),
-        line=pl.col("line"),
-        field=pl.lit(name),
-        key=pl.col("key"),
-        cause=pl.col("cause"),
+    same = {"code": rule.code, "entity": entity.name, "file": file_of(entity), "field": name}
+    return pl.DataFrame(
+        [
+            pl.Series(column, [same[column]]).new_from_index(0, rows.height) if column in same else rows[column]
+            for column in issues.SCHEMA
+        ]
     )
 
 
@@ -115,7 +119,7 @@ def open_sheet(entity: Entity, version: Version, raw: pl.DataFrame) -> Sheet:
     frame = raw.select(*wanted, *extra, pl.col("line").cast(pl.UInt32))
     blank = frame.select((pl.col(pl.String) == "").any())
     empty = [name for name, found in blank.row(0, named=True).items() if found]
-    frame = frame.with_columns(pl.col(empty).replace("", None)).rename({"sourcedId": "key"})
+    frame = (frame.with_columns(pl.col(empty).replace("", None)) if empty else frame).rename({"sourcedId": "key"})
     return Sheet(entity, version, frame, nowhere(frame.height))
 
 
@@ -145,11 +149,6 @@ def split(sheet: Sheet, rows: pl.Series) -> tuple[Sheet, Sheet]:
 def no_keys() -> pl.Series:
     """An empty series of keys."""
     return pl.Series("key", [], dtype=pl.String)
-
-
-def nowhere(height: int) -> pl.Series:
-    """A mark on no row."""
-    return pl.Series(np.zeros(height, dtype=np.bool_))
 
 
 def spread(column: pl.Series, rows: pl.Series, values: pl.Series) -> pl.Series:

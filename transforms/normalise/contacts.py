@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Rule, Severity, declare
+from transforms.marks import absent, certain, empty, without
 from transforms.sheet import Sheet
 
 EML_001 = declare(
@@ -43,19 +44,20 @@ _NOTHING = r"^(never)^"
 def read_email(sheet: Sheet, name: str) -> None:
     """Lower-cases domains, drops what is no address."""
     before = sheet[name]
-    odd = before.str.contains(_RIGHT).fill_null(value=True)
-    if not odd.all():
+    if empty(before):
+        return
+    if not before.str.contains(_RIGHT).all():
         parts = before.str.strip_prefix("mailto:").to_frame().select(
             local=pl.col(name).str.extract(r"^([^@]*)@"),
             domain=pl.col(name).str.extract(r"^[^@]*@([^@]*)$").str.to_lowercase().str.strip_chars_end("."),
         )  # fmt: skip
         mended = parts.select(pl.col("local") + "@" + pl.col("domain")).to_series()
-        right = mended.str.contains(_RIGHT).fill_null(value=False)
-        after = pl.select(pl.when(right).then(mended)).to_series()
+        right = certain(mended.str.contains(_RIGHT))
+        after = without(mended, ~right)
         sheet.put(name, after)
         sheet.report(EML_001, right & (after != before), name)
-        sheet.report(EML_002, ~right & before.is_not_null(), name)
-    placeholder = sheet[name].str.contains(_PLACEHOLDER).fill_null(value=False)
+        sheet.report(EML_002, ~right & ~absent(before), name)
+    placeholder = certain(sheet[name].str.contains(_PLACEHOLDER))
     _drop(sheet, name, placeholder, EML_006)
 
 
@@ -65,15 +67,15 @@ def read_phone(sheet: Sheet, name: str, calling_code: str | None) -> None:
     A number without ``+`` is completed only with the district's ``calling_code``, so far for North America ("1").
     """
     values = sheet[name]
-    if values.null_count() == values.len():
+    if empty(values):
         return
     digits = values.str.replace_all(r"[^\p{Nd}]", "")
-    wrong = ((digits.str.len_bytes() < _SHORTEST_NUMBER) | digits.str.contains(_IMPOSSIBLE)).fill_null(value=False)
+    wrong = certain((digits.str.len_bytes() < _SHORTEST_NUMBER) | digits.str.contains(_IMPOSSIBLE))
     plain = values.str.replace_all(r"[\s().\u00a0\u2010-\u2015-]", "")
     national = plain.str.extract(_NORTH_AMERICA if calling_code == NORTH_AMERICA else _NOTHING)
     international = plain.str.extract(r"^\+([1-9][0-9]{6,14})$")
     found = pl.select(pl.coalesce("+1" + national, "+" + international, values)).to_series()
-    changed = (found != values).fill_null(value=False) & ~wrong
+    changed = certain(found != values) & ~wrong
     if changed.any():
         sheet.put(name, pl.select(pl.when(wrong).then(values).otherwise(found)).to_series())
         sheet.report(PHN_001, changed, name)
@@ -83,4 +85,4 @@ def read_phone(sheet: Sheet, name: str, calling_code: str | None) -> None:
 def _drop(sheet: Sheet, name: str, rows: pl.Series, rule: Rule) -> None:
     if rows.any():
         sheet.report(rule, rows, name)
-        sheet.put(name, pl.select(pl.when(~rows).then(sheet[name])).to_series())
+        sheet.put(name, without(sheet[name], rows))

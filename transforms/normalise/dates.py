@@ -14,6 +14,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Severity, declare
+from transforms.marks import empty
 from transforms.normalise.vocabulary import translate
 from transforms.sheet import Sheet, required
 
@@ -48,12 +49,14 @@ _MONTHS = 12
 def read_date(sheet: Sheet, field: Field) -> None:
     """Makes the column Date."""
     values = sheet[field.name]
-    if values.null_count() == values.len():
+    if empty(values):
         sheet.put(field.name, values.cast(pl.Date))
         return
     parsed = values.str.to_date("%Y-%m-%d", strict=False)
-    usual = values.str.len_bytes() == len("YYYY-MM-DD")
-    right = values.is_null() | (parsed.dt.year().is_between(FIRST_YEAR, LAST_YEAR) & usual).fill_null(value=False)
+    text, year = pl.col("text"), pl.col("day").dt.year()
+    usual = year.is_between(FIRST_YEAR, LAST_YEAR) & (text.str.len_bytes() == len("YYYY-MM-DD"))
+    both = pl.DataFrame([values.alias("text"), parsed.alias("day")])
+    right = both.select_seq(text.is_null() | usual.fill_null(value=False)).to_series()
     if right.all():
         sheet.put(field.name, parsed)
         return

@@ -9,6 +9,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Severity, declare
+from transforms.marks import empty
 from transforms.normalise.lists import gathered, items, placed, tidied
 from transforms.sheet import METADATA, Sheet
 
@@ -52,7 +53,7 @@ def grade(text: str) -> str | None:
 def read_grades(sheet: Sheet, field: Field) -> None:
     """Makes a column of grades a List of CEDS codes; unmapped items go to the metadata."""
     cells = tidied(sheet, field.name)
-    if cells.null_count() == cells.len():
+    if empty(cells):
         sheet.put(field.name, cells.cast(pl.List(pl.String)))
         return
     table = items(cells)
@@ -64,7 +65,8 @@ def read_grades(sheet: Sheet, field: Field) -> None:
         table.filter(pl.col("code").is_null()).group_by("cell", maintain_order=True).agg(pl.col("item").str.join(","))
     )
     mended = table.filter(pl.col("code") != pl.col("item"))["cell"]
-    sheet.report(GRD_001, cells.is_in(mended.implode()), field.name)
+    if mended.len():
+        sheet.report(GRD_001, cells.is_in(mended.implode()), field.name)
     if lost.height:
         sheet.report(GRD_002, cells.is_in(lost["cell"].implode()), field.name)
         kept = cells.alias("cell").to_frame().join(lost, on="cell", how="left", maintain_order="left")["item"]

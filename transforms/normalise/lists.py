@@ -10,6 +10,7 @@ import polars as pl
 
 from transforms.catalogue import Field, Kind
 from transforms.issues import Action, Severity, declare
+from transforms.marks import empty, nowhere
 from transforms.normalise.text import NAME_001, NAME_003, tidy
 from transforms.sheet import Sheet
 
@@ -40,6 +41,8 @@ def items(cells: pl.Series, *, identifiers: bool = False, ordered: bool = False)
 def gathered(table: pl.DataFrame, *, ordered: bool = False) -> pl.DataFrame:
     """One row per cell with its list: columns cell, items. Sorted by length and text unless the order has a meaning."""
     sort = ["place"] if ordered else [pl.col("item").str.len_bytes(), pl.col("item")]
+    if table["cell"].n_unique() == table.height:  # one item in each cell
+        return table.select("cell", items=pl.concat_list("item"))
     return table.sort(sort).group_by("cell").agg(items=pl.col("item"))
 
 
@@ -50,9 +53,11 @@ def placed(cells: pl.Series, lists: pl.DataFrame) -> pl.Series:
 
 def untidy(cells: pl.Series, table: pl.DataFrame) -> pl.Series:
     """Where a cell is not simply its items joined by commas."""
-    plain = table.sort("place").group_by("cell", maintain_order=True).agg(pl.col("item").str.join(","))
-    changed = plain.filter(pl.col("item") != pl.col("cell"))["cell"]
-    return cells.is_in(changed.implode()) if changed.len() else cells.is_in([])
+    plain = table
+    if table["cell"].n_unique() < table.height:
+        plain = table.sort("place").group_by("cell", maintain_order=True).agg(pl.col("item").str.join(","))
+    changed = plain["cell"].filter(plain["item"] != plain["cell"])
+    return cells.is_in(changed.implode()) if changed.len() else nowhere(cells.len())
 
 
 def tidied(sheet: Sheet, name: str) -> pl.Series:
@@ -68,6 +73,9 @@ def read_list(sheet: Sheet, field: Field) -> None:
     if field.kind is not Kind.STRING:
         return
     cells = tidied(sheet, field.name)
+    if empty(cells):
+        sheet.put(field.name, cells.cast(pl.List(pl.String)))
+        return
     ordered = field.name in ORDERED
     table = items(cells, ordered=ordered)
     sheet.report(LST_001, untidy(cells, table), field.name)
@@ -76,4 +84,4 @@ def read_list(sheet: Sheet, field: Field) -> None:
 
 def single(cells: pl.Series) -> bool:
     """Whether every cell is one item or blank."""
-    return bool(cells.str.contains(_TIDY).all())
+    return empty(cells) or bool(cells.str.contains(_TIDY).all())

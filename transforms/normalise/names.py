@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transforms.catalogue import CATALOGUE
 from transforms.issues import Action, Severity, declare
+from transforms.marks import absent, empty
 from transforms.sheet import Sheet
 from transforms.validate.required import REQ_001
 
@@ -38,7 +39,7 @@ def check_names(sheet: Sheet) -> None:
     for name in ("givenName", "familyName"):
         if (sheet[name] == _NOTHING).any():
             sheet.put(name, sheet[name].replace(_NOTHING, None))
-    given, family = sheet["givenName"].is_null(), sheet["familyName"].is_null()
+    given, family = absent(sheet["givenName"]), absent(sheet["familyName"])
     if given.any() or family.any():
         sheet.report(NAME_007, given & ~family, "givenName")
         sheet.report(NAME_007, family & ~given, "familyName")
@@ -47,7 +48,7 @@ def check_names(sheet: Sheet) -> None:
         if name not in sheet.frame.columns:
             continue
         values = sheet[name]
-        if values.null_count() == values.len():
+        if empty(values):
             continue
         long = values.str.len_bytes() > LONGEST
         if long.any():

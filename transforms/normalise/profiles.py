@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from transforms.marks import rows_of
 from transforms.sheet import Sheet
 
 CREDENTIAL = pl.Struct({"type": pl.String, "username": pl.String})
@@ -26,12 +27,12 @@ def profile_ids(sheet: Sheet) -> pl.DataFrame:
 
     Rows with equal user, type, vendor and application are one profile, named after its smallest sourcedId.
     """
-    return sheet.frame.filter(~sheet.out).select("key", "user", profileId=URN + pl.col("key").min().over(_SAME))
+    return rows_of(sheet.frame, ~sheet.out).select("key", "user", profileId=URN + pl.col("key").min().over(_SAME))
 
 
 def profiles_of_users(sheet: Sheet) -> pl.DataFrame:
     """One row per user: columns key (the user's) and userProfiles, a sorted List of ``PROFILE``."""
-    rows = sheet.frame.filter(~sheet.out).sort("key")
+    rows = rows_of(sheet.frame, ~sheet.out).sort("key")
     credential = pl.struct(type="credentialType", username="username")
     complete = pl.col("credentialType").is_not_null() & pl.col("username").is_not_null()
     found = rows.group_by(_SAME, maintain_order=True).agg(

@@ -11,6 +11,7 @@ import polars as pl
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Kind
 from transforms.catalogue.vocabularies import USER_ROLE
 from transforms.issues import Action, Severity, declare
+from transforms.marks import numbers, rows_of
 from transforms.sheet import Sheet
 
 USR_001 = declare(
@@ -54,7 +55,7 @@ def by_org(rows: pl.DataFrame, orgs: pl.DataFrame) -> pl.DataFrame:
 
 def roles_from_orgs(sheet: Sheet, orgs: pl.DataFrame) -> None:
     """1.1: adds ``roles`` and ``primaryOrg`` from ``orgs`` and ``role``, whose references are already resolved."""
-    rows = pl.arange(0, sheet.frame.height, dtype=pl.UInt32, eager=True)
+    rows = numbers(sheet.frame.height)
     exploded = sheet.frame.select(row=rows, org="orgs", role="role").filter(pl.col("role").is_not_null())
     exploded = by_org(exploded.explode("org").drop_nulls("org"), orgs)
     empty = [pl.lit(None, t).alias(n) for n, t in _TYPES.items() if n not in ("roleType", "role", "org")]
@@ -95,5 +96,7 @@ def check_primary(sheet: Sheet) -> None:
 
 def roles_of_users(sheet: Sheet) -> pl.DataFrame:
     """1.2: one row per user: columns key (the user's) and roles, a sorted List of ``ROLE`` without repeats."""
-    rows = sheet.frame.filter(~sheet.out).select("user", *_NAMES).unique().sort("user", "org", *_NAMES, nulls_last=True)
+    rows = (
+        rows_of(sheet.frame, ~sheet.out).select("user", *_NAMES).unique().sort("user", "org", *_NAMES, nulls_last=True)
+    )
     return rows.group_by(key="user", maintain_order=True).agg(roles=pl.struct(_NAMES)).cast({"roles": pl.List(ROLE)})

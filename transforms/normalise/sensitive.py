@@ -7,6 +7,7 @@ import re
 import polars as pl
 
 from transforms.issues import Action, Severity, declare
+from transforms.marks import certain, without
 from transforms.sheet import METADATA, Sheet
 
 ID_009 = declare(
@@ -31,8 +32,8 @@ def drop_sensitive(sheet: Sheet, *, texts: list[str], identifiers: list[str]) ->
     for name in (name for name in looks if found[name] and name != "key"):
         _drop(sheet, name, sheet.frame.select(looks[name]).to_series())
     if found["key"]:
-        keys = sheet["key"].str.contains(WHOLE).fill_null(value=False)
-        sheet.put("key", pl.select(pl.when(~keys).then(sheet["key"])).to_series())
+        keys = certain(sheet["key"].str.contains(WHOLE))
+        sheet.put("key", without(sheet["key"], keys))
         sheet.report(ID_009, keys, "sourcedId")
         sheet.out = sheet.out | keys
 
@@ -43,7 +44,7 @@ def _tells(name: str) -> bool:
 
 
 def _drop(sheet: Sheet, name: str, marked: pl.Series) -> None:
-    rows = marked.fill_null(value=False)
+    rows = certain(marked)
     if rows.any():
         sheet.report(ID_009, rows, name)
-        sheet.put(name, pl.select(pl.when(~rows).then(sheet[name])).to_series())
+        sheet.put(name, without(sheet[name], rows))

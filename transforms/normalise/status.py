@@ -6,6 +6,7 @@ import polars as pl
 
 from transforms import issues
 from transforms.issues import Action, Severity, declare
+from transforms.marks import absent, certain, empty
 from transforms.normalise.vocabulary import VOC_001, VOC_003, token_reader, translate
 from transforms.sheet import Sheet, file_of
 
@@ -30,12 +31,12 @@ def deleted(sheet: Sheet, *, delta: bool) -> pl.Series:
     filled = min(sheet["status"].null_count(), sheet["dateLastModified"].null_count()) < sheet.frame.height
     if filled and not delta:
         sheet.findings.append(issues.one(STA_001, entity=sheet.entity.name, file=file_of(sheet.entity), field="status"))
-    if sheet["status"].null_count() < sheet.frame.height:
+    if not empty(sheet["status"]):
         right = sheet["status"].is_in(list(field.vocabulary.both))
         reader = token_reader(field.vocabulary)
         translate(sheet, "status", right, reader, fixed=VOC_001, bad=VOC_003)
     if delta:
-        sheet.report(STA_002, sheet["status"].is_null() & ~sheet.out, "status")
-    gone = (sheet["status"] == "tobedeleted").fill_null(value=False) & sheet["key"].is_not_null()
+        sheet.report(STA_002, absent(sheet["status"]) & ~sheet.out, "status")
+    gone = certain(sheet["status"] == "tobedeleted") & ~absent(sheet["key"])
     sheet.frame = sheet.frame.drop("status", "dateLastModified")
     return gone

@@ -8,6 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Severity, declare
+from transforms.marks import certain, empty, nowhere, without
 from transforms.sheet import Sheet, required, spread
 
 NAME_001 = declare(
@@ -51,11 +52,11 @@ _READINGS = tuple((table, {letter: byte for byte, letter in enumerate(table)}) f
 
 def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
     """The repaired values (blank becomes null), where NAME-001 repaired and where NAME-003 did."""
-    odd = values.str.contains(_ODD).fill_null(value=False)
+    odd = nowhere(values.len()) if empty(values) else certain(values.str.contains(_ODD))
     if not odd.any():
         return values, odd, odd
     before = values.filter(odd)
-    text, decoded = before, pl.repeat(value=False, n=before.len(), dtype=pl.Boolean, eager=True)
+    text, decoded = before, nowhere(before.len())
     while True:
         restored = _restored(text)
         decoded = decoded | (restored != text)
@@ -99,12 +100,12 @@ def _having(sheet: Sheet, names: list[str], condition: pl.Expr) -> list[str]:
 def drop_long(sheet: Sheet, name: str, *, needed: bool) -> None:
     """Nulls what is longer than any real value; keeps the row out where the value was required."""
     values = sheet[name]
-    long = (values.str.len_bytes() > LONGEST).fill_null(value=False)
+    long = certain(values.str.len_bytes() > LONGEST)
     if not long.any():
         return
     long = long & (values.str.len_chars() > LONGEST)
     sheet.report(TXT_002 if needed else TXT_001, long, name)
-    sheet.put(name, pl.select(pl.when(~long).then(values)).to_series())
+    sheet.put(name, without(values, long))
 
 
 def mended(text: str) -> str:

@@ -8,6 +8,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Severity, declare
+from transforms.marks import absent, blank, certain, empty, numbers
 from transforms.normalise.sensitive import ID_009
 from transforms.sheet import Sheet
 
@@ -29,15 +30,14 @@ def is_social_security(type_: str) -> bool:
 def read_user_ids(sheet: Sheet, field: Field) -> None:
     """Makes the column a List of {type, identifier}, sorted, without repeats; social security numbers never pass."""
     cells = sheet[field.name]
-    if cells.null_count() == cells.len():
-        sheet.put(field.name, pl.repeat(None, cells.len(), dtype=pl.List(ITEM), eager=True))
+    if empty(cells):
+        sheet.put(field.name, blank(cells.len(), pl.List(ITEM)))
         return
     whole = pl.col("item").str.strip_chars("{} ")
+    rows = numbers(cells.len())
     table = (
-        pl.DataFrame(
-            {"row": pl.arange(0, cells.len(), dtype=pl.UInt32, eager=True), "item": cells.str.extract_all(_ITEM)}
-        )
-        .filter(cells.is_not_null())
+        pl.DataFrame({"row": rows, "item": cells.str.extract_all(_ITEM)})
+        .filter(~absent(cells))
         .explode("item")
         .select(
             "row",
@@ -50,10 +50,10 @@ def read_user_ids(sheet: Sheet, field: Field) -> None:
         (pl.col("type") != "") & (pl.col("identifier") != "") & ~pl.col("type").str.contains(_SOCIAL_SECURITY)
     )
     bad = table.filter((pl.col("type").fill_null("") == "") | (pl.col("identifier").fill_null("") == ""))["row"]
-    rows = pl.arange(0, cells.len(), dtype=pl.UInt32, eager=True)
-    beside = cells.str.replace_all(_ITEM, "").str.contains(r"[^\s,]").fill_null(value=False)
-    sheet.report(USR_013, beside | rows.is_in(bad.implode()), field.name)
-    sheet.report(ID_009, rows.is_in(secret.implode()), field.name)
+    beside = certain(cells.str.replace_all(_ITEM, "").str.contains(r"[^\s,]"))
+    sheet.report(USR_013, beside | rows.is_in(bad.implode()) if bad.len() else beside, field.name)
+    if secret.len():
+        sheet.report(ID_009, rows.is_in(secret.implode()), field.name)
     lists = good.unique().sort("row", "type", "identifier").group_by("row", maintain_order=True).agg(
         items=pl.struct("type", "identifier")
     )  # fmt: skip

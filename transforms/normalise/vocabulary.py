@@ -14,6 +14,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import BOOLEAN, SEX, STATUS, Vocabulary
 from transforms.issues import Action, Rule, Severity, declare
+from transforms.marks import empty, nowhere
 from transforms.normalise.lists import placed
 from transforms.sheet import Sheet, required, spread
 
@@ -57,24 +58,30 @@ def translate(
     sheet: Sheet, name: str, right: pl.Series, read: Callable[[str], str | None], *, fixed: Rule, bad: Rule,
 ) -> None:  # fmt: skip
     """Replaces what is not ``right`` by ``read(value)``: text is a repair, "" a blank cell, ``None`` unreadable."""
-    odd = ~right.fill_null(value=True)
-    if not odd.any():
+    if right.all():  # null where there is no value
         return
+    odd = ~right.fill_null(value=True)
     values = sheet[name].filter(odd)
     distinct = values.unique().to_list()
     meant = [read(value) for value in distinct]
-    lost = values.is_in([v for v, m in zip(distinct, meant, strict=True) if m is None])
-    same = values.is_in([v for v, m in zip(distinct, meant, strict=True) if m == v])
+    lost = _among(values, [v for v, m in zip(distinct, meant, strict=True) if m is None])
+    same = _among(values, [v for v, m in zip(distinct, meant, strict=True) if m == v])
     mended = values.replace_strict(distinct, [m or None for m in meant], return_dtype=pl.String)
     sheet.replace(name, odd, mended)
     sheet.report(fixed, spread(odd, odd, ~lost & ~same), name)
     sheet.report(bad, spread(odd, odd, lost), name)
 
 
+def _among(values: pl.Series, some: list[str]) -> pl.Series:
+    return values.is_in(some) if some else nowhere(values.len())
+
+
 def read_enum(sheet: Sheet, field: Field) -> None:
     """Makes the column hold tokens of the field's vocabulary (of either version) or ``ext:`` words, else null."""
     vocabulary = field.vocabulary
     if vocabulary is None:
+        return
+    if empty(sheet[field.name]):
         return
     tokens = [*vocabulary.both, *vocabulary.only_12, *vocabulary.only_11]
     right = sheet[field.name].is_in(tokens)
@@ -106,6 +113,9 @@ def read_enums(sheet: Sheet, field: Field) -> None:
 
 def read_boolean(sheet: Sheet, field: Field) -> None:
     """Makes the column Boolean."""
+    if empty(sheet[field.name]):
+        sheet.put(field.name, sheet[field.name].cast(pl.Boolean))
+        return
     right = sheet[field.name].is_in(list(BOOLEAN.both))
     fixed = USR_002 if field.name == "enabledUser" else VOC_001
     translate(sheet, field.name, right, token_reader(BOOLEAN), fixed=fixed, bad=bad_word(sheet, field))

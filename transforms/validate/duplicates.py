@@ -34,7 +34,8 @@ def duplicated(keys: pl.Series) -> pl.Series:
 
 def resolve_duplicates(sheet: Sheet) -> Sheet:
     """Collapses equal rows (the first line stays) and keeps different rows of one key out."""
-    if sheet["key"].drop_nulls().is_unique().all():
+    keys = sheet["key"]
+    if keys.n_unique() == keys.len() - max(keys.null_count() - 1, 0):  # all nulls count as one value
         return sheet
     names = [f.name for f in sheet.fields] + ["metadata"] * ("metadata" in sheet.frame.columns)
     marks = sheet.frame.select("key", "line", content=content_hash(sheet.frame, names))

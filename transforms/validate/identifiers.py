@@ -7,6 +7,7 @@ import re
 import polars as pl
 
 from transforms.issues import Action, Severity, declare
+from transforms.marks import absent, certain, empty, without
 from transforms.normalise.text import NAME_001
 from transforms.sheet import Sheet
 
@@ -36,8 +37,7 @@ _NOT_ALLOWED = re.compile(_UNSTORABLE[:-1] + r"\ud800-\udfff]")
 
 def trimmed(values: pl.Series) -> pl.Series:
     """Identifiers without spaces and invisible characters at their ends; blank becomes null."""
-    odd = ~values.str.contains(ALLOWED)
-    if not odd.any():
+    if empty(values) or values.str.contains(ALLOWED).all():
         return values
     return values.str.replace_all(_OUTSIDE, "").replace("", None)
 
@@ -60,13 +60,16 @@ def storable(value: str) -> bool:
 def check_keys(sheet: Sheet) -> None:
     """Trims the keys and keeps out rows whose key is missing or unstorable; such keys become null, so none is shown."""
     before = sheet["key"]
-    if before.null_count() == 0 and before.str.contains(ALLOWED).all() and not (before.str.len_bytes() > LONGEST).any():
-        return
+    text = pl.col("key").str
+    if before.null_count() == 0:
+        plain = sheet.frame.select_seq((text.contains(ALLOWED) & (text.len_bytes() <= LONGEST)).all())
+        if plain.item():
+            return
     keys = trimmed(before)
     sheet.put("key", keys)
-    refused = unstorable(keys).fill_null(value=False)
-    sheet.put("key", pl.select(pl.when(~refused).then(keys)).to_series())
-    sheet.report(NAME_001, before.ne_missing(keys) & keys.is_not_null() & ~refused, "sourcedId")
-    sheet.report(ID_001, keys.is_null() & ~sheet.out, "sourcedId")
+    refused = certain(unstorable(keys))
+    sheet.put("key", without(keys, refused))
+    sheet.report(NAME_001, before.ne_missing(keys) & ~absent(keys) & ~refused, "sourcedId")
+    sheet.report(ID_001, absent(keys) & ~sheet.out, "sourcedId")
     sheet.report(ID_010, refused, "sourcedId")
     sheet.report(ID_011, ~sheet["key"].str.contains(ALLOWED), "sourcedId")

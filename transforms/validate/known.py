@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from transforms.catalogue import CATALOGUE, Kind
+from transforms.marks import nowhere
 from transforms.shapes import dtype
 from transforms.sheet import is_owner
 from transforms.validate.marks import among, ordered
@@ -93,13 +94,18 @@ class Known:
         schema = _remembered(entity)
         rows = pl.concat([pl.DataFrame(schema=schema), *(g.select(*schema) for g in good)])
         held = self.keys(entity)
-        stays = held.filter(~held.is_in(deleted.implode())) if delta else held.filter(held.is_in(quarantined.implode()))
+        which = deleted if delta else quarantined
+        named = held.is_in(which.implode()) if held.len() and which.len() else nowhere(held.len())
+        stays = held.filter(~named if delta else named)
         self._keys[entity] = pl.concat([rows["key"], stays]).unique() if stays.len() else rows["key"]
         before = self.rows(entity).filter(pl.col("key").is_in(stays.implode())) if delta else rows.clear()
-        self._rows[entity] = pl.concat([rows, before.filter(~pl.col("key").is_in(rows["key"].implode()))])
+        if before.height:
+            rows = pl.concat([rows, before.filter(~pl.col("key").is_in(rows["key"].implode()))])
+        self._rows[entity] = rows
         # The first by text, not by line: it must not depend on how the file was cut into batches.
-        ordered = causes.select("key", "cause").sort("key", "cause")
-        self._causes[entity] = ordered.unique("key", keep="first", maintain_order=True)
+        if causes.height:
+            causes = causes.sort("key", "cause").unique("key", keep="first", maintain_order=True)
+        self._causes[entity] = causes
 
     def enroll(self, classes: pl.Series, students: pl.Series) -> None:
         """Notes enrollments of students, aligned; those of rows that are kept out too, for an older version stays."""

@@ -10,6 +10,7 @@ import polars as pl
 
 from transforms.catalogue import CATALOGUE, Field
 from transforms.issues import Action, Severity, declare
+from transforms.marks import absent, among, blank, empty, without
 from transforms.normalise.lists import LST_001, ORDERED, gathered, items, placed, single, untidy
 from transforms.normalise.text import NAME_001
 from transforms.sheet import Sheet, is_owner, required, spread
@@ -56,40 +57,40 @@ def check_owner(sheet: Sheet, known: Known) -> None:
     """Demographics share the user's sourcedId: without the user the row is kept out."""
     target = sheet.entity.rid_of
     if target is not None:
-        missing = (~sheet["key"].is_in(known.keys(target).implode())).fill_null(value=False)
+        missing = ~among(sheet["key"], known.keys(target))
         if missing.any():
             sheet.report(REF_001, missing, "sourcedId", _causes(sheet["key"], missing, target, known))
 
 
 def _check_one(sheet: Sheet, field: Field, target: str, keys: pl.Series, known: Known) -> None:
     values = sheet[field.name]
-    if values.null_count() == values.len():
+    if empty(values):
         return
-    missing = ~_among(values, keys)
+    missing = ~among(values, keys)
     if not missing.any():
         return
     again = trimmed(values.filter(missing))
     values = spread(values, missing, again)
-    sheet.report(NAME_001, spread(missing, missing, _among(again, keys) & again.is_not_null()), field.name)
-    missing = ~_among(values, keys)
+    sheet.report(NAME_001, spread(missing, missing, among(again, keys) & ~absent(again)), field.name)
+    missing = ~among(values, keys)
     if missing.any():
         lost = ORG_001 if sheet.entity.name == "roles" and target == "orgs" else REF_001
         rule = lost if required(field, sheet.version) else REF_002
         sheet.report(rule, missing, field.name, _causes(values, missing, target, known))
-    sheet.put(field.name, pl.select(pl.when(~missing).then(values)).to_series())
+    sheet.put(field.name, without(values, missing))
 
 
 def _check_many(sheet: Sheet, field: Field, target: str, keys: pl.Series, known: Known) -> None:
     cells = sheet[field.name]
-    if cells.null_count() == cells.len():
+    if empty(cells):
         sheet.put(field.name, cells.cast(pl.List(pl.String)))
         return
-    if single(cells) and _among(cells, keys).all():
+    if single(cells) and among(cells, keys).all():
         sheet.put(field.name, cells.reshape((-1, 1)).arr.to_list() if cells.null_count() == 0 else _wrapped(cells))
         return
     table = items(cells, identifiers=True)
     sheet.report(LST_001, untidy(cells, table), field.name)
-    there = _among(table["item"], keys)
+    there = among(table["item"], keys)
     lists = placed(cells, gathered(table.filter(there), ordered=field.name in ORDERED))
     lost = table.filter(~there)
     if lost.height:
@@ -103,10 +104,10 @@ def _report_lost(
     reason = known.cause(target, _shown(lost["item"]))
     first = lost.with_columns(cause=reason).group_by("cell", maintain_order=True).agg(pl.col("cause").sort().first())
     cause = cells.alias("cell").to_frame().join(first, on="cell", how="left", maintain_order="left")["cause"]
-    empty = lists.is_null() & cause.is_not_null()
+    nothing = absent(lists) & cause.is_not_null()
     if required(field, sheet.version):
-        sheet.report(ORG_001 if sheet.entity.name == "users" else REF_001, empty, field.name, cause)
-        sheet.report(REF_002, cause.is_not_null() & ~empty, field.name, cause)
+        sheet.report(ORG_001 if sheet.entity.name == "users" else REF_001, nothing, field.name, cause)
+        sheet.report(REF_002, cause.is_not_null() & ~nothing, field.name, cause)
     else:
         sheet.report(REF_002, cause.is_not_null(), field.name, cause)
 
@@ -120,12 +121,8 @@ def _check_type(sheet: Sheet, field: Field, target: str, known: Known) -> None:
         sheet.report(REF_003, sheet[field.name].is_in(wrong.implode()), field.name)
 
 
-def _among(values: pl.Series, keys: pl.Series) -> pl.Series:
-    return values.is_in(keys.implode()).fill_null(value=True)
-
-
 def _causes(values: pl.Series, missing: pl.Series, target: str, known: Known) -> pl.Series:
-    nothing = pl.repeat(None, values.len(), dtype=pl.String, eager=True)
+    nothing = blank(values.len(), pl.String)
     return spread(nothing, missing, known.cause(target, _shown(values.filter(missing))))
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from transforms.catalogue import Kind
 from transforms.issues import Action, Severity, declare
+from transforms.marks import absent, certain, empty, rows_of, without
 from transforms.sheet import Sheet
 from transforms.validate.enrolled import Enrolled
 from transforms.validate.known import Known
@@ -96,8 +97,8 @@ def primary_teachers(sheet: Sheet) -> pl.DataFrame | None:
     """The good rows of primary teachers, for ``check_primary_teachers`` at the end of the entity."""
     if not {"primary", "class", "beginDate"} <= set(sheet.frame.columns):
         return None
-    rows = sheet.frame.filter(~sheet.out & sheet["primary"] & (sheet["role"] == "teacher"))
-    return rows.select("key", "line", "class", "user", "beginDate", "endDate")
+    columns = [sheet[name] for name in ("key", "line", "class", "user", "beginDate", "endDate")]
+    return rows_of(pl.DataFrame(columns), ~sheet.out & sheet["primary"] & (sheet["role"] == "teacher"))
 
 
 def check_primary_teachers(rows: pl.DataFrame) -> pl.DataFrame:
@@ -113,20 +114,22 @@ def check_primary_teachers(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _check_subjects(sheet: Sheet) -> None:
+    if empty(sheet["subjects"]) or empty(sheet["subjectCodes"]):
+        return
     names, codes = sheet["subjects"].list.len(), sheet["subjectCodes"].list.len()
-    odd = (names != codes).fill_null(value=False)
+    odd = certain(names != codes)
     if odd.any():
         sheet.report(CRS_003, odd, "subjectCodes")
-        sheet.put("subjectCodes", pl.select(pl.when(~odd).then(sheet["subjectCodes"])).to_series())
+        sheet.put("subjectCodes", without(sheet["subjectCodes"], odd))
 
 
 def _check_primary_flag(sheet: Sheet) -> None:
-    if sheet.entity["primary"].kind is not Kind.BOOLEAN or sheet["primary"].null_count() == sheet.frame.height:
+    if sheet.entity["primary"].kind is not Kind.BOOLEAN or empty(sheet["primary"]):
         return
-    odd = (sheet["primary"] & (sheet["role"] != "teacher")).fill_null(value=False)
+    odd = certain(sheet["primary"] & (sheet["role"] != "teacher"))
     if odd.any():
         sheet.report(ENR_010, odd, "primary")
-        sheet.put("primary", pl.select(pl.when(~odd).then(sheet["primary"])).to_series())
+        sheet.put("primary", without(sheet["primary"], odd))
 
 
 def _check_due(sheet: Sheet, known: Known) -> None:
@@ -150,8 +153,8 @@ def _check_school(sheet: Sheet, known: Known, enrolled: Enrolled | None) -> None
 
 
 def _check_primary_org(sheet: Sheet) -> None:
-    if sheet["primaryOrg"].null_count() == sheet.frame.height:
+    if empty(sheet["primaryOrg"]):
         return
     orgs = pl.col("roles").list.eval(pl.element().struct.field("org"))
     there = sheet.frame.select(orgs.list.contains(pl.col("primaryOrg"))).to_series()
-    sheet.report(USR_012, ~there & sheet["primaryOrg"].is_not_null() & ~sheet.out, "primaryOrg")
+    sheet.report(USR_012, ~there & ~absent(sheet["primaryOrg"]) & ~sheet.out, "primaryOrg")

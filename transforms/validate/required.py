@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transforms.catalogue import Kind, Need
 from transforms.issues import Action, Severity, declare
+from transforms.marks import absent
 from transforms.sheet import Sheet, required
 from transforms.validate.identifiers import nothing
 
@@ -28,9 +29,11 @@ def check_blank(sheet: Sheet) -> None:
         if field.csv_need(sheet.version) is not Need.REQUIRED or field.name in ("givenName", "familyName"):
             continue
         values = sheet[field.name]
-        blank = values.is_null()
+        if field.kind is Kind.STRING and values.null_count() == 0:
+            continue
+        lacking = absent(values)
         if field.kind is Kind.REF:
-            blank |= nothing(values)
+            lacking |= nothing(values)
         elif field.kind is not Kind.STRING:
-            blank |= ~values.str.contains(r"[^\s,]")
-        sheet.report(REQ_001 if required(field, sheet.version) else REQ_002, blank & ~explained, field.name)
+            lacking |= ~values.str.contains(r"[^\s,]")
+        sheet.report(REQ_001 if required(field, sheet.version) else REQ_002, lacking & ~explained, field.name)
