@@ -19,7 +19,8 @@ import polars as pl
 def content_hash(frame: pl.DataFrame, names: Iterable[str]) -> pl.Series:
     """One UInt64 per row over the columns ``names``; each column is seeded by its name."""
     seeds = {name: zlib.crc32(name.encode()) for name in names}
-    lists = {name for name in seeds if frame.schema[name] == pl.List}
+    schema = frame.schema
+    lists = {name for name in seeds if schema[name] == pl.List}
     # In one chunk lists are without gaps, so that equal content has equal bytes.
     parts = [frame[name].rechunk().hash(seed) for name, seed in seeds.items() if name in lists]
     plain = [pl.col(name).hash(seed) for name, seed in seeds.items() if name not in lists]

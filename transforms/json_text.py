@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from transforms.marks import empty
+
 #: Control characters must be escaped in JSON; DEL is escaped too, so that documents are printable.
 _ESCAPES = {chr(c): f"\\u{c:04x}" for c in (*range(0x20), 0x7F)} | {
     '"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r",
@@ -19,6 +21,8 @@ _NEEDS_IN_LIST = r'["\\\x00-\x1e\x7f]'
 
 def escaped(values: pl.Series) -> pl.Series:
     """String values as they stand between quotes in JSON."""
+    if empty(values):
+        return values
     needs = values.str.contains(_NEEDS)
     if not needs.any():
         return values
@@ -33,16 +37,19 @@ def escaped(values: pl.Series) -> pl.Series:
 
 def joined_strings(lists: pl.Series) -> pl.Series:
     """The strings of each list as JSON strings, joined by commas."""
+    text, items = pl.col("text"), pl.col("list").list
     texts = lists.list.join(_BETWEEN)
-    between = (lists.list.len() - 1).sum()
-    if texts.str.contains(_NEEDS_IN_LIST).any() or texts.str.count_matches(_BETWEEN, literal=True).sum() != between:
+    rows = pl.DataFrame([lists.alias("list"), texts.alias("text")])
+    more = text.str.count_matches(_BETWEEN, literal=True).sum() != (items.len() - 1).sum()
+    if rows.select_seq(text.str.contains(_NEEDS_IN_LIST).any() | more).item():
         lists = (
             lists.to_frame("list")
             .select(pl.col("list").list.eval(pl.element().str.replace_many(_FROM, _TO)))
             .to_series()
         )
         texts = lists.list.join(_BETWEEN)
-    return '"' + texts.str.replace_all(_BETWEEN, '","', literal=True) + '"'
+    whole = pl.concat_str(pl.lit('"'), text.str.replace_all(_BETWEEN, '","', literal=True), pl.lit('"'))
+    return texts.to_frame("text").select_seq(whole).to_series()
 
 
 def objects(columns: Iterable[pl.Series], names: Iterable[str]) -> pl.Series | None:

@@ -9,7 +9,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Severity, declare
-from transforms.marks import empty
+from transforms.marks import absent, empty, rows_of
 from transforms.normalise.lists import gathered, items, placed, tidied
 from transforms.sheet import METADATA, Sheet
 
@@ -59,15 +59,16 @@ def read_grades(sheet: Sheet, field: Field) -> None:
     table = items(cells)
     distinct = table["item"].unique().to_list()
     meant = [grade(d) for d in distinct]
-    table = table.with_columns(code=pl.col("item").replace_strict(distinct, meant, return_dtype=pl.String))
-    codes = table.filter(pl.col("code").is_not_null()).select("cell", "place", item="code").unique(["cell", "item"])
-    lost = (
-        table.filter(pl.col("code").is_null()).group_by("cell", maintain_order=True).agg(pl.col("item").str.join(","))
-    )
-    mended = table.filter(pl.col("code") != pl.col("item"))["cell"]
+    code = table["item"].replace_strict(distinct, meant, return_dtype=pl.String).alias("code")
+    unknown = absent(code)
+    codes = rows_of(table.with_columns(item=code), ~unknown)
+    if codes["cell"].n_unique() < codes.height:  # two spellings of one grade
+        codes = codes.unique(["cell", "item"])
+    mended = table["cell"].filter(code != table["item"])
     if mended.len():
         sheet.report(GRD_001, cells.is_in(mended.implode()), field.name)
-    if lost.height:
+    if unknown.any():
+        lost = table.filter(unknown).group_by("cell", maintain_order=True).agg(pl.col("item").str.join(","))
         sheet.report(GRD_002, cells.is_in(lost["cell"].implode()), field.name)
         kept = cells.alias("cell").to_frame().join(lost, on="cell", how="left", maintain_order="left")["item"]
         sheet.put(RAW, kept)

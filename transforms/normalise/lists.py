@@ -10,7 +10,7 @@ import polars as pl
 
 from transforms.catalogue import Field, Kind
 from transforms.issues import Action, Severity, declare
-from transforms.marks import empty, nowhere
+from transforms.marks import empty, nowhere, numbers, rows_of
 from transforms.normalise.text import NAME_001, NAME_003, tidy
 from transforms.sheet import Sheet
 
@@ -26,16 +26,15 @@ _TIDY = r"^[^,\s]+$"
 
 def items(cells: pl.Series, *, identifiers: bool = False, ordered: bool = False) -> pl.DataFrame:
     """The items of the distinct non-null ``cells``: columns cell, place, item, trimmed, without blanks and repeats."""
-    distinct = cells.drop_nulls().unique(maintain_order=True).alias("cell").to_frame()
+    distinct = cells.to_frame("cell").select_seq(pl.col("cell").drop_nulls().unique(maintain_order=True))
     commas = pl.col("cell").str.replace_all(r"[;|]", ",") if identifiers else pl.col("cell")
-    split = (
-        distinct.with_columns(item=commas.str.split(","))
-        .explode("item")
-        .with_columns(pl.col("item").str.strip_chars(" \t\u00a0\u200b\ufeff"))
-        .filter(pl.col("item") != "")
-        .with_columns(place=pl.int_range(pl.len(), dtype=pl.UInt32))
-    )
-    return split if ordered else split.unique(["cell", "item"], keep="first", maintain_order=True)
+    split = distinct.with_columns_seq(item=commas.str.split(",")).explode("item")
+    split = split.with_columns_seq(pl.col("item").str.strip_chars(" \t\u00a0\u200b\ufeff"))
+    split = rows_of(split, split["item"] != "")
+    split.insert_column(2, numbers(split.height).alias("place"))
+    if ordered or split["cell"].n_unique() == split.height:  # one item in each cell
+        return split
+    return split.unique(["cell", "item"], keep="first", maintain_order=True)
 
 
 def gathered(table: pl.DataFrame, *, ordered: bool = False) -> pl.DataFrame:

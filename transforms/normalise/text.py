@@ -121,17 +121,19 @@ def mended(text: str) -> str:
 
 
 def _restored(text: pl.Series) -> pl.Series:
-    suspects = text.filter(text.str.contains(_SUSPECT)).unique().to_list()
-    table = {s: mended(s) for s in suspects}
+    suspects = text.filter(text.str.contains(_SUSPECT))
+    table = {s: mended(s) for s in set(suspects.to_list())}
     return text.replace({k: v for k, v in table.items() if k != v}) if table else text
 
 
 def _cleaned(text: pl.Series) -> pl.Series:
-    return (
-        text.str.replace_all(_INVISIBLE, "")
+    cleaned = (  # one expression: each step by itself would be planned by itself
+        pl.col("")
+        .str.replace_all(_INVISIBLE, "")
         .str.replace_all(_BREAK, " ")
         .str.replace_all(_CONTROL, "")
         .str.normalize("NFC")
         .str.replace_all(r"\s{2,}", " ")
         .str.strip_chars()
     )
+    return text.to_frame("").select_seq(cleaned).to_series()
