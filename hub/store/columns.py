@@ -25,7 +25,7 @@ async def copied(tx: Transaction, query: str, schema: Mapping[str, Any], *values
     buffer = io.BytesIO()
     if all(_is_plain(value) for value in values):
         # asyncpg asks the server to quote what COPY cannot take as parameters; these need no quoting and no round trip.
-        plain = [f"'{value}'" for value in values]
+        plain = [f"'{{{', '.join(map(str, v))}}}'" if isinstance(v, list) else f"'{v}'" for v in values]
         query, values = re.sub(r"\$(\d+)", lambda number: plain[int(number[1]) - 1], query), ()
     await tx.connection.copy_from_query(query, *values, output=buffer, format="csv", null="")
     if not buffer.tell():
@@ -37,6 +37,8 @@ async def copied(tx: Transaction, query: str, schema: Mapping[str, Any], *values
 
 
 def _is_plain(value: object) -> bool:
+    if isinstance(value, list):
+        return all(type(item) is int for item in value)
     return isinstance(value, UUID) or (isinstance(value, str) and _WORD.fullmatch(value) is not None)
 
 
@@ -168,6 +170,8 @@ async def small(
     names = "".join(f', "{c}"' for c in (*integers, *tokens))
     schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8}
     schema |= dict.fromkeys(integers, pl.Int32) | dict.fromkeys(tokens, pl.String)
+    if rids is not None and not rids:
+        return pl.DataFrame(schema=schema)
     query = f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1{_some(rids)}"
     return _by_rid(await copied(tx, query, schema, tx.district_id, *_given(rids)))
 
@@ -192,6 +196,8 @@ async def pairs(
     names = ", ".join(f'u."{c}"' for c in wanted)
     aliases = ", ".join(f'"{c}"' for c in wanted)
     schema: dict[str, Any] = {"rid": pl.UInt32} | dict.fromkeys(columns, pl.Int32) | dict.fromkeys(text, pl.String)
+    if rids is not None and not rids:
+        return pl.DataFrame(schema=schema)
     query = (
         f"SELECT t.rid, {names} FROM {entity.table} t CROSS JOIN LATERAL unnest({arrays}) u({aliases}) "
         f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL{_some(rids)}'

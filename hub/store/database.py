@@ -100,17 +100,22 @@ class Transaction:
 
 
 class _Connection(asyncpg.Connection):
-    """A connection that can end a read-only transaction and be reset in one round trip."""
+    """A connection that can end a transaction and be reset in one round trip."""
 
     _is_reset = False
 
-    async def end_reading(self) -> None:
-        """Ends the transaction and does what the pool's own reset would do next, RESET ALL included."""
-        await self.execute("COMMIT;\n" + super().get_reset_query())
+    async def commit(self, *, readonly: bool) -> None:
+        """Ends the transaction and does what the pool's own reset would do next, RESET ALL included.
+
+        Raises asyncpg.InFailedSQLTransactionError where a statement failed and was passed over: a COMMIT would roll
+        back and say so in an answer that is lost among the others, so a statement that says it as an error comes first.
+        What was only read has nothing to lose.
+        """
+        await self.execute(("" if readonly else "SELECT;\n") + "COMMIT;\n" + super().get_reset_query())
         self._is_reset = True
 
     def get_reset_query(self) -> str:
-        """What the pool sends on release: nothing once, right after ``end_reading``."""
+        """What the pool sends on release: nothing once, right after ``commit``."""
         if self._is_reset:
             self._is_reset = False
             return ""
@@ -229,12 +234,11 @@ class Database:
                     await connection.execute(begin)
                 tx = Transaction(connection, district_id, self._kept)
                 yield tx
-                done = await _end(connection, readonly=readonly) if begin else "COMMIT"
+                if begin:
+                    await _commit(connection, readonly=readonly)
             except BaseException:
                 await _roll_back(connection)
                 raise
-            if done != "COMMIT":  # PostgreSQL answers ROLLBACK when a failed statement was passed over
-                raise HubError(Code.INTERNAL, "The transaction had failed before it was to be committed.")
             tx.committed()
         except _LOST as error:
             raise unavailable() from error
@@ -258,13 +262,12 @@ class Database:
         return await asyncpg.connect(url, timeout=10, server_settings={"application_name": f"hub {channel}"})
 
 
-async def _end(connection: Any, *, readonly: bool) -> str:
-    """Commits; what PostgreSQL says to that. What was only read has nothing to lose, so its end saves a round trip."""
-    if readonly:
-        await connection.end_reading()
-        return "COMMIT"
-    done: str = await connection.execute("COMMIT")
-    return done
+async def _commit(connection: Any, *, readonly: bool) -> None:
+    """Raises HubError(INTERNAL) where a failed statement was passed over."""
+    try:
+        await connection.commit(readonly=readonly)
+    except asyncpg.InFailedSQLTransactionError as error:
+        raise HubError(Code.INTERNAL, "The transaction had failed before it was to be committed.") from error
 
 
 async def _roll_back(connection: Any) -> None:

@@ -114,14 +114,14 @@ def quoted(columns: tuple[str, ...] | list[str]) -> str:
     return ", ".join(f'"{c}"' for c in columns)
 
 
-def _array_literal(column: str, dtype: pl.DataType) -> pl.Expr:
+def _array_literal(items: pl.Expr, inner: object) -> pl.Expr:
     """A list column as PostgreSQL's array literal. Text items are quoted; a null item is NULL."""
     item = pl.element().cast(pl.String)
-    if isinstance(dtype, pl.List) and dtype.inner == pl.String:
+    if inner == pl.String:
         escaped = item.str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
         item = pl.concat_str(pl.lit('"'), escaped, pl.lit('"'))
-    joined = pl.col(column).list.eval(item.fill_null("NULL")).list.join(",")
-    return pl.when(pl.col(column).is_null()).then(None).otherwise(pl.concat_str(pl.lit("{"), joined, pl.lit("}")))
+    joined = items.list.eval(item.fill_null("NULL")).list.join(",")
+    return pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
 
 
 def to_table(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
@@ -129,21 +129,18 @@ def to_table(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
 
     Reference columns of ``frame`` hold rids (Int32, or lists of them), roles and userIds are lists of structs.
     """
-    out: list[pl.Expr] = []
-    nested: list[pl.Expr] = []
+    schema, out = frame.schema, list[pl.Expr]()
     for field in entity.body:
         if field.name in BASE_NAMES:
             continue
+        column, dtype = pl.col(field.name), schema[field.name]
         if field.kind in _NESTED:
-            parts = entry_columns(field)
-            nested += [
-                pl.col(field.name).list.eval(pl.element().struct.field(member)).alias(column)
-                for member, (column, _) in parts.items()
-            ]
-            out += [pl.col(column) for column, _ in parts.values()]
+            types = dict(dtype.inner) if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else {}
+            for member, (name, _) in entry_columns(field).items():
+                values = column.list.eval(pl.element().struct.field(member))
+                out.append(_array_literal(values, types[member]).alias(name))
+        elif isinstance(dtype, pl.List):
+            out.append(_array_literal(column, dtype.inner).alias(field.table_column))
         else:
-            nested.append(pl.col(field.name).alias(field.table_column))
-            out.append(pl.col(field.table_column))
-    wide = frame.select("rid", *nested)
-    lists = [_array_literal(c, t).alias(c) for c, t in wide.schema.items() if isinstance(t, pl.List)]
-    return wide.with_columns(lists).select(out)
+            out.append(column.alias(field.table_column))
+    return frame.select(out)

@@ -18,6 +18,7 @@ from hub.store import columns as store
 from hub.store import districts
 from hub.store.database import Transaction
 from transforms.catalogue import CATALOGUE, Entity
+from transforms.marks import empty
 
 #: When a larger share of a district's records changed, reading all of them is faster than reading these.
 MOST_CHANGED = 0.2
@@ -110,7 +111,7 @@ async def _small(tx: Transaction, changed: Mapping[str, Sequence[int]] | None) -
 
 def columns_of(small: Small) -> Columns:
     """The arrays of what ``small`` holds. CPU-bound: call it in a thread."""
-    active = {name: sets.bitmap(f.filter(pl.col("active") == 1)["rid"].to_numpy()) for name, f in small.records.items()}
+    active = {name: sets.bitmap(f["rid"].filter(f["active"] == 1).to_numpy()) for name, f in small.records.items()}
     single: dict[FieldKey, Any] = {}
     coded: dict[FieldKey, Any] = {}
     coded_many: dict[FieldKey, Pairs] = {}
@@ -146,14 +147,22 @@ def _roles(frame: pl.DataFrame) -> tuple[RoleEdges, tuple[str, ...]]:
 
 def _coded(tokens: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
     """Codes for tokens, -1 for null, and the tokens by code."""
+    if empty(tokens):
+        return pl.Series(np.full(tokens.len(), -1, dtype=np.int32)), ()
     known = tokens.drop_nulls().unique().sort()
-    return tokens.cast(pl.Enum(known)).to_physical().cast(pl.Int32).fill_null(-1), tuple(known)
+    return _coalesced(tokens.cast(pl.Enum(known)).to_physical()), tuple(known)
+
+
+def _coalesced(values: pl.Series) -> pl.Series:
+    """Numbers as Int32, -1 for null."""
+    numbers = values.cast(pl.Int32)
+    return numbers.fill_null(-1) if numbers.null_count() else numbers
 
 
 def _spread(rids: Any, values: pl.Series) -> Any:
     """An array with each value at the index of its rid, -1 elsewhere."""
     out = np.full(int(rids[-1]) + 1 if len(rids) else 0, -1, dtype=np.int32)
-    out[rids] = values.fill_null(-1).cast(pl.Int32).to_numpy()
+    out[rids] = _coalesced(values).to_numpy()
     return out
 
 

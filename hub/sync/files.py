@@ -32,15 +32,17 @@ class Files:
         blocking = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_RECORD]
         for batch in self._package.batches(file, size):
             self.issues.append(batch.issues)
-            kept_out = batch.issues.filter(pl.col("code").is_in(blocking))["key"]
-            if (kept_out.fill_null("") == "").any():
-                self.unreadable.add(file)
-            self.unread.setdefault(file, []).append(kept_out)
+            if batch.issues.height:
+                kept_out = batch.issues["key"].filter(batch.issues["code"].is_in(blocking))
+                if (kept_out.fill_null("") == "").any():
+                    self.unreadable.add(file)
+                self.unread.setdefault(file, []).append(kept_out)
             yield batch.frame
 
     def unread_keys(self, entity: Entity) -> pl.Series:
         """The keys of rows that the reader kept out: their older versions stay, so references to them hold."""
-        return pl.concat([no_keys(), *self.unread.get(entity.csv_file, [])]).drop_nulls()
+        found = self.unread.get(entity.csv_file)
+        return pl.concat([no_keys(), *found]).drop_nulls() if found else no_keys()
 
     def partial(self, entity: Entity, outcome: Outcome) -> pl.Series:
         """The keys of rows that lack components which could not be read; nobody knows whose those of the reader are."""

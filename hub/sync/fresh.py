@@ -6,6 +6,8 @@ A first load would otherwise read back what it has just written, at its end, whe
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
 
 import polars as pl
 
@@ -13,6 +15,7 @@ from hub.scope.columns import CODED, CODED_MANY, MANY, ROLES, SINGLE, Columns
 from hub.store.schema import ROLE_COLUMNS
 from hub.sync.columns import Small, columns_of, names_of
 from transforms.catalogue import CATALOGUE, Entity
+from transforms.marks import empty
 
 #: Tokens are kept as numbers: texts would keep alive what they are cut from, whole files.
 _TOKEN = pl.Categorical()
@@ -24,22 +27,22 @@ class Fresh:
     """The new records of a district. Filled and read by one thread at a time."""
 
     def __init__(self) -> None:
-        self._records: dict[str, list[pl.DataFrame]] = {e.name: [_nothing(e)] for e in CATALOGUE.entities}
+        self._records: dict[str, list[pl.DataFrame]] = defaultdict(list)
         self._pairs: dict[Key, list[pl.DataFrame]] = defaultdict(list)
         self._roles: list[pl.DataFrame] = []
 
     def add(self, entity: Entity, rows: pl.DataFrame) -> None:
         """Keeps new records with resolved references: rid, and the entity's fields."""
-        names = [name for name in _nothing(entity).columns if name not in {"rid", "active"}]
         fields = {f.table_column: f.name for f in entity.body}
-        columns = [pl.col(fields[name]).alias(name) for name in names]
-        kept = rows.select("rid", pl.lit(1, pl.UInt8).alias("active"), *columns)
-        self._records[entity.name].append(kept.cast(_nothing(entity).schema))
+        kept = {name: kind for name, kind in _kept(entity).items() if name not in {"rid", "active"}}
+        columns = [pl.col(fields[name]).cast(kind).alias(name) for name, kind in kept.items()]
+        self._records[entity.name].append(rows.select("rid", pl.lit(1, pl.UInt8).alias("active"), *columns))
         for keys, kind in ((MANY, pl.Int32()), (CODED_MANY, _TOKEN)):
             for name in names_of(entity, keys):
                 column = entity[name].table_column
-                items = rows.select("rid", pl.col(name).alias(column)).explode(column).drop_nulls(column)
-                self._pairs[entity.name, name].append(items.with_columns(pl.col(column).cast(kind)))
+                if not empty(rows[name]):
+                    items = rows.select("rid", pl.col(name).alias(column)).explode(column).drop_nulls(column)
+                    self._pairs[entity.name, name].append(items.with_columns(pl.col(column).cast(kind)))
         if entity.name == ROLES[0]:
             entries = rows.select("rid", roles=ROLES[1]).explode("roles").drop_nulls()
             members = {ROLE_COLUMNS[m][0]: pl.col("roles").struct.field(m).cast(t) for m, t in _ROLE.items()}
@@ -50,21 +53,28 @@ class Fresh:
         pairs = {}
         for keys, kind in ((MANY, pl.Int32()), (CODED_MANY, _TOKEN)):
             for e, n in keys:
-                nothing = pl.DataFrame(schema={"rid": pl.UInt32(), CATALOGUE[e][n].table_column: kind})
-                pairs[e, n] = _together([nothing, *self._pairs[e, n]])
-        roles = pl.DataFrame(schema={"rid": pl.UInt32()} | {ROLE_COLUMNS[m][0]: t for m, t in _ROLE.items()})
-        records = {name: _together(parts) for name, parts in self._records.items()}
-        return columns_of(Small(records, pairs, _together([roles, *self._roles])))
+                schema = {"rid": pl.UInt32(), CATALOGUE[e][n].table_column: kind}
+                pairs[e, n] = _together(schema, self._pairs[e, n])
+        roles = {"rid": pl.UInt32()} | {ROLE_COLUMNS[m][0]: t for m, t in _ROLE.items()}
+        records = {e.name: _together(_kept(e), self._records[e.name]) for e in CATALOGUE.entities}
+        return columns_of(Small(records, pairs, _together(roles, self._roles)))
 
 
-def _nothing(entity: Entity) -> pl.DataFrame:
-    """No records of an entity, with the columns that are kept of some."""
+@cache
+def _kept(entity: Entity) -> dict[str, pl.DataType]:
+    """The columns that are kept of an entity's records."""
     schema: dict[str, pl.DataType] = {"rid": pl.UInt32(), "active": pl.UInt8()}
     for keys, kind in ((SINGLE, pl.Int32()), (CODED, _TOKEN)):
         schema |= {entity[name].table_column: kind for name in names_of(entity, keys)}
-    return pl.DataFrame(schema=schema)
+    return schema
 
 
-def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
+def _together(schema: Mapping[str, pl.DataType], parts: list[pl.DataFrame]) -> pl.DataFrame:
     """All parts, by rid: people's demographics come in the order of their file."""
-    return pl.concat(parts).with_columns(pl.col(pl.Categorical).cast(pl.String)).sort("rid", maintain_order=True)
+    tokens = [name for name, kind in schema.items() if kind == pl.Categorical]
+    if not parts:
+        return pl.DataFrame(schema={**schema, **dict.fromkeys(tokens, pl.String())})
+    whole = pl.concat(parts)
+    if tokens:
+        whole = whole.with_columns(pl.col(tokens).cast(pl.String))
+    return whole if whole["rid"].is_sorted() else whole.sort("rid", maintain_order=True)

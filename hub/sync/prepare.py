@@ -216,13 +216,15 @@ class Preparation:
 
     def _outcomes(self, entity: Entity, nested: Nested) -> Iterator[Outcome]:
         there = entity.csv_file in self.package.mode
-        size = _WHOLE if is_target(entity) or not there else BATCH_ROWS
+        # What fits into one batch is taken whole too: its repeated rows need no second batch.
+        few = not there or (self.package.rows(entity.csv_file) or BATCH_ROWS + 1) <= BATCH_ROWS
+        size = _WHOLE if few or is_target(entity) else BATCH_ROWS
         return self.transform.entity(
             entity.name,
             self.files.rows(entity.csv_file, size) if there else (),
             components=nested.files,
             duplicate_keys=duplicated(self.package.keys(entity.csv_file)) if size != _WHOLE else None,
-            repeated=repeated_pairs(self.package, entity),
+            repeated=repeated_pairs(self.package, entity) if size != _WHOLE else None,
             unread=lambda: self._unread(entity),
             delta=is_delta(self.package, entity),
             implied=nested.implied,

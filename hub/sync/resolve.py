@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from hub import ids
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
+from transforms.marks import blank, empty, numbers
 
 #: key (String) -> rid (UInt32), sourcedId (String) of everything that may be referred to.
 INDEX_SCHEMA = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
@@ -56,7 +58,7 @@ def resolve(entity: Entity, frame: pl.DataFrame, indexes: dict[str, pl.DataFrame
 
     A key that no index knows becomes null; the pipeline has seen to it that there is none.
     """
-    rids, documents = frame, frame
+    rids, documents = dict[str, pl.Series](), dict[str, pl.Series]()
     for field in entity.body:
         if field.name in BASE_NAMES:
             continue
@@ -67,23 +69,26 @@ def resolve(entity: Entity, frame: pl.DataFrame, indexes: dict[str, pl.DataFrame
             columns = _roles(frame, indexes["orgs"])
         else:
             continue
-        rids = rids.with_columns(columns[0].alias(field.name))
-        documents = documents.with_columns(columns[1].alias(field.name))
-    return Resolved(rids, documents)
+        rids[field.name], documents[field.name] = columns
+    return Resolved(frame.with_columns(**rids), frame.with_columns(**documents))
 
 
 def _single(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    found = frame.select(key=pl.col(name)).join(index, on="key", how="left", maintain_order="left")
+    if empty(frame[name]):
+        return blank(frame.height, pl.Int32), blank(frame.height, pl.String)
+    found = frame[name].to_frame("key").join(index, on="key", how="left", maintain_order="left")
     return found["rid"].cast(pl.Int32), found["sourcedId"]
 
 
 def _list(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    if empty(frame[name]):
+        return blank(frame.height, pl.List(pl.Int32)), blank(frame.height, pl.List(pl.String))
     # Items keep their order: the array column and the document's list stand side by side when a view trims them.
-    items = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), key=pl.col(name)).explode("key")
+    rows = numbers(frame.height).alias("row")
+    items = pl.DataFrame([rows, frame[name].alias("key")]).explode("key")
     found = items.drop_nulls("key").join(index, on="key", how="inner", maintain_order="left")
     grouped = found.group_by("row", maintain_order=True).agg(pl.col("rid").cast(pl.Int32), pl.col("sourcedId"))
-    rows = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"))
-    joined = rows.join(grouped, on="row", how="left", maintain_order="left")
+    joined = rows.to_frame().join(grouped, on="row", how="left", maintain_order="left")
     return joined["rid"], joined["sourcedId"]
 
 
@@ -104,5 +109,5 @@ def _roles(frame: pl.DataFrame, orgs: pl.DataFrame) -> tuple[pl.Series, pl.Serie
 def numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:
     """New rows with the rids from ``first`` on, in the order in which they are loaded, and new sourcedIds."""
     ordered = created.sort(_LOAD_ORDER.get(entity.name, ["key"]))
-    rids = pl.int_range(first, first + ordered.height, dtype=pl.UInt32, eager=True)
-    return ordered.with_columns(rids.alias("rid"), ids.mint(ordered.height).alias("sourcedId"))
+    rids = pl.Series("rid", np.arange(first, first + ordered.height, dtype=np.uint32))
+    return ordered.hstack([rids, ids.mint(ordered.height).alias("sourcedId")])
