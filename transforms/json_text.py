@@ -19,6 +19,11 @@ _BETWEEN = "\x1f"
 _NEEDS_IN_LIST = r'["\\\x00-\x1e\x7f]'
 
 
+def needs_escaping(value: pl.Expr) -> pl.Expr:
+    """Whether a text has characters that JSON strings have not."""
+    return value.str.contains(_NEEDS)
+
+
 def escaped(values: pl.Series) -> pl.Series:
     """String values as they stand between quotes in JSON."""
     if empty(values):

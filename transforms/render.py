@@ -10,11 +10,16 @@ compact entities (enrollments, which are most of a district) spell references sh
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import groupby
+
 import polars as pl
 
 from transforms.canonical import body
-from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy, Service
-from transforms.json_text import escaped, joined_strings
+from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Privacy, Service
+from transforms.json_text import escaped, joined_strings, needs_escaping
+from transforms.marks import empty
+from transforms.marks import numbers as row_numbers
 from transforms.shapes import SHAPES
 
 #: Stand for the base addresses of the services. None may be a byte that staging uses between columns.
@@ -26,7 +31,15 @@ _CODES = {entity.name: entity.code for entity in CATALOGUE.entities}
 #: Members that JSON requires and sources may leave out: the sourcedId takes their place.
 FALLBACKS = frozenset({("orgs", "identifier"), ("courses", "courseCode")})
 
-Piece = pl.Series | str
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A member that some rows do not have: null where one of its pieces is."""
+
+    pieces: list[Piece]
+
+
+Piece = pl.Series | str | _Member
 
 
 def render(name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -38,32 +51,38 @@ def render(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     entity = CATALOGUE[name]
     open_: list[Piece] = []
     private: list[Piece] = []
+    odd = _odd(entity, frame)
     for field in body(entity):
-        pieces = _member(entity, field, frame)
+        pieces = _member(entity, field, frame, odd)
         (open_ if field.privacy is Privacy.DIRECTORY else private).extend(pieces)
     return pl.DataFrame(
         [_joined(open_, frame.height).alias("doc"), _joined(private, frame.height).alias("doc_private")]
     )
 
 
-def _member(entity: Entity, field: Field, frame: pl.DataFrame) -> list[Piece]:
+def _odd(entity: Entity, frame: pl.DataFrame) -> frozenset[str]:
+    """The columns of text that have something to escape, which one look at all of them tells."""
+    names = [f.name for f in body(entity) if not f.many and frame.schema[f.name] == pl.String]
+    found = frame.select(needs_escaping(pl.col(names)).any()).row(0) if names and frame.height else ()
+    return frozenset(name for name, needs in zip(names, found, strict=False) if needs)
+
+
+def _member(entity: Entity, field: Field, frame: pl.DataFrame, odd: frozenset[str]) -> list[Piece]:
     """The pieces of one member: the column as it is, or (with nulls) the whole member as one piece that may be null."""
     values = frame[field.name]
-    if (entity.name, field.name) in FALLBACKS:
+    if values.null_count() == 0:
+        pass
+    elif (entity.name, field.name) in FALLBACKS:
         values = values.fill_null(frame["sourcedId"])
     elif field.kind is Kind.STRING and field.rest12 is Need.REQUIRED and not field.many:
         values = values.fill_null("")  # a person with one name: the other is required in JSON
-    if values.null_count() == values.len():
+    if empty(values):
         return []
-    start = f',"{field.name}":'
-    pieces = _value(entity, field, values)
-    if values.null_count() == 0 and not field.many:
-        return [start, *pieces]
-    whole = _joined([start, *pieces], values.len(), nulls=True)
-    return [whole]
+    pieces: list[Piece] = [f',"{field.name}":', *_value(entity, field, values, odd=field.name in odd)]
+    return pieces if values.null_count() == 0 and not field.many else [_Member(pieces)]
 
 
-def _value(entity: Entity, field: Field, values: pl.Series) -> list[Piece]:
+def _value(entity: Entity, field: Field, values: pl.Series, *, odd: bool) -> list[Piece]:
     if field.many:
         return ["[", _list(field, values), "]"]
     match field.kind:
@@ -81,7 +100,7 @@ def _value(entity: Entity, field: Field, values: pl.Series) -> list[Piece]:
         case Kind.BOOLEAN | Kind.DATE:
             return ['"', values.cast(pl.String), '"']
         case _:
-            return ['"', escaped(values), '"']
+            return ['"', escaped(values) if odd else values, '"']
 
 
 def _list(field: Field, values: pl.Series) -> pl.Series:
@@ -109,17 +128,21 @@ def _components(entity: Entity, lists: pl.Series) -> pl.Series:
     """Lists of structs as objects with the members of the component's catalogue entry."""
     rows = _exploded(lists)
     items = rows.select(pl.col("item").struct.unnest())
-    pieces = [p for f in entity.body if f.name not in BASE_NAMES for p in _member(entity, f, items)]
-    return _regathered(rows, _object(pieces, items.height), lists.len())
+    return _regathered(rows, _object(_members(entity, items), items.height), lists.len())
+
+
+def _members(component: Entity, items: pl.DataFrame) -> list[Piece]:
+    odd = _odd(component, items)
+    return [piece for field in body(component) for piece in _member(component, field, items, odd)]
 
 
 def _profiles(lists: pl.Series) -> pl.Series:
     entity = CATALOGUE["userProfiles"]
     rows = _exploded(lists)
     items = rows.select(pl.col("item").struct.unnest())
-    pieces = [p for f in entity.body if f.name not in BASE_NAMES for p in _member(entity, f, items)]
+    pieces = _members(entity, items)
     credentials = _structs(items["credentials"], ["type", "username"])
-    pieces.append(_joined([',"credentials":[', credentials, "]"], items.height, nulls=True))
+    pieces.append(_Member([',"credentials":[', credentials, "]"]))
     return _regathered(rows, _object(pieces, items.height), lists.len())
 
 
@@ -127,10 +150,8 @@ def _structs(lists: pl.Series, names: list[str], *numbers: str) -> pl.Series:
     """Lists of flat structs of strings (and ``numbers``) as objects; absent members are left out."""
     rows = _exploded(lists)
     items = rows.select(pl.col("item").struct.unnest())
-    pieces: list[Piece] = [
-        _joined([f',"{name}":"', escaped(items[name]), '"'], items.height, nulls=True) for name in names
-    ]
-    pieces += [_joined([f',"{name}":', _number(items[name])], items.height, nulls=True) for name in numbers]
+    pieces: list[Piece] = [_Member([f',"{name}":"', escaped(items[name]), '"']) for name in names]
+    pieces += [_Member([f',"{name}":', _number(items[name])]) for name in numbers]
     return _regathered(rows, _object(pieces, items.height), lists.len())
 
 
@@ -150,18 +171,17 @@ def _number(values: pl.Series) -> pl.Series:
 
 
 def _exploded(lists: pl.Series) -> pl.DataFrame:
-    rows = pl.DataFrame({"row": pl.arange(0, lists.len(), dtype=pl.UInt32, eager=True), "item": lists})
+    rows = pl.DataFrame([row_numbers(lists.len()).alias("row"), lists.alias("item")])
     return rows.filter(pl.col("item").list.len() > 0).explode("item")
 
 
 def _regathered(rows: pl.DataFrame, texts: pl.Series, height: int) -> pl.Series:
-    whole = (
-        rows.select("row")
-        .with_columns(text=texts)
-        .group_by("row", maintain_order=True)
-        .agg(pl.col("text").str.join(","))
-    )
-    every = pl.DataFrame({"row": pl.arange(0, height, dtype=pl.UInt32, eager=True)})
+    whole = pl.DataFrame([rows["row"], texts.alias("text")])
+    if rows["row"].n_unique() < rows.height:  # several items of one list
+        whole = whole.group_by("row", maintain_order=True).agg(pl.col("text").str.join(","))
+    if whole.height == height:
+        return whole["text"]
+    every = row_numbers(height).to_frame("row")
     return every.join(whole, on="row", how="left", maintain_order="left")["text"]
 
 
@@ -170,14 +190,29 @@ def _object(pieces: list[Piece], height: int) -> pl.Series:
     return "{" + _joined(pieces, height).str.slice(1) + "}"
 
 
-def _joined(pieces: list[Piece], height: int, *, nulls: bool = False) -> pl.Series:
-    """The pieces of each row as one text. A null piece makes the text null (``nulls``) or is left out."""
-    series = {f"p{i}": p for i, p in enumerate(pieces) if isinstance(p, pl.Series)}
-    if not series:
-        return pl.repeat("".join(p for p in pieces if isinstance(p, str)), height, dtype=pl.String, eager=True)
-    parts = [pl.lit(p) if isinstance(p, str) else pl.col(f"p{i}") for i, p in enumerate(pieces)]
-    table = pl.DataFrame({name: p.alias(name) for name, p in series.items()})
-    return table.select(pl.concat_str(parts, ignore_nulls=not nulls)).to_series()
+def _joined(pieces: list[Piece], height: int) -> pl.Series:
+    """The pieces of each row as one text. A null piece is left out."""
+    columns: list[pl.Series] = []
+    text = _text(pieces, columns, ignore_nulls=True)
+    if not columns:
+        return pl.Series(["".join(p for p in pieces if isinstance(p, str))]).new_from_index(0, height)
+    return pl.DataFrame(columns).select(text).to_series()
+
+
+def _text(pieces: list[Piece], columns: list[pl.Series], *, ignore_nulls: bool) -> pl.Expr:
+    """One expression for all pieces, whose series are put into ``columns``."""
+    parts: list[pl.Expr] = []
+    for fixed, group in groupby(pieces, lambda piece: isinstance(piece, str)):
+        if fixed:
+            parts.append(pl.lit("".join(piece for piece in group if isinstance(piece, str))))
+            continue
+        for piece in group:
+            if isinstance(piece, _Member):
+                parts.append(_text(piece.pieces, columns, ignore_nulls=False))
+            elif isinstance(piece, pl.Series):
+                columns.append(piece.alias(f"p{len(columns)}"))
+                parts.append(pl.col(columns[-1].name))
+    return pl.concat_str(parts, ignore_nulls=ignore_nulls)
 
 
 def _is_uri(field: Field) -> bool:
