@@ -329,7 +329,10 @@ def _those_in(keys: pl.Series, wanted: pl.Series) -> pl.Series:
 
 def kept_out(sheet: Sheet) -> pl.Series:
     """The keys of the rows that are kept out, each once."""
-    return sheet["key"].filter(sheet.out).drop_nulls().unique() if sheet.out.any() else no_keys()
+    if not sheet.out.any():
+        return no_keys()
+    keys = sheet["key"].filter(sheet.out)
+    return (keys.drop_nulls() if keys.null_count() else keys).unique()
 
 
 def causes_of(sheet: Sheet) -> pl.DataFrame:

@@ -96,7 +96,8 @@ class Transaction:
 
     async def executemany(self, query: str, rows: list[tuple[object, ...]]) -> None:
         """Runs a statement once per row, pipelined."""
-        await self.connection.executemany(query, rows)
+        if rows:
+            await self.connection.executemany(query, rows)
 
 
 class _Connection(asyncpg.Connection):

@@ -148,7 +148,7 @@ async def look(db: Database, at: datetime) -> int:
 
     Held ones expire or go on, and the values of old previews are forgotten.
     """
-    async with db.shared() as tx:
+    async with db.statement() as tx:
         rows = await tx.fetch(
             "SELECT district_id, run_id FROM runs WHERE state IN ('held', 'previewed') "
             "AND least(decide_by, resume_at) <= $1 ORDER BY least(decide_by, resume_at) LIMIT $2",

@@ -149,7 +149,7 @@ async def claim(db: Database, *, small: int | None = None, free: int | None = No
     it is has more, none is claimed, so that it is not passed by for ever.
     """
     token = uuid4()
-    async with db.shared() as tx:
+    async with db.statement() as tx:
         row = await tx.fetchrow(_CLAIM, token, LEASE_SECONDS, small, free)
     if row is None:
         return None
@@ -167,8 +167,7 @@ async def _fenced_off(db: Database, claim: Claim) -> Claim | None:
 
     Raises asyncpg.LockNotAvailableError.
     """
-    async with db.district(claim.district_id) as tx:
-        await tx.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+    async with db.district(claim.district_id, lock_seconds=LOCK_SECONDS) as tx:
         _, fence = await districts.lock(tx)
         attempt = await tx.fetchval(
             "UPDATE runs SET fence = $4, attempt = attempt + 1 "

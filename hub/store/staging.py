@@ -71,9 +71,12 @@ def staged_text(
     return out.columns, as_text(out)
 
 
-async def stage(db: Database, district_id: UUID, entity: Entity, columns: list[str], text: io.BytesIO) -> None:
-    """Copies one batch into an entity's staging table, in a transaction of its own."""
-    async with db.district(district_id, wait_seconds=60) as tx:
+async def stage(db: Database, entity: Entity, columns: list[str], text: io.BytesIO) -> None:
+    """Copies one batch into an entity's staging table, in a transaction of its own.
+
+    The rows say whose they are: staging tables have no policy.
+    """
+    async with db.statement(wait_seconds=60) as tx:
         await tx.connection.copy_to_table(
             STAGING_PREFIX + entity.table, source=text, columns=columns, schema_name="hub", format="csv",
             delimiter=DELIMITER, quote=QUOTE, null=NULL,

@@ -247,7 +247,7 @@ async def note_next_end(tx: Transaction) -> None:
 
 async def ending(db: Database) -> list[UUID]:
     """Districts with overrides whose time is over."""
-    async with db.shared() as tx:
+    async with db.statement() as tx:
         rows = await tx.fetch("SELECT district_id FROM districts WHERE overrides_until <= now() LIMIT 100")
     return [row["district_id"] for row in rows]
 

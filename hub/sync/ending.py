@@ -111,7 +111,8 @@ def _files(ending: _End) -> guard.Facts:
 
 def _about(ending: _End, code: str) -> list[str]:
     """The files that have a finding, by their names without ``.csv``."""
-    return ending.issues.filter(pl.col("code") == code)["file"].str.strip_suffix(".csv").to_list()
+    files = ending.issues["file"].filter(ending.issues["code"] == code)
+    return [file.removesuffix(".csv") for file in files.to_list()]
 
 
 async def _apply(ending: _End, applying: Applying) -> None:

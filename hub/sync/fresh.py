@@ -41,12 +41,12 @@ class Fresh:
             for name in names_of(entity, keys):
                 column = entity[name].table_column
                 if not empty(rows[name]):
-                    items = rows.select("rid", pl.col(name).alias(column)).explode(column).drop_nulls(column)
-                    self._pairs[entity.name, name].append(items.with_columns(pl.col(column).cast(kind)))
+                    items = rows.lazy().select("rid", pl.col(name).alias(column)).explode(column).drop_nulls(column)
+                    self._pairs[entity.name, name].append(items.with_columns(pl.col(column).cast(kind)).collect())
         if entity.name == ROLES[0]:
-            entries = rows.select("rid", roles=ROLES[1]).explode("roles").drop_nulls()
+            entries = rows.lazy().select("rid", roles=ROLES[1]).explode("roles").drop_nulls()
             members = {ROLE_COLUMNS[m][0]: pl.col("roles").struct.field(m).cast(t) for m, t in _ROLE.items()}
-            self._roles.append(entries.select("rid", **members))
+            self._roles.append(entries.select("rid", **members).collect())
 
     def columns(self) -> Columns:
         """The arrays of all that was added. CPU-bound: call it in a thread."""

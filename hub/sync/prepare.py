@@ -155,11 +155,13 @@ class Preparation:
             deleted.append(outcome.deleted)
             outcome, returned = without_returned(outcome, self.passed_back.get(entity.name))
             changes.counts.unchanged += returned
-            seen.append(await self._batch(entity, outcome, changes, minted))
+            if outcome.frame.height:  # the last one may have findings alone
+                seen.append(await self._batch(entity, outcome, changes, minted))
             await self._beside(entity, outcome, changes)
             self.progress.read(outcome.frame.height)
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
-        await self._index(entity, minted)
+        if entity.name not in self.indexes:
+            await self._index(entity, minted)
         gone = self._gone(entity, stored, seen, kept_out, deleted)
         if not is_delta(self.package, entity):
             await self.components.stage(entity, None, gone, kept)
@@ -232,7 +234,7 @@ class Preparation:
 
     def _held(self, entity: str) -> pl.Series:
         """The keys of the active records in the store that the source may refer to."""
-        held = self.stored[entity].filter("active")["key"]
+        held = self.stored[entity]["key"].filter(self.stored[entity]["active"])
         more = [known[entity]["key"] for known in (self.passed_back, self.same_keys) if entity in known]
         return pl.concat([held, *more]) if more else held
 
@@ -259,7 +261,7 @@ class Preparation:
         fresh = await self._mint(entity, created)
         known = await self._with_ids(entity, pl.concat([found.updated, found.reactivated, joined]))
         if is_target(entity):
-            minted.append(fresh.select("key", "rid", "sourcedId"))
+            minted.append(fresh[["key", "rid", "sourcedId"]])
             if joined.height:
                 new = known.filter(pl.col("key").is_in(joined["key"].implode()))
                 minted.append(new.select("key", "rid", "sourcedId"))
@@ -281,7 +283,7 @@ class Preparation:
         self, entity: Entity, created: pl.DataFrame, changes: EntityChanges
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Rows that the source has not said before: those of new records, and (with rid) those of others' records."""
-        none = created.clear().with_columns(pl.lit(None, pl.UInt32).alias("rid"))
+        none = created.clear().hstack([pl.Series("rid", [], dtype=pl.UInt32)])
         if self.merging is None or not created.height:
             return created, none
         if entity.rid_of:

@@ -70,7 +70,12 @@ def resolve(entity: Entity, frame: pl.DataFrame, indexes: dict[str, pl.DataFrame
         else:
             continue
         rids[field.name], documents[field.name] = columns
-    return Resolved(frame.with_columns(**rids), frame.with_columns(**documents))
+    return Resolved(_with(frame, rids), _with(frame, documents))
+
+
+def _with(frame: pl.DataFrame, columns: dict[str, pl.Series]) -> pl.DataFrame:
+    """The frame with other columns in the place of some."""
+    return pl.DataFrame([columns.get(own.name, own).alias(own.name) for own in frame.get_columns()])
 
 
 def _single(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:

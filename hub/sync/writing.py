@@ -77,7 +77,7 @@ class Writer:
         if task != staging.REHASH:
             resolved = resolve(entity, rows, indexes)
             documents = render(entity.name, resolved.documents)
-            rows = resolved.rids.with_columns(documents["doc"], documents["doc_private"])
+            rows = resolved.rids.hstack(documents)
         claim = self._job.claim
         if task == staging.INSERT and self.fresh is not None:
             self.fresh.add(entity, rows)
@@ -85,7 +85,7 @@ class Writer:
 
     async def _copy(self, entity: Entity, task: str, rids: pl.Series, columns: list[str], text: io.BytesIO) -> None:
         started = time.perf_counter()
-        await staging.stage(self._job.db, self._job.claim.district_id, entity, columns, text)
+        await staging.stage(self._job.db, entity, columns, text)
         self._job.progress.add("stage", time.perf_counter() - started)
         crash_point("stage.copied")
         if self._ahead is not None and task == staging.INSERT and not entity.rid_of:

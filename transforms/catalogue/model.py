@@ -153,7 +153,7 @@ class Entity:
 
     def members(self, version: Version) -> tuple[Field, ...]:
         """The JSON members beside the base fields (sourcedId, status, dateLastModified)."""
-        return tuple(f for f in self.fields if f.stored and f.rest_need(version) is not Need.ABSENT)
+        return _members(self, version)
 
     @property
     def body(self) -> tuple[Field, ...]:
@@ -164,6 +164,11 @@ class Entity:
     def references(self) -> tuple[Field, ...]:
         """The body fields that point to other objects, derived ones included."""
         return tuple(f for f in self.body if f.kind is Kind.REF)
+
+
+@cache
+def _members(entity: Entity, version: Version) -> tuple[Field, ...]:
+    return tuple(f for f in entity.fields if f.stored and f.rest_need(version) is not Need.ABSENT)
 
 
 @cache

@@ -29,6 +29,8 @@ LONGEST = 255
 ALLOWED = r"^[0-9A-Za-z./@_-]+$"
 _INVISIBLE = r"\s\u200b\u2060\ufeff\x00"
 _OUTSIDE = rf"^[{_INVISIBLE}]+|[{_INVISIBLE}]+$"
+#: A cell without it has no identifier: commas, spaces and invisible characters alone.
+SOMETHING = rf"[^,{_INVISIBLE}]"
 _UNSTORABLE = r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 
 # Halves of surrogate pairs come from requests only: files are read as UTF-8.
@@ -40,11 +42,6 @@ def trimmed(values: pl.Series) -> pl.Series:
     if empty(values) or values.str.contains(ALLOWED).all():
         return values
     return values.str.replace_all(_OUTSIDE, "").replace("", None)
-
-
-def nothing(values: pl.Series) -> pl.Series:
-    """Where there is no identifier: commas, spaces and invisible characters alone. Null for nulls."""
-    return ~values.str.contains(rf"[^,{_INVISIBLE}]")
 
 
 def unstorable(values: pl.Series) -> pl.Series:

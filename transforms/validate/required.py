@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from transforms.catalogue import Kind, Need
+import polars as pl
+
+from transforms.catalogue import Field, Kind, Need
 from transforms.issues import Action, Severity, declare
-from transforms.marks import absent
 from transforms.sheet import Sheet, required
-from transforms.validate.identifiers import nothing
+from transforms.validate.identifiers import SOMETHING
 
 REQ_001 = declare(
     "REQ-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A required value is missing",
@@ -25,15 +26,20 @@ def check_blank(sheet: Sheet) -> None:
     Names have their own rules (one of two names is enough).
     """
     explained = sheet.out
-    for field in sheet.fields:
-        if field.csv_need(sheet.version) is not Need.REQUIRED or field.name in ("givenName", "familyName"):
-            continue
-        values = sheet[field.name]
-        if field.kind is Kind.STRING and values.null_count() == 0:
-            continue
-        lacking = absent(values)
-        if field.kind is Kind.REF:
-            lacking |= nothing(values)
-        elif field.kind is not Kind.STRING:
-            lacking |= ~values.str.contains(r"[^\s,]")
+    needed = [
+        field
+        for field in sheet.fields
+        if field.csv_need(sheet.version) is Need.REQUIRED and field.name not in ("givenName", "familyName")
+    ]
+    # One look at all columns: most have all their values.
+    found = sheet.frame.select(_lacking(field).any().alias(field.name) for field in needed)
+    for field in (field for field in needed if found[field.name].any()):
+        lacking = sheet.frame.select_seq(_lacking(field)).to_series()
         sheet.report(REQ_001 if required(field, sheet.version) else REQ_002, lacking & ~explained, field.name)
+
+
+def _lacking(field: Field) -> pl.Expr:
+    value = pl.col(field.name)
+    if field.kind is Kind.REF:
+        return value.is_null() | ~value.str.contains(SOMETHING)
+    return value.is_null() if field.kind is Kind.STRING else value.is_null() | ~value.str.contains(r"[^\s,]")
