@@ -110,16 +110,19 @@ def findings(rule: Rule, entity: Entity, rows: pl.DataFrame, name: str = "") -> 
 def open_sheet(entity: Entity, version: Version, raw: pl.DataFrame) -> Sheet:
     """The sheet of a RAW frame: columns by field name, missing ones null and passwords left behind."""
     present = set(raw.columns)
+    nothing = blank(raw.height, pl.String)
     wanted = [
-        (pl.col(f.csv_name) if f.csv_name in present else pl.lit(None)).cast(pl.String).alias(f.name)
+        (raw[f.csv_name].cast(pl.String) if f.csv_name in present else nothing).alias(
+            "key" if f.name == "sourcedId" else f.name
+        )
         for f in entity.csv_columns(version)
         if f.stored and f.csv_name is not None
     ]
-    extra = [pl.col(c).cast(pl.String) for c in sorted(present) if c.startswith(METADATA) and c != METADATA]
-    frame = raw.select(*wanted, *extra, pl.col("line").cast(pl.UInt32))
-    blank = frame.select((pl.col(pl.String) == "").any())
-    empty = [name for name, found in blank.row(0, named=True).items() if found]
-    frame = (frame.with_columns(pl.col(empty).replace("", None)) if empty else frame).rename({"sourcedId": "key"})
+    extra = [raw[c].cast(pl.String) for c in sorted(present) if c.startswith(METADATA) and c != METADATA]
+    frame = pl.DataFrame([*wanted, *extra, raw["line"].cast(pl.UInt32)])
+    found = frame.select((pl.col(pl.String) == "").any()).row(0, named=True)
+    if empty := [name for name, any_ in found.items() if any_]:
+        frame = frame.with_columns(pl.col(empty).replace("", None))
     return Sheet(entity, version, frame, nowhere(frame.height))
 
 

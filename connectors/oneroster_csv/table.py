@@ -116,10 +116,10 @@ class Table:
 
     def _numbered(self, frame: pl.DataFrame, seen: int) -> pl.DataFrame:
         if self.lines is not None:
-            return frame.with_columns(self.lines.slice(seen, frame.height).alias(LINE))
+            return frame.hstack([self.lines.slice(seen, frame.height).alias(LINE)])
         first = seen + _FIRST_LINE
         numbers = pl.Series(LINE, np.arange(first, first + frame.height, dtype=np.uint32))
-        return frame.with_columns(numbers)
+        return frame.hstack([numbers])
 
 
 def _never_kept(entity: Entity, version: Version, column: str) -> bool:
@@ -141,7 +141,7 @@ def _without_modes(frame: pl.DataFrame, entity: Entity, *, reported: bool) -> tu
         gone = frame.filter(_deleted())
         found.append(_rows_found(rules.DELETED_IN_BULK, entity, gone[LINE], gone["sourcedId"], "status"))
         frame = frame.filter(~_deleted())
-    return frame.drop(present), issues.collect(found)
+    return frame[[name for name in frame.columns if name not in present]], issues.collect(found)
 
 
 def open_table(

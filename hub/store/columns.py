@@ -60,13 +60,14 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     return _said(frame)
 
 
-async def stored_of(tx: Transaction, source_id: UUID, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
-    """The same of the objects with these keys, for each entity that has some: the table is gone through once."""
+async def stored_of(tx: Transaction, source_id: UUID, keys: Sequence[str] | None) -> dict[str, pl.DataFrame]:
+    """The same of the objects with these keys, or of all, for each entity that has some: in one pass over the table."""
+    some, given = ("", ()) if keys is None else (" AND key = ANY($3::text[])", (list(keys),))
     frame = await copied(
         tx,
         "SELECT entity, key, rid, hash, active::int FROM source_records "
-        "WHERE district_id = $1 AND source_id = $2 AND key = ANY($3::text[])",
-        {"entity": pl.String, **_STORED}, tx.district_id, source_id, list(keys),
+        f"WHERE district_id = $1 AND source_id = $2{some}",
+        {"entity": pl.String, **_STORED}, tx.district_id, source_id, *given,
     )  # fmt: skip
     return {str(name): _said(part.drop("entity")) for (name,), part in frame.group_by("entity")}
 

@@ -88,6 +88,8 @@ class Preparation:
         self.result.issues = self.files.issues
         if self.result.fresh is None and not (self.parties.own and self.parties.own.links):
             await self.said.narrow(self.package, self.parties.own.parts if self.parties.own else ())
+        if self.result.fresh is None and sum(self.result.heads.values()) <= BATCH_ROWS:
+            await self.said.read()
         if self.package.mode.get("orgs") != "bulk" or not self.parties.speaks(CATALOGUE["orgs"]):
             # What the role "administrator" means depends on the type of the org, which another package has brought.
             self.transform.known.remember("orgs", await self.said.org_types(self.parties.same_keys))
@@ -124,13 +126,17 @@ class Preparation:
             if self.merging is not None:
                 self.merging.begin(entity)
             return
+        known, shared = self.said.known(entity), bool(self.parties.same_keys) and is_target(entity)
+        if known is not None and not (shared or entity.name in WRITABLE or self.merging is not None):
+            self.stored[entity.name] = known
+            return
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.stored[entity.name] = await self.said.stored(tx, entity)
             if entity.name in WRITABLE:
                 self.passed_back[entity.name] = await columns.passed_back(tx, entity.name)
             if self.merging is not None:
                 await self.merging.load(tx, entity)
-            if self.parties.same_keys and is_target(entity):
+            if shared:
                 others = [source.source_id for source in self.parties.same_keys]
                 self.same_keys[entity.name] = await columns.keys_of(tx, others, entity.name, self.said.named)
 

@@ -24,7 +24,7 @@ class Said:
     def __init__(self, db: Database, district_id: UUID, source_id: UUID) -> None:
         self._db, self._district_id, self.source_id = db, district_id, source_id
         self._known: dict[str, pl.DataFrame] = {}
-        self._few: dict[str, pl.DataFrame] = {}
+        self._read_at_once: dict[str, pl.DataFrame] | None = None
         self._counts: dict[str, int] = {}
         self._parts: dict[str, pl.DataFrame] = {}
         self.named: list[str] | None = None
@@ -39,16 +39,17 @@ class Said:
             self.named = found.to_list()
             # Each goes through the whole table: side by side, in tasks of their own.
             read, count = asyncio.create_task(self._read(self.named)), asyncio.create_task(self._count())
-            self._few, self._counts = await asyncio.gather(read, count)
-            await self._follow(package, [name for name in known if comes(package, CATALOGUE[name])])
+            few, self._counts = await asyncio.gather(read, count)
+            self._read_at_once = few
+            await self._follow(package, few, [name for name in known if comes(package, CATALOGUE[name])])
             crash_point("diff.looked_up")
 
-    async def _follow(self, package: Package, known: Collection[str]) -> None:
+    async def _follow(self, package: Package, few: dict[str, pl.DataFrame], known: Collection[str]) -> None:
         """Reads the component rows of the objects that are named, and what those rows name in their turn."""
         more: dict[str, set[str]] = {}
         files = CATALOGUE.files(package.version)
-        for entity in (CATALOGUE[name] for name in known if name in self._few):
-            kept = await self._parts_of(entity, self._few[entity.name]["rid"].to_list())
+        for entity in (CATALOGUE[name] for name in known if name in few):
+            kept = await self._parts_of(entity, few[entity.name]["rid"].to_list())
             self._parts[entity.name] = kept
             for (file,), part in kept.group_by("file"):
                 if (component := files.get(str(file))) is not None:
@@ -59,7 +60,7 @@ class Said:
             if new := wanted - set(self.named or ()):
                 async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
                     found = await columns.stored_some(tx, self.source_id, target, list(new))
-                self._few[target] = pl.concat([self._few.get(target, columns.nothing_stored()), found])
+                few[target] = pl.concat([few.get(target, columns.nothing_stored()), found])
                 self.named = [*(self.named or ()), *new]
 
     async def _parts_of(self, entity: Entity, rids: list[int]) -> pl.DataFrame:
@@ -72,7 +73,12 @@ class Said:
             return self._parts[entity.name]
         return await self._parts_of(entity, rids.to_list())
 
-    async def _read(self, named: list[str]) -> dict[str, pl.DataFrame]:
+    async def read(self) -> None:
+        """Reads all that the source has said at once: of a small district, entity by entity is mostly round trips."""
+        if self.named is None:
+            self._read_at_once = await self._read(None)
+
+    async def _read(self, named: list[str] | None) -> dict[str, pl.DataFrame]:
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
             return await columns.stored_of(tx, self.source_id, named)
 
@@ -82,9 +88,14 @@ class Said:
 
     async def stored(self, tx: Transaction, entity: Entity) -> pl.DataFrame:
         """What the source said last of an entity (transforms.diff.STORED)."""
-        if self.named is None:
-            return await columns.stored(tx, self.source_id, entity.name)
-        return self._few.get(entity.name, columns.nothing_stored())
+        known = self.known(entity)
+        return await columns.stored(tx, self.source_id, entity.name) if known is None else known
+
+    def known(self, entity: Entity) -> pl.DataFrame | None:
+        """The same where it was read already."""
+        if self._read_at_once is None:
+            return None
+        return self._read_at_once.get(entity.name, columns.nothing_stored())
 
     def check(self, keys: pl.Series) -> None:
         """Raises RuntimeError for a key that ``narrow`` did not foresee: its record would be made a second time."""

@@ -38,5 +38,5 @@ def deleted(sheet: Sheet, *, delta: bool) -> pl.Series:
     if delta:
         sheet.report(STA_002, absent(sheet["status"]) & ~sheet.out, "status")
     gone = certain(sheet["status"] == "tobedeleted") & ~absent(sheet["key"])
-    sheet.frame = sheet.frame.drop("status", "dateLastModified")
+    sheet.frame = sheet.frame[[name for name in sheet.frame.columns if name not in ("status", "dateLastModified")]]
     return gone
