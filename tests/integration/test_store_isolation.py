@@ -228,6 +228,23 @@ async def test_a_district_cannot_be_opened_inside_another(pool_of_one: Pool) -> 
         assert await names(tx) == [f"of {one}"]
 
 
+@pytest.mark.threat("T3")
+@pytest.mark.parametrize("readonly", [True, False])
+async def test_nothing_of_a_session_is_left_by_a_transaction(pool_of_one: Pool, readonly: bool) -> None:
+    one, _ = await two_districts(pool_of_one)
+    async with pool_of_one.district(one, readonly=readonly) as tx:
+        await tx.execute("SET application_name = 'changed'")
+        await tx.fetchval("SELECT pg_advisory_lock(1)")
+        await tx.execute("DECLARE held CURSOR WITH HOLD FOR SELECT 1")
+    async with pool_of_one.shared() as tx:
+        assert await tx.fetchval("SHOW application_name") == "test"
+        assert (
+            await tx.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+            == 0
+        )
+        assert await tx.fetchval("SELECT count(*) FROM pg_cursors WHERE name = 'held'") == 0
+
+
 @pytest.mark.threat("T4", "F23")
 async def test_ten_thousand_interleavings_on_one_connection_never_mix_districts(pool_of_one: Pool) -> None:
     pair = await two_districts(pool_of_one)

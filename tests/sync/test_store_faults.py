@@ -353,3 +353,5 @@ async def test_a_transaction_that_passed_over_an_error_is_not_taken_for_committe
     with pytest.raises(HubError) as refused:
         await pass_over()
     assert refused.value.code is Code.INTERNAL
+    async with second.db.district(second.district_id) as tx:  # nothing of it is left on the connection
+        assert await tx.fetchval("SELECT 1") == 1

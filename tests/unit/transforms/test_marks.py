@@ -1,0 +1,40 @@
+"""Marks answer as the expressions do that they stand for, whatever is null."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms import marks
+
+TEXTS = st.lists(st.none() | st.sampled_from(["a", "b", "c"]), max_size=6)
+ROWS = st.lists(st.tuples(st.none() | st.booleans(), st.none() | st.sampled_from("ab")), max_size=6)
+
+
+@given(rows=ROWS)
+def test_marks_are_what_the_expressions_say(rows: list[tuple[bool | None, str | None]]) -> None:
+    frame = pl.DataFrame(rows, schema={"mark": pl.Boolean, "text": pl.String}, orient="row")
+    mark, text = frame["mark"], frame["text"]
+    assert marks.certain(mark).to_list() == mark.fill_null(value=False).to_list()
+    assert marks.absent(text).to_list() == text.is_null().to_list()
+    assert marks.empty(text) == text.is_null().all()
+    assert marks.without(text, mark).to_list() == frame.select(pl.when(~mark).then(text)).to_series().to_list()
+    assert marks.rows_of(frame, mark).equals(frame.filter(mark))
+
+
+@given(values=TEXTS, known=TEXTS)
+def test_a_missing_value_is_among_all_and_all_others_are_looked_for(
+    values: list[str | None], known: list[str | None]
+) -> None:
+    found = marks.among(pl.Series("values", values, pl.String), pl.Series("known", known, pl.String))
+    assert found.to_list() == [value is None or value in known for value in values]
+
+
+@pytest.mark.parametrize("height", [0, 3])
+def test_blank_columns_have_their_type_and_height(height: int) -> None:
+    blank = marks.blank(height, pl.List(pl.String))
+    assert (blank.dtype, blank.to_list()) == (pl.List(pl.String), [None] * height)
+    assert marks.nowhere(height).to_list() == [False] * height
+    assert marks.numbers(height).to_list() == list(range(height))
