@@ -62,7 +62,8 @@ def render(name: str, frame: pl.DataFrame) -> pl.DataFrame:
 
 def _odd(entity: Entity, frame: pl.DataFrame) -> frozenset[str]:
     """The columns of text that have something to escape, which one look at all of them tells."""
-    names = [f.name for f in body(entity) if not f.many and frame.schema[f.name] == pl.String]
+    schema = frame.schema
+    names = [f.name for f in body(entity) if not f.many and schema[f.name] == pl.String]
     found = frame.select(needs_escaping(pl.col(names)).any()).row(0) if names and frame.height else ()
     return frozenset(name for name, needs in zip(names, found, strict=False) if needs)
 

@@ -26,10 +26,10 @@ _TIDY = r"^[^,\s]+$"
 
 def items(cells: pl.Series, *, identifiers: bool = False, ordered: bool = False) -> pl.DataFrame:
     """The items of the distinct non-null ``cells``: columns cell, place, item, trimmed, without blanks and repeats."""
-    distinct = cells.to_frame("cell").select_seq(pl.col("cell").drop_nulls().unique(maintain_order=True))
+    distinct = cells.to_frame("cell").lazy().select(pl.col("cell").drop_nulls().unique(maintain_order=True))
     commas = pl.col("cell").str.replace_all(r"[;|]", ",") if identifiers else pl.col("cell")
-    split = distinct.with_columns_seq(item=commas.str.split(",")).explode("item")
-    split = split.with_columns_seq(pl.col("item").str.strip_chars(" \t\u00a0\u200b\ufeff"))
+    parts = distinct.with_columns(item=commas.str.split(",")).explode("item")
+    split = parts.with_columns(pl.col("item").str.strip_chars(" \t\u00a0\u200b\ufeff")).collect()
     split = rows_of(split, split["item"] != "")
     split.insert_column(2, numbers(split.height).alias("place"))
     if ordered or split["cell"].n_unique() == split.height:  # one item in each cell
