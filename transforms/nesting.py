@@ -14,7 +14,7 @@ import polars as pl
 from transforms import kept_rows
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Version
 from transforms.issues import RULES, Action, Severity, declare
-from transforms.marks import absent, blank, rows_of
+from transforms.marks import absent, blank, nowhere, rows_of
 from transforms.near import near
 from transforms.normalise.objectives import objectives_of, read_objectives
 from transforms.normalise.profiles import profile_ids, profiles_of_users
@@ -22,7 +22,7 @@ from transforms.normalise.roles import USR_001, administrators, check_primary, r
 from transforms.normalise.status import deleted
 from transforms.normalise.values import normalise
 from transforms.shapes import dtype
-from transforms.sheet import Sheet, is_owner, no_keys, nowhere, open_sheet, split
+from transforms.sheet import Sheet, is_owner, no_keys, open_sheet, split
 from transforms.validate.duplicates import resolve_duplicates
 from transforms.validate.identifiers import trimmed
 from transforms.validate.known import Known

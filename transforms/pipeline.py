@@ -21,12 +21,12 @@ import polars as pl
 from transforms import canonical, issues, kept_rows, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
-from transforms.marks import certain, rows_of
+from transforms.marks import nowhere, rows_of
 from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
 from transforms.normalise.values import normalise
-from transforms.sheet import Sheet, findings, joined, no_keys, nowhere, open_sheet, split
+from transforms.sheet import Sheet, findings, joined, no_keys, open_sheet, split
 from transforms.validate import speaking  # noqa: F401 - its rules are the chain's, whoever applies them
 from transforms.validate.alike import ENR_011, join_alike, may_be_alike, several
 from transforms.validate.cycles import children, cut_cycles
