@@ -21,7 +21,7 @@ import polars as pl
 from transforms import canonical, issues, kept_rows, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
-from transforms.marks import nowhere, rows_of
+from transforms.marks import certain, nowhere, rows_of
 from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted

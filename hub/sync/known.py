@@ -153,7 +153,7 @@ class KnownRecords:
         documents = await asyncio.to_thread(render, entity.name, own)
         await stage_differences(
             self.job, self.writer, entity, own, documents, changes, task=staging.UPDATE,
-            indexes=await self._by_id(entity), partial=self._partial(entity, own, outcome),
+            indexes=await self._by_id(entity, own), partial=self._partial(entity, own, outcome),
         )  # fmt: skip
 
     def _partial(self, entity: Entity, rows: pl.DataFrame, outcome: Outcome) -> set[int]:
@@ -166,28 +166,31 @@ class KnownRecords:
     ) -> None:
         """Stages what differs of merged records, whose references are sourcedIds."""
         await stage_differences(
-            self.job, self.writer, entity, rows, documents, changes, task=task, indexes=await self._by_id(entity)
+            self.job, self.writer, entity, rows, documents, changes, task=task, indexes=await self._by_id(entity, rows)
         )
 
     async def look_for_flips(self, entity: Entity, keys: pl.DataFrame, merged: Merged, changes: EntityChanges) -> None:
         """Tells of values of merged records (``keys``: rid and key) that go back and forth between sources."""
-        found = await found_flips(
-            self.job.db,
-            self.job.claim.district_id,
-            entity,
-            keys.select("rid", "key"),
-            merged.provenance,
-            changes.updates,
-        )
+        claim, rows = self.job.claim, keys.select("rid", "key")
+        found = await found_flips(self.job.db, claim.district_id, entity, rows, merged.provenance, changes.updates)
         self.files.issues.append(found)
 
-    async def _by_id(self, entity: Entity) -> Indexes:
-        """Indexes by sourcedId of all that an entity refers to."""
+    async def _by_id(self, entity: Entity, rows: pl.DataFrame) -> Indexes:
+        """Indexes by sourcedId of what rows of an entity refer to; of a small package of that alone."""
         found: Indexes = {}
         for target in reference_targets(entity):
-            known, new = await self.said.ids(target), self.indexes[target.name].select("rid", "sourcedId")
+            named = _referred(entity, target.name, rows) if self.said.named is not None else None
+            known, new = await self.said.by_id(target, named), self.indexes[target.name].select("rid", "sourcedId")
             found[target.name] = await asyncio.to_thread(by_id, known, new)
         return found
+
+
+def _referred(entity: Entity, target: str, rows: pl.DataFrame) -> list[str]:
+    """The sourcedIds of records of another entity to which rows refer."""
+    found = [rows[f.name].explode() if f.many else rows[f.name] for f in entity.references if f.target == target]
+    if target == "orgs" and "roles" in entity:
+        found.append(rows["roles"].explode().struct.field("org"))
+    return pl.concat([each.rename("id") for each in found]).drop_nulls().unique().to_list()
 
 
 def _documents(entity: Entity, rows: pl.DataFrame, indexes: Indexes) -> pl.DataFrame:

@@ -113,6 +113,16 @@ class Said:
             self._known[entity.name] = found
         return found
 
+    async def by_id(self, entity: Entity, sourced_ids: Sequence[str] | None) -> pl.DataFrame:
+        """Rid and sourcedId of the records with these sourcedIds; of all without them."""
+        if sourced_ids is None or entity.name in self._known:
+            return await self.ids(entity)
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            found = await columns.rids_of(tx, entity, list(sourced_ids))
+        return pl.DataFrame(
+            list(found.items()), schema={"sourcedId": pl.String, "rid": pl.UInt32}, orient="row"
+        ).select("rid", "sourcedId")
+
     async def org_types(self, others: Sequence[Source]) -> pl.DataFrame:
         """Key and type of the orgs that the source, or one with the same keys, has spoken of."""
         speaking = [self.source_id, *(source.source_id for source in others)]

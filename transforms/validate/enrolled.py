@@ -10,8 +10,8 @@ import polars as pl
 from transforms.catalogue import CATALOGUE
 from transforms.issues import Action, Severity, declare
 from transforms.sheet import Sheet, findings
+from transforms.validate.hashed import places
 from transforms.validate.known import Known
-from transforms.validate.marks import places
 from transforms.validate.people import STUDENT
 
 ENR_004 = declare(

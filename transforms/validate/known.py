@@ -11,7 +11,7 @@ from transforms.catalogue import CATALOGUE, Kind
 from transforms.marks import nowhere
 from transforms.shapes import dtype
 from transforms.sheet import is_owner
-from transforms.validate.marks import among, ordered
+from transforms.validate.hashed import among, ordered
 from transforms.validate.people import People
 
 #: Columns of other entities that later checks look at, beside the key.
