@@ -10,7 +10,8 @@ later attempt has to mend: a system that does not answer, a login that is refuse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -30,13 +31,15 @@ Mode = Literal["bulk", "delta"]
 class Capability(StrEnum):
     """What a source can do. ``UPLOAD`` takes packages that somebody sent; without it the source is only pulled.
 
-    ``PULL``: beside uploads it can be pulled as well, since its configuration names a place.
+    ``PULL``: beside uploads it can be pulled as well, since its configuration names a place. ``CHANGES``: a pull with a
+    cursor brings what changed since then alone, in files of mode "delta".
     """
 
     BULK = "bulk"
     DELTA = "delta"
     UPLOAD = "upload"
     PULL = "pull"
+    CHANGES = "changes"
 
 
 class Intent(StrEnum):
@@ -48,13 +51,17 @@ class Intent(StrEnum):
 
 
 class ConnectorError(Exception):
-    """A failure with a stable ``code``, a ``message`` without personal data or secrets, and an ``intent``."""
+    """A failure with a stable ``code``, a ``message`` without personal data or secrets, and an ``intent``.
 
-    def __init__(self, code: str, message: str, *, intent: Intent) -> None:
+    ``wait_seconds``: no sooner than then may the same succeed, where the system said so (``Retry-After``).
+    """
+
+    def __init__(self, code: str, message: str, *, intent: Intent, wait_seconds: float | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.intent = intent
+        self.wait_seconds = wait_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +140,18 @@ class Pull:
 
     ``announced``: how many rows of a file the source itself says there are (an ``X-Total-Count``, say), where it does.
     A package with another number of them is not whole, and is not applied.
+
+    ``present``: by file of changes, all sourcedIds that the source has now, where the pull went through them. Records
+    of the source that are not among them end. A pull that could not see them all must fail, or leave the file out.
+
+    ``objects``: rows of changes come with all parts of their objects (the roles of a user, say), not with changed ones.
     """
 
     package: Package
     cursor: Mapping[str, Any] | None = None
     announced: Mapping[str, int] = field(default_factory=dict)
+    present: Mapping[str, pl.Series] = field(default_factory=dict)
+    objects: bool = False
 
 
 class Source(Protocol):
@@ -151,9 +165,33 @@ class Source(Protocol):
         """Fetches what there is since ``cursor`` (None: everything). Raises ConnectorError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing that a try of a source found out: what was tried, how it went, and in plain words what to do.
+
+    ``text`` has neither personal data nor secrets.
+    """
+
+    step: str
+    outcome: Literal["good", "warning", "bad"]
+    text: str
+
+
+class Tried(Protocol):
+    """What a source may have beside ``pull``: a try that takes nothing over."""
+
+    async def probe(self) -> Sequence[Found]:
+        """Asks the system for a little of everything. What goes wrong is found, never raised."""
+
+
 def utc_now() -> datetime:
     """The time now, with its zone."""
     return datetime.now(UTC)
+
+
+def nowhere(_address: str, _encrypted: bool) -> bool:
+    """Refuses all addresses: whoever opens a source says where it may connect to."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +199,8 @@ class SourceContext:
     """All that a source may use. ``config`` is an instance of its spec's ``config_model``.
 
     ``upload`` is the package that somebody sent (None: pull from the configured place). ``work_folder`` is where
-    temporary files may go (None: the system's place). ``secrets`` never show in a repr.
+    temporary files may go (None: the system's place). ``secrets`` never show in a repr. ``reachable`` says of an
+    address, at the moment of dialling, whether a connection to it may be opened (``connectors.http`` asks it).
     """
 
     config: BaseModel
@@ -170,6 +209,8 @@ class SourceContext:
     limits: Limits = DEFAULT_LIMITS
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     now: Callable[[], datetime] = utc_now
+    reachable: Callable[[str, bool], bool] = nowhere
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +218,8 @@ class ConnectorSpec:
     """One kind of source. ``open`` reads nothing and connects to nothing; the first pull does.
 
     ``mapped``: its configuration has a ``mapping`` (``transforms.shaping.definition``), so a transform may state one.
+    ``secrets``: the names of what a district enters that nobody may read again, each with a description; the hub keeps
+    them encrypted and hands them over as ``SourceContext.secrets``.
     """
 
     kind: str
@@ -184,3 +227,4 @@ class ConnectorSpec:
     config_model: type[BaseModel]
     open: Callable[[SourceContext], Source]
     mapped: bool = False
+    secrets: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,161 @@
+"""The one place where connectors open HTTP connections, with the guard at the moment of dialling.
+
+The guard sits in aiohttp's ``socket_factory``: it sees the very address that is about to be dialled, for names,
+literals and every later answer of a resolver alike. Redirects are not followed, no proxy is taken from the environment, and an
+answer is cut off where it grows past its bound, as it comes over the wire or unpacked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from yarl import URL
+
+from connectors.protocol import ConnectorError, Intent
+
+CONNECT_SECONDS, IDLE_SECONDS, TOTAL_SECONDS = 10.0, 60.0, 300.0
+_PIECE = 1 << 16
+_BLOCKED = "the hub may not go to this address"
+_UNKNOWN = "The name service does not know the system's host. Check the address."
+_UNTRUSTED = "The system's certificate cannot be trusted. Whoever runs the system must mend or renew it."
+_CLOSED = "No connection to the system could be opened. Is it running, and does its firewall let the hub in?"
+_FAILURES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str, Intent], ...] = (
+    (aiohttp.ClientConnectorDNSError, "host_unknown", _UNKNOWN, Intent.RETRY),
+    ((aiohttp.ClientSSLError, ssl.SSLError), "tls_failed", _UNTRUSTED, Intent.ASK_HUMAN),
+    ((aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError), "not_connected", _CLOSED, Intent.RETRY),
+    (TimeoutError, "timed_out", "The system did not answer in time.", Intent.RETRY),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a system answered. ``following``: the address that its ``Link`` header calls the next one."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    following: URL | None = None
+
+    @property
+    def at(self) -> datetime | None:
+        """The system's own clock, by its ``Date`` header."""
+        return moment(self.headers.get("Date", ""))
+
+    def retry_after(self, now: datetime) -> float | None:
+        """Seconds that the system asks us to wait; None where it does not, or not in a form that can be read."""
+        value = self.headers.get("Retry-After", "").strip()
+        if value.isascii() and value.isdigit():
+            return float(value[:9])
+        when = moment(value)
+        return None if when is None else max(0.0, (when - (self.at or now)).total_seconds())
+
+
+class BlockedAddressError(OSError):
+    """A dial to an address that is not allowed. One text for all: that keeps aiohttp from merging it with others."""
+
+    def __init__(self) -> None:
+        super().__init__(_BLOCKED)
+
+
+class Web:
+    """Connections to one system. Open it with ``async with``; cookies that the system sets live as long.
+
+    ``reachable`` as in SourceContext. ``trust`` replaces the machine's certificate authorities.
+    """
+
+    def __init__(
+        self, reachable: Callable[[str, bool], bool], *, trust: ssl.SSLContext | None = None,
+        idle_seconds: float = IDLE_SECONDS, total_seconds: float = TOTAL_SECONDS,
+    ) -> None:  # fmt: skip
+        self._reachable, self._trust = reachable, trust
+        self._timeout = aiohttp.ClientTimeout(total=total_seconds, connect=CONNECT_SECONDS, sock_read=idle_seconds)
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    async def __aenter__(self) -> Self:
+        cookies = aiohttp.CookieJar(unsafe=True)  # of servers without a name as well
+        self._sessions = {scheme: self._session(scheme, cookies) for scheme in ("https", "http")}
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+    def _session(self, scheme: str, cookies: aiohttp.CookieJar) -> aiohttp.ClientSession:
+        def dial(info: Any) -> socket.socket:
+            family, kind, protocol, _, place = info
+            known = family in {socket.AF_INET, socket.AF_INET6}
+            if not known or not self._reachable(str(place[0]), scheme == "https"):
+                raise BlockedAddressError
+            return socket.socket(family, kind, protocol)
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(socket_factory=dial, ssl=self._trust or True, limit=4),
+            cookie_jar=cookies, trust_env=False, timeout=self._timeout, headers={"User-Agent": "RosterHub"},
+        )  # fmt: skip
+
+    async def send(
+        self, method: str, url: URL, *, headers: Mapping[str, str], body: bytes | None = None, most_bytes: int
+    ) -> Answer:
+        """One request and its whole answer.
+
+        Raises ConnectorError (``address_blocked``, ``host_unknown``, ``not_connected``, ``tls_failed``, ``timed_out``,
+        ``answer_cut_off``, ``answer_too_large``).
+        """
+        try:
+            async with self._sessions[url.scheme].request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                found = await _read(response, most_bytes)
+                link = response.links.get("next")
+                following = link.get("url") if link is not None else None
+                return Answer(
+                    response.status, response.headers, found, following if isinstance(following, URL) else None
+                )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _failure(error) from None
+
+
+async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    found = bytearray()
+    async for piece in response.content.iter_chunked(_PIECE):
+        found += piece
+        if len(found) > most_bytes:
+            response.close()
+            text = f"The system's answer is larger than {most_bytes >> 20} MiB. Ask for fewer rows a page (page_rows)."
+            raise ConnectorError("answer_too_large", text, intent=Intent.ASK_HUMAN)
+        await asyncio.sleep(0)  # a gzip bomb unpacks without ever waiting for the network
+    return bytes(found)
+
+
+def _failure(error: BaseException) -> ConnectorError:
+    """What a request without an answer ended with, in plain words."""
+    if isinstance(getattr(error, "os_error", None), BlockedAddressError) or isinstance(error, BlockedAddressError):
+        text = (
+            "The address leads into a private network, or is not encrypted. Mend it, or have the operator allow the "
+            "network (HUB_SOURCE_ALLOW)."
+        )
+        return ConnectorError("address_blocked", text, intent=Intent.ASK_HUMAN)
+    for kinds, code, text, intent in _FAILURES:
+        if isinstance(error, kinds):
+            return ConnectorError(code, text, intent=intent)
+    return ConnectorError("answer_cut_off", "The system's answer ended in the middle.", intent=Intent.RETRY)
+
+
+def moment(text: str) -> datetime | None:
+    """A date of HTTP as a moment in UTC; None for what is none."""
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

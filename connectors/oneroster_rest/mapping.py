@@ -1,0 +1,181 @@
+"""From the objects of a page to the RAW columns that a CSV file of the same version has. Derived from the catalogue.
+
+Whole columns at a time: a value is looked at by itself only where its column holds something that OneRoster would not.
+Sources: OneRoster 1.2 and 1.1 information models (JSON), CSV binding 1.2.1 (cells).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import orjson
+import polars as pl
+
+from transforms.catalogue import BASE_NAMES, Entity, Field, Kind, Need, Version
+from transforms.catalogue import vocabularies as voc
+from transforms.normalise.vocabulary import token_reader
+
+Objects = Sequence[Mapping[str, Any]]
+METADATA = "metadata."
+#: Members by which some servers call a field.
+_ALIASES = {"grades": ("grade",), "orgs": ("org",), "terms": ("term",)}
+_SAMPLE = 50
+_PAIRS = {Kind.USER_ID: ("type", "identifier"), Kind.SCALE_VALUE: ("itemValueLHS", "itemValueRHS")}
+_NOT_IN_PAIRS = str.maketrans("", "", "{}")
+_NO_COMMA = str.maketrans(",", " ")
+
+
+@dataclass
+class Odd:
+    """Values that were dropped, by (file, column): how many."""
+
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def note(self, file: str, column: str) -> None:
+        """Counts one."""
+        self.counts[file, column] = self.counts.get((file, column), 0) + 1
+
+
+class Members:
+    """The members of a page's objects by the names of the catalogue, whatever their letters' case there."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+        names = {name for one in objects[:_SAMPLE] for name in one}
+        self._names, self._folded = names, {name.lower(): name for name in names}
+
+    def of(self, name: str) -> list[Any]:
+        """The values of one member, one for each object."""
+        called = self._called(name)
+        return [one.get(called) for one in self.objects]
+
+    def _called(self, name: str) -> str:
+        if name in self._names:
+            return name
+        for other in (name, *_ALIASES.get(name, ())):
+            if other.lower() in self._folded:
+                return self._folded[other.lower()]
+        return name
+
+
+def statuses(objects: Objects) -> list[str]:
+    """The status of each object; one without a status is active. A word that nobody knows stays as it is."""
+    read = token_reader(voc.STATUS)
+    given = [_plain(value) or "active" for value in Members(objects).of("status")]
+    meant = {word: read(word) or word for word in set(given)}
+    return [meant[word] for word in given]
+
+
+def rows(
+    entity: Entity, version: Version, objects: Objects, odd: Odd, *, metadata: int = 512, changes: bool = False
+) -> pl.DataFrame:
+    """The rows of the entity's own file: String columns under the standard's header and ``metadata.<name>`` ones.
+
+    ``changes``: for a file of changes, which says of each row whether it is active. ``metadata``: most names.
+    """
+    members = Members(objects)
+    columns: dict[str, list[str | None]] = {}
+    for item in entity.csv_columns(version):
+        name = item.csv_name or ""
+        if item.name in BASE_NAMES:
+            continue
+        if item.stored and item.rest_need(version) is not Need.ABSENT:
+            columns[name] = texts(item, members.of(item.name), partial(odd.note, entity.csv_file, name))
+    columns["sourcedId"] = [_key(value) for value in members.of("sourcedId")]
+    told = statuses(objects)
+    if changes:
+        columns["status"] = list(told)
+        columns["dateLastModified"] = [_plain(value) for value in members.of("dateLastModified")]
+    elif set(told) - {"active"}:
+        columns["status"] = [None if status == "active" else status for status in told]
+    found = _metadata(members.of("metadata"), metadata) if "metadata" in entity else {}
+    header = entity.csv_header(version)
+    nothing: list[str | None] = [None] * len(objects)
+    return framed({name: columns.get(name, nothing) for name in header} | dict(sorted(found.items())))
+
+
+def framed(columns: Mapping[str, Sequence[str | None]]) -> pl.DataFrame:
+    """String columns, blank cells as null."""
+    frame = pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in columns.items()})
+    return frame.with_columns(pl.all().replace("", None))
+
+
+def texts(item: Field, values: list[Any], odd: Callable[[], None]) -> list[str | None]:
+    """The cells of one field."""
+    if item.kind is Kind.REF:
+        return [_listed(value, _key, odd) for value in values] if item.many else _each(values, _key, odd)
+    if item.kind in _PAIRS:
+        left, right = _PAIRS[item.kind]
+        return [_listed(value, lambda one: _pair(one, left, right), odd) for value in values]
+    if item.many:
+        return [_listed(value, _item, odd) for value in values]
+    return _each(values, _plain, odd)
+
+
+def _each(values: list[Any], read: Callable[[Any], str | None], odd: Callable[[], None]) -> list[str | None]:
+    if set(map(type, values)) <= {str, type(None)}:
+        return values
+    found = [read(value) for value in values]
+    for value, text in zip(values, found, strict=True):
+        if text is None and value not in (None, "", [], {}):
+            odd()
+    return found
+
+
+def _plain(value: Any) -> str | None:
+    """A cell of a value in any form that servers have been seen to use; None for what has no reading."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    return None
+
+
+def _key(value: Any) -> str | None:
+    """The id that a reference leads to, or an id itself. The address beside it is never looked at."""
+    if isinstance(value, dict):
+        value = value.get("sourcedId")
+    return value if isinstance(value, str) else str(value) if type(value) is int else None
+
+
+def _item(value: Any) -> str | None:
+    """One of several values in a cell, where a comma divides them."""
+    text = _plain(value)
+    return text.translate(_NO_COMMA) if text is not None else None
+
+
+def _pair(value: Any, left: str, right: str) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    sides = [(_plain(value.get(side)) or "").translate(_NOT_IN_PAIRS).translate(_NO_COMMA) for side in (left, right)]
+    return "{" + sides[0].replace(":", "") + ":" + sides[1] + "}" if all(sides) else None
+
+
+def _listed(value: Any, read: Callable[[Any], str | None], odd: Callable[[], None]) -> str | None:
+    """A list in one cell; a value by itself is a list of one, and a text with commas is one already."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and read is _item:
+        return value
+    found = [read(one) for one in (value if isinstance(value, list) else [value])]
+    if None in found:
+        odd()
+    return ",".join(text for text in found if text) or None
+
+
+def _metadata(values: Iterable[Any], most: int) -> dict[str, list[str | None]]:
+    """The columns of metadata: values that are no texts as JSON. Of more names than ``most`` the first ones."""
+    given = [value if isinstance(value, dict) else {} for value in values]
+    names = sorted({name for one in given for name in one if name and name.isprintable()})[:most]
+    return {METADATA + name: [_json(one.get(name)) for one in given] for name in names}
+
+
+def _json(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

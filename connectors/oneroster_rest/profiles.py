@@ -1,0 +1,46 @@
+"""What is known of vendors' OneRoster servers, as data: only what a district would otherwise have to find out.
+
+Everything else is found out on the way (caps of pages, missing totals, spellings). A value that the configuration
+states goes before the profile's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Profile = Literal["standard", "infinite_campus", "skyward", "aeries", "classlink", "edfi"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """How one vendor's servers like to be asked. ``page_rows``: rows of a page. ``scopes``: where it needs some stated.
+
+    ``quiet``: local hours in which a district's staff works with the system, and it should not be asked for everything.
+    """
+
+    page_rows: int = 5_000
+    quiet: str | None = None
+    scopes: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+PROFILES: Mapping[Profile, Vendor] = MappingProxyType({
+    "standard": Vendor(),
+    "infinite_campus": Vendor(
+        page_rows=10_000, quiet="07:00-16:00", scopes=False,
+        note="Make the credentials in Digital Learning Applications; the token's address ends with ?appName=…",
+    ),
+    "skyward": Vendor(
+        page_rows=1_000, headers=MappingProxyType({"Suppress-Development-Permissions": "true"}),
+        note="Make an Integration Access; it must be active, not expired, and name the entity of the district.",
+    ),
+    "aeries": Vendor(note="The token's address is the server's address with /token. Elementary classes have no title."),
+    "classlink": Vendor(
+        page_rows=10_000, note="By the proxy with a bearer token (login of the kind bearer), or directly with OAuth 1.",
+    ),
+    "edfi": Vendor(page_rows=500),
+})  # fmt: skip

@@ -1,0 +1,212 @@
+"""One pull: every entity whole, or what changed, and now and then all ids for what was deleted without a word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from connectors.oneroster_rest import mapping, nested, rules
+from connectors.oneroster_rest.client import Client, NotUnderstoodError
+from connectors.oneroster_rest.mapping import Members, Objects, Odd
+from connectors.oneroster_rest.package import RestPackage
+from connectors.oneroster_rest.spool import Spool
+from connectors.oneroster_rest.walk import Walked, walk
+from connectors.protocol import Mode, Pull
+from transforms import issues
+from transforms.catalogue import CATALOGUE, Entity, Field, Version
+
+_GONE = "tobedeleted"
+
+
+@dataclass
+class Rows:
+    """Takes the objects of one entity and writes the rows of its files.
+
+    ``left_out``: tombstones, which say nothing in a pull of everything; ``undated``: objects without a date of change.
+    """
+
+    entity: Entity
+    version: Version
+    folder: Path
+    nested: Mapping[str, Field]
+    most_metadata: int
+    mode: Mode
+    odd: Odd = field(default_factory=Odd)
+    spools: dict[str, Spool] = field(default_factory=dict)
+    left_out: int = 0
+    undated: int = 0
+
+    def begin_again(self) -> None:
+        """Forgets everything."""
+        for spool in self.spools.values():
+            spool.begin_again()
+        files = CATALOGUE.files(self.version)
+        self.spools = {
+            file: Spool(self.folder, file, files[file].csv_header(self.version), self.mode)
+            for file in (self.entity.csv_file, *self.nested)
+        }
+        self.odd, self.left_out, self.undated = Odd(), 0, 0
+
+    def take(self, objects: Objects) -> None:
+        """The objects of one more page."""
+        changes = self.mode == "delta"
+        status = mapping.statuses(objects)
+        there = [one for one, told in zip(objects, status, strict=True) if told != _GONE]
+        kept = objects if changes else there
+        self.left_out += len(objects) - len(kept)
+        self.undated += sum(value is None for value in Members(there).of("dateLastModified"))
+        frame = mapping.rows(self.entity, self.version, kept, self.odd, metadata=self.most_metadata, changes=changes)
+        self.spools[self.entity.csv_file].add(frame)
+        for file, item in self.nested.items():
+            self.spools[file].add(nested.rows(file, item, self.version, there, self.odd, changes=changes))
+
+    def finish(self) -> int:
+        """Ends the files; how many objects came twice."""
+        for spool in self.spools.values():
+            spool.finish()
+        return self.spools[self.entity.csv_file].keep_last()
+
+
+@dataclass
+class Ids:
+    """Takes the ids alone of what is there."""
+
+    found: list[pl.Series] = field(default_factory=list)
+
+    def begin_again(self) -> None:
+        """Forgets everything."""
+        self.found = []
+
+    def take(self, objects: Objects) -> None:
+        """The objects of one more page."""
+        told = zip(Members(objects).of("sourcedId"), mapping.statuses(objects), strict=True)
+        there = [str(key) for key, status in told if key is not None and status != _GONE]
+        self.found.append(pl.Series("sourcedId", there, dtype=pl.String))
+
+    def keys(self) -> pl.Series:
+        """All of them."""
+        return pl.concat([pl.Series("sourcedId", [], dtype=pl.String), *self.found])
+
+
+@dataclass
+class _Since:
+    """What the cursor says: when the last pull began, and when ids were last gone through, by the server's clock."""
+
+    since: datetime
+    swept: datetime
+    undated: frozenset[str]
+
+    @classmethod
+    def of(cls, cursor: Mapping[str, Any] | None) -> _Since | None:
+        if cursor is None:
+            return None
+        try:
+            since, swept = (datetime.fromisoformat(cursor[name]).astimezone(UTC) for name in ("since", "swept"))
+            return cls(since, swept, frozenset(cursor.get("undated", ())))
+        except (KeyError, TypeError, ValueError):
+            return None  # of an older version: everything is pulled
+
+
+@dataclass
+class Pulling:
+    """One pull into a folder."""
+
+    client: Client
+    folder: Path
+    spools: dict[str, Spool] = field(default_factory=dict)
+    findings: list[pl.DataFrame] = field(default_factory=list)
+    announced: dict[str, int] = field(default_factory=dict)
+    undated: set[str] = field(default_factory=set)
+
+    async def run(self, cursor: Mapping[str, Any] | None) -> Pull:
+        """The whole pull. Raises ConnectorError; nothing is left out of what it returns."""
+        config, since = self.client.config, _Since.of(cursor)
+        for entity in config.pulled():
+            await self._entity(entity, since)
+        started = self.client.started
+        swept = started
+        present: dict[str, pl.Series] = {}
+        if since is not None and started is not None:
+            due = started - since.swept >= timedelta(hours=config.sweep_hours)
+            swept = started if due else since.swept
+            present = await self._sweep() if due else {}
+        package = RestPackage(config.version, self.folder, self.spools, issues.collect(self.findings))
+        return Pull(package, self._cursor(started, swept), self.announced, present=present, objects=True)
+
+    def _cursor(self, started: datetime | None, swept: datetime | None) -> dict[str, Any] | None:
+        """Where the next pull of changes begins; None where the server does not tell the time."""
+        if started is None or swept is None or not self.client.config.changes:
+            return None
+        return {"since": started.isoformat(), "swept": swept.isoformat(), "undated": sorted(self.undated)}
+
+    async def _entity(self, entity: Entity, since: _Since | None) -> None:
+        """Pulls one entity: what changed where that can be asked for, else all of it."""
+        if since is not None and entity.name not in since.undated:
+            at = since.since - timedelta(minutes=self.client.config.overlap_minutes)
+            query = {"filter": f"dateLastModified>'{at:%Y-%m-%dT%H:%M:%S}.000Z'"}
+            rows = self._rows(entity, "delta")
+            try:
+                found = await walk(self.client, entity, query, rows)
+            except NotUnderstoodError:
+                pass  # the server knows no filter
+            else:
+                # Objects of a tree name their children, who may not have changed: the few there are come whole.
+                if not (found.count and _is_tree(entity)):
+                    await self._keep(rows, found)
+                    return
+        rows = self._rows(entity, "bulk")
+        await self._keep(rows, await walk(self.client, entity, {}, rows))
+
+    def _rows(self, entity: Entity, mode: Mode) -> Rows:
+        config = self.client.config
+        files = nested.files(entity, config.version, frozenset(config.entities))
+        return Rows(entity, config.version, self.folder, files, self.client.context.limits.columns, mode)
+
+    async def _keep(self, rows: Rows, found: Walked) -> None:
+        entity, file = rows.entity, rows.entity.csv_file
+        repeated = await asyncio.to_thread(rows.finish)
+        self.findings += [
+            issues.one(rules.ODD_VALUE, entity=entity.name, file=f"{name}.csv", field=column, cause=f"{n:,} values")
+            for (name, column), n in sorted(rows.odd.counts.items())
+        ]
+        for rule, number in ((rules.REPEATED, repeated), (rules.UNDATED, rows.undated)):
+            if number:
+                cause = f"{number:,} objects"
+                self.findings.append(issues.one(rule, entity=entity.name, file=f"{file}.csv", cause=cause))
+        if rows.undated:
+            self.undated.add(entity.name)
+        if rows.mode == "delta" and not found.count:
+            return  # nothing changed
+        self.spools |= rows.spools
+        if found.total is not None:
+            self.announced[file] = found.total - rows.left_out - (found.total - found.different())
+
+    async def _sweep(self) -> dict[str, pl.Series]:
+        """All ids that the server has, of the entities of which changes came alone."""
+        present = {}
+        for entity in self.client.config.pulled():
+            spool = self.spools.get(entity.csv_file)
+            if spool is None or spool.mode == "delta":
+                present[entity.csv_file] = await self._ids(entity)
+        return present
+
+    async def _ids(self, entity: Entity) -> pl.Series:
+        ids = Ids()
+        queries: Sequence[Mapping[str, str]] = ({"fields": "sourcedId,status"}, {})
+        for query in queries:
+            try:
+                await walk(self.client, entity, query, ids)
+                break
+            except NotUnderstoodError:
+                continue  # the server knows no selection of fields
+        return ids.keys()
+
+
+def _is_tree(entity: Entity) -> bool:
+    return any(item.derived and item.target == entity.name for item in entity.references)

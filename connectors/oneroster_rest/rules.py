@@ -1,0 +1,22 @@
+"""The findings about answers of OneRoster servers (codes ``REST-…``), each declared once."""
+
+from __future__ import annotations
+
+from transforms.issues import Action, Severity, declare
+
+ODD_VALUE = declare(
+    "REST-001", Severity.WARN, Action.DROP_VALUE, "A member of an object has a value of another kind than OneRoster's",
+    "Have the vendor of the system mend its OneRoster server; the hub went on without these values.",
+)  # fmt: skip
+NO_ACCOUNT = declare(
+    "REST-002", Severity.INFO, Action.DROP_VALUE, "A user's profile without credentials",
+    "Nothing needs doing: a profile that names no account tells applications nothing.",
+)  # fmt: skip
+REPEATED = declare(
+    "REST-003", Severity.INFO, Action.FIX, "The server gave an object twice, on different pages",
+    "Nothing needs doing: the hub kept what came last. Servers do so when data changes while it is read.",
+)  # fmt: skip
+UNDATED = declare(
+    "REST-004", Severity.INFO, Action.REPORT, "Objects without dateLastModified",
+    "The hub pulls all of them each time, since it cannot ask for changes. Ask the vendor to fill dateLastModified.",
+)  # fmt: skip

@@ -1,0 +1,59 @@
+"""The source: a district's OneRoster server, pulled whole or from where the last pull began."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from connectors.http import Web
+from connectors.oneroster_rest.client import Client
+from connectors.oneroster_rest.config import OneRosterRestConfig
+from connectors.oneroster_rest.probe import probe
+from connectors.oneroster_rest.pulling import Pulling
+from connectors.protocol import Capability, ConnectorError, Found, Intent, Pull, SourceContext
+
+
+class OneRosterRestSource:
+    """One district's OneRoster server."""
+
+    def __init__(self, context: SourceContext, config: OneRosterRestConfig) -> None:
+        self._context = context
+        self._config = config
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """It is pulled, and knows what changed unless it is told not to ask."""
+        pulled = frozenset({Capability.BULK, Capability.PULL})
+        return pulled | {Capability.DELTA, Capability.CHANGES} if self._config.changes else pulled
+
+    async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
+        """Everything, or with a cursor what changed since. Raises ConnectorError (``quiet_hours`` and many more)."""
+        context, config = self._context, self._config
+        wait = await asyncio.to_thread(config.quiet_seconds, context.now())
+        if wait:
+            text = "The system has its quiet hours. The source is pulled when they are over."
+            raise ConnectorError("quiet_hours", text, intent=Intent.RETRY, wait_seconds=wait)
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rosterhub-rest-", dir=context.work_folder))
+        try:
+            async with Web(context.reachable) as web:
+                return await Pulling(Client.of(context, config, web), folder).run(cursor if config.changes else None)
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            raise
+
+    async def probe(self) -> Sequence[Found]:
+        """Asks for a few objects of each entity."""
+        async with Web(self._context.reachable) as web:
+            return await probe(replace(self._context), self._config, web)
+
+
+def open_source(context: SourceContext) -> OneRosterRestSource:
+    """The source of one configuration. Raises ConnectorError (``wrong_config``) for a configuration of another kind."""
+    if not isinstance(context.config, OneRosterRestConfig):
+        raise ConnectorError("wrong_config", "The configuration is of another connector.", intent=Intent.GIVE_UP)
+    return OneRosterRestSource(context, context.config)

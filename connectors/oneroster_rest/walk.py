@@ -1,0 +1,214 @@
+"""A walk through all pages of one collection, with the proof that nothing was lost on the way.
+
+What is known of servers: they cap pages without a word, leave ``X-Total-Count`` out or count wrongly, ignore
+``offset``, give ``Link`` next with relative or foreign addresses, and go on changing while they are read. So a walk
+counts only where
+
+- the server's total stayed the same and is the number of different ids, or
+- there is no total, each page began with the last row of the one before, and no id came twice, or
+- two walks one after the other saw the same ids, as many as the total says where there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import polars as pl
+from yarl import URL
+
+from connectors.oneroster_rest.client import Client, NotUnderstoodError, Page
+from connectors.oneroster_rest.mapping import Members, Objects
+from connectors.protocol import ConnectorError, Intent
+from transforms.catalogue import Entity
+
+WALKS = 3
+#: Limits that are tried where a server refuses the configured one.
+_LOWER = (1_000, 100)
+#: Of so many rows one may have the id of another: more of them are pages that came again.
+_ROWS_PER_REPEATED = 100
+
+
+class Sink(Protocol):
+    """Takes what a walk brings. ``take`` is called in a thread."""
+
+    def begin_again(self) -> None:
+        """Forgets everything."""
+
+    def take(self, objects: Objects) -> None:
+        """The objects of one more page."""
+
+
+@dataclass
+class Walked:
+    """What one walk saw. ``ids``: hashes of all sourcedIds, page by page. ``steady``: nothing moved meanwhile."""
+
+    total: int | None = None
+    steady: bool = True
+    count: int = 0
+    unnamed: int = 0
+    ids: list[pl.Series] = field(default_factory=list)
+
+    def different(self) -> int:
+        """How many different ids there were; objects without one count each."""
+        return (pl.concat(self.ids).n_unique() if self.ids else 0) + self.unnamed
+
+    def note(self, keys: list[Any]) -> None:
+        """Remembers the ids of a page."""
+        named = [key if isinstance(key, str) else str(key) for key in keys if key is not None]
+        self.count += len(keys)
+        self.unnamed += len(keys) - len(named)
+        self.ids.append(pl.Series(named, dtype=pl.String).hash())
+
+    def same_ids(self, other: Walked) -> bool:
+        """Whether another walk saw the same ids, each as often."""
+        if (self.count, self.unnamed) != (other.count, other.unnamed):
+            return False
+        return not self.ids or pl.concat(self.ids).sort().equals(pl.concat(other.ids).sort())
+
+
+async def walk(client: Client, entity: Entity, query: Mapping[str, str], sink: Sink) -> Walked:
+    """All objects of a collection that ``query`` asks for, into ``sink``.
+
+    Raises NotUnderstoodError for a query with more than paging in it, and ConnectorError as ``Client.page`` does and
+    besides (``not_whole``, ``total_wrong``, ``repeated_page``, ``endless``, ``too_many_rows``, ``query_refused``).
+    """
+    before: Walked | None = None
+    for _ in range(WALKS):
+        await asyncio.to_thread(sink.begin_again)
+        found = await _with_limit(client, entity, query, sink)
+        different = await asyncio.to_thread(found.different)
+        if found.steady and different == (found.count if found.total is None else found.total):
+            return found
+        if before is not None and await asyncio.to_thread(found.same_ids, before):
+            _settle(found, different, entity.name)
+            return found
+        before = found
+    text = f"The system's {entity.name} changed while they were read, {WALKS} times in a row. Nothing was applied."
+    raise ConnectorError("not_whole", text, intent=Intent.RETRY)
+
+
+def _settle(found: Walked, different: int, name: str) -> None:
+    """Judges two walks that agree. Raises ConnectorError where they cannot be all there is."""
+    if found.total is not None and found.total not in {found.count, different}:
+        text = (
+            f"The system says that it has {found.total} {name} and gives {different}, twice in a row. If its count is "
+            "known to be wrong, set the source's totals to ignored."
+        )
+        raise ConnectorError("total_wrong", text, intent=Intent.ASK_HUMAN)
+    if found.count - different > max(1, found.count // _ROWS_PER_REPEATED):
+        raise _repeated(name)
+
+
+def _repeated(name: str) -> ConnectorError:
+    text = f"The system gives the same {name} again where the next page should be: there is no way to see the others."
+    return ConnectorError("repeated_page", text, intent=Intent.RETRY)
+
+
+async def _with_limit(client: Client, entity: Entity, query: Mapping[str, str], sink: Sink) -> Walked:
+    """One walk, with smaller pages where the server refuses large ones."""
+    for rows in (client.config.rows, *(lower for lower in _LOWER if lower < client.config.rows)):
+        try:
+            return await _Walking(client, entity, query, sink, rows).once()
+        except NotUnderstoodError:
+            if query:
+                raise
+    text = f"The system does not understand a plain request for {entity.name} (HTTP 400). Check address and version."
+    raise ConnectorError("query_refused", text, intent=Intent.ASK_HUMAN)
+
+
+@dataclass
+class _Walking:
+    """One walk under way."""
+
+    client: Client
+    entity: Entity
+    query: Mapping[str, str]
+    sink: Sink
+    limit: int
+    found: Walked = field(default_factory=Walked)
+    asked: set[URL] = field(default_factory=set)
+    linked: bool = False
+    last: Any = None
+    keys: list[Any] = field(default_factory=list)
+
+    async def once(self) -> Walked:
+        url: URL | None = self._offset(0)
+        taking: asyncio.Task[None] | None = None
+        overlapping = False
+        try:
+            while url is not None:
+                if url in self.asked:
+                    text = f"The system's pages of {self.entity.name} lead in a circle."
+                    raise ConnectorError("endless", text, intent=Intent.RETRY)
+                self.asked.add(url)
+                page = await self.client.page(url, self.entity.name, self.limit)
+                objects = self._new(page, overlapping=overlapping)
+                if taking is not None:
+                    await taking
+                # The next page is on its way while this one is mapped.
+                taking = asyncio.create_task(asyncio.to_thread(self.sink.take, objects)) if objects else None
+                url, overlapping = self._next(page, objects)
+            if taking is not None:
+                await taking
+        finally:
+            if taking is not None and not taking.done():
+                await asyncio.gather(taking, return_exceptions=True)
+        return self.found
+
+    def _new(self, page: Page, *, overlapping: bool) -> Objects:
+        """The objects of a page that the one before did not have."""
+        found, objects = self.found, page.objects
+        if self.client.config.totals == "trusted":
+            found.steady = found.steady and (not found.count or page.total == found.total)
+            found.total = page.total
+        keys = Members(objects).of("sourcedId")
+        if keys and keys == self.keys:
+            raise _repeated(self.entity.name)
+        self.keys = keys
+        if overlapping:
+            if not keys or keys[0] != self.last:
+                found.steady = False
+            else:
+                objects, keys = objects[1:], keys[1:]
+        found.note(keys)
+        if found.count > self.client.context.limits.rows:
+            text = f"The system gives more than {self.client.context.limits.rows:,} {self.entity.name}."
+            raise ConnectorError("too_many_rows", text, intent=Intent.ASK_HUMAN)
+        self.last = keys[-1] if keys else self.last
+        return objects
+
+    def _next(self, page: Page, objects: Objects) -> tuple[URL | None, bool]:
+        """Where the next page is, and whether it should begin with the last row of this one."""
+        if not objects:
+            return None, False
+        if page.following is not None:
+            self.linked = True
+            return self._followed(page.following), False
+        whole = len(page.objects) > self.limit  # the server does not know pages
+        if self.linked or whole:
+            return None, False
+        if self.found.total is not None:
+            done = self.found.count >= self.found.total
+            return (None, False) if done else (self._offset(self.found.count), False)
+        seam = int(len(page.objects) > 1)  # a page of one row has no room for the last one's
+        return self._offset(self.found.count - seam), bool(seam)
+
+    def _offset(self, offset: int) -> URL:
+        paging = {"limit": str(self.limit), "offset": str(offset)}
+        return self.client.config.collection(self.entity).with_query({**self.query, **paging})
+
+    def _followed(self, link: URL) -> URL:
+        """The address of a link at the server that was asked: a proxy may have another name for itself.
+
+        Raises ConnectorError where the link leads somewhere else.
+        """
+        own = self.client.config.collection(self.entity)
+        if link.name == own.name and link.raw_query_string:
+            return URL(f"{own}?{link.raw_query_string}", encoded=True)
+        if link.origin() == own.origin():
+            return link
+        text = "The system's link to the next page leads to another server, which the login is not for."
+        raise ConnectorError("moved", text, intent=Intent.ASK_HUMAN)
