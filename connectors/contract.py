@@ -167,6 +167,23 @@ class ConnectorContract:
         again = asyncio.run(case.spec.open(case.context()).pull(first.cursor))
         again.package.close()
 
+    def test_a_cursor_of_a_source_that_tells_what_changed_brings_that_alone(self, case: ContractCase) -> None:
+        """Of a system in which nothing changed nothing new may come, and nothing may seem to be gone."""
+        if Capability.CHANGES not in case.spec.open(case.context()).capabilities:
+            return
+        first = _pull(case, case.context())
+        with closing(first.package) as package:
+            known = {file: set(package.keys(file)) for file in package.mode}
+        again = asyncio.run(case.spec.open(case.context()).pull(first.cursor))
+        with closing(again.package) as package:
+            for file, mode in package.mode.items():
+                _demand(set(package.keys(file)) <= known[file], "a pull of changes must not make anything up")
+                rows = _rows(list(package.batches(file)))
+                told = mode != "delta" or rows["status"].is_in(["active", "tobedeleted"]).fill_null(value=False).all()
+                _demand(bool(told), "rows of changes must say whether they are active or tobedeleted")
+        for file, present in again.present.items():
+            _demand(set(present) == known[file], "all ids that the system has must be those of its rows")
+
 
 def _demand(condition: bool, message: str) -> None:
     if not condition:

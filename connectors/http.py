@@ -1,8 +1,8 @@
 """The one place where connectors open HTTP connections, with the guard at the moment of dialling.
 
 The guard sits in aiohttp's ``socket_factory``: it sees the very address that is about to be dialled, for names,
-literals and every later answer of a resolver alike. Redirects are not followed, no proxy is taken from the environment, and an
-answer is cut off where it grows past its bound, as it comes over the wire or unpacked.
+literals and every later answer of a resolver alike. Redirects are not followed, no proxy is taken from the environment,
+and an answer is cut off where it grows past its bound, as it comes over the wire or unpacked.
 """
 
 from __future__ import annotations

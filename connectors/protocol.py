@@ -219,7 +219,8 @@ class ConnectorSpec:
 
     ``mapped``: its configuration has a ``mapping`` (``transforms.shaping.definition``), so a transform may state one.
     ``secrets``: the names of what a district enters that nobody may read again, each with a description; the hub keeps
-    them encrypted and hands them over as ``SourceContext.secrets``.
+    them encrypted and hands them over as ``SourceContext.secrets``. ``places``: the members of the configuration that
+    say where these secrets go; whoever changes one enters the secrets anew.
     """
 
     kind: str
@@ -228,3 +229,4 @@ class ConnectorSpec:
     open: Callable[[SourceContext], Source]
     mapped: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
+    places: frozenset[str] = frozenset()

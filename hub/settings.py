@@ -155,6 +155,11 @@ class Settings(BaseSettings):
         default=(),
         description="Networks (CIDR, with commas between) to which webhooks may go although they are private.",
     )
+    source_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Networks (CIDR, with commas between) of districts' systems that may be pulled although they are"
+        " private.",
+    )
     passback_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) of systems that may be given grades although they are"
@@ -255,7 +260,10 @@ class Settings(BaseSettings):
             _check_mail_server(self.smtp_url.get_secret_value())
             if self.smtp_from is None:
                 raise ValueError("HUB_SMTP_URL needs HUB_SMTP_FROM: the address that notices come from")
-        private = {"WEBHOOK": self.webhook_allow, "EXPORT": self.export_allow, "PASSBACK": self.passback_allow}
+        private = {
+            "WEBHOOK": self.webhook_allow, "EXPORT": self.export_allow, "PASSBACK": self.passback_allow,
+            "SOURCE": self.source_allow,
+        }  # fmt: skip
         for name, networks in private.items():
             if any(network.prefixlen == 0 for network in networks):
                 raise ValueError(f"HUB_{name}_ALLOW must not hold a whole address family: name the networks you need")

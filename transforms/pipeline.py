@@ -112,6 +112,7 @@ class Transform:
         unread: Unread = no_keys,
         delta: bool = False,
         implied: pl.Series | None = None,
+        objects: bool = False,
     ) -> Iterator[Outcome]:
         """Outcomes of the RAW ``batches`` of one entity.
 
@@ -121,10 +122,11 @@ class Transform:
         of enrollments. ``unread()``, asked at the end, gives the keys of rows that the connector kept out. Entities
         that refer to themselves are held until all their keys are known, the others go batch by batch. ``implied``, of
         changes whose ``components`` are all of their owners': the keys of owners of which only component rows came.
+        ``delta``: the rows are changes; with ``objects`` each has all its components, else only those that changed.
         """
         entity = CATALOGUE[name]
         parts = nesting.read(entity, self.version, components or {}, self.known, delta=delta)
-        steps = _Steps(entity, self, parts, delta=delta, unread=unread, implied=implied)
+        steps = _Steps(entity, self, parts, delta=delta, lacking=delta and not objects, unread=unread, implied=implied)
         held_back = any(f.target == name for f in entity.references)
         waiting: list[Sheet] = []
         for sheet in steps.sheets(batches, duplicate_keys, repeated):
@@ -141,12 +143,12 @@ class _Steps:
     """The steps of one entity and what they have to remember until its end."""
 
     def __init__(
-        self, entity: Entity, run: Transform, parts: nesting.Parts, *, delta: bool, unread: Unread,
-        implied: pl.Series | None,
+        self, entity: Entity, run: Transform, parts: nesting.Parts, *, delta: bool, lacking: bool,
+        unread: Unread, implied: pl.Series | None,
     ) -> None:  # fmt: skip
         self.entity, self.version, self.known, self.parts, self.delta = entity, run.version, run.known, parts, delta
         self.calling_code, self.unread, self.joined = run.calling_code, unread, run.joined
-        self.implied = implied
+        self.lacking, self.implied = lacking, implied
         self.told = False  # of status columns filled in a bulk file, which is said once
         self.settled = False
         self.good: list[pl.DataFrame] = []
@@ -213,7 +215,7 @@ class _Steps:
         check_owner(sheet, self.known)
         if self.entity.name == "users" and self.version == "1.1":
             roles_from_orgs(sheet, self.known.rows("orgs"))
-        in_part = self.delta and self.implied is None
+        in_part = self.lacking and self.implied is None
         nesting.attach(sheet, self.parts, self.known.keys(self.entity.name) if in_part else no_keys())
         complete(sheet, self.known)
         check_relations(sheet, self.known, self.enrolled)

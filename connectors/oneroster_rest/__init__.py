@@ -11,6 +11,7 @@ SPEC = ConnectorSpec(
     config_model=OneRosterRestConfig,
     open=open_source,
     secrets={SECRET: "The secret of the client, or the bearer token."},
+    places=frozenset({"url", "login", "headers"}),
 )
 
 __all__ = ["SPEC"]

@@ -6,6 +6,7 @@ Sources: OneRoster 1.2 and 1.1 information models (JSON), CSV binding 1.2.1 (cel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,15 +25,15 @@ METADATA = "metadata."
 _ALIASES = {"grades": ("grade",), "orgs": ("org",), "terms": ("term",)}
 _SAMPLE = 50
 _PAIRS = {Kind.USER_ID: ("type", "identifier"), Kind.SCALE_VALUE: ("itemValueLHS", "itemValueRHS")}
-_NOT_IN_PAIRS = str.maketrans("", "", "{}")
-_NO_COMMA = str.maketrans(",", " ")
+_NOT_IN_PAIRS = re.compile(r"[{},]")
 
 
 @dataclass
 class Odd:
-    """Values that were dropped, by (file, column): how many."""
+    """Values that were dropped, by (file, column): how many. ``profiles``: those that name no account."""
 
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    profiles: int = 0
 
     def note(self, file: str, column: str) -> None:
         """Counts one."""
@@ -84,7 +85,7 @@ def rows(
             continue
         if item.stored and item.rest_need(version) is not Need.ABSENT:
             columns[name] = texts(item, members.of(item.name), partial(odd.note, entity.csv_file, name))
-    columns["sourcedId"] = [_key(value) for value in members.of("sourcedId")]
+    columns["sourcedId"] = [as_key(value) for value in members.of("sourcedId")]
     told = statuses(objects)
     if changes:
         columns["status"] = list(told)
@@ -106,12 +107,14 @@ def framed(columns: Mapping[str, Sequence[str | None]]) -> pl.DataFrame:
 def texts(item: Field, values: list[Any], odd: Callable[[], None]) -> list[str | None]:
     """The cells of one field."""
     if item.kind is Kind.REF:
-        return [_listed(value, _key, odd) for value in values] if item.many else _each(values, _key, odd)
+        return [_listed(value, as_key, odd) for value in values] if item.many else _each(values, as_key, odd)
     if item.kind in _PAIRS:
         left, right = _PAIRS[item.kind]
         return [_listed(value, lambda one: _pair(one, left, right), odd) for value in values]
     if item.many:
         return [_listed(value, _item, odd) for value in values]
+    if item.kind is Kind.DATETIME:  # CSV has days here
+        return [text[:10] if text and text[10:11] == "T" else text for text in _each(values, _plain, odd)]
     return _each(values, _plain, odd)
 
 
@@ -119,9 +122,10 @@ def _each(values: list[Any], read: Callable[[Any], str | None], odd: Callable[[]
     if set(map(type, values)) <= {str, type(None)}:
         return values
     found = [read(value) for value in values]
-    for value, text in zip(values, found, strict=True):
-        if text is None and value not in (None, "", [], {}):
-            odd()
+    if found.count(None) > values.count(None):
+        for value, text in zip(values, found, strict=True):
+            if text is None and value not in (None, "", [], {}):
+                odd()
     return found
 
 
@@ -136,30 +140,36 @@ def _plain(value: Any) -> str | None:
     return None
 
 
-def _key(value: Any) -> str | None:
+def as_key(value: Any) -> str | None:
     """The id that a reference leads to, or an id itself. The address beside it is never looked at."""
-    if isinstance(value, dict):
+    if type(value) is dict:
         value = value.get("sourcedId")
-    return value if isinstance(value, str) else str(value) if type(value) is int else None
+    return value if type(value) is str else str(value) if type(value) is int else None
 
 
 def _item(value: Any) -> str | None:
     """One of several values in a cell, where a comma divides them."""
     text = _plain(value)
-    return text.translate(_NO_COMMA) if text is not None else None
+    return text.replace(",", " ") if text is not None else None
 
 
 def _pair(value: Any, left: str, right: str) -> str | None:
-    if not isinstance(value, dict):
+    if type(value) is not dict:
         return None
-    sides = [(_plain(value.get(side)) or "").translate(_NOT_IN_PAIRS).translate(_NO_COMMA) for side in (left, right)]
-    return "{" + sides[0].replace(":", "") + ":" + sides[1] + "}" if all(sides) else None
+    one, other = _plain(value.get(left)) or "", _plain(value.get(right)) or ""
+    if _NOT_IN_PAIRS.search(one + other) or ":" in one:
+        one, other = (_NOT_IN_PAIRS.sub(" ", side).strip() for side in (one.replace(":", ""), other))
+    return f"{{{one}:{other}}}" if one and other else None
 
 
 def _listed(value: Any, read: Callable[[Any], str | None], odd: Callable[[], None]) -> str | None:
     """A list in one cell; a value by itself is a list of one, and a text with commas is one already."""
     if value is None or value == "":
         return None
+    if type(value) is list and len(value) == 1:
+        text = read(value[0])
+        if text:
+            return text
     if isinstance(value, str) and read is _item:
         return value
     found = [read(one) for one in (value if isinstance(value, list) else [value])]

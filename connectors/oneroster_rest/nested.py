@@ -1,25 +1,29 @@
 """Rows of the files whose content nests in other objects over REST: roles, profiles, links, learning objectives.
 
-Such rows have no ids of their own in JSON. They get ones that are made of what they say, so the same object has the
-same rows in every pull.
+Such rows have no ids of their own in JSON. They get ones that are made of their owner's and of what they say, so the
+same object has the same rows in every pull.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 import polars as pl
 
-from connectors.oneroster_rest.mapping import Members, Objects, Odd, framed, texts
+from connectors.oneroster_rest.mapping import Members, Objects, Odd, as_key, framed, texts
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Version
 from transforms.nesting import fed, owner
 from transforms.normalise.profiles import URN
 from transforms.validate.identifiers import storable
 
-_Row = dict[str, Any]
+_Entry = Mapping[str, Any]
+#: Ids of owners to which a number is added as they are.
+_PLAIN, _LONGEST_PLAIN = re.compile(r"[0-9A-Za-z./@_-]+", re.ASCII), 240
 
 
 def files(entity: Entity, version: Version, pulled: frozenset[str]) -> dict[str, Field]:
@@ -36,6 +40,35 @@ def files(entity: Entity, version: Version, pulled: frozenset[str]) -> dict[str,
     return found
 
 
+@dataclass
+class _Found:
+    """Entries of one file, side by side: whose each is, its id, and what it says in place of its own members."""
+
+    owners: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    entries: list[_Entry] = field(default_factory=list)
+    instead: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, key: str, row_id: str, entry: _Entry, **instead: Any) -> None:
+        """One more."""
+        self.owners.append(key)
+        self.ids.append(row_id)
+        self.entries.append(entry)
+        for name, value in instead.items():
+            self.instead.setdefault(name, []).append(value)
+
+    def numbered(self) -> list[str]:
+        """The ids; one that came before gets a number."""
+        if len(set(self.ids)) == len(self.ids):
+            return self.ids
+        seen: dict[str, int] = {}
+        out = []
+        for one in self.ids:
+            seen[one] = seen.get(one, 0) + 1
+            out.append(one if seen[one] == 1 else f"{one}.{seen[one]}")
+        return out
+
+
 def rows(
     file: str, item: Field, version: Version, objects: Objects, odd: Odd, *, changes: bool = False
 ) -> pl.DataFrame:
@@ -44,38 +77,46 @@ def rows(
     ``changes``: for a file of changes, whose rows say that they are active.
     """
     component = CATALOGUE.files(version)[file]
-    near = owner(component)
     members = Members(objects)
-    found: list[_Row] = []
-    profiles = members.of("userProfiles") if item.name == "roles" else [None] * len(objects)
-    for key, value, beside in zip(members.of("sourcedId"), members.of(item.name), profiles, strict=True):
-        if isinstance(key, str) and value:
-            entries = value if isinstance(value, list) else [value]
-            good = [one for one in entries if isinstance(one, dict)]
-            for _ in range(len(entries) - len(good)):
-                odd.note(file, item.name)
-            more = {near.name: key, "status": "active" if changes else None, "dateLastModified": None}
-            found += [{**row, **more} for row in _made(key, good, component, item, beside)]
+    keys = [as_key(value) for value in members.of("sourcedId")]
+    given = [_entries(value, file, item, odd) for value in members.of(item.name)]
+    if item.name == "roles":
+        found = _roles(keys, given, members.of("userProfiles"))
+    elif item.name == "userProfiles":
+        found = _profiles(keys, given, odd)
+    elif item.kind is Kind.REF:
+        far = next(f.name for f in component.fields if f.target == item.target and f.stored)
+        found = _links(keys, given, far)
+    else:
+        found = _objectives(keys, given)
+    found.instead |= {owner(component).name: found.owners, "sourcedId": found.numbered()}
+    found.instead |= dict.fromkeys(("status", "dateLastModified"), [None] * len(found.entries))
+    if changes:
+        found.instead["status"] = ["active"] * len(found.entries)
     return _frame(component, version, found, odd)
 
 
-def _made(key: str, given: list[_Row], component: Entity, item: Field, beside: Any) -> Iterator[_Row]:
-    """The rows of one owner. ``beside``: its profiles, for the roles that name them."""
-    if item.name == "roles":
-        return _roles(key, given, beside if isinstance(beside, list) else [])
-    if item.name == "userProfiles":
-        return _profiles(key, given)
-    if item.kind is Kind.REF:
-        far = next(f.name for f in component.fields if f.target == item.target and f.stored)
-        return _numbered((made_id(key, one.get("sourcedId")), {far: one}) for one in given)
-    return _objectives(key, given)
+def _entries(value: Any, file: str, item: Field, odd: Odd) -> list[_Entry]:
+    """The nested objects of one owner."""
+    if not value:
+        return []
+    given = value if isinstance(value, list) else [value]
+    good: list[_Entry] = [one for one in given if isinstance(one, dict)]
+    for _ in range(len(given) - len(good)):
+        odd.note(file, item.name)
+    return good
 
 
-def _frame(component: Entity, version: Version, found: list[_Row], odd: Odd) -> pl.DataFrame:
+def _frame(component: Entity, version: Version, found: _Found, odd: Odd) -> pl.DataFrame:
     columns: dict[str, list[str | None]] = {}
     for item in component.csv_columns(version):
         name = item.csv_name or ""
-        values = [row.get(item.name) for row in found] if item.stored else [None] * len(found)
+        if not item.stored:
+            columns[name] = [None] * len(found.entries)
+            continue
+        values = found.instead.get(item.name)
+        if values is None:
+            values = [one.get(item.name) for one in found.entries]
         columns[name] = texts(item, values, partial(odd.note, component.csv_file, name))
     return framed(columns)
 
@@ -85,25 +126,23 @@ def made_id(*parts: object) -> str:
     return blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _numbered(found: Iterator[tuple[str, _Row]]) -> Iterator[_Row]:
-    """Rows with their ids; a row that says the same as an earlier one gets a number."""
-    seen: dict[str, int] = {}
-    for key, row in found:
-        seen[key] = seen.get(key, 0) + 1
-        yield {**row, "sourcedId": key if seen[key] == 1 else f"{key}.{seen[key]}"}
+def _placed_id(key: str, place: int) -> str:
+    """The id of one of an owner's rows."""
+    return f"{key}.{place}" if len(key) <= _LONGEST_PLAIN and _PLAIN.fullmatch(key) else made_id(key, place)
 
 
-def _roles(user: str, given: list[_Row], profiles: list[Any]) -> Iterator[_Row]:
-    known = {_text(one.get("profileId")) for one in profiles if isinstance(one, dict)}
-
-    def each() -> Iterator[tuple[str, _Row]]:
-        for one in given:
-            org = one.get("org")
-            profile = _text(one.get("userProfile"))
-            row = {**one, "userProfile": profile_key(user, profile) if profile in known and profile else None}
-            yield made_id(user, org.get("sourcedId") if isinstance(org, dict) else org, one.get("role")), row
-
-    return _numbered(each())
+def _roles(keys: list[str | None], given: list[list[_Entry]], profiles: list[Any]) -> _Found:
+    found = _Found()
+    for key, entries, beside in zip(keys, given, profiles, strict=True):
+        if key is None or not entries:
+            continue
+        has = [one for one in beside if isinstance(one, dict)] if isinstance(beside, list) else []
+        known = {one.get("profileId") for one in has if isinstance(one.get("profileId"), str)}
+        for place, one in enumerate(entries):
+            named = one.get("userProfile") if known else None
+            profile = profile_key(key, named) if isinstance(named, str) and named in known else None
+            found.add(key, _placed_id(key, place), one, userProfile=profile)
+    return found
 
 
 def profile_key(user: str, profile_id: str) -> str:
@@ -112,38 +151,42 @@ def profile_key(user: str, profile_id: str) -> str:
     return key if profile_id.startswith(URN) and storable(key) else made_id(user, profile_id)
 
 
-def _profiles(user: str, given: list[_Row]) -> Iterator[_Row]:
+def _profiles(keys: list[str | None], given: list[list[_Entry]], odd: Odd) -> _Found:
     """One row for each account of a profile. A profile without an account has none."""
-
-    def each() -> Iterator[tuple[str, _Row]]:
-        for one in given:
+    found = _Found()
+    for key, entries in zip(keys, given, strict=True):
+        for one in entries if key is not None else ():
             accounts = one.get("credentials")
-            for account in accounts if isinstance(accounts, list) else []:
-                if isinstance(account, dict):
-                    row = {**one, "credentialType": account.get("type"), "username": account.get("username")}
-                    yield profile_key(user, _text(one.get("profileId")) or ""), row
+            good = [a for a in accounts if isinstance(a, dict)] if isinstance(accounts, list) else []
+            odd.profiles += not good
+            profile = one.get("profileId")
+            for account in good:
+                row_id = profile_key(str(key), profile if isinstance(profile, str) else "")
+                found.add(str(key), row_id, one, credentialType=account.get("type"), username=account.get("username"))
+    return found
 
-    return _numbered(each())
+
+def _links(keys: list[str | None], given: list[list[_Entry]], far: str) -> _Found:
+    found = _Found()
+    for key, entries in zip(keys, given, strict=True):
+        for one in entries if key is not None else ():
+            found.add(str(key), made_id(key, one.get("sourcedId")), one, **{far: one})
+    return found
 
 
-def _objectives(key: str, given: list[_Row]) -> Iterator[_Row]:
+def _objectives(keys: list[str | None], given: list[list[_Entry]]) -> _Found:
     """The objectives of a line item, or of a result with their scores."""
-
-    def each() -> Iterator[tuple[str, _Row]]:
-        for one in given:
+    found = _Found()
+    for key, entries in zip(keys, given, strict=True):
+        for one in entries if key is not None else ():
             source = one.get("source")
             results = one.get("learningObjectiveResults") or [
                 {"learningObjectiveId": objective} for objective in one.get("learningObjectiveIds") or []
             ]
             for result in (r for r in results if isinstance(r, dict)):
-                objective = _text(result.get("learningObjectiveId"))
-                if objective and source == "case" and ":" not in objective:
+                objective = result.get("learningObjectiveId")
+                if isinstance(objective, str) and objective and source == "case" and ":" not in objective:
                     objective = f"urn:uuid:{objective}"
-                row: Mapping[str, Any] = {**result, "source": source, "learningObjectiveId": objective}
-                yield made_id(key, source, objective), dict(row)
-
-    return _numbered(each())
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+                row_id = made_id(key, source, objective)
+                found.add(str(key), row_id, result, source=source, learningObjectiveId=objective)
+    return found

@@ -160,6 +160,9 @@ class Pulling:
                 if not (found.count and _is_tree(entity)):
                     await self._keep(rows, found)
                     return
+        await self._whole(entity)
+
+    async def _whole(self, entity: Entity) -> None:
         rows = self._rows(entity, "bulk")
         await self._keep(rows, await walk(self.client, entity, {}, rows))
 
@@ -175,7 +178,8 @@ class Pulling:
             issues.one(rules.ODD_VALUE, entity=entity.name, file=f"{name}.csv", field=column, cause=f"{n:,} values")
             for (name, column), n in sorted(rows.odd.counts.items())
         ]
-        for rule, number in ((rules.REPEATED, repeated), (rules.UNDATED, rows.undated)):
+        counted = ((rules.REPEATED, repeated), (rules.UNDATED, rows.undated), (rules.NO_ACCOUNT, rows.odd.profiles))
+        for rule, number in counted:
             if number:
                 cause = f"{number:,} objects"
                 self.findings.append(issues.one(rule, entity=entity.name, file=f"{file}.csv", cause=cause))
@@ -184,15 +188,19 @@ class Pulling:
         if rows.mode == "delta" and not found.count:
             return  # nothing changed
         self.spools |= rows.spools
-        if found.total is not None:
-            self.announced[file] = found.total - rows.left_out - (found.total - found.different())
+        if found.total is not None and found.count == found.total and not repeated:
+            self.announced[file] = found.total - rows.left_out
 
     async def _sweep(self) -> dict[str, pl.Series]:
         """All ids that the server has, of the entities of which changes came alone."""
         present = {}
         for entity in self.client.config.pulled():
             spool = self.spools.get(entity.csv_file)
-            if spool is None or spool.mode == "delta":
+            if spool is not None and spool.mode == "bulk":
+                continue
+            if _is_tree(entity):  # an object that ended leaves its parent's children, too
+                await self._whole(entity)
+            else:
                 present[entity.csv_file] = await self._ids(entity)
         return present
 

@@ -162,8 +162,9 @@ class _Walking:
         """The objects of a page that the one before did not have."""
         found, objects = self.found, page.objects
         if self.client.config.totals == "trusted":
-            found.steady = found.steady and (not found.count or page.total == found.total)
-            found.total = page.total
+            told = page.total if page.total is not None or not found.count else found.total  # some say it once
+            found.steady = found.steady and (not found.count or told == found.total)
+            found.total = told
         keys = Members(objects).of("sourcedId")
         if keys and keys == self.keys:
             raise _repeated(self.entity.name)

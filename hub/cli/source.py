@@ -1,4 +1,4 @@
-"""``hub source``: its transform looked at, tried, saved and taken back, its schedule, and its departure."""
+"""``hub source``: try it; its transform looked at, tried, saved and taken back, its schedule, and its departure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from hub.cli.admin import ADDRESS, answer, asking, reaching
+from hub.cli.admin import ADDRESS, answer, asking, call, reaching
 from hub.cli.following import carry_out
 from hub.cli.schedule import schedule
 from hub.cli.validate import definition_in
@@ -181,3 +181,18 @@ def _show_file(name: str, file: dict[str, Any]) -> None:
         click.echo(f"  {column}: {change['changed']:,} cells change")
         for sample in change["samples"]:
             click.echo(f"    {sample['before']!r} becomes {sample['after']!r}, {sample['cells']:,} times")
+
+
+@source.command()
+@_of_source
+@click.pass_context
+def test(ctx: click.Context, *, url: str, token: str, district: UUID, source_id: UUID) -> None:
+    """Try the source: what works, what does not, and what to do about it. Nothing is taken over.
+
+    Ends with 1 where something does not work.
+    """
+    found = asyncio.run(call(url, token, "POST", f"/districts/{district}/sources/{source_id}/test"))
+    for item in found["items"]:
+        mark = {"good": "ok", "warning": "look", "bad": "FAILS"}[item["outcome"]]
+        click.echo(f"{mark:<6} {item['step']}: {item['text']}")
+    ctx.exit(0 if found["works"] else 1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from hub.errors import Code, HubError
 from hub.store.database import Transaction
+
+#: A week: what pulls of changes missed is found by then.
+FULL_HOURS = 168
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,8 @@ class Source:
     ``key_space``: sources of one space call the same object by the same key; None: a space of its own. ``links``: by
     which fields of an entity its objects are recognised among the records of other sources. ``joined``: the rids of
     enrollments that stand for several rows of its last whole package. ``parts``: the entities of which all component
-    rows are kept that it sent last.
+    rows are kept that it sent last. ``secrets``: by name, as hub.sync.source_secrets seals them.
+    ``full_hours``: after so long a source that tells what changed is pulled whole.
     """
 
     source_id: UUID
@@ -39,6 +43,8 @@ class Source:
     links: dict[str, list[str]]
     joined: list[int]
     parts: list[str]
+    secrets: dict[str, str] = field(repr=False)
+    full_hours: int
 
 
 _COLUMNS = ", ".join(Source.__dataclass_fields__)
@@ -47,13 +53,14 @@ _COLUMNS = ", ".join(Source.__dataclass_fields__)
 async def create(
     tx: Transaction, source_id: UUID, *, name: str, kind: str, config: dict[str, Any], priority: int = 100,
     speaks_for: dict[str, list[str] | None] | None = None, key_space: str | None = None,
-    links: dict[str, list[str]] | None = None,
+    links: dict[str, list[str]] | None = None, secrets: dict[str, str] | None = None, full_hours: int = FULL_HOURS,
 ) -> Source:  # fmt: skip
     """Adds a source to the transaction's district."""
     row = await tx.fetchrow(
-        "INSERT INTO sources (district_id, source_id, name, kind, config, priority, speaks_for, key_space, links) "
-        f"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING {_COLUMNS}",
-        tx.district_id, source_id, name, kind, config, priority, speaks_for, key_space, links or {},
+        "INSERT INTO sources (district_id, source_id, name, kind, config, priority, speaks_for, key_space, links, "
+        f"secrets, full_hours) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {_COLUMNS}",
+        tx.district_id, source_id, name, kind, config, priority, speaks_for, key_space, links or {}, secrets or {},
+        full_hours,
     )  # fmt: skip
     assert row is not None
     return Source(**row)
@@ -79,7 +86,8 @@ async def listing(tx: Transaction) -> list[Source]:
 
 async def change(
     tx: Transaction, source_id: UUID, *, name: str | None = None, config: dict[str, Any] | None = None,
-    priority: int | None = None, state: str | None = None,
+    priority: int | None = None, state: str | None = None, secrets: dict[str, str] | None = None,
+    full_hours: int | None = None,
 ) -> Source:  # fmt: skip
     """Changes what is not None. A change of the configuration makes the next run compare row by row.
 
@@ -89,9 +97,10 @@ async def change(
         "UPDATE sources SET name = coalesce($3, name), config = coalesce($4, config), "
         "priority = coalesce($5, priority), "
         "state = coalesce($6, state), digest = CASE WHEN $4::jsonb IS NULL THEN digest END, "
-        "archive = CASE WHEN $4::jsonb IS NULL THEN archive END "
+        "archive = CASE WHEN $4::jsonb IS NULL THEN archive END, secrets = coalesce($7, secrets), "
+        "full_hours = coalesce($8, full_hours) "
         f"WHERE district_id = $1 AND source_id = $2 RETURNING {_COLUMNS}",
-        tx.district_id, source_id, name, config, priority, state,
+        tx.district_id, source_id, name, config, priority, state, secrets, full_hours,
     )  # fmt: skip
     if row is None:
         raise HubError(Code.NOT_FOUND, "This district has no such source.")
@@ -146,3 +155,10 @@ async def applied(
         "WHERE district_id = $1 AND source_id = $2",
         tx.district_id, source_id, digest, archive, files, cursor, joined, parts,
     )  # fmt: skip
+
+
+async def seen(tx: Transaction, source_id: UUID, *, cursor: dict[str, Any]) -> None:
+    """Notes where the next pull of changes begins after one that found nothing new."""
+    await tx.execute(
+        "UPDATE sources SET cursor = $3 WHERE district_id = $1 AND source_id = $2", tx.district_id, source_id, cursor
+    )

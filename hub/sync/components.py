@@ -56,21 +56,30 @@ class Nested:
 
 
 class Components:
-    """The component files of one package. ``staged``: whether rows of them wait in staging."""
+    """The component files of one package. ``staged``: whether rows of them wait in staging.
 
-    def __init__(self, job: Job, package: Package, files: Files, said: Said, known: Iterable[str]) -> None:
-        self._job, self._package, self._files, self._said = job, package, files, said
+    ``objects``: rows of changes come with all parts of their objects.
+    """
+
+    def __init__(
+        self, job: Job, package: Package, files: Files, said: Said, known: Iterable[str], *, objects: bool
+    ) -> None:
+        self._job, self._package, self._files, self._said, self._objects = job, package, files, said, objects
         self._known = frozenset(known)
         self.staged = False
 
     def all_known(self, entity: Entity) -> bool:
         """Whether all rows are kept that the source sent of an entity's objects."""
-        return not is_delta(self._package, entity) or entity.name in self._known
+        return not self._in_part(entity) or entity.name in self._known
+
+    def _in_part(self, entity: Entity) -> bool:
+        """Whether objects may come without parts of them."""
+        return is_delta(self._package, entity) and not self._objects
 
     async def nested(self, entity: Entity, stored: pl.DataFrame) -> Nested:
         """What the chain reads of component files. ``stored``: what the source said last of the entity."""
         names = [c.csv_file for c in CATALOGUE.components_of(entity.name) if c.csv_file in self._package.mode]
-        if not (is_delta(self._package, entity) and self.all_known(entity) and of(entity, self._package.version)):
+        if not (self._in_part(entity) and self.all_known(entity) and of(entity, self._package.version)):
             return Nested({name: self._files.rows(name, _WHOLE) for name in names})
         changed = await asyncio.to_thread(self._changed, names)
         own = await asyncio.to_thread(self._own, entity)

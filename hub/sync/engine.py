@@ -31,6 +31,8 @@ HEARTBEAT_SECONDS = 1.0
 AGAIN_SECONDS = 2.0
 #: The same where a disk is full: somebody has to make room.
 FULL_SECONDS = 60.0
+#: A source's system that asks for a longer pause is asked again by the next run.
+LONGEST_WAIT_SECONDS = 600.0
 _CHANCE = random.SystemRandom()
 #: How each kind of run is carried out, up to a row that says how it ended.
 KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {
@@ -57,7 +59,8 @@ async def work_once(
         return False
     crash_point("sync.claimed")
     try:
-        await _attempt(Job(db, claim, clock, Progress(), room.pulls if room else None, key), heartbeat_seconds)
+        pulls, allow = (room.pulls, room.allow) if room is not None else (None, ())
+        await _attempt(Job(db, claim, clock, Progress(), pulls, key, allow), heartbeat_seconds)
     finally:
         if room is not None:
             room.leave(claim)
@@ -75,7 +78,8 @@ async def _attempt(job: Job, heartbeat_seconds: float) -> None:
     except HubError as error:
         await _failed(db, claim, error)
     except Exception as error:
-        await _failed(db, claim, _told(claim, error))
+        waiting = error.wait_seconds or 0.0 if isinstance(error, ConnectorError) else 0.0
+        await _failed(db, claim, _told(claim, error), least_seconds=waiting)
 
 
 def _told(claim: Claim, error: Exception) -> HubError:
@@ -83,7 +87,10 @@ def _told(claim: Claim, error: Exception) -> HubError:
     if out_of_room(error):  # before what a connector made of it
         return storage_full("the worker's temporary files (TMPDIR)")
     if isinstance(error, ConnectorError):
-        return HubError(Code.SOURCE_FAILED, f"{error.code}: {error.message}", intent=Intent(error.intent))
+        # The district's other runs wait behind this one, so it does not wait for hours: the next pull will come.
+        long = error.wait_seconds is not None and error.wait_seconds > LONGEST_WAIT_SECONDS
+        intent = Intent.GIVE_UP if long else Intent(error.intent)
+        return HubError(Code.SOURCE_FAILED, f"{error.code}: {error.message}", intent=intent)
     # A bug of ours: the run ends visibly, the traceback goes to the log without local values.
     log.error("run failed", run=str(claim.run.run_id), exc_info=error)
     return HubError(Code.INTERNAL, "The hub failed; its log has the run's id and the reason.")
@@ -101,8 +108,10 @@ async def _given_back(db: Database, claim: Claim) -> None:
         await staging.clear(db, claim.district_id, claim.lease_token)
 
 
-async def _failed(db: Database, claim: Claim, error: HubError) -> None:
+async def _failed(db: Database, claim: Claim, error: HubError, *, least_seconds: float = 0.0) -> None:
     """Ends a failed attempt: queued again where a later try may succeed, failed otherwise.
+
+    ``least_seconds``: the source's system asked not to be tried sooner.
 
     A run that was fenced out of the district is queued again too; if the run itself was taken over, the lease token no
     longer fits and nothing is written.
@@ -110,7 +119,7 @@ async def _failed(db: Database, claim: Claim, error: HubError) -> None:
     again = error.intent is Intent.RETRY or error.code is Code.FENCED
     state = "queued" if again and claim.run.attempt < runs.MAX_ATTEMPTS else "failed"
     first = FULL_SECONDS if error.code is Code.STORAGE_FULL else AGAIN_SECONDS
-    wait = first * 2 ** (claim.run.attempt - 1) * _CHANCE.uniform(0.5, 1)
+    wait = max(least_seconds, first * 2 ** (claim.run.attempt - 1) * _CHANCE.uniform(0.5, 1))
     log.warning("run ended", run=str(claim.run.run_id), state=state, code=error.code.value)
     with contextlib.suppress(HubError):
         async with db.district(claim.district_id, wait_seconds=30) as tx:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from hub.addresses import Network
 from hub.clock import Clock
 from hub.errors import Code, HubError
 from hub.store import runs
@@ -18,7 +19,7 @@ class Job:
     """One claimed run under way.
 
     ``pulls`` has a place for each pull of this process; None: there is no bound. ``key``: hub.crypto.load_key; None
-    where no worker gave it.
+    where no worker gave it. ``allow``: the private networks that a pull may reach.
     """
 
     db: Database
@@ -27,12 +28,13 @@ class Job:
     progress: Progress
     pulls: asyncio.Semaphore | None = None
     key: bytes | None = None
+    allow: tuple[Network, ...] = ()
 
     @property
     def secret(self) -> bytes:
         """The key. Raises HubError(INTERNAL) where there is none."""
         if self.key is None:
-            raise HubError(Code.INTERNAL, "The worker has no key, and people were erased: it cannot tell who they are.")
+            raise HubError(Code.INTERNAL, "The worker has no key: it can neither open secrets nor tell who was erased.")
         return self.key
 
     async def beat(self) -> None:

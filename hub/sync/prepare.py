@@ -46,14 +46,19 @@ _WHOLE = 1 << 30
 
 
 class Preparation:
-    """The work of one run before anything is applied. ``indexes`` grow as entities are done, in dependency order."""
+    """The work of one run before anything is applied. ``indexes`` grow as entities are done, in dependency order.
 
-    def __init__(self, job: Job, parties: Parties, package: Package, ahead: Ahead | None = None) -> None:
+    ``objects``: rows of changes come with all parts of their objects.
+    """
+
+    def __init__(
+        self, job: Job, parties: Parties, package: Package, ahead: Ahead | None = None, *, objects: bool = False
+    ) -> None:
         assert parties.own is not None, "a package is a source's"
         self.job, self.db, self.progress, self.parties = job, job.db, job.progress, parties
         self.district_id, self.run_id = job.claim.district_id, job.claim.lease_token
         self.source_id = parties.own.source_id
-        self.package = package
+        self.package, self.objects = package, objects
         merging = Merging(self.db, self.district_id, self.run_id, parties, job.clock.now())
         self.merging = merging if parties.several else None
         self.same_keys: dict[str, pl.DataFrame] = {}
@@ -69,7 +74,7 @@ class Preparation:
         self.result = Prepared(source_id=self.source_id)
         self.files = Files(package)
         self.writer = Writer(job, ahead)
-        self.components = Components(job, package, self.files, self.said, parties.own.parts)
+        self.components = Components(job, package, self.files, self.said, parties.own.parts, objects=objects)
         self.known = KnownRecords(
             job, package, parties, self.merging, self.said, self.files, self.components, self.writer, self.indexes
         )
@@ -236,6 +241,7 @@ class Preparation:
             unread=lambda: self._unread(entity),
             delta=is_delta(self.package, entity),
             implied=nested.implied,
+            objects=self.objects,
         )
 
     def _held(self, entity: str) -> pl.Series:

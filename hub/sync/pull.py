@@ -9,20 +9,24 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
 
-from connectors.protocol import ConnectorError, Intent, Package, Pull, Source, SourceContext
+from connectors.protocol import Capability, ConnectorError, Intent, Package, Pull, Source, SourceContext
 from connectors.registry import connector
 from connectors.shaped import shape
+from hub import addresses
+from hub.addresses import Network
 from hub.crashpoints import crash_point
 from hub.store import sources, uploads
 from hub.store.database import Database
-from hub.store.runs import Claim
+from hub.sync import increments, source_secrets
+from hub.sync.job import Job
 from transforms.shaping.checking import Checked
 from transforms.shaping.definition import as_json
 
@@ -30,33 +34,69 @@ _PREFIX = "rosterhub-run-"
 _YOUNG_SECONDS = 60
 
 
-@contextlib.asynccontextmanager
-async def pull(
-    db: Database,
-    claim: Claim,
-    source: sources.Source,
-    transform: Checked | None = None,
-    turns: asyncio.Semaphore | None = None,
-) -> AsyncIterator[tuple[Package, dict[str, Any] | None]]:
-    """The package of a run after the source's transform, and the cursor to keep once it is applied.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a source's system is reached: ``secrets`` by name, and the private networks to which that may lead."""
 
-    ``turns``: what asks another system takes one of them for as long as it asks; what was uploaded takes none.
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    allow: Sequence[Network] = ()
+
+    def reachable(self, address: str, encrypted: bool) -> bool:
+        """Whether a connection to an address may be opened."""
+        return addresses.reachable(address, self.allow, encrypted=encrypted)
+
+
+NO_ACCESS = Access()
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The package of a run after the source's transform.
+
+    ``cursor``: what to keep once it is applied. ``told``: whether the source tells what changed, and the cursor is to
+    be kept of a pull that found nothing new as well. ``changes``: it brings what changed since the last applied pull.
+    ``objects``: rows of changes come with all parts of their objects.
+    """
+
+    package: Package
+    cursor: dict[str, Any] | None
+    told: bool
+    changes: bool
+    objects: bool
+
+
+@contextlib.asynccontextmanager
+async def pull(job: Job, source: sources.Source, transform: Checked | None = None) -> AsyncIterator[Pulled]:
+    """The package of a job's run. What asks another system takes one of the job's turns for as long as it asks.
+
     Its files are removed at the end. Raises ConnectorError (``not_whole`` for another number of rows than was
     announced), HubError(UPLOAD_INCOMPLETE).
     """
+    db, claim, turns = job.db, job.claim, job.pulls
     async with private_folder() as folder:
         crash_point("fetch.folder_made")
         upload = None
         if claim.run.upload_id is not None:
             upload = await fetched(db, claim.district_id, claim.run.upload_id, folder)
             crash_point("fetch.upload_written")
-        opened = await asyncio.to_thread(opened_source, source, transform, upload, folder)
-        cursor: Mapping[str, Any] | None = source.cursor
+        secrets = source_secrets.opened(job.secret, claim.district_id, source) if source.secrets else {}
+        access = Access(secrets, job.allow)
+        opened = await asyncio.to_thread(opened_source, source, transform, upload, folder, access)
+        told = upload is None and Capability.CHANGES in opened.capabilities
+        now = job.clock.now()
+        cursor = increments.since(source, transform, now) if told else source.cursor
+        changes = told and cursor is not None
         async with turns if turns is not None and upload is None else contextlib.nullcontext():
             pulled = await opened.pull(cursor)
         try:
             _require_whole(pulled)
-            yield shape(pulled.package, transform), dict(pulled.cursor) if pulled.cursor is not None else None
+            kept = dict(pulled.cursor) if pulled.cursor is not None else None
+            if told:
+                kept = increments.kept(source, pulled, transform, now, whole=not changes)
+            package = shape(pulled.package, transform)
+            if changes:
+                package = await increments.ended(db, claim.district_id, source, package, pulled, transform)
+            yield Pulled(package, kept, told, changes, pulled.objects)
         finally:
             await asyncio.to_thread(pulled.package.close)
 
@@ -83,7 +123,9 @@ def _require_whole(pulled: Pull) -> None:
             raise ConnectorError("not_whole", text, intent=Intent.RETRY)
 
 
-def opened_source(source: sources.Source, transform: Checked | None, upload: Path | None, folder: Path) -> Source:
+def opened_source(
+    source: sources.Source, transform: Checked | None, upload: Path | None, folder: Path, access: Access = NO_ACCESS
+) -> Source:
     """The connector of a source, with the mapping that the transform states. Raises ConnectorError."""
     spec = connector(source.kind)
     config = dict(source.config)
@@ -99,7 +141,11 @@ def opened_source(source: sources.Source, transform: Checked | None, upload: Pat
         places = ", ".join(".".join(map(str, e["loc"])) or "the whole" for e in error.errors())
         text = f"The source's configuration does not fit its kind: look at {places}."
         raise ConnectorError("bad_config", text, intent=Intent.ASK_HUMAN) from None
-    return spec.open(SourceContext(config=checked, upload=upload, work_folder=folder))
+    return spec.open(
+        SourceContext(
+            config=checked, upload=upload, work_folder=folder, secrets=access.secrets, reachable=access.reachable
+        )
+    )
 
 
 def _folder() -> tuple[Path, int]:

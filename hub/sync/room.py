@@ -8,8 +8,10 @@ ones their turn.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
+from hub.addresses import Network
 from hub.settings import Settings
 from hub.store import runs
 from hub.store.database import Database
@@ -21,10 +23,13 @@ BASE_BYTES = 200_000_000
 
 
 class Room:
-    """The room of one process. ``small_rows``: what counts as small; ``rows``: that fit into memory together."""
+    """The room of one process. ``small_rows``: what counts as small; ``rows``: that fit into memory together.
 
-    def __init__(self, *, small_rows: int, rows: int, pulls: int) -> None:
-        self.small_rows, self.rows = small_rows, rows
+    ``allow``: the private networks that its pulls may reach.
+    """
+
+    def __init__(self, *, small_rows: int, rows: int, pulls: int, allow: Sequence[Network] = ()) -> None:
+        self.small_rows, self.rows, self.allow = small_rows, rows, tuple(allow)
         self.pulls = asyncio.Semaphore(pulls)
         self._taken: dict[UUID, int] = {}
         self._turn = asyncio.Lock()
@@ -33,7 +38,9 @@ class Room:
     def of(cls, settings: Settings) -> Room:
         """The room that the settings give."""
         rows = max(0, settings.sync_memory_mb * 1_000_000 - BASE_BYTES) // BYTES_PER_ROW
-        return cls(small_rows=settings.sync_small_rows, rows=rows, pulls=settings.sync_pulls)
+        return cls(
+            small_rows=settings.sync_small_rows, rows=rows, pulls=settings.sync_pulls, allow=settings.source_allow
+        )
 
     async def claim(self, db: Database, *, small: bool) -> Claim | None:
         """Claims a run that has room. One that is larger than all of it goes alone, but for the lane of small ones."""

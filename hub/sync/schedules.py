@@ -54,7 +54,7 @@ async def check_pulled(source: Source) -> None:
         raise HubError(Code.CONFLICT, "The source is paused. Set its state to active first.")
     try:
         spec = await asyncio.to_thread(connector, source.kind)
-        config = spec.config_model.model_validate(source.config)
+        config = await asyncio.to_thread(spec.config_model.model_validate, source.config)
         can = spec.open(SourceContext(config=config)).capabilities
     except (ConnectorError, ValidationError):
         raise HubError(Code.CONFLICT, "The source's configuration does not fit its kind. Set it anew.") from None

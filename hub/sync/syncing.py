@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from connectors.protocol import Package, located
@@ -20,7 +21,7 @@ from hub.sync.job import Job
 from hub.sync.parties import Parties, parties
 from hub.sync.prepare import Preparation
 from hub.sync.progress import ENDING, Pace
-from hub.sync.pull import pull
+from hub.sync.pull import Pulled, pull
 from transforms.catalogue import CATALOGUE
 from transforms.issues import RULES, Severity
 from transforms.pipeline import REVISION
@@ -53,46 +54,64 @@ async def sync(job: Job) -> None:
     if health is not None and health.prepare_seconds is not None:
         progress.pace = Pace(health.rows, health.prepare_seconds, health.apply_seconds or 0.0)
     progress.enter("pull")
-    async with pull(db, claim, source, transform, job.pulls) as (pulled, cursor):
+    async with pull(job, source, transform) as pulled:
         crash_point("sync.package_open")
-        package = _without(job, source.source_id, pulled, erased) if erased else pulled
-        progress.rows_total = _rows(package)
-        blocking = {code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC}
-        if package.issues["code"].is_in(blocking).any():
-            await _refused(job, package)
-            return
-        digest = f"{REVISION}:{package.digest}"
-        taken = replace(_taken(source, spoken, package), digest=digest, archive=archive, cursor=cursor)
-        if digest == source.digest and not claim.run.dry_run:
-            await _unchanged(job, whole=taken.whole)
-            return
-        await staging.sweep(db, claim.district_id)
-        crash_point("stage.swept")
-        async with Applying(db, claim) as applying:
-            withholding = bool(claim.run.approved and claim.run.approved.get("withhold"))
-            if source.digest is None and not withholding:  # rows that are inserted early cannot be taken out
-                await applying.begin(source.source_id, job.clock.now())
-            steps = Preparation(job, spoken, package, applying.ahead)
-            prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
-            prepared.issues = [located(pulled, found) for found in prepared.issues]
-            crash_point("sync.transformed")
-            await end(job, prepared, taken, applying)
+        package = _without(job, source.source_id, pulled.package, erased) if erased else pulled.package
+        await _take(job, source, spoken, pulled, package, archive)
 
 
-def _taken(source: sources.Source, spoken: Parties, package: Package) -> Taken:
+async def _take(
+    job: Job, source: sources.Source, spoken: Parties, pulled: Pulled, package: Package, archive: str | None
+) -> None:
+    """Compares what was pulled (``package``: without who was erased) and hands it over to its end."""
+    claim = job.claim
+    known = pulled.cursor if pulled.told else None
+    if pulled.changes and not package.mode:
+        await _unchanged(job, whole=True, cursor=known)
+        return
+    job.progress.rows_total = _rows(package)
+    blocking = {code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC}
+    if package.issues["code"].is_in(blocking).any():
+        await _refused(job, package)
+        return
+    digest = f"{REVISION}:{package.digest}"
+    taken = replace(_taken(source, spoken, package, pulled), digest=digest, archive=archive)
+    if digest == source.digest and not claim.run.dry_run:
+        await _unchanged(job, whole=taken.whole, cursor=known)
+        return
+    await staging.sweep(job.db, claim.district_id)
+    crash_point("stage.swept")
+    async with Applying(job.db, claim) as applying:
+        withholding = bool(claim.run.approved and claim.run.approved.get("withhold"))
+        if source.digest is None and not withholding:  # rows that are inserted early cannot be taken out
+            await applying.begin(source.source_id, job.clock.now())
+        steps = Preparation(job, spoken, package, applying.ahead, objects=pulled.objects)
+        prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
+        prepared.issues = [located(pulled.package, found) for found in prepared.issues]
+        crash_point("sync.transformed")
+        await end(job, prepared, taken, applying)
+
+
+def _taken(source: sources.Source, spoken: Parties, package: Package, pulled: Pulled) -> Taken:
     """What the package says of itself; what it is known by comes from the run."""
-    whole = not any(mode == "delta" for mode in package.mode.values())
-    files, missing = _files(source, package)
+    # What changed since the last applied run is all that there is to say, whatever was held in between.
+    whole = pulled.changes or not _partly(package)
+    files, missing = _files(source, package, changes=pulled.changes)
     parts = components.whole(package, spoken)
-    return Taken(source.source_id, "", None, files, missing, cursor=None, whole=whole, parts=parts)
+    return Taken(source.source_id, "", None, files, missing, cursor=pulled.cursor, whole=whole, parts=parts)
 
 
-def _files(source: sources.Source, package: Package) -> tuple[list[str], list[str]]:
+def _partly(package: Package) -> bool:
+    """Whether some files only say what changed."""
+    return any(mode == "delta" for mode in package.mode.values())
+
+
+def _files(source: sources.Source, package: Package, *, changes: bool) -> tuple[list[str], list[str]]:
     """The files to remember as those of the source, and those that the last package had and this one has not.
 
     A package of changes leaves out what did not change.
     """
-    if any(mode == "delta" for mode in package.mode.values()):
+    if changes or _partly(package):
         return sorted({*source.files, *package.mode}), []
     return sorted(package.mode), sorted(set(source.files) - set(package.mode))
 
@@ -128,10 +147,15 @@ async def _superseded(job: Job) -> None:
         await runs.finish(tx, job.claim, "superseded", timings=job.progress.timings)
 
 
-async def _unchanged(job: Job, *, whole: bool | None = None) -> None:
-    """The same bytes as last time: there is nothing to look at, and nothing is written but the run's own end."""
+async def _unchanged(job: Job, *, whole: bool | None = None, cursor: dict[str, Any] | None = None) -> None:
+    """The same bytes as last time: there is nothing to look at, and nothing is written but the run's own end.
+
+    ``cursor``: where the source's next pull of changes begins.
+    """
     job.progress.enter(ENDING)
     async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
+        if cursor is not None and job.claim.run.source_id is not None and not job.claim.run.dry_run:
+            await sources.seen(tx, job.claim.run.source_id, cursor=cursor)
         await holds.supersede(tx, job.claim, whole=whole)
         await discard(tx, job.claim)
         await runs.finish(tx, job.claim, "unchanged", timings=job.progress.timings)

@@ -19,15 +19,22 @@ def context(server: Server, folder: Path, *, url: str = "") -> SourceContext:
     login = {"kind": "oauth2", "token_url": (url or server.url) + "/token", "client_id": CLIENT}
     entities = [e.name for e in CATALOGUE.entities if e.name in server.objects and e.csv_file]
     config = SPEC.config_model.model_validate(
-        {"url": url or server.url, "version": server.version, "login": login, "entities": entities, "page_rows": 2}
+        {
+            "url": url or server.url,
+            "version": server.version,
+            "login": login,
+            "entities": entities,
+            "page_rows": 2,
+            "sweep_hours": 0,
+        }
     )
 
     async def at_once(_seconds: float) -> None:
         """Waits for nothing."""
 
     return SourceContext(
-        config, work_folder=folder, secrets={"client_secret": SECRET}, reachable=lambda *_: True, now=lambda: server.now,
-        sleep=at_once,
+        config, work_folder=folder, secrets={"client_secret": SECRET}, reachable=lambda *_: True,
+        now=lambda: server.now, sleep=at_once,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 import connectors.oneroster_csv.rules
+import connectors.oneroster_rest.rules
 import hub.sync.undoing
 import transforms.shaping.rules
 from hub.settings import Settings

@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -53,7 +55,7 @@ class Quirks:
     """What is odd about a server. ``cap``: rows that a page has at most, whatever was asked for."""
 
     cap: int = 1_000_000
-    totals: str = "right"  # "none", "high", "low"
+    totals: str = "right"  # "none", "high", "low", "once"
     links: str = "none"  # "absolute", "relative", "foreign"
     booleans: str = "text"  # "json", "letters"
     status: bool = True
@@ -142,7 +144,11 @@ def filled(version: str, files: Files, quirks: Quirks | None = None) -> Server:
 
 
 def _object(file: str, row: Mapping[str, str | None]) -> Object:
-    made: Object = {"sourcedId": row["sourcedId"], "status": "active", "dateLastModified": stamp(START)}
+    made: Object = {
+        "sourcedId": row["sourcedId"],
+        "status": "active",
+        "dateLastModified": stamp(START - timedelta(days=30)),
+    }
     for column, value in row.items():
         if value in (None, "") or column in {"sourcedId", "status", "dateLastModified", "password", "line"}:
             continue
@@ -195,15 +201,21 @@ def _nest(user: Object, files: Files) -> None:
 
 
 @contextmanager
-def running(server: Server) -> Iterator[Server]:
-    """The server on a port of this machine."""
+def running(server: Server, certificate: Path | None = None) -> Iterator[Server]:
+    """The server on a port of this machine, with TLS where there is a certificate."""
 
     class Handler(_Handler):
         sis = server
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listening.daemon_threads = True
-    server.url = f"http://127.0.0.1:{listening.server_address[1]}"
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+        listening.socket = tls.wrap_socket(listening.socket, server_side=True)
+        listening.handle_error = lambda *_: None  # type: ignore[method-assign]
+    scheme = "http" if certificate is None else "https"
+    server.url = f"{scheme}://127.0.0.1:{listening.server_address[1]}"
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -232,21 +244,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Date", self.date_time_string())
 
     def do_POST(self) -> None:
+        self._answer(*self._token())
+
+    def _token(self) -> tuple[int, dict[str, Any]]:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         form = {name: values[0] for name, values in parse_qs(body).items()}
         self.sis.forms.append(form)
         if self.sis.token_fault is not None:
             status = int(self.sis.token_fault)
-            return self._answer(status, {"error": "invalid_client"} if status < 500 else {})
+            return status, {"error": "invalid_client"} if status < 500 else {}
         pair = f"{quote(CLIENT, safe='').replace('%20', '+')}:{quote(SECRET, safe='')}"
         basic = "Basic " + base64.b64encode(pair.encode()).decode()
         in_form = (form.get("client_id"), form.get("client_secret")) == (CLIENT, SECRET)
         if self.headers.get("Authorization") != basic and not in_form:
-            return self._answer(401, {"error": "invalid_client"})
+            return 401, {"error": "invalid_client"}
         self.sis.issued += 1
         token = f"token-{self.sis.issued}"
         self.sis.tokens.add(token)
-        return self._answer(200, {"access_token": token, "token_type": "bearer", "expires_in": 3600})
+        return 200, {"access_token": token, "token_type": "bearer", "expires_in": 3600}
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -258,19 +273,26 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.sis.fault(asked)
         if fault is not None and self._go_wrong(fault, asked):
             return
-        if not self._known():
-            return self._answer(401, {"imsx_codeMajor": "failure"})
-        roots = {"1.1": "/ims/oneroster/v1p1/"}.get(self.sis.version, "/v1p2/")
-        if entity not in self.sis.objects or roots not in parts.path:
-            return self._answer(404, {"imsx_codeMajor": "failure"})
-        quirks = self.sis.quirks
-        if ("filter" in query and quirks.filters == "refused") or ("fields" in query and quirks.fields == "refused"):
-            return self._answer(400, {"imsx_codeMajor": "failure"})
-        if quirks.largest_limit is not None and int(query.get("limit", 100)) > quirks.largest_limit:
-            return self._answer(400, {"imsx_codeMajor": "failure"})
+        refusal = self._refusal(entity, query, parts.path)
+        if refusal is not None:
+            self._answer(refusal, {"imsx_codeMajor": "failure"})
+            return
         with self.sis.lock:
             page, total, following = self._page(entity, query)
-        return self._objects(entity, page, total, following, query, parts.path)
+        self._objects(entity, page, total, following, query, parts.path)
+
+    def _refusal(self, entity: str, query: Mapping[str, str], path: str) -> int | None:
+        """The status for a request that is not answered with a page."""
+        quirks, root = self.sis.quirks, "/ims/oneroster/v1p1/" if self.sis.version == "1.1" else "/v1p2/"
+        if not self._known():
+            return 401
+        if entity not in self.sis.objects or root not in path:
+            return 404
+        refused = ("filter" in query and quirks.filters == "refused") or (
+            "fields" in query and quirks.fields == "refused"
+        )
+        too_many = quirks.largest_limit is not None and int(query.get("limit", 100)) > quirks.largest_limit
+        return 400 if refused or too_many else None
 
     def _known(self) -> bool:
         given = self.headers.get("Authorization", "")
@@ -306,8 +328,8 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         quirks = self.sis.quirks
         headers = {}
-        if quirks.totals != "none":
-            headers["X-Total-Count"] = str(total + {"right": 0, "high": 7, "low": -1}[quirks.totals])
+        if quirks.totals != "none" and (quirks.totals != "once" or query.get("offset") == "0"):
+            headers["X-Total-Count"] = str(total + {"high": 7, "low": -1}.get(quirks.totals, 0))
         if quirks.links != "none" and following is not None:
             link = f"{path}?{urlencode(query | {'offset': str(following)})}"
             base = {"absolute": self.sis.url, "relative": "", "foreign": "http://inside.example:8080"}[quirks.links]
@@ -332,46 +354,45 @@ class _Handler(BaseHTTPRequestHandler):
     def _go_wrong(self, fault: str, asked: Asked) -> bool:
         """Answers with the fault; whether nothing else is to be answered."""
         name, _, detail = fault.partition(":")
-        if name == "status":
-            status, _, wait = detail.partition(":")
-            self._answer(int(status), {}, {"Retry-After": wait} if wait else {})
-        elif name == "redirect":
-            self._answer(302, {}, {"Location": detail})
-        elif name == "html":
-            self._raw(200, b"<!doctype html><form>Please log in</form>", "text/html")
-        elif name == "error":
-            self._answer(200, {"imsx_codeMajor": "failure", "imsx_severity": "error"})
-        elif name == "truncated":
-            self._raw(200, b'{"' + asked.entity.encode() + b'": [{"sourcedId": "a', "application/json")
-        elif name == "short":
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b'{"a')
-            self.close_connection = True
-        elif name == "reset":
-            self.close_connection = True
-        elif name == "hang":
-            time.sleep(float(detail))
-            self.close_connection = True
-        elif name == "bomb":
-            data = gzip.compress(b"[" * (64 << 20), 9)
-            self._raw(200, data, "application/json", {"Content-Encoding": "gzip"})
-        elif name == "revoked":
+        if name == "revoked":
             self.sis.tokens.clear()
             return False
-        elif name == "empty":
-            self._answer(200, {asked.entity: []}, {"X-Total-Count": str(len(self.sis.objects[asked.entity]))})
-        else:
-            raise AssertionError(fault)
+        if name in {"reset", "hang", "drip"}:
+            if name == "drip":
+                self._raw(200, b"", {"Content-Length": "1000"})
+                for _ in range(int(detail)):
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                    time.sleep(0.05)
+            else:
+                time.sleep(float(detail or 0))
+            self.close_connection = True
+            return True
+        status, _, wait = detail.partition(":")
+        whole = json.dumps({asked.entity: []}).encode()
+        cut = b'{"' + asked.entity.encode() + b'": [{"sourcedId": "a'
+        answers: dict[str, tuple[int, bytes, dict[str, str]]] = {
+            "status": (int(status) if status.isdigit() else 0, b"{}", {"Retry-After": wait} if wait else {}),
+            "redirect": (302, b"", {"Location": detail}),
+            "html": (200, b"<!doctype html><form>Please log in</form>", {"Content-Type": "text/html"}),
+            "error": (200, b'{"imsx_codeMajor": "failure", "imsx_severity": "error"}', {}),
+            "truncated": (200, cut, {}),
+            "short": (200, cut, {"Content-Length": "1000"}),
+            "bomb": (200, gzip.compress(b"[" * (64 << 20), 1) if name == "bomb" else b"", {"Content-Encoding": "gzip"}),
+            "empty": (200, whole, {"X-Total-Count": str(len(self.sis.objects[asked.entity]))}),
+        }  # fmt: skip
+        self.close_connection = name == "short"
+        self._raw(*answers[name])
         return True
 
     def _answer(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
-        self._raw(status, json.dumps(body).encode(), "application/json", headers)
+        self._raw(status, json.dumps(body).encode(), headers)
 
-    def _raw(self, status: int, body: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
+    def _raw(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
+        usual = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        for name, value in {**usual, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # who asked may have had enough
+            self.wfile.write(body)

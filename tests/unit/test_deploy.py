@@ -60,7 +60,7 @@ def test_defaults_in_the_example_are_the_defaults_of_the_code(monkeypatch: pytes
         if (
             name in SETTINGS
             and not name.endswith("_URL")
-            and name not in {"HUB_WEBHOOK_ALLOW", "HUB_PASSBACK_ALLOW", "HUB_TRUSTED_PROXIES"}
+            and name not in {"HUB_WEBHOOK_ALLOW", "HUB_SOURCE_ALLOW", "HUB_PASSBACK_ALLOW", "HUB_TRUSTED_PROXIES"}
         ):
             default = "json" if name == "HUB_LOG_FORMAT" else getattr(defaults, field)  # json: the image's own default
             if type(default)(shown) != default:

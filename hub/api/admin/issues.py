@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 import connectors.oneroster_csv.rules
+import connectors.oneroster_rest.rules
 import hub.sync.undoing
 import transforms.pipeline
 import transforms.shaping.rules

@@ -25,6 +25,7 @@ from hub.api.admin import (
     runs,
     sandboxes,
     schedules,
+    source_tests,
     sources,
     subscriptions,
     tokens,
@@ -34,7 +35,8 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *uploads.ROUTES,
+    *districts.ROUTES, *sources.ROUTES, *source_tests.ROUTES,
+    *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
     *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES,
     *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES,

@@ -19,11 +19,13 @@ from hub.api.admin.call import Call
 from hub.api.admin.route import STAFF, Role, Route
 from hub.api.admin.runs import Run
 from hub.api.admin.shapes import Asked, Name, Shown
+from hub.crypto import load_key
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import runs, statements
 from hub.store import sources as store
 from hub.sync.parties import LINKS
+from hub.sync.source_secrets import sealed
 from transforms.canonical import body as body_of
 from transforms.catalogue import CATALOGUE
 
@@ -41,6 +43,12 @@ KeySpace = Annotated[
         description="Sources of one key space call the same object by the same sourcedId. Null: its own.",
     ),
 ]
+#: Taken in and never given out again.
+Secret = Annotated[str, Field(min_length=1, max_length=10_000)]
+FullHours = Annotated[
+    int,
+    Field(ge=0, le=8_760, description="A source that tells what changed is pulled whole when that is so long ago."),
+]
 Links = Annotated[
     dict[str, list[str]],
     Field(description="By which fields of an entity its objects are recognised among records of other sources."),
@@ -57,6 +65,8 @@ class NewSource(Asked):
     speaks_for: SpeaksFor = None
     key_space: KeySpace = None
     links: Links = Field(default={})
+    secrets: dict[str, Secret] = Field(default={}, repr=False, description="What its kind of source asks for, by name.")
+    full_hours: FullHours = store.FULL_HOURS
 
     @field_validator("speaks_for", "links")
     @classmethod
@@ -74,6 +84,10 @@ class SourceEdit(Asked):
     speaks_for: SpeaksFor = None
     key_space: KeySpace = None
     links: Links = Field(default={})
+    secrets: dict[str, Secret | None] = Field(
+        default={}, repr=False, description="New ones by name; null takes one away."
+    )
+    full_hours: FullHours | None = None
 
     @field_validator("speaks_for", "links")
     @classmethod
@@ -112,6 +126,13 @@ class Source(Shown):
     speaks_for: SpeaksFor
     key_space: KeySpace
     links: Links
+    secrets: list[str] = Field(description="The names of the secrets that were entered.")
+    full_hours: int
+
+    @field_validator("secrets", mode="before")
+    @classmethod
+    def _names(cls, sealed: dict[str, str]) -> list[str]:
+        return sorted(sealed)
 
 
 class Sources(Shown):
@@ -133,7 +154,8 @@ async def _checked(
     except ConnectorError as error:
         raise HubError(Code.INVALID_REQUEST, error.message) from error
     try:
-        checked = spec.config_model.model_validate(config).model_dump(mode="json")
+        model = await asyncio.to_thread(spec.config_model.model_validate, config)  # it may look up time zones
+        checked: dict[str, Any] = model.model_dump(mode="json")
     except ValidationError as error:
         raise problem.invalid("body", error, under="config") from None
     places = [name for name, field in spec.config_model.model_fields.items() if _names_file(field.annotation)]
@@ -148,13 +170,30 @@ def _names_file(annotation: Any) -> bool:
     return annotation is Path or any(_names_file(part) for part in get_args(annotation))
 
 
+async def _sealed(call: Call, kind: str, source_id: UUID, given: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Secrets as the database keeps them. Raises HubError(INVALID_REQUEST) for names that the kind does not have."""
+    if not given:
+        return {}
+    known = (await asyncio.to_thread(connector, kind)).secrets
+    if unknown := sorted(set(given) - set(known)):
+        names = ", ".join(sorted(known)) or "none"
+        raise HubError(Code.INVALID_REQUEST, f"A source of this kind has no secret {unknown[0]}. It has: {names}.")
+    key = await asyncio.to_thread(load_key, call.context.settings)
+    return {
+        name: None if text is None else sealed(key, text, call.district_id, source_id, name)
+        for name, text in given.items()
+    }
+
+
 async def create(call: Call, body: NewSource) -> Source:
     """Adds a source."""
-    config = await _checked(call, body.kind, body.config)
+    config, source_id = await _checked(call, body.kind, body.config), new_id()
+    secrets = await _sealed(call, body.kind, source_id, body.secrets)
     async with call.writing() as writing:
         row = await store.create(
-            writing.tx, new_id(), name=body.name, kind=body.kind, config=config, priority=body.priority,
+            writing.tx, source_id, name=body.name, kind=body.kind, config=config, priority=body.priority,
             speaks_for=body.speaks_for, key_space=body.key_space, links=_links(body.links),
+            secrets={name: text for name, text in secrets.items() if text}, full_hours=body.full_hours,
         )  # fmt: skip
         writing.note(f"source/{row.source_id}", kind=row.kind)
     return Source.model_validate(row)
@@ -183,9 +222,11 @@ async def edit(call: Call, body: SourceEdit) -> Source:
         if old.state == "departed":
             raise HubError(Code.CONFLICT, "The source has departed. Add a new one.")
         config = None if body.config is None else await _checked(call, old.kind, body.config, old.config)
+        secrets = await _secrets(call, old, config, body)
         row = await store.change(
-            writing.tx, source_id, name=body.name, config=config, priority=body.priority, state=body.state
-        )
+            writing.tx, source_id, name=body.name, config=config, priority=body.priority, state=body.state,
+            secrets=secrets, full_hours=body.full_hours,
+        )  # fmt: skip
         if body.model_fields_set & _PARTS:
             parts = {name: getattr(body if name in body.model_fields_set else old, name) for name in _PARTS}
             _links(parts["links"])
@@ -200,6 +241,24 @@ async def edit(call: Call, body: SourceEdit) -> Source:
     if again:
         await call.context.wake("sync", call.district_id)
     return Source.model_validate(row)
+
+
+async def _secrets(
+    call: Call, old: store.Source, config: dict[str, Any] | None, body: SourceEdit
+) -> dict[str, str] | None:
+    """The secrets after an edit; None where they stay. They go nowhere else than where they were entered for.
+
+    Raises HubError(INVALID_REQUEST).
+    """
+    given = await _sealed(call, old.kind, old.source_id, body.secrets)
+    left = {name: text for name, text in old.secrets.items() if name not in given}
+    if config is not None and left:
+        places = (await asyncio.to_thread(connector, old.kind)).places
+        if moved := sorted(name for name in places if config.get(name) != old.config.get(name)):
+            raise HubError(
+                Code.INVALID_REQUEST, f"State {', '.join(sorted(left))} among secrets again, since {moved[0]} changes."
+            )
+    return {**left, **{name: text for name, text in given.items() if text}} if given else None
 
 
 _PARTS = frozenset({"speaks_for", "key_space", "links"})

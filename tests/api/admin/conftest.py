@@ -55,6 +55,7 @@ async def hub(database: Database, tmp_path: Path) -> AsyncIterator[AdminHub]:
     settings = Settings(
         data_dir=tmp_path, upload_max_bytes=UPLOAD_LIMIT, webhook_allow="127.0.0.0/8", wrong_credentials_burst=10_000,
         export_allow="127.0.0.0/8", export_folder=tmp_path / "out", passback_allow="127.0.0.0/8",
+        source_allow="127.0.0.0/8",
     )  # fmt: skip
     app = build_api(ApiContext(pool, settings, clock, wake))
     own, foreign = await _district(pool, "Ours"), await _district(pool, "Theirs")

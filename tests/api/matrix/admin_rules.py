@@ -19,6 +19,7 @@ GET    od  /districts/{district}/sources/{source}/transform
 PUT    d   /districts/{district}/sources/{source}/transform
 GET    od  /districts/{district}/sources/{source}/transform/versions
 POST   od  /districts/{district}/sources/{source}/transform/revert
+POST   od  /districts/{district}/sources/{source}/test
 POST   d   /districts/{district}/sources/{source}/transform/preview
 GET    od  /districts/{district}/sources/{source}/schedule
 PUT    od  /districts/{district}/sources/{source}/schedule
