@@ -82,9 +82,10 @@ async def pull(job: Job, source: sources.Source, transform: Checked | None = Non
         secrets = source_secrets.opened(job.secret, claim.district_id, source) if source.secrets else {}
         access = Access(secrets, job.allow)
         opened = await asyncio.to_thread(opened_source, source, transform, upload, folder, access)
+        _require_taken(opened, upload)
         told = upload is None and Capability.CHANGES in opened.capabilities
         now = job.clock.now()
-        cursor = increments.since(source, transform, now) if told else source.cursor
+        cursor = increments.since(source, transform, now) if told else None if upload else source.cursor
         changes = told and cursor is not None
         async with turns if turns is not None and upload is None else contextlib.nullcontext():
             pulled = await opened.pull(cursor)
@@ -112,6 +113,13 @@ async def private_folder() -> AsyncIterator[Path]:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         finally:
             os.close(hold)
+
+
+def _require_taken(opened: Source, upload: Path | None) -> None:
+    """Raises ConnectorError where somebody sent a package to a source that is only pulled."""
+    if upload is not None and Capability.UPLOAD not in opened.capabilities:
+        text = "Sources of this kind are pulled and take no uploads. Make another source for the package."
+        raise ConnectorError("no_uploads", text, intent=Intent.GIVE_UP)
 
 
 def _require_whole(pulled: Pull) -> None:

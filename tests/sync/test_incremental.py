@@ -232,8 +232,13 @@ async def test_a_tree_comes_whole_and_an_edit_of_the_source_makes_the_next_pull_
     after = (await documents(district, "orgs"))[root][1]
     assert before[before.index('"children"') :].split("]")[0] in after
 
-    sis.now += HOUR
     asked = len(sis.asked)
+    run_id = await district.request(sandbox(100, 4).frames)
+    await carry_out(district)
+    sent = await district.run(run_id)
+    assert (sent.state, "no_uploads" in str(sent.error_message), len(sis.asked)) == ("failed", True, asked)
+
+    sis.now += HOUR
     await connect(district, sis, entities=ENTITIES, overlap_minutes=5)
     assert (await pull(district)).state == "unchanged"
     assert not any("filter" in one.query for one in sis.asked[asked:])
