@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.api.admin.commands import command
 from tests.api.admin.service import AdminHub
-from tests.api.admin.test_cli_sync import _hub
 from tests.fakes import rosters
 from tests.fakes.oneroster_server import CLIENT, SECRET, Server, filled, running
 
@@ -103,7 +103,5 @@ async def test_a_try_says_in_plain_words_what_works(hub: AdminHub, sis: Server) 
 async def test_a_try_does_not_reach_private_networks_that_nobody_allowed(hub: AdminHub, sis: Server) -> None:
     inside = config(sis, url="https://10.0.0.7", login={"kind": "bearer"})
     source = await made(hub, sis, config=inside)
-    ids = ("--district", str(hub.district), "--source", source["source_id"])
-    url = str(hub.server.make_url("/admin/v1"))
-    code, text = await _hub("source", "test", *ids, HUB_ADMIN_URL=url, HUB_ADMIN_TOKEN=hub.tokens["district"])
+    code, text = await command(hub, "source", "test", "--source", source["source_id"])
     assert (code, "HUB_SOURCE_ALLOW" in text, "FAILS" in text) == (1, True, True), text

@@ -50,7 +50,8 @@ def test_the_same_roster_gives_the_same_records(version: Version, quirks: Quirks
     package.close()
 
     for entity in ROSTER:
-        left, right = (r.frames[entity].sort("key") for r in (by_csv, by_rest))
+        # The hash knows the ids of rows of roles and the like, which are the connector's own.
+        left, right = (r.frames[entity].sort("key").drop("hash") for r in (by_csv, by_rest))
         assert left.equals(right), entity
     assert set(by_rest.issues["code"]) == set(by_csv.issues["code"])
 
