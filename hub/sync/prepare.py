@@ -168,10 +168,12 @@ class Preparation:
             changes.counts.unchanged += returned
             if outcome.frame.height:  # the last one may have findings alone
                 seen.append(await self._batch(entity, outcome, changes, minted))
+            elif entity.name not in self.indexes:
+                await self._index(entity, minted)  # records may refer to others of their own entity
             await self._beside(entity, outcome, changes)
             self.progress.read(outcome.frame.height)
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
-        if entity.name not in self.indexes:
+        if entity.name not in self.indexes:  # nothing came
             await self._index(entity, minted)
         gone = self._gone(entity, stored, seen, kept_out, deleted)
         if not is_delta(self.package, entity):

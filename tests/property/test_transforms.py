@@ -116,7 +116,6 @@ def test_repairs_are_made_once_and_what_came_out_comes_in_unchanged(roster: tupl
     for name, frame in first.frames.items():
         left, right = frame.drop("line", "hash").sort("key"), again.frames[name].drop("line", "hash").sort("key")
         assert_frame_equal(left, right)
-        assert frame.sort("key")["hash"].equals(again.frames[name].sort("key")["hash"])
 
 
 def with_hub_ids(name: str, frame: pl.DataFrame) -> pl.DataFrame:

@@ -28,4 +28,5 @@ def test_a_full_disk_under_the_log_ends_no_process() -> None:
             [sys.executable, "-c", LIVES], cwd=ROOT, stderr=full, stdout=subprocess.PIPE, text=True, check=False
         )
 
-    assert (ended.returncode, ended.stdout) == (0, "alive\n")
+    assert ended.stdout == "alive\n"
+    assert ended.returncode in {0, 120}  # 120: Python could not flush standard error at its end

@@ -188,12 +188,13 @@ async def test_an_app_writes_while_a_sync_of_new_results_is_prepared(book: Book)
     async with district.db.district(book.district_id) as tx:
         source = await sources.get(tx, district.source_id)
         spoken = await parties(tx, source)
-    async with pull(district.db, claim, source) as (package, cursor):
-        preparation = Preparation(Job(district.db, claim, district.clock, Progress()), spoken, package)
-        prepared = await preparation.run()
+    job = Job(district.db, claim, district.clock, Progress())
+    async with pull(job, source) as pulled:
+        package = pulled.package
+        prepared = await Preparation(job, spoken, package).run()
         await book.make("results", "r")
         async with district.db.district(book.district_id) as tx:
-            taken = Taken(source.source_id, "digest", None, sorted(package.mode), [], cursor)
+            taken = Taken(source.source_id, "digest", None, sorted(package.mode), [], pulled.cursor)
             await apply(tx, claim, prepared, taken, district.clock.now(), {})
             await runs.finish(tx, claim, "applied")
     shown = await book.keys("/results")
