@@ -73,7 +73,8 @@ IMPERSONAL: Final[dict[str, str]] = {
     "source_transforms": "definition note created_by",
     "source_troubles": "kind code",
     "schema_steps": "name checksum",
-    "sources": "name kind config state cursor digest archive files speaks_for key_space links guard joined parts secrets",
+    "sources": "name kind config state cursor digest archive files speaks_for key_space links guard joined parts "
+    "secrets",
     "subscriptions": "url state secret inside batch_id last_error",
     "uploads": "filename sha256 state",
     "views": "entity present gone trimmed",
