@@ -10,9 +10,11 @@ import hashlib
 import os
 import stat
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
@@ -26,6 +28,8 @@ from transforms import issues
 from transforms.issues import Rule
 
 CHUNK = 1 << 20
+#: Entries that are unpacked, and files that are looked through, at a time.
+AT_A_TIME = 4
 _END = struct.Struct("<4s4H2LH")  # end of central directory
 _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -226,38 +230,70 @@ def _copy_wanted(
     top = names.top_folder(entry.name for entry in useful)
     if top:
         result.report(rules.TOP_FOLDER)
-    budget = limits.unpacked
     bases = [(entry, entry.name.removeprefix(top)) for entry in useful]
     if any(wanted(base) is None for _, base in bases):
         # Their names are not repeated: people put names of people there.
         result.report(rules.FILE_IGNORED)
+    found: dict[str, _Entry] = {}
     for entry, base in bases:
         file = wanted(base)
         if file is None:
             continue
-        if file in result.members:
+        if file in found:
             return result.refuse(rules.NAME_TWICE)
         if wanted is names.known_file and not names.is_exact(base):
             result.report(rules.FILE_NAME, file)
-        copied = _copy(entry, file, folder / f"{len(result.members):02d}.csv", budget, limits)
-        if isinstance(copied, Rule):
-            return result.refuse(copied)
-        budget -= copied.size
-        result.members[file] = copied
+        found[file] = entry
+    room = _Room(limits.unpacked)
+    with ThreadPoolExecutor(AT_A_TIME) as pool:  # inflating and hashing hold no lock of Python's
+        copied = list(
+            pool.map(
+                lambda number, file: _copy(found[file], file, folder / f"{number:02d}.csv", room, limits),
+                range(len(found)), found,
+            )
+        )  # fmt: skip
+    for one in copied:
+        if isinstance(one, Rule):
+            return result.refuse(one)
+        if one is not None:
+            result.members[one.file] = one
     return result
 
 
-def _copy(entry: _Entry, file: str, target: Path, budget: int, limits: Limits) -> Member | Rule:
-    """Copies one entry, counting what comes out whatever its header says."""
-    allowed = min(budget, max(limits.ratio_floor, limits.ratio * entry.packed))
+class _Room:
+    """The bytes that may still come out of a package, whichever entries they come from."""
+
+    def __init__(self, size: int) -> None:
+        self._left, self._lock = size, threading.Lock()
+        self.closed = False
+
+    def take(self, size: int) -> bool:
+        """Whether there was room for so many more."""
+        with self._lock:
+            self._left -= size
+            return self._left >= 0
+
+
+def _copy(entry: _Entry, file: str, target: Path, room: _Room, limits: Limits) -> Member | Rule | None:
+    """Copies one entry, counting what comes out whatever its header says; None where another one has failed."""
+    copied = _counted(entry, file, target, room, limits)
+    if isinstance(copied, Rule):
+        room.closed = True
+    return copied
+
+
+def _counted(entry: _Entry, file: str, target: Path, room: _Room, limits: Limits) -> Member | Rule | None:
+    allowed = max(limits.ratio_floor, limits.ratio * entry.packed)
     digest, size = hashlib.sha256(), 0
     try:
         with entry.open() as stream, target.open("xb") as copy:
             for chunk in _chunks(stream):
+                if room.closed:
+                    return None
                 if size == 0 and chunk.startswith(b"PK\x03\x04"):
                     return rules.NESTED
                 size += len(chunk)
-                if size > allowed:
+                if size > allowed or not room.take(len(chunk)):
                     return rules.TOO_LARGE
                 digest.update(chunk)
                 copy.write(chunk)

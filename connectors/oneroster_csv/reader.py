@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import polars as pl
 
 from connectors.limits import DEFAULT_LIMITS, Limits
 from connectors.oneroster_csv import encoding, names, rules
-from connectors.oneroster_csv.archive import Member, Unpacked, unpack
+from connectors.oneroster_csv.archive import AT_A_TIME, Member, Unpacked, unpack
 from connectors.oneroster_csv.manifest import Manifest, read_manifest
 from connectors.oneroster_csv.table import Reading, Table, open_table
 from connectors.protocol import Batch, ConnectorError, Intent, Mode
@@ -167,10 +168,10 @@ def _tables(
     tables: dict[str, Table] = {}
     empty: set[str] = set()
     found: list[pl.DataFrame] = []
-    for file, entity in CATALOGUE.files(version).items():
-        if file not in members:
-            continue
-        table, about = open_table(members[file].path, entity, version, limits, reading)
+    here = [(file, entity) for file, entity in CATALOGUE.files(version).items() if file in members]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        opened = pool.map(lambda one: open_table(members[one[0]].path, one[1], version, limits, reading), here)
+    for (file, _), (table, about) in zip(here, opened, strict=True):
         found.extend(about)
         if table is not None:
             tables[file] = replace(table, delta=file in deltas)
