@@ -12,6 +12,7 @@ import polars as pl
 
 from hub import ids
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
+from transforms.lookup import lookup
 from transforms.marks import blank, empty, numbers
 
 #: key (String) -> rid (UInt32), sourcedId (String) of everything that may be referred to.
@@ -81,6 +82,9 @@ def _with(frame: pl.DataFrame, columns: dict[str, pl.Series]) -> pl.DataFrame:
 def _single(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     if empty(frame[name]):
         return blank(frame.height, pl.Int32), blank(frame.height, pl.String)
+    if index.height > frame.height:
+        places = lookup(index).places(frame[name])
+        return index["rid"].gather(places).cast(pl.Int32), index["sourcedId"].gather(places)
     found = frame[name].to_frame("key").join(index, on="key", how="left", maintain_order="left")
     return found["rid"].cast(pl.Int32), found["sourcedId"]
 

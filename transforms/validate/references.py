@@ -10,6 +10,7 @@ import polars as pl
 
 from transforms.catalogue import CATALOGUE, Field
 from transforms.issues import Action, Severity, declare
+from transforms.lookup import lookup
 from transforms.marks import absent, among, blank, empty, without
 from transforms.normalise.lists import LST_001, ORDERED, gathered, items, placed, single, untidy
 from transforms.normalise.text import NAME_001
@@ -38,6 +39,13 @@ ORG_001 = declare(
 )  # fmt: skip
 
 
+def _among(values: pl.Series, keys: pl.Series) -> pl.Series:
+    """Where a value is one of ``keys``, and where there is none."""
+    if keys.len() <= values.len():
+        return among(values, keys)
+    return lookup(keys).places(values).is_not_null() | absent(values)
+
+
 def check_references(sheet: Sheet, known: Known, *, own: bool = False) -> None:
     """Resolves the references to other entities, or (``own``) those to rows of the same file."""
     for field in sheet.fields:
@@ -57,7 +65,7 @@ def check_owner(sheet: Sheet, known: Known) -> None:
     """Demographics share the user's sourcedId: without the user the row is kept out."""
     target = sheet.entity.rid_of
     if target is not None:
-        missing = ~among(sheet["key"], known.keys(target))
+        missing = ~_among(sheet["key"], known.keys(target))
         if missing.any():
             sheet.report(REF_001, missing, "sourcedId", _causes(sheet["key"], missing, target, known))
 
@@ -66,13 +74,13 @@ def _check_one(sheet: Sheet, field: Field, target: str, keys: pl.Series, known: 
     values = sheet[field.name]
     if empty(values):
         return
-    missing = ~among(values, keys)
+    missing = ~_among(values, keys)
     if not missing.any():
         return
     again = trimmed(values.filter(missing))
     values = spread(values, missing, again)
-    sheet.report(NAME_001, spread(missing, missing, among(again, keys) & ~absent(again)), field.name)
-    missing = ~among(values, keys)
+    sheet.report(NAME_001, spread(missing, missing, _among(again, keys) & ~absent(again)), field.name)
+    missing = ~_among(values, keys)
     if missing.any():
         lost = ORG_001 if sheet.entity.name == "roles" and target == "orgs" else REF_001
         rule = lost if required(field, sheet.version) else REF_002
@@ -85,12 +93,12 @@ def _check_many(sheet: Sheet, field: Field, target: str, keys: pl.Series, known:
     if empty(cells):
         sheet.put(field.name, cells.cast(pl.List(pl.String)))
         return
-    if single(cells) and among(cells, keys).all():
+    if single(cells) and _among(cells, keys).all():
         sheet.put(field.name, cells.reshape((-1, 1)).arr.to_list() if cells.null_count() == 0 else _wrapped(cells))
         return
     table = items(cells, identifiers=True)
     sheet.report(LST_001, untidy(cells, table), field.name)
-    there = among(table["item"], keys)
+    there = _among(table["item"], keys)
     lists = placed(cells, gathered(table.filter(there), ordered=field.name in ORDERED))
     lost = table.filter(~there)
     if lost.height:

@@ -1,0 +1,44 @@
+"""Keys that are looked up stand where a join finds them."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import polars as pl
+import pytest
+
+from transforms import lookup as module
+from transforms.lookup import Lookup, lookup
+
+KEYS = [f"u-{number}" for number in range(0, 3_000, 3)]
+WANTED = ["u-0", "u-1", None, "u-2997", "", "u-2997", "U-0", "u-300"]
+
+
+def joined(keys: list[str], wanted: list[str | None]) -> pl.Series:
+    table = pl.DataFrame({"key": keys}).with_row_index("place")
+    return pl.DataFrame({"key": wanted}).join(table, on="key", how="left", maintain_order="left")["place"]
+
+
+@pytest.mark.parametrize("keys", [KEYS, KEYS[:1], []])
+def test_places_are_those_of_a_join(keys: list[str]) -> None:
+    found = Lookup(pl.Series(keys, dtype=pl.String)).places(pl.Series(WANTED))
+    assert found.to_list() == (joined(keys, WANTED).to_list() if keys else [None] * len(WANTED))
+
+
+def test_keys_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Lookup(pl.Series(KEYS))
+    hashes = pl.Series(WANTED).hash(0).to_numpy()
+    monkeypatch.setattr(made, "_hashes", np.sort(np.resize(hashes, len(KEYS))))
+    assert made.places(pl.Series(WANTED)).to_list() == joined(KEYS, WANTED).to_list()
+
+
+def test_a_lookup_lives_as_long_as_its_table() -> None:
+    table = pl.DataFrame({"key": KEYS})
+    assert lookup(table) is lookup(table)
+    assert lookup(table["key"]) is not lookup(table)
+    number = id(table)
+    assert number in module._built
+    del table
+    gc.collect()
+    assert number not in module._built
