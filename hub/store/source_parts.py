@@ -41,8 +41,16 @@ async def stage(db: Database, district_id: UUID, run_id: UUID, entity: str, rows
         )  # fmt: skip
 
 
-async def write(tx: Transaction, run_id: UUID, source_id: UUID) -> None:
-    """Takes over what a run has staged: what its source sent of objects now."""
+async def write(tx: Transaction, run_id: UUID, source_id: UUID, *, first: bool) -> None:
+    """Takes over what a run has staged: what its source sent of objects now. ``first``: nothing is known of any yet."""
+    if first:
+        await tx.execute(
+            "INSERT INTO source_parts (district_id, source_id, entity, rid, file, rows) "
+            "SELECT district_id, $3, entity, rid, file, rows "
+            f"FROM {PARTS} WHERE district_id = $1 AND run_id = $2 AND rows <> '{NONE}'",
+            tx.district_id, run_id, source_id,
+        )  # fmt: skip
+        return
     await tx.execute(
         "INSERT INTO source_parts (district_id, source_id, entity, rid, file, rows) "
         "SELECT DISTINCT ON (g.rid, g.file, g.entity) g.district_id, $3, g.entity, g.rid, g.file, g.rows "

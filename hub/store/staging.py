@@ -156,9 +156,10 @@ async def insert_sources(
     tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID, *, first: int = 0, end: int = _NO_END
 ) -> None:
     """Writes down what the source said of the records that ``insert_records`` inserts."""
+    # The name is read once: without the subquery PostgreSQL looks it up for each row.
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
-        "SELECT district_id, $5, $6::text::entity_name, source_key, rid, source_hash, true "
+        "SELECT district_id, $5, (SELECT $6::text::entity_name), source_key, rid, source_hash, true "
         f"FROM {STAGING_PREFIX}{entity.table} {_NEW}",
         tx.district_id, run_id, first, end, source_id, entity.name,
     )  # fmt: skip

@@ -175,7 +175,7 @@ async def write_said(
     if source_id is None:
         return
     if prepared.parts:
-        await source_parts.write(tx, claim.lease_token, source_id)
+        await source_parts.write(tx, claim.lease_token, source_id, first=prepared.fresh is not None)
     if prepared.departure is not None:
         await departing.leave(tx, source_id, prepared.departure, moment)
     # In the order of their key: what a new district's sources say is appended to the index, page after page.
