@@ -29,12 +29,12 @@ from transforms.normalise.values import normalise
 from transforms.sheet import Sheet, findings, joined, no_keys, open_sheet, split
 from transforms.validate import speaking  # noqa: F401 - its rules are the chain's, whoever applies them
 from transforms.validate.alike import ENR_011, join_alike, may_be_alike, several
-from transforms.validate.cycles import children, cut_cycles
 from transforms.validate.duplicates import duplicated, resolve_duplicates
 from transforms.validate.enrolled import Enrolled
 from transforms.validate.gradebook import GRB_009, check_gradebook, check_repeated, result_marks
 from transforms.validate.known import REMEMBERED, TARGETS, Known
 from transforms.validate.near_keys import ID_004, nearly_equal
+from transforms.validate.parents import derive_children, no_parents
 from transforms.validate.references import check_owner, check_references
 from transforms.validate.relations import (
     CLS_003,
@@ -49,7 +49,7 @@ from transforms.validate.state_ids import ID_007, check_shared, check_state_ids
 __all__ = ["REVISION", "Outcome", "Transform", "duplicated", "several"]
 
 #: Grows whenever the same package may give other canonical rows: packages are then compared row by row again.
-REVISION = 3
+REVISION = 4
 Unread = Callable[[], pl.Series]
 _NO_CAUSES = pl.DataFrame(schema={"key": pl.String, "cause": pl.String})
 
@@ -61,8 +61,9 @@ class Outcome:
     ``frame`` is CANONICAL. ``quarantined`` are keys of rows kept out: their older versions stay. ``deleted`` are
     keys that the source itself marks as deleted. ``partial`` are keys of rows in ``frame`` that lack components (a
     role, say) because those rows were kept out. ``joined`` are keys of rows in ``frame`` that stand for several rows.
-    ``kept``, by file: the component rows of all owners as they came (``kept_rows.rows_of``). ``implied`` (key and the
-    component columns): owners whose own row did not come.
+    ``kept``, by file: the component rows of all owners as they came (``kept_rows.rows_of``). ``implied``: the key of
+    records without a good row of their own that change all the same, and the columns that do: component columns, where
+    component rows came, or ``children``.
     """
 
     frame: pl.DataFrame
@@ -82,7 +83,8 @@ class Transform:
     key, type) their orgs' types, used where the package brings no orgs; ``calling_code`` ("1") is that of the
     district's country, for telephone numbers in national form; ``today`` the day on which students should have
     classes, without which nobody is missed; ``joined()`` the keys of enrollments that stand for several rows of the
-    last whole package.
+    last whole package; ``parents(entity)``, of a tree, key and parent of the active records as the source said them
+    before, asked where some stay without a good row.
     """
 
     def __init__(
@@ -94,8 +96,9 @@ class Transform:
         calling_code: str | None = None,
         today: date | None = None,
         joined: Unread = no_keys,
+        parents: Callable[[str], pl.DataFrame] = no_parents,
     ) -> None:
-        self.version, self.today, self.joined = version, today, joined
+        self.version, self.today, self.joined, self.parents = version, today, joined, parents
         self.calling_code = calling_code
         self.known = Known() if held is None else Known(held)
         if org_types is not None:
@@ -147,7 +150,8 @@ class _Steps:
         unread: Unread, implied: pl.Series | None,
     ) -> None:  # fmt: skip
         self.entity, self.version, self.known, self.parts, self.delta = entity, run.version, run.known, parts, delta
-        self.calling_code, self.unread, self.joined = run.calling_code, unread, run.joined
+        self.calling_code, self.unread = run.calling_code, unread
+        self.joined, self.parents = run.joined, run.parents
         self.lacking, self.implied = lacking, implied
         self.told = False  # of status columns filled in a bulk file, which is said once
         self.settled = False
@@ -270,18 +274,25 @@ class _Steps:
     def finish_together(self, sheets: list[Sheet]) -> Iterator[Outcome]:
         """Resolves references inside the entity, which needs all its keys. Sheets are let go one by one."""
         self._settle()
-        derived = any(f.derived and f.target == self.entity.name for f in self.entity.references)
-        if derived:
+        if self.entity.is_tree:
             sheets = [joined(sheets)]
         while sheets:
             sheet = sheets.pop(0)
             check_references(sheet, self.known, own=True)
             if self.entity.name == "academicSessions":
                 check_sessions(sheet, self.known)
-            if derived:
-                cut_cycles(sheet)
-                sheet.put("children", children(sheet.frame, self.known.keys(self.entity.name)))
+            others = self._others(sheet) if self.entity.is_tree else None
             yield self.finish(sheet)
+            if others is not None and others.height:
+                none = canonical.empty(self.entity), issues.empty(), no_keys(), no_keys(), no_keys()
+                yield Outcome(*none, implied=others)
+
+    def _others(self, sheet: Sheet) -> pl.DataFrame:
+        """Puts ``children`` on the sheet of a tree; key and children of records that stay and get others."""
+        known = self.known.keys(self.entity.name)
+        came = sheet.frame.height + sheet.deleted.len()
+        stay = known.len() - int((~sheet.out).sum())
+        return derive_children(sheet, known, self.parents(self.entity.name) if came and stay else no_parents())
 
     def close(self) -> Iterator[Outcome]:
         """Makes the entity's keys known to the next entities and reports what only shows at its end."""

@@ -157,7 +157,7 @@ class Pulling:
                 pass  # the server knows no filter
             else:
                 # Objects of a tree name their children, who may not have changed: the few there are come whole.
-                if not (found.count and _is_tree(entity)):
+                if not (found.count and entity.is_tree):
                     await self._keep(rows, found)
                     return
         await self._whole(entity)
@@ -198,7 +198,7 @@ class Pulling:
             spool = self.spools.get(entity.csv_file)
             if spool is not None and spool.mode == "bulk":
                 continue
-            if _is_tree(entity):  # an object that ended leaves its parent's children, too
+            if entity.is_tree:  # an object that ended leaves its parent's children, too
                 await self._whole(entity)
             else:
                 present[entity.csv_file] = await self._ids(entity)
@@ -214,7 +214,3 @@ class Pulling:
             except NotUnderstoodError:
                 continue  # the server knows no selection of fields
         return ids.keys()
-
-
-def _is_tree(entity: Entity) -> bool:
-    return any(item.derived and item.target == entity.name for item in entity.references)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from connectors.protocol import Package
-from hub.store import staging, statements
+from hub.store import columns, staging, statements
 from hub.store.statements import STATEMENTS
 from hub.sync.changes import EntityChanges
 from hub.sync.comparing import stage_differences
@@ -24,10 +24,10 @@ from hub.sync.writing import Indexes, Writer
 from transforms import parts
 from transforms.canonical import schema
 from transforms.catalogue import Entity
-from transforms.nesting import fed
 from transforms.parse import parse
 from transforms.pipeline import Outcome
 from transforms.render import render
+from transforms.validate.parents import no_parents
 
 #: The hash of a row of which only a part came: the next whole package compares it by its document.
 _IN_PART = 1
@@ -66,7 +66,7 @@ class KnownRecords:
             )  # fmt: skip
 
     async def implied(self, entity: Entity, ids: pl.DataFrame, changes: EntityChanges, outcome: Outcome) -> None:
-        """The same for records of which only component rows came: what the source said of them, with other components.
+        """The same for records without a good row of their own: what the source said of them, with what is implied.
 
         ``ids``: key, rid and sourcedId of the records.
         """
@@ -82,13 +82,39 @@ class KnownRecords:
         whole = rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in empty.items())
         now = (await asyncio.to_thread(resolve, entity, whole, self.indexes)).documents
         silent = self.parties.silent(entity)
-        named = [f.name for f in fed(entity) if f.name not in silent]
+        named = [name for name in outcome.implied.columns if name != "key" and name not in silent]
         before = await asyncio.to_thread(parse, entity.name, words)
         own = before.drop(named).join(now.select("rid", "key", *named), on="rid", how="inner", maintain_order="left")
         own = own.with_columns(hash=pl.lit(_IN_PART, pl.UInt64)).sort("rid")
         _, left = await self._merged(entity, own.select("key", "rid", "sourcedId", "hash"), own, changes)
         if left is not None:
             await self._stage_own(entity, left, changes, outcome)
+
+    async def parents(self, entity: Entity, stored: pl.DataFrame) -> pl.DataFrame:
+        """Under which parents the source itself has put its active records of a tree (as ``no_parents``).
+
+        ``stored``: what it said last of the entity. Records of which an undo took its words away are left out.
+        """
+        here = stored.filter("active").select("key", "rid")
+        if not here.height:
+            return no_parents()
+        column = entity["parent"].table_column
+        async with self.job.db.district(self.job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+            said = (await columns.small(tx, entity, (column,))).select("rid", above=pl.col(column).cast(pl.UInt32))
+        if self.merging is not None:
+            shared = self.merging.is_shared(entity)
+            said = pl.concat([said.filter(~shared), await self._own_parents(entity, here.filter(shared))])
+        last = stored.sort("active", descending=True).unique("rid", keep="first").select(above="rid", parent="key")
+        return here.join(said, on="rid", how="inner").join(last, on="above", how="left").select("key", "parent")
+
+    async def _own_parents(self, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rid, and that of the parent which the run's source names (above), of merged records."""
+        ids = await self.said.ids(entity)
+        words = await self._words(entity, rows.join(ids, on="rid", how="inner"))
+        if not words.height:
+            return pl.DataFrame(schema={"rid": pl.UInt32, "above": pl.UInt32})
+        said = (await asyncio.to_thread(parse, entity.name, words)).select("rid", sourcedId="parent")
+        return said.join(ids.rename({"rid": "above"}), on="sourcedId", how="left").select("rid", "above")
 
     async def _unheard(self, entity: Entity, rows: pl.DataFrame) -> None:
         """Leaves records of which an undo took the source's words away to its next whole package."""

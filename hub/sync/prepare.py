@@ -64,12 +64,13 @@ class Preparation:
         self.same_keys: dict[str, pl.DataFrame] = {}
         self.indexes: Indexes = {}
         self.stored: dict[str, pl.DataFrame] = {}
+        self.parents: dict[str, pl.DataFrame] = {}
         self.said = Said(self.db, self.district_id, self.source_id)
         self.passed_back: dict[str, pl.DataFrame] = {}
         joined, today = parties.own.joined, job.clock.now().date()
         self.transform = Transform(
             package.version, held=self._held, today=today,
-            joined=lambda: joined_keys(joined, self.stored.get("enrollments")),
+            joined=lambda: joined_keys(joined, self.stored.get("enrollments")), parents=self.parents.__getitem__,
         )  # fmt: skip
         self.result = Prepared(source_id=self.source_id)
         self.files = Files(package)
@@ -154,6 +155,8 @@ class Preparation:
         if entity.name == "enrollments" and not is_delta(self.package, entity):
             self.result.joined = []
         kept: Mapping[str, pl.DataFrame] = {}
+        if entity.is_tree:
+            self.parents[entity.name] = await self.known.parents(entity, stored)
         nested = await self.components.nested(entity, stored)
         outcomes = await asyncio.to_thread(self._outcomes, entity, nested)
         self.progress.enter("transform", entity=entity.name, total=self._rows(entity))
@@ -201,7 +204,7 @@ class Preparation:
         return self.package.rows(entity.csv_file) if entity.csv_file in self.package.mode else 0
 
     async def _beside(self, entity: Entity, outcome: Outcome, changes: EntityChanges) -> None:
-        """What else an outcome says: of records of which only component rows came, and the rows of those kept out."""
+        """What else an outcome says: of records without a good row, and the component rows of those kept out."""
         stored = self.stored[entity.name]
         silent = pl.concat([outcome.quarantined, outcome.deleted])
         if silent.len() and outcome.kept:
@@ -209,10 +212,12 @@ class Preparation:
             await self.components.stage(entity, None, out, outcome.kept)
         if outcome.implied is None or not outcome.implied.height:
             return
-        self.said.check(outcome.implied["key"])
+        self.said.check(entity, outcome.implied["key"])
         rows = stored.filter(pl.col("key").is_in(outcome.implied["key"].implode())).select("key", "rid")
         ids = rows.join(await self.said.ids(entity, rows["rid"]), on="rid", how="inner")
         await self.components.stage(entity, None, ids, outcome.kept)
+        if entity.name not in self.indexes:  # no row of the entity has made it
+            await self._index(entity, [])
         await self.known.implied(entity, ids, changes, outcome)
 
     async def _still_said(self, entity: Entity, gone: pl.DataFrame, changes: EntityChanges) -> BitMap:
@@ -267,7 +272,7 @@ class Preparation:
         """
         self.progress.enter("compare", entity=entity.name)
         frame = self.parties.heard(entity, outcome.frame)
-        self.said.check(frame["key"])
+        self.said.check(entity, frame["key"])
         found = await asyncio.to_thread(diff, frame, self.stored[entity.name])
         crash_point("diff.compared")
         changes.counts.unchanged += found.unchanged

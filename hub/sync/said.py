@@ -27,6 +27,7 @@ class Said:
         self._read_at_once: dict[str, pl.DataFrame] | None = None
         self._counts: dict[str, int] = {}
         self._parts: dict[str, pl.DataFrame] = {}
+        self._trees: set[str] = set()
         self.named: list[str] | None = None
 
     async def narrow(self, package: Package, known: Collection[str]) -> None:
@@ -42,6 +43,9 @@ class Said:
             few, self._counts = await asyncio.gather(read, count)
             self._read_at_once = few
             await self._follow(package, few, [name for name in known if comes(package, CATALOGUE[name])])
+            for entity in CATALOGUE.entities:
+                if entity.is_tree and entity.csv_file in package.mode:
+                    await self._all_of(entity, few)
             crash_point("diff.looked_up")
 
     async def _follow(self, package: Package, few: dict[str, pl.DataFrame], known: Collection[str]) -> None:
@@ -62,6 +66,12 @@ class Said:
                     found = await columns.stored_some(tx, self.source_id, target, list(new))
                 few[target] = pl.concat([few.get(target, columns.nothing_stored()), found])
                 self.named = [*(self.named or ()), *new]
+
+    async def _all_of(self, entity: Entity, few: dict[str, pl.DataFrame]) -> None:
+        """Reads all objects of a tree, which are few: a row changes what the hub says of others that name it."""
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            few[entity.name] = await columns.stored(tx, self.source_id, entity.name)
+        self._trees.add(entity.name)
 
     async def _parts_of(self, entity: Entity, rids: list[int]) -> pl.DataFrame:
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
@@ -97,9 +107,9 @@ class Said:
             return None
         return self._read_at_once.get(entity.name, columns.nothing_stored())
 
-    def check(self, keys: pl.Series) -> None:
+    def check(self, entity: Entity, keys: pl.Series) -> None:
         """Raises RuntimeError for a key that ``narrow`` did not foresee: its record would be made a second time."""
-        if self.named is not None and not keys.is_in(self.named).all():
+        if self.named is not None and entity.name not in self._trees and not keys.is_in(self.named).all():
             raise RuntimeError("a small package has a key that was not looked up")
 
     async def ids(self, entity: Entity, rids: pl.Series | None = None) -> pl.DataFrame:

@@ -165,6 +165,11 @@ class Entity:
         """The body fields that point to other objects, derived ones included."""
         return tuple(f for f in self.body if f.kind is Kind.REF)
 
+    @property
+    def is_tree(self) -> bool:
+        """Whether objects name a parent of their own kind, and the hub derives their children from that."""
+        return any(f.derived and f.target == self.name for f in self.references)
+
 
 @cache
 def _members(entity: Entity, version: Version) -> tuple[Field, ...]:

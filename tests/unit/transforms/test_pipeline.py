@@ -140,7 +140,8 @@ def test_a_row_kept_out_that_the_store_knows_stays_valid_for_references() -> Non
     files["orgs"][1] |= {"type": None}
 
     unknown = run("1.2", frames("1.2", files))
-    known = run("1.2", frames("1.2", files), held=holding(orgs=["s1"]))
+    below = pl.DataFrame({"key": ["s1"], "parent": ["d"]})
+    known = run("1.2", frames("1.2", files), held=holding(orgs=["s1"]), parents=lambda _: below)
 
     assert unknown.quarantined["users"] == {"u1", "u2", "u3"}
     assert known.quarantined["orgs"] == {"s1"}
@@ -207,6 +208,23 @@ def test_rows_of_delta_files_say_what_became_of_the_object() -> None:
     assert outcome.deleted.to_list() == ["b"]
     assert outcome.issues["code"].to_list() == ["STA-002"]
     assert sorted(chain.known.keys("orgs")) == ["a", "old"]
+
+
+def test_changes_of_a_tree_reach_parents_of_which_no_row_came() -> None:
+    said = {"d": None, "north": "d", "s1": "d", "s2": "north"}
+    rows = [
+        {"sourcedId": "s1", "status": "active", "name": "One", "type": "school", "parentSourcedId": "north"},
+        {"sourcedId": "s2", "status": "tobedeleted", "name": "Two", "type": "school"},
+    ]
+    before = pl.DataFrame({"key": list(said), "parent": list(said.values())})
+    chain = Transform("1.2", held=holding(orgs=list(said)), parents=lambda _: before)
+
+    own, others = chain.entity("orgs", [raw("orgs", "1.2", rows)], delta=True)
+
+    assert own.frame["children"].to_list() == [None]
+    assert others.frame.height == 0
+    assert others.implied is not None
+    assert sorted(others.implied.rows()) == [("d", ["north"]), ("north", ["s1"])]
 
 
 def test_circles_of_parents_lose_their_links_and_keep_their_rows() -> None:

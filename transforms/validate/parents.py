@@ -1,0 +1,85 @@
+"""Objects that name a parent of their own kind: no parent leads back to its child, and parents name their children.
+
+Of a circle the links of the rows that came are dropped and reported; the rows stay. Keeping an org out would keep out
+everything in it, which is worse than an org without a parent.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.issues import Action, Severity, declare
+from transforms.marks import certain, rows_of
+from transforms.sheet import Sheet
+
+ORG_002 = declare(
+    "ORG-002", Severity.WARN, Action.DROP_VALUE, "A parent that leads back to the row itself in a circle",
+    "Correct the parent of one of the rows named here; the hub dropped the parent of each of them.",
+)  # fmt: skip
+
+
+def no_parents(_entity: str = "") -> pl.DataFrame:
+    """Parents of nobody: columns key and parent, the key of the object above."""
+    return pl.DataFrame(schema={"key": pl.String, "parent": pl.String})
+
+
+def derive_children(sheet: Sheet, known: pl.Series, said: pl.DataFrame) -> pl.DataFrame:
+    """Cuts circles and puts ``children`` on a sheet: the sorted keys of those whose parent a row is, null for none.
+
+    ``known``: the keys of all objects that are there after the run. ``said`` (as ``no_parents``): what the source said
+    of them before; who is known without a good row here, because the row is kept out or did not come, stays in its
+    place. What that changes of those who stay comes back: key and children.
+    """
+    own = rows_of(sheet.frame, ~sheet.out).select("key", "parent")
+    stay = said.filter(pl.col("key").is_in(known.implode()), ~pl.col("key").is_in(own["key"].implode()))
+    links = pl.concat([own, stay]).drop_nulls()
+    if (cut := _cut_circles(sheet, links)).len():
+        links = links.filter(~pl.col("key").is_in(cut.implode()))
+    now = _by_parent(links)
+    sheet.put("children", _of(sheet["key"], now))
+    if not stay.height:
+        return pl.DataFrame(schema={"key": pl.String, "children": pl.List(pl.String)})
+    before = _by_parent(said.drop_nulls())
+    lists = pl.DataFrame([stay["key"], _of(stay["key"], now), _of(stay["key"], before).alias("before")])
+    return lists.filter(pl.col("children").ne_missing(pl.col("before"))).select("key", "children")
+
+
+def _cut_circles(sheet: Sheet, links: pl.DataFrame) -> pl.Series:
+    """Nulls ``parent`` of the sheet's rows that are their own ancestors by ``links``; their keys."""
+    circling = on_circles(dict(links.iter_rows()))
+    if not circling:
+        return links["key"].clear()
+    rows = certain(sheet["key"].is_in(sorted(circling))) & sheet["parent"].is_not_null() & ~sheet.out
+    nearest = pl.Series(
+        [f"{sheet.entity.name}:{circling[k]}" if k in circling else None for k in sheet["key"]], dtype=pl.String
+    )
+    sheet.report(ORG_002, rows, "parent", nearest)
+    sheet.put("parent", pl.select(pl.when(~rows).then(sheet["parent"])).to_series())
+    return sheet["key"].filter(rows)
+
+
+def on_circles(above: dict[str, str]) -> dict[str, str]:
+    """The keys that are their own ancestors, each with the smallest key of its circle. Takes linear time."""
+    done: set[str] = set()
+    found: dict[str, str] = {}
+    for start in above:
+        path: dict[str, int] = {}
+        at: str | None = start
+        while at is not None and at not in done and at not in path:
+            path[at] = len(path)
+            at = above.get(at)
+        if at is not None and at in path:
+            circle = list(path)[path[at] :]
+            found.update(dict.fromkeys(circle, min(circle)))
+        done.update(path)
+    return found
+
+
+def _by_parent(links: pl.DataFrame) -> pl.DataFrame:
+    """Parent and children, the sorted keys of those who name it."""
+    return links.unique().sort("key").group_by("parent", maintain_order=True).agg(children=pl.col("key"))
+
+
+def _of(keys: pl.Series, lists: pl.DataFrame) -> pl.Series:
+    rows = keys.rename("key").to_frame()
+    return rows.join(lists, left_on="key", right_on="parent", how="left", maintain_order="left")["children"]
