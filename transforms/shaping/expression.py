@@ -22,10 +22,6 @@ from transforms.shaping.values import Type, Value
 
 _DEEPEST = 40
 _LONGEST_NUMBER = 15
-_COMPARISONS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
-    "=": lambda a, b: a == b, "<>": lambda a, b: a != b, "!=": lambda a, b: a != b, "<": lambda a, b: a < b,
-    ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, ">=": lambda a, b: a >= b,
-}  # fmt: skip
 _KEYWORDS = {
     *(
         "AND",
@@ -172,11 +168,11 @@ class _Reader:
         left = self.sum()
         while True:
             word = self.word
-            if word.is_mark(*_COMPARISONS):
+            if word.is_mark(*values.SIGNS):
                 self.take()
                 right = self.sum()
                 self._alike(left, right, word)
-                left = values.condition(_COMPARISONS[word.value](left.expr, right.expr))
+                left = values.compared(left, word.value, right)
             elif self.took("IS", "NOT", "NULL"):
                 left = values.condition(left.expr.is_not_null())
             elif self.took("IS", "NULL"):
@@ -197,7 +193,8 @@ class _Reader:
             high = self.sum()
             self._alike(left, low, word)
             self._alike(left, high, word)
-            return values.condition((left.expr >= low.expr) & (left.expr <= high.expr))
+            above, below = values.compared(left, ">=", low), values.compared(left, "<=", high)
+            return values.condition(above.expr & below.expr)
         pattern = self.sum()
         if left.type is not Type.TEXT or not isinstance(pattern.literal, str):
             self.refuse("LIKE compares a text with a pattern that is written out.", word)
@@ -321,7 +318,7 @@ class _Reader:
             found = self.either()
             if subject is not None:
                 self._alike(subject, found, here)
-                found = values.condition(subject.expr == found.expr)
+                found = values.compared(subject, "=", found)
             elif found.type is not Type.BOOLEAN:
                 self.refuse(f"WHEN needs a condition, but this is a {found.type}.", here)
             self.expect("THEN", "WHEN says when, THEN says what")

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import polars as pl
 
-from transforms.shaping.values import Type, Value, condition, joined, one_of
+from transforms.shaping.values import Type, Value, compared, condition, joined, one_of
 
 _LONGEST_PATTERN = 200
 _MOST_REPEATS = 1_000
@@ -142,7 +142,7 @@ def _split_part(a: list[Value]) -> Value:
 def _nullif(a: list[Value]) -> Value:
     if a[1].type is not a[0].type:
         raise CallError(f"a {a[0].type} is expected here, not a {a[1].type}", 1)
-    return a[0].like(pl.when(a[0].expr != a[1].expr).then(a[0].expr))
+    return a[0].like(pl.when(compared(a[0], "<>", a[1]).expr).then(a[0].expr))
 
 
 def _with_separator(a: list[Value]) -> Value:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 
 #: How many times longer than all cells of the row together a text may get, and by how many characters beside that.
 MOST_GROWTH = 16
 MOST_EXTRA = 10_000
+#: The signs of comparisons, and what they are when the sides change places.
+SIGNS: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType({
+    "=": operator.eq, "<>": operator.ne, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "<=": operator.le,
+    ">=": operator.ge,
+})  # fmt: skip
+_TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 class Type(StrEnum):
@@ -71,6 +81,14 @@ def column(name: str) -> Value:
 def condition(expr: pl.Expr) -> Value:
     """A condition."""
     return Value(Type.BOOLEAN, expr)
+
+
+def compared(left: Value, sign: str, right: Value) -> Value:
+    """The condition that two values of one type stand in the relation of one of ``SIGNS``."""
+    if not left.expr.meta.root_names():
+        # Polars gives one row for all where a constant comes before a column that a CASE has filled with one value.
+        left, sign, right = right, _TURNED.get(sign, sign), left
+    return condition(SIGNS[sign](left.expr, right.expr))
 
 
 def joined(parts: list[Value], expr: pl.Expr) -> Value:

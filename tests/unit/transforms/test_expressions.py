@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from transforms.shaping.expression import Columns, parse
 from transforms.shaping.tokens import ExpressionError
-from transforms.shaping.values import MOST_EXTRA, MOST_GROWTH, Type
+from transforms.shaping.values import MOST_EXTRA, MOST_GROWTH, SIGNS, Type
 
 KNOWN = frozenset({"grades", "role", "email", "sourcedId", "metadata."})
 ROW = {"grades": "K", "role": "Student", "email": None, "sourcedId": "007", "metadata.house": "Red"}
@@ -63,6 +63,36 @@ def cell(sql: str, **changes: str | None) -> str | None:
 )
 def test_what_an_expression_gives(sql: str, expected: str | None) -> None:
     assert cell(sql) == expected
+
+
+#: Parts that give one value for all rows: constants, and what Polars makes one of while it computes.
+ONE_FOR_ALL = [
+    "COALESCE('K')", "CONCAT('a')", "CONCAT_WS('-', 'a', 'b')", "NULLIF('a', 'b')", "UPPER('a') || LOWER('B')",
+    "LPAD('1', 3, '0')", "REGEXP_REPLACE('a', 'a', 'b')", "TRY_CAST(1 + 2 AS TEXT)", "UPPER(NULLIF(role, role))",
+    "CASE WHEN 'K' <> COALESCE('K') THEN 'a' ELSE 'b' END", "UPPER(CASE WHEN role = 'K' THEN 'a' ELSE 'b' END)",
+    "NULLIF('K', UPPER(NULLIF(role, role)))",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sql", ONE_FOR_ALL)
+def test_what_is_one_value_is_one_for_each_row(sql: str) -> None:
+    value = cell(sql)
+    conditions = [
+        *(f"{left} {sign} {right}" for sign in SIGNS for left, right in ((sql, "'K'"), ("'K'", sql), (sql, sql))),
+        f"'K' BETWEEN {sql} AND {sql}", f"{sql} BETWEEN 'A' AND UPPER('z')", f"{sql} IN ('K', 'a')",
+        f"CASE 'K' WHEN {sql} THEN 'a' END IS NULL", f"NULLIF('K', {sql}) IS NULL", f"STARTS_WITH('K', {sql})",
+    ]  # fmt: skip
+    for height in (0, 1, 3):
+        frame = pl.DataFrame({"role": ["Student"] * height}, schema={"role": pl.String})
+        asked = {"": sql} | {f"({c})": c for c in conditions} | {c: f"CASE WHEN {c} THEN 'K' END" for c in conditions}
+        made = frame.with_columns(parse(one, Columns(KNOWN)).text.alias(name) for name, one in asked.items())
+        assert made[""].to_list() == [value] * height
+        for condition in conditions:
+            held = cell(condition)
+            assert made[f"({condition})"].to_list() == [held] * height, condition
+            assert made[condition].to_list() == ["K" if held == "true" else None] * height, condition
+            stays = frame.filter(parse(condition, Columns(KNOWN)).expr.fill_null(value=False))
+            assert stays.height == (height if held == "true" else 0), condition
 
 
 @pytest.mark.parametrize(
@@ -177,8 +207,13 @@ def test_any_text_is_an_expression_or_refused(sql: str) -> None:
     assert found is None or (found.line <= len(lines) and 1 <= found.column <= len(lines[found.line - 1]) + 1)
 
 
+TWO_ROWS: list[tuple[str | None, ...]] = [("K", None, "a,b", "12"), (None, "K", "", "aaa")]
+
+
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS), min_size=1, max_size=5))
+@example("CASE WHEN 'K' <> COALESCE('K') THEN 'a' END", TWO_ROWS)
+@example("NULLIF('K', UPPER(NULLIF(role, role)))", TWO_ROWS)
 def test_a_row_is_computed_alone_and_stays_short(sql: str, rows: list[tuple[str | None, ...]]) -> None:
     refused = refusal(sql)
     if refused is not None:
