@@ -30,6 +30,7 @@ ALL = (
     "page_memory",
     "gradebook",
     "half_open",
+    "lag",
     "webhook_latency",
     "passback",
     "export",

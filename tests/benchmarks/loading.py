@@ -54,8 +54,8 @@ def run(students: int) -> list[Result]:
             asyncio.run(migrate(server.url(), passwords=role_passwords(KEY)))
             floors, ours = [], []
             for _ in range(3 if students <= 100_000 else 1):
-                floors.append(asyncio.run(copy_floor(server.url(), files)) | _child("read", str(folder)))
-                ours.append(_child("sync", server.url(), str(folder)))
+                floors.append(asyncio.run(copy_floor(server.url(), files)) | child("read", str(folder)))
+                ours.append(child("sync", server.url(), str(folder)))
         return _results(students, _median(ours), _median(floors))
 
 
@@ -93,7 +93,7 @@ def reorder(folder: Path) -> None:
             )
 
 
-def _child(*arguments: str) -> Found:
+def child(*arguments: str) -> Found:
     """Runs a part of this module as a process; what it measured."""
     command = [sys.executable, "-m", "tests.benchmarks.loading", *arguments]
     found: Found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
