@@ -13,7 +13,7 @@ the entity's keys are known to the references of the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import polars as pl
@@ -63,7 +63,7 @@ class Outcome:
     role, say) because those rows were kept out. ``joined`` are keys of rows in ``frame`` that stand for several rows.
     ``kept``, by file: the component rows of all owners as they came (``kept_rows.rows_of``). ``implied``: the key of
     records without a good row of their own that change all the same, and the columns that do: component columns, where
-    component rows came, or ``children``.
+    component rows came, or ``children``. ``asks``: it says nothing, but ``Transform.parents`` is asked next.
     """
 
     frame: pl.DataFrame
@@ -74,6 +74,7 @@ class Outcome:
     joined: pl.Series = field(default_factory=no_keys)
     kept: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     implied: pl.DataFrame | None = None
+    asks: bool = False
 
 
 class Transform:
@@ -84,7 +85,7 @@ class Transform:
     district's country, for telephone numbers in national form; ``today`` the day on which students should have
     classes, without which nobody is missed; ``joined()`` the keys of enrollments that stand for several rows of the
     last whole package; ``parents(entity)``, of a tree, key and parent of the active records as the source said them
-    before, asked where some stay without a good row.
+    before, asked (after an outcome that says so) where some stay without a good row.
     """
 
     def __init__(
@@ -281,18 +282,22 @@ class _Steps:
             check_references(sheet, self.known, own=True)
             if self.entity.name == "academicSessions":
                 check_sessions(sheet, self.known)
-            others = self._others(sheet) if self.entity.is_tree else None
-            yield self.finish(sheet)
-            if others is not None and others.height:
-                none = canonical.empty(self.entity), issues.empty(), no_keys(), no_keys(), no_keys()
-                yield Outcome(*none, implied=others)
+            if self.entity.is_tree:
+                yield from self._finish_tree(sheet)
+            else:
+                yield self.finish(sheet)
 
-    def _others(self, sheet: Sheet) -> pl.DataFrame:
-        """Puts ``children`` on the sheet of a tree; key and children of records that stay and get others."""
-        known = self.known.keys(self.entity.name)
-        came = sheet.frame.height + sheet.deleted.len()
-        stay = known.len() - int((~sheet.out).sum())
-        return derive_children(sheet, known, self.parents(self.entity.name) if came and stay else no_parents())
+    def _finish_tree(self, sheet: Sheet) -> Iterator[Outcome]:
+        """The outcome of all rows of a tree, and that of records that stay and get other children."""
+        known, said = self.known.keys(self.entity.name), no_parents()
+        nothing = Outcome(canonical.empty(self.entity), issues.empty(), no_keys(), no_keys(), no_keys())
+        if (sheet.frame.height or sheet.deleted.len()) and known.len() > int((~sheet.out).sum()):
+            yield replace(nothing, asks=True)
+            said = self.parents(self.entity.name)
+        others = derive_children(sheet, known, said)
+        yield self.finish(sheet)
+        if others.height:
+            yield replace(nothing, implied=others)
 
     def close(self) -> Iterator[Outcome]:
         """Makes the entity's keys known to the next entities and reports what only shows at its end."""

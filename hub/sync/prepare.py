@@ -155,13 +155,14 @@ class Preparation:
         if entity.name == "enrollments" and not is_delta(self.package, entity):
             self.result.joined = []
         kept: Mapping[str, pl.DataFrame] = {}
-        if entity.is_tree:
-            self.parents[entity.name] = await self.known.parents(entity, stored)
         nested = await self.components.nested(entity, stored)
         outcomes = await asyncio.to_thread(self._outcomes, entity, nested)
         self.progress.enter("transform", entity=entity.name, total=self._rows(entity))
         while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
             crash_point("transform.batch_made")
+            if outcome.asks:
+                self.parents[entity.name] = await self.known.parents(entity, stored)
+                continue
             self.result.issues.append(outcome.issues)
             kept = outcome.kept or kept
             changes.counts.quarantined += outcome.quarantined.len()
@@ -216,8 +217,6 @@ class Preparation:
         rows = stored.filter(pl.col("key").is_in(outcome.implied["key"].implode())).select("key", "rid")
         ids = rows.join(await self.said.ids(entity, rows["rid"]), on="rid", how="inner")
         await self.components.stage(entity, None, ids, outcome.kept)
-        if entity.name not in self.indexes:  # no row of the entity has made it
-            await self._index(entity, [])
         await self.known.implied(entity, ids, changes, outcome)
 
     async def _still_said(self, entity: Entity, gone: pl.DataFrame, changes: EntityChanges) -> BitMap:

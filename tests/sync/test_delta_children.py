@@ -155,7 +155,7 @@ async def test_deltas_of_trees_mean_what_whole_packages_with_them_mean(
     for trees, here, there in speakers:
         await done(here, trees.whole())
         await done(there, trees.whole())
-    for number in range(5):
+    for number in range(4):
         for trees, here, there in speakers:
             for _ in range(5):
                 trees.step()

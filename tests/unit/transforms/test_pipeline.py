@@ -202,7 +202,7 @@ def test_rows_of_delta_files_say_what_became_of_the_object() -> None:
     ]
     chain = Transform("1.2", held=holding(orgs=["old", "b"]))
 
-    (outcome,) = chain.entity("orgs", [raw("orgs", "1.2", rows)], delta=True)
+    _, outcome = chain.entity("orgs", [raw("orgs", "1.2", rows)], delta=True)
 
     assert outcome.frame["key"].to_list() == ["a"]
     assert outcome.deleted.to_list() == ["b"]
@@ -219,8 +219,9 @@ def test_changes_of_a_tree_reach_parents_of_which_no_row_came() -> None:
     before = pl.DataFrame({"key": list(said), "parent": list(said.values())})
     chain = Transform("1.2", held=holding(orgs=list(said)), parents=lambda _: before)
 
-    own, others = chain.entity("orgs", [raw("orgs", "1.2", rows)], delta=True)
+    asked, own, others = chain.entity("orgs", [raw("orgs", "1.2", rows)], delta=True)
 
+    assert asked.asks
     assert own.frame["children"].to_list() == [None]
     assert others.frame.height == 0
     assert others.implied is not None
