@@ -22,8 +22,9 @@ async def follow(url: str, channel: str, heard: Callable[[str], None]) -> None:
     PostgreSQL itself: a pooler that hands connections out by transaction cannot listen.
     """
     while True:
-        # Away, starting or stopping: whoever listens also looks by itself every few seconds.
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        # Away, starting or stopping: whoever listens also looks by itself every few seconds. asyncpg raises the last of
+        # these where the connection is lost between two messages of one statement.
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             await _once(url, channel, heard)
         await asyncio.sleep(PAUSE_SECONDS)
 

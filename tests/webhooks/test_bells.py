@@ -7,13 +7,14 @@ import contextlib
 import importlib.util
 import pickle
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import orjson
 import pytest
 from arq.connections import RedisSettings, create_pool
@@ -23,6 +24,7 @@ from pydantic import SecretStr
 
 from hub.clock import Clock
 from hub.settings import Settings
+from hub.store import listen
 from hub.store.database import Database
 from hub.worker import Doorbell, run_worker, wire
 from hub.worker.bells import take
@@ -283,3 +285,23 @@ async def test_due_runs_are_found_without_redis_and_one_after_the_other(world: W
         runs.due = 3
         await until(lambda: runs.due < 0, 7)
     assert runs.looks[1] - runs.looks[0] < 6
+
+
+async def test_a_listener_that_loses_its_connection_between_two_messages_listens_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries: list[str] = []
+    again = asyncio.Event()
+
+    async def once(_url: str, channel: str, _heard: Callable[[str], None]) -> None:
+        tries.append(channel)
+        if len(tries) > 1:
+            again.set()
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    monkeypatch.setattr(listen, "_once", once)
+    monkeypatch.setattr(listen, "PAUSE_SECONDS", 0.01)
+    task = asyncio.create_task(listen.follow("postgresql://nowhere", "deliveries", print))
+    await asyncio.wait_for(again.wait(), 5)
+    assert not task.done()
+    task.cancel()
