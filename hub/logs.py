@@ -7,6 +7,7 @@ errors show their text, which holds neither personal data nor secrets by rule (h
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from types import TracebackType
@@ -35,11 +36,11 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-    stream = stream or sys.stderr
+    stream = stream or _unbuffered(sys.stderr)
     renderer: Processor = structlog.processors.JSONRenderer()
     if settings.log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
-    handler = logging.StreamHandler(stream)
+    handler = _Lines(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[first_line, *shared],
@@ -52,6 +53,26 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes lines; one that cannot be written is lost."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
+        """Says nothing where the line could not be written: it would be said on the same disk."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def _unbuffered(stream: TextIO) -> TextIO:
+    """Standard error without a buffer: a line that a full disk did not take would be tried again at the process's end.
+
+    Python then ends with status 120, however well the process has stopped.
+    """
+    if stream is not sys.__stderr__:
+        return stream  # somebody's who catches it
+    raw = io.FileIO(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
 def first_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
