@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import base64
-import hmac
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from urllib.parse import parse_qsl, quote, quote_plus, urlencode
+from urllib.parse import quote_plus, urlencode
 
 import orjson
 from yarl import URL
 
 from connectors.http import Answer, Web
+from connectors.oauth1 import authorization
 from connectors.oneroster_rest.config import OAuth1, OAuth2, OneRosterRestConfig
 from connectors.protocol import ConnectorError, Intent
 
 SECRET = "client_secret"
 #: A token is not used in its last seconds; one whose life is not told is used until it is refused.
 _MARGIN_SECONDS, _LONGEST_TOKEN, _MOST_BYTES = 30.0, 16_000, 1 << 20
-_HASHES = {"HMAC-SHA1": "sha1", "HMAC-SHA256": "sha256"}
 
 
 @dataclass
@@ -39,7 +37,8 @@ class Login:
         """The value for one request. Raises ConnectorError (``login_refused``, ``login_failed`` and those of Web)."""
         login = self.config.login
         if isinstance(login, OAuth1):
-            return signature(login, self.secret, method, url, at=int(self.now().timestamp()))
+            at = int(self.now().timestamp())
+            return authorization(login.client_id, self.secret, login.signature_method, method, str(url), at=at)
         if isinstance(login, OAuth2):
             if self._token is None or time.monotonic() >= self._until:
                 await self._fetch(login)
@@ -109,23 +108,3 @@ def _said(answer: Answer) -> str:
     except (ValueError, AttributeError):
         return ""
     return f", {word}" if word in known else ""
-
-
-def signature(login: OAuth1, secret: str, method: str, url: URL, *, at: int, nonce: str = "") -> str:
-    """The header of a request that is signed with OAuth 1.0a, two-legged (RFC 5849 §3.4); ``nonce`` is for tests."""
-    signed = {
-        "oauth_consumer_key": login.client_id, "oauth_nonce": nonce or secrets.token_hex(16),
-        "oauth_signature_method": login.signature_method, "oauth_timestamp": str(at), "oauth_version": "1.0",
-    }  # fmt: skip
-    asked = parse_qsl(url.raw_query_string, keep_blank_values=True)
-    pairs = sorted((_quoted(n), _quoted(v)) for n, v in [*signed.items(), *asked])
-    port = "" if url.is_default_port() or url.port is None else f":{url.port}"
-    address = f"{url.scheme}://{(url.raw_host or '').lower()}{port}{url.raw_path}"
-    base = "&".join((method, _quoted(address), _quoted("&".join(f"{n}={v}" for n, v in pairs))))
-    mac = hmac.digest(f"{_quoted(secret)}&".encode(), base.encode(), _HASHES[login.signature_method])
-    signed["oauth_signature"] = base64.b64encode(mac).decode()
-    return "OAuth " + ", ".join(f'{name}="{_quoted(value)}"' for name, value in signed.items())
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="-._~")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hmac
-import secrets
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode
 from uuid import UUID
 
 import orjson
 
+from connectors.oauth1 import authorization
 from hub.passback.codes import Down
 from hub.passback.login import OAuth1, OAuth2
 from hub.webhooks.egress import Answer, Egress, Failure
@@ -21,7 +20,6 @@ from hub.webhooks.egress import Answer, Egress, Failure
 #: A token is not used in its last seconds; one whose life is not told is used for so long.
 MARGIN_SECONDS, USUAL_SECONDS = 30.0, 600.0
 _LONGEST_TOKEN = 8_000
-_HASHES = {"HMAC-SHA1": "sha1", "HMAC-SHA256": "sha256"}
 
 
 class LoginError(Exception):
@@ -61,7 +59,8 @@ class Proofs:
     async def header(self, credential: Credential, method: str, url: str) -> str:
         """The value of ``Authorization``. Raises LoginError."""
         if isinstance(credential.login, OAuth1):
-            return signature(credential.login, credential.secret, method, url)
+            known, secret, at = credential.login, credential.secret, int(time.time())
+            return authorization(known.client_id, secret, known.signature_method, method, url, at=at)
         async with self._turns[credential.target_id]:
             held = self._tokens.get(credential.target_id)
             if held is None or held.credential != credential or held.until <= time.monotonic():
@@ -106,28 +105,3 @@ def _read(answer: Answer) -> tuple[str, float]:
     ):
         raise LoginError(Down.LOGIN_FAILED, answer.status)
     return token, seconds
-
-
-def signature(login: OAuth1, secret: str, method: str, url: str, *, nonce: str = "", at: int = 0) -> str:
-    """The header of a request that is signed with OAuth 1.0a, two-legged; ``nonce`` and ``at`` are for tests."""
-    signed = {
-        "oauth_consumer_key": login.client_id,
-        "oauth_nonce": nonce or secrets.token_hex(16),
-        "oauth_signature_method": login.signature_method,
-        "oauth_timestamp": str(at or int(time.time())),
-        "oauth_version": "1.0",
-    }
-    parts = urlsplit(url)
-    pairs = sorted(
-        (_quoted(n), _quoted(v)) for n, v in [*signed.items(), *parse_qsl(parts.query, keep_blank_values=True)]
-    )
-    port = "" if parts.port in {None, 443 if parts.scheme == "https" else 80} else f":{parts.port}"
-    address = f"{parts.scheme}://{(parts.hostname or '').lower()}{port}{parts.path}"
-    base = "&".join((method, _quoted(address), _quoted("&".join(f"{n}={v}" for n, v in pairs))))
-    mac = hmac.digest(f"{_quoted(secret)}&".encode(), base.encode(), _HASHES[login.signature_method])
-    signed["oauth_signature"] = base64.b64encode(mac).decode()
-    return "OAuth " + ", ".join(f'{name}="{_quoted(value)}"' for name, value in signed.items())
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="-._~")

@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oauthlib.oauth1.rfc5849 import signature as oauth
 
+from connectors.oauth1 import authorization
 from hub.passback import answers, schedule
 from hub.passback.answers import Means, Outcome, outcome, scrubbed, together
 from hub.passback.codes import Down, Trouble
-from hub.passback.login import OAuth1
-from hub.passback.proofs import signature
 from hub.webhooks.egress import Answer, Failure
 from transforms.catalogue import CATALOGUE
 
@@ -124,8 +123,7 @@ def test_waits_grow_and_have_an_end(failures: int, chance: float, asked: float |
 @pytest.mark.parametrize("method", ["HMAC-SHA1", "HMAC-SHA256"])
 @pytest.mark.parametrize("url", ["https://SIS.example:443/a/b%20c", "http://sis.example:8080/x?b=2&a=1+1&a="])
 def test_a_signature_is_the_one_that_others_compute(method: Any, url: str) -> None:
-    login = OAuth1(kind="oauth1", client_id="key", signature_method=method)
-    header = signature(login, "s&cret", "PUT", url, nonce="n", at=int(time.time()))
+    header = authorization("key", "s&cret", method, "PUT", url, nonce="n", at=int(time.time()))
     sent = dict(oauth.collect_parameters(headers={"Authorization": header}, exclude_oauth_signature=False))
     made = sent.pop("oauth_signature")
     pairs = [*sent.items(), *parse_qsl(urlsplit(url).query, keep_blank_values=True)]
