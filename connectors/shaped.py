@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
-from connectors.protocol import Batch, ConnectorError, Intent, Mode, Package, located, pair_marks
+from connectors.around import Around
+from connectors.protocol import Batch, ConnectorError, Intent, Package, pair_marks
 from transforms import issues
-from transforms.catalogue import CATALOGUE, Version
+from transforms.catalogue import CATALOGUE
 from transforms.shaping import rules
 from transforms.shaping.checking import Checked
 from transforms.shaping.steps import CheckedSteps, apply
@@ -18,40 +19,16 @@ from transforms.validate.alike import marks_of
 
 
 @dataclass(frozen=True, slots=True)
-class ShapedPackage:
-    """``package`` with the steps of ``transform`` on each of its files."""
+class ShapedPackage(Around):
+    """``package`` with the steps of ``transform`` on each of its files. ``rows`` counts all that there were."""
 
     package: Package
     transform: Checked
 
     @property
-    def version(self) -> Version:
-        """That of the package."""
-        return self.package.version
-
-    @property
-    def mode(self) -> Mapping[str, Mode]:
-        """That of the package."""
-        return self.package.mode
-
-    @property
     def digest(self) -> str:
         """Over the package's and the definition: an edit of it makes the next run compare row by row."""
         return hashlib.sha256(f"{self.package.digest}\0{self.transform.mark}".encode()).hexdigest()
-
-    @property
-    def issues(self) -> pl.DataFrame:
-        """Those of the package."""
-        return self.package.issues
-
-    @property
-    def source_system(self) -> str | None:
-        """That of the package."""
-        return self.package.source_system
-
-    def rows(self, file: str) -> int | None:
-        """The rows of the package; some of them may be left out."""
-        return self.package.rows(file)
 
     def batches(self, file: str, size: int = 250_000) -> Iterator[Batch]:
         """The rows of ``file`` after the steps. Raises ConnectorError (``transform_failed``)."""
@@ -71,14 +48,6 @@ class ShapedPackage:
         if file not in self.transform.files:
             return pair_marks(self.package, file)
         return pl.concat([marks_of(batch.frame) for batch in self.batches(file)])
-
-    def located(self, found: pl.DataFrame) -> pl.DataFrame:
-        """As the package says."""
-        return located(self.package, found)
-
-    def close(self) -> None:
-        """Closes the package."""
-        self.package.close()
 
     def _shaped(self, file: str, steps: CheckedSteps, batches: Iterator[Batch]) -> Iterator[Batch]:
         changes = self.mode[file] == "delta"

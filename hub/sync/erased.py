@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import polars as pl
 
-from connectors.protocol import Batch, Mode, Package, pair_marks
+from connectors.around import Around
+from connectors.protocol import Batch, Package
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Version
 from transforms.sheet import is_owner
 
@@ -15,45 +16,25 @@ PEOPLE = "users"
 Erased = Callable[[str], bool]
 
 
-class Without:
-    """``package`` as if the people whom ``erased`` knows had never been in it."""
+class Without(Around):
+    """``package`` as if the people whom ``erased`` knows had never been in it.
+
+    Its digest is the package's: an erasure is no reason to read it again. So are its keys: whether one comes twice does
+    not depend on others.
+    """
 
     def __init__(self, package: Package, erased: Erased) -> None:
-        self._package, self._erased = package, erased
+        self.package, self._erased = package, erased
         self._files = package_files(package.version)
-
-    @property
-    def version(self) -> Version:
-        """That of the package."""
-        return self._package.version
-
-    @property
-    def mode(self) -> Mapping[str, Mode]:
-        """That of the package."""
-        return self._package.mode
-
-    @property
-    def digest(self) -> str:
-        """That of the package: an erasure is no reason to read it again."""
-        return self._package.digest
 
     @property
     def issues(self) -> pl.DataFrame:
         """The findings that name nobody who was erased."""
-        return self._silent(self._package.issues)
-
-    @property
-    def source_system(self) -> str | None:
-        """That of the package."""
-        return self._package.source_system
-
-    def rows(self, file: str) -> int | None:
-        """How many rows the package has."""
-        return self._package.rows(file)
+        return self._silent(self.package.issues)
 
     def batches(self, file: str, size: int = 250_000) -> Iterator[Batch]:
         """The rows that are left."""
-        for batch in self._package.batches(file, size):
+        for batch in self.package.batches(file, size):
             frame, out = batch.frame, pl.repeat(value=False, n=batch.frame.height, dtype=pl.Boolean, eager=True)
             for column, keeps in self._files.get(file, ()):
                 if column in frame.columns:
@@ -61,18 +42,6 @@ class Without:
                     frame = frame.with_columns(_left(frame[column], named).alias(column)) if keeps else frame
                     out = out if keeps else out | frame[column].is_in(list(named)).fill_null(value=False)
             yield Batch(frame.filter(~out) if out.any() else frame, self._silent(batch.issues))
-
-    def keys(self, file: str) -> pl.Series:
-        """The keys of all rows of the package: whether one comes twice does not depend on others."""
-        return self._package.keys(file)
-
-    def marks(self, file: str) -> pl.Series:
-        """Those of all rows of the package."""
-        return pair_marks(self._package, file)
-
-    def close(self) -> None:
-        """Closes the package."""
-        self._package.close()
 
     def _silent(self, issues: pl.DataFrame) -> pl.DataFrame:
         named = _named(issues["key"], self._erased)

@@ -16,12 +16,13 @@ from uuid import UUID
 
 import polars as pl
 
-from connectors.protocol import Batch, Mode, Package, Pull, located
+from connectors.around import Around
+from connectors.protocol import Batch, Mode, Package, Pull
 from hub.store import columns
 from hub.store.database import Database
 from hub.store.sources import Source
 from transforms import issues
-from transforms.catalogue import CATALOGUE, Version
+from transforms.catalogue import CATALOGUE
 from transforms.pipeline import REVISION
 from transforms.shaping.checking import Checked
 from transforms.sheet import no_keys
@@ -85,16 +86,11 @@ def _missing(known: pl.Series, present: pl.Series, package: Package, file: str) 
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Around):
     """``package`` with rows, by file, that say of these keys that they are deleted."""
 
     package: Package
     gone: Mapping[str, pl.Series] = field(repr=False)
-
-    @property
-    def version(self) -> Version:
-        """That of the package."""
-        return self.package.version
 
     @property
     def mode(self) -> Mapping[str, Mode]:
@@ -109,16 +105,6 @@ class Ended:
         for file in sorted(self.gone):
             total.update("\n".join([file, *self.gone[file]]).encode())
         return total.hexdigest()
-
-    @property
-    def issues(self) -> pl.DataFrame:
-        """Those of the package."""
-        return self.package.issues
-
-    @property
-    def source_system(self) -> str | None:
-        """That of the package."""
-        return self.package.source_system
 
     def rows(self, file: str) -> int | None:
         """The rows of the package and those of the keys."""
@@ -144,14 +130,6 @@ class Ended:
         """The sourcedIds of all rows."""
         before = self.package.keys(file) if file in self.package.mode else no_keys().rename("sourcedId")
         return pl.concat([before, self._gone(file).rename("sourcedId")])
-
-    def located(self, found: pl.DataFrame) -> pl.DataFrame:
-        """As the package says."""
-        return located(self.package, found)
-
-    def close(self) -> None:
-        """Closes the package."""
-        self.package.close()
 
     def _gone(self, file: str) -> pl.Series:
         return self.gone.get(file, no_keys())
