@@ -63,20 +63,20 @@ async def check_changes(checks: Checks, stage: Stage) -> None:
     out = sum(m["from"] in focus and m["to"] not in focus for m in moves)
     into = sum(m["to"] in focus and m["from"] not in focus for m in moves)
     leaves = sum(item["kind"] == "teacher_leaves" for item in planned)
-    checks.that("math: who moved in entered", holds=told("math", "users", "entered") == into)
-    checks.that("math: who moved out and the teacher left", holds=told("math", "users", "left") == out + leaves)
-    checks.that("math: the new class entered", holds=told("math", "classes", "entered") == 1)
+    checks.that("math: who moved in entered", holds=told("math", "users", "created") == into)
+    checks.that("math: who moved out and the teacher left", holds=told("math", "users", "deleted") == out + leaves)
+    checks.that("math: the new class entered", holds=told("math", "classes", "created") == 1)
     checks.that("math: the corrected name was updated", holds=told("math", "users", "updated") >= 1)
     checks.that(
         "library: nobody entered or left",
-        holds=told("library", "users", "entered") + told("library", "users", "left") == 0,
+        holds=told("library", "users", "created") + told("library", "users", "deleted") == 0,
     )
     checks.that("library: the corrected given name was updated", holds=told("library", "users", "updated") >= 1)
     checks.that(
         "library: hears of users and their orgs alone", holds={c["entity"] for c in got["library"]} <= {"users", "orgs"}
     )
-    checks.that("lms: the teacher left", holds=told("lms", "users", "left") == leaves)
-    checks.that("lms: no student entered, moving is an update", holds=told("lms", "users", "entered") == 0)
+    checks.that("lms: the teacher left", holds=told("lms", "users", "deleted") == leaves)
+    checks.that("lms: no student entered, moving is an update", holds=told("lms", "users", "created") == 0)
     checks.that("lms: the moves and the name were updated", holds=told("lms", "users", "updated") >= len(moves) + 1)
     await _check_readable(checks, stage, got)
 
@@ -89,7 +89,7 @@ async def _check_readable(checks: Checks, stage: Stage, got: dict[str, list[dict
         for item in changes:
             status, _, body = await app.get(oneroster, f"/{item['entity']}/{item['sourcedId']}")
             record = next(iter(body.values())) if status == 200 and isinstance(body, dict) else {}
-            wanted = "tobedeleted" if item["operation"] == "left" else "active"
+            wanted = "tobedeleted" if item["operation"] == "deleted" else "active"
             readable = status == 200 or (status == 403 and item["entity"] == "demographics")
             checks.that(f"{name}: {item['operation']} {item['entity']} can be read", holds=readable)
             if record:

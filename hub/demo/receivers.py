@@ -60,5 +60,6 @@ class Receiver:
         return web.Response(status=204)
 
     def changes(self) -> list[dict[str, Any]]:
-        """Everything that came so far, in order."""
-        return [change for event in self.events for change in event["changes"]]
+        """Every change of a record that came so far, in order: its ``entity``, its ``operation``, and what was told."""
+        told = [change for event in self.events for change in event["changes"] if "sourcedId" in change]
+        return [dict(zip(("entity", "operation"), c["type"].split("."), strict=True)) | c for c in told]

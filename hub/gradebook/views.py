@@ -65,7 +65,7 @@ async def move(
             moves.append(store.Move(grant_id, {name: s.stored for name, s in after.sets.items()}, entries))
             moved |= {(grant_id, name): sets for name, sets in after.sets.items()}
     if moves:
-        await store.move(tx, position, moves, at=at, run_id=None)
+        await store.move(tx, position, moves, at=at, run_id=None, cause="gradebook")
     return moved
 
 

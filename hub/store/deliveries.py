@@ -29,7 +29,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A claimed subscription, its row locked. ``secret`` is sealed; ``inside`` as in hub.webhooks.batch.Place."""
+    """A claimed subscription, its row locked. ``secret`` is sealed; ``inside`` as in hub.changes.window.Place."""
 
     grant_id: UUID
     url: str

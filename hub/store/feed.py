@@ -1,4 +1,4 @@
-"""Reading a grant's feed: what changed in a view after a position."""
+"""Reading a grant's feed: what changed in a view after a step."""
 
 from __future__ import annotations
 
@@ -12,26 +12,34 @@ from transforms.catalogue import Entity
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One feed entry as it is stored: serialized bitmaps of rids."""
+    """One feed entry as it is stored: serialized bitmaps of rids.
 
+    ``step``: its place in the grant's feed; ``position``: the district's. ``cause``: sync, grant or gradebook.
+    """
+
+    step: int
     position: int
     entity: str
     at: datetime
+    cause: str
     entered: bytes
     updated: bytes
     departed: bytes
+
+
+_COLUMNS = ", ".join(Entry.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """Whether a grant's feed may be read, and how far it goes.
 
-    ``position``: of its last entry, 0 without one. ``district_position``: all entries up to it are there to be read.
+    ``steps``: how many it has. ``district_position``: all entries up to that position are there to be read.
     """
 
     grant_state: str
     district_state: str
-    position: int
+    steps: int
     district_position: int
 
 
@@ -42,8 +50,7 @@ async def head(tx: Transaction, grant_id: UUID) -> Head | None:
     the district's lock and an entry is committed with its position.
     """
     row = await tx.fetchrow(
-        "SELECT g.state AS grant_state, d.state AS district_state, d.position AS district_position, "
-        "coalesce((SELECT max(f.position) FROM feed f WHERE f.district_id = $1 AND f.grant_id = $2), 0) AS position "
+        "SELECT g.state AS grant_state, d.state AS district_state, d.position AS district_position, g.steps "
         "FROM grants g JOIN districts d USING (district_id) WHERE g.district_id = $1 AND g.grant_id = $2",
         tx.district_id, grant_id,
     )  # fmt: skip
@@ -51,19 +58,29 @@ async def head(tx: Transaction, grant_id: UUID) -> Head | None:
 
 
 async def entries(tx: Transaction, grant_id: UUID, *, after: int, to: int) -> list[Entry]:
-    """The entries in ``(after, to]``, in the order of their positions."""
+    """The entries of the district's positions in ``(after, to]``, in their order."""
     rows = await tx.fetch(
-        "SELECT position, entity, at, entered, updated, departed FROM feed "
+        f"SELECT {_COLUMNS} FROM feed "
         "WHERE district_id = $1 AND grant_id = $2 AND position > $3 AND position <= $4 ORDER BY position",
         tx.district_id, grant_id, after, to,
     )  # fmt: skip
     return [Entry(**row) for row in rows]
 
 
+async def steps(tx: Transaction, grant_id: UUID, *, after: int, to: int) -> list[Entry]:
+    """The entries of the grant's steps in ``(after, to]``, in their order."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM feed "
+        "WHERE district_id = $1 AND grant_id = $2 AND step > $3 AND step <= $4 ORDER BY step",
+        tx.district_id, grant_id, after, to,
+    )  # fmt: skip
+    return [Entry(**row) for row in rows]
+
+
 async def waiting_since(tx: Transaction, grant_id: UUID, *, after: int) -> datetime | None:
-    """When the first entry after a position was made; None when there is none."""
+    """When the first entry after a step was made; None when there is none."""
     at: datetime | None = await tx.fetchval(
-        "SELECT at FROM feed WHERE district_id = $1 AND grant_id = $2 AND position > $3 ORDER BY position LIMIT 1",
+        "SELECT at FROM feed WHERE district_id = $1 AND grant_id = $2 AND step > $3 ORDER BY step LIMIT 1",
         tx.district_id, grant_id, after,
     )  # fmt: skip
     return at

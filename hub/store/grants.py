@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from hub.errors import Code, HubError
@@ -177,6 +177,10 @@ async def extra_roles(tx: Transaction, grant_id: UUID) -> list[tuple[int, str, b
     return [(row["position"], row["role"], row["people"]) for row in rows]
 
 
+#: What moves a view: a sync, an edit of the grant, or what apps write into the gradebook.
+Cause = Literal["sync", "grant", "gradebook"]
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """What a change does to one grant: sets to store, entries for its feed, and whom ``extra_roles`` gets, by role."""
@@ -187,8 +191,13 @@ class Move:
     extra_roles: Mapping[str, bytes] = field(default_factory=dict)
 
 
-async def move(tx: Transaction, position: int, moves: Sequence[Move], *, at: datetime, run_id: UUID | None) -> None:
-    """Moves grants to ``position``: stores their sets and feed entries. The caller holds the district's lock."""
+async def move(
+    tx: Transaction, position: int, moves: Sequence[Move], *, at: datetime, run_id: UUID | None, cause: Cause
+) -> None:
+    """Moves grants to ``position``: stores their sets and feed entries. The caller holds the district's lock.
+
+    A move with entries is a step of the grant's feed.
+    """
     await tx.executemany(
         "INSERT INTO extra_roles (district_id, grant_id, role, position, people) VALUES ($1, $2, $3, $4, $5)",
         [(tx.district_id, m.grant_id, role, position, people) for m in moves for role, people in m.extra_roles.items()],
@@ -204,17 +213,20 @@ async def move(tx: Transaction, position: int, moves: Sequence[Move], *, at: dat
         ],
     )
     await tx.executemany(
-        "INSERT INTO feed (district_id, grant_id, position, entity, at, run_id, entered, updated, departed) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO feed "
+        "(district_id, grant_id, position, step, entity, at, run_id, cause, entered, updated, departed) "
+        "SELECT $1, $2, $3, g.steps + 1, $4, $5, $6, $7, $8, $9, $10 FROM grants g "
+        "WHERE g.district_id = $1 AND g.grant_id = $2",
         [
-            (tx.district_id, m.grant_id, position, e.entity, at, run_id, e.entered, e.updated, e.departed)
+            (tx.district_id, m.grant_id, position, e.entity, at, run_id, cause, e.entered, e.updated, e.departed)
             for m in moves
             for e in m.entries
         ],
     )
     await tx.execute(
-        "UPDATE grants SET position = $3 WHERE district_id = $1 AND grant_id = ANY($2::uuid[])",
-        tx.district_id, [m.grant_id for m in moves], position,
+        "UPDATE grants SET position = $3, steps = steps + (grant_id = ANY($4::uuid[]))::int "
+        "WHERE district_id = $1 AND grant_id = ANY($2::uuid[])",
+        tx.district_id, [m.grant_id for m in moves], position, [m.grant_id for m in moves if m.entries],
     )  # fmt: skip
 
 

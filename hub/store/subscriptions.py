@@ -52,7 +52,7 @@ async def create(tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url:
     row = await tx.fetchrow(
         "INSERT INTO subscriptions (district_id, subscription_id, grant_id, url, secret, position, looked_to) "
         "SELECT $1, $2, $3, $4, $5, "
-        "coalesce((SELECT max(f.position) FROM feed f WHERE f.district_id = $1 AND f.grant_id = $3), 0), d.position "
+        "g.steps, d.position "
         "FROM grants g JOIN districts d USING (district_id) "
         f"WHERE g.district_id = $1 AND g.grant_id = $3 AND g.state <> 'revoked' RETURNING {_COLUMNS}",
         tx.district_id, subscription_id, grant_id, url, secret,

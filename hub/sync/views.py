@@ -115,7 +115,8 @@ async def _move(
     if following.sets or following.extra_roles:
         entries = [entry_of(e) for e in following.entries]
         moved = store.Move(grant.grant_id, following.sets, entries, following.extra_roles)
-        await store.move(tx, position, [moved], at=at, run_id=run_id)
+        cause: store.Cause = "sync" if run_id else "grant"
+        await store.move(tx, position, [moved], at=at, run_id=run_id, cause=cause)
         crash_point("feed.moved")
 
 

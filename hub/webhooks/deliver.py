@@ -6,28 +6,29 @@ batch is frozen and is sent (again) with the same id and the same bytes by whoev
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from hub import ids
+from hub.changes import reading
+from hub.changes.message import Cut, Envelope, cut
+from hub.changes.reading import Stretch, Teller
+from hub.changes.window import Place
 from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.identifiers import Identifiers
-from hub.scope.feed import FeedEntry
-from hub.scope.sets import unpack
 from hub.store import deliveries, feed, grants
 from hub.store.database import Database, Transaction
 from hub.store.deliveries import Batch, Claim, Held
-from hub.webhooks import batch as batches
 from hub.webhooks import schedule, sign
-from hub.webhooks.batch import Cut, Envelope, Place
 from hub.webhooks.egress import Answer, Egress
 from hub.webhooks.keyring import Keyring
-from transforms.catalogue import CATALOGUE
 
+#: Limits of one batch. Standard Webhooks advises to stay under 20 kB.
+MOST_CHANGES = 500
+MOST_BYTES = 20_000
 #: How soon a suspended grant is looked at again.
 SUSPENDED_SECONDS = 15.0
 _CHANCE = random.SystemRandom()
@@ -107,21 +108,19 @@ async def _prepare(courier: Courier, tx: Transaction, claim: Claim) -> _Ready | 
 
 async def _freeze(courier: Courier, tx: Transaction, claim: Claim, held: Held, head: feed.Head) -> Batch | None:
     """Cuts the next batch and writes it down; None when nothing waits."""
-    to = held.window_to or head.position
+    to = held.window_to or head.steps
     if to <= held.position:
         return None
-    entries = await feed.entries(tx, held.grant_id, after=held.position, to=to)
-    merged = await asyncio.to_thread(_merge, entries)
+    stretch = await reading.stretch(tx, held.grant_id, after=held.position, to=to)
     place = Place.from_json(held.inside)
-    if place is None and not merged:
+    if place is None and not stretch.window:
         return None  # what came and went between two looks was never seen
-    at = max(e.at for e in entries)
-    envelope = Envelope(
-        claim.subscription_id, claim.district_id, held.grant_id, held.position, to, at, courier.base_url
-    )
+    assert stretch.at is not None
+    envelope = Envelope(claim.subscription_id, claim.district_id, held.grant_id, held.position, to, stretch.at)
     grant = await grants.get(tx, held.grant_id)
     identifiers = Identifiers.of(grant, claim.district_id, courier.key)
-    made = await _cut(tx, identifiers, envelope, merged, place)
+    teller = Teller(claim.district_id, held.grant_id, identifiers, courier.base_url)
+    made = await _cut(tx, teller, envelope, stretch, place)
     inside = made.place.as_json() if made.place else None
     batch = Batch(f"msg_{ids.new_id().hex}", to, inside, made.changes, made.body)
     # An open window was frozen when the feed was shorter: what has come since lies behind it and is looked at later.
@@ -130,40 +129,16 @@ async def _freeze(courier: Courier, tx: Transaction, claim: Claim, held: Held, h
     return batch
 
 
-def _merge(entries: list[feed.Entry]) -> dict[str, FeedEntry]:
-    return batches.window(
-        FeedEntry(e.entity, unpack(e.entered), unpack(e.updated), unpack(e.departed)) for e in entries
-    )
-
-
-async def _cut(
-    tx: Transaction, identifiers: Identifiers, envelope: Envelope, merged: dict[str, FeedEntry], place: Place | None
-) -> Cut:
+async def _cut(tx: Transaction, teller: Teller, envelope: Envelope, stretch: Stretch, place: Place | None) -> Cut:
     """The next body of a window; goes on over stretches whose records were all purged."""
     while True:
-        changes = batches.following(merged, place, batches.MOST_CHANGES + 1)
-        through = len(changes) <= batches.MOST_CHANGES
-        changes = changes[: batches.MOST_CHANGES]
-        rids: dict[str, list[int]] = {}
-        for change in changes:
-            rids.setdefault(change.entity, []).append(change.rid)
-        found = {name: await feed.sourced_ids(tx, CATALOGUE[name], wanted) for name, wanted in rids.items()}
-        found = await _as_known(tx, identifiers, found)
-        made = batches.cut(envelope, changes, found, through=through)
+        changes = stretch.window.following(place, MOST_CHANGES + 1)
+        through = len(changes) <= MOST_CHANGES
+        items = await teller.items(tx, changes[:MOST_CHANGES])
+        made = cut(envelope, items, most_bytes=MOST_BYTES, through=through)
         if made.changes or made.place is None:
             return made
         place = made.place
-
-
-async def _as_known(
-    tx: Transaction, identifiers: Identifiers, found: dict[str, dict[int, str]]
-) -> dict[str, dict[int, str]]:
-    """The same ids as the grant's app knows them. Without pseudonyms it may know some of the gradebook by others."""
-    other = [name for name in found if identifiers.pseudonyms or CATALOGUE[name].service == "gradebook"]
-    if not other:
-        return found
-    names = await identifiers.names(tx, [id_ for name in other for id_ in found[name].values()])
-    return {name: {rid: names.get(id_, id_) for rid, id_ in ids.items()} for name, ids in found.items()}
 
 
 async def _settle(tx: Transaction, claim: Claim, ready: _Ready, answer: Answer) -> bool:

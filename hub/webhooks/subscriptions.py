@@ -28,7 +28,7 @@ OVERLAP = timedelta(hours=24)
 class Lag:
     """How far a subscription is behind.
 
-    ``head``: position of its feed's last entry; ``waiting_since``: the time of the first entry that is not
+    ``head``: the last step of its feed; ``waiting_since``: the time of the first entry that is not
     acknowledged, None when there is none.
     """
 
@@ -106,7 +106,7 @@ async def lag(tx: Transaction, subscription: Subscription) -> Lag:
     """How far a subscription is behind its grant's feed."""
     head = await feed.head(tx, subscription.grant_id)
     since = await feed.waiting_since(tx, subscription.grant_id, after=subscription.position)
-    return Lag(head.position if head else subscription.position, subscription.position, since)
+    return Lag(head.steps if head else subscription.position, subscription.position, since)
 
 
 def _district(tx: Transaction) -> UUID:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from hub.changes.message import CHANGES
+from hub.changes.types import MARKS, OPERATIONS
 from hub.settings import Settings
 from hub.webhooks import sign
-from hub.webhooks.batch import EVENT_TYPE
 from hub.webhooks.egress import Failure
 from transforms.catalogue import CATALOGUE
 
@@ -48,7 +49,8 @@ def test_the_first_recipe_is_short() -> None:
 
 def test_each_class_entity_event_and_setting_is_named() -> None:
     settings = [f"HUB_{n.upper()}" for n in Settings.model_fields if n.startswith("webhook_")]
-    wanted = [*Failure, *settings, EVENT_TYPE, *(e.name for e in CATALOGUE.entities), "entered", "updated", "left"]
+    types = [CHANGES, *MARKS, *(f"<collection>.{o}" for o in OPERATIONS)]
+    wanted = [*Failure, *settings, *types, *(e.name for e in CATALOGUE.entities)]
     assert [name for name in wanted if f"`{name}`" not in PAGE] == []
 
 

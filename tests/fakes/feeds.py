@@ -54,19 +54,24 @@ class Feeds:
         self, district: UUID, grant: UUID | None, entity: str = "users", *, entered: Iterable[int] = (),
         updated: Iterable[int] = (), left: Iterable[int] = (),
     ) -> int:  # fmt: skip
-        """One more position of the district, with an entry in a grant's feed, or without (a hidden change)."""
+        """One more position of the district: a step of a grant's feed, its number, or a hidden change."""
+        step = 0
         async with self.connection.transaction():
-            position: int = await self.connection.fetchval(
+            position = await self.connection.fetchval(
                 "UPDATE districts SET position = position + 1 WHERE district_id = $1 RETURNING position", district
             )
             if grant is not None:
-                await self.connection.execute(
-                    "INSERT INTO feed (district_id, grant_id, position, entity, at, entered, updated, departed) "
-                    "VALUES ($1, $2, $3, $4, now(), $5, $6, $7)",
-                    district, grant, position, entity,
-                    *(BitMap(rids).serialize() for rids in (entered, updated, left)),
+                step = await self.connection.fetchval(
+                    "UPDATE grants SET steps = steps + 1 WHERE district_id = $1 AND grant_id = $2 RETURNING steps",
+                    district, grant,
                 )  # fmt: skip
-        return position
+                await self.connection.execute(
+                    "INSERT INTO feed (district_id, grant_id, position, step, entity, at, entered, updated, departed) "
+                    "VALUES ($1, $2, $3, $8, $4, now(), $5, $6, $7)",
+                    district, grant, position, entity,
+                    *(BitMap(rids).serialize() for rids in (entered, updated, left)), step,
+                )  # fmt: skip
+        return step
 
     async def announce(self, district: UUID) -> None:
         """What a sync does after its commit."""

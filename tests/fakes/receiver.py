@@ -38,7 +38,14 @@ class Received:
 
     @property
     def changes(self) -> list[tuple[str, str, str]]:
-        return [(c["entity"], c["operation"], c["sourcedId"]) for c in self.data["changes"]]
+        """(collection, what happened, sourcedId) of the records, marks left out."""
+        found = [(*c["type"].split("."), c["sourcedId"]) for c in self.data["changes"] if "sourcedId" in c]
+        return [(entity, operation, sourced_id) for entity, operation, sourced_id in found]
+
+    @property
+    def marks(self) -> list[dict[str, Any]]:
+        """What ends syncs and edits."""
+        return [c for c in self.data["changes"] if "sourcedId" not in c]
 
     def verify(self, secret: str) -> None:
         """Raises when the signature is not one of ``secret``."""

@@ -95,8 +95,8 @@ class App:
         assert one.data["from"] == self.up_to
         for entity, operation, sourced_id in one.changes:
             has = self.has[entity]
-            assert (operation == "entered") == (sourced_id not in has)
-            (has.discard if operation == "left" else has.add)(sourced_id)
+            assert (operation == "created") == (sourced_id not in has)
+            (has.discard if operation == "deleted" else has.add)(sourced_id)
         if not one.data["more"]:
             self.up_to = one.data["to"]
 

@@ -41,4 +41,4 @@ async def test_a_receiver_hears_of_a_held_run_only_once_it_was_approved(world: W
         assert (await approve(district, run.run_id)).state == "applied"
         assert await attempts(courier) == 1
         (got,) = there.received[before:]
-        assert {(entity, kind) for entity, kind, _ in got.changes} == {("enrollments", "left")}
+        assert {(entity, kind) for entity, kind, _ in got.changes} == {("enrollments", "deleted")}

@@ -1,4 +1,4 @@
-"""The shape of what a subscription's receiver gets, for the OpenAPI document. hub/webhooks/batch.py writes it."""
+"""The shape of what a subscription's receiver gets, for the OpenAPI document. hub/changes/message.py writes it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,28 @@ from uuid import UUID
 from pydantic import Field
 
 from hub.api.admin.shapes import Asked
+from hub.changes.types import MARKS, TYPES
 
 
 class Change(Asked):
     """One record, in its latest state at the end of the batch's range."""
 
-    entity: str
-    operation: Literal["entered", "updated", "left"] = Field(description="As seen from the grant's view.")
+    type: str = Field(
+        description="As seen from the grant's view: a collection and what happened.",
+        json_schema_extra={"enum": [t for t in TYPES if t not in MARKS]},
+    )
     sourced_id: UUID = Field(alias="sourcedId")
+    version: int = Field(description="The last step that touched the record: of two states the higher one is newer.")
     href: str | None = Field(default=None, description="Where to read the record; missing after it left.")
+
+
+class Mark(Asked):
+    """The end of what one sync or one edit of the grant did to the view."""
+
+    type: Literal["syncs.completed", "grants.updated"]
+    version: int = Field(description="The step that it was.")
+    at: datetime
+    counts: dict[str, dict[str, int]] = Field(description="By collection: created, updated and deleted records.")
 
 
 class Range(Asked):
@@ -26,10 +39,10 @@ class Range(Asked):
     subscription: UUID
     district: UUID
     grant: UUID
-    from_: int = Field(alias="from", description="Position before the first change.")
-    to: int = Field(description="Position of the last change.")
+    from_: int = Field(alias="from", description="The step before the first change.")
+    to: int = Field(description="The step of the last change.")
     more: bool = Field(description="Whether the same stretch goes on in the next batch.")
-    changes: list[Change] = Field(description="What is there now first, then what left.")
+    changes: list[Change | Mark] = Field(description="What is there now first, then what left, then marks.")
 
 
 class Batch(Asked):

@@ -36,8 +36,8 @@ class Subscription(Shown):
     grant_id: UUID
     url: str
     state: Literal["active", "paused", "disabled"]
-    position: int = Field(description="Everything up to here was acknowledged.")
-    head: int = Field(description="Position of the last entry of the grant's feed.")
+    position: int = Field(description="The step of the feed up to which everything was acknowledged.")
+    head: int = Field(description="The last step of the grant's feed.")
     behind: bool
     waiting_since: datetime | None = Field(description="Time of the first change that is not acknowledged.")
     lag_seconds: float = Field(description="How long that change has been waiting; 0 when nothing waits.")

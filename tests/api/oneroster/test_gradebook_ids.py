@@ -153,10 +153,10 @@ async def test_webhooks_tell_each_app_its_own_ids(book: Book) -> None:
                 await there.until(lambda got: bool(got) and got[-1].data["to"] >= 3, 20)
             stop.set()
             await running
-    (change,) = [c for got in own.received for c in got.data["changes"] if c["entity"] == "categories"]
-    assert (change["operation"], change["sourcedId"]) == ("entered", "a/b")
+    (change,) = [c for got in own.received for c in got.data["changes"] if c["type"].startswith("categories.")]
+    assert (change["type"], change["sourcedId"]) == ("categories.created", "a/b")
     assert change["href"].endswith("/ims/oneroster/gradebook/v1p2/categories/a%2Fb")
-    (change,) = [c for got in other.received for c in got.data["changes"] if c["entity"] == "categories"]
+    (change,) = [c for got in other.received for c in got.data["changes"] if c["type"].startswith("categories.")]
     assert is_canonical(change["sourcedId"])
     assert change["href"].endswith(change["sourcedId"])
 

@@ -19,9 +19,11 @@ from hub.api.admin.openapi import document
 from hub.api.admin.problem import TITLES
 from hub.api.admin.route import PREFIX, Route
 from hub.api.admin.routes import ROUTES
+from hub.changes.message import Envelope, cut, item
+from hub.changes.types import SYNC_COMPLETED
+from hub.changes.window import Change, Mark
 from hub.clock import SystemClock
 from hub.ids import new_id
-from hub.webhooks.batch import Change, Envelope, cut
 
 DOCUMENT = document(ROUTES)
 METHODS = {"get", "put", "post", "delete", "patch"}
@@ -159,13 +161,19 @@ def test_the_webhook_is_described_as_it_is_signed() -> None:
 
 def test_the_webhooks_body_is_described_as_it_is_written() -> None:
     ids = {name: new_id() for name in ("subscription_id", "district_id", "grant_id")}
-    envelope = Envelope(**ids, after=3, to=5, at=SystemClock().now(), base_url="https://hub.example")
-    changes = [Change("entered", "orgs", 1), Change("updated", "users", 2), Change("left", "classes", 3)]
-    names = {change.entity: {change.rid: str(new_id())} for change in changes}
+    at = SystemClock().now()
+    envelope = Envelope(**ids, after=3, to=5, at=at)
+    mark = Mark(5, at, SYNC_COMPLETED, {"orgs": {"created": 1, "updated": 0, "deleted": 0}})
+    changes = [
+        Change("created", "orgs", 1, 4), Change("updated", "users", 2, 5), Change("deleted", "classes", 3, 4),
+        Change("completed", "", 5, 5, mark),
+    ]  # fmt: skip
+    items = [item(c, str(new_id()), "https://hub.example" if c.operation != "deleted" else None) for c in changes]
     for through in (True, False):
-        body = cut(envelope, changes, names, through=through).body
+        body = cut(envelope, items, most_bytes=20_000, through=through).body
         batch = Batch.model_validate_json(body)
-        assert [change.operation for change in batch.data.changes] == ["entered", "updated", "left"]
+        told = ["orgs.created", "users.updated", "classes.deleted", "syncs.completed"]
+        assert [change.type for change in batch.data.changes] == told
         assert (batch.data.from_, batch.data.to, batch.data.more) == (3, 5, not through)
 
 
