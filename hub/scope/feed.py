@@ -6,8 +6,9 @@ records whose projections have to be compared, document by document; ``ViewDiff.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 import numpy as np
@@ -126,6 +127,36 @@ def merge(entries: Iterable[FeedEntry]) -> FeedEntry:
         )
         updated = (updated | entry.updated | returned) - entered - left
     return FeedEntry(entity, entered, updated, left)
+
+
+def compact(feed: Sequence[tuple[datetime, FeedEntry]], settled: int = 0) -> list[tuple[datetime, FeedEntry]]:
+    """The first entries of a feed, of one entity, without what nobody needs who reads on from any of them.
+
+    That is an update of a record that a later one of these entries touches as well. Entries stay where they are and may
+    become empty. What ``merge`` makes of all entries after any of them is the same as before, and so are the stamps. An
+    update stands once for each record; every entry and departure stays, for they tell who knew of the record when.
+
+    Among the first ``settled`` entries nobody reads on from any but the last: there each record stands once, as having
+    entered where it is present at their end, or else as having left.
+    """
+    later, made = BitMap(), []
+    for entry in reversed([entry for _, entry in feed[settled:]]):
+        made.append(FeedEntry(entry.entity, entry.entered, entry.updated - later, entry.left))
+        later |= entry.touched
+    later = BitMap()
+    for entry in reversed([entry for _, entry in feed[:settled]]):
+        made.append(FeedEntry(entry.entity, (entry.entered | entry.updated) - later, left=entry.left - later))
+        later |= entry.touched
+    return list(zip(_never_back(feed), reversed(made), strict=True))
+
+
+def _never_back(feed: Iterable[tuple[datetime, FeedEntry]]) -> Iterable[datetime]:
+    """The times by which entries stamp records (hub.scope.stamps): one that becomes empty stamps none any more."""
+    newest: datetime | None = None
+    for at, entry in feed:
+        if entry:
+            newest = at if newest is None else max(newest, at)
+        yield newest if entry and newest is not None else at
 
 
 def _having(changed: Changed, bits: int) -> BitMap:
