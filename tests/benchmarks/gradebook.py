@@ -26,11 +26,11 @@ from pydantic import SecretStr
 
 from hub.api import ApiContext, build_api
 from hub.api.connections import Patience, listening
-from hub.api.oneroster.bindings import DISTRICT, PATHS
 from hub.api.oneroster.scopes import SCOPES
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres
 from hub.logs import configure
+from hub.objects.bases import DISTRICT, PATHS
 from hub.sandbox import DistrictPlan, write_sandbox
 from hub.scope.grants import GrantDefinition
 from hub.settings import Settings, role_passwords, role_url

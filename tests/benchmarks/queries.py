@@ -20,8 +20,8 @@ from uuid import UUID
 import asyncpg
 import psutil
 
-from hub.api.oneroster.bindings import DISTRICT, PATHS
 from hub.embedded import EmbeddedPostgres
+from hub.objects.bases import DISTRICT, PATHS
 from hub.sandbox import DistrictPlan, write_sandbox
 from hub.scope.grants import GrantDefinition
 from tests.benchmarks.meter import postmaster

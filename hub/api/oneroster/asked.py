@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from hub.api.oneroster.errors import Minor, invalid
 from hub.api.oneroster.order import can_sort
 from hub.api.oneroster.query import Query, QueryWarning
-from hub.api.oneroster.reading import Lens
 from hub.api.oneroster.search import check_fields
+from hub.objects.looking import Lens
 from transforms.catalogue import Entity
 
 Path = tuple[str, ...]

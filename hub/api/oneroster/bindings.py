@@ -1,33 +1,21 @@
 """The REST bindings of OneRoster that the hub serves: where each stands and what it answers.
 
-1.2 has three services, each at a base address of its own; 1.1 has one for everything. The bindings do not know of each
-other: nobody is ever answered in another version than the one that was asked.
+The bindings do not know of each other: nobody is ever answered in another version than the one that was asked.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
 from hub.api.oneroster.gradebook import GRADEBOOK
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.resources import RESOURCES
 from hub.api.oneroster.rostering import ROSTERING
 from hub.api.oneroster.v1p1.operations import V1P1_READS
-from transforms.catalogue import Entity, Service, Version
-from transforms.render import BASES, bases
+from hub.objects.bases import DISTRICT, EVERYWHERE, PATHS
+from transforms.catalogue import Service, Version
 
-#: Where a district's OneRoster begins below the hub's address.
-DISTRICT = "/d/{district}/ims/oneroster"
-#: Where the OneRoster of all districts that grant an app something begins.
-EVERYWHERE = "/ims/oneroster"
-#: Where the services stand below that, by version. References lead to the service that has their target.
-PATHS: Mapping[Version, Mapping[Service, str]] = {
-    "1.2": {"rostering": "/rostering/v1p2", "gradebook": "/gradebook/v1p2", "resources": "/resources/v1p2"},
-    "1.1": {"rostering": "/v1p1", "gradebook": "/v1p1", "resources": "/v1p1"},
-}
 ROSTERING_PATH = DISTRICT + PATHS["1.2"]["rostering"]
 
 
@@ -77,9 +65,3 @@ _OLD = re.compile("(?:/d/[^/]+)?" + EVERYWHERE + PATHS["1.1"]["rostering"] + "(?
 def version_of(path: str) -> Version:
     """The version of OneRoster in whose form what goes wrong at an address is told."""
     return "1.1" if _OLD.fullmatch(path) else "1.2"
-
-
-@cache
-def marks(entity: Entity, version: Version) -> tuple[tuple[bytes, str], ...]:
-    """The bytes that stand for addresses in an entity's documents, and the paths below ``…/ims/oneroster``."""
-    return tuple((BASES[service].encode(), PATHS[version][service]) for service in bases(entity))

@@ -9,10 +9,11 @@ from aiohttp import web
 
 from hub.api.context import CONTEXT
 from hub.api.guard import GUARD
-from hub.api.oneroster.bindings import BINDINGS, DISTRICT, EVERYWHERE, PATHS
+from hub.api.oneroster.bindings import BINDINGS
 from hub.api.oneroster.scopes import SCOPES
 from hub.api.permissions import Permission, declare
 from hub.api.proofs import BEARER_OR_OAUTH1
+from hub.objects.bases import DISTRICT, EVERYWHERE, PATHS
 from hub.store import views
 
 _HEADERS = {"Cache-Control": "no-store"}

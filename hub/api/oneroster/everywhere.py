@@ -16,19 +16,20 @@ from hub.api.compression import accepted
 from hub.api.etag import ANY, matches
 from hub.api.guard import Session
 from hub.api.negotiation import check_accept
-from hub.api.oneroster import merge, page
+from hub.api.oneroster import merge
 from hub.api.oneroster.asked import Asked, understand
-from hub.api.oneroster.bindings import EVERYWHERE
 from hub.api.oneroster.errors import RefusedError, busy, invalid, unknown_object
 from hub.api.oneroster.merge import Candidate
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.pages import PIECE, gathered
 from hub.api.oneroster.query import Query, parse_query
-from hub.api.oneroster.reading import Lens, Reading
+from hub.api.oneroster.reading import Reading
 from hub.api.oneroster.select import select
-from hub.api.oneroster.service import ACCEPTS, ATTEMPTS, HEADERS, NOTHING, Service, bases_at, unchanged
+from hub.api.oneroster.service import ACCEPTS, ATTEMPTS, HEADERS, NOTHING, Service, unchanged
 from hub.api.oneroster.v1p1 import answers as v1p1
 from hub.api.oneroster.walks import Walk
+from hub.objects.bases import EVERYWHERE, Bases, bases_at
+from hub.objects.looking import Lens
 from hub.store import records
 from hub.store.records import ClosedError
 
@@ -79,8 +80,8 @@ class Everywhere(Service):
                     sessions = await self.guard.admit_everywhere(request, operation.scopes, accepts=accepts, again=True)
         raise busy(503, 1, "The districts change faster than they can be read. Try again in a moment.")
 
-    def _bases(self, session: Session, operation: Operation) -> page.Bases:
-        return bases_at(self.context.settings.public_url + EVERYWHERE, operation)
+    def _bases(self, session: Session, operation: Operation) -> Bases:
+        return bases_at(self.context.settings.public_url + EVERYWHERE, operation.entity, operation.version)
 
     async def _in_one(
         self, request: web.Request, operation: Operation, sessions: list[Session], query: Query

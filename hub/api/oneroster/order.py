@@ -7,7 +7,8 @@ from pyroaring import BitMap
 
 from hub.api.caches import ByteCache
 from hub.api.oneroster.filter import is_name
-from hub.api.oneroster.reading import Lens, Reading, Rids, mask_for
+from hub.api.oneroster.reading import Reading, Rids, mask_for
+from hub.objects.looking import Lens
 from hub.scope.sets import bitmap, rids
 from hub.store import conditions as sql
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind

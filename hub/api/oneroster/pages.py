@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from hub.api.bodies import Body, Gathering, UnderWay
 from hub.api.compression import Coding
 from hub.api.oneroster import page
-from hub.api.oneroster.page import Bases
+from hub.objects.bases import Bases
 
 #: Pages of no more objects are made at once. Longer ones come in pieces of these many, and of no more than these bytes.
 PIECE = 250

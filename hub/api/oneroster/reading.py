@@ -14,18 +14,15 @@ from pyroaring import BitMap
 
 from hub.api.oneroster.filter import Clause
 from hub.api.oneroster.query import Query
-from hub.behaviour import DEFAULT, Behaviour
-from hub.identifiers import CANONICAL, Identifiers, ShownIds
-from hub.scope import v1p1
+from hub.identifiers import ShownIds
+from hub.objects.looking import Looking
 from hub.scope.sets import Mask, bitmap, mask
-from hub.scope.view import EntityView, View
+from hub.scope.view import EntityView
 from hub.store import conditions as sql
 from hub.store import records
 from hub.store.conditions import ALWAYS, Condition, Expression, Operator
-from hub.store.database import Transaction
-from hub.store.records import Gate
 from hub.store.schema import ROLE_COLUMNS
-from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Version
+from transforms.catalogue import CATALOGUE, Entity, Field
 
 _NOBODYS = UUID(int=0)
 Rids = npt.NDArray[np.int32]
@@ -46,51 +43,14 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Lens:
-    """How one app looks at a district: its view, ids and settings, and the version of OneRoster that it asks in."""
-
-    view: View
-    behaviour: Behaviour = DEFAULT
-    version: Version = "1.2"
-    identifiers: Identifiers = CANONICAL
-
-    def filterable(self, entity: Entity) -> frozenset[str]:
-        """The members of an entity in this version by which the app may filter or sort, the base fields included."""
-        names = self.view.projections[entity.name].filterable
-        return names if self.version == "1.2" else v1p1.filterable(entity, names)
-
-    def visible(self, entity: Entity) -> frozenset[str]:
-        """The members of an entity in this version that the app sees, the base fields included."""
-        names = self.view.projections[entity.name].visible.union(BASE_NAMES)
-        return names if self.version == "1.2" else v1p1.visible(entity, names)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Every set that it gives is of the view's position: a gate that closed raises records.ClosedError.
+class Reading(Looking):
+    """What a question is answered from.
 
     Where there is a ``past``, records are selected as of it and shown as they are: one that left in the meantime shows
     as the tombstone that it is now.
     """
 
-    tx: Transaction
-    gate: Gate
-    lens: Lens
     past: Past | None = None
-
-    @property
-    def view(self) -> View:
-        """The view of now."""
-        return self.lens.view
-
-    @property
-    def behaviour(self) -> Behaviour:
-        """The app's settings."""
-        return self.lens.behaviour
-
-    def of(self, entity: str) -> EntityView:
-        """The sets by which records of an entity are shown: those of now."""
-        return self.view.entities[entity]
 
     def then(self, entity: str) -> EntityView:
         """The sets by which records of an entity are selected: those of the past, where there is one."""
@@ -178,15 +138,6 @@ class Reading:
         """The canonical id of what the app names; nobody's where that can be none, so that the same look-up follows."""
         found = await self.lens.identifiers.incoming(self.tx, [(entity.name, text)])
         return UUID(found[entity.name, text]) if found else _NOBODYS
-
-    async def named(self, entity: Entity, objects: list[str]) -> list[str]:
-        """Objects of an entity with the ids by which the app knows records."""
-        return await self.lens.identifiers.outgoing(self.tx, entity, objects)
-
-    @property
-    def pseudonymous(self) -> bool:
-        """Whether the app knows records by pseudonyms, of which PostgreSQL knows nothing."""
-        return self.lens.identifiers.pseudonyms is not None
 
     def shown_id(self, entity: Entity) -> Expression:
         """The id by which the app knows a record, as text, where it is no pseudonym."""

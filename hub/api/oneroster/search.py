@@ -16,7 +16,8 @@ from pyroaring import BitMap
 from hub.api.oneroster import compare
 from hub.api.oneroster.errors import Minor, RefusedError, invalid
 from hub.api.oneroster.filter import Clause, Filter
-from hub.api.oneroster.reading import Lens, Reading, mask_for
+from hub.api.oneroster.reading import Reading, mask_for
+from hub.objects.looking import Lens
 from hub.scope import stamps
 from hub.scope.sets import bitmap
 from hub.store import conditions as sql

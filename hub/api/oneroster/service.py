@@ -19,14 +19,13 @@ from hub.api.guard import Guard, Session
 from hub.api.negotiation import check_accept
 from hub.api.oneroster import page
 from hub.api.oneroster.asked import Asked, understand
-from hub.api.oneroster.bindings import DISTRICT, marks
 from hub.api.oneroster.errors import RefusedError, busy, unknown_object
 from hub.api.oneroster.links import link_header, unsigned
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.order import Selections
 from hub.api.oneroster.pages import PIECE, Maker, collected
 from hub.api.oneroster.query import Query, parse_query
-from hub.api.oneroster.reading import Lens, Reading
+from hub.api.oneroster.reading import Reading
 from hub.api.oneroster.select import find_parents, fits_subset, select
 from hub.api.oneroster.v1p1 import answers as v1p1
 from hub.api.oneroster.v1p1.people import Numberings
@@ -34,6 +33,9 @@ from hub.api.oneroster.v1p1.reading import OldReading
 from hub.api.oneroster.walks import Walk, Walks
 from hub.api.proofs import BEARER, BEARER_OR_OAUTH1, Scheme
 from hub.api.views import Views
+from hub.objects import rendering
+from hub.objects.bases import Bases, bases_at, district_root
+from hub.objects.looking import Lens
 from hub.store import records
 from hub.store.records import ClosedError
 from transforms.catalogue import Entity, Version
@@ -162,12 +164,12 @@ class Service:
         )  # fmt: skip
         return web.Response(body=body, headers=headers)
 
-    def _maker(self, reading: Reading, entity: Entity, fields: frozenset[str] | None, bases: page.Bases) -> Maker:
+    def _maker(self, reading: Reading, entity: Entity, fields: frozenset[str] | None, bases: Bases) -> Maker:
         """What makes the objects of some records."""
 
         async def make(rids: Sequence[int]) -> list[str] | bytes:
             if fields is None and len(rids) > 1 and not isinstance(reading, OldReading):
-                joined = await page.joined_objects(reading, entity, rids, bases)
+                joined = await rendering.joined_objects(reading, entity, rids, bases)
                 if joined is not None:
                     return joined
             return await self._objects(reading, entity, rids, fields)
@@ -180,11 +182,11 @@ class Service:
         """The objects of some records, a text for each."""
         if isinstance(reading, OldReading):
             return await v1p1.objects(reading, self.numberings, entity, rids, fields)
-        return page.in_style(reading, entity, await page.objects(reading, entity, rids, fields))
+        return rendering.in_style(reading, entity, await rendering.objects(reading, entity, rids, fields))
 
-    def _bases(self, session: Session, operation: Operation) -> page.Bases:
-        root = self.context.settings.public_url + DISTRICT.replace("{district}", str(session.district_id))
-        return bases_at(root, operation)
+    def _bases(self, session: Session, operation: Operation) -> Bases:
+        root = district_root(self.context.settings.public_url, session.district_id)
+        return bases_at(root, operation.entity, operation.version)
 
     def _paging(self, request: web.Request, query: Query, total: int, walk: Walk) -> dict[str, str]:
         url = request.rel_url
@@ -195,25 +197,20 @@ class Service:
         return {"X-Total-Count": str(total), "Link": link}
 
 
-def bases_at(root: str, operation: Operation) -> page.Bases:
-    """The addresses in an operation's documents, where OneRoster begins at ``root``."""
-    return [(mark, (root + path).encode()) for mark, path in marks(operation.entity, operation.version)]
-
-
 async def _one(reading: Reading, operation: Operation, given: str, fields: frozenset[str] | None) -> str:
     """The JSON object that a path names. Raises RefusedError (404) and records.ClosedError."""
     entity = operation.entity
     view = reading.of(entity.name)
     found = await records.find(
         reading.tx, reading.gate, entity, await reading.identified(entity, given),
-        fits=fits_subset(reading, entity, operation.subset), private=page.shows_private(reading, entity),
+        fits=fits_subset(reading, entity, operation.subset), private=rendering.shows_private(reading, entity),
         fields=reading.view.projections[entity.name].references,
     )  # fmt: skip
     told = view.gone if reading.tells_gone(entity) else ()
     if found is None or not (found.row.rid in told or (found.fits and found.row.rid in view.present)):
         raise unknown_object()
-    text = page.render(reading, entity, found.row, page.rendered(reading, entity, fields))
-    return (await page.named(reading, entity, page.in_style(reading, entity, [text]), fields))[0]
+    text = rendering.render(reading, entity, found.row, rendering.rendered(reading, entity, fields))
+    return (await rendering.named(reading, entity, rendering.in_style(reading, entity, [text]), fields))[0]
 
 
 def unchanged(tag: str) -> web.Response:

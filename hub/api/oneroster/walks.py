@@ -20,8 +20,9 @@ from hub.api.context import ApiContext
 from hub.api.oneroster.asked import Asked
 from hub.api.oneroster.errors import RefusedError, invalid
 from hub.api.oneroster.operations import Operation
-from hub.api.oneroster.reading import Lens, Past
+from hub.api.oneroster.reading import Past
 from hub.api.views import Views
+from hub.objects.looking import Lens
 from hub.scope.view import View
 
 #: How long a walk can go on after the first change behind it.

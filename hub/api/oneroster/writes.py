@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from hub.api.oneroster.bindings import DISTRICT, PATHS
 from hub.api.oneroster.gradebook import AT_SCHOOL, IN_CLASS
 from hub.api.oneroster.operations import Parent
 from hub.api.oneroster.scopes import V1P1, V1P2
+from hub.objects.bases import DISTRICT, PATHS
 from transforms.catalogue import CATALOGUE, Entity, Version
 
 Method = Literal["PUT", "DELETE", "POST"]

@@ -14,8 +14,8 @@ import orjson
 import polars as pl
 
 from hub.api.client_secrets import hash_secret, new_secret
-from hub.api.oneroster.bindings import DISTRICT, PATHS
 from hub.api.oneroster.scopes import SCOPES
+from hub.objects.bases import DISTRICT, PATHS
 from hub.scope.grants import WRITABLE, GrantDefinition
 from hub.store import apps
 from hub.store.database import Database as Pool

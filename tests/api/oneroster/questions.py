@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from hub.api.oneroster.bindings import DISTRICT, PATHS
 from hub.api.oneroster.operations import Operation
 from hub.behaviour import Behaviour
+from hub.objects.bases import DISTRICT, PATHS
 from hub.scope.grants import GrantDefinition
 from hub.scope.projection import Projection
 from hub.store import grants

@@ -16,9 +16,11 @@ from backports import zstd
 from hub.api import bodies
 from hub.api.bodies import UnderWay
 from hub.api.compression import LEAST_BYTES
-from hub.api.oneroster import page, pages
-from hub.api.oneroster.reading import Reading
+from hub.api.oneroster import pages
 from hub.clock import SystemClock
+from hub.objects import rendering
+from hub.objects.bases import Bases
+from hub.objects.looking import Looking
 from hub.scope.grants import GrantDefinition
 from hub.store import apps
 from hub.sync import grants
@@ -93,20 +95,18 @@ async def test_records_that_postgresql_joins_are_those_that_are_made_one_by_one(
         for more in ("", "&filter=status='active'", "&offset=3", "&sort=dateLastModified")
     ]
     made: list[bool] = []
-    real = page.joined_objects
+    real = rendering.joined_objects
 
-    async def watched(
-        reading: Reading, entity: Entity, rids: Sequence[int], bases: page.Bases
-    ) -> list[str] | bytes | None:
-        found = await real(reading, entity, rids, bases)
+    async def watched(looking: Looking, entity: Entity, rids: Sequence[int], bases: Bases) -> list[str] | bytes | None:
+        found = await real(looking, entity, rids, bases)
         made.append(found is not None)
         return found
 
     async def none(*_: object) -> None: ...
 
-    monkeypatch.setattr(page, "joined_objects", watched)
+    monkeypatch.setattr(rendering, "joined_objects", watched)
     joined = [await get(hub, path, app=app) for path, app in questions]
-    monkeypatch.setattr(page, "joined_objects", none)
+    monkeypatch.setattr(rendering, "joined_objects", none)
     for (path, app), answer in zip(questions, joined, strict=True):
         assert (await get(hub, path, app=app)).body == answer.body, (path, app)
     assert made.count(True) > 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.api.oneroster.bindings import DISTRICT, EVERYWHERE
+from hub.objects.bases import DISTRICT, EVERYWHERE
 from tests.api.oneroster.raw import ask, request
 from tests.api.oneroster.rosters import Hub, Prepared, minor, running
 from tests.services import Database

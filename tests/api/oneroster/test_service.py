@@ -15,11 +15,12 @@ import structlog
 from aiohttp import web
 
 from hub.api import ApiContext, build_api
-from hub.api.oneroster.bindings import BINDINGS, EVERYWHERE, Binding
+from hub.api.oneroster.bindings import BINDINGS, Binding
 from hub.api.oneroster.writes import WRITES
 from hub.api.permissions import PERMISSIONS, Permission, declare, refuse_undeclared
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres
+from hub.objects.bases import EVERYWHERE
 from hub.settings import Settings, role_passwords
 from hub.store.database import Database as Pool
 from hub.store.migrate import migrate

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from hub.api.oneroster.bindings import BINDINGS, EVERYWHERE, PATHS
+from hub.api.oneroster.bindings import BINDINGS
 from hub.api.oneroster.operations import SCHOOL, STUDENT, TEACHER, TERM
 from hub.api.oneroster.scopes import SCOPES
 from hub.api.views import Views
 from hub.behaviour import Behaviour
+from hub.objects.bases import EVERYWHERE, PATHS
 from hub.scope.grants import GrantDefinition
 from hub.store import apps, grants, views
 from hub.sync import grants as granting

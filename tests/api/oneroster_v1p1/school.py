@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import polars as pl
 
 from hub.api.client_secrets import hash_secret, new_secret
-from hub.api.oneroster.bindings import DISTRICT, EVERYWHERE, PATHS
 from hub.api.oneroster.scopes import SCOPES, V1P1
+from hub.objects.bases import DISTRICT, EVERYWHERE, PATHS
 from hub.scope.grants import GrantDefinition
 from hub.store import apps
 from hub.store.database import Database as Pool

@@ -13,7 +13,6 @@ from uuid import UUID, uuid4
 import orjson
 
 from hub.api.client_secrets import hash_secret, new_secret
-from hub.api.oneroster.bindings import EVERYWHERE, PATHS
 from hub.api.oneroster.gradebook import GRADEBOOK
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.resources import RESOURCES
@@ -22,6 +21,7 @@ from hub.api.oneroster.scopes import SCOPES
 from hub.api.oneroster.v1p1.operations import V1P1_READS
 from hub.crypto import column_key
 from hub.identifiers import pseudonyms_of
+from hub.objects.bases import EVERYWHERE, PATHS
 from hub.scope.grants import WRITABLE, GrantDefinition
 from hub.scope.pseudonyms import Pseudonyms
 from hub.store import apps

@@ -10,8 +10,8 @@ from multidict import MultiDict
 from hub.api.oneroster.asked import Asked, understand
 from hub.api.oneroster.errors import RefusedError
 from hub.api.oneroster.query import parse_query
-from hub.api.oneroster.reading import Lens
 from hub.behaviour import Behaviour
+from hub.objects.looking import Lens
 from hub.scope.grants import GrantDefinition
 from hub.scope.view import EntityView, View
 from transforms.catalogue import CATALOGUE, Version

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import orjson
 
-from hub.api.oneroster import page
 from hub.api.oneroster.asked import Asked
 from hub.api.oneroster.errors import unknown_object
 from hub.api.oneroster.operations import Operation
@@ -17,6 +16,7 @@ from hub.api.oneroster.select import fits_subset
 from hub.api.oneroster.v1p1.errors import status_info
 from hub.api.oneroster.v1p1.people import USERS, Numberings, people
 from hub.api.oneroster.v1p1.reading import OldReading
+from hub.objects import rendering
 from hub.scope import projection as scope
 from hub.scope.numbering import Numbering
 from hub.scope.personas import split
@@ -45,13 +45,13 @@ async def objects(
     """The JSON objects of these listed records, in their order. Raises records.ClosedError."""
     now = Reading(reading.tx, reading.gate, reading.lens)
     if entity.name in SAME:
-        return await page.objects(now, entity, numbers, fields)
+        return await rendering.objects(now, entity, numbers, fields)
     if entity is USERS:
         wanted = [_persona(reading.numbering, number) for number in numbers]
     else:
         wanted = [_Wanted(number, None, None) for number in numbers]
     rids = sorted({one.rid for one in wanted})
-    texts = dict(zip(rids, await page.objects(now, entity, rids, None), strict=True))
+    texts = dict(zip(rids, await rendering.objects(now, entity, rids, None), strict=True))
     numbering, _ = await people(now, reading.style.names, numberings)
     maker = _Maker(now, reading, entity, numbering, fields)
     if len(wanted) > _MOST_AT_ONCE:
@@ -67,7 +67,7 @@ async def one(reading: OldReading, operation: Operation, given: str, fields: Fie
         person, role = split(given)
     found = await records.find(
         reading.tx, reading.gate, entity, await reading.identified(entity, person),
-        fits=fits_subset(reading, entity, operation.subset), private=page.shows_private(reading, entity),
+        fits=fits_subset(reading, entity, operation.subset), private=rendering.shows_private(reading, entity),
         fields=reading.view.projections[entity.name].references,
     )  # fmt: skip
     if found is None:
@@ -81,7 +81,7 @@ async def one(reading: OldReading, operation: Operation, given: str, fields: Fie
     if named is None or not (named[0] in told or (named[1] and named[0] in view.present)):
         raise unknown_object()
     now = Reading(reading.tx, reading.gate, reading.lens)
-    (text,) = await now.named(entity, [page.render(now, entity, found.row, None)])
+    (text,) = await now.named(entity, [rendering.render(now, entity, found.row, None)])
     wanted = _Wanted(found.row.rid, role, given)
     return _Maker(now, reading, entity, reading.numbering, fields).make_all([wanted], {found.row.rid: text})[0]
 

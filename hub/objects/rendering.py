@@ -1,0 +1,195 @@
+"""From rids to the JSON objects of OneRoster 1.2, as one app sees them at one position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import polars as pl
+from pyroaring import BitMap
+
+from hub.objects.bases import Bases
+from hub.objects.looking import Looking
+from hub.scope import projection as scope
+from hub.scope.identifiers import standing_in, without_head
+from hub.scope.projection import Projection
+from hub.scope.v1p1 import booleans, json_booleans
+from hub.store import records
+from hub.store.records import Row
+from transforms import spelling
+from transforms.catalogue import Entity
+from transforms.render import SHORT, spelled_out
+
+#: Stands for a date until it is known which: no JSON text has it, nor has it another meaning in documents.
+_DATE = "\x1f"
+_BETWEEN = "\x1e"  # no JSON text has it
+#: From so many records of a compact entity on, their objects are made in columns: these cost some calls at the least.
+_COLUMNS = 250
+_ID_START, _ID_LENGTH = len('{"sourcedId":"'), 36
+
+
+async def objects(looking: Looking, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
+    """The JSON objects of these listed records, in their order, with the ids that the app knows.
+
+    Raises records.ClosedError.
+    """
+    return await named(
+        looking, entity, await _objects(looking, entity, rids, rendered(looking, entity, fields)), fields
+    )
+
+
+def rendered(looking: Looking, entity: Entity, fields: frozenset[str] | None) -> frozenset[str] | None:
+    """The members to render before ``named``: with the id, where it may stand in for another one that was asked for."""
+    needs_id = fields is not None and looking.pseudonymous and not fields.isdisjoint(standing_in(entity))
+    return fields | {"sourcedId"} if needs_id and fields is not None else fields
+
+
+async def named(looking: Looking, entity: Entity, texts: list[str], fields: frozenset[str] | None) -> list[str]:
+    """Objects with the ids that the app knows and, as ``fields`` has it, without their own."""
+    shown = await looking.named(entity, texts)
+    extra = rendered(looking, entity, fields) != fields and fields is not None and "sourcedId" not in fields
+    return [without_head(text) for text in shown] if extra else shown
+
+
+async def _objects(looking: Looking, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
+    view, projection = looking.of(entity.name), looking.view.projections[entity.name]
+    private = shows_private(looking, entity)
+    wanted = BitMap(rids)
+    cut = view.trimmed & wanted
+    found: dict[int, str] = {}
+    if cut:
+        names = projection.references
+        for row in await records.trimmed(looking.tx, looking.gate, entity, list(cut), private=private, fields=names):
+            found[row.rid] = render(looking, entity, row, fields)
+    whole = [rid for rid in rids if rid not in cut] if cut else rids
+    if whole:
+        rows = await records.page(looking.tx, looking.gate, entity, whole, private=private)
+        if entity.compact:
+            rows = [(rid, sourced_id, spelled_out(doc)) for rid, sourced_id, doc in rows]
+        dates = dict(zip(whole, view.stamps.texts(whole), strict=True))
+        texts = _texts(projection, rows, dates, view.gone & wanted, fields)
+        if [row[0] for row in rows] == rids:
+            return texts
+        found |= zip([row[0] for row in rows], texts, strict=True)
+    return [found[rid] for rid in rids]
+
+
+async def joined_objects(
+    looking: Looking, entity: Entity, rids: Sequence[int], bases: Bases
+) -> list[str] | bytes | None:
+    """Like ``objects`` with all members; a text may hold several, with commas between. None where this is no way.
+
+    Records of which all shows are joined by PostgreSQL, those that need a look of their own come in between. Bytes are
+    all objects, with the addresses of ``bases`` in their places. Raises records.ClosedError.
+    """
+    view, projection = looking.of(entity.name), looking.view.projections[entity.name]
+    wanted = BitMap(rids)
+    apart = (view.trimmed | view.gone) & wanted
+    special = projection.mode == "rewrite" or looking.lens.identifiers.touches(entity) or styled(looking, entity)
+    if special or len(apart) * 2 > len(rids) or list(wanted) != list(rids):
+        return None
+    if entity.compact and len(rids) >= _COLUMNS and not projection.dangling:
+        made = await _in_columns(looking, entity, rids, bases)
+        if not apart:
+            return bytes(made.str.join(",").cast(pl.Binary).item())
+        found = made.to_list()
+    else:
+        text = await _joined(looking, entity, rids)
+        if not apart:
+            return [text.replace(_BETWEEN, ",")]
+        found = text.split(_BETWEEN)
+    places = {rid: place for place, rid in enumerate(rids) if rid in apart}
+    gone = list(apart & view.gone)
+    for rid, date in zip(gone, view.stamps.texts(gone), strict=True):
+        found[places[rid]] = scope.tombstone(found[places[rid]][_ID_START : _ID_START + _ID_LENGTH], date)
+    rest = list(apart - view.gone)
+    for rid, made_apart in zip(rest, await _objects(looking, entity, rest, None) if rest else (), strict=True):
+        found[places[rid]] = made_apart
+    return found
+
+
+async def _in_columns(looking: Looking, entity: Entity, rids: Sequence[int], bases: Bases) -> pl.Series:
+    """The objects of many records of a compact entity, as if all of them showed."""
+    view, projection = looking.of(entity.name), looking.view.projections[entity.name]
+    around = (spelling.MARK + SHORT, SHORT, "")
+    private = shows_private(looking, entity)
+    count, text = await records.joined(looking.tx, looking.gate, entity, rids, around, SHORT, private=private)
+    _check(count, rids)
+    dates = view.stamps.common(rids) or view.stamps.column(rids)
+    before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
+    addresses = {mark.decode(): base.decode() for mark, base in bases}
+    return spelling.objects(text, count, (before, between, after, end), dates, addresses)
+
+
+async def _joined(looking: Looking, entity: Entity, rids: Sequence[int]) -> str:
+    """The objects of records as if all of them showed, with ``_BETWEEN`` between."""
+    view, projection = looking.of(entity.name), looking.view.projections[entity.name]
+    date = view.stamps.common(rids)
+    before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
+    around = before, between + (date or _DATE) + after, end
+    private = shows_private(looking, entity)
+    count, text = await records.joined(looking.tx, looking.gate, entity, rids, around, _BETWEEN, private=private)
+    _check(count, rids)
+    if any(member in text for member in projection.dangling):
+        start = sum(map(len, around[:2])) + _ID_LENGTH
+        text = _BETWEEN.join(_cleaned(projection, record, start, end) for record in text.split(_BETWEEN))
+    if date is None:
+        text = "".join(chain.from_iterable(zip(text.split(_DATE), [*view.stamps.texts(rids), ""], strict=True)))
+    return spelled_out(text) if entity.compact else text
+
+
+def _check(count: int, rids: Sequence[int]) -> None:
+    if count != len(rids):
+        raise RuntimeError("a view shows records that are not there")
+
+
+def _cleaned(projection: Projection, text: str, start: int, end: str) -> str:
+    """One of the objects that PostgreSQL made, without what dangles; its document begins at ``start``."""
+    if not any(member in text for member in projection.dangling):
+        return text
+    return f"{text[:start]}{projection.members(text[start : len(text) - len(end)], '')}{end}"
+
+
+def _texts(
+    projection: Projection, rows: Sequence[tuple[int, str, str]], dates: Mapping[int, str], gone: BitMap,
+    fields: frozenset[str] | None,
+) -> list[str]:  # fmt: skip
+    """The JSON objects of rows whose references all show; for most grants that is joining texts."""
+    if not gone and fields is None and projection.mode != "rewrite" and not projection.dangling:
+        before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
+        return [f"{before}{sourced_id}{between}{dates[rid]}{after}{doc}{end}" for rid, sourced_id, doc in rows]
+    return [
+        scope.tombstone(sourced_id, dates[rid], fields=fields)
+        if rid in gone
+        else projection.render(sourced_id, dates[rid], doc, "", fields=fields)
+        for rid, sourced_id, doc in rows
+    ]
+
+
+def render(looking: Looking, entity: Entity, row: Row, fields: frozenset[str] | None) -> str:
+    """The JSON object of one listed record that was read with its references."""
+    view, projection = looking.of(entity.name), looking.view.projections[entity.name]
+    (modified,) = view.stamps.texts([row.rid])
+    if row.rid in view.gone:
+        return scope.tombstone(row.sourced_id, modified, fields=fields)
+    refs = row.references if row.rid in view.trimmed else None
+    doc = spelled_out(row.doc) if entity.compact else row.doc
+    return projection.render(
+        row.sourced_id, modified, doc, row.doc_private, refs=refs, sees=looking.view.sees, fields=fields
+    )
+
+
+def styled(looking: Looking, entity: Entity) -> bool:
+    """Whether the app wants objects of an entity otherwise than they are stored."""
+    return looking.behaviour.booleans != "string" and bool(booleans(entity))
+
+
+def in_style(looking: Looking, entity: Entity, texts: list[str]) -> list[str]:
+    """The objects with truth written as the app wants it."""
+    names = booleans(entity)
+    return [json_booleans(names, text) for text in texts] if styled(looking, entity) else texts
+
+
+def shows_private(looking: Looking, entity: Entity) -> bool:
+    """Whether any member beside the directory ones shows."""
+    return looking.view.projections[entity.name].private
