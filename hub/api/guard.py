@@ -24,8 +24,8 @@ from hub.crypto import load_key
 from hub.identifiers import Identifiers
 from hub.store import views
 from hub.store.database import Transaction
+from hub.store.gate import Gate
 from hub.store.grants import Grant
-from hub.store.records import Gate
 
 _FRESH_SECONDS = 1.0
 _MOST_SESSIONS = 20_000

@@ -24,7 +24,7 @@ from hub.api.oneroster.errors import unauthorised, unsigned
 from hub.store import apps, replays
 from hub.store.apps import LONGEST_TOKEN, TOKEN_PREFIX
 from hub.store.database import Transaction
-from hub.store.records import Bearer, Signer
+from hub.store.gate import Bearer, Signer
 
 #: Nonces that this process has seen, by client and timestamp: a flood of replays ends here.
 Spent = ByteCache[tuple[str, int, str], bool]

@@ -13,8 +13,8 @@ from hub.errors import Code, HubError
 from hub.scope.view import EntityView, View
 from hub.store import views as store
 from hub.store.database import Database
+from hub.store.gate import ClosedError
 from hub.store.grants import Grant
-from hub.store.records import ClosedError
 from hub.store.views import Dated, Stored
 
 MOST_BYTES = 256 * 2**20

@@ -12,11 +12,11 @@ from hub.gradebook.refusal import Reason, WriteRefusedError
 from hub.gradebook.views import looked_at
 from hub.identifiers import Identifiers
 from hub.scope.pseudonyms import Pseudonyms
+from hub.store import gate
 from hub.store import gradebook as store
-from hub.store import records
 from hub.store.database import Transaction
+from hub.store.gate import ClosedError, Gate
 from hub.store.gradebook import Stored
-from hub.store.records import ClosedError, Gate
 from transforms.catalogue import Entity
 
 
@@ -48,14 +48,14 @@ class Desk:
     async def open(cls, tx: Transaction, author: Author, entity: Entity, cache: Cache, at: datetime) -> Desk:
         """A desk for writing records of an entity. The caller holds the district's lock.
 
-        Raises records.ClosedError when the credential or the grant does not hold any more, WriteRefusedError when the
+        Raises gate.ClosedError when the credential or the grant does not hold any more, WriteRefusedError when the
         grant lets the app write no such records.
         """
         held = await Held.load(tx, cache)
         grant = held.grants.get(author.gate.grant_id)
         if grant is None:
             raise ClosedError
-        await records.check(tx, replace(author.gate, position=grant.position, changed_at=grant.changed_at))
+        await gate.check(tx, replace(author.gate, position=grant.position, changed_at=grant.changed_at))
         if entity.name not in grant.definition.write:
             raise WriteRefusedError(Reason.NOT_GRANTED)
         identifiers = Identifiers(author.app_id, frozenset(store.WRITTEN), author.pseudonyms)

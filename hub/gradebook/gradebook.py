@@ -63,7 +63,7 @@ class Gradebook:
     async def put(self, author: Author, entity: Entity, key: str, written: Written) -> bool:
         """Creates or replaces the object that the app calls ``key``; whether it is there only since now.
 
-        An object that says it is deleted is deleted, if it was there. Raises WriteRefusedError, records.ClosedError,
+        An object that says it is deleted is deleted, if it was there. Raises WriteRefusedError, gate.ClosedError,
         HubError(DISTRICT_BUSY | UNAVAILABLE).
         """
         async with self._writing(author, entity) as (desk, done):

@@ -9,7 +9,7 @@ from hub.identifiers import CANONICAL, Identifiers
 from hub.scope import v1p1
 from hub.scope.view import EntityView, View
 from hub.store.database import Transaction
-from hub.store.records import Gate
+from hub.store.gate import Gate
 from transforms.catalogue import BASE_NAMES, Entity, Version
 
 
@@ -37,7 +37,7 @@ class Lens:
 class Looking:
     """What records are looked at through: a transaction, the gate, and the view that the gate stands for.
 
-    Every set that it gives is of the view's position: a gate that closed raises records.ClosedError.
+    Every set that it gives is of the view's position: a gate that closed raises gate.ClosedError.
     """
 
     tx: Transaction

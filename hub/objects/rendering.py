@@ -31,7 +31,7 @@ _ID_START, _ID_LENGTH = len('{"sourcedId":"'), 36
 async def objects(looking: Looking, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
     """The JSON objects of these listed records, in their order, with the ids that the app knows.
 
-    Raises records.ClosedError.
+    Raises gate.ClosedError.
     """
     return await named(
         looking, entity, await _objects(looking, entity, rids, rendered(looking, entity, fields)), fields
@@ -80,7 +80,7 @@ async def joined_objects(
     """Like ``objects`` with all members; a text may hold several, with commas between. None where this is no way.
 
     Records of which all shows are joined by PostgreSQL, those that need a look of their own come in between. Bytes are
-    all objects, with the addresses of ``bases`` in their places. Raises records.ClosedError.
+    all objects, with the addresses of ``bases`` in their places. Raises gate.ClosedError.
     """
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
     wanted = BitMap(rids)

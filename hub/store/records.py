@@ -1,81 +1,24 @@
 """Reading records for an app: pages, single objects, and the rids that conditions and orders select.
 
-Every statement here looks through the same gate: it answers only while the grant is active and at the position for
-which its caller knows the view, and while the access token is valid, or the client that signed the request active. So
-a revocation and a sync show at once, without a second round trip and without trusting a notification. Answers at
-another position are never mixed.
+Every statement here looks through the same gate (hub.store.gate).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from uuid import UUID
 
 from hub.errors import Code, HubError
 from hub.store.conditions import ALWAYS, Condition, Expression
 from hub.store.database import StatementTimeoutError, Transaction
+from hub.store.gate import PARAMETERS, ClosedError, Gate
 from hub.store.schema import ROLE_COLUMNS
 from transforms.catalogue import Entity, Field, Kind
 
-
-class Bearer(NamedTuple):
-    """An access token that has to be valid at ``now``."""
-
-    token_hash: bytes
-    now: datetime
-
-
-class Signer(NamedTuple):
-    """A client that signed its request with OAuth 1, and has to be active and to have this secret still."""
-
-    client_id: str
-    sealed_secret: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What has to be true for an answer: this version of a grant, and a credential that still counts."""
-
-    grant_id: UUID
-    position: int
-    changed_at: datetime
-    credential: Bearer | Signer
-
-    def values(self, tx: Transaction) -> tuple[object, ...]:
-        """The values of the parameters in ``condition``."""
-        return tx.district_id, self.grant_id, self.position, self.changed_at, *self.credential
-
-    @property
-    def condition(self) -> str:
-        """The gate in SQL, with six parameters."""
-        return _GATES[type(self.credential)]
-
-    async def stands(self, tx: Transaction) -> bool:
-        """Whether credential and grant still count, wherever the view has moved to since."""
-        later = self.condition.replace("g.position = $3", "g.position >= $3")
-        return bool(await tx.fetchval(f"SELECT {later}", *self.values(tx)))
-
-
-class ClosedError(Exception):
-    """The gate is closed: look at the credential and the grant again."""
-
-
-#: No part refers to a row, so PostgreSQL evaluates it once per statement.
-_GRANT = (
-    "EXISTS (SELECT FROM grants g JOIN districts d ON d.district_id = g.district_id WHERE g.district_id = $1 "
-    "AND g.grant_id = $2 AND g.position = $3 AND g.changed_at = $4 AND g.state = 'active' AND d.state = 'active') "
-)
-_GATES: dict[type, str] = {
-    Bearer: _GRANT + "AND EXISTS (SELECT FROM access_tokens a WHERE a.token_hash = $5 AND a.expires_at > $6 "
-    "AND a.revoked_at IS NULL)",
-    Signer: _GRANT + "AND EXISTS (SELECT FROM clients c WHERE c.client_id = $5 AND c.state = 'active' "
-    "AND (c.oauth1_secret = $6 OR (c.oauth1_old_secret = $6 AND c.oauth1_old_until > statement_timestamp())))",
-}
 _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
-_FREE = 7  # the first parameter behind the gate's
+_FREE = PARAMETERS + 1  # the first parameter behind the gate's
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +38,6 @@ class Found:
 
     row: Row
     fits: bool
-
-
-async def check(tx: Transaction, gate: Gate) -> None:
-    """For answers that need no record. Raises ClosedError."""
-    if not await tx.fetchval(f"SELECT {gate.condition}", *gate.values(tx)):
-        raise ClosedError
 
 
 async def page(
@@ -152,7 +89,7 @@ async def trimmed(
     tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool, fields: Sequence[str]
 ) -> list[Row]:
     """Documents with the rids of these reference fields, of one statement: they belong together. Raises ClosedError."""
-    names = _reference_columns(entity, fields)
+    names = reference_columns(entity, fields)
     columns = "".join(f', t."{name}"' for name in names.values())
     rows = await tx.fetch(
         f"SELECT t.rid, t.sourced_id::text, t.doc, {_private(private)}{columns} FROM {entity.table} t "
@@ -169,7 +106,7 @@ async def find(
     fields: Sequence[str] = (),
 ) -> Found | None:  # fmt: skip
     """A record by its sourcedId, with everything that a single read may need. Raises ClosedError."""
-    names = _reference_columns(entity, fields)
+    names = reference_columns(entity, fields)
     columns = "".join(f', t."{name}"' for name in names.values())
     row = await tx.fetchrow(
         f"SELECT gate.open, t.rid, t.sourced_id::text, t.doc, {_private(private)}, ({fits.numbered(_FREE + 1)}) AS fits"
@@ -381,7 +318,7 @@ def _private(wanted: bool) -> str:
     return "t.doc_private" if wanted else "''::text"
 
 
-def _reference_columns(entity: Entity, fields: Sequence[str]) -> dict[str, str]:
+def reference_columns(entity: Entity, fields: Sequence[str]) -> dict[str, str]:
     """Reference fields to columns; ``roles`` stands for its orgs."""
     return {
         name: ROLE_COLUMNS["org"][0] if entity[name].kind is Kind.COMPONENT else entity[name].table_column

@@ -25,7 +25,7 @@ from hub.ids import new_id
 from hub.store import exports
 from hub.store.database import Transaction
 from hub.store.exports import Export
-from hub.store.records import ClosedError, Gate
+from hub.store.gate import ClosedError, Gate
 
 ZIP = "application/zip"
 _HEADERS = {"Cache-Control": "no-store"}

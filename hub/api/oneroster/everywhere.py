@@ -30,8 +30,8 @@ from hub.api.oneroster.v1p1 import answers as v1p1
 from hub.api.oneroster.walks import Walk
 from hub.objects.bases import EVERYWHERE, Bases, bases_at
 from hub.objects.looking import Lens
-from hub.store import records
-from hub.store.records import ClosedError
+from hub.store import gate
+from hub.store.gate import ClosedError
 
 #: Between the positions of the districts in a ``Link``.
 _BETWEEN = "~"
@@ -134,7 +134,7 @@ class Everywhere(Service):
         for session, lens, asked, position in parts:
             await self._walk(session, lens, operation, asked, position)
             async with self.context.db.district(session.district_id, readonly=True) as tx:
-                await records.check(tx, self.guard.gate(session))
+                await gate.check(tx, self.guard.gate(session))
 
     async def _chained(
         self, request: web.Request, operation: Operation, parts: list[Any], query: Query, found: _Gathering
@@ -153,7 +153,7 @@ class Everywhere(Service):
                 if rids:
                     found.objects += await self._objects(reading, operation.entity, rids, asked.fields)
                 else:
-                    await records.check(tx, reading.gate)
+                    await gate.check(tx, reading.gate)
 
     async def _merged(
         self, request: web.Request, operation: Operation, parts: list[Any], query: Query, found: _Gathering

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.api.oneroster.reading import Reading
 from hub.store import conditions as sql
-from hub.store import records
+from hub.store import gate
 from hub.store.conditions import Expression
 from transforms.catalogue import CATALOGUE, Entity, Kind
 
@@ -25,13 +25,13 @@ class Candidate:
 async def candidates(
     reading: Reading, entity: Entity, path: tuple[str, ...] | None, rids: Sequence[int], part: int
 ) -> list[Candidate]:
-    """The first records of one district, which come in its own order. Raises records.ClosedError."""
+    """The first records of one district, which come in its own order. Raises gate.ClosedError."""
     keys: dict[int, Any] = {}
     if path is not None and rids:
         own = await reading.sort_keys(entity, path, rids)
         keys = await usual_keys(reading, entity, path, rids) if own is None else own
     else:
-        await records.check(reading.tx, reading.gate)
+        await gate.check(reading.tx, reading.gate)
     return [Candidate(part, rid, keys.get(rid)) for rid in rids]
 
 

@@ -27,7 +27,7 @@ async def collected(
     """The body of a collection with these records, which are listed; a long one comes coded already.
 
     ``more`` are members beside the envelope's, see page.collection. Every statement looks through the gate, so all of
-    them see one position. Raises records.ClosedError.
+    them see one position. Raises gate.ClosedError.
     """
     if len(rids) <= PIECE:
         return page.collection(envelope, await make(rids) if rids else [], bases, more)

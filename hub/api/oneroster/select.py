@@ -43,7 +43,7 @@ async def select(
 ) -> Selection:
     """The records of a collection. ``parents``: the rids of the path's objects, None for those without children.
 
-    Raises records.ClosedError, and HubError(UNAVAILABLE) for a filter or an order that takes too long.
+    Raises gate.ClosedError, and HubError(UNAVAILABLE) for a filter or an order that takes too long.
     """
     entity, query = operation.entity, asked.query
     plain = query.filter is None and asked.sort is None and not reading.pseudonymous
@@ -73,7 +73,7 @@ async def find_parents(reading: Reading, operation: Operation, ids: tuple[str, .
     """The rids of the objects in a nested path, None for tombstones.
 
     None as well for one that the app cannot read at that address, where the app wants to be told of no children; else
-    raises RefusedError (404). Raises records.ClosedError.
+    raises RefusedError (404). Raises gate.ClosedError.
     """
     found: list[int | None] = []
     for parent, given in zip(operation.parents, ids, strict=True):

@@ -36,8 +36,8 @@ from hub.api.views import Views
 from hub.objects import rendering
 from hub.objects.bases import Bases, bases_at, district_root
 from hub.objects.looking import Lens
-from hub.store import records
-from hub.store.records import ClosedError
+from hub.store import gate, records
+from hub.store.gate import ClosedError
 from transforms.catalogue import Entity, Version
 
 ATTEMPTS = 5
@@ -95,14 +95,14 @@ class Service:
             walk = None if operation.single else await self.walks.of(session.district_id, lens, operation, ids, asked)
         except RefusedError:  # by a view that may be outdated: a refusal goes through the gate as well
             async with self.context.db.district(session.district_id, readonly=True) as tx:
-                await records.check(tx, self.guard.gate(session))
+                await gate.check(tx, self.guard.gate(session))
             raise
         tag = self.tag(request, session, view.digest)
         known = request.headers.get("If-None-Match")
         async with self.context.db.district(session.district_id, readonly=True) as tx:
             reading = Reading(tx, self.guard.gate(session), lens, walk.past if walk is not None else None)
             if matches(known, tag):
-                await records.check(tx, reading.gate)  # what was withdrawn is not confirmed either
+                await gate.check(tx, reading.gate)  # what was withdrawn is not confirmed either
                 return unchanged(tag)
             reading = await self.in_version(reading, operation)
             if walk is None:
@@ -152,7 +152,7 @@ class Service:
         rids = selection.slice(asked.query.offset, asked.query.limit)
         headers = {**HEADERS, **self._paging(request, asked.query, selection.total, walk)}
         if request.method == "HEAD" or not rids:
-            await records.check(reading.tx, reading.gate)
+            await gate.check(reading.tx, reading.gate)
         if request.method == "HEAD":  # its length need not be told, so nothing is made only to be counted
             return web.Response(headers=headers)
         old = isinstance(reading, OldReading)
@@ -198,7 +198,7 @@ class Service:
 
 
 async def _one(reading: Reading, operation: Operation, given: str, fields: frozenset[str] | None) -> str:
-    """The JSON object that a path names. Raises RefusedError (404) and records.ClosedError."""
+    """The JSON object that a path names. Raises RefusedError (404) and gate.ClosedError."""
     entity = operation.entity
     view = reading.of(entity.name)
     found = await records.find(

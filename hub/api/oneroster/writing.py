@@ -20,7 +20,7 @@ from hub.errors import Code, HubError
 from hub.gradebook.desk import Author
 from hub.gradebook.gradebook import Gradebook, Place
 from hub.gradebook.refusal import Reason, WriteRefusedError
-from hub.store.records import ClosedError
+from hub.store.gate import ClosedError
 from transforms.faults import Fault, FaultCode, described
 from transforms.objects import Written
 from transforms.validate.identifiers import storable

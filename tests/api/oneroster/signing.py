@@ -18,8 +18,8 @@ from hub.api.oauth.consumer import Consumers, new_secret
 from hub.api.oneroster.scopes import V1P2
 from hub.api.proofs import BEARER, BEARER_OR_OAUTH1
 from hub.embedded.process import free_port
-from hub.store import apps, records
-from hub.store.records import ClosedError
+from hub.store import apps, gate
+from hub.store.gate import ClosedError
 from tests.api.oneroster.rosters import Answer, Hub, Prepared, answer, encoded, running
 from tests.services import Database
 
@@ -33,7 +33,7 @@ async def _whose(request: web.Request) -> web.Response:
     session = await guard.admit(request, [V1P2.ROSTER], accepts=accepts)
     try:
         async with request.app[CONTEXT].db.district(session.district_id, readonly=True) as tx:
-            await records.check(tx, guard.gate(session))
+            await gate.check(tx, guard.gate(session))
     except ClosedError:
         session = await guard.admit(request, [V1P2.ROSTER], accepts=accepts, again=True)
     return web.json_response({"app": str(session.app_id), "body": (await request.read()).decode()})

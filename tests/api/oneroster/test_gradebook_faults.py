@@ -19,7 +19,7 @@ from hub.gradebook.desk import Author
 from hub.gradebook.gradebook import Gradebook
 from hub.store import districts, runs, sources
 from hub.store.apps import digest
-from hub.store.records import Bearer, Gate
+from hub.store.gate import Bearer, Gate
 from hub.sync.apply import Taken, apply
 from hub.sync.engine import work_once
 from hub.sync.job import Job

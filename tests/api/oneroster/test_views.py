@@ -11,7 +11,7 @@ from hub.api.views import Views
 from hub.errors import Code, HubError
 from hub.scope.grants import GrantDefinition
 from hub.store import views as store
-from hub.store.records import ClosedError
+from hub.store.gate import ClosedError
 from hub.sync import grants as granting
 from tests.api.oneroster.gradebooks import Book
 from tests.api.oneroster.rosters import Hub, running

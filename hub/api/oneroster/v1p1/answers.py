@@ -42,7 +42,7 @@ class _Wanted:
 async def objects(
     reading: OldReading, numberings: Numberings, entity: Entity, numbers: Sequence[int], fields: Fields
 ) -> list[str]:
-    """The JSON objects of these listed records, in their order. Raises records.ClosedError."""
+    """The JSON objects of these listed records, in their order. Raises gate.ClosedError."""
     now = Reading(reading.tx, reading.gate, reading.lens)
     if entity.name in SAME:
         return await rendering.objects(now, entity, numbers, fields)
@@ -60,7 +60,7 @@ async def objects(
 
 
 async def one(reading: OldReading, operation: Operation, given: str, fields: Fields) -> str:
-    """The JSON object that a path names. Raises RefusedError (404) and records.ClosedError."""
+    """The JSON object that a path names. Raises RefusedError (404) and gate.ClosedError."""
     entity, role = operation.entity, None
     person = given
     if entity is USERS:

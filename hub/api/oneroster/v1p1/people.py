@@ -27,7 +27,7 @@ _ABOUT = {"enrollments": "user", "results": "student"}
 
 
 async def people(reading: Reading, names: RoleNames, cache: Numberings) -> tuple[Numbering, EntityView]:
-    """The users of 1.1 of a reading's step, and the sets of them. Raises records.ClosedError.
+    """The users of 1.1 of a reading's step, and the sets of them. Raises gate.ClosedError.
 
     A view in which nobody ever had several roles costs no look at the database.
     """

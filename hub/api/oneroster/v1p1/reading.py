@@ -21,7 +21,7 @@ from hub.scope.personas import ROLES_11, fitting, split
 from hub.scope.v1p1 import CLASS_TYPE, LEAST, MOST, SCORE_STATUS, Style
 from hub.scope.view import EntityView
 from hub.store import conditions as sql
-from hub.store import records
+from hub.store import gate
 from hub.store.conditions import ALWAYS, Condition, Expression
 from transforms.catalogue import CATALOGUE, Entity, Field
 from transforms.catalogue import vocabularies as voc
@@ -43,7 +43,7 @@ class OldReading(Reading):
     async def of_operation(
         cls, reading: Reading, operation: Operation, cache: Selections, numberings: Numberings
     ) -> OldReading:
-        """A reading with what an operation touches. Raises records.ClosedError."""
+        """A reading with what an operation touches. Raises gate.ClosedError."""
         style = Style.of(reading.behaviour)
         numbering, users = await people(reading, style.names, numberings)
         sets = {} if numbering.plain else {"users": users}
@@ -176,7 +176,7 @@ class OldReading(Reading):
             return None
         wanted = BitMap(rids)
         if path == ("role",):
-            await records.check(self.tx, self.gate)
+            await gate.check(self.tx, self.gate)
             return {number: role for role in ROLES_11 for number in await self.with_role(role) & wanted}
         persons = {number: self.numbering.persona(number)[0] for number in rids}
         found = await merge.usual_keys(self, entity, path, sorted(set(persons.values())))
