@@ -6,12 +6,14 @@ changed it since. Records that were made later are among the rows: callers pass 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from hub.store.database import Transaction
+from hub.store.gate import PARAMETERS, ClosedError, Gate
+from hub.store.records import as_list, reference_columns
 from transforms.catalogue import Entity
 
 
@@ -87,6 +89,49 @@ async def one(tx: Transaction, entity: Entity, position: int, sourced_id: UUID) 
         f"SELECT {_IMAGE} {_from(entity)} AND n.sourced_id = $3", tx.district_id, position, sourced_id
     )
     return None if row is None else Row(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """A record as it was. ``references``: the rids of its reference fields, where they were asked for."""
+
+    rid: int
+    sourced_id: str
+    active: bool
+    doc: str
+    doc_private: str
+    references: Mapping[str, list[int]]
+
+
+async def former(
+    tx: Transaction, gate: Gate, entity: Entity, before: int, rids: Sequence[int], fields: Sequence[str]
+) -> list[Former]:
+    """Some records as they were before a position, with the rids of these reference fields, where that is known.
+
+    Raises ClosedError.
+    """
+    names = reference_columns(entity, fields)
+    free = PARAMETERS + 1
+    columns = "".join(f', CASE WHEN h.rid IS NULL THEN n."{name}" ELSE o."{name}" END' for name in names.values())
+    rows = await tx.fetch(
+        "SELECT h.rid IS NULL OR h.was IS NOT NULL, n.rid, n.sourced_id::text, coalesce(h.active, n.active), "
+        f"coalesce(h.doc, n.doc), coalesce(h.doc_private, n.doc_private){columns} "
+        f"FROM {entity.table} n LEFT JOIN LATERAL ("
+        "SELECT i.rid, i.active, i.doc, i.doc_private, i.was FROM history i WHERE i.district_id = $1 "
+        f"AND i.entity = '{entity.name}' AND i.rid = n.rid AND i.position >= ${free} ORDER BY i.position LIMIT 1) h "
+        f"ON true LEFT JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was) o ON true "
+        f"WHERE n.district_id = $1 AND n.rid = ANY(${free + 1}::integer[]) AND {gate.condition}",
+        *gate.values(tx), before, list(rids),
+    )  # fmt: skip
+    if not rows:
+        raise ClosedError
+    found = []
+    for known, *told in map(tuple, rows):
+        if known:  # else the image is older than what was kept of it then
+            rid, sourced_id, active, doc, doc_private, *references = told
+            rids_of = dict(zip(names, map(as_list, references), strict=True))
+            found.append(Former(rid, sourced_id, active, doc, doc_private, rids_of))
+    return found
 
 
 async def active_sets(tx: Transaction, entity: Entity, position: int) -> tuple[list[int], list[int], list[int]]:

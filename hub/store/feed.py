@@ -77,6 +77,34 @@ async def steps(tx: Transaction, grant_id: UUID, *, after: int, to: int) -> list
     return [Entry(**row) for row in rows]
 
 
+async def of_entity(tx: Transaction, grant_id: UUID, entity: str, *, after: int) -> list[Entry]:
+    """The entries of one entity after a step, in their order."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM feed WHERE district_id = $1 AND grant_id = $2 AND step > $3 AND entity = $4 "
+        "ORDER BY step",
+        tx.district_id, grant_id, after, entity,
+    )  # fmt: skip
+    return [Entry(**row) for row in rows]
+
+
+async def newest(tx: Transaction, grant_id: UUID, entity: str, *, to: int) -> datetime | None:
+    """The latest time of the entries of one entity up to a step; None when there is none."""
+    at: datetime | None = await tx.fetchval(
+        "SELECT max(at) FROM feed WHERE district_id = $1 AND grant_id = $2 AND step <= $3 AND entity = $4",
+        tx.district_id, grant_id, to, entity,
+    )  # fmt: skip
+    return at
+
+
+async def position_after(tx: Transaction, grant_id: UUID, step: int) -> int | None:
+    """The district's position of the first entry after a step; None when there is none."""
+    position: int | None = await tx.fetchval(
+        "SELECT min(position) FROM feed WHERE district_id = $1 AND grant_id = $2 AND step > $3",
+        tx.district_id, grant_id, step,
+    )  # fmt: skip
+    return position
+
+
 async def waiting_since(tx: Transaction, grant_id: UUID, *, after: int) -> datetime | None:
     """When the first entry after a step was made; None when there is none."""
     at: datetime | None = await tx.fetchval(

@@ -17,6 +17,7 @@ class Grant:
     """A district's permission for one app. ``definition`` is the JSON of hub.scope.grants.GrantDefinition.
 
     ``id_key``: the sealed key of the ids by which the app knows records; None where these are the hub's own.
+    ``defined_at``: the district's position at which it was last edited, 0 where it never was.
     """
 
     grant_id: UUID
@@ -27,6 +28,7 @@ class Grant:
     created_at: datetime
     changed_at: datetime
     id_key: bytes | None = field(default=None, repr=False)
+    defined_at: int = 0
 
     @property
     def pseudonymous_ids(self) -> bool:
@@ -53,7 +55,7 @@ class Entry:
     departed: bytes
 
 
-_COLUMNS = "grant_id, app_id, definition, state, position, created_at, changed_at, id_key"
+_COLUMNS = "grant_id, app_id, definition, state, position, created_at, changed_at, id_key, defined_at"
 
 
 async def create(
@@ -142,14 +144,21 @@ async def some_views(tx: Transaction, wanted: Collection[tuple[UUID, str]]) -> d
     return {(row["grant_id"], row["entity"]): Sets(row["present"], row["gone"], row["trimmed"]) for row in rows}
 
 
-async def change(
-    tx: Transaction, grant_id: UUID, *, definition: dict[str, Any] | None = None, state: str | None = None
-) -> Grant:
-    """Changes the definition or the state. Raises HubError(NOT_FOUND)."""
+async def redefine(tx: Transaction, grant_id: UUID, definition: dict[str, Any], position: int) -> None:
+    """Changes the definition at a position of the district."""
+    await tx.execute(
+        "UPDATE grants SET definition = $3, defined_at = $4, changed_at = now() "
+        "WHERE district_id = $1 AND grant_id = $2",
+        tx.district_id, grant_id, definition, position,
+    )  # fmt: skip
+
+
+async def set_state(tx: Transaction, grant_id: UUID, state: str) -> Grant:
+    """Changes the state. Raises HubError(NOT_FOUND)."""
     row = await tx.fetchrow(
-        "UPDATE grants SET definition = coalesce($3, definition), state = coalesce($4, state), changed_at = now() "
+        "UPDATE grants SET state = $3, changed_at = now() "
         f"WHERE district_id = $1 AND grant_id = $2 RETURNING {_COLUMNS}",
-        tx.district_id, grant_id, definition, state,
+        tx.district_id, grant_id, state,
     )  # fmt: skip
     if row is None:
         raise HubError(Code.NOT_FOUND, "This district has no such grant.")

@@ -327,11 +327,12 @@ def reference_columns(entity: Entity, fields: Sequence[str]) -> dict[str, str]:
 
 
 def _row(row: Any, names: Mapping[str, str], *, skip: int = 0) -> Row:
-    references = {name: _list(row[column]) for name, column in names.items()} if names else None
+    references = {name: as_list(row[column]) for name, column in names.items()} if names else None
     return Row(row[skip], row[skip + 1], row[skip + 2], row[skip + 3], references)
 
 
-def _list(value: list[int] | int | None) -> list[int]:
+def as_list(value: list[int] | int | None) -> list[int]:
+    """The rids of a reference, single or not."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

@@ -42,8 +42,9 @@ async def edit(
     """Changes what an app sees. Raises HubError(NOT_FOUND), HubError(CONFLICT) for a revoked grant."""
     await districts.lock(tx)
     before = await _living(tx, grant_id)
-    await store.change(tx, grant_id, definition=definition.model_dump(mode="json"))
-    effect = await views.regrant(tx, before, definition, await districts.draw_position(tx), at)
+    position = await districts.draw_position(tx)
+    await store.redefine(tx, grant_id, definition.model_dump(mode="json"), position)
+    effect = await views.regrant(tx, before, definition, position, at)
     return await store.get(tx, grant_id), effect
 
 
@@ -59,7 +60,7 @@ async def set_state(tx: Transaction, grant_id: UUID, state: str) -> store.Grant:
     """
     await districts.lock(tx)
     await _living(tx, grant_id)
-    return await store.change(tx, grant_id, state=state)
+    return await store.set_state(tx, grant_id, state)
 
 
 async def _living(tx: Transaction, grant_id: UUID) -> store.Grant:
