@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 
 import numpy as np
@@ -129,34 +128,41 @@ def merge(entries: Iterable[FeedEntry]) -> FeedEntry:
     return FeedEntry(entity, entered, updated, left)
 
 
-def compact(feed: Sequence[tuple[datetime, FeedEntry]], settled: int = 0) -> list[tuple[datetime, FeedEntry]]:
-    """The first entries of a feed, of one entity, without what nobody needs who reads on from any of them.
+class Compacting:
+    """Takes what nobody needs out of the old entries of one entity of a feed, given the newest of them first.
 
-    That is an update of a record that a later one of these entries touches as well. Entries stay where they are and may
-    become empty. What ``merge`` makes of all entries after any of them is the same as before, and so are the stamps. An
-    update stands once for each record; every entry and departure stays, for they tell who knew of the record when.
+    Entries stay where they are and may become empty. What ``merge`` makes of all entries after any of them is the same
+    as before, and so are the stamps, for an update goes only where a later entry touches the record as well: one of
+    each record stays. Every entry and departure stays, for they tell who knew of the record when.
 
-    Among the first ``settled`` entries nobody reads on from any but the last: there each record stands once, as having
-    entered where it is present at their end, or else as having left.
+    ``settled`` entries are so old that nobody reads on from any but the last of them: there each record stands once, as
+    having entered where it is present at their end, or else as having left.
     """
-    later, made = BitMap(), []
-    for entry in reversed([entry for _, entry in feed[settled:]]):
-        made.append(FeedEntry(entry.entity, entry.entered, entry.updated - later, entry.left))
-        later |= entry.touched
-    later = BitMap()
-    for entry in reversed([entry for _, entry in feed[:settled]]):
-        made.append(FeedEntry(entry.entity, (entry.entered | entry.updated) - later, left=entry.left - later))
-        later |= entry.touched
-    return list(zip(_never_back(feed), reversed(made), strict=True))
+
+    def __init__(self) -> None:
+        self._later = BitMap()
+        self._settled = BitMap()
+
+    def kept(self, entry: FeedEntry) -> FeedEntry:
+        """What stays of an entry from whose step somebody may read on."""
+        stays = FeedEntry(entry.entity, entry.entered, entry.updated - self._later, entry.left)
+        self._later |= entry.touched
+        return stays
+
+    def settled(self, entry: FeedEntry) -> FeedEntry:
+        """What stays of an entry that is older than all that were ``kept``."""
+        present = (entry.entered | entry.updated) - self._settled
+        stays = FeedEntry(entry.entity, present, left=entry.left - self._settled)
+        self._settled |= entry.touched
+        return stays
 
 
-def _never_back(feed: Iterable[tuple[datetime, FeedEntry]]) -> Iterable[datetime]:
-    """The times by which entries stamp records (hub.scope.stamps): one that becomes empty stamps none any more."""
-    newest: datetime | None = None
-    for at, entry in feed:
-        if entry:
-            newest = at if newest is None else max(newest, at)
-        yield newest if entry and newest is not None else at
+def compact(entries: Sequence[FeedEntry], settled: int = 0) -> list[FeedEntry]:
+    """What ``Compacting`` leaves of entries in the order of their steps, of which the first ``settled`` are."""
+    compacting = Compacting()
+    made = [compacting.kept(entry) for entry in reversed(entries[settled:])]
+    made += [compacting.settled(entry) for entry in reversed(entries[:settled])]
+    return made[::-1]
 
 
 def _having(changed: Changed, bits: int) -> BitMap:
