@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-#: Every place, in the order in which a sync, a delivery, an export and a write pass them.
+#: Every place, in the order in which a sync, a delivery, an export, a write and a purge pass them.
 PLACES = (
     "sync.claimed",
     "fetch.folder_made",
@@ -55,6 +55,7 @@ PLACES = (
     "gradebook.views_written",
     "gradebook.before_commit",
     "gradebook.after_commit",
+    "feed.compacted",
 )
 
 

@@ -247,6 +247,16 @@ class Settings(BaseSettings):
     upload_days: int = Field(
         default=7, ge=1, description="Days for which an upload that no run took is kept; applied ones go at once."
     )
+    feed_days: int = Field(
+        default=400,
+        ge=365,
+        description="Days for which an app can read on from any step of its feed; after a longer pause it begins anew.",
+    )
+    step_days: int = Field(
+        default=30,
+        ge=2,
+        description="Days for which every step of a feed stands by itself; older ones are compacted.",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

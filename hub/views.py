@@ -66,10 +66,10 @@ def _by_entity(feed: Iterable[Dated]) -> defaultdict[str, list[tuple[datetime, F
 
 
 def _steps(feed: Iterable[Dated]) -> Iterable[Step]:
-    at: dict[int, datetime] = {}
+    at: dict[int, tuple[int, datetime]] = {}
     rewritten: defaultdict[int, set[str]] = defaultdict(set)
     for dated in feed:
-        at[dated.position] = dated.at
+        at[dated.position] = dated.step, dated.at
         if dated.entry.updated != _NOTHING or dated.entry.departed != _NOTHING:
             rewritten[dated.position].add(dated.entry.entity)
-    return (Step(position, at[position], frozenset(rewritten[position])) for position in at)
+    return (Step(number, position, when, frozenset(rewritten[position])) for position, (number, when) in at.items())

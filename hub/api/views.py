@@ -91,7 +91,7 @@ class Views:
         return view, size
 
     async def _load_past(self, db: Database, district_id: UUID, view: View, step: int) -> tuple[Entities, int]:
-        to = view.steps[step - 1].position if step else 0
+        to = view.position_of(step)
         async with db.district(district_id, readonly=True) as tx:
             feed = await store.feed(tx, view.grant_id, to=to)
         return await asyncio.to_thread(_past, feed)

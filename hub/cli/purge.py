@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def purge(district: UUID | None, *, dry_run: bool) -> None:
     """Remove what was kept long enough, at the database itself. Workers do the same once a day.
 
-    The days of each kind of data are HUB_HISTORY_DAYS, HUB_ENDED_DAYS, HUB_ISSUE_DAYS and HUB_UPLOAD_DAYS, or what a
-    district has set for itself.
+    The days of each kind of data are HUB_HISTORY_DAYS, HUB_ENDED_DAYS, HUB_ISSUE_DAYS, HUB_UPLOAD_DAYS,
+    HUB_FEED_DAYS and HUB_STEP_DAYS, or what a district has set for itself.
     """
     from hub.settings import load
 
@@ -28,7 +28,8 @@ def purge(district: UUID | None, *, dry_run: bool) -> None:
         records = ", ".join(f"{count:,} {entity}" for entity, count in purged.records.items())
         click.echo(
             f"{district_id}: {purged.history:,} images of records, {purged.issues:,} findings, "
-            f"{purged.uploads:,} uploads, ended records: {records or 'none'}{' (nothing was removed)' * dry_run}"
+            f"{purged.uploads:,} uploads, feeds compacted: {purged.feeds:,}, "
+            f"ended records: {records or 'none'}{' (nothing was removed)' * dry_run}"
         )
 
 

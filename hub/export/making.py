@@ -30,6 +30,7 @@ from hub.scope.view import View
 from hub.store import apps, exports, extract, feed, gradebook, grants, views
 from hub.store.database import Transaction
 from hub.store.exports import Export, Outcome
+from hub.store.grants import Grant
 from hub.views import of_stored
 from transforms.catalogue import CATALOGUE, Version
 
@@ -99,7 +100,7 @@ async def begin(
     policy = _policy(stored.grant.definition, asked, order)
     since = None
     if asked.mode == "delta":
-        since = await _since(tx, view, asked, policy, now)
+        since = await _since(tx, view, stored.grant, asked, policy, now)
     package = Package(tx, view, order, since, progress)
     return Making(
         package, "bulk" if since is None else "delta", policy, view.position, head.district_position,
@@ -156,10 +157,14 @@ def _policy(definition: dict[str, Any], asked: Asked, order: Order) -> bytes:
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-async def _since(tx: Transaction, view: View, asked: Asked, policy: bytes, now: datetime) -> Changes | None:
+async def _since(
+    tx: Transaction, view: View, grant: Grant, asked: Asked, policy: bytes, now: datetime
+) -> Changes | None:  # fmt: skip
     """The changes since the app's last package; None where only a whole one will do."""
     base = await exports.base(tx, view.grant_id, schedule_id=asked.schedule_id, version=asked.version)
     if base is None or base.policy != policy or base.position is None or base.district_position is None:
+        return None
+    if base.position < view.position_of(grant.feed_from):  # what happened since is not told any more
         return None
     if asked.full_days is not None and asked.schedule_id is not None:
         last = await exports.last_bulk(tx, view.grant_id, schedule_id=asked.schedule_id, version=asked.version)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
+from operator import attrgetter
 from uuid import UUID
 
 from pyroaring import BitMap
@@ -54,11 +56,13 @@ class EntityView:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a feed: its position in the district, when it was, and the entities of which records changed or left.
+    """One step of a feed: its number, counted from 1, its position in the district, and when it was.
 
-    An app knows the steps of its feed alone: positions count what happens to the whole district.
+    ``rewritten``: the entities of which records changed or left. An app knows the steps of its feed alone: positions
+    count what happens to the whole district.
     """
 
+    number: int
     position: int
     at: datetime
     rewritten: frozenset[str]
@@ -68,8 +72,9 @@ class Step:
 class View:
     """A grant's view at one position of its feed; never changed, so it may be cached by (grant, position).
 
-    ``steps``: the feed's, oldest first. ``extra_roles``: positions, each with a role and the users that first showed it
-    there beside the one by which they were known (see personas.py).
+    ``steps``: the feed's, oldest first; of those that nobody may read on from some are missing. ``extra_roles``:
+    positions, each with a role and the users that first showed it there beside the one by which they were known (see
+    personas.py).
     """
 
     grant_id: UUID
@@ -100,8 +105,18 @@ class View:
 
     @property
     def step(self) -> int:
-        """How many steps the feed has."""
-        return len(self.steps)
+        """The number of the feed's last step, 0 where it has none."""
+        return self.steps[-1].number if self.steps else 0
+
+    def since(self, step: int) -> tuple[Step, ...] | None:
+        """The steps after one; None where some of them are not known any more."""
+        later = self.steps[bisect_right(self.steps, step, key=attrgetter("number")) :]
+        return later if len(later) == self.step - step else None
+
+    def position_of(self, step: int) -> int:
+        """The district's position of a step, or of the last one before it that is known; 0 without one."""
+        known = bisect_right(self.steps, step, key=attrgetter("number"))
+        return self.steps[known - 1].position if known else 0
 
     @cached_property
     def looks(self) -> str:

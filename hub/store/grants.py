@@ -17,7 +17,8 @@ class Grant:
     """A district's permission for one app. ``definition`` is the JSON of hub.scope.grants.GrantDefinition.
 
     ``id_key``: the sealed key of the ids by which the app knows records; None where these are the hub's own.
-    ``defined_at``: the district's position at which it was last edited, 0 where it never was.
+    ``defined_at``: the district's position at which it was last edited, 0 where it never was. ``feed_from``: the first
+    step that its feed can be read on from.
     """
 
     grant_id: UUID
@@ -29,6 +30,7 @@ class Grant:
     changed_at: datetime
     id_key: bytes | None = field(default=None, repr=False)
     defined_at: int = 0
+    feed_from: int = 0
 
     @property
     def pseudonymous_ids(self) -> bool:
@@ -55,7 +57,7 @@ class Entry:
     departed: bytes
 
 
-_COLUMNS = "grant_id, app_id, definition, state, position, created_at, changed_at, id_key, defined_at"
+_COLUMNS = "grant_id, app_id, definition, state, position, created_at, changed_at, id_key, defined_at, feed_from"
 
 
 async def create(
@@ -205,7 +207,7 @@ async def move(
 ) -> None:
     """Moves grants to ``position``: stores their sets and feed entries. The caller holds the district's lock.
 
-    A move with entries is a step of the grant's feed.
+    A move with entries is a step of the grant's feed, of which the clock does not go back.
     """
     await tx.executemany(
         "INSERT INTO extra_roles (district_id, grant_id, role, position, people) VALUES ($1, $2, $3, $4, $5)",
@@ -224,7 +226,8 @@ async def move(
     await tx.executemany(
         "INSERT INTO feed "
         "(district_id, grant_id, position, step, entity, at, run_id, cause, entered, updated, departed) "
-        "SELECT $1, $2, $3, g.steps + 1, $4, $5, $6, $7, $8, $9, $10 FROM grants g "
+        "SELECT $1, $2, $3, g.steps + 1, $4, greatest($5, (SELECT max(f.at) FROM feed f WHERE f.district_id = $1 "
+        "AND f.grant_id = $2 AND f.step = g.steps)), $6, $7, $8, $9, $10 FROM grants g "
         "WHERE g.district_id = $1 AND g.grant_id = $2",
         [
             (tx.district_id, m.grant_id, position, e.entity, at, run_id, cause, e.entered, e.updated, e.departed)

@@ -32,6 +32,7 @@ class Held:
 class Dated:
     """One entry of a feed with its place in it."""
 
+    step: int
     position: int
     at: datetime
     entry: Entry
@@ -128,8 +129,9 @@ async def load_since(tx: Transaction, grant_id: UUID, after: int) -> Stored:
 async def feed(tx: Transaction, grant_id: UUID, *, after: int = 0, to: int | None = None) -> list[Dated]:
     """A grant's feed, oldest entry first: those after a position, no further than the position ``to``."""
     rows = await tx.fetch(
-        "SELECT position, at, entity, entered, updated, departed FROM feed WHERE district_id = $1 AND grant_id = $2 "
-        "AND position > $3 AND ($4::bigint IS NULL OR position <= $4) ORDER BY position",
+        "SELECT step, position, at, entity, entered, updated, departed FROM feed "
+        "WHERE district_id = $1 AND grant_id = $2 AND position > $3 "
+        "AND ($4::bigint IS NULL OR position <= $4) ORDER BY position",
         tx.district_id, grant_id, after, to,
     )  # fmt: skip
-    return [Dated(row[0], row[1], Entry(row[2], row[3], row[4], row[5])) for row in rows]
+    return [Dated(row[0], row[1], row[2], Entry(row[3], row[4], row[5], row[6])) for row in rows]

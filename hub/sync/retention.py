@@ -15,6 +15,7 @@ from hub.settings import Settings
 from hub.store import districts, uploads
 from hub.store import retention as store
 from hub.store.database import Database
+from hub.sync import feed_retention
 from transforms.catalogue import CATALOGUE
 
 log = structlog.get_logger()
@@ -22,8 +23,10 @@ log = structlog.get_logger()
 MOST: Final = 5_000
 #: Each district is purged once in this time.
 EVERY: Final = timedelta(days=1)
-#: Least days of each kind. Walks over pages and deltas read the past; a mistake in a file is found within weeks.
-LEAST: Final = {"history_days": 30, "ended_days": 30, "issue_days": 1, "upload_days": 1}
+#: Least days of each kind. Walks over pages (of a day) and deltas read the past; a mistake in a
+#: file is found within weeks.
+LEAST: Final = {"history_days": 30, "ended_days": 30, "issue_days": 1, "upload_days": 1, "feed_days": 365,
+         "step_days": 2}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,13 @@ class Retention:
     ended_days: int
     issue_days: int
     upload_days: int
+    feed_days: int
+    step_days: int
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """What the hub is set to."""
-        return cls(settings.history_days, settings.ended_days, settings.issue_days, settings.upload_days)
+        return cls(**{name: getattr(settings, name) for name in LEAST})
 
     def within(self, own: Mapping[str, int]) -> Retention:
         """The same with what a district has set for itself."""
@@ -51,15 +56,19 @@ class Retention:
 
 @dataclass(slots=True)
 class Purged:
-    """What a purge removed, or would: images of records, ended records by entity, findings, uploads."""
+    """What a purge removed, or would: images of records, ended records by entity, findings, uploads.
+
+    ``feeds``: how many feeds were compacted.
+    """
 
     history: int = 0
     records: dict[str, int] = field(default_factory=dict)
     issues: int = 0
     uploads: int = 0
+    feeds: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.history or self.records or self.issues or self.uploads)
+        return bool(self.history or self.records or self.issues or self.uploads or self.feeds)
 
 
 async def purge_once(db: Database, clock: Clock, retention: Retention) -> bool:
@@ -97,6 +106,9 @@ async def purge(
             purged.records[entity.name] = count
     purged.issues = await _issues(db, district_id, now - timedelta(days=kept.issue_days), dry_run=dry_run)
     purged.uploads = await _uploads(db, district_id, now - timedelta(days=kept.upload_days), dry_run=dry_run)
+    purged.feeds = await feed_retention.compact(
+        db, district_id, now - timedelta(days=kept.step_days), now - timedelta(days=kept.feed_days), dry_run=dry_run
+    )
     return purged
 
 

@@ -23,7 +23,7 @@ from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.reading import Past
 from hub.api.views import Views
 from hub.objects.looking import Lens
-from hub.scope.view import View
+from hub.scope.view import Step, View
 
 #: How long a walk can go on after the first change behind it.
 LONGEST_WALK = timedelta(hours=24)
@@ -58,11 +58,10 @@ class Walks:
         if given is None:
             return Walk(write(self._key, view.step, subject))
         step = read(self._key, given, subject)
-        check_age(view, step, self._context.clock.now())
-        if step == view.step:
+        since = check_age(view, step, self._context.clock.now())
+        if not since:
             return Walk(given)
         entities = await self._views.past(self._context.db, district_id, view, step)
-        since = view.steps[step:]
         changed = frozenset().union(*(later.rewritten for later in since))
         return Walk(given, Past(step, entities, since[0].position, changed))
 
@@ -82,10 +81,15 @@ def read(key: bytes, text: str, subject: bytes) -> int:
     return int(number)
 
 
-def check_age(view: View, step: int, now: datetime) -> None:
-    """Refuses a step that another one followed longer ago than a walk may go on. Raises RefusedError (400)."""
-    if step > view.step or (step < view.step and now - view.steps[step].at > LONGEST_WALK):
+def check_age(view: View, step: int, now: datetime) -> tuple[Step, ...]:
+    """The steps after one; refuses it where the first of them was longer ago than a walk may go on.
+
+    Raises RefusedError (400).
+    """
+    since = view.since(step)
+    if since is None or (since and now - since[0].at > LONGEST_WALK):
         raise _refused()
+    return since
 
 
 def _subject(lens: Lens, operation: Operation, ids: tuple[str, ...], asked: Asked) -> bytes:
