@@ -35,6 +35,7 @@ ALL = (
     "passback",
     "export",
     "past",
+    "feed_size",
 )
 
 
