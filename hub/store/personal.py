@@ -49,7 +49,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "exports": "version mode entities state kind policy progress rows omitted sha256 error_code error_message "
     "requested_by",
     "extra_roles": "role people",
-    "feed": "entity entered updated departed",
+    "feed": "cause entity entered updated departed",
     "grade_deliveries": "entity operation state code field minor blocked_entity",
     "grade_targets": "version url login secret entities apps state last_error",
     "gradebook_objects": "entity",
