@@ -342,7 +342,7 @@ class Faults(Granting):
         async with self.db.district(self.district.district_id) as tx:
             view = await stored(tx, known.grant_id)
             seen = await self._seen(tx, view)
-        head = max((entry[0] for entry in view.feed), default=0)
+        head = len({position for position, *_ in view.feed})  # in steps, as receivers are told
         async with asyncio.timeout(30):
             while app.up_to < head:
                 await self.site.time_passes(self.district)
