@@ -12,7 +12,6 @@ from uuid import UUID
 import orjson
 
 from hub.changes.window import Change, Mark, Place
-from hub.objects.bases import PATHS, district_root
 from transforms.catalogue import CATALOGUE
 
 #: The type of a message that holds changes.
@@ -56,8 +55,8 @@ class Cut:
 
 def href(base_url: str, district_id: UUID, entity: str, sourced_id: str) -> str:
     """Where OneRoster 1.2 serves a record. ``base_url``: the hub's public address, without a slash."""
-    service = district_root(base_url, district_id) + PATHS["1.2"][CATALOGUE[entity].service]
-    return f"{service}/{entity}/{quote(sourced_id, safe='')}"
+    service = f"/d/{district_id}/ims/oneroster/{CATALOGUE[entity].service}/v1p2"
+    return f"{base_url}{service}/{entity}/{quote(sourced_id, safe='')}"
 
 
 def item(change: Change, sourced_id: str | None, address: str | None, more: bytes = b"") -> Item:

@@ -8,7 +8,7 @@ shows nowhere, and one that is masked shows masked in both.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +17,7 @@ import orjson
 from pyroaring import BitMap
 
 from hub.behaviour import Behaviour
+from hub.changes.window import Change
 from hub.identifiers import Identifiers
 from hub.objects import rendering
 from hub.objects.bases import addressed, bases_at
@@ -61,6 +62,22 @@ class Records:
     identifiers: Identifiers
     behaviour: Behaviour
     root: str
+
+    async def members(self, tx: Transaction, changes: Iterable[Change], *, after: int) -> dict[tuple[str, int], bytes]:
+        """What stands in changes beside their references, by (entity, rid): ``record`` and, of updates, ``previous``.
+
+        As hub.changes.message.item takes it: each member with a comma before it. ``after``, and what is raised, as in
+        ``told``.
+        """
+        rids: dict[str, list[int]] = {}
+        updated: dict[str, list[int]] = {}
+        for change in changes:
+            if change.operation in {"created", "updated"}:
+                rids.setdefault(change.entity, []).append(change.rid)
+            if change.operation == "updated":
+                updated.setdefault(change.entity, []).append(change.rid)
+        told = await self.told(tx, rids, after=after, updated=updated)
+        return {key: _members(one) for key, one in told.items()}
 
     async def told(
         self, tx: Transaction, rids: Rids, *, after: int, updated: Mapping[str, Collection[int]] | None = None
@@ -186,6 +203,11 @@ def _pieces(rids: BitMap) -> Iterator[list[int]]:
 def _rendered(projection: Projection, row: Former, past: _Past) -> str:
     refs = row.references if projection.references else None
     return projection.render(row.sourced_id, "", row.doc, row.doc_private, refs=refs, sees=past.sees)
+
+
+def _members(one: Told) -> bytes:
+    previous = b"" if one.previous is None else b',"previous":' + one.previous
+    return b',"record":' + one.record + previous
 
 
 def _differing(before: bytes, now: bytes) -> bytes:

@@ -78,7 +78,8 @@ class Looks:
             grant = await store.get(tx, grant_id)
             behaviour = Behaviour.of((await apps.get(tx, grant.app_id)).behaviour)
             to = (await feed.head(tx, grant_id)).steps  # type: ignore[union-attr]
-            merged = (await reading.stretch(tx, grant_id, after=after, to=to)).window.merged
+            window = (await reading.stretch(tx, grant_id, after=after, to=to)).window
+            merged = window.merged
             records = Records(
                 grant_id, Identifiers.of(grant, district_id, KEY), behaviour,
                 district_root(hub.settings.public_url, district_id),
@@ -86,7 +87,14 @@ class Looks:
             rids = {name: list(entry.touched) for name, entry in merged.items()}
             updated = {name: list(entry.updated) for name, entry in merged.items()}
             told = await records.told(tx, rids, after=after, updated=updated)
+            changes = window.following(None, 10_000)
+            members = await records.members(tx, changes, after=after)
         assert {(n, r) for n, r in told if r in merged[n].left} == set()
+        assert {key: orjson.loads(b'{"":0' + text + b"}") for key, text in members.items()} == {
+            key: {"": 0, "record": orjson.loads(one.record)}
+            | ({} if one.previous is None else {"previous": orjson.loads(one.previous)})
+            for key, one in told.items()
+        }
         found: dict[str, dict[str, Told]] = {}
         for (name, rid), one in told.items():
             assert (one.previous is None) or rid in merged[name].updated
