@@ -17,7 +17,7 @@ from hub.store import runs
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from hub.sync.engine import work_once
-from tests.districts import District
+from tests.districts import District, changed
 from tests.export.packages import EVERYTHING, acknowledge, applied, by_id, make, manifest, rows
 from tests.fakes import rosters
 from tests.services import Database
@@ -170,6 +170,13 @@ async def test_a_delta_begins_anew_where_the_files_would_mean_something_else(poo
         await grants.set_state(tx, grant.grant_id, "suspended")
         await grants.set_state(tx, grant.grant_id, "active")
     assert (await make(district, grant, "1.2", "delta"))[1].kind == "delta"
+    # A feed that does not lead on from the last package any more, as it does from its own first step.
+    users = before["users"]["sourcedId"]
+    assert (await district.sync(changed(before, "users", users[0], givenName="Ada"))).state == "applied"
+    for feed_from, kind in ((1, "delta"), (2, "bulk"), (0, "delta")):
+        async with district.db.district(district.district_id) as tx:
+            await tx.execute("UPDATE grants SET feed_from = $1", feed_from)
+        assert (await make(district, grant, "1.2", "delta"))[1].kind == kind
     async with district.db.district(district.district_id) as tx:
         await grants.edit(tx, grant.grant_id, GrantDefinition(), district.clock.now())
     assert (await make(district, grant, "1.2", "delta"))[1].kind == "bulk"
