@@ -46,6 +46,7 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     PAST_GONE = "past_gone"
+    RESYNC_REQUIRED = "resync_required"
 
 
 HTTP_STATUS: dict[Code, int] = {
@@ -64,6 +65,7 @@ HTTP_STATUS: dict[Code, int] = {
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.TOO_MANY_ATTEMPTS: 429,
     Code.PAST_GONE: 410,
+    Code.RESYNC_REQUIRED: 410,
 }
 
 

@@ -16,6 +16,10 @@ from transforms.catalogue import CATALOGUE
 
 #: The type of a message that holds changes.
 CHANGES = "roster.changes"
+#: The type of a message that says only how far there is something to read.
+MOVED = "roster.moved"
+#: The type of the message after which a receiver has to read everything again.
+RESYNC = "subscriptions.resync_required"
 #: Room for all of a message but its changes, in bytes.
 ENVELOPE_BYTES = 600
 
@@ -34,7 +38,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a message says beside its changes. ``at``: when the last of them happened."""
+    """What a message says beside its changes. ``at``: when the last of them happened.
+
+    ``flags``: further members of ``data`` that are true: ``replay``, ``parked``.
+    """
 
     subscription_id: UUID
     district_id: UUID
@@ -42,6 +49,7 @@ class Envelope:
     after: int
     to: int
     at: datetime
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ def cut(envelope: Envelope, items: Sequence[Item], *, most_bytes: int, through: 
     chosen, place = fitting(items, most_bytes - ENVELOPE_BYTES)
     told = in_order(chosen)
     through = through and len(chosen) == len(items)
-    return Cut(_body(envelope, told, more=not through), len(told), None if through else place)
+    return Cut(batch(envelope, told, more=not through), len(told), None if through else place)
 
 
 def fitting(items: Sequence[Item], room: int) -> tuple[Sequence[Item], Place | None]:
@@ -118,14 +126,29 @@ def _marked(mark: Mark) -> dict[str, Any]:
     return {"type": mark.type, "version": mark.step, "at": moment(mark.at), "counts": mark.counts}
 
 
-def _body(envelope: Envelope, told: list[bytes], *, more: bool) -> bytes:
+def batch(envelope: Envelope, told: Sequence[bytes] = (), *, more: bool = False) -> bytes:
+    """A message with changes."""
+    return _body(CHANGES, envelope, more=more, changes=[orjson.Fragment(one) for one in told])
+
+
+def moved(envelope: Envelope) -> bytes:
+    """A message that says how far there is something to read, and nothing else."""
+    return _body(MOVED, envelope)
+
+
+def resync(envelope: Envelope, *, reason: str, snapshot: str) -> bytes:
+    """The message that the feed does not lead on from ``envelope.after``; ``snapshot``: where everything is read."""
+    return _body(RESYNC, envelope, reason=reason, snapshot=snapshot)
+
+
+def _body(kind: str, envelope: Envelope, **more: Any) -> bytes:
     data = {
         "subscription": str(envelope.subscription_id),
         "district": str(envelope.district_id),
         "grant": str(envelope.grant_id),
         "from": envelope.after,
         "to": envelope.to,
-        "more": more,
-        "changes": [orjson.Fragment(one) for one in told],
+        **dict.fromkeys(envelope.flags, True),
+        **more,
     }
-    return orjson.dumps({"type": CHANGES, "timestamp": moment(envelope.at), "data": data})
+    return orjson.dumps({"type": kind, "timestamp": moment(envelope.at), "data": data})

@@ -21,19 +21,24 @@ from transforms.catalogue import CATALOGUE
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The steps of a feed in ``(after, to]``. ``at``: when the last of them was; None where there is none."""
+    """The steps of a feed in ``(after, to]``. ``at``: when the last of them was; None where there is none.
+
+    ``since``: when the first of them was.
+    """
 
     after: int
     to: int
     at: datetime | None
     window: Window
+    since: datetime | None = None
 
 
 async def stretch(tx: Transaction, grant_id: UUID, *, after: int, to: int) -> Stretch:
     """Reads the entries of some steps and merges them."""
     found = await feed.steps(tx, grant_id, after=after, to=to)
     window = await asyncio.to_thread(_window, found)
-    return Stretch(after, to, max((e.at for e in found), default=None), window)
+    times = [e.at for e in found]
+    return Stretch(after, to, max(times, default=None), window, min(times, default=None))
 
 
 def _window(found: Sequence[feed.Entry]) -> Window:

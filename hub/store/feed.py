@@ -34,13 +34,15 @@ _COLUMNS = ", ".join(Entry.__dataclass_fields__)
 class Head:
     """Whether a grant's feed may be read, and how far it goes.
 
-    ``steps``: how many it has. ``district_position``: all entries up to that position are there to be read.
+    ``steps``: how many it has; ``feed_from``: the first at which a reader may stand, since older ones are not kept.
+    ``district_position``: all entries up to that position are there to be read.
     """
 
     grant_state: str
     district_state: str
     steps: int
     district_position: int
+    feed_from: int = 0
 
 
 async def head(tx: Transaction, grant_id: UUID) -> Head | None:
@@ -50,8 +52,8 @@ async def head(tx: Transaction, grant_id: UUID) -> Head | None:
     the district's lock and an entry is committed with its position.
     """
     row = await tx.fetchrow(
-        "SELECT g.state AS grant_state, d.state AS district_state, d.position AS district_position, g.steps "
-        "FROM grants g JOIN districts d USING (district_id) WHERE g.district_id = $1 AND g.grant_id = $2",
+        "SELECT g.state AS grant_state, d.state AS district_state, d.position AS district_position, g.steps, "
+        "g.feed_from FROM grants g JOIN districts d USING (district_id) WHERE g.district_id = $1 AND g.grant_id = $2",
         tx.district_id, grant_id,
     )  # fmt: skip
     return Head(**row) if row else None
@@ -112,6 +114,14 @@ async def waiting_since(tx: Transaction, grant_id: UUID, *, after: int) -> datet
         tx.district_id, grant_id, after,
     )  # fmt: skip
     return at
+
+
+async def step_before(tx: Transaction, grant_id: UUID, at: datetime) -> int | None:
+    """The last step that was made before a moment; None when none is kept."""
+    step: int | None = await tx.fetchval(
+        "SELECT max(step) FROM feed WHERE district_id = $1 AND grant_id = $2 AND at < $3", tx.district_id, grant_id, at
+    )
+    return step
 
 
 async def sourced_ids(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, str]:

@@ -36,7 +36,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "apps": "name behaviour limits",
     "attempts": "batch_id error_class",
     "audit": "actor action object details",
-    "batches": "batch_id inside body",  # webhooks tell ids alone
+    "batches": "batch_id inside body kind sole",  # webhooks tell ids alone
     "changes": "entity created updated deleted",
     "client_assertions": "client_id jti",
     "clients": "client_id secret_hash scopes state jwks oauth1_secret oauth1_old_secret",
@@ -67,6 +67,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "cancelled_by",
     "sandboxes": "plan",
     "overrides": "field owner ended_by",
+    "parked": "entity operation last_error superseded_by",
     "provenance": "fields",
     "source_parts": "file",
     "source_schedules": "cron zone state",
@@ -75,7 +76,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "schema_steps": "name checksum",
     "sources": "name kind config state cursor digest archive files speaks_for key_space links guard joined parts "
     "secrets",
-    "subscriptions": "url state secret inside batch_id last_error",
+    "subscriptions": "url host state secret inside batch_id last_error mode types",
     "uploads": "filename sha256 state",
     "views": "entity present gone trimmed",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,10 @@ from hub.store.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One subscription, without its secret. ``attempt``: failures in a row; ``last_error``: their class."""
+    """One subscription, without its secret. ``attempt``: failures in a row; ``last_error``: their class.
+
+    ``batch_changes``, ``told_to``, ``replaying_to``: as in hub.store.claims.Held; from ``mode`` on: hub.webhooks.terms.
+    """
 
     subscription_id: UUID
     grant_id: UUID
@@ -27,6 +31,20 @@ class Subscription:
     last_error: str | None
     last_status: int | None
     created_at: datetime
+    told_to: int | None
+    replaying_to: int | None
+    batch_changes: int | None
+    mode: Any
+    types: list[str]
+    max_bytes: int | None
+    max_changes: int
+    quiet_seconds: float
+    longest_wait_seconds: float
+    rate_per_minute: int | None
+
+
+#: The next moment at which an attempt keeps to the rate.
+_AT_THE_RATE = "greatest(now(), attempted_at + make_interval(secs => 60.0 / {rate}))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +103,51 @@ async def listing(tx: Transaction, *, grant_id: UUID | None = None) -> list[Subs
     return [Subscription(**row) for row in rows]
 
 
+async def edit(
+    tx: Transaction, subscription_id: UUID, *, url: str | None, mode: str, types: Sequence[str], max_bytes: int | None,
+    max_changes: int, quiet_seconds: float, longest_wait_seconds: float, rate_per_minute: int | None,
+) -> Subscription:  # fmt: skip
+    """Sets the receiver and the settings. A frozen batch stays as it is. Raises HubError(NOT_FOUND).
+
+    Another URL is tried at once, with a fresh schedule.
+    """
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET url = coalesce($3, url), mode = $4, types = $5, max_bytes = $6, "
+            "max_changes = $7, quiet_seconds = $8, longest_wait_seconds = $9, rate_per_minute = $10, "
+            "batch_changes = CASE WHEN batch_changes < $7 THEN batch_changes END, "
+            "attempt = CASE WHEN $3 <> url THEN 0 ELSE attempt END, "
+            "ready_at = CASE WHEN $3 <> url OR attempt = 0 "
+            f"THEN {_AT_THE_RATE.format(rate='$10::int')} ELSE ready_at END "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id, url, mode, types, max_bytes, max_changes, quiet_seconds,
+            longest_wait_seconds, rate_per_minute,
+        )
+    )  # fmt: skip
+
+
+async def move(
+    tx: Transaction, subscription_id: UUID, position: int, *, replaying_to: int | None = None
+) -> Subscription:
+    """Puts a subscription at another step of its feed, due at once. Raises HubError(NOT_FOUND).
+
+    What is frozen is forgotten, and whoever delivers at the moment loses the lease: the outcome changes nothing.
+    """
+    row = await tx.fetchrow(
+        "UPDATE subscriptions SET position = $3, replaying_to = $4, told_to = NULL, window_to = NULL, inside = NULL, "
+        "batch_id = NULL, refused = 0, isolating = NULL, looked_to = 0, lease_token = NULL, lease_until = NULL, "
+        f"attempt = 0, ready_at = {_AT_THE_RATE.format(rate='rate_per_minute')}, "
+        "state = CASE WHEN state = 'resync_required' THEN 'active' ELSE state END "
+        f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+        tx.district_id, subscription_id, position, replaying_to,
+    )  # fmt: skip
+    await tx.execute(
+        "DELETE FROM batches WHERE district_id = $1 AND subscription_id = $2 AND delivered_at IS NULL",
+        tx.district_id, subscription_id,
+    )  # fmt: skip
+    return _found(row)
+
+
 async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
     """Stops deliveries; the position stands still and nothing is lost. Raises HubError(NOT_FOUND)."""
     return _found(
@@ -100,7 +163,8 @@ async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:
     """Goes on where the subscription stopped, at once and with a fresh schedule. Raises HubError(NOT_FOUND)."""
     return _found(
         await tx.fetchrow(
-            "UPDATE subscriptions SET state = 'active', ready_at = now(), attempt = 0, failing_since = NULL "
+            "UPDATE subscriptions SET state = 'active', "
+            f"ready_at = {_AT_THE_RATE.format(rate='rate_per_minute')}, attempt = 0, failing_since = NULL "
             f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
             tx.district_id, subscription_id,
         )
@@ -132,7 +196,7 @@ async def delete(tx: Transaction, subscription_id: UUID) -> None:
     The row goes last and is locked first: a delivery in flight then finds no lease and throws its result away.
     """
     await sealed_secret(tx, subscription_id)
-    for table in ("attempts", "batches", "subscriptions"):
+    for table in ("attempts", "parked", "batches", "subscriptions"):
         await tx.execute(
             f"DELETE FROM {table} WHERE district_id = $1 AND subscription_id = $2", tx.district_id, subscription_id
         )

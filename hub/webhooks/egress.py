@@ -87,7 +87,7 @@ class Egress:
         open_socket: Callable[[int, int, int], socket.socket] = socket.socket,
     ) -> None:  # fmt: skip
         self._allow = tuple(allow)
-        self._timeout = timeout
+        self.timeout = timeout
         self._concurrency = concurrency
         self._resolver = resolver
         self._trust = trust
@@ -127,7 +127,7 @@ class Egress:
             trust_env=False,
             auto_decompress=False,
             read_bufsize=MOST_ANSWER_BYTES,
-            timeout=aiohttp.ClientTimeout(total=None, connect=min(_LONGEST_CONNECT_SECONDS, self._timeout * 2 / 3)),
+            timeout=aiohttp.ClientTimeout(total=None, connect=min(_LONGEST_CONNECT_SECONDS, self.timeout * 2 / 3)),
             headers={"user-agent": f"RosterHub/{__version__}", "accept-encoding": "identity"},
         )
 
@@ -143,7 +143,7 @@ class Egress:
         failure: Failure | None = None
         told = bytearray()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 parsed = URL(url)
                 async with self._sessions[parsed.scheme].request(
                     method, parsed, data=body, headers=headers, allow_redirects=False

@@ -6,22 +6,24 @@ Before ``create``, call ``check_url`` outside of any transaction: it asks the na
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from hub import ids
 from hub.addresses import Network
 from hub.errors import Code, HubError
-from hub.store import feed
+from hub.store import feed, parked
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.store.subscriptions import Subscription
 from hub.webhooks import address
 from hub.webhooks.egress import check_host
 from hub.webhooks.keyring import LONGEST_OVERLAP, Keyring
+from hub.webhooks.terms import Terms
 
 OVERLAP = timedelta(hours=24)
+_USUAL = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ async def check_url(url: str, allow: Sequence[Network]) -> None:
 
 
 async def create(
-    tx: Transaction, *, grant_id: UUID, url: str, key: bytes, allow: Sequence[Network] = ()
+    tx: Transaction, *, grant_id: UUID, url: str, key: bytes, allow: Sequence[Network] = (), terms: Terms = _USUAL
 ) -> tuple[Subscription, str]:
     """Subscribes a receiver to a grant's feed from its head on; the subscription and its secret, shown this once.
 
@@ -62,7 +64,30 @@ async def create(
     subscription_id, ring = ids.new_id(), Keyring.new()
     sealed = ring.sealed(key, _district(tx), subscription_id)
     made = await store.create(tx, subscription_id, grant_id=grant_id, url=url, secret=sealed)
+    if terms != _USUAL:
+        made = await edit(tx, made, terms=terms)
     return made, ring.current
+
+
+async def edit(
+    tx: Transaction, subscription: Subscription, *, terms: Terms, url: str | None = None, allow: Sequence[Network] = ()
+) -> Subscription:
+    """Sets the settings, and the receiver where ``url`` is given; ring the doorbell ("deliver") after commit.
+
+    They count for the next batch that is cut. One that is frozen keeps its id and its bytes, and goes to the new URL.
+    Raises HubError(NOT_FOUND | INVALID_REQUEST).
+    """
+    if url is not None:
+        address.parse(url, allow)
+    terms.check()
+    return await store.edit(tx, subscription.subscription_id, url=url, **asdict(terms))
+
+
+def terms_of(subscription: Subscription) -> Terms:
+    """The settings of a subscription."""
+    return Terms(
+        **{f.name: getattr(subscription, f.name) for f in fields(Terms)} | {"types": tuple(subscription.types)}
+    )
 
 
 async def rotate(
@@ -88,12 +113,16 @@ async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
 async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:
     """Goes on where a paused or disabled subscription stopped. Ring the doorbell ("deliver") after commit.
 
+    Where a resync is required, the receiver reads everything again, and it goes on from the head.
     Raises HubError(NOT_FOUND), HubError(CONFLICT) when the grant was revoked.
     """
     subscription = await store.get(tx, subscription_id)
     head = await feed.head(tx, subscription.grant_id)
     if head is None or head.grant_state == "revoked":
         raise HubError(Code.CONFLICT, "The grant of this subscription was revoked.")
+    if subscription.state == "resync_required":
+        await parked.remove(tx, subscription_id)
+        await store.move(tx, subscription_id, head.steps)
     return await store.resume(tx, subscription_id)
 
 

@@ -13,25 +13,12 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from hub.clock import SystemClock
 from hub.crypto import column_key
 from hub.errors import Code, HubError
-from hub.store import deliveries, feed
+from hub.store import feed
 from hub.store import subscriptions as store
 from hub.webhooks import subscriptions
-from hub.webhooks.deliver import Courier, deliver
 from tests.fakes.receiver import hang, in_turn, receiver, status
-from tests.webhooks.conftest import ALLOW, KEY, Subscribed, World
-
-
-async def one(courier: Courier) -> list[bool]:
-    """One attempt for each subscription that is due."""
-    claims = await deliveries.claim(courier.db, limit=100, per_district=100, lease_seconds=courier.lease_seconds)
-    return [await deliver(courier, claim) for claim in claims]
-
-
-async def due(world: World, some: Subscribed) -> None:
-    """Moves time to the subscription's next attempt and gives back what lease there is."""
-    await world.feeds.connection.execute(
-        "UPDATE subscriptions SET ready_at = now(), lease_until = NULL WHERE subscription_id = $1", some.id
-    )
+from tests.webhooks.conftest import ALLOW, KEY, World
+from tests.webhooks.rounds import due, one
 
 
 @pytest.mark.threat("T36")

@@ -19,6 +19,8 @@ from hub.api.admin import (
     issues,
     limits,
     merging,
+    parked,
+    positions,
     recipients,
     records,
     retention,
@@ -38,7 +40,8 @@ ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *source_tests.ROUTES,
     *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
-    *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES,
+    *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *positions.ROUTES,
+    *parked.ROUTES, *exports.ROUTES,
     *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES,
     *recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
 )  # fmt: skip

@@ -13,20 +13,30 @@ from yarl import URL
 from hub.api.admin.call import Call, Writing
 from hub.api.admin.grants import reached
 from hub.api.admin.route import EVERYONE, Route
-from hub.api.admin.shapes import Asked, Rotation, Shown
+from hub.api.admin.shapes import Rotation, Shown
+from hub.api.admin.terms import TermsAsked
 from hub.crypto import load_key
 from hub.errors import Code
 from hub.store import grants
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.webhooks import subscriptions as service
+from hub.webhooks.terms import Mode, Terms
+
+Url = Annotated[str, Field(max_length=2_000, description="The receiver: https and a public address.")]
 
 
-class NewSubscription(Asked):
-    """Where to send which grant's changes."""
+class NewSubscription(TermsAsked):
+    """Where to send which grant's changes, and how."""
 
     grant_id: UUID
-    url: Annotated[str, Field(max_length=2_000, description="The receiver: https and a public address.")]
+    url: Url
+
+
+class SubscriptionEdit(TermsAsked):
+    """What changes; the rest stays. A batch that is being tried keeps its id and its bytes."""
+
+    url: Url | None = None
 
 
 class Subscription(Shown):
@@ -35,8 +45,8 @@ class Subscription(Shown):
     subscription_id: UUID
     grant_id: UUID
     url: str
-    state: Literal["active", "paused", "disabled"]
-    position: int = Field(description="The step of the feed up to which everything was acknowledged.")
+    state: Literal["active", "paused", "disabled", "resync_required"]
+    position: int = Field(description="The step of the feed up to which everything was acknowledged or not wanted.")
     head: int = Field(description="The last step of the grant's feed.")
     behind: bool
     waiting_since: datetime | None = Field(description="Time of the first change that is not acknowledged.")
@@ -47,6 +57,15 @@ class Subscription(Shown):
     last_error: str | None
     last_status: int | None
     created_at: datetime
+    replaying_to: int | None = Field(description="The step up to which everything is being sent again.")
+    batch_changes: int | None = Field(description="Most changes that the receiver takes in time; null: max_changes.")
+    mode: Mode
+    types: list[str]
+    max_bytes: int = Field(description="Longest body.")
+    max_changes: int
+    quiet_seconds: float
+    longest_wait_seconds: float
+    rate_per_minute: int | None
 
 
 class MadeSubscription(Subscription):
@@ -85,23 +104,26 @@ class Attempts(Shown):
     items: list[Attempt]
 
 
-async def _shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscription:
+async def shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscription:
+    """A subscription with its lag."""
     lag = await service.lag(tx, row)
     since = lag.waiting_since
     seconds = max(0.0, (call.context.clock.now() - since).total_seconds()) if since else 0.0
     columns = {name: getattr(row, name) for name in store.Subscription.__dataclass_fields__}
+    columns["max_bytes"] = service.terms_of(row).most_bytes
     behind = {"head": lag.head, "behind": lag.behind, "waiting_since": since, "lag_seconds": seconds}
     return Subscription.model_validate({**columns, **behind})
 
 
-async def _reached(call: Call, tx: Transaction) -> store.Subscription:
+async def reached_one(call: Call, tx: Transaction) -> store.Subscription:
     """The subscription in the path, where the caller may reach its grant. Raises HubError(NOT_FOUND)."""
     row = await store.get(tx, call.id("subscription"))
     await reached(call, tx, row.grant_id)
     return row
 
 
-def _note(writing: Writing, row: store.Subscription, **details: object) -> None:
+def note(writing: Writing, row: store.Subscription, **details: object) -> None:
+    """The audit row of an act on a subscription."""
     # The host alone: receivers' paths and queries often hold a key.
     writing.note(f"subscription/{row.subscription_id}", grant=str(row.grant_id), host=URL(row.url).host, **details)
 
@@ -115,11 +137,29 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
     key = await asyncio.to_thread(load_key, settings)
     async with call.writing() as writing:
         row, secret = await service.create(
-            writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow
-        )
-        shown = await _shown(call, writing.tx, row)
-        _note(writing, row)
-    return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
+            writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow,
+            terms=body.on(Terms()),
+        )  # fmt: skip
+        answer = await shown(call, writing.tx, row)
+        note(writing, row)
+    return MadeSubscription.model_validate({**answer.model_dump(), "secret": secret})
+
+
+async def edit(call: Call, body: SubscriptionEdit) -> Subscription:
+    """Changes the receiver or the settings; they count from the next batch on."""
+    allow = call.context.settings.webhook_allow
+    async with call.reading() as tx:
+        await reached_one(call, tx)
+    if body.url is not None:
+        await service.check_url(body.url, allow)
+    async with call.writing() as writing:
+        row = await reached_one(call, writing.tx)
+        terms = body.on(service.terms_of(row))
+        row = await service.edit(writing.tx, row, terms=terms, url=body.url, allow=allow)
+        note(writing, row, fields=sorted(body.model_fields_set))
+        answer = await shown(call, writing.tx, row)
+    await call.context.wake("deliver", call.district_id)
+    return answer
 
 
 async def listing(call: Call) -> Subscriptions:
@@ -128,19 +168,19 @@ async def listing(call: Call) -> Subscriptions:
     async with call.reading() as tx:
         granted = {grant.grant_id for grant in await grants.listing(tx) if own in (None, grant.app_id)}
         rows = [row for row in await store.listing(tx) if row.grant_id in granted]
-        return Subscriptions(items=[await _shown(call, tx, row) for row in rows])
+        return Subscriptions(items=[await shown(call, tx, row) for row in rows])
 
 
 async def get(call: Call) -> Subscription:
     """One subscription with its lag."""
     async with call.reading() as tx:
-        return await _shown(call, tx, await _reached(call, tx))
+        return await shown(call, tx, await reached_one(call, tx))
 
 
 async def attempts(call: Call) -> Attempts:
     """The latest deliveries that were tried."""
     async with call.reading() as tx:
-        row = await _reached(call, tx)
+        row = await reached_one(call, tx)
         rows = await store.attempts(tx, row.subscription_id)
     return Attempts(items=[Attempt.model_validate(row) for row in rows])
 
@@ -148,58 +188,60 @@ async def attempts(call: Call) -> Attempts:
 async def pause(call: Call) -> Subscription:
     """Stops deliveries; nothing is lost."""
     async with call.writing() as writing:
-        await _reached(call, writing.tx)
+        await reached_one(call, writing.tx)
         row = await service.pause(writing.tx, call.id("subscription"))
-        _note(writing, row)
-        return await _shown(call, writing.tx, row)
+        note(writing, row)
+        return await shown(call, writing.tx, row)
 
 
 async def resume(call: Call) -> Subscription:
     """Goes on where a paused or disabled subscription stopped."""
     async with call.writing() as writing:
-        await _reached(call, writing.tx)
+        await reached_one(call, writing.tx)
         row = await service.resume(writing.tx, call.id("subscription"))
-        _note(writing, row)
-        shown = await _shown(call, writing.tx, row)
+        note(writing, row)
+        answer = await shown(call, writing.tx, row)
     await call.context.wake("deliver", call.district_id)
-    return shown
+    return answer
 
 
 async def rotate(call: Call, body: Rotation) -> Secret:
     """Makes a new signing secret; both sign until the overlap ends."""
     key = await asyncio.to_thread(load_key, call.context.settings)
     async with call.writing() as writing:
-        row = await _reached(call, writing.tx)
+        row = await reached_one(call, writing.tx)
         secret = await service.rotate(
             writing.tx, row.subscription_id, key=key, now=call.context.clock.now(),
             overlap=timedelta(seconds=body.overlap_seconds),
         )  # fmt: skip
-        _note(writing, row, overlap_seconds=body.overlap_seconds)
+        note(writing, row, overlap_seconds=body.overlap_seconds)
     return Secret(subscription_id=row.subscription_id, secret=secret)
 
 
 async def delete(call: Call) -> None:
     """Ends a subscription and forgets its log."""
     async with call.writing() as writing:
-        row = await _reached(call, writing.tx)
+        row = await reached_one(call, writing.tx)
         await service.delete(writing.tx, row.subscription_id)
-        _note(writing, row)
+        note(writing, row)
 
 
 _OVER = "/districts/{district}/subscriptions"
-_ONE = _OVER + "/{subscription}"
+ONE = _OVER + "/{subscription}"
 _CONFLICT = (Code.CONFLICT,)
 ROUTES = (
     Route("GET", _OVER, listing, "List subscriptions with their lag", roles=EVERYONE, answer=Subscriptions),
     Route("POST", _OVER, create, "Subscribe a receiver; its secret is shown once", roles=EVERYONE,
           body=NewSubscription, answer=MadeSubscription, status=201, action="subscription.create", errors=_CONFLICT),
-    Route("GET", _ONE, get, "One subscription with its lag", roles=EVERYONE, answer=Subscription),
-    Route("GET", _ONE + "/attempts", attempts, "The latest attempts to deliver", roles=EVERYONE, answer=Attempts),
-    Route("POST", _ONE + "/pause", pause, "Pause deliveries", roles=EVERYONE, answer=Subscription,
+    Route("GET", ONE, get, "One subscription with its lag", roles=EVERYONE, answer=Subscription),
+    Route("PATCH", ONE, edit, "Change the receiver or the settings", roles=EVERYONE, body=SubscriptionEdit,
+          answer=Subscription, action="subscription.edit"),
+    Route("GET", ONE + "/attempts", attempts, "The latest attempts to deliver", roles=EVERYONE, answer=Attempts),
+    Route("POST", ONE + "/pause", pause, "Pause deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.pause"),
-    Route("POST", _ONE + "/resume", resume, "Resume deliveries", roles=EVERYONE, answer=Subscription,
+    Route("POST", ONE + "/resume", resume, "Resume deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.resume", errors=_CONFLICT),
-    Route("POST", _ONE + "/rotate", rotate, "Make a new signing secret", roles=EVERYONE, body=Rotation,
+    Route("POST", ONE + "/rotate", rotate, "Make a new signing secret", roles=EVERYONE, body=Rotation,
           answer=Secret, action="subscription.rotate"),
-    Route("DELETE", _ONE, delete, "End a subscription", roles=EVERYONE, action="subscription.delete"),
+    Route("DELETE", ONE, delete, "End a subscription", roles=EVERYONE, action="subscription.delete"),
 )  # fmt: skip

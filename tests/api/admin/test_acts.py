@@ -138,6 +138,26 @@ async def _subscription(hub: AdminHub) -> Prepared:
     return {"subscription": made["subscription_id"]}, {}
 
 
+def _edited(**members: object) -> Callable[[AdminHub], Awaitable[Prepared]]:
+    async def prepare(hub: AdminHub) -> Prepared:
+        ids, _ = await _subscription(hub)
+        return ids, {"json": members}
+
+    return prepare
+
+
+async def _parked(hub: AdminHub) -> Prepared:
+    ids, _ = await _subscription(hub)
+    ids["parked"] = str(new_id())
+    async with hub.pool.district(hub.district) as tx:
+        await tx.execute(
+            "INSERT INTO parked (district_id, subscription_id, parked_id, entity, rid, operation, version, attempts) "
+            "VALUES ($1, $2, $3, 'users', 0, 'updated', 1, 3)",
+            hub.district, UUID(ids["subscription"]), UUID(ids["parked"]),
+        )  # fmt: skip
+    return ids, {}
+
+
 async def _token(hub: AdminHub) -> Prepared:
     made = await hub.made("POST", "/tokens", json={"name": "t", "role": "operator"})
     return {"token": made["token_id"]}, {}
@@ -185,6 +205,12 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "subscriptions_pause": _subscription,
     "subscriptions_resume": _subscription,
     "subscriptions_rotate": _subscription,
+    "subscriptions_edit": _edited(mode="signal", types=["users.*"]),
+    "positions_replay": _edited(**{"from": 0}),
+    "positions_seek": _edited(),
+    "parked_retry_all": _parked,
+    "parked_retry": _parked,
+    "parked_discard": _parked,
     "subscriptions_delete": _subscription,
     "tokens_create": _body(name="Ours", role="operator"),
     "tokens_revoke": _token,

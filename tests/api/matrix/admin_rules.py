@@ -98,7 +98,14 @@ POST   od  /districts/{district}/grants/{grant}/revoke
 GET    oda /districts/{district}/subscriptions
 POST   oda /districts/{district}/subscriptions
 GET    oda /districts/{district}/subscriptions/{subscription}
+PATCH  oda /districts/{district}/subscriptions/{subscription}
 GET    oda /districts/{district}/subscriptions/{subscription}/attempts
+POST   oda /districts/{district}/subscriptions/{subscription}/replay
+POST   oda /districts/{district}/subscriptions/{subscription}/seek
+GET    oda /districts/{district}/subscriptions/{subscription}/parked
+POST   oda /districts/{district}/subscriptions/{subscription}/parked/retry
+POST   oda /districts/{district}/subscriptions/{subscription}/parked/{parked}/retry
+DELETE oda /districts/{district}/subscriptions/{subscription}/parked/{parked}
 POST   oda /districts/{district}/subscriptions/{subscription}/pause
 POST   oda /districts/{district}/subscriptions/{subscription}/resume
 POST   oda /districts/{district}/subscriptions/{subscription}/rotate
