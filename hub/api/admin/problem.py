@@ -36,6 +36,7 @@ TITLES: dict[Code, str] = {
     Code.DISTRICT_BUSY: "The district is busy",
     Code.RUN_HELD: "A run waits for a decision",
     Code.PAST_GONE: "The past is not kept so long",
+    Code.RESYNC_REQUIRED: "Everything has to be read again",
 }
 _BY_STATUS = {
     400: (Code.INVALID_REQUEST, "Look at the request line, the headers and the body, and send it again."),

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from hub.clock import SystemClock
+from hub.ids import new_id
 from hub.sandbox import DistrictPlan, write_sandbox
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
