@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -28,6 +28,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def _split(value: object) -> object:
     """Lists are written with commas in the environment."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _together(networks: Iterable[Network]) -> list[Network]:
+    """The same addresses in as few networks as there can be."""
+    four = [n for n in networks if isinstance(n, ipaddress.IPv4Network)]
+    six = [n for n in networks if isinstance(n, ipaddress.IPv6Network)]
+    return [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
 
 
 class Settings(BaseSettings):
@@ -150,6 +157,17 @@ class Settings(BaseSettings):
     webhook_concurrency: int = Field(default=64, ge=1, le=1000, description="Most webhooks a worker sends at a time.")
     webhook_district_concurrency: int = Field(
         default=8, ge=1, le=1000, description="Most webhooks that all workers together send at a time for one district."
+    )
+    webhook_host_concurrency: int = Field(
+        default=16,
+        ge=1,
+        le=1000,
+        description="Most webhooks that all workers together send at a time to one host, over all districts.",
+    )
+    webhook_https_only: bool = Field(
+        default=False,
+        description="Whether webhooks go by TLS alone, also to networks of `HUB_WEBHOOK_ALLOW`. A worker does not start"
+        " while a subscription says otherwise.",
     )
     webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
@@ -275,7 +293,7 @@ class Settings(BaseSettings):
             "SOURCE": self.source_allow,
         }  # fmt: skip
         for name, networks in private.items():
-            if any(network.prefixlen == 0 for network in networks):
+            if any(network.prefixlen == 0 for network in _together(networks)):
                 raise ValueError(f"HUB_{name}_ALLOW must not hold a whole address family: name the networks you need")
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError("HUB_TRUSTED_PROXIES must not hold a whole address family: anyone could say who they are")

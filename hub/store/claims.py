@@ -138,6 +138,15 @@ async def next_due(db: Database) -> float | None:
     return seconds
 
 
+async def plain(db: Database) -> int:
+    """How many subscriptions that are not disabled go to http://, over all districts."""
+    async with db.shared() as tx:
+        found: int = await tx.fetchval(
+            "SELECT count(*) FROM subscriptions WHERE url LIKE 'http://%' AND state <> 'disabled'"
+        )
+    return found
+
+
 async def hold(tx: Transaction, claim: Claim, *, lease_seconds: float) -> Held | None:
     """Renews the lease and locks the row; None when the lease is somebody else's now or the row is gone."""
     row = await tx.fetchrow(

@@ -44,12 +44,15 @@ class Lag:
         return self.waiting_since is not None
 
 
-async def check_url(url: str, allow: Sequence[Network]) -> None:
-    """Refuses a receiver that could never be reached. ``allow``: settings.webhook_allow.
+async def check_url(url: str, allow: Sequence[Network], *, https_only: bool = False) -> None:
+    """Refuses a receiver that could never be reached. ``allow``, ``https_only``: settings.webhook_….
 
     Raises HubError(INVALID_REQUEST) that says what is wrong. The guard at the dial stays the judge of each delivery.
     """
-    await check_host(address.parse(url, allow), allow)
+    parsed = address.parse(url, allow)
+    if https_only and parsed.scheme != "https":
+        raise HubError(Code.INVALID_REQUEST, "This hub sends webhooks by TLS alone: the URL must begin with https://.")
+    await check_host(parsed, allow)
 
 
 async def create(

@@ -15,7 +15,7 @@ from hub import crypto
 from hub.addresses import Network
 from hub.clock import Clock, SystemClock
 from hub.dispatcher import Dispatcher as Telling
-from hub.errors import HubError
+from hub.errors import Code, HubError
 from hub.export.jobs import Workshop
 from hub.export.jobs import work_once as make_exports
 from hub.export.targets import Places
@@ -26,6 +26,7 @@ from hub.passback.dispatcher import Dispatcher as Passback
 from hub.passback.proofs import Proofs
 from hub.passback.rounds import Porter
 from hub.settings import Settings
+from hub.store import claims
 from hub.store.database import Database
 from hub.sync import schedules
 from hub.sync.engine import work_once
@@ -67,7 +68,7 @@ async def run_worker(
     ``work`` carries out runs, one at a time, in place of the lanes that the settings ask for. ``database_url`` logs in
     as hub_worker and leads to PostgreSQL itself, for LISTEN. ``redis_url`` may be None, and Redis may come and go:
     wakes are then found 5 seconds later. Raises HubError(UNAVAILABLE) when PostgreSQL cannot be reached at the start;
-    later it may come and go as well.
+    later it may come and go as well. Raises HubError(SETTINGS_CONTRADICT) where subscriptions contradict a setting.
     """
     stop = stop or asyncio.Event()
     _heed_signals(stop)
@@ -82,7 +83,10 @@ async def run_worker(
                                settings.webhook_concurrency)  # fmt: skip
         clock = SystemClock()
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
-        limits = Limits(settings.webhook_concurrency, settings.webhook_district_concurrency)
+        await _check_receivers(settings, deliveries)
+        limits = Limits(
+            settings.webhook_concurrency, settings.webhook_district_concurrency, settings.webhook_host_concurrency
+        )
         dispatcher = Dispatcher(courier, limits=limits, listen_url=database_url)
         shop = await _workshop(stack, settings, database_url, clock, key)
         passback = Passback(await _porter(stack, settings, database_url, key), listen_url=database_url)
@@ -104,6 +108,15 @@ async def run_worker(
             _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
+
+
+async def _check_receivers(settings: Settings, db: Database) -> None:
+    """Refuses to start where subscriptions contradict a setting. Raises HubError(SETTINGS_CONTRADICT)."""
+    if settings.webhook_https_only and (count := await claims.plain(db)):
+        raise HubError(
+            Code.SETTINGS_CONTRADICT,
+            f"HUB_WEBHOOK_HTTPS_ONLY is set, but {count} subscriptions go to http://. Edit or end them.",
+        )
 
 
 async def _teller(settings: Settings, db: Database, egress: Egress, clock: Clock, key: bytes) -> Teller:

@@ -75,7 +75,10 @@ def _note(writing: Writing, row: store.Recipient) -> None:
 async def create(call: Call, body: NewRecipient) -> MadeRecipient:
     """Adds a recipient; it hears of what happens from now on."""
     settings = call.context.settings
-    await service.check(body.channel, body.address, mails=settings.smtp_url is not None, allow=settings.webhook_allow)
+    await service.check(
+        body.channel, body.address, mails=settings.smtp_url is not None, allow=settings.webhook_allow,
+        https_only=settings.webhook_https_only,
+    )  # fmt: skip
     key = await asyncio.to_thread(load_key, settings)
     async with call.writing() as writing:
         row, secret = await service.create(

@@ -133,7 +133,7 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
     settings = call.context.settings
     async with call.reading() as tx:
         await reached(call, tx, body.grant_id)
-    await service.check_url(body.url, settings.webhook_allow)
+    await service.check_url(body.url, settings.webhook_allow, https_only=settings.webhook_https_only)
     key = await asyncio.to_thread(load_key, settings)
     async with call.writing() as writing:
         row, secret = await service.create(
@@ -147,11 +147,12 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
 
 async def edit(call: Call, body: SubscriptionEdit) -> Subscription:
     """Changes the receiver or the settings; they count from the next batch on."""
-    allow = call.context.settings.webhook_allow
+    settings = call.context.settings
+    allow = settings.webhook_allow
     async with call.reading() as tx:
         await reached_one(call, tx)
     if body.url is not None:
-        await service.check_url(body.url, allow)
+        await service.check_url(body.url, allow, https_only=settings.webhook_https_only)
     async with call.writing() as writing:
         row = await reached_one(call, writing.tx)
         terms = body.on(service.terms_of(row))
