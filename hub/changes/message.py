@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -20,6 +22,7 @@ CHANGES = "roster.changes"
 MOVED = "roster.moved"
 #: The type of the message after which a receiver has to read everything again.
 RESYNC = "subscriptions.resync_required"
+_PLAIN = re.compile(r"[0-9A-Za-z-]+")
 #: Room for all of a message but its changes, in bytes.
 ENVELOPE_BYTES = 600
 
@@ -63,8 +66,13 @@ class Cut:
 
 def href(base_url: str, district_id: UUID, entity: str, sourced_id: str) -> str:
     """Where OneRoster 1.2 serves a record. ``base_url``: the hub's public address, without a slash."""
-    service = f"/d/{district_id}/ims/oneroster/{CATALOGUE[entity].service}/v1p2"
-    return f"{base_url}{service}/{entity}/{quote(sourced_id, safe='')}"
+    last = sourced_id if _PLAIN.fullmatch(sourced_id) else quote(sourced_id, safe="")
+    return f"{base_url}{_service(district_id, entity)}{last}"
+
+
+@lru_cache(maxsize=1000)
+def _service(district_id: UUID, entity: str) -> str:
+    return f"/d/{district_id}/ims/oneroster/{CATALOGUE[entity].service}/v1p2/{entity}/"
 
 
 def item(change: Change, sourced_id: str | None, address: str | None, more: bytes = b"") -> Item:

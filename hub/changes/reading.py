@@ -53,6 +53,11 @@ def _window(found: Sequence[feed.Entry]) -> Window:
     )
 
 
+#: A change is hardly told in fewer bytes, and its address beside the hub's own takes no fewer.
+_LEAST = 80
+_ADDRESS = 115
+
+
 @dataclass(frozen=True, slots=True)
 class Teller:
     """Tells changes of one grant as its app knows them. ``base_url``: the hub's public address, without a slash."""
@@ -61,6 +66,14 @@ class Teller:
     grant_id: UUID
     identifiers: Identifiers
     base_url: str
+
+    def fitting(self, changes: Sequence[Change], room: int) -> Sequence[Change]:
+        """The first changes that may fit into so many bytes, and hardly more: nobody has to look up the rest."""
+        for number, change in enumerate(changes):
+            room -= _LEAST if change.operation == "deleted" else _LEAST + _ADDRESS + len(self.base_url)
+            if room < 0:
+                return changes[: number + 1]
+        return changes
 
     async def items(self, tx: Transaction, changes: Sequence[Change]) -> list[Item]:
         """The changes as they are told, in their order."""

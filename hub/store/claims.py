@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 
 from hub.store.database import Database, Transaction
+from hub.store.feed import Head
 
 _CLAIMS_LOCK = 0x686F6F6B73  # "hooks": one claim at a time, so that the caps hold to the letter
 
@@ -34,7 +36,8 @@ class Held:
     """A claimed subscription, its row locked. ``secret`` is sealed; ``inside`` as in hub.changes.window.Place.
 
     ``told_to``: how far the receiver was told, where that is not ``position``. ``batch_changes``, ``refused`` and
-    ``isolating``: see hub.webhooks.portions and hub.webhooks.isolation. The rest: hub.webhooks.terms.
+    ``isolating``: see hub.webhooks.portions and hub.webhooks.isolation. From ``mode`` on: hub.webhooks.terms.
+    ``has_parked``: whether any change is; ``granted_at``: when the grant last changed.
     """
 
     grant_id: UUID
@@ -59,9 +62,40 @@ class Held:
     quiet_seconds: float
     longest_wait_seconds: float
     rate_per_minute: int | None
+    has_parked: bool
+    head: Head
+    granted_at: datetime
 
 
-HELD = ", ".join(Held.__dataclass_fields__)
+_HEAD = ("grant_state", "district_state", "steps", "district_position", "feed_from")
+_OWN = [name for name in Held.__dataclass_fields__ if name not in {"has_parked", "head", "granted_at"}]
+
+
+def holding(update: str, *also: str) -> str:
+    """A statement that changes one subscription and gives what ``held`` reads: the row, and the head of its feed.
+
+    ``also``: further parts of the WITH clause, in which ``s`` is the changed row.
+    """
+    changed = f"s AS ({update} RETURNING district_id, subscription_id, {', '.join(_OWN)})"
+    return (
+        f"WITH {', '.join((changed, *also))} "
+        f"SELECT {', '.join(f's.{name}' for name in _OWN)}, g.state AS grant_state, d.state AS district_state, "
+        "g.steps, d.position AS district_position, g.feed_from, g.changed_at AS granted_at, "
+        "EXISTS (SELECT 1 FROM parked p WHERE p.district_id = s.district_id "
+        "AND p.subscription_id = s.subscription_id) AS has_parked "
+        "FROM s JOIN grants g USING (district_id, grant_id) JOIN districts d USING (district_id)"
+    )
+
+
+def held(row: asyncpg.Record | None) -> Held | None:
+    """What a statement of ``holding`` gave."""
+    if row is None:
+        return None
+    found = dict(row)
+    head = Head(**{name: found.pop(name) for name in _HEAD})
+    return Held(**found, head=head)
+
+
 _BEHIND = (
     "((s.state = 'active' AND (s.batch_id IS NOT NULL OR s.window_to IS NOT NULL OR s.retry_parked "
     "OR s.looked_to < d.position)) OR (s.state = 'resync_required' AND s.batch_id IS NOT NULL))"
@@ -91,6 +125,10 @@ UPDATE subscriptions s SET lease_token = $3, lease_until = now() + make_interval
 FROM chosen c WHERE s.district_id = c.district_id AND s.subscription_id = c.subscription_id
 RETURNING s.district_id, s.subscription_id, s.lease_token
 """
+_HOLD = holding(
+    "UPDATE subscriptions SET lease_until = now() + make_interval(secs => $4) "
+    "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3"
+)
 _NEXT = f"""
 SELECT extract(epoch FROM min(s.ready_at) - now())::float8
 FROM subscriptions s JOIN districts d USING (district_id)
@@ -149,12 +187,9 @@ async def plain(db: Database) -> int:
 
 async def hold(tx: Transaction, claim: Claim, *, lease_seconds: float) -> Held | None:
     """Renews the lease and locks the row; None when the lease is somebody else's now or the row is gone."""
-    row = await tx.fetchrow(
-        "UPDATE subscriptions SET lease_until = now() + make_interval(secs => $4) "
-        f"WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3 RETURNING {HELD}",
-        claim.district_id, claim.subscription_id, claim.lease_token, lease_seconds,
-    )  # fmt: skip
-    return Held(**row) if row else None
+    return held(await tx.fetchrow(
+        _HOLD, claim.district_id, claim.subscription_id, claim.lease_token, lease_seconds
+    ))  # fmt: skip
 
 
 async def release(tx: Transaction, claim: Claim, *, wait_seconds: float = 0, looked_to: int | None = None) -> None:

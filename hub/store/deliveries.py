@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from hub.store.claims import HELD, Claim, Held
+from hub.store.claims import Claim, Held, held, holding
 from hub.store.database import Transaction
 
 #: Delivered batches and their attempts are shown for this long.
@@ -44,6 +44,32 @@ class Failing:
 
 _BATCH = ", ".join(Batch.__dataclass_fields__)
 _MINE = "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3"
+_PASS_OVER = holding(
+    "UPDATE subscriptions SET told_to = coalesce(told_to, position), position = $4, window_to = NULL, inside = NULL, "
+    f"isolating = NULL, replaying_to = CASE WHEN replaying_to > $4 THEN replaying_to END {_MINE}"
+)
+#: Where a window of the feed ends, the position moves; a parked change that was taken moves nothing.
+_THROUGH = "$6 = 'feed' AND $4::jsonb IS NULL"
+# The bytes of a delivered batch are of no more use: what they said can be read from the feed.
+_ACKNOWLEDGE = holding(
+    f"UPDATE subscriptions SET position = CASE WHEN {_THROUGH} THEN $5 ELSE position END, "
+    f"told_to = CASE WHEN {_THROUGH} THEN NULL ELSE told_to END, "
+    f"window_to = CASE WHEN {_THROUGH} THEN NULL ELSE window_to END, "
+    "inside = CASE WHEN $6 = 'feed' THEN $4 ELSE inside END, batch_id = NULL, refused = 0, isolating = $8, "
+    f"replaying_to = CASE WHEN {_THROUGH} AND replaying_to <= $5 THEN NULL ELSE replaying_to END, "
+    "batch_changes = $9, attempt = 0, ready_at = now(), attempted_at = now(), failing_since = NULL, last_error = NULL, "
+    f"last_status = $7, lease_until = now() + make_interval(secs => $10) {_MINE}",
+    "done AS (UPDATE batches b SET delivered_at = now(), body = '' FROM s "
+    "WHERE b.district_id = s.district_id AND b.subscription_id = s.subscription_id AND b.batch_id = $11)",
+    "logged AS (INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, milliseconds, status) "
+    "SELECT s.district_id, s.subscription_id, $11, (SELECT coalesce(max(a.attempt), 0) + 1 FROM attempts a "
+    "WHERE a.district_id = $1 AND a.subscription_id = $2 AND a.batch_id = $11), $12, $7 FROM s)",
+)
+_SKIP = holding(
+    "UPDATE subscriptions SET inside = $4, batch_id = NULL, attempt = 0, refused = 0, isolating = NULL, "
+    "attempted_at = now(), failing_since = NULL, last_error = $5, last_status = $6, "
+    f"lease_until = now() + make_interval(secs => $7) {_MINE}"
+)
 
 
 async def drop(tx: Transaction, claim: Claim) -> None:
@@ -81,15 +107,9 @@ async def freeze(tx: Transaction, claim: Claim, batch: Batch, *, looked_to: int)
     )  # fmt: skip
 
 
-async def pass_over(tx: Transaction, claim: Claim, held: Held, *, to: int) -> Held:
+async def pass_over(tx: Transaction, claim: Claim, *, to: int) -> Held | None:
     """Moves a subscription past steps of which it is told nothing. The next batch begins where the last one ended."""
-    row = await tx.fetchrow(
-        "UPDATE subscriptions SET told_to = coalesce(told_to, position), position = $4, window_to = NULL, "
-        f"inside = NULL, isolating = NULL, replaying_to = CASE WHEN replaying_to > $4 THEN replaying_to END {_MINE} "
-        f"RETURNING {HELD}",
-        claim.district_id, claim.subscription_id, claim.lease_token, to,
-    )  # fmt: skip
-    return Held(**row) if row else held
+    return held(await tx.fetchrow(_PASS_OVER, claim.district_id, claim.subscription_id, claim.lease_token, to))
 
 
 async def require_resync(tx: Transaction, claim: Claim) -> None:
@@ -102,38 +122,22 @@ async def require_resync(tx: Transaction, claim: Claim) -> None:
 
 
 async def acknowledge(
-    tx: Transaction, claim: Claim, batch: Batch, *, status: int | None, milliseconds: int,
-    batch_changes: int | None = None, isolating: int | None = None, lease_seconds: float | None = None,
+    tx: Transaction, claim: Claim, batch: Batch, *, status: int | None, milliseconds: int, lease_seconds: float,
+    batch_changes: int | None = None, isolating: int | None = None,
 ) -> Held | None:  # fmt: skip
-    """Moves the subscription past a delivered batch; None, and nothing is written, without the lease.
+    """Moves the subscription past a delivered batch, logs that and renews the lease.
 
-    ``batch_changes``, ``isolating``: as of now; ``lease_seconds`` renews the lease.
+    None, and nothing is written, without the lease. ``batch_changes``, ``isolating``: as of now.
     """
-    row = await tx.fetchrow(
-        "UPDATE subscriptions SET position = CASE WHEN $6 = 'feed' AND $4::jsonb IS NULL THEN $5 ELSE position END, "
-        "told_to = CASE WHEN $6 = 'feed' AND $4::jsonb IS NULL THEN NULL ELSE told_to END, "
-        "window_to = CASE WHEN $6 = 'feed' AND $4::jsonb IS NULL THEN NULL ELSE window_to END, "
-        "inside = CASE WHEN $6 = 'feed' THEN $4 ELSE inside END, batch_id = NULL, refused = 0, isolating = $8, "
-        "replaying_to = CASE WHEN $6 = 'feed' AND $4::jsonb IS NULL AND replaying_to <= $5 THEN NULL "
-        "ELSE replaying_to END, batch_changes = $9, "
-        "attempt = 0, ready_at = now(), attempted_at = now(), failing_since = NULL, last_error = NULL, "
-        "last_status = $7, lease_until = coalesce(now() + make_interval(secs => $10), lease_until) "
-        f"{_MINE} RETURNING {HELD}",
-        claim.district_id, claim.subscription_id, claim.lease_token, batch.inside, batch.window_to, batch.kind, status,
-        isolating, batch_changes, lease_seconds,
+    now = held(
+        await tx.fetchrow(
+            _ACKNOWLEDGE, claim.district_id, claim.subscription_id, claim.lease_token, batch.inside, batch.window_to,
+            batch.kind, status, isolating, batch_changes, lease_seconds, batch.batch_id, milliseconds,
+        )
     )  # fmt: skip
-    if row is None:
-        return None
-    await _log(tx, claim, batch, milliseconds=milliseconds, status=status, error=None)
-    # The bytes are of no more use: what they said can be read from the feed.
-    await tx.execute(
-        "UPDATE batches SET delivered_at = now(), body = '' "
-        "WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3",
-        claim.district_id, claim.subscription_id, batch.batch_id,
-    )  # fmt: skip
-    if batch.inside is None:
+    if now is not None and batch.inside is None:
         await _forget(tx, claim)
-    return Held(**row)
+    return now
 
 
 async def failing(tx: Transaction, claim: Claim, batch: Batch) -> Failing:
@@ -191,17 +195,16 @@ async def skip(
     milliseconds: int, error: str,
 ) -> Held | None:  # fmt: skip
     """Goes on behind a batch that is given up: to ``inside``, in the window that stays open; None without the lease."""
-    row = await tx.fetchrow(
-        "UPDATE subscriptions SET inside = $4, batch_id = NULL, attempt = 0, refused = 0, isolating = NULL, "
-        "attempted_at = now(), failing_since = NULL, last_error = $5, last_status = $6, "
-        f"lease_until = now() + make_interval(secs => $7) {_MINE} RETURNING {HELD}",
-        claim.district_id, claim.subscription_id, claim.lease_token, inside, error, status, lease_seconds,
-    )  # fmt: skip
-    if row is None:
+    now = held(
+        await tx.fetchrow(
+            _SKIP, claim.district_id, claim.subscription_id, claim.lease_token, inside, error, status, lease_seconds
+        )
+    )
+    if now is None:
         return None
     await _log(tx, claim, batch, milliseconds=milliseconds, status=status, error=error)
     await discard(tx, claim.subscription_id, batch.batch_id)
-    return Held(**row)
+    return now
 
 
 async def discard(tx: Transaction, subscription_id: UUID, batch_id: str | None = None) -> None:

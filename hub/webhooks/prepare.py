@@ -16,8 +16,7 @@ from hub.changes import message
 from hub.changes.message import Cut, Envelope, Item
 from hub.changes.reading import Stretch, Teller
 from hub.changes.window import Change, Place, Window
-from hub.identifiers import Identifiers
-from hub.store import claims, deliveries, feed, grants, parked
+from hub.store import claims, deliveries, parked
 from hub.store.claims import Claim, Held
 from hub.store.database import Transaction
 from hub.store.deliveries import Batch
@@ -28,7 +27,7 @@ from hub.webhooks.terms import Terms
 
 #: How soon a suspended grant is looked at again.
 SUSPENDED_SECONDS = 15.0
-#: No change is told in fewer bytes: of more than fit no names are looked up.
+#: A change takes about so many bytes beside its address: of more than fit no names are looked up.
 _SHORTEST = 80
 
 
@@ -45,8 +44,8 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held) -
 
     Retries pass here too, so that a grant which was revoked in the meantime sends nothing more.
     """
-    head = await feed.head(tx, held.grant_id)
-    if head is None or head.grant_state == "revoked":
+    head = held.head
+    if head.grant_state == "revoked":
         await deliveries.drop(tx, claim)
         return None
     stopped = held.state not in {"active", "resync_required"}
@@ -58,7 +57,7 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held) -
     if held.state == "resync_required":
         await claims.release(tx, claim)
         return None
-    return await _Desk(courier, tx, claim, head).next(held)
+    return await _Desk(courier, tx, claim).next(held)
 
 
 def terms_of(held: Held) -> Terms:
@@ -81,15 +80,14 @@ class _Desk:
     courier: Courier
     tx: Transaction
     claim: Claim
-    head: feed.Head
 
     async def next(self, held: Held) -> Ready | None:
         """Cuts the next batch and writes it down; None when nothing waits."""
-        if not self.head.feed_from <= held.position <= self.head.steps:
+        if not held.head.feed_from <= held.position <= held.head.steps:
             return await self._resync(held)
         if held.retry_parked and (ready := await self._parked(held)) is not None:
             return ready
-        while (to := held.window_to or self.head.steps) > held.position:
+        while (to := held.window_to or held.head.steps) > held.position:
             stretch = await self.courier.windows.stretch(self.tx, held.grant_id, after=held.position, to=to)
             if held.window_to is None and (wait := self._hush(terms_of(held), stretch)) > 0:
                 await claims.release(self.tx, self.claim, wait_seconds=wait)
@@ -97,8 +95,10 @@ class _Desk:
             made = await self._feed(held, stretch)
             if made is not None:
                 return Ready(made, held)
-            held = await deliveries.pass_over(self.tx, self.claim, held, to=to)
-        await claims.release(self.tx, self.claim, looked_to=self.head.district_position)
+            passed = await deliveries.pass_over(self.tx, self.claim, to=to)
+            assert passed is not None
+            held = passed
+        await claims.release(self.tx, self.claim, looked_to=held.head.district_position)
         return None
 
     def _hush(self, terms: Terms, stretch: Stretch) -> float:
@@ -125,10 +125,10 @@ class _Desk:
             inside = made.place.as_json() if made.place else None
             batch = Batch(_batch_id(), stretch.to, inside, made.changes, made.body, sole=_sole(told))
         # An open window was frozen when the feed was shorter: what has come since is looked at later.
-        looked_to = self.head.district_position if held.window_to is None else 0
+        looked_to = held.head.district_position if held.window_to is None else 0
         await deliveries.freeze(self.tx, self.claim, batch, looked_to=looked_to)
         records = [(one.entity, one.rid) for one in told if one.mark is None]
-        if records and await parked.any_of(self.tx, self.claim.subscription_id):
+        if records and held.has_parked:
             await parked.supersede(self.tx, self.claim.subscription_id, batch.batch_id, records)
         return batch
 
@@ -140,9 +140,10 @@ class _Desk:
         sizes = (terms.max_changes, held.batch_changes, isolation.most(held.isolating), terms.most_bytes // _SHORTEST)
         limit = min(size for size in sizes if size is not None)
         while True:
-            changes = window.following(place, limit + 1, terms.wanted)
-            through = len(changes) <= limit
-            items = await teller.items(self.tx, changes[:limit])
+            following = window.following(place, limit + 1, terms.wanted)
+            changes = teller.fitting(following[:limit], terms.most_bytes)
+            through = len(changes) == len(following)
+            items = await teller.items(self.tx, changes)
             made = message.cut(envelope, items, most_bytes=terms.most_bytes, through=through)
             if made.changes or made.place is None:
                 return made, _told(changes, items, made.place)
@@ -172,18 +173,18 @@ class _Desk:
 
     async def _resync(self, held: Held) -> Ready:
         """The message that the receiver has to start over. The subscription then waits to be resumed."""
-        reason = "retention" if held.position < self.head.feed_from else "restored"
+        reason = "retention" if held.position < held.head.feed_from else "restored"
         snapshot = f"{self.courier.base_url}/d/{self.claim.district_id}/ims/oneroster/rostering/v1p2"
-        envelope = self._envelope(held, told_to(held), self.head.steps, datetime.now(UTC))
+        envelope = self._envelope(held, told_to(held), held.head.steps, datetime.now(UTC))
         body = message.resync(envelope, reason=reason, snapshot=snapshot)
-        batch = Batch(_batch_id(), self.head.steps, None, 0, body, kind="resync")
+        batch = Batch(_batch_id(), held.head.steps, None, 0, body, kind="resync")
         await deliveries.require_resync(self.tx, self.claim)
         await deliveries.freeze(self.tx, self.claim, batch, looked_to=0)
         return Ready(batch, held)
 
     async def _teller(self, held: Held) -> Teller:
-        grant = await grants.get(self.tx, held.grant_id)
-        identifiers = Identifiers.of(grant, self.claim.district_id, self.courier.key)
+        windows, key = self.courier.windows, self.courier.key
+        identifiers = await windows.identifiers(self.tx, held.grant_id, held.granted_at, key)
         return Teller(self.claim.district_id, held.grant_id, identifiers, self.courier.base_url)
 
     def _envelope(self, held: Held, after: int, to: int, at: datetime, flags: tuple[str, ...] = ()) -> Envelope:

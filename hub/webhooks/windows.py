@@ -1,16 +1,19 @@
-"""Stretches of feeds that were read and merged a moment ago: a window of many batches is read once, not once a batch.
+"""What the batches of a window have in common is read once, not once a batch: the window, and the app's ids.
 
-What a stretch says never changes, so subscriptions of one grant share it.
+What a stretch of a feed says never changes, so subscriptions of one grant share it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from datetime import datetime
 from uuid import UUID
 
 from hub.changes import reading
 from hub.changes.reading import Stretch
+from hub.identifiers import Identifiers
+from hub.store import grants
 from hub.store.database import Transaction
 
 #: Stretches that are kept, the latest used. One is some sets of numbers: mostly kilobytes, a megabyte at most.
@@ -19,10 +22,11 @@ _Key = tuple[UUID | None, UUID, int, int]
 
 
 class Windows:
-    """The stretches of one process."""
+    """What one process has read."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
+        self._identifiers: OrderedDict[tuple[UUID, datetime], Identifiers] = OrderedDict()
         self._found: OrderedDict[_Key, Stretch] = OrderedDict()
         self._reading: dict[_Key, asyncio.Lock] = {}
 
@@ -44,6 +48,17 @@ class Windows:
         finally:
             if not lock.locked():
                 self._reading.pop(key, None)
+
+    async def identifiers(self, tx: Transaction, grant_id: UUID, changed_at: datetime, key: bytes) -> Identifiers:
+        """How the app of a grant names records. ``changed_at``: when the grant last changed."""
+        assert tx.district_id is not None
+        found = self._identifiers.get((grant_id, changed_at))
+        if found is None:
+            found = Identifiers.of(await grants.get(tx, grant_id), tx.district_id, key)
+            self._identifiers[grant_id, changed_at] = found
+            while len(self._identifiers) > self._most:
+                self._identifiers.popitem(last=False)
+        return found
 
     def _kept(self, key: _Key) -> Stretch | None:
         found = self._found.get(key)
