@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from uuid import UUID
 
@@ -27,8 +27,7 @@ _PLAIN = re.compile(r"[0-9A-Za-z-]+")
 ENVELOPE_BYTES = 600
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One change of a stretch as it is told. ``told`` is None for a record that was purged: nothing is told of it.
 
     ``sort_key``: ids decide the order within a collection, for which record has which number is the hub's to know.

@@ -9,8 +9,8 @@ from datetime import datetime
 from uuid import UUID
 
 from hub.changes.message import Item, href, item
-from hub.changes.types import MARK_OF
-from hub.changes.window import Change, Entry, Window
+from hub.changes.types import MARK_OF, Wanted
+from hub.changes.window import Change, Entry, Place, Window
 from hub.identifiers import Identifiers
 from hub.scope.feed import FeedEntry
 from hub.scope.sets import unpack
@@ -67,13 +67,31 @@ class Teller:
     identifiers: Identifiers
     base_url: str
 
-    def fitting(self, changes: Sequence[Change], room: int) -> Sequence[Change]:
-        """The first changes that may fit into so many bytes, and hardly more: nobody has to look up the rest."""
+    def following(
+        self, window: Window, place: Place | None, wanted: Wanted, *, limit: int, room: int
+    ) -> tuple[Sequence[Change], bool]:
+        """The next changes of a window, ``limit`` at most; whether they are its last.
+
+        Of more than fit into ``room`` bytes there are only a few: nobody has to look them up.
+        """
+        most = min(limit, room // self._usual("updated") + 2)
+        found = window.following(place, most + 1, wanted)
+        changes = self._fitting(found[:most], room)
+        if len(changes) == most < limit:  # of those that left more fit, since they have no address
+            found = window.following(place, limit + 1, wanted)
+            changes = self._fitting(found[:limit], room)
+        return changes, len(changes) == len(found)
+
+    def _fitting(self, changes: Sequence[Change], room: int) -> Sequence[Change]:
         for number, change in enumerate(changes):
-            room -= _LEAST if change.operation == "deleted" else _LEAST + _ADDRESS + len(self.base_url)
+            room -= self._usual(change.operation)
             if room < 0:
                 return changes[: number + 1]
         return changes
+
+    def _usual(self, operation: str) -> int:
+        """The fewest bytes in which a change of a record with a usual sourcedId is told."""
+        return _LEAST if operation == "deleted" else _LEAST + _ADDRESS + len(self.base_url)
 
     async def items(self, tx: Transaction, changes: Sequence[Change]) -> list[Item]:
         """The changes as they are told, in their order."""

@@ -27,8 +27,6 @@ from hub.webhooks.terms import Terms
 
 #: How soon a suspended grant is looked at again.
 SUSPENDED_SECONDS = 15.0
-#: A change takes about so many bytes beside its address: of more than fit no names are looked up.
-_SHORTEST = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +135,10 @@ class _Desk:
     ) -> tuple[Cut, list[Change]]:
         """The next body of a window and what it tells of; goes on over stretches whose records were all purged."""
         terms, teller = terms_of(held), await self._teller(held)
-        sizes = (terms.max_changes, held.batch_changes, isolation.most(held.isolating), terms.most_bytes // _SHORTEST)
+        sizes = (terms.max_changes, held.batch_changes, isolation.most(held.isolating))
         limit = min(size for size in sizes if size is not None)
         while True:
-            following = window.following(place, limit + 1, terms.wanted)
-            changes = teller.fitting(following[:limit], terms.most_bytes)
-            through = len(changes) == len(following)
+            changes, through = teller.following(window, place, terms.wanted, limit=limit, room=terms.most_bytes)
             items = await teller.items(self.tx, changes)
             made = message.cut(envelope, items, most_bytes=terms.most_bytes, through=through)
             if made.changes or made.place is None:

@@ -68,7 +68,7 @@ async def _taken(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, 
     if batch.kind == "parked":
         assert batch.parked_id is not None
         await parked.forget(tx, claim.subscription_id, batch.parked_id)
-    elif batch.changes and (gone := await parked.superseded(tx, claim.subscription_id, batch.batch_id)):
+    elif held_now.has_parked and (gone := await parked.superseded(tx, claim.subscription_id, batch.batch_id)):
         await happened(tx, claim.subscription_id, "superseded", changes=gone, batch=batch.batch_id)
     if terms.spacing:
         await claims.release(tx, claim, wait_seconds=max(0.0, terms.spacing - answer.milliseconds / 1000))
