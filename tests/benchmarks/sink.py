@@ -99,13 +99,6 @@ class Sink:
             found: dict[str, float] = await answer.json()
         return found
 
-    async def until(self, changes: int, seconds: float) -> dict[str, float]:
-        """What arrived once so many changes did. Raises TimeoutError."""
-        async with asyncio.timeout(seconds):
-            while (found := await self.counts())["changes"] < changes:
-                await asyncio.sleep(0.2)
-        return found
-
 
 @asynccontextmanager
 async def sink(*, faults: bool = False) -> AsyncIterator[Sink]:
