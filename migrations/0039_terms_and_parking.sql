@@ -18,6 +18,8 @@ ALTER TABLE subscriptions
     ADD COLUMN longest_wait_seconds double precision NOT NULL DEFAULT 30,
     ADD COLUMN rate_per_minute      integer,                              -- NULL: as fast as it answers
     ADD COLUMN attempted_at         timestamptz,
+    ADD COLUMN taken_at             timestamptz,                          -- the receiver's last 2xx
+    ADD COLUMN quick                smallint NOT NULL DEFAULT 0,          -- failures in a row that were tried again at once
     -- How far the receiver was told, where that is not the position: what nobody wanted was passed over since.
     ADD COLUMN told_to              bigint,
     ADD COLUMN batch_changes        integer,                              -- what it takes in time; NULL: max_changes
@@ -26,7 +28,7 @@ ALTER TABLE subscriptions
     ADD COLUMN replaying_to         bigint,
     ADD COLUMN retry_parked         boolean NOT NULL DEFAULT false;
 GRANT SELECT (host, mode, types, max_bytes, max_changes, quiet_seconds, longest_wait_seconds, rate_per_minute,
-    attempted_at, told_to, batch_changes, refused, isolating, replaying_to, retry_parked) ON subscriptions TO hub_support;
+    attempted_at, taken_at, quick, told_to, batch_changes, refused, isolating, replaying_to, retry_parked) ON subscriptions TO hub_support;
 
 ALTER TABLE batches
     ADD COLUMN kind      text NOT NULL DEFAULT 'feed' CHECK (kind IN ('feed', 'parked', 'resync')),

@@ -42,7 +42,7 @@ class Item(NamedTuple):
 class Envelope:
     """What a message says beside its changes. ``at``: when the last of them happened.
 
-    ``flags``: further members of ``data`` that are true: ``replay``, ``parked``.
+    ``flags``: further members of ``data`` that are true: ``replay``, ``parked``, ``probe``.
     """
 
     subscription_id: UUID

@@ -51,6 +51,7 @@ class Held:
     batch_id: str | None
     attempt: int
     batch_changes: int | None
+    quick: int
     refused: int
     isolating: int | None
     replaying_to: int | None

@@ -36,10 +36,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """How long a subscription has failed, in seconds, including now; ``apart``: from first to last-but-one failure."""
+    """How long a subscription has failed, in seconds, including now; ``apart``: from first to last-but-one failure.
+
+    ``since_taken``: seconds since its receiver's last 2xx; None for none.
+    """
 
     failing: float
     apart: float
+    since_taken: float | None = None
 
 
 _BATCH = ", ".join(Batch.__dataclass_fields__)
@@ -57,7 +61,8 @@ _ACKNOWLEDGE = holding(
     f"window_to = CASE WHEN {_THROUGH} THEN NULL ELSE window_to END, "
     "inside = CASE WHEN $6 = 'feed' THEN $4 ELSE inside END, batch_id = NULL, refused = 0, isolating = $8, "
     f"replaying_to = CASE WHEN {_THROUGH} AND replaying_to <= $5 THEN NULL ELSE replaying_to END, "
-    "batch_changes = $9, attempt = 0, ready_at = now(), attempted_at = now(), failing_since = NULL, last_error = NULL, "
+    "batch_changes = $9, attempt = 0, quick = 0, ready_at = now(), attempted_at = now(), "
+    "taken_at = now(), failing_since = NULL, last_error = NULL, "
     f"last_status = $7, lease_until = now() + make_interval(secs => $10) {_MINE}",
     "done AS (UPDATE batches b SET delivered_at = now(), body = '' FROM s "
     "WHERE b.district_id = s.district_id AND b.subscription_id = s.subscription_id AND b.batch_id = $11)",
@@ -66,7 +71,7 @@ _ACKNOWLEDGE = holding(
     "WHERE a.district_id = $1 AND a.subscription_id = $2 AND a.batch_id = $11), $12, $7 FROM s)",
 )
 _SKIP = holding(
-    "UPDATE subscriptions SET inside = $4, batch_id = NULL, attempt = 0, refused = 0, isolating = NULL, "
+    "UPDATE subscriptions SET inside = $4, batch_id = NULL, attempt = 0, quick = 0, refused = 0, isolating = NULL, "
     "attempted_at = now(), failing_since = NULL, last_error = $5, last_status = $6, "
     f"lease_until = now() + make_interval(secs => $7) {_MINE}"
 )
@@ -145,7 +150,8 @@ async def failing(tx: Transaction, claim: Claim, batch: Batch) -> Failing:
     row = await tx.fetchrow(
         "SELECT extract(epoch FROM now() - coalesce(s.failing_since, now()))::float8 AS failing, "
         "coalesce(extract(epoch FROM (SELECT max(a.at) FROM attempts a WHERE a.district_id = $1 "
-        "AND a.subscription_id = $2 AND a.batch_id = $3) - s.failing_since), 0)::float8 AS apart "
+        "AND a.subscription_id = $2 AND a.batch_id = $3) - s.failing_since), 0)::float8 AS apart, "
+        "extract(epoch FROM now() - s.taken_at)::float8 AS since_taken "
         "FROM subscriptions s WHERE s.district_id = $1 AND s.subscription_id = $2",
         claim.district_id, claim.subscription_id, batch.batch_id,
     )  # fmt: skip
@@ -156,7 +162,8 @@ async def failing(tx: Transaction, claim: Claim, batch: Batch) -> Failing:
 class Failed:
     """What a failed attempt leads to. ``state``: of a subscription that was active ("active", "paused", "disabled").
 
-    ``attempt``: failures in a row from now on. ``dissolve``: the frozen batch ends, and its changes are cut anew.
+    ``attempt``: failures in a row from now on; ``quick``: those of them that were tried again at once; ``proof``: the
+    receiver took something else meanwhile. ``dissolve``: the frozen batch ends, and its changes are cut anew.
     """
 
     wait_seconds: float
@@ -167,6 +174,8 @@ class Failed:
     isolating: int | None = None
     batch_changes: int | None = None
     dissolve: bool = False
+    quick: int = 0
+    proof: bool = False
 
 
 async def fail(
@@ -177,10 +186,12 @@ async def fail(
         "UPDATE subscriptions SET state = CASE WHEN state = 'active' THEN $4 ELSE state END, attempt = $5, "
         "ready_at = now() + make_interval(secs => $6), attempted_at = now(), "
         "failing_since = coalesce(failing_since, now()), last_error = $7, last_status = $8, refused = $9, "
-        "isolating = $10, batch_changes = $11, batch_id = CASE WHEN $12 THEN NULL ELSE batch_id END, "
+        "isolating = $10, batch_changes = $11, batch_id = CASE WHEN $12 THEN NULL ELSE batch_id END, quick = $13, "
+        "taken_at = CASE WHEN $14 THEN now() ELSE taken_at END, "
         f"lease_token = NULL, lease_until = NULL {_MINE}",
         claim.district_id, claim.subscription_id, claim.lease_token, failed.state, failed.attempt, failed.wait_seconds,
-        failed.error, status, failed.refused, failed.isolating, failed.batch_changes, failed.dissolve,
+        failed.error, status, failed.refused, failed.isolating, failed.batch_changes, failed.dissolve, failed.quick,
+        failed.proof,
     )  # fmt: skip
     if not touched:
         return False

@@ -14,7 +14,7 @@ from hub.webhooks import sign
 from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
 from hub.webhooks.keyring import Keyring
-from hub.webhooks.prepare import Ready, prepare, proof
+from hub.webhooks.prepare import Ready, another, prepare
 from hub.webhooks.settle import Outcome, asks_for_proof, settle
 
 __all__ = ["Courier", "deliver"]
@@ -42,14 +42,17 @@ async def deliver(courier: Courier, claim: Claim, *, most: int = 1) -> bool:
 
 
 async def _attempt(courier: Courier, claim: Claim, ready: Ready) -> Outcome:
-    """Sends a batch; where it is refused again, an empty message shows whether the receiver takes anything."""
+    """Sends a batch; where it is refused again, another change shows whether the receiver takes any."""
     crash_point("deliver.before_send")
     answer = await _send(courier, claim, ready, ready.batch.batch_id, ready.batch.body)
     crash_point("deliver.after_send")
     if not asks_for_proof(ready, answer):
         return Outcome(answer)
-    probe = await _send(courier, claim, ready, *proof(claim, ready.held, courier.clock.now()))
-    return Outcome(answer, probe.failure is None)
+    async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
+        other = await another(courier, tx, claim, ready)
+    if other is None:
+        return Outcome(answer)
+    return Outcome(answer, (await _send(courier, claim, ready, *other)).failure is None)
 
 
 async def _send(courier: Courier, claim: Claim, ready: Ready, message_id: str, body: bytes) -> Answer:

@@ -1,8 +1,9 @@
 """Finding the one change that a receiver refuses while it takes others. Pure.
 
-A refusal alone proves nothing: a receiver that is broken refuses everything. So whoever has refused one batch twice is
-sent an empty message right after the next refusal, which a receiver that works ignores and acknowledges. Only with
-that proof a batch is halved, and only with that proof the last change that is left is parked.
+A refusal alone proves nothing: a receiver that is broken, or whose database is away, refuses everything. So whoever
+refuses one batch twice is sent another change of the same window right after that, as a batch of its own; a change that
+comes twice does no harm. Only with the proof that this was taken a batch is halved, and the last change that is left is
+parked.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def verdict(*, refused: int, isolating: int | None, changes: int, sole: bool, pr
     """What one more refusal leads to.
 
     ``refused``: refusals before it. ``changes``: how many the batch holds; ``sole``: whether it holds one record's
-    alone. ``proof``: whether the receiver took an empty message since.
+    alone. ``proof``: whether the receiver took another change since.
     """
     again = Verdict(refused + 1, isolating=isolating)
     if not proof:

@@ -6,6 +6,7 @@ edited from then on, it keeps its id and its bytes.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,9 @@ from hub.webhooks import isolation
 from hub.webhooks.courier import Courier
 from hub.webhooks.terms import Terms
 
+_CHANCE = random.SystemRandom()
+#: Among so many of the first changes of a window one is chosen to see whether a receiver takes any.
+_OTHERS = 8
 #: How soon a suspended grant is looked at again.
 SUSPENDED_SECONDS = 15.0
 
@@ -114,7 +118,7 @@ class _Desk:
             return None  # what came and went between two looks was never seen, and of what nobody wants nobody hears
         assert stretch.at is not None
         flags = ("replay",) if held.replaying_to is not None else ()
-        envelope = self._envelope(held, told_to(held), stretch.to, stretch.at, flags)
+        envelope = self.envelope(held, told_to(held), stretch.to, stretch.at, flags)
         if terms.mode == "signal":
             batch = Batch(_batch_id(), stretch.to, None, 0, message.moved(envelope))
             told: list[Change] = []
@@ -134,7 +138,7 @@ class _Desk:
         self, held: Held, envelope: Envelope, window: Window, place: Place | None
     ) -> tuple[Cut, list[Change]]:
         """The next body of a window and what it tells of; goes on over stretches whose records were all purged."""
-        terms, teller = terms_of(held), await self._teller(held)
+        terms, teller = terms_of(held), await self.teller(held)
         sizes = (terms.max_changes, held.batch_changes, isolation.most(held.isolating))
         limit = min(size for size in sizes if size is not None)
         while True:
@@ -147,7 +151,7 @@ class _Desk:
 
     async def _parked(self, held: Held) -> Ready | None:
         """One parked change that somebody asked to be tried again; None when there is none any more."""
-        teller = await self._teller(held)
+        teller = await self.teller(held)
         for one in await parked.listing(self.tx, self.claim.subscription_id, retry=True):
             change = Change(one.operation, one.entity, one.rid, one.version)
             (item,) = await teller.items(self.tx, [change])
@@ -163,7 +167,7 @@ class _Desk:
     def _again(self, held: Held, one: Parked, item: Item) -> Batch:
         assert item.told is not None
         at = told_to(held)
-        envelope = self._envelope(held, at, at, self.courier.clock.now(), ("parked",))
+        envelope = self.envelope(held, at, at, self.courier.clock.now(), ("parked",))
         body = message.batch(envelope, [item.told])
         return Batch(_batch_id(), at, held.inside, 1, body, kind="parked", parked_id=one.parked_id)
 
@@ -171,27 +175,43 @@ class _Desk:
         """The message that the receiver has to start over. The subscription then waits to be resumed."""
         reason = "retention" if held.position < held.head.feed_from else "restored"
         snapshot = f"{self.courier.base_url}/d/{self.claim.district_id}/ims/oneroster/rostering/v1p2"
-        envelope = self._envelope(held, told_to(held), held.head.steps, datetime.now(UTC))
+        envelope = self.envelope(held, told_to(held), held.head.steps, datetime.now(UTC))
         body = message.resync(envelope, reason=reason, snapshot=snapshot)
         batch = Batch(_batch_id(), held.head.steps, None, 0, body, kind="resync")
         await deliveries.require_resync(self.tx, self.claim)
         await deliveries.freeze(self.tx, self.claim, batch, looked_to=0)
         return Ready(batch, held)
 
-    async def _teller(self, held: Held) -> Teller:
+    async def teller(self, held: Held) -> Teller:
         windows, key = self.courier.windows, self.courier.key
         identifiers = await windows.identifiers(self.tx, held.grant_id, held.granted_at, key)
         return Teller(self.claim.district_id, held.grant_id, identifiers, self.courier.base_url)
 
-    def _envelope(self, held: Held, after: int, to: int, at: datetime, flags: tuple[str, ...] = ()) -> Envelope:
+    def envelope(self, held: Held, after: int, to: int, at: datetime, flags: tuple[str, ...] = ()) -> Envelope:
         return Envelope(self.claim.subscription_id, self.claim.district_id, held.grant_id, after, to, at, flags)
 
 
-def proof(claim: Claim, held: Held, at: datetime) -> tuple[str, bytes]:
-    """The id and the body of an empty message: a receiver that works has nothing to do and acknowledges it."""
-    position = told_to(held)
-    envelope = Envelope(claim.subscription_id, claim.district_id, held.grant_id, position, position, at)
-    return _batch_id(), message.batch(envelope)
+async def another(courier: Courier, tx: Transaction, claim: Claim, ready: Ready) -> tuple[str, bytes] | None:
+    """The id and the body of a batch with one other change than the refused ones; None where there is no other.
+
+    One of the first of the window, so that whatever it refers to was told before. It is told again in its turn.
+    """
+    held, head = ready.held, ready.held.head
+    refused = ready.batch.sole
+    for to in dict.fromkeys((ready.batch.window_to, head.steps)):
+        stretch = await courier.windows.stretch(tx, held.grant_id, after=held.position, to=to)
+        first = stretch.window.following(None, _OTHERS, terms_of(held).wanted)
+        others = [
+            one for one in first
+            if one.mark is None and (refused is None or (one.entity, one.rid) != (refused["entity"], refused["rid"]))
+        ]  # fmt: skip
+        if others and stretch.at is not None:
+            desk = _Desk(courier, tx, claim)
+            items = await (await desk.teller(held)).items(tx, [_CHANCE.choice(others)])
+            told = [one.told for one in items if one.told is not None]
+            envelope = desk.envelope(held, told_to(held), to, stretch.at, ("probe",))
+            return (_batch_id(), message.batch(envelope, told, more=True)) if told else None
+    return None
 
 
 def _batch_id() -> str:

@@ -24,7 +24,7 @@ _CHANCE = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attempt. ``proof``: whether the receiver took an empty message after it had refused."""
+    """What came of an attempt. ``proof``: whether the receiver took another change right after it had refused."""
 
     answer: Answer
     proof: bool = False
@@ -85,12 +85,18 @@ async def _failed(tx: Transaction, claim: Claim, ready: Ready, outcome: Outcome,
         state = "disabled"
     elif schedule.worn_out(failing.failing, failing.apart):
         state = "paused"
-    failures = 1 if outcome.proof else held.attempt + 1  # a receiver that works has its schedule from the beginning
-    wait = schedule.wait(failures, chance=_CHANCE.random(), retry_after=answer.retry_after)
+    # A receiver that works has its schedule from the beginning.
+    failures, used = (1, 0) if outcome.proof else (held.attempt + 1, held.quick)
+    soon = schedule.quick(used, 0 if outcome.proof else failing.since_taken) if answer.retry_after is None else None
+    if soon is not None:
+        wait, used = soon, used + 1
+    else:
+        wait = schedule.wait(max(1, failures - used), chance=_CHANCE.random(), retry_after=answer.retry_after)
     size, smaller = _size(ready, answer)
     failed = Failed(
         wait_seconds=max(wait, terms_of(held).spacing), error=answer.failure.value, state=state, attempt=failures,
         refused=verdict.refused, isolating=verdict.isolating, batch_changes=size, dissolve=verdict.halve or smaller,
+        quick=used, proof=outcome.proof,
     )  # fmt: skip
     if not await deliveries.fail(tx, claim, ready.batch, failed, **_noted(answer)):
         return
@@ -151,7 +157,7 @@ async def _parked_again(tx: Transaction, claim: Claim, ready: Ready, answer: Ans
     assert batch.parked_id is not None
     assert answer.failure is not None
     failed = Failed(
-        wait_seconds=schedule.STEPS[0], error=answer.failure.value, attempt=ready.held.attempt,
+        wait_seconds=schedule.STEPS[0], quick=ready.held.quick, error=answer.failure.value, attempt=ready.held.attempt,
         isolating=ready.held.isolating, batch_changes=ready.held.batch_changes, dissolve=True,
     )  # fmt: skip
     if await deliveries.fail(tx, claim, batch, failed, **_noted(answer)):
