@@ -1,8 +1,5 @@
 -- How a subscription wants to be told and how fast, and what its receiver would not take.
 
--- The first step at which a reader of the feed may stand: older ones are not kept.
-ALTER TABLE grants ADD COLUMN IF NOT EXISTS feed_from bigint NOT NULL DEFAULT 0;
-
 ALTER TABLE subscriptions DROP CONSTRAINT subscriptions_state_check;
 ALTER TABLE subscriptions ADD CONSTRAINT subscriptions_state_check
     CHECK (state IN ('active', 'paused', 'disabled', 'resync_required'));

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from hub.changes.message import Item, href, item
+from hub.changes.records import Records
 from hub.changes.types import MARK_OF, Wanted
 from hub.changes.window import Change, Entry, Place, Window
 from hub.identifiers import Identifiers
@@ -56,6 +57,8 @@ def _window(found: Sequence[feed.Entry]) -> Window:
 #: A change is hardly told in fewer bytes, and its address beside the hub's own takes no fewer.
 _LEAST = 80
 _ADDRESS = 115
+#: A record is mostly longer than this.
+_RECORD = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Teller:
     grant_id: UUID
     identifiers: Identifiers
     base_url: str
+    records: Records | None = None
 
     def following(
         self, window: Window, place: Place | None, wanted: Wanted, *, limit: int, room: int
@@ -91,23 +95,31 @@ class Teller:
 
     def _usual(self, operation: str) -> int:
         """The fewest bytes in which a change of a record with a usual sourcedId is told."""
-        return _LEAST if operation == "deleted" else _LEAST + _ADDRESS + len(self.base_url)
+        if operation == "deleted":
+            return _LEAST
+        return _LEAST + _ADDRESS + len(self.base_url) + (_RECORD if self.records else 0)
 
-    async def items(self, tx: Transaction, changes: Sequence[Change]) -> list[Item]:
-        """The changes as they are told, in their order."""
+    async def items(self, tx: Transaction, changes: Sequence[Change], *, after: int = 0) -> list[Item]:
+        """The changes as they are told, in their order. ``after``: the step before the stretch that they are of.
+
+        Raises ClosedError where records are told and the grant is not active, or changes too fast.
+        """
         wanted: dict[str, list[int]] = {}
         for change in changes:
             if change.mark is None:
                 wanted.setdefault(change.entity, []).append(change.rid)
         found = {name: await feed.sourced_ids(tx, CATALOGUE[name], rids) for name, rids in wanted.items()}
         found = await self._as_known(tx, found)
-        return [self._item(change, found) for change in changes]
+        told = await self.records.members(tx, changes, after=after) if self.records is not None else {}
+        return [self._item(change, found, told) for change in changes]
 
-    def _item(self, change: Change, found: dict[str, dict[int, str]]) -> Item:
+    def _item(
+        self, change: Change, found: dict[str, dict[int, str]], told: dict[tuple[str, int], bytes]
+    ) -> Item:  # fmt: skip
         sourced_id = found.get(change.entity, {}).get(change.rid)
         there = sourced_id is not None and change.operation != "deleted"
         address = href(self.base_url, self.district_id, change.entity, sourced_id) if there and sourced_id else None
-        return item(change, sourced_id, address)
+        return item(change, sourced_id, address, told.get((change.entity, change.rid), b""))
 
     async def _as_known(self, tx: Transaction, found: dict[str, dict[int, str]]) -> dict[str, dict[int, str]]:
         """The same ids as the app knows them. Without pseudonyms it may know some of the gradebook by others."""

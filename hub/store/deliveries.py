@@ -227,6 +227,23 @@ async def discard(tx: Transaction, subscription_id: UUID, batch_id: str | None =
     )  # fmt: skip
 
 
+async def discard_records(tx: Transaction) -> None:
+    """Forgets all frozen batches of the district that hold records: they are cut anew from what is there now.
+
+    Whoever delivers one at the moment loses the lease.
+    """
+    frozen_ones = (
+        "(SELECT b.batch_id FROM batches b WHERE b.district_id = $1 AND b.delivered_at IS NULL "
+        "AND position('\"record\":'::bytea IN b.body) > 0)"
+    )
+    await tx.execute(
+        "UPDATE subscriptions SET batch_id = NULL, refused = 0, lease_token = NULL, lease_until = NULL "
+        f"WHERE district_id = $1 AND batch_id IN {frozen_ones}",
+        tx.district_id,
+    )
+    await tx.execute(f"DELETE FROM batches WHERE district_id = $1 AND batch_id IN {frozen_ones}", tx.district_id)
+
+
 async def _log(
     tx: Transaction, claim: Claim, batch: Batch, *, milliseconds: int, status: int | None, error: str | None
 ) -> None:

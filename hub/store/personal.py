@@ -26,6 +26,7 @@ PERSONAL: Final[dict[str, dict[str, str]]] = {
     "gradebook_objects": {"key": "set to NULL"},
     "gradebook_posts": {"supplied": "the records' rows are deleted"},
     "grade_deliveries": {"description": "the records' rows are deleted"},
+    "batches": {"body": "frozen batches with records are deleted and cut anew; delivered ones are empty"},
 }
 
 #: Table to the names of columns that hold nothing about pupils, parents or staff: codes, states, names that operators
@@ -36,7 +37,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "apps": "name behaviour limits",
     "attempts": "batch_id error_class",
     "audit": "actor action object details",
-    "batches": "batch_id inside body kind sole",  # webhooks tell ids alone
+    "batches": "batch_id inside kind sole",
     "changes": "entity created updated deleted",
     "client_assertions": "client_id jti",
     "clients": "client_id secret_hash scopes state jwks oauth1_secret oauth1_old_secret",

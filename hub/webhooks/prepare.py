@@ -13,14 +13,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hub import ids
+from hub.behaviour import Behaviour
 from hub.changes import message
 from hub.changes.message import Cut, Envelope, Item
 from hub.changes.reading import Stretch, Teller
+from hub.changes.records import Records
 from hub.changes.window import Change, Place, Window
-from hub.store import claims, deliveries, parked
+from hub.objects.bases import PATHS, district_root
+from hub.store import apps, claims, deliveries, parked
 from hub.store.claims import Claim, Held
 from hub.store.database import Transaction
 from hub.store.deliveries import Batch
+from hub.store.gate import ClosedError
 from hub.store.parked import Parked
 from hub.webhooks import isolation
 from hub.webhooks.courier import Courier
@@ -31,6 +35,8 @@ _CHANCE = random.SystemRandom()
 _OTHERS = 8
 #: How soon a suspended grant is looked at again.
 SUSPENDED_SECONDS = 15.0
+#: And a view that moves too fast to be told of.
+MOVING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,11 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held) -
     if held.state == "resync_required":
         await claims.release(tx, claim)
         return None
-    return await _Desk(courier, tx, claim).next(held)
+    try:
+        return await _Desk(courier, tx, claim).next(held)
+    except ClosedError:  # records are being changed while they are read: a moment later there is more to say of them
+        await claims.release(tx, claim, wait_seconds=MOVING_SECONDS)
+        return None
 
 
 def terms_of(held: Held) -> Terms:
@@ -143,7 +153,7 @@ class _Desk:
         limit = min(size for size in sizes if size is not None)
         while True:
             changes, through = teller.following(window, place, terms.wanted, limit=limit, room=terms.most_bytes)
-            items = await teller.items(self.tx, changes)
+            items = await teller.items(self.tx, changes, after=held.position)
             made = message.cut(envelope, items, most_bytes=terms.most_bytes, through=through)
             if made.changes or made.place is None:
                 return made, _told(changes, items, made.place)
@@ -154,7 +164,7 @@ class _Desk:
         teller = await self.teller(held)
         for one in await parked.listing(self.tx, self.claim.subscription_id, retry=True):
             change = Change(one.operation, one.entity, one.rid, one.version)
-            (item,) = await teller.items(self.tx, [change])
+            (item,) = await teller.items(self.tx, [change], after=max(0, one.version - 1))
             if item.told is None:  # the record was purged since: there is nothing to tell of it
                 await parked.remove(self.tx, self.claim.subscription_id, [one.parked_id])
                 continue
@@ -174,7 +184,7 @@ class _Desk:
     async def _resync(self, held: Held) -> Ready:
         """The message that the receiver has to start over. The subscription then waits to be resumed."""
         reason = "retention" if held.position < held.head.feed_from else "restored"
-        snapshot = f"{self.courier.base_url}/d/{self.claim.district_id}/ims/oneroster/rostering/v1p2"
+        snapshot = district_root(self.courier.base_url, self.claim.district_id) + PATHS["1.2"]["rostering"]
         envelope = self.envelope(held, told_to(held), held.head.steps, datetime.now(UTC))
         body = message.resync(envelope, reason=reason, snapshot=snapshot)
         batch = Batch(_batch_id(), held.head.steps, None, 0, body, kind="resync")
@@ -185,7 +195,12 @@ class _Desk:
     async def teller(self, held: Held) -> Teller:
         windows, key = self.courier.windows, self.courier.key
         identifiers = await windows.identifiers(self.tx, held.grant_id, held.granted_at, key)
-        return Teller(self.claim.district_id, held.grant_id, identifiers, self.courier.base_url)
+        district_id, url = self.claim.district_id, self.courier.base_url
+        records = None
+        if held.mode == "records":
+            behaviour = Behaviour.of((await apps.get(self.tx, identifiers.app_id)).behaviour)
+            records = Records(held.grant_id, identifiers, behaviour, district_root(url, district_id))
+        return Teller(district_id, held.grant_id, identifiers, url, records)
 
     def envelope(self, held: Held, after: int, to: int, at: datetime, flags: tuple[str, ...] = ()) -> Envelope:
         return Envelope(self.claim.subscription_id, self.claim.district_id, held.grant_id, after, to, at, flags)
@@ -207,7 +222,7 @@ async def another(courier: Courier, tx: Transaction, claim: Claim, ready: Ready)
         ]  # fmt: skip
         if others and stretch.at is not None:
             desk = _Desk(courier, tx, claim)
-            items = await (await desk.teller(held)).items(tx, [_CHANCE.choice(others)])
+            items = await (await desk.teller(held)).items(tx, [_CHANCE.choice(others)], after=held.position)
             told = [one.told for one in items if one.told is not None]
             envelope = desk.envelope(held, told_to(held), to, stretch.at, ("probe",))
             return (_batch_id(), message.batch(envelope, told, more=True)) if told else None
