@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hub.addresses import together
 from hub.errors import Code, HubError
 
 SERVICE_ROLE = "hub_service"
@@ -28,13 +29,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def _split(value: object) -> object:
     """Lists are written with commas in the environment."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _together(networks: Iterable[Network]) -> list[Network]:
-    """The same addresses in as few networks as there can be."""
-    four = [n for n in networks if isinstance(n, ipaddress.IPv4Network)]
-    six = [n for n in networks if isinstance(n, ipaddress.IPv6Network)]
-    return [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
 
 
 class Settings(BaseSettings):
@@ -293,7 +287,7 @@ class Settings(BaseSettings):
             "SOURCE": self.source_allow,
         }  # fmt: skip
         for name, networks in private.items():
-            if any(network.prefixlen == 0 for network in _together(networks)):
+            if any(network.prefixlen == 0 for network in together(networks)):
                 raise ValueError(f"HUB_{name}_ALLOW must not hold a whole address family: name the networks you need")
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError("HUB_TRUSTED_PROXIES must not hold a whole address family: anyone could say who they are")

@@ -84,10 +84,7 @@ async def run_worker(
         clock = SystemClock()
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
         await _check_receivers(settings, deliveries)
-        limits = Limits(
-            settings.webhook_concurrency, settings.webhook_district_concurrency, settings.webhook_host_concurrency
-        )
-        dispatcher = Dispatcher(courier, limits=limits, listen_url=database_url)
+        dispatcher = Dispatcher(courier, limits=_limits(settings), listen_url=database_url)
         shop = await _workshop(stack, settings, database_url, clock, key)
         passback = Passback(await _porter(stack, settings, database_url, key), listen_url=database_url)
         due, asked = asyncio.Event(), asyncio.Event()
@@ -108,6 +105,12 @@ async def run_worker(
             _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.webhook_concurrency, settings.webhook_district_concurrency, settings.webhook_host_concurrency
+    )
 
 
 async def _check_receivers(settings: Settings, db: Database) -> None:
