@@ -7,7 +7,7 @@ multicast and site-local addresses global.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
@@ -80,11 +80,3 @@ def reachable(text: str, allow: Sequence[Network], *, encrypted: bool) -> bool:
     except ValueError:
         return False
     return allowed(address, allow) or (encrypted and public(address))
-
-
-def together(networks: Iterable[Network]) -> list[Network]:
-    """The same addresses in as few networks as there can be."""
-    all_ = list(networks)
-    four = ipaddress.collapse_addresses(n for n in all_ if isinstance(n, IPv4Network))
-    six = ipaddress.collapse_addresses(n for n in all_ if isinstance(n, IPv6Network))
-    return [*four, *six]

@@ -13,7 +13,6 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from hub.addresses import together
 from hub.errors import Code, HubError
 
 SERVICE_ROLE = "hub_service"
@@ -24,6 +23,7 @@ ROLES = (SERVICE_ROLE, WORKER_ROLE, SUPPORT_ROLE)
 KEY_BYTES = 32
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+WIDEST = 4  # nobody has a network with a shorter prefix: it is meant to allow everything
 
 
 def _split(value: object) -> object:
@@ -153,15 +153,10 @@ class Settings(BaseSettings):
         default=8, ge=1, le=1000, description="Most webhooks that all workers together send at a time for one district."
     )
     webhook_host_concurrency: int = Field(
-        default=16,
-        ge=1,
-        le=1000,
-        description="Most webhooks that all workers together send at a time to one host, over all districts.",
+        default=16, ge=1, le=1000, description="Most webhooks that all workers together send at a time to one host."
     )
     webhook_https_only: bool = Field(
-        default=False,
-        description="Whether webhooks go by TLS alone, also to networks of `HUB_WEBHOOK_ALLOW`. A worker does not start"
-        " while a subscription says otherwise.",
+        default=False, description="Whether webhooks go by TLS alone; a worker refuses to start with other receivers."
     )
     webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
@@ -287,7 +282,7 @@ class Settings(BaseSettings):
             "SOURCE": self.source_allow,
         }  # fmt: skip
         for name, networks in private.items():
-            if any(network.prefixlen == 0 for network in together(networks)):
+            if any(network.prefixlen < WIDEST for network in networks):
                 raise ValueError(f"HUB_{name}_ALLOW must not hold a whole address family: name the networks you need")
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError("HUB_TRUSTED_PROXIES must not hold a whole address family: anyone could say who they are")

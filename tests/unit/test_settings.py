@@ -75,7 +75,7 @@ def test_the_environment_sets_and_the_command_line_wins(monkeypatch: pytest.Monk
         ({"log_level": "loud"}, "HUB_LOG_LEVEL"),
         ({"base_url": "https://hub.example/"}, "HUB_BASE_URL"),
         ({"webhook_allow": "10.0.0.1/8"}, "HUB_WEBHOOK_ALLOW"),
-        ({"webhook_allow": "128.0.0.0/1,fd00::/8,0.0.0.0/2,64.0.0.0/2"}, "HUB_WEBHOOK_ALLOW"),
+        ({"webhook_allow": "128.0.0.0/1,0.0.0.0/1"}, "HUB_WEBHOOK_ALLOW"),
         ({"no_such_setting": 1}, "HUB_NO_SUCH_SETTING"),
     ],
 )
