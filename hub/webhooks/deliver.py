@@ -49,7 +49,8 @@ async def _attempt(courier: Courier, claim: Claim, ready: Ready) -> Outcome:
     if not asks_for_proof(ready, answer):
         return Outcome(answer)
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
-        other = await another(courier, tx, claim, ready)
+        held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)  # a second request takes time as well
+        other = await another(courier, tx, claim, ready) if held is not None else None
     if other is None:
         return Outcome(answer)
     return Outcome(answer, (await _send(courier, claim, ready, *other)).failure is None)

@@ -14,7 +14,7 @@ log = structlog.get_logger()
 Kind = Literal[
     "failing", "recovered", "paused", "disabled", "parked", "superseded", "resync_required", "replayed"
 ]  # fmt: skip
-#: A subscription counts as failing from so many failures in a row.
+#: A subscription counts as failing from so many failures in a row; those that are tried again at once do not count.
 FAILING_FROM = 3
 
 

@@ -63,7 +63,7 @@ async def _taken(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, 
     )  # fmt: skip
     if held_now is None:
         return None
-    if held.attempt >= FAILING_FROM:
+    if held.attempt - held.quick >= FAILING_FROM:
         await happened(tx, claim.subscription_id, "recovered", failures=held.attempt)
     if batch.kind == "parked":
         assert batch.parked_id is not None
@@ -102,7 +102,7 @@ async def _failed(tx: Transaction, claim: Claim, ready: Ready, outcome: Outcome,
         return
     if state != "active":
         await happened(tx, claim.subscription_id, "paused" if state == "paused" else "disabled", status=answer.status)
-    elif failures == FAILING_FROM:
+    elif soon is None and failures - used == FAILING_FROM:
         await happened(tx, claim.subscription_id, "failing", failures=failures, error=failed.error)
 
 
