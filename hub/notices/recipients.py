@@ -46,7 +46,7 @@ async def create(
         ring = Keyring.new()
     sealed = ring.sealed(key, _district(tx), recipient_id, table="recipients") if ring else None
     made = await store.create(tx, recipient_id, channel=channel, address=address, kinds=kinds, secret=sealed)
-    return made, ring.current if ring else None
+    return made, ring.secret if ring else None
 
 
 def _district(tx: Transaction) -> UUID:

@@ -13,11 +13,16 @@ from hub.store.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One subscription, without its secret. ``attempt``: failures in a row; ``last_error``: their class."""
+    """One subscription, without its secret. ``attempt``: failures in a row; ``last_error``: their class.
+
+    ``public_keys``: as hub.webhooks.keyring.PublicKey.as_json, newest first.
+    """
 
     subscription_id: UUID
     grant_id: UUID
     url: str
+    signatures: list[str]
+    public_keys: list[dict[str, Any]]
     state: str
     position: int
     window_to: int | None
@@ -27,6 +32,15 @@ class Subscription:
     last_error: str | None
     last_status: int | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Signing keys as they are stored: all of them sealed in ``secret``, and what may be shown of them."""
+
+    secret: bytes
+    signatures: list[str]
+    public_keys: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +58,19 @@ class Attempt:
 _COLUMNS = ", ".join(Subscription.__dataclass_fields__)
 
 
-async def create(tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url: str, secret: bytes) -> Subscription:
-    """Adds an active subscription that starts at the head of its grant's feed. ``secret`` is sealed.
+async def create(tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url: str, keys: Keys) -> Subscription:
+    """Adds an active subscription that starts at the head of its grant's feed.
 
     Raises HubError(NOT_FOUND) when the district has no such grant, HubError(CONFLICT) when it was revoked.
     """
     row = await tx.fetchrow(
-        "INSERT INTO subscriptions (district_id, subscription_id, grant_id, url, secret, position, looked_to) "
-        "SELECT $1, $2, $3, $4, $5, "
+        "INSERT INTO subscriptions "
+        "(district_id, subscription_id, grant_id, url, secret, signatures, public_keys, position, looked_to) "
+        "SELECT $1, $2, $3, $4, $5, $6, $7, "
         "g.steps, d.position "
         "FROM grants g JOIN districts d USING (district_id) "
         f"WHERE g.district_id = $1 AND g.grant_id = $3 AND g.state <> 'revoked' RETURNING {_COLUMNS}",
-        tx.district_id, subscription_id, grant_id, url, secret,
+        tx.district_id, subscription_id, grant_id, url, keys.secret, keys.signatures, keys.public_keys,
     )  # fmt: skip
     if row is not None:
         return Subscription(**row)
@@ -118,11 +133,14 @@ async def sealed_secret(tx: Transaction, subscription_id: UUID) -> bytes:
     return secret
 
 
-async def replace_secret(tx: Transaction, subscription_id: UUID, secret: bytes) -> None:
-    """Stores sealed signing secrets."""
-    await tx.execute(
-        "UPDATE subscriptions SET secret = $3 WHERE district_id = $1 AND subscription_id = $2",
-        tx.district_id, subscription_id, secret,
+async def replace_keys(tx: Transaction, subscription_id: UUID, keys: Keys) -> Subscription:
+    """Stores other signing keys. Raises HubError(NOT_FOUND)."""
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET secret = $3, signatures = $4, public_keys = $5 "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id, keys.secret, keys.signatures, keys.public_keys,
+        )
     )  # fmt: skip
 
 

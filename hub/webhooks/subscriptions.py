@@ -5,7 +5,7 @@ Before ``create``, call ``check_url`` outside of any transaction: it asks the na
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,10 +16,11 @@ from hub.errors import Code, HubError
 from hub.store import feed
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
-from hub.store.subscriptions import Subscription
+from hub.store.subscriptions import Keys, Subscription
 from hub.webhooks import address
 from hub.webhooks.egress import check_host
-from hub.webhooks.keyring import LONGEST_OVERLAP, Keyring
+from hub.webhooks.keyring import LONGEST_OVERLAP, USUAL, Keyring
+from hub.webhooks.sign import Scheme
 
 OVERLAP = timedelta(hours=24)
 
@@ -51,33 +52,45 @@ async def check_url(url: str, allow: Sequence[Network]) -> None:
 
 
 async def create(
-    tx: Transaction, *, grant_id: UUID, url: str, key: bytes, allow: Sequence[Network] = ()
-) -> tuple[Subscription, str]:
+    tx: Transaction, *, grant_id: UUID, url: str, key: bytes, allow: Sequence[Network] = (),
+    signatures: Collection[Scheme] = USUAL,
+) -> tuple[Subscription, str | None]:  # fmt: skip
     """Subscribes a receiver to a grant's feed from its head on; the subscription and its secret, shown this once.
 
-    What is in the view already is read through OneRoster. ``key``: hub.crypto.load_key. Raises
-    HubError(INVALID_REQUEST | NOT_FOUND | CONFLICT).
+    What is in the view already is read through OneRoster. ``key``: hub.crypto.load_key. Without v1 among the
+    ``signatures`` there is no secret. Raises HubError(INVALID_REQUEST | NOT_FOUND | CONFLICT).
     """
     address.parse(url, allow)
-    subscription_id, ring = ids.new_id(), Keyring.new()
-    sealed = ring.sealed(key, _district(tx), subscription_id)
-    made = await store.create(tx, subscription_id, grant_id=grant_id, url=url, secret=sealed)
-    return made, ring.current
+    subscription_id, ring = ids.new_id(), Keyring.new(signatures)
+    keys = _stored(tx, ring, key, subscription_id)
+    made = await store.create(tx, subscription_id, grant_id=grant_id, url=url, keys=keys)
+    return made, ring.secret
+
+
+async def sign_with(
+    tx: Transaction, subscription_id: UUID, signatures: Collection[Scheme], *, key: bytes
+) -> tuple[Subscription, str | None]:
+    """Changes which signatures are made; a secret that was made for it, shown this once.
+
+    Keys of a scheme that is left out are forgotten. Raises HubError(NOT_FOUND).
+    """
+    before = await _ring(tx, subscription_id, key)
+    ring = before.of(signatures)
+    changed = await store.replace_keys(tx, subscription_id, _stored(tx, ring, key, subscription_id))
+    return changed, ring.secret if before.secret is None else None
 
 
 async def rotate(
     tx: Transaction, subscription_id: UUID, *, key: bytes, now: datetime, overlap: timedelta = OVERLAP
-) -> str:
-    """A new secret, shown this once; the one before signs beside it for ``overlap`` (none to 7 days).
+) -> tuple[Subscription, str | None]:
+    """New keys, the secret among them shown this once; those before sign beside them for ``overlap`` (none to 7 days).
 
     Raises HubError(NOT_FOUND), HubError(INVALID_REQUEST) for an overlap out of bounds.
     """
     if not timedelta() <= overlap <= LONGEST_OVERLAP:
         raise HubError(Code.INVALID_REQUEST, "The old secret may stay valid for 0 seconds to 7 days.")
-    sealed = await store.sealed_secret(tx, subscription_id)
-    ring = Keyring.unsealed(key, sealed, _district(tx), subscription_id).rotated(now, overlap)
-    await store.replace_secret(tx, subscription_id, ring.sealed(key, _district(tx), subscription_id))
-    return ring.current
+    ring = (await _ring(tx, subscription_id, key)).rotated(now, overlap)
+    return await store.replace_keys(tx, subscription_id, _stored(tx, ring, key, subscription_id)), ring.secret
 
 
 async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
@@ -107,6 +120,17 @@ async def lag(tx: Transaction, subscription: Subscription) -> Lag:
     head = await feed.head(tx, subscription.grant_id)
     since = await feed.waiting_since(tx, subscription.grant_id, after=subscription.position)
     return Lag(head.steps if head else subscription.position, subscription.position, since)
+
+
+async def _ring(tx: Transaction, subscription_id: UUID, key: bytes) -> Keyring:
+    """The signing keys; their row is locked until the transaction ends."""
+    sealed = await store.sealed_secret(tx, subscription_id)
+    return Keyring.unsealed(key, sealed, _district(tx), subscription_id)
+
+
+def _stored(tx: Transaction, ring: Keyring, key: bytes, subscription_id: UUID) -> Keys:
+    shown = [public.as_json() for public in ring.public_keys]
+    return Keys(ring.sealed(key, _district(tx), subscription_id), list(ring.schemes), shown)
 
 
 def _district(tx: Transaction) -> UUID:

@@ -28,9 +28,15 @@ def names() -> dict[str, Any]:
 
 
 @pytest.mark.threat("T36")
-@pytest.mark.parametrize("name", ["verify", "verify_with_library"])
+@pytest.mark.parametrize("name", ["verify", "verify_with_library", "verify_with_public_key"])
 def test_the_code_of_the_page_verifies_and_refuses(name: str) -> None:
-    verify, secret, old, body = names()[name], sign.new_secret(), sign.new_secret(), b'{"data": 1}'
+    public = name == "verify_with_public_key"
+    recipe, new = names()[name], sign.new_private_key if public else sign.new_secret
+    secret, old, body = new(), new(), b'{"data": 1}'
+
+    def verify(key: str, headers: dict[str, str], sent: bytes) -> None:
+        recipe(sign.public_key(key) if public else key, headers, sent)
+
     verify(secret, sign.headers([secret, old], "msg_1", int(time.time()), body), body)
     verify(old, sign.headers([secret, old], "msg_1", int(time.time()), body), body)
     for headers, sent in (

@@ -20,13 +20,39 @@ from hub.store import grants
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.webhooks import subscriptions as service
+from hub.webhooks.keyring import SCHEMES, USUAL
+from hub.webhooks.sign import Scheme
+
+Url = Annotated[str, Field(max_length=2_000, description="The receiver: https and a public address.")]
+Signatures = Annotated[
+    list[Scheme],
+    Field(
+        min_length=1,
+        max_length=len(SCHEMES),
+        description="v1 (HMAC-SHA256 with a secret), v1a (ed25519, verified with a public key), or both.",
+    ),
+]
 
 
 class NewSubscription(Asked):
     """Where to send which grant's changes."""
 
     grant_id: UUID
-    url: Annotated[str, Field(max_length=2_000, description="The receiver: https and a public address.")]
+    url: Url
+    signatures: Signatures = Field(default_factory=lambda: list(USUAL))
+
+
+class SubscriptionChange(Asked):
+    """What is to be different; members that are left out stay."""
+
+    signatures: Signatures | None = None
+
+
+class PublicKey(Shown):
+    """A key that verifies signatures v1a."""
+
+    key: str = Field(description="whpk_…, ed25519.")
+    until: datetime | None = Field(description="When it ends; null for the current one.")
 
 
 class Subscription(Shown):
@@ -35,6 +61,8 @@ class Subscription(Shown):
     subscription_id: UUID
     grant_id: UUID
     url: str
+    signatures: list[Scheme]
+    public_keys: list[PublicKey] = Field(description="Those that sign now, newest first; none without v1a.")
     state: Literal["active", "paused", "disabled"]
     position: int = Field(description="The step of the feed up to which everything was acknowledged.")
     head: int = Field(description="The last step of the grant's feed.")
@@ -49,17 +77,21 @@ class Subscription(Shown):
     created_at: datetime
 
 
-class MadeSubscription(Subscription):
-    """A subscription that was just made."""
+_SECRET = Field(description="A new signing secret (whsec_…), if one was made. It cannot be shown again.")
 
-    secret: str = Field(description="The signing secret (whsec_…). It cannot be shown again.")
+
+class MadeSubscription(Subscription):
+    """A subscription that was just made or changed."""
+
+    secret: str | None = _SECRET
 
 
 class Secret(Shown):
-    """A new signing secret."""
+    """New signing keys."""
 
     subscription_id: UUID
-    secret: str = Field(description="The signing secret (whsec_…). It cannot be shown again.")
+    secret: str | None = _SECRET
+    public_keys: list[PublicKey]
 
 
 class Subscriptions(Shown):
@@ -90,8 +122,14 @@ async def _shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscr
     since = lag.waiting_since
     seconds = max(0.0, (call.context.clock.now() - since).total_seconds()) if since else 0.0
     columns = {name: getattr(row, name) for name in store.Subscription.__dataclass_fields__}
+    columns["public_keys"] = _live(call, row)
     behind = {"head": lag.head, "behind": lag.behind, "waiting_since": since, "lag_seconds": seconds}
     return Subscription.model_validate({**columns, **behind})
+
+
+def _live(call: Call, row: store.Subscription) -> list[PublicKey]:
+    found = [PublicKey.model_validate(each) for each in row.public_keys]
+    return [key for key in found if key.until is None or key.until > call.context.clock.now()]
 
 
 async def _reached(call: Call, tx: Transaction) -> store.Subscription:
@@ -115,8 +153,9 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
     key = await asyncio.to_thread(load_key, settings)
     async with call.writing() as writing:
         row, secret = await service.create(
-            writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow
-        )
+            writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow,
+            signatures=body.signatures,
+        )  # fmt: skip
         shown = await _shown(call, writing.tx, row)
         _note(writing, row)
     return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
@@ -145,6 +184,19 @@ async def attempts(call: Call) -> Attempts:
     return Attempts(items=[Attempt.model_validate(row) for row in rows])
 
 
+async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
+    """Changes which signatures are made. A secret that is made for that is shown this once."""
+    key = await asyncio.to_thread(load_key, call.context.settings)
+    secret = None
+    async with call.writing() as writing:
+        row = await _reached(call, writing.tx)
+        if body.signatures is not None:
+            row, secret = await service.sign_with(writing.tx, row.subscription_id, body.signatures, key=key)
+        shown = await _shown(call, writing.tx, row)
+        _note(writing, row, signatures=row.signatures)
+    return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
+
+
 async def pause(call: Call) -> Subscription:
     """Stops deliveries; nothing is lost."""
     async with call.writing() as writing:
@@ -166,16 +218,16 @@ async def resume(call: Call) -> Subscription:
 
 
 async def rotate(call: Call, body: Rotation) -> Secret:
-    """Makes a new signing secret; both sign until the overlap ends."""
+    """Makes new signing keys, one for each kind of signature; old and new sign until the overlap ends."""
     key = await asyncio.to_thread(load_key, call.context.settings)
     async with call.writing() as writing:
         row = await _reached(call, writing.tx)
-        secret = await service.rotate(
+        row, secret = await service.rotate(
             writing.tx, row.subscription_id, key=key, now=call.context.clock.now(),
             overlap=timedelta(seconds=body.overlap_seconds),
         )  # fmt: skip
         _note(writing, row, overlap_seconds=body.overlap_seconds)
-    return Secret(subscription_id=row.subscription_id, secret=secret)
+    return Secret(subscription_id=row.subscription_id, secret=secret, public_keys=_live(call, row))
 
 
 async def delete(call: Call) -> None:
@@ -194,12 +246,14 @@ ROUTES = (
     Route("POST", _OVER, create, "Subscribe a receiver; its secret is shown once", roles=EVERYONE,
           body=NewSubscription, answer=MadeSubscription, status=201, action="subscription.create", errors=_CONFLICT),
     Route("GET", _ONE, get, "One subscription with its lag", roles=EVERYONE, answer=Subscription),
+    Route("PATCH", _ONE, change, "Change a subscription", roles=EVERYONE, body=SubscriptionChange,
+          answer=MadeSubscription, action="subscription.change"),
     Route("GET", _ONE + "/attempts", attempts, "The latest attempts to deliver", roles=EVERYONE, answer=Attempts),
     Route("POST", _ONE + "/pause", pause, "Pause deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.pause"),
     Route("POST", _ONE + "/resume", resume, "Resume deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.resume", errors=_CONFLICT),
-    Route("POST", _ONE + "/rotate", rotate, "Make a new signing secret", roles=EVERYONE, body=Rotation,
+    Route("POST", _ONE + "/rotate", rotate, "Make new signing keys", roles=EVERYONE, body=Rotation,
           answer=Secret, action="subscription.rotate"),
     Route("DELETE", _ONE, delete, "End a subscription", roles=EVERYONE, action="subscription.delete"),
 )  # fmt: skip

@@ -138,6 +138,11 @@ async def _subscription(hub: AdminHub) -> Prepared:
     return {"subscription": made["subscription_id"]}, {}
 
 
+async def _changed_subscription(hub: AdminHub) -> Prepared:
+    variables, _ = await _subscription(hub)
+    return variables, {"json": {"signatures": ["v1a"]}}
+
+
 async def _token(hub: AdminHub) -> Prepared:
     made = await hub.made("POST", "/tokens", json={"name": "t", "role": "operator"})
     return {"token": made["token_id"]}, {}
@@ -182,6 +187,7 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "grants_suspend": _nothing,
     "grants_resume": _suspended,
     "subscriptions_create": _new_subscription,
+    "subscriptions_change": _changed_subscription,
     "subscriptions_pause": _subscription,
     "subscriptions_resume": _subscription,
     "subscriptions_rotate": _subscription,

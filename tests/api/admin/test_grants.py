@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -146,6 +147,27 @@ async def test_a_subscription_shows_where_it_stands(hub: AdminHub, district_zip:
     assert log == {"items": []}
 
 
+async def test_the_public_key_is_shown_at_any_time_and_a_private_one_never(hub: AdminHub) -> None:
+    base = f"/districts/{hub.district}/subscriptions"
+    body = {"grant_id": str(hub.grant), "url": "https://127.0.0.1:9/hook", "signatures": ["v1a"]}
+    made = await hub.made("POST", base, role="app", json=body)
+    one = f"{base}/{made['subscription_id']}"
+    both = await hub.made("PATCH", one, role="app", json={"signatures": ["v1a", "v1"]})
+    rotated = await hub.made("POST", one + "/rotate", role="app", json={"overlap_seconds": 60})
+    shown = await hub.made("GET", one, role="app")
+    refused = await hub.call("PATCH", one, role="app", json={"signatures": []})
+
+    assert (made["secret"], made["signatures"], both["signatures"]) == (None, ["v1a"], ["v1", "v1a"])
+    assert both["secret"].startswith("whsec_")
+    assert [both["secret"] != rotated["secret"], both["public_keys"]] == [True, made["public_keys"]]
+    new, old = shown["public_keys"]
+    assert (new["until"], old["key"]) == (None, made["public_keys"][0]["key"])
+    assert rotated["public_keys"] == shown["public_keys"]
+    assert all(len(b64decode(key["key"].removeprefix("whpk_"), validate=True)) == 32 for key in (new, old))
+    assert "whsk_" not in str([made, both, rotated, shown])
+    assert refused.status == 400
+
+
 async def test_another_apps_subscription_is_missing(hub: AdminHub) -> None:
     grants = f"/districts/{hub.district}/grants"
     grant = await hub.made("POST", grants, json={"app_id": str(hub.foreign_app), "definition": {}})
@@ -154,7 +176,7 @@ async def test_another_apps_subscription_is_missing(hub: AdminHub) -> None:
     foreign = await hub.made("POST", base, json=body)
     one = f"{base}/{foreign['subscription_id']}"
     calls = [("GET", one), ("GET", one + "/attempts"), ("POST", one + "/pause"), ("POST", one + "/resume"),
-             ("POST", one + "/rotate"), ("DELETE", one)]  # fmt: skip
+             ("POST", one + "/rotate"), ("PATCH", one), ("DELETE", one)]  # fmt: skip
     answers = [await hub.call(method, path, role="app") for method, path in calls]
     answers.append(await hub.call("POST", base, role="app", json=body))
 

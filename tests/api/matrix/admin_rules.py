@@ -98,6 +98,7 @@ POST   od  /districts/{district}/grants/{grant}/revoke
 GET    oda /districts/{district}/subscriptions
 POST   oda /districts/{district}/subscriptions
 GET    oda /districts/{district}/subscriptions/{subscription}
+PATCH  oda /districts/{district}/subscriptions/{subscription}
 GET    oda /districts/{district}/subscriptions/{subscription}/attempts
 POST   oda /districts/{district}/subscriptions/{subscription}/pause
 POST   oda /districts/{district}/subscriptions/{subscription}/resume

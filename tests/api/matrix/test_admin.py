@@ -52,6 +52,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/districts/{district}/grade-targets/{target}/retry"): {},
     ("POST", "/districts/{district}/grade-targets/{target}/skip"): {},
     ("POST", "/districts/{district}/subscriptions/{subscription}/rotate"): {},
+    ("PATCH", "/districts/{district}/subscriptions/{subscription}"): {"signatures": ["v1", "v1a"]},
     ("PUT", "/districts/{district}/export-schedules/{schedule}"): {"target": {"kind": "folder", "folder": "x"}},
     ("POST", "/districts/{district}/runs/{run}/undo"): {"dry_run": True},
     ("POST", "/districts/{district}/users/{user}/erase"): {"dry_run": True},

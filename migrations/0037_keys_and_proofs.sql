@@ -1,0 +1,6 @@
+-- Webhooks are signed with v1, with v1a, or with both. The public keys are shown at any time; the private ones stand
+-- sealed in "secret", beside the symmetric ones.
+ALTER TABLE subscriptions
+    ADD COLUMN signatures   text[] NOT NULL DEFAULT '{v1}'
+        CHECK (signatures <@ '{v1,v1a}' AND cardinality(signatures) > 0),
+    ADD COLUMN public_keys  jsonb NOT NULL DEFAULT '[]';  -- {"key": "whpk_…", "until": null or the overlap's end}
