@@ -8,9 +8,9 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hub.errors import Code, HubError
@@ -28,6 +28,21 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def _split(value: object) -> object:
     """Lists are written with commas in the environment."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _as_proxy(value: SecretStr | None) -> SecretStr | None:
+    """Refuses what is no address of an HTTP proxy, without repeating it: it may hold a password."""
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value.get_secret_value())
+        known = parts.scheme == "http" and parts.hostname and parts.port and not parts.query and not parts.fragment
+        known = known and parts.path in {"", "/"} and ":" not in unquote(parts.username or "")
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("must be http://host:port, with user:password@ where needed")
+    return value
 
 
 class Settings(BaseSettings):
@@ -154,6 +169,11 @@ class Settings(BaseSettings):
     webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) to which webhooks may go although they are private.",
+    )
+    webhook_proxy: Annotated[SecretStr | None, AfterValidator(_as_proxy)] = Field(
+        default=None,
+        description="Proxy that webhooks to https receivers go through, as `http://user:password@host:port`; it must"
+        " open tunnels (CONNECT) and refuse those that lead inside. Without it the hub dials receivers itself.",
     )
     source_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),

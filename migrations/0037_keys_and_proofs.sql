@@ -4,3 +4,9 @@ ALTER TABLE subscriptions
     ADD COLUMN signatures   text[] NOT NULL DEFAULT '{v1}'
         CHECK (signatures <@ '{v1,v1a}' AND cardinality(signatures) > 0),
     ADD COLUMN public_keys  jsonb NOT NULL DEFAULT '[]';  -- {"key": "whpk_…", "until": null or the overlap's end}
+
+-- Mutual TLS: what a receiver is shown. The chain and its key are sealed as one text; the other two may be seen.
+ALTER TABLE subscriptions
+    ADD COLUMN certificate             bytea,
+    ADD COLUMN certificate_subject     text,
+    ADD COLUMN certificate_expires_at  timestamptz;

@@ -16,6 +16,7 @@ from hub.store.database import Database, Transaction
 from hub.store.notices import Claim, Held
 from hub.webhooks import schedule, sign
 from hub.webhooks.egress import Egress
+from hub.webhooks.failure import Failure
 from hub.webhooks.keyring import Keyring
 
 _GONE = 410
@@ -87,6 +88,8 @@ async def tell(teller: Teller, claim: Claim) -> None:
     async with teller.db.district(claim.district_id, wait_seconds=teller.lease_seconds / 3) as tx:
         if outcome.error is None:
             await notices.sent(tx, claim, batch_id, pause_seconds=teller.pause_seconds)
+        elif outcome.error == Failure.PROXY:
+            await notices.release(tx, claim, wait_seconds=schedule.proxy_wait(_CHANCE.random()))
         else:
             await _failed(tx, claim, held, outcome)
 

@@ -75,7 +75,8 @@ IMPERSONAL: Final[dict[str, str]] = {
     "schema_steps": "name checksum",
     "sources": "name kind config state cursor digest archive files speaks_for key_space links guard joined parts "
     "secrets",
-    "subscriptions": "url state secret signatures public_keys inside batch_id last_error",
+    "subscriptions": "url state secret signatures public_keys certificate certificate_subject inside "
+    "batch_id last_error",
     "uploads": "filename sha256 state",
     "views": "entity present gone trimmed",
 }

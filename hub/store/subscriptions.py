@@ -23,6 +23,8 @@ class Subscription:
     url: str
     signatures: list[str]
     public_keys: list[dict[str, Any]]
+    certificate_subject: str | None
+    certificate_expires_at: datetime | None
     state: str
     position: int
     window_to: int | None
@@ -140,6 +142,19 @@ async def replace_keys(tx: Transaction, subscription_id: UUID, keys: Keys) -> Su
             "UPDATE subscriptions SET secret = $3, signatures = $4, public_keys = $5 "
             f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
             tx.district_id, subscription_id, keys.secret, keys.signatures, keys.public_keys,
+        )
+    )  # fmt: skip
+
+
+async def replace_certificate(
+    tx: Transaction, subscription_id: UUID, sealed: bytes | None, subject: str | None, expires_at: datetime | None
+) -> Subscription:
+    """Stores another client certificate, or none. Raises HubError(NOT_FOUND)."""
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET certificate = $3, certificate_subject = $4, certificate_expires_at = $5 "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id, sealed, subject, expires_at,
         )
     )  # fmt: skip
 

@@ -23,7 +23,9 @@ from hub.store import deliveries, feed, grants
 from hub.store.database import Database, Transaction
 from hub.store.deliveries import Batch, Claim, Held
 from hub.webhooks import schedule, sign
+from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.egress import Answer, Egress
+from hub.webhooks.failure import Failure
 from hub.webhooks.keyring import Keyring
 
 #: Limits of one batch. Standard Webhooks advises to stay under 20 kB.
@@ -73,12 +75,19 @@ async def deliver(courier: Courier, claim: Claim) -> bool:
     now = courier.clock.now()
     body = ready.batch.body
     headers = sign.headers(ring.live(now), ready.batch.batch_id, int(now.timestamp()), body)
-    answer = await courier.egress.post(ready.held.url, body, headers)
+    certificate = _certificate(courier, claim, ready.held)
+    answer = await courier.egress.post(ready.held.url, body, headers, certificate=certificate)
     crash_point("deliver.after_send")
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
         going_on = await _settle(tx, claim, ready, answer)
     crash_point("deliver.after_acknowledge")
     return going_on
+
+
+def _certificate(courier: Courier, claim: Claim, held: Held) -> ClientCertificate | None:
+    if held.certificate is None:
+        return None
+    return ClientCertificate.unsealed(courier.key, held.certificate, claim.district_id, claim.subscription_id)
 
 
 async def _prepare(courier: Courier, tx: Transaction, claim: Claim) -> _Ready | None:
@@ -146,6 +155,10 @@ async def _settle(tx: Transaction, claim: Claim, ready: _Ready, answer: Answer) 
     noted: dict[str, Any] = {"status": answer.status, "milliseconds": answer.milliseconds}
     if answer.failure is None:
         return await deliveries.acknowledge(tx, claim, ready.batch, **noted)
+    if answer.failure is Failure.PROXY:
+        wait = schedule.proxy_wait(_CHANCE.random())
+        await deliveries.excuse(tx, claim, ready.batch, wait_seconds=wait, milliseconds=answer.milliseconds)
+        return False
     failing = await deliveries.failing(tx, claim, ready.batch)
     state = "active"
     if answer.status == HTTPStatus.GONE:

@@ -18,6 +18,7 @@ from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.store.subscriptions import Keys, Subscription
 from hub.webhooks import address
+from hub.webhooks.certificates import Described
 from hub.webhooks.egress import check_host
 from hub.webhooks.keyring import LONGEST_OVERLAP, USUAL, Keyring
 from hub.webhooks.sign import Scheme
@@ -53,7 +54,7 @@ async def check_url(url: str, allow: Sequence[Network]) -> None:
 
 async def create(
     tx: Transaction, *, grant_id: UUID, url: str, key: bytes, allow: Sequence[Network] = (),
-    signatures: Collection[Scheme] = USUAL,
+    signatures: Collection[Scheme] = USUAL, certificate: Described | None = None,
 ) -> tuple[Subscription, str | None]:  # fmt: skip
     """Subscribes a receiver to a grant's feed from its head on; the subscription and its secret, shown this once.
 
@@ -64,7 +65,17 @@ async def create(
     subscription_id, ring = ids.new_id(), Keyring.new(signatures)
     keys = _stored(tx, ring, key, subscription_id)
     made = await store.create(tx, subscription_id, grant_id=grant_id, url=url, keys=keys)
+    if certificate is not None:
+        made = await show(tx, subscription_id, certificate, key=key)
     return made, ring.secret
+
+
+async def show(tx: Transaction, subscription_id: UUID, certificate: Described | None, *, key: bytes) -> Subscription:
+    """Shows the receiver another client certificate, or none. Raises HubError(NOT_FOUND)."""
+    if certificate is None:
+        return await store.replace_certificate(tx, subscription_id, None, None, None)
+    sealed = certificate.certificate.sealed(key, _district(tx), subscription_id)
+    return await store.replace_certificate(tx, subscription_id, sealed, certificate.subject, certificate.expires_at)
 
 
 async def sign_with(

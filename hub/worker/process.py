@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 import structlog
 
 from hub import crypto
-from hub.addresses import Network
 from hub.clock import Clock, SystemClock
 from hub.dispatcher import Dispatcher as Telling
 from hub.errors import HubError
@@ -78,8 +77,7 @@ async def run_worker(
         syncs = await _database(
             stack, database_url, "hub worker syncs", max(settings.worker_pool_size - share, _connections(settings))
         )
-        egress = await _egress(stack, settings.webhook_allow, settings.webhook_timeout_seconds,
-                               settings.webhook_concurrency)  # fmt: skip
+        egress = await stack.enter_async_context(Egress.of(settings))
         clock = SystemClock()
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
         limits = Limits(settings.webhook_concurrency, settings.webhook_district_concurrency)
@@ -150,14 +148,9 @@ async def _workshop(
 async def _porter(stack: contextlib.AsyncExitStack, settings: Settings, url: str, key: bytes) -> Porter:
     db = await _database(stack, url, "hub worker pass-back", PASSBACK_CONNECTIONS)
     timeout = settings.passback_timeout_seconds
-    egress = await _egress(stack, settings.passback_allow, timeout, IN_PROCESS * settings.passback_concurrency)
+    most = IN_PROCESS * settings.passback_concurrency
+    egress = await stack.enter_async_context(Egress(allow=settings.passback_allow, timeout=timeout, concurrency=most))
     return Porter(db, egress, Proofs(egress), key, timeout, settings.passback_concurrency)
-
-
-async def _egress(
-    stack: contextlib.AsyncExitStack, allow: Sequence[Network], seconds: float, concurrency: int
-) -> Egress:
-    return await stack.enter_async_context(Egress(allow=allow, timeout=seconds, concurrency=concurrency))
 
 
 async def _database(stack: contextlib.AsyncExitStack, url: str, name: str, size: int) -> Database:

@@ -75,6 +75,10 @@ def test_the_environment_sets_and_the_command_line_wins(monkeypatch: pytest.Monk
         ({"log_level": "loud"}, "HUB_LOG_LEVEL"),
         ({"base_url": "https://hub.example/"}, "HUB_BASE_URL"),
         ({"webhook_allow": "10.0.0.1/8"}, "HUB_WEBHOOK_ALLOW"),
+        ({"webhook_proxy": "https://u:secret@proxy.example:1"}, "HUB_WEBHOOK_PROXY"),
+        ({"webhook_proxy": "http://u:secret@proxy.example"}, "HUB_WEBHOOK_PROXY"),
+        ({"webhook_proxy": "http://u:secret@proxy.example:x"}, "HUB_WEBHOOK_PROXY"),
+        ({"webhook_proxy": "http://u:secret@proxy.example:1/path"}, "HUB_WEBHOOK_PROXY"),
         ({"no_such_setting": 1}, "HUB_NO_SUCH_SETTING"),
     ],
 )
@@ -88,7 +92,10 @@ def test_contradictions_are_refused_by_name_and_without_the_value(given: dict[st
 
 
 def test_secrets_do_not_show() -> None:
-    settings = load(database_url=URL, master_key=KEY, redis_url="redis://:secret@cache.example/0")
+    proxy = "http://u:secret@proxy.example:3128"
+    settings = load(
+        database_url=URL, master_key=KEY, redis_url="redis://:secret@cache.example/0", webhook_proxy=proxy
+    )  # fmt: skip
 
     assert "secret" not in repr(settings)
     assert KEY not in repr(settings)

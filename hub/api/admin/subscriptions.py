@@ -19,7 +19,9 @@ from hub.errors import Code
 from hub.store import grants
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
+from hub.webhooks import certificates
 from hub.webhooks import subscriptions as service
+from hub.webhooks.certificates import LONGEST, Described
 from hub.webhooks.keyring import SCHEMES, USUAL
 from hub.webhooks.sign import Scheme
 
@@ -34,18 +36,37 @@ Signatures = Annotated[
 ]
 
 
+Certificate = Annotated[
+    str | None,
+    Field(
+        max_length=LONGEST,
+        repr=False,
+        description="For mutual TLS: a PEM chain, the client's certificate first, with its key. Never shown again.",
+    ),
+]
+
+
 class NewSubscription(Asked):
     """Where to send which grant's changes."""
 
     grant_id: UUID
     url: Url
     signatures: Signatures = Field(default_factory=lambda: list(USUAL))
+    client_certificate: Certificate = None
 
 
 class SubscriptionChange(Asked):
     """What is to be different; members that are left out stay."""
 
     signatures: Signatures | None = None
+    client_certificate: Certificate = Field(default=None, description="Null ends mutual TLS.")
+
+
+class CertificateShown(Shown):
+    """What the receiver is shown for mutual TLS."""
+
+    subject: str
+    expires_at: datetime
 
 
 class PublicKey(Shown):
@@ -63,6 +84,7 @@ class Subscription(Shown):
     url: str
     signatures: list[Scheme]
     public_keys: list[PublicKey] = Field(description="Those that sign now, newest first; none without v1a.")
+    client_certificate: CertificateShown | None
     state: Literal["active", "paused", "disabled"]
     position: int = Field(description="The step of the feed up to which everything was acknowledged.")
     head: int = Field(description="The last step of the grant's feed.")
@@ -123,8 +145,20 @@ async def _shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscr
     seconds = max(0.0, (call.context.clock.now() - since).total_seconds()) if since else 0.0
     columns = {name: getattr(row, name) for name in store.Subscription.__dataclass_fields__}
     columns["public_keys"] = _live(call, row)
+    if row.certificate_expires_at is not None:
+        certificate = {"subject": row.certificate_subject, "expires_at": row.certificate_expires_at}
+    else:
+        certificate = None
+    columns["client_certificate"] = certificate
     behind = {"head": lag.head, "behind": lag.behind, "waiting_since": since, "lag_seconds": seconds}
     return Subscription.model_validate({**columns, **behind})
+
+
+async def _certificate(call: Call, text: str | None) -> Described | None:
+    """Reads a client certificate. Raises HubError(INVALID_REQUEST)."""
+    if text is None:
+        return None
+    return await asyncio.to_thread(certificates.parse, text, call.context.clock.now())
 
 
 def _live(call: Call, row: store.Subscription) -> list[PublicKey]:
@@ -150,11 +184,12 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
     async with call.reading() as tx:
         await reached(call, tx, body.grant_id)
     await service.check_url(body.url, settings.webhook_allow)
+    certificate = await _certificate(call, body.client_certificate)
     key = await asyncio.to_thread(load_key, settings)
     async with call.writing() as writing:
         row, secret = await service.create(
             writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow,
-            signatures=body.signatures,
+            signatures=body.signatures, certificate=certificate,
         )  # fmt: skip
         shown = await _shown(call, writing.tx, row)
         _note(writing, row)
@@ -185,15 +220,18 @@ async def attempts(call: Call) -> Attempts:
 
 
 async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
-    """Changes which signatures are made. A secret that is made for that is shown this once."""
+    """Changes how a subscription is signed and what it shows. A secret that is made for that is shown this once."""
+    certificate = await _certificate(call, body.client_certificate)
     key = await asyncio.to_thread(load_key, call.context.settings)
     secret = None
     async with call.writing() as writing:
         row = await _reached(call, writing.tx)
         if body.signatures is not None:
             row, secret = await service.sign_with(writing.tx, row.subscription_id, body.signatures, key=key)
+        if "client_certificate" in body.model_fields_set:
+            row = await service.show(writing.tx, row.subscription_id, certificate, key=key)
         shown = await _shown(call, writing.tx, row)
-        _note(writing, row, signatures=row.signatures)
+        _note(writing, row, signatures=row.signatures, client_certificate=row.certificate_expires_at is not None)
     return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hub.sandbox import DistrictPlan, write_sandbox
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
 from tests.api.admin.service import AdminHub
+from tests.fakes.certificates import certificate
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +168,24 @@ async def test_the_public_key_is_shown_at_any_time_and_a_private_one_never(hub: 
     assert all(len(b64decode(key["key"].removeprefix("whpk_"), validate=True)) == 32 for key in (new, old))
     assert "whsk_" not in str([made, both, rotated, shown])
     assert refused.status == 400
+
+
+async def test_a_client_certificate_is_described_and_never_shown(hub: AdminHub, tmp_path: Path) -> None:
+    text = await asyncio.to_thread(lambda: certificate(tmp_path, "192.0.2.7", days=3).read_text())
+    base = f"/districts/{hub.district}/subscriptions"
+    body = {"grant_id": str(hub.grant), "url": "https://127.0.0.1:9/hook"}
+    made = await hub.made("POST", base, role="app", json=body | {"client_certificate": text})
+    one = f"{base}/{made['subscription_id']}"
+    kept = await hub.made("PATCH", one, role="app", json={"signatures": ["v1"]})
+    ended = await hub.made("PATCH", one, role="app", json={"client_certificate": None})
+    again = await hub.made("PATCH", one, role="app", json={"client_certificate": text})
+    refused = await hub.call("PATCH", one, role="app", json={"client_certificate": text[:300]})
+
+    assert made["client_certificate"]["subject"] == "CN=192.0.2.7"
+    assert kept["client_certificate"] == again["client_certificate"] == made["client_certificate"]
+    assert ended["client_certificate"] is None
+    assert (refused.status, refused.json["code"]) == (400, "invalid_request")
+    assert "MII" not in str([made, kept, again, refused.json])
 
 
 async def test_another_apps_subscription_is_missing(hub: AdminHub) -> None:
