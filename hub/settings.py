@@ -170,6 +170,11 @@ class Settings(BaseSettings):
         default=(),
         description="Networks (CIDR, with commas between) to which webhooks may go although they are private.",
     )
+    webhook_challenge: bool = Field(
+        default=True,
+        description="Whether a receiver must repeat a word before it is sent anything, so that nobody can subscribe a"
+        " server that is not theirs.",
+    )
     webhook_proxy: Annotated[SecretStr | None, AfterValidator(_as_proxy)] = Field(
         default=None,
         description="Proxy that webhooks to https receivers go through, as `http://user:password@host:port`; it must"

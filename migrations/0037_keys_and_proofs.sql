@@ -10,3 +10,8 @@ ALTER TABLE subscriptions
     ADD COLUMN certificate             bytea,
     ADD COLUMN certificate_subject     text,
     ADD COLUMN certificate_expires_at  timestamptz;
+
+-- A subscription is unproven until its receiver has repeated a word that it was sent; until then it is sent nothing.
+ALTER TABLE subscriptions
+    DROP CONSTRAINT subscriptions_state_check,
+    ADD CONSTRAINT subscriptions_state_check CHECK (state IN ('unproven', 'active', 'paused', 'disabled'));

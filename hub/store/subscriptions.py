@@ -60,19 +60,32 @@ class Attempt:
 _COLUMNS = ", ".join(Subscription.__dataclass_fields__)
 
 
-async def create(tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url: str, keys: Keys) -> Subscription:
-    """Adds an active subscription that starts at the head of its grant's feed.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a subscription signs with and shows, as it is stored."""
+
+    secret: bytes
+    certificate: bytes | None
+
+
+async def create(
+    tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url: str, keys: Keys, state: str = "active",
+    last_error: str | None = None, last_status: int | None = None,
+) -> Subscription:  # fmt: skip
+    """Adds a subscription ("active" or "unproven") that starts at the head of its grant's feed.
 
     Raises HubError(NOT_FOUND) when the district has no such grant, HubError(CONFLICT) when it was revoked.
     """
     row = await tx.fetchrow(
         "INSERT INTO subscriptions "
-        "(district_id, subscription_id, grant_id, url, secret, signatures, public_keys, position, looked_to) "
-        "SELECT $1, $2, $3, $4, $5, $6, $7, "
+        "(district_id, subscription_id, grant_id, url, secret, signatures, public_keys, "
+        "state, last_error, last_status, position, looked_to) "
+        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
         "g.steps, d.position "
         "FROM grants g JOIN districts d USING (district_id) "
         f"WHERE g.district_id = $1 AND g.grant_id = $3 AND g.state <> 'revoked' RETURNING {_COLUMNS}",
-        tx.district_id, subscription_id, grant_id, url, keys.secret, keys.signatures, keys.public_keys,
+        tx.district_id, subscription_id, grant_id, url, keys.secret, keys.signatures, keys.public_keys, state,
+        last_error, last_status,
     )  # fmt: skip
     if row is not None:
         return Subscription(**row)
@@ -82,11 +95,12 @@ async def create(tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url:
     raise HubError(Code.CONFLICT, "This grant was revoked. Create a new one.")
 
 
-async def get(tx: Transaction, subscription_id: UUID) -> Subscription:
-    """One subscription. Raises HubError(NOT_FOUND)."""
+async def get(tx: Transaction, subscription_id: UUID, *, lock: bool = False) -> Subscription:
+    """One subscription; ``lock``: its row stays locked until the transaction ends. Raises HubError(NOT_FOUND)."""
     return _found(
         await tx.fetchrow(
-            f"SELECT {_COLUMNS} FROM subscriptions WHERE district_id = $1 AND subscription_id = $2",
+            f"SELECT {_COLUMNS} FROM subscriptions WHERE district_id = $1 AND subscription_id = $2"
+            f"{' FOR UPDATE' if lock else ''}",
             tx.district_id, subscription_id,
         )
     )  # fmt: skip
@@ -122,6 +136,35 @@ async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:
             tx.district_id, subscription_id,
         )
     )  # fmt: skip
+
+
+async def point(
+    tx: Transaction, subscription_id: UUID, url: str, *, state: str | None, last_error: str | None,
+    last_status: int | None,
+) -> Subscription:  # fmt: skip
+    """Sends to another URL with a fresh schedule; position, batch and log stay. Raises HubError(NOT_FOUND).
+
+    ``state``: None leaves it as it is.
+    """
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET url = $3, state = coalesce($4, state), last_error = $5, last_status = $6, "
+            "ready_at = now(), attempt = 0, failing_since = NULL "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id, url, state, last_error, last_status,
+        )
+    )  # fmt: skip
+
+
+async def sealed(tx: Transaction, subscription_id: UUID) -> Sealed:
+    """What the subscription signs with and shows, without a lock. Raises HubError(NOT_FOUND)."""
+    row = await tx.fetchrow(
+        "SELECT secret, certificate FROM subscriptions WHERE district_id = $1 AND subscription_id = $2",
+        tx.district_id, subscription_id,
+    )  # fmt: skip
+    if row is None:
+        raise _missing()
+    return Sealed(**row)
 
 
 async def sealed_secret(tx: Transaction, subscription_id: UUID) -> bytes:

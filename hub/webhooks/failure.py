@@ -22,6 +22,7 @@ class Failure(StrEnum):
     STATUS = "status"
     BLOCKED_ADDRESS = "blocked_address"
     PROTOCOL = "protocol"
+    CHALLENGE = "challenge"  # a 2xx that did not repeat what it was asked to, see hub.webhooks.challenge
     PROXY = "proxy"  # the operator's egress proxy, so no fault of the receiver
 
 

@@ -1,6 +1,7 @@
 """What the admin API does with subscriptions. All of it inside the caller's transaction, so that it is audited there.
 
-Before ``create``, call ``check_url`` outside of any transaction: it asks the name service.
+Before ``create`` and ``point``, call ``check_url`` and ``challenge.ask`` outside of any transaction: they ask the name
+service and the receiver.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.store.subscriptions import Keys, Subscription
 from hub.webhooks import address
-from hub.webhooks.certificates import Described
+from hub.webhooks.certificates import ClientCertificate, Described
+from hub.webhooks.challenge import Proof
 from hub.webhooks.egress import check_host
 from hub.webhooks.keyring import LONGEST_OVERLAP, USUAL, Keyring
 from hub.webhooks.sign import Scheme
 
 OVERLAP = timedelta(hours=24)
+#: For receivers that are known otherwise, and where the hub asks for no proof.
+PROVEN = Proof()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +56,74 @@ async def check_url(url: str, allow: Sequence[Network]) -> None:
     await check_host(address.parse(url, allow), allow)
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A subscription as it is to be: what its receiver is challenged with, before it is written."""
+
+    subscription_id: UUID
+    ring: Keyring
+    certificate: Described | None = None
+
+
+def draft(signatures: Collection[Scheme] = USUAL, certificate: Described | None = None) -> Draft:
+    """A new subscription with fresh keys."""
+    return Draft(ids.new_id(), Keyring.new(signatures), certificate)
+
+
 async def create(
-    tx: Transaction, *, grant_id: UUID, url: str, key: bytes, allow: Sequence[Network] = (),
-    signatures: Collection[Scheme] = USUAL, certificate: Described | None = None,
+    tx: Transaction, *, grant_id: UUID, url: str, key: bytes, allow: Sequence[Network] = (), made: Draft | None = None,
+    proof: Proof = PROVEN,
 ) -> tuple[Subscription, str | None]:  # fmt: skip
     """Subscribes a receiver to a grant's feed from its head on; the subscription and its secret, shown this once.
 
-    What is in the view already is read through OneRoster. ``key``: hub.crypto.load_key. Without v1 among the
-    ``signatures`` there is no secret. Raises HubError(INVALID_REQUEST | NOT_FOUND | CONFLICT).
+    What is in the view already is read through OneRoster. ``key``: hub.crypto.load_key. ``made``: what the receiver
+    was challenged with, and ``proof``: what came of it. Without v1 among the signatures there is no secret. Raises
+    HubError(INVALID_REQUEST | NOT_FOUND | CONFLICT).
     """
     address.parse(url, allow)
-    subscription_id, ring = ids.new_id(), Keyring.new(signatures)
-    keys = _stored(tx, ring, key, subscription_id)
-    made = await store.create(tx, subscription_id, grant_id=grant_id, url=url, keys=keys)
-    if certificate is not None:
-        made = await show(tx, subscription_id, certificate, key=key)
-    return made, ring.secret
+    made = made or draft()
+    keys = _stored(tx, made.ring, key, made.subscription_id)
+    row = await store.create(
+        tx, made.subscription_id, grant_id=grant_id, url=url, keys=keys,
+        state="unproven" if proof.failure else "active", last_error=proof.failure, last_status=proof.status,
+    )  # fmt: skip
+    if made.certificate is not None:
+        row = await show(tx, made.subscription_id, made.certificate, key=key)
+    return row, made.ring.secret
+
+
+async def known(tx: Transaction, subscription_id: UUID, *, key: bytes) -> tuple[Keyring, ClientCertificate | None]:
+    """What a subscription signs with and shows at present. Raises HubError(NOT_FOUND)."""
+    found = await store.sealed(tx, subscription_id)
+    ring = Keyring.unsealed(key, found.secret, _district(tx), subscription_id)
+    if found.certificate is None:
+        return ring, None
+    return ring, ClientCertificate.unsealed(key, found.certificate, _district(tx), subscription_id)
+
+
+async def prove(tx: Transaction, subscription_id: UUID, url: str, proof: Proof | None) -> Subscription:
+    """Writes down what came of another challenge of an unproven subscription; one that is proven stays as it is.
+
+    ``proof``: None where it was proven when it was looked at, so that nobody was challenged. Ring the doorbell
+    ("deliver") after commit. Raises HubError(NOT_FOUND), HubError(CONFLICT) when the URL was changed meanwhile, or the
+    grant revoked.
+    """
+    before = await _living(tx, subscription_id)
+    if before.url != url:
+        raise HubError(Code.CONFLICT, "The URL was changed while its receiver was asked. Ask again.")
+    if proof is None or before.state != "unproven":
+        return before
+    return await point(tx, subscription_id, url, proof)
+
+
+async def point(tx: Transaction, subscription_id: UUID, url: str, proof: Proof) -> Subscription:
+    """Sends to another URL, whose receiver was challenged. Raises HubError(NOT_FOUND).
+
+    Unproven, it is sent nothing; proven, it goes on if it went on before or was unproven.
+    """
+    before = await store.get(tx, subscription_id, lock=True)
+    state = "unproven" if proof.failure else "active" if before.state == "unproven" else None
+    return await store.point(tx, subscription_id, url, state=state, last_error=proof.failure, last_status=proof.status)
 
 
 async def show(tx: Transaction, subscription_id: UUID, certificate: Described | None, *, key: bytes) -> Subscription:
@@ -79,14 +135,15 @@ async def show(tx: Transaction, subscription_id: UUID, certificate: Described | 
 
 
 async def sign_with(
-    tx: Transaction, subscription_id: UUID, signatures: Collection[Scheme], *, key: bytes
+    tx: Transaction, subscription_id: UUID, ring: Keyring, *, before: Keyring, key: bytes
 ) -> tuple[Subscription, str | None]:
     """Changes which signatures are made; a secret that was made for it, shown this once.
 
-    Keys of a scheme that is left out are forgotten. Raises HubError(NOT_FOUND).
+    ``ring``: ``before.of`` the wanted signatures. Raises HubError(NOT_FOUND), HubError(CONFLICT) when the keys are not
+    those of ``before`` any more.
     """
-    before = await _ring(tx, subscription_id, key)
-    ring = before.of(signatures)
+    if await _ring(tx, subscription_id, key) != before:
+        raise HubError(Code.CONFLICT, "The keys were changed meanwhile. Ask again.")
     changed = await store.replace_keys(tx, subscription_id, _stored(tx, ring, key, subscription_id))
     return changed, ring.secret if before.secret is None else None
 
@@ -105,20 +162,36 @@ async def rotate(
 
 
 async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
-    """Stops deliveries; the position stands still and nothing is lost. Raises HubError(NOT_FOUND)."""
+    """Stops deliveries; the position stands still and nothing is lost.
+
+    Raises HubError(NOT_FOUND), HubError(CONFLICT) when its receiver is unproven.
+    """
+    _proven(await store.get(tx, subscription_id, lock=True))
     return await store.pause(tx, subscription_id)
 
 
 async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:
     """Goes on where a paused or disabled subscription stopped. Ring the doorbell ("deliver") after commit.
 
-    Raises HubError(NOT_FOUND), HubError(CONFLICT) when the grant was revoked.
+    Raises HubError(NOT_FOUND), HubError(CONFLICT) when its receiver is unproven or the grant was revoked.
     """
-    subscription = await store.get(tx, subscription_id)
+    _proven(await _living(tx, subscription_id))
+    return await store.resume(tx, subscription_id)
+
+
+async def _living(tx: Transaction, subscription_id: UUID) -> Subscription:
+    subscription = await store.get(tx, subscription_id, lock=True)
     head = await feed.head(tx, subscription.grant_id)
     if head is None or head.grant_state == "revoked":
         raise HubError(Code.CONFLICT, "The grant of this subscription was revoked.")
-    return await store.resume(tx, subscription_id)
+    return subscription
+
+
+def _proven(subscription: Subscription) -> None:
+    if subscription.state == "unproven":
+        raise HubError(
+            Code.CONFLICT, "The receiver has not shown yet that it is yours: POST …/prove challenges it again."
+        )
 
 
 async def delete(tx: Transaction, subscription_id: UUID) -> None:

@@ -19,10 +19,12 @@ from hub.errors import Code
 from hub.store import grants
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
-from hub.webhooks import certificates
+from hub.webhooks import certificates, challenge
 from hub.webhooks import subscriptions as service
-from hub.webhooks.certificates import LONGEST, Described
-from hub.webhooks.keyring import SCHEMES, USUAL
+from hub.webhooks.certificates import LONGEST, ClientCertificate, Described
+from hub.webhooks.challenge import Proof
+from hub.webhooks.egress import Egress
+from hub.webhooks.keyring import SCHEMES, USUAL, Keyring
 from hub.webhooks.sign import Scheme
 
 Url = Annotated[str, Field(max_length=2_000, description="The receiver: https and a public address.")]
@@ -58,6 +60,7 @@ class NewSubscription(Asked):
 class SubscriptionChange(Asked):
     """What is to be different; members that are left out stay."""
 
+    url: Url | None = Field(default=None, description="Another receiver, which has to prove itself.")
     signatures: Signatures | None = None
     client_certificate: Certificate = Field(default=None, description="Null ends mutual TLS.")
 
@@ -85,7 +88,9 @@ class Subscription(Shown):
     signatures: list[Scheme]
     public_keys: list[PublicKey] = Field(description="Those that sign now, newest first; none without v1a.")
     client_certificate: CertificateShown | None
-    state: Literal["active", "paused", "disabled"]
+    state: Literal["unproven", "active", "paused", "disabled"] = Field(
+        description="An unproven one is sent nothing; last_error says why its receiver's challenge failed."
+    )
     position: int = Field(description="The step of the feed up to which everything was acknowledged.")
     head: int = Field(description="The last step of the grant's feed.")
     behind: bool
@@ -184,15 +189,17 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
     async with call.reading() as tx:
         await reached(call, tx, body.grant_id)
     await service.check_url(body.url, settings.webhook_allow)
-    certificate = await _certificate(call, body.client_certificate)
+    made = service.draft(body.signatures, await _certificate(call, body.client_certificate))
     key = await asyncio.to_thread(load_key, settings)
+    shown_certificate = made.certificate.certificate if made.certificate else None
+    proof = await _challenged(call, body.url, made.ring, shown_certificate, made.subscription_id)
     async with call.writing() as writing:
         row, secret = await service.create(
-            writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow,
-            signatures=body.signatures, certificate=certificate,
+            writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow, made=made,
+            proof=proof,
         )  # fmt: skip
         shown = await _shown(call, writing.tx, row)
-        _note(writing, row)
+        _note(writing, row, state=row.state)
     return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
 
 
@@ -220,19 +227,65 @@ async def attempts(call: Call) -> Attempts:
 
 
 async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
-    """Changes how a subscription is signed and what it shows. A secret that is made for that is shown this once."""
-    certificate = await _certificate(call, body.client_certificate)
-    key = await asyncio.to_thread(load_key, call.context.settings)
-    secret = None
+    """Changes how a subscription is signed, what it shows and where it goes. A new secret is shown this once."""
+    settings, secret, proof = call.context.settings, None, None
+    given = await _certificate(call, body.client_certificate)
+    other_certificate = "client_certificate" in body.model_fields_set
+    key = await asyncio.to_thread(load_key, settings)
+    async with call.reading() as tx:
+        row = await _reached(call, tx)
+        before, certificate = await service.known(tx, row.subscription_id, key=key)
+    ring = before.of(body.signatures or before.schemes)
+    if other_certificate:
+        certificate = given.certificate if given else None
+    if body.url not in {None, row.url}:
+        await service.check_url(body.url, settings.webhook_allow)
+        proof = await _challenged(call, body.url, ring, certificate, row.subscription_id)
     async with call.writing() as writing:
         row = await _reached(call, writing.tx)
         if body.signatures is not None:
-            row, secret = await service.sign_with(writing.tx, row.subscription_id, body.signatures, key=key)
-        if "client_certificate" in body.model_fields_set:
-            row = await service.show(writing.tx, row.subscription_id, certificate, key=key)
+            row, secret = await service.sign_with(writing.tx, row.subscription_id, ring, before=before, key=key)
+        if other_certificate:
+            row = await service.show(writing.tx, row.subscription_id, given, key=key)
+        if proof is not None and body.url is not None:
+            row = await service.point(writing.tx, row.subscription_id, body.url, proof)
         shown = await _shown(call, writing.tx, row)
-        _note(writing, row, signatures=row.signatures, client_certificate=row.certificate_expires_at is not None)
+        certified = row.certificate_expires_at is not None
+        _note(writing, row, signatures=row.signatures, client_certificate=certified, state=row.state)
+    await call.context.wake("deliver", call.district_id)
     return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
+
+
+async def prove(call: Call) -> Subscription:
+    """Challenges the receiver of an unproven subscription again. ``last_error`` says what came of it."""
+    key = await asyncio.to_thread(load_key, call.context.settings)
+    async with call.reading() as tx:
+        row = await _reached(call, tx)
+        ring, certificate = await service.known(tx, row.subscription_id, key=key)
+    proof = None
+    if row.state == "unproven":
+        proof = await _challenged(call, row.url, ring, certificate, row.subscription_id)
+    async with call.writing() as writing:
+        await _reached(call, writing.tx)
+        row = await service.prove(writing.tx, row.subscription_id, row.url, proof)
+        _note(writing, row, state=row.state)
+        shown = await _shown(call, writing.tx, row)
+    await call.context.wake("deliver", call.district_id)
+    return shown
+
+
+async def _challenged(
+    call: Call, url: str, ring: Keyring, certificate: ClientCertificate | None, subscription_id: UUID
+) -> Proof:
+    """What comes of challenging a receiver, outside of any transaction."""
+    settings = call.context.settings
+    if not settings.webhook_challenge:
+        return service.PROVEN
+    async with Egress.of(settings) as egress:
+        return await challenge.ask(
+            egress, url=url, ring=ring, certificate=certificate, subscription_id=subscription_id,
+            now=call.context.clock.now(),
+        )  # fmt: skip
 
 
 async def pause(call: Call) -> Subscription:
@@ -285,10 +338,12 @@ ROUTES = (
           body=NewSubscription, answer=MadeSubscription, status=201, action="subscription.create", errors=_CONFLICT),
     Route("GET", _ONE, get, "One subscription with its lag", roles=EVERYONE, answer=Subscription),
     Route("PATCH", _ONE, change, "Change a subscription", roles=EVERYONE, body=SubscriptionChange,
-          answer=MadeSubscription, action="subscription.change"),
+          answer=MadeSubscription, action="subscription.change", errors=_CONFLICT),
+    Route("POST", _ONE + "/prove", prove, "Challenge the receiver again", roles=EVERYONE, answer=Subscription,
+          action="subscription.prove", errors=_CONFLICT),
     Route("GET", _ONE + "/attempts", attempts, "The latest attempts to deliver", roles=EVERYONE, answer=Attempts),
     Route("POST", _ONE + "/pause", pause, "Pause deliveries", roles=EVERYONE, answer=Subscription,
-          action="subscription.pause"),
+          action="subscription.pause", errors=_CONFLICT),
     Route("POST", _ONE + "/resume", resume, "Resume deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.resume", errors=_CONFLICT),
     Route("POST", _ONE + "/rotate", rotate, "Make new signing keys", roles=EVERYONE, body=Rotation,

@@ -129,7 +129,7 @@ async def _suspended(hub: AdminHub) -> Prepared:
 
 
 async def _new_subscription(hub: AdminHub) -> Prepared:
-    return {}, {"json": {"grant_id": str(hub.grant), "url": "https://127.0.0.1/hook?key=canary-7"}}
+    return {}, {"json": {"grant_id": str(hub.grant), "url": f"{hub.there.url}?key=canary-7"}}
 
 
 async def _subscription(hub: AdminHub) -> Prepared:
@@ -188,6 +188,7 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "grants_resume": _suspended,
     "subscriptions_create": _new_subscription,
     "subscriptions_change": _changed_subscription,
+    "subscriptions_prove": _subscription,
     "subscriptions_pause": _subscription,
     "subscriptions_resume": _subscription,
     "subscriptions_rotate": _subscription,
