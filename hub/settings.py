@@ -8,12 +8,13 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hub.errors import Code, HubError
+from hub.servers import as_proxy, check_mail_server
 
 SERVICE_ROLE = "hub_service"
 WORKER_ROLE = "hub_worker"
@@ -30,18 +31,9 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _as_proxy(value: SecretStr | None) -> SecretStr | None:
-    """Refuses what is no address of an HTTP proxy, without repeating it: it may hold a password."""
-    if value is None:
-        return None
-    try:
-        parts = urlsplit(value.get_secret_value())
-        known = parts.scheme == "http" and parts.hostname and parts.port and not parts.query and not parts.fragment
-        known = known and parts.path in {"", "/"} and ":" not in unquote(parts.username or "")
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError("must be http://host:port, with user:password@ where needed")
+def _long(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and len(value.get_secret_value()) < KEY_BYTES:
+        raise ValueError(f"must have {KEY_BYTES} characters or more")
     return value
 
 
@@ -79,10 +71,15 @@ class Settings(BaseSettings):
         description="Address by which clients reach the hub, without a slash at its end; it stands in every `href`."
         " Without it: `http://` with host and port.",
     )
-    master_key: SecretStr | None = Field(
+    master_key: Annotated[SecretStr | None, AfterValidator(_long)] = Field(
         default=None,
         description="Base of all derived secrets, 32 characters or more. With the embedded PostgreSQL it is generated"
         " once into `master.key` in the data folder; with a PostgreSQL of your own it is required.",
+    )
+    master_key_former: Annotated[SecretStr | None, AfterValidator(_long)] = Field(
+        default=None,
+        description="The master key before this one, while it is being replaced, see"
+        " [operations](operations.md#replacing-the-master-key).",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="Form of the log lines.")
@@ -175,7 +172,7 @@ class Settings(BaseSettings):
         description="Whether a receiver must repeat a word before it is sent anything, so that nobody can subscribe a"
         " server that is not theirs.",
     )
-    webhook_proxy: Annotated[SecretStr | None, AfterValidator(_as_proxy)] = Field(
+    webhook_proxy: Annotated[SecretStr | None, AfterValidator(as_proxy)] = Field(
         default=None,
         description="Proxy that webhooks to https receivers go through, as `http://user:password@host:port`; it must"
         " open tunnels (CONNECT) and refuse those that lead inside. Without it the hub dials receivers itself.",
@@ -292,7 +289,7 @@ class Settings(BaseSettings):
                 " be sent twice"
             )
         if self.smtp_url is not None:
-            _check_mail_server(self.smtp_url.get_secret_value())
+            check_mail_server(self.smtp_url.get_secret_value())
             if self.smtp_from is None:
                 raise ValueError("HUB_SMTP_URL needs HUB_SMTP_FROM: the address that notices come from")
         private = {
@@ -306,12 +303,12 @@ class Settings(BaseSettings):
             raise ValueError("HUB_TRUSTED_PROXIES must not hold a whole address family: anyone could say who they are")
         if self.database_url is not None and self.master_key is None:
             raise ValueError("HUB_DATABASE_URL needs HUB_MASTER_KEY: the roles' passwords are derived from it")
+        if self.master_key_former is not None and self.master_key is None:
+            raise ValueError("HUB_MASTER_KEY_FORMER needs HUB_MASTER_KEY: it is what replaces the former one")
         if self.database_url is None and (self.service_database_url or self.worker_database_url):
             raise ValueError(
                 "HUB_SERVICE_DATABASE_URL and HUB_WORKER_DATABASE_URL need HUB_DATABASE_URL: all three are one database"
             )
-        if self.master_key is not None and len(self.master_key.get_secret_value()) < KEY_BYTES:
-            raise ValueError(f"HUB_MASTER_KEY must have {KEY_BYTES} characters or more")
         return self
 
     @property
@@ -331,17 +328,6 @@ class Settings(BaseSettings):
             return self.base_url
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
-
-
-def _check_mail_server(url: str) -> None:
-    """Raises ValueError without the address, which may hold a password."""
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError("HUB_SMTP_URL must be smtp://host:port or smtps://host:port, with user:password@ where needed")
 
 
 def load(**overrides: Any) -> Settings:
@@ -379,6 +365,12 @@ def master_key(settings: Settings) -> bytes:
     return key
 
 
+def master_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The master key, and after it the former one while it is replaced."""
+    former = settings.master_key_former
+    return (master_key(settings), *([former.get_secret_value().encode()] if former is not None else []))
+
+
 def role_password(key: bytes, role: str) -> str:
     """The password of a database role: HMAC-SHA256 of its name under the master key, in hexadecimal."""
     return hmac.new(key, role.encode(), "sha256").hexdigest()
@@ -398,7 +390,7 @@ def role_url(owner_url: str, role: str, password: str) -> str:
 
 def database_urls(settings: Settings, owner_url: str) -> Mapping[str, str]:
     """The addresses of one database by role (``ROLES``); those that are set win over the derived ones."""
-    key = master_key(settings)
+    key = master_keys(settings)[-1]  # the former one's passwords are good until it is gone from the settings
     urls = {role: role_url(owner_url, role, role_password(key, role)) for role in ROLES}
     for role, given in ((SERVICE_ROLE, settings.service_database_url), (WORKER_ROLE, settings.worker_database_url)):
         if given is not None:

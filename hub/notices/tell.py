@@ -6,9 +6,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hub import ids
+from hub import ids, vault
 from hub.clock import Clock
 from hub.crashpoints import crash_point
+from hub.crypto import Keys
 from hub.notices.mail import Mailer
 from hub.notices.message import Message, compose
 from hub.store import districts, notices
@@ -31,7 +32,7 @@ class Teller:
     egress: Egress
     mailer: Mailer | None
     clock: Clock
-    key: bytes
+    key: Keys
     base_url: str
     pause_seconds: float
     lease_seconds: float = 60
@@ -102,6 +103,7 @@ async def _begun(teller: Teller, tx: Transaction, claim: Claim) -> tuple[Held, s
     if held.state != "active":
         await notices.release(tx, claim)
         return None
+    await vault.to_open(tx, teller.key, held.secret)
     batch_id = held.batch_id
     if batch_id is None:
         batch_id = f"ntc_{ids.new_id().hex}"

@@ -42,6 +42,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "clients": "client_id secret_hash scopes state jwks oauth1_secret oauth1_old_secret",
     "departed_claims": "withdrawn handed",
     "departures": "state",
+    "data_keys": "purpose wrapped",
     "districts": "name state retention survivorship guard",
     "erased_keys": "digest",
     "erasures": "requested_by",

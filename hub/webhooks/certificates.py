@@ -14,7 +14,7 @@ from uuid import UUID
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from hub.crypto import seal, unseal
+from hub.crypto import Keys, Sealer, seal, unseal
 from hub.errors import Code, HubError
 
 LONGEST = 32_000
@@ -45,12 +45,12 @@ class ClientCertificate:
             file.write_bytes(self.pem)
             context.load_cert_chain(file)
 
-    def sealed(self, key: bytes, district_id: UUID, subscription_id: UUID) -> bytes:
+    def sealed(self, key: Sealer | Keys, district_id: UUID, subscription_id: UUID) -> bytes:
         """Encrypted for this one subscription."""
         return seal(key, self.pem, district_id=district_id, row=str(subscription_id), **_COLUMN)
 
     @classmethod
-    def unsealed(cls, key: bytes, sealed: bytes, district_id: UUID, subscription_id: UUID) -> Self:
+    def unsealed(cls, key: Keys, sealed: bytes, district_id: UUID, subscription_id: UUID) -> Self:
         """The inverse of ``sealed``. Raises HubError(INTERNAL) for a ciphertext of another row."""
         return cls(unseal(key, sealed, district_id=district_id, row=str(subscription_id), **_COLUMN))
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from hub import ids
+from hub import ids, vault
 from hub.changes import reading
 from hub.changes.message import Cut, Envelope, cut
 from hub.changes.reading import Stretch, Teller
 from hub.changes.window import Place
 from hub.clock import Clock
 from hub.crashpoints import crash_point
+from hub.crypto import Keys
 from hub.identifiers import Identifiers
 from hub.store import deliveries, feed, grants
 from hub.store.database import Database, Transaction
@@ -43,7 +44,7 @@ class Courier:
     db: Database
     egress: Egress
     clock: Clock
-    key: bytes
+    key: Keys
     base_url: str
     lease_seconds: float
 
@@ -105,6 +106,7 @@ async def _prepare(courier: Courier, tx: Transaction, claim: Claim) -> _Ready | 
     if held.state != "active" or head.grant_state != "active" or head.district_state != "active":
         await deliveries.release(tx, claim, wait_seconds=SUSPENDED_SECONDS)
         return None
+    await vault.to_open(tx, courier.key, held.secret, held.certificate)
     if held.batch_id is not None:
         batch: Batch | None = await deliveries.frozen(tx, claim, held.batch_id)
     else:
@@ -127,6 +129,7 @@ async def _freeze(courier: Courier, tx: Transaction, claim: Claim, held: Held, h
     assert stretch.at is not None
     envelope = Envelope(claim.subscription_id, claim.district_id, held.grant_id, held.position, to, stretch.at)
     grant = await grants.get(tx, held.grant_id)
+    await vault.to_open(tx, courier.key, grant.id_key)
     identifiers = Identifiers.of(grant, claim.district_id, courier.key)
     teller = Teller(claim.district_id, held.grant_id, identifiers, courier.base_url)
     made = await _cut(tx, teller, envelope, stretch, place)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import orjson
 
-from hub.crypto import seal, unseal
+from hub.crypto import Keys, Sealer, seal, unseal
 from hub.webhooks.sign import Scheme, new_private_key, new_secret, public_key, scheme
 
 #: In the order in which they are shown and sign.
@@ -91,14 +91,14 @@ class Keyring:
             )
         )
 
-    def sealed(self, key: bytes, district_id: UUID, row_id: UUID, *, table: str = "subscriptions") -> bytes:
+    def sealed(self, key: Sealer | Keys, district_id: UUID, row_id: UUID, *, table: str = "subscriptions") -> bytes:
         """Encrypted for this one row."""
         plain = orjson.dumps({"keys": [[k.text, k.until.isoformat() if k.until else None] for k in self.keys]})
         return seal(key, plain, district_id=district_id, table=table, column="secret", row=str(row_id))
 
     @classmethod
     def unsealed(
-        cls, key: bytes, sealed: bytes, district_id: UUID, row_id: UUID, *, table: str = "subscriptions"
+        cls, key: Keys, sealed: bytes, district_id: UUID, row_id: UUID, *, table: str = "subscriptions"
     ) -> Self:
         """The inverse of ``sealed``. Raises HubError(INTERNAL) for a ciphertext of another row."""
         data = orjson.loads(unseal(key, sealed, district_id=district_id, table=table, column="secret", row=str(row_id)))

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from hub import ids
+from hub import ids, vault
 from hub.addresses import Network
+from hub.crypto import Keys
 from hub.errors import Code, HubError
 from hub.store import feed
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
-from hub.store.subscriptions import Keys, Subscription
+from hub.store.subscriptions import Subscription
 from hub.webhooks import address
 from hub.webhooks.certificates import ClientCertificate, Described
 from hub.webhooks.challenge import Proof
@@ -71,7 +72,7 @@ def draft(signatures: Collection[Scheme] = USUAL, certificate: Described | None 
 
 
 async def create(
-    tx: Transaction, *, grant_id: UUID, url: str, key: bytes, allow: Sequence[Network] = (), made: Draft | None = None,
+    tx: Transaction, *, grant_id: UUID, url: str, key: Keys, allow: Sequence[Network] = (), made: Draft | None = None,
     proof: Proof = PROVEN,
 ) -> tuple[Subscription, str | None]:  # fmt: skip
     """Subscribes a receiver to a grant's feed from its head on; the subscription and its secret, shown this once.
@@ -82,7 +83,7 @@ async def create(
     """
     address.parse(url, allow)
     made = made or draft()
-    keys = _stored(tx, made.ring, key, made.subscription_id)
+    keys = await _stored(tx, made.ring, key, made.subscription_id)
     row = await store.create(
         tx, made.subscription_id, grant_id=grant_id, url=url, keys=keys,
         state="unproven" if proof.failure else "active", last_error=proof.failure, last_status=proof.status,
@@ -92,9 +93,10 @@ async def create(
     return row, made.ring.secret
 
 
-async def known(tx: Transaction, subscription_id: UUID, *, key: bytes) -> tuple[Keyring, ClientCertificate | None]:
+async def known(tx: Transaction, subscription_id: UUID, *, key: Keys) -> tuple[Keyring, ClientCertificate | None]:
     """What a subscription signs with and shows at present. Raises HubError(NOT_FOUND)."""
     found = await store.sealed(tx, subscription_id)
+    await vault.to_open(tx, key, found.secret, found.certificate)
     ring = Keyring.unsealed(key, found.secret, _district(tx), subscription_id)
     if found.certificate is None:
         return ring, None
@@ -126,16 +128,16 @@ async def point(tx: Transaction, subscription_id: UUID, url: str, proof: Proof) 
     return await store.point(tx, subscription_id, url, state=state, last_error=proof.failure, last_status=proof.status)
 
 
-async def show(tx: Transaction, subscription_id: UUID, certificate: Described | None, *, key: bytes) -> Subscription:
+async def show(tx: Transaction, subscription_id: UUID, certificate: Described | None, *, key: Keys) -> Subscription:
     """Shows the receiver another client certificate, or none. Raises HubError(NOT_FOUND)."""
     if certificate is None:
         return await store.replace_certificate(tx, subscription_id, None, None, None)
-    sealed = certificate.certificate.sealed(key, _district(tx), subscription_id)
+    sealed = certificate.certificate.sealed(await vault.to_seal(tx, key), _district(tx), subscription_id)
     return await store.replace_certificate(tx, subscription_id, sealed, certificate.subject, certificate.expires_at)
 
 
 async def sign_with(
-    tx: Transaction, subscription_id: UUID, ring: Keyring, *, before: Keyring, key: bytes
+    tx: Transaction, subscription_id: UUID, ring: Keyring, *, before: Keyring, key: Keys
 ) -> tuple[Subscription, str | None]:
     """Changes which signatures are made; a secret that was made for it, shown this once.
 
@@ -144,12 +146,12 @@ async def sign_with(
     """
     if await _ring(tx, subscription_id, key) != before:
         raise HubError(Code.CONFLICT, "The keys were changed meanwhile. Ask again.")
-    changed = await store.replace_keys(tx, subscription_id, _stored(tx, ring, key, subscription_id))
+    changed = await store.replace_keys(tx, subscription_id, await _stored(tx, ring, key, subscription_id))
     return changed, ring.secret if before.secret is None else None
 
 
 async def rotate(
-    tx: Transaction, subscription_id: UUID, *, key: bytes, now: datetime, overlap: timedelta = OVERLAP
+    tx: Transaction, subscription_id: UUID, *, key: Keys, now: datetime, overlap: timedelta = OVERLAP
 ) -> tuple[Subscription, str | None]:
     """New keys, the secret among them shown this once; those before sign beside them for ``overlap`` (none to 7 days).
 
@@ -158,7 +160,7 @@ async def rotate(
     if not timedelta() <= overlap <= LONGEST_OVERLAP:
         raise HubError(Code.INVALID_REQUEST, "The old secret may stay valid for 0 seconds to 7 days.")
     ring = (await _ring(tx, subscription_id, key)).rotated(now, overlap)
-    return await store.replace_keys(tx, subscription_id, _stored(tx, ring, key, subscription_id)), ring.secret
+    return await store.replace_keys(tx, subscription_id, await _stored(tx, ring, key, subscription_id)), ring.secret
 
 
 async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
@@ -206,15 +208,17 @@ async def lag(tx: Transaction, subscription: Subscription) -> Lag:
     return Lag(head.steps if head else subscription.position, subscription.position, since)
 
 
-async def _ring(tx: Transaction, subscription_id: UUID, key: bytes) -> Keyring:
+async def _ring(tx: Transaction, subscription_id: UUID, key: Keys) -> Keyring:
     """The signing keys; their row is locked until the transaction ends."""
     sealed = await store.sealed_secret(tx, subscription_id)
+    await vault.to_open(tx, key, sealed)
     return Keyring.unsealed(key, sealed, _district(tx), subscription_id)
 
 
-def _stored(tx: Transaction, ring: Keyring, key: bytes, subscription_id: UUID) -> Keys:
+async def _stored(tx: Transaction, ring: Keyring, key: Keys, subscription_id: UUID) -> store.Keys:
+    sealer = await vault.to_seal(tx, key)
     shown = [public.as_json() for public in ring.public_keys]
-    return Keys(ring.sealed(key, _district(tx), subscription_id), list(ring.schemes), shown)
+    return store.Keys(ring.sealed(sealer, _district(tx), subscription_id), list(ring.schemes), shown)
 
 
 def _district(tx: Transaction) -> UUID:

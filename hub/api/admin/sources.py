@@ -18,8 +18,8 @@ from hub.api.admin import problem
 from hub.api.admin.call import Call
 from hub.api.admin.route import STAFF, Role, Route
 from hub.api.admin.runs import Run
+from hub.api.admin.sealing import sealer
 from hub.api.admin.shapes import Asked, Name, Shown
-from hub.crypto import load_key
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import runs, statements
@@ -178,7 +178,7 @@ async def _sealed(call: Call, kind: str, source_id: UUID, given: Mapping[str, st
     if unknown := sorted(set(given) - set(known)):
         names = ", ".join(sorted(known)) or "none"
         raise HubError(Code.INVALID_REQUEST, f"A source of this kind has no secret {unknown[0]}. It has: {names}.")
-    key = await asyncio.to_thread(load_key, call.context.settings)
+    key = await sealer(call, len(given))
     return {
         name: None if text is None else sealed(key, text, call.district_id, source_id, name)
         for name, text in given.items()
