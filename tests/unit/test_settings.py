@@ -18,6 +18,7 @@ from hub.settings import (
     database_urls,
     load,
     master_key,
+    master_keys,
     role_password,
     role_passwords,
     role_url,
@@ -68,6 +69,8 @@ def test_the_environment_sets_and_the_command_line_wins(monkeypatch: pytest.Monk
         ({"webhook_timeout_seconds": 60, "webhook_lease_seconds": 60}, "HUB_WEBHOOK_LEASE_SECONDS"),
         ({"database_url": URL}, "HUB_MASTER_KEY"),
         ({"master_key": "short secret"}, "HUB_MASTER_KEY"),
+        ({"master_key_former": KEY}, "HUB_MASTER_KEY"),
+        ({"master_key": KEY, "master_key_former": "short secret"}, "HUB_MASTER_KEY_FORMER"),
         ({"service_database_url": URL}, "HUB_DATABASE_URL"),
         ({"worker_database_url": URL}, "HUB_DATABASE_URL"),
         ({"token_lifetime_seconds": 3601}, "HUB_TOKEN_LIFETIME_SECONDS"),
@@ -132,6 +135,13 @@ def test_passwords_of_roles_are_derived_and_differ() -> None:
 
     assert role_password(key, "hub_service") == hmac.new(key, b"hub_service", "sha256").hexdigest()
     assert len(set(role_passwords(key).values())) == 3
+
+
+def test_until_a_former_master_key_is_gone_its_passwords_are_used() -> None:
+    """So that workers with either log in alike."""
+    settings = load(database_url=URL, master_key="n" * 32, master_key_former=KEY)
+    assert database_urls(settings, URL) == database_urls(load(database_url=URL, master_key=KEY), URL)
+    assert master_keys(settings) == (b"n" * 32, KEY.encode())
 
 
 def test_addresses_of_roles_keep_host_database_and_options() -> None:
