@@ -334,7 +334,7 @@ async def test_the_command_rotates_forgets_and_may_be_killed(hub: AdminHub, work
     assert killed == 137, told
     assert await opened(worker, master) == clear
     for word, told in (
-        ("rotate", f"{hub.district}: 0 keys wrapped, 0 made, "),
+        ("rotate", f"{hub.district}: 1 keys wrapped, 0 made, "),
         ("forget", "under the present master key alone now"),
         ("status", "the hub itself: 2 data keys, at most "),
     ):
