@@ -13,28 +13,15 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hub.checks import KEY_BYTES, as_proxy, check_mail_server, long, split
 from hub.errors import Code, HubError
-from hub.servers import as_proxy, check_mail_server
 
 SERVICE_ROLE = "hub_service"
 WORKER_ROLE = "hub_worker"
 SUPPORT_ROLE = "hub_support"
 ROLES = (SERVICE_ROLE, WORKER_ROLE, SUPPORT_ROLE)
 
-KEY_BYTES = 32
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _split(value: object) -> object:
-    """Lists are written with commas in the environment."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _long(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and len(value.get_secret_value()) < KEY_BYTES:
-        raise ValueError(f"must have {KEY_BYTES} characters or more")
-    return value
 
 
 class Settings(BaseSettings):
@@ -71,12 +58,12 @@ class Settings(BaseSettings):
         description="Address by which clients reach the hub, without a slash at its end; it stands in every `href`."
         " Without it: `http://` with host and port.",
     )
-    master_key: Annotated[SecretStr | None, AfterValidator(_long)] = Field(
+    master_key: Annotated[SecretStr | None, AfterValidator(long)] = Field(
         default=None,
         description="Base of all derived secrets, 32 characters or more. With the embedded PostgreSQL it is generated"
         " once into `master.key` in the data folder; with a PostgreSQL of your own it is required.",
     )
-    master_key_former: Annotated[SecretStr | None, AfterValidator(_long)] = Field(
+    master_key_former: Annotated[SecretStr | None, AfterValidator(long)] = Field(
         default=None,
         description="The master key before this one, while it is being replaced, see"
         " [operations](operations.md#replacing-the-master-key).",
@@ -104,7 +91,7 @@ class Settings(BaseSettings):
     wrong_credentials_per_second: float = Field(
         default=0.5, gt=0, description="Wrong secrets and assertions that one address may send in the long run."
     )
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) of proxies whose `X-Forwarded-For` tells a caller's address."
         " Without them all who come through a proxy share its address.",
@@ -163,7 +150,7 @@ class Settings(BaseSettings):
     webhook_district_concurrency: int = Field(
         default=8, ge=1, le=1000, description="Most webhooks that all workers together send at a time for one district."
     )
-    webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) to which webhooks may go although they are private.",
     )
@@ -177,12 +164,12 @@ class Settings(BaseSettings):
         description="Proxy that webhooks to https receivers go through, as `http://user:password@host:port`; it must"
         " open tunnels (CONNECT) and refuse those that lead inside. Without it the hub dials receivers itself.",
     )
-    source_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    source_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) of districts' systems that may be pulled although they are"
         " private.",
     )
-    passback_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    passback_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) of systems that may be given grades although they are"
         " private.",
@@ -241,7 +228,7 @@ class Settings(BaseSettings):
         description="Folder below which schedules may write packages, each district in a folder of its own. Without it"
         " schedules can use SFTP alone.",
     )
-    export_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    export_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) of SFTP servers that may be reached although they are"
         " private.",

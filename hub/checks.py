@@ -1,10 +1,25 @@
-"""Which addresses of servers may stand in settings. What is refused is not repeated: it may hold a password."""
+"""How single settings are read, and what may stand in them. What is refused is not repeated: it may be a secret."""
 
 from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
+
+#: The least length of a master key.
+KEY_BYTES = 32
+
+
+def split(value: object) -> object:
+    """Lists are written with commas in the environment."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def long(value: SecretStr | None) -> SecretStr | None:
+    """Refuses a key that could be guessed. Raises ValueError."""
+    if value is not None and len(value.get_secret_value()) < KEY_BYTES:
+        raise ValueError(f"must have {KEY_BYTES} characters or more")
+    return value
 
 
 def as_proxy(value: SecretStr | None) -> SecretStr | None:
