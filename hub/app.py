@@ -79,7 +79,7 @@ async def api(settings: Settings, found: Services) -> AsyncIterator[web.Applicat
         await doorbell.wake(kind, district_id)
 
     try:
-        yield build_api(ApiContext(db, settings, SystemClock(), wake))
+        yield build_api(ApiContext(db, settings, SystemClock(), wake, listen_url=url))
     finally:
         await doorbell.close()
         await db.close()

@@ -46,6 +46,9 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     PAST_GONE = "past_gone"
+    RESYNC_REQUIRED = "resync_required"
+    RATE_LIMITED = "rate_limited"
+    NOT_ACCEPTABLE = "not_acceptable"
 
 
 HTTP_STATUS: dict[Code, int] = {
@@ -64,6 +67,9 @@ HTTP_STATUS: dict[Code, int] = {
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.TOO_MANY_ATTEMPTS: 429,
     Code.PAST_GONE: 410,
+    Code.RESYNC_REQUIRED: 410,
+    Code.RATE_LIMITED: 429,
+    Code.NOT_ACCEPTABLE: 406,
 }
 
 

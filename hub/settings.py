@@ -119,6 +119,12 @@ class Settings(BaseSettings):
     app_queue: int = Field(
         default=100, ge=0, description="Requests of one app that may wait for their turn in an API process."
     )
+    changes_app_waits: int = Field(
+        default=50, ge=0, description="Requests of one app that may wait for changes in an API process (long polls)."
+    )
+    changes_waits: int = Field(
+        default=1000, ge=0, description="Requests of all apps that may wait for changes in an API process."
+    )
     header_seconds: float = Field(
         default=10, gt=0, le=600, description="Time for a request to come to the end of its headers; then 408."
     )

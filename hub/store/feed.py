@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -112,6 +113,24 @@ async def waiting_since(tx: Transaction, grant_id: UUID, *, after: int) -> datet
         tx.district_id, grant_id, after,
     )  # fmt: skip
     return at
+
+
+async def moments(tx: Transaction, grant_id: UUID, steps: Collection[int]) -> dict[int, datetime]:
+    """When some steps were made; those that are not there are left out (0 is none, and old ones may be gone)."""
+    rows = await tx.fetch(
+        "SELECT step, min(at) AS at FROM feed WHERE district_id = $1 AND grant_id = $2 AND step = ANY($3::bigint[]) "
+        "GROUP BY step", tx.district_id, grant_id, list(steps),
+    )  # fmt: skip
+    return {row["step"]: row["at"] for row in rows}
+
+
+async def before(tx: Transaction, grant_id: UUID, at: datetime) -> int | None:
+    """The step after which everything was made later than ``at``; None where nothing was."""
+    step: int | None = await tx.fetchval(
+        "SELECT min(step) - 1 FROM feed WHERE district_id = $1 AND grant_id = $2 AND at > $3",
+        tx.district_id, grant_id, at,
+    )  # fmt: skip
+    return step
 
 
 async def sourced_ids(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, str]:
