@@ -208,6 +208,8 @@ class Follower:
             body = await patiently(self._ask, say)
             if body is None:
                 continue
+            if self.after is None:
+                say(f"Following from {body['next']}")
             show(body, as_json=self.options.as_json)
             if self.forwarder is not None:
                 await self.forwarder.take(body)

@@ -62,6 +62,7 @@ _QUERY = {
 def document(url: str) -> dict[str, Any]:
     """The document as JSON-able values. ``url``: the hub's public address."""
     parts = urlsplit(url)
+    server = {"host": parts.netloc, "protocol": parts.scheme} | ({"pathname": parts.path} if parts.path else {})
     messages = {name: _message(name) for name in (*MESSAGES, "ask")}
     return {
         "asyncapi": "3.0.0",
@@ -70,12 +71,12 @@ def document(url: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {"hub": {"host": parts.netloc, "protocol": parts.scheme, "pathname": parts.path or "/"}},
+        "servers": {"hub": server},
         "channels": {
             "webhook": _channel(None, "The address that a subscription names.", ("rosterChanges",)),
-            "district": _channel("d/{district}/changes", "Changes of one district.",
+            "district": _channel("/d/{district}/changes", "Changes of one district.",
                                  ("ask", "districtChanges", "resyncRequired")),
-            "everywhere": _channel("changes", "Changes of all districts that grant the app something.",
+            "everywhere": _channel("/changes", "Changes of all districts that grant the app something.",
                                    ("ask", "everyChanges")),
         },
         "operations": {
