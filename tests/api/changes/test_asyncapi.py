@@ -52,7 +52,7 @@ def members(kind: str, value: dict[str, Any]) -> Iterator[str]:
     words = KNOWN[kind].split()
     known = {word.rstrip("!") for word in words}
     yield from (f"{kind}: {name}" for name in value if name not in known and not name.startswith("x-"))
-    yield from (f"{kind} without {word}" for word in words if word.endswith("!") and word.rstrip("!") not in value)
+    yield from (f"{kind} without {word[:-1]}" for word in words if word.endswith("!") and word.rstrip("!") not in value)
 
 
 def found(doc: dict[str, Any], ref: dict[str, str]) -> Any:
