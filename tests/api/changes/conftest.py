@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 from aiohttp import ClientResponse
 
 from hub.api.oneroster.scopes import READING
+from hub.clock import SystemClock
+from hub.crypto import column_key
+from hub.store import deliveries
+from hub.store.database import Database as Pool
+from hub.webhooks import subscriptions
+from hub.webhooks.deliver import Courier, deliver
+from hub.webhooks.egress import Egress
 from tests.api.oneroster.conftest import roster_database, rostered
 from tests.api.oneroster.rosters import Hub, Prepared, issue, running
 from tests.fakes.feeds import Feeds, feeds
-from tests.services import Database
+from tests.fakes.receiver import receiver
+from tests.services import MASTER_KEY, Database
+from tests.webhooks.conftest import ALLOW
 
 __all__ = ["roster_database", "rostered"]
 Answer = tuple[int, Any, Mapping[str, str]]
@@ -67,6 +77,34 @@ class Follower:
         step = await self.feeds.move(self.here, self.grant, entity, **sets)
         await self.feeds.announce(self.here)
         return step
+
+
+@asynccontextmanager
+async def pushing(follower: Follower, database: Database) -> AsyncIterator[Callable[[int], Awaitable[list[Any]]]]:
+    """What delivers all webhooks of a subscription to the follower's grant from a step on; their bodies."""
+    key = column_key(MASTER_KEY)
+    db = await Pool.open(database.worker, name="test worker", largest=2)
+    async with receiver() as there, Egress(allow=ALLOW, timeout=5) as egress:
+        courier = Courier(db, egress, SystemClock(), key, follower.hub.settings.public_url, 20)
+        async with db.district(follower.here) as tx:
+            made, _ = await subscriptions.create(tx, grant_id=follower.grant, url=there.url, key=key, allow=ALLOW)
+
+        async def push(step: int) -> list[Any]:
+            there.received.clear()
+            await follower.feeds.connection.execute(
+                "UPDATE subscriptions SET position = $2, looked_to = 0, window_to = NULL, inside = NULL, "
+                "batch_id = NULL, ready_at = now() WHERE subscription_id = $1", made.subscription_id, step,
+            )  # fmt: skip
+            while claims := await deliveries.claim(db, limit=10, per_district=10, lease_seconds=20):
+                for claim in claims:
+                    while await deliver(courier, claim):
+                        pass
+            return [orjson.loads(one.body) for one in there.received]
+
+        try:
+            yield push
+        finally:
+            await db.close()
 
 
 async def parsed(response: ClientResponse) -> Any:

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
 from hub.api.changes.asyncapi import document
 from hub.changes.types import ENTITIES, MARKS, OPERATIONS, TYPES
-from hub.clock import SystemClock
-from hub.crypto import column_key
-from hub.store import deliveries
-from hub.store.database import Database as Pool
-from hub.webhooks import subscriptions
-from hub.webhooks.deliver import Courier, deliver
-from hub.webhooks.egress import Egress
-from tests.api.changes.conftest import Follower
-from tests.fakes.receiver import receiver
-from tests.services import MASTER_KEY, Database
-from tests.webhooks.conftest import ALLOW
+from tests.api.changes.conftest import Follower, pushing
+from tests.services import Database
 from transforms.catalogue import CATALOGUE
 
 #: The members that AsyncAPI 3.0.0 knows, by object; those with a ! are required. Extensions begin with x-.
@@ -178,26 +168,8 @@ async def test_every_real_message_is_as_described(
     with pytest.raises(Exception, match="is not valid under any"):
         described.check("districtChanges", answer | {"changes": [answer["changes"][0] | {"givenName": "Ana"}]})
 
-    for body in await pushed(follower, roster_database, start):
-        described.check("rosterChanges", body)
-        assert body["data"]["changes"] == answer["changes"]  # push says what pull says, from the same position
-        assert (body["data"]["from"], body["data"]["to"]) == (answer["from"], answer["to"])
-
-
-async def pushed(follower: Follower, database: Database, after: int) -> list[dict[str, Any]]:
-    """What a webhook is sent from a step on."""
-    key = column_key(MASTER_KEY)
-    base = follower.hub.settings.public_url
-    async with receiver() as there, Egress(allow=ALLOW, timeout=5) as egress:
-        async with follower.hub.db.district(follower.here) as tx:
-            made, _ = await subscriptions.create(tx, grant_id=follower.grant, url=there.url, key=key, allow=ALLOW)
-        await follower.feeds.connection.execute(
-            "UPDATE subscriptions SET position = $2, looked_to = 0 WHERE subscription_id = $1",
-            made.subscription_id, after,
-        )  # fmt: skip
-        db = await Pool.open(database.worker, name="test worker")
-        courier = Courier(db, egress, SystemClock(), key, base, 20)
-        for claim in await deliveries.claim(db, limit=10, per_district=10, lease_seconds=20):
-            await deliver(courier, claim)
-        await db.close()
-    return [orjson.loads(one.body) for one in there.received]
+    async with pushing(follower, roster_database) as push:
+        (body,) = await push(start)
+    described.check("rosterChanges", body)
+    assert body["data"]["changes"] == answer["changes"]  # push says what pull says, from the same position
+    assert (body["data"]["from"], body["data"]["to"]) == (answer["from"], answer["to"])
