@@ -118,16 +118,6 @@ def _marked(mark: Mark) -> dict[str, Any]:
     return {"type": mark.type, "version": mark.step, "at": moment(mark.at), "counts": mark.counts}
 
 
-def told_with(told: bytes, name: str, value: str) -> bytes:
-    """A change as it is told with one more member."""
-    return told[:-1] + b"," + orjson.dumps({name: value})[1:]
-
-
-def listed(told: Sequence[bytes]) -> list[orjson.Fragment]:
-    """Changes as they stand in the ``changes`` of a message."""
-    return [orjson.Fragment(one) for one in told]
-
-
 def _body(envelope: Envelope, told: list[bytes], *, more: bool) -> bytes:
     data = {
         "subscription": str(envelope.subscription_id),
@@ -136,6 +126,6 @@ def _body(envelope: Envelope, told: list[bytes], *, more: bool) -> bytes:
         "from": envelope.after,
         "to": envelope.to,
         "more": more,
-        "changes": listed(told),
+        "changes": [orjson.Fragment(one) for one in told],
     }
     return orjson.dumps({"type": CHANGES, "timestamp": moment(envelope.at), "data": data})

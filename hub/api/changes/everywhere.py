@@ -19,12 +19,11 @@ from hub.api.changes import place as places
 from hub.api.changes.asked import Asked
 from hub.api.changes.place import Place, Places
 from hub.api.changes.reading import MOST_BYTES, LostError
-from hub.api.changes.service import ATTEMPTS, HEADERS, Service, scopes
+from hub.api.changes.service import ATTEMPTS, HEADERS, Service, listed, scopes
 from hub.api.guard import Session
 from hub.api.negotiation import check_accept
 from hub.api.oneroster.errors import busy, invalid
 from hub.api.proofs import BEARER_OR_OAUTH1
-from hub.changes.message import listed, told_with
 from hub.store import pulse
 from hub.store.gate import ClosedError
 from hub.store.pulse import Pulse
@@ -190,9 +189,9 @@ class Everywhere(Service):
             except LostError as lost:
                 self._lost(session, lost, found)
                 return
-        district = str(session.district_id)
+        district = b"," + orjson.dumps({"district": str(session.district_id)})[1:]
         found.places[key] = part.place
-        found.told += [told_with(one, "district", district) for one in part.told]
+        found.told += [one[:-1] + district for one in part.told]
         found.left -= len(part.told)
         found.room -= sum(map(len, part.told))
         found.more |= part.more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -25,7 +25,6 @@ from hub.api.oneroster.bindings import BINDINGS
 from hub.api.oneroster.errors import busy
 from hub.api.problems import ResyncError
 from hub.api.proofs import BEARER_OR_OAUTH1
-from hub.changes.message import listed
 from hub.changes.reading import Teller
 from hub.objects.bases import district_root
 from hub.store import feed
@@ -41,6 +40,11 @@ REASONS: Final = {
     "ahead": "That position is beyond the end of the feed: the hub was set back to an earlier state.",
     "other_feed": "That position is of another feed: of an earlier grant, or of before the hub was set back.",
 }
+
+
+def listed(told: Sequence[bytes]) -> list[orjson.Fragment]:
+    """Changes as they stand in an answer."""
+    return [orjson.Fragment(one) for one in told]
 
 
 @cache
