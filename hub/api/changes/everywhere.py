@@ -87,14 +87,14 @@ class Everywhere(Service):
             return self._answer(found)
         until += asked.wait
         credential = sessions[0].caller.credential(self.context.clock.now())
-        with self.waiting.place(reading.app_id, credential, None) as waiter:
+        with self.waiting.place(request, reading.app_id, credential, None) as waiter:
             while True:
                 waiter.begin()
                 found = await self._gathered(reading)
                 if found.news:
                     return self._answer(found)
                 waiter.known = reading.pulses
-                if not await self.waiting.rung(waiter, request, until):
+                if not await self.waiting.rung(waiter, until):
                     return self._answer(found)
 
     async def _gathered(self, reading: _Reading) -> _Gathering:

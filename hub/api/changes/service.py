@@ -134,14 +134,14 @@ class District(Service):
             return self._answer(reading, part)
         until += asked.wait
         credential = session.caller.credential(self.context.clock.now())
-        with self.waiting.place(session.app_id, credential, frozenset({session.district_id})) as waiter:
+        with self.waiting.place(request, session.app_id, credential, frozenset({session.district_id})) as waiter:
             while True:
                 waiter.begin()
                 part = await self._part(reading)
                 if part.told or part.more:
                     return self._answer(reading, part)
                 waiter.known = dict(self._known(reading))
-                if not await self.waiting.rung(waiter, request, until):
+                if not await self.waiting.rung(waiter, until):
                     return self._answer(reading, part)
 
     @staticmethod

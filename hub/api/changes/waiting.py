@@ -38,6 +38,7 @@ _log = structlog.get_logger()
 class Waiter:
     """One request. ``known``: by district, the pulses as it last read them; None while it reads."""
 
+    request: web.Request
     app_id: UUID
     credential: Bearer | Signer
     districts: frozenset[UUID] | None  # None: all that grant the app something
@@ -71,14 +72,16 @@ class Waiting:
         return self._count
 
     @contextmanager
-    def place(self, app_id: UUID, credential: Bearer | Signer, districts: frozenset[UUID] | None) -> Iterator[Waiter]:
+    def place(
+        self, request: web.Request, app_id: UUID, credential: Bearer | Signer, districts: frozenset[UUID] | None
+    ) -> Iterator[Waiter]:
         """A place among those that wait. Raises RefusedError: 429 for too many of the app, 503 for too many."""
         settings = self._context.settings
         if len(self._waiters.get(app_id, ())) >= settings.changes_app_waits:
             raise busy(429, _AGAIN, "Too many requests of this app wait for changes. One for each district is enough.")
         if self._count >= settings.changes_waits:
             raise busy(503, _AGAIN, "Too many requests wait for changes. Ask without wait, or again in a moment.")
-        waiter = Waiter(app_id, credential, districts)
+        waiter = Waiter(request, app_id, credential, districts)
         self._waiters[app_id].add(waiter)
         self._count += 1
         try:
@@ -89,20 +92,20 @@ class Waiting:
             if not self._waiters[app_id]:
                 del self._waiters[app_id]
 
-    async def rung(self, waiter: Waiter, request: web.Request, until: float) -> bool:
+    async def rung(self, waiter: Waiter, until: float) -> bool:
         """Waits; whether there may be news. False: time is up (``until``, loop time), or the process stops.
 
         Raises ConnectionResetError when the client is gone.
         """
-        loop = asyncio.get_running_loop()
-        while not waiter.bell.is_set():
-            left = until - loop.time()
-            if left <= 0 or self.stopping.is_set():
-                return False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(waiter.bell.wait(), min(left, LOOK_SECONDS))
-            if request.transport is None:
-                raise ConnectionResetError("the client is gone")
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0 or self.stopping.is_set():
+            return False
+        try:
+            await asyncio.wait_for(waiter.bell.wait(), left)
+        except TimeoutError:
+            return False
+        if waiter.request.transport is None:
+            raise ConnectionResetError("the client is gone")
         return not self.stopping.is_set()
 
     def hear(self, district: str) -> None:
@@ -143,6 +146,9 @@ class Waiting:
     async def _look(self, app_id: UUID) -> None:
         context = self._context
         waiters = list(self._waiters.get(app_id, ()))
+        for waiter in waiters:
+            if waiter.request.transport is None:
+                waiter.bell.set()  # nobody is there any more
         if not waiters:
             return
         try:

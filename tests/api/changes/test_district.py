@@ -200,6 +200,16 @@ async def test_answers_have_what_all_answers_have(follower: Follower) -> None:
     assert (await follower.ask(token=stranger))[1]["code"] == "not_found"
 
 
+async def test_of_a_record_that_was_purged_nothing_is_told(follower: Follower) -> None:
+    await follower.feeds.records(follower.here, "resources", 5)
+    ids = follower.feeds.ids[follower.here, "resources"]
+    head = await follower.told()
+    await follower.move("resources", entered=range(5))
+    await follower.feeds.connection.execute("DELETE FROM resources WHERE district_id = $1 AND rid < 3", follower.here)
+    changes, _ = await follower.follow(head["next"], limit=1)
+    assert [c.get("sourcedId") for c in changes] == [*ids[3:], None]
+
+
 async def test_a_large_answer_is_cut_by_bytes(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "PIECE", 40)
     monkeypatch.setattr(service.District.wish, "__defaults__", (20_000,))
