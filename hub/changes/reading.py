@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from hub.changes.message import Item, href, item
+from hub.changes.records import Records, Told
 from hub.changes.types import MARK_OF
 from hub.changes.window import Change, Entry, Window
 from hub.identifiers import Identifiers
@@ -56,22 +57,42 @@ class Teller:
     grant_id: UUID
     identifiers: Identifiers
     base_url: str
+    records: Records | None = None
 
-    async def items(self, tx: Transaction, changes: Sequence[Change]) -> list[Item]:
-        """The changes as they are told, in their order."""
+    async def items(self, tx: Transaction, changes: Sequence[Change], *, after: int = 0) -> list[Item]:
+        """The changes as they are told, in their order. ``after``: the step before the stretch that they are of.
+
+        Raises ClosedError where records are told and the grant is not active, or changes too fast.
+        """
         wanted: dict[str, list[int]] = {}
         for change in changes:
             if change.mark is None:
                 wanted.setdefault(change.entity, []).append(change.rid)
         found = {name: await feed.sourced_ids(tx, CATALOGUE[name], rids) for name, rids in wanted.items()}
         found = await self._as_known(tx, found)
-        return [self._item(change, found) for change in changes]
+        told = await self._records(tx, changes, after) if self.records is not None else {}
+        return [self._item(change, found, told) for change in changes]
 
-    def _item(self, change: Change, found: dict[str, dict[int, str]]) -> Item:
+    async def _records(self, tx: Transaction, changes: Sequence[Change], after: int) -> dict[tuple[str, int], bytes]:
+        """What is told beside ids, by (entity, rid): the record, and of one that was there what it said before."""
+        assert self.records is not None
+        rids: dict[str, list[int]] = {}
+        updated: dict[str, list[int]] = {}
+        for change in changes:
+            if change.mark is None and change.operation != "deleted":
+                rids.setdefault(change.entity, []).append(change.rid)
+                if change.operation == "updated":
+                    updated.setdefault(change.entity, []).append(change.rid)
+        told = await self.records.told(tx, rids, after=after, updated=updated) if rids else {}
+        return {key: _members(one) for key, one in told.items()}
+
+    def _item(
+        self, change: Change, found: dict[str, dict[int, str]], told: dict[tuple[str, int], bytes]
+    ) -> Item:  # fmt: skip
         sourced_id = found.get(change.entity, {}).get(change.rid)
         there = sourced_id is not None and change.operation != "deleted"
         address = href(self.base_url, self.district_id, change.entity, sourced_id) if there and sourced_id else None
-        return item(change, sourced_id, address)
+        return item(change, sourced_id, address, told.get((change.entity, change.rid), b""))
 
     async def _as_known(self, tx: Transaction, found: dict[str, dict[int, str]]) -> dict[str, dict[int, str]]:
         """The same ids as the app knows them. Without pseudonyms it may know some of the gradebook by others."""
@@ -81,3 +102,9 @@ class Teller:
         names = await self.identifiers.names(tx, [id_ for name in other for id_ in found[name].values()])
         known = {name: {rid: names.get(id_, id_) for rid, id_ in found[name].items()} for name in other}
         return found | known
+
+
+def _members(told: Told) -> bytes:
+    """The members of a change that bring the record, each with a comma before it."""
+    previous = b"" if told.previous is None else b',"previous":' + told.previous
+    return b',"record":' + told.record + previous

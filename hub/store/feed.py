@@ -36,12 +36,14 @@ class Head:
     """Whether a grant's feed may be read, and how far it goes.
 
     ``steps``: how many it has. ``district_position``: all entries up to that position are there to be read.
+    ``feed_from``: the first step that it can be read on from.
     """
 
     grant_state: str
     district_state: str
     steps: int
     district_position: int
+    feed_from: int = 0
 
 
 async def head(tx: Transaction, grant_id: UUID) -> Head | None:
@@ -51,7 +53,8 @@ async def head(tx: Transaction, grant_id: UUID) -> Head | None:
     the district's lock and an entry is committed with its position.
     """
     row = await tx.fetchrow(
-        "SELECT g.state AS grant_state, d.state AS district_state, d.position AS district_position, g.steps "
+        "SELECT g.state AS grant_state, d.state AS district_state, d.position AS district_position, g.steps, "
+        "g.feed_from "
         "FROM grants g JOIN districts d USING (district_id) WHERE g.district_id = $1 AND g.grant_id = $2",
         tx.district_id, grant_id,
     )  # fmt: skip

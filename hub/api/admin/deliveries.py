@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -22,6 +22,12 @@ class Change(Asked):
     sourced_id: str = Field(alias="sourcedId", description="As the app knows the record.")
     version: int = Field(description="The last step that touched the record: of two states the higher one is newer.")
     href: str | None = Field(default=None, description="Where to read the record; missing after it left.")
+    record: dict[str, Any] | None = Field(
+        default=None, description="In the mode `records`: the object of OneRoster 1.2, as the app may see it now."
+    )
+    previous: dict[str, Any] | None = Field(
+        default=None, description="In the mode `records`, of an updated one: what members said that say otherwise now."
+    )
 
 
 class Mark(Asked):

@@ -17,7 +17,7 @@ from hub.errors import HubError
 LIMIT = 500
 MOST = 10_000
 LONGEST_WAIT = 60
-MODES = ("refs",)
+MODES = ("refs", "records")
 NAMES = ("after", "since", "limit", "wait", "mode", "types")
 _OAUTH = "oauth_"
 _MOST_DIGITS = 6

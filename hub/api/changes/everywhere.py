@@ -185,7 +185,7 @@ class Everywhere(Service):
             head = await self.head(tx, session)
             wish = self.wish(session, asked, found.left, found.room)
             try:
-                part = await self.reader.part(tx, self.teller(session), place, head, wish)
+                part = await self.reader.part(tx, self.teller(session, asked.mode), place, head, wish)
             except LostError as lost:
                 self._lost(session, lost, found)
                 return

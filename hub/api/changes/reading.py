@@ -19,6 +19,7 @@ from hub.changes.window import Place as Inside
 from hub.changes.window import Window
 from hub.store import feed
 from hub.store.database import Transaction
+from hub.store.feed import Head
 
 #: Bytes of changes after which an answer ends, though more may have been asked for.
 MOST_BYTES: Final = 4 * 2**20
@@ -64,23 +65,19 @@ class Reader:
 
     windows: Windows = field(default_factory=lambda: Windows(_WINDOWS_BYTES))
 
-    async def begin(self, tx: Transaction, grant_id: UUID, head: int, since: datetime | None) -> Place:
+    async def begin(self, tx: Transaction, grant_id: UUID, head: Head, since: datetime | None) -> Place:
         """Where to begin: at the head, or where all that comes was made after a time. Raises LostError."""
-        step = head if since is None else await feed.before(tx, grant_id, since)
-        if step is None or step == head:
-            return await self.at(tx, grant_id, head)
-        if step and not await feed.moments(tx, grant_id, [step]):
-            raise LostError("expired", await self.at(tx, grant_id, head))  # who knows what was made in between
-        return await self.at(tx, grant_id, step)
+        step = None if since is None else await feed.before(tx, grant_id, since)
+        place = head.steps if step is None else step
+        moments = await feed.moments(tx, grant_id, (place, head.steps))
+        if place < head.feed_from:
+            raise LostError("expired", _at(grant_id, head.steps, moments))
+        return _at(grant_id, place, moments)
 
-    async def at(self, tx: Transaction, grant_id: UUID, step: int) -> Place:
-        """The place after a step."""
-        return _at(grant_id, step, await feed.moments(tx, grant_id, [step]))
-
-    async def part(self, tx: Transaction, teller: Teller, place: Place, head: int, wish: Wish) -> Part:
+    async def part(self, tx: Transaction, teller: Teller, place: Place, head: Head, wish: Wish) -> Part:
         """What comes next. Raises LostError."""
-        to = head if place.to is None else place.to
-        moments = await feed.moments(tx, teller.grant_id, (place.step, place.step + 1, to, head))
+        to = head.steps if place.to is None else place.to
+        moments = await feed.moments(tx, teller.grant_id, (place.step, to, head.steps))
         self._check(teller.grant_id, place, to, head, moments)
         if to == place.step:
             return Part(to, to, _at(teller.grant_id, to, moments))
@@ -88,7 +85,7 @@ class Reader:
         form = places.check(wish.entities, len(window))
         if place.to is not None and (place.check != form or place.offset > len(window)):
             return await self.part(tx, teller, Place(place.step, place.tag), head, wish)  # it is not what it was
-        told, inside = await self._told(tx, teller, window, place.offset, wish)
+        told, inside = await self._told(tx, teller, window, place.step, place.offset, wish)
         if inside is None:
             self.windows.drop((teller.grant_id, place.step, to))
             return Part(place.step, to, _at(teller.grant_id, to, moments), told)
@@ -97,17 +94,17 @@ class Reader:
         return Part(place.step, to, following, told, more=True)
 
     @staticmethod
-    def _check(grant_id: UUID, place: Place, to: int, head: int, moments: dict[int, datetime]) -> None:
+    def _check(grant_id: UUID, place: Place, to: int, head: Head, moments: dict[int, datetime]) -> None:
         """Raises LostError for a place from which this feed does not lead on without a gap."""
         reason = ""
-        if max(place.step, to) > head:
+        if max(place.step, to) > head.steps:
             reason = "ahead"
-        elif place.step < head and place.step + 1 not in moments:
+        elif place.step < head.feed_from:
             reason = "expired"
         elif place.tag is not None and (place.step in moments or place.step == 0):
             reason = "" if place.tag == places.tag(grant_id, moments.get(place.step)) else "other_feed"
         if reason:
-            raise LostError(reason, _at(grant_id, head, moments))
+            raise LostError(reason, _at(grant_id, head.steps, moments))
 
     async def _window(self, tx: Transaction, grant_id: UUID, after: int, to: int, wish: Wish) -> Window:
         key = (grant_id, after, to)
@@ -119,7 +116,7 @@ class Reader:
         return window.within(wish.entities)
 
     async def _told(
-        self, tx: Transaction, teller: Teller, window: Window, offset: int, wish: Wish
+        self, tx: Transaction, teller: Teller, window: Window, after: int, offset: int, wish: Wish
     ) -> tuple[list[bytes], Inside | None]:
         """The next changes of a window, and where it was left; None at its end."""
         chosen: list[Item] = []
@@ -127,7 +124,7 @@ class Reader:
         while window:
             changes = window.following(inside, min(PIECE, left) + 1, wish.wanted)
             through = len(changes) <= min(PIECE, left)
-            items = await teller.items(tx, changes[: min(PIECE, left)])
+            items = await teller.items(tx, changes[: min(PIECE, left)], after=after)
             fit, until = fitting(items, room)
             chosen += fit
             inside = until or inside

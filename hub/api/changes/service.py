@@ -26,9 +26,11 @@ from hub.api.oneroster.errors import busy
 from hub.api.problems import ResyncError
 from hub.api.proofs import BEARER_OR_OAUTH1
 from hub.changes.reading import Teller
+from hub.changes.records import Records
 from hub.objects.bases import district_root
 from hub.store import feed
 from hub.store.database import Transaction
+from hub.store.feed import Head
 from hub.store.gate import ClosedError
 from hub.store.pulse import Pulse
 
@@ -79,20 +81,23 @@ class Service:
         """What a caller may be told of what was asked for."""
         return Wish(asked.wanted, readable(session), limit, room)
 
-    def teller(self, session: Session) -> Teller:
-        """Tells changes in a session's district as the app knows them."""
-        return Teller(
-            session.district_id, session.grant.grant_id, session.identifiers, self.context.settings.public_url
-        )
+    def teller(self, session: Session, mode: str) -> Teller:
+        """Tells changes in a session's district as the app knows them; in the mode ``records`` with the records."""
+        url, grant_id = self.context.settings.public_url, session.grant.grant_id
+        records = None
+        if mode == "records":
+            root = district_root(url, session.district_id)
+            records = Records(grant_id, session.identifiers, session.behaviour, root)
+        return Teller(session.district_id, grant_id, session.identifiers, url, records)
 
-    async def head(self, tx: Transaction, session: Session) -> int:
+    async def head(self, tx: Transaction, session: Session) -> Head:
         """The head of a session's feed. Raises ClosedError where the session does not hold any more."""
         if not await self.guard.gate(session).stands(tx):
             raise ClosedError
         head = await feed.head(tx, session.grant.grant_id)
         if head is None:
             raise ClosedError
-        return head.steps
+        return head
 
     def resync(self, district_id: UUID, reason: str, after: str) -> dict[str, Any]:
         """How a reader begins anew in a district."""
@@ -167,12 +172,17 @@ class District(Service):
         async with self.context.db.district(session.district_id, readonly=True) as tx:
             head = await self.head(tx, session)
             reading.pulse = Pulse(
-                grant.grant_id, session.district_id, grant.state, open=True, changed_at=grant.changed_at, steps=head
+                grant.grant_id,
+                session.district_id,
+                grant.state,
+                open=True,
+                changed_at=grant.changed_at,
+                steps=head.steps,
             )
             try:
                 place = reading.place or await self.reader.begin(tx, grant.grant_id, head, asked.since)
                 part = await self.reader.part(
-                    tx, self.teller(session), place, head, self.wish(session, asked, asked.limit)
+                    tx, self.teller(session, asked.mode), place, head, self.wish(session, asked, asked.limit)
                 )
             except LostError as lost:
                 resync = self.resync(session.district_id, lost.reason, places.written(lost.head))
