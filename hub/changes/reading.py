@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from hub.changes.message import Item, href, item
-from hub.changes.records import Records, Told
+from hub.changes.records import Records
 from hub.changes.types import MARK_OF
 from hub.changes.window import Change, Entry, Window
 from hub.identifiers import Identifiers
@@ -70,21 +70,8 @@ class Teller:
                 wanted.setdefault(change.entity, []).append(change.rid)
         found = {name: await feed.sourced_ids(tx, CATALOGUE[name], rids) for name, rids in wanted.items()}
         found = await self._as_known(tx, found)
-        told = await self._records(tx, changes, after) if self.records is not None else {}
+        told = await self.records.members(tx, changes, after=after) if self.records is not None else {}
         return [self._item(change, found, told) for change in changes]
-
-    async def _records(self, tx: Transaction, changes: Sequence[Change], after: int) -> dict[tuple[str, int], bytes]:
-        """What is told beside ids, by (entity, rid): the record, and of one that was there what it said before."""
-        assert self.records is not None
-        rids: dict[str, list[int]] = {}
-        updated: dict[str, list[int]] = {}
-        for change in changes:
-            if change.mark is None and change.operation != "deleted":
-                rids.setdefault(change.entity, []).append(change.rid)
-                if change.operation == "updated":
-                    updated.setdefault(change.entity, []).append(change.rid)
-        told = await self.records.told(tx, rids, after=after, updated=updated) if rids else {}
-        return {key: _members(one) for key, one in told.items()}
 
     def _item(
         self, change: Change, found: dict[str, dict[int, str]], told: dict[tuple[str, int], bytes]
@@ -102,9 +89,3 @@ class Teller:
         names = await self.identifiers.names(tx, [id_ for name in other for id_ in found[name].values()])
         known = {name: {rid: names.get(id_, id_) for rid, id_ in found[name].items()} for name in other}
         return found | known
-
-
-def _members(told: Told) -> bytes:
-    """The members of a change that bring the record, each with a comma before it."""
-    previous = b"" if told.previous is None else b',"previous":' + told.previous
-    return b',"record":' + told.record + previous

@@ -161,6 +161,9 @@ async def test_every_real_message_is_as_described(
     assert {f"{e}.created" for e in ENTITIES} | set(MARKS) <= seen
     assert {t.partition(".")[2] for t in seen} == {*OPERATIONS, "completed"}
     described.check("districtChanges", await follower.told())
+    fat = await follower.told(after=start, limit=10_000, mode="records")
+    described.check("districtChanges", fat)
+    assert {"record", "previous"} <= {name for change in fat["changes"] for name in change}
     everywhere = await follower.told("/changes", since="1999-01-01", limit=10_000)
     described.check("everyChanges", everywhere)
     assert everywhere["districts"]

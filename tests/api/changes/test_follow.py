@@ -40,7 +40,7 @@ class Copy:
     told: int = 0
 
     async def take(self, hub: Hub, data: dict[str, Any], position: Any) -> None:
-        """Applies an answer, or a webhook, as docs/webhooks.md says: what is told is read, by id."""
+        """Applies an answer, or a webhook, as docs/webhooks.md says: what comes without its record is read, by id."""
         assert data["from"] == self.step, "a gap"
         now = await full(hub)
         for change in data["changes"]:
@@ -51,7 +51,7 @@ class Copy:
             assert change["version"] > self.versions.get(key, 0) or data["from"] < self.versions[key]
             self.versions[key] = change["version"]
             self.told += 1
-            there = now[entity].get(key[1])
+            there = change.get("record") or now[entity].get(key[1])
             if operation == "deleted":
                 self.objects[entity].pop(key[1], None)
             elif there is not None:  # it may be gone again by now: that is told later
@@ -63,7 +63,8 @@ class Copy:
 
 async def pull(follower: Follower, copy: Copy, rnd: Random) -> bool:
     """One answer; whether there is more."""
-    body = await follower.told(after=copy.position, limit=rnd.choice([3, 20, 60, 500]))
+    mode = rnd.choice(["refs", "records"])
+    body = await follower.told(after=copy.position, limit=rnd.choice([3, 20, 60, 500]), mode=mode)
     await copy.take(follower.hub, body, body["next"])
     return bool(body["more"])
 
