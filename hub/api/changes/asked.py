@@ -18,18 +18,23 @@ LIMIT = 500
 MOST = 10_000
 LONGEST_WAIT = 60
 MODES = ("refs", "records")
-NAMES = ("after", "since", "limit", "wait", "mode", "types")
+NAMES = ("after", "to", "since", "limit", "wait", "mode", "types")
 _OAUTH = "oauth_"
-_MOST_DIGITS = 6
+_MOST_STEPS = 10**15 - 1
+_MOST_DIGITS = 15
 _ALL = Wanted()
 _Place = TypeVar("_Place")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request. ``after`` is the text as it came; neither it nor ``since``: from the head."""
+    """A request. ``after`` is the text as it came; neither it nor ``since``: from the head.
+
+    ``to``: the end of a stretch after the step ``after`` that is to be told to its end before anything else.
+    """
 
     after: str | None = None
+    to: int | None = None
     since: datetime | None = None
     limit: int = LIMIT
     wait: float = 0
@@ -43,11 +48,15 @@ class Asked:
         after, since = given.get("after"), given.get("since")
         if after is not None and since is not None:
             raise invalid("Give after or since: each names where to begin.")
+        to = _number(given, "to", -1, 0, _MOST_STEPS)
+        if to >= 0 and not (after or "").isdigit():
+            raise invalid("to goes with a plain step as after: both of a webhook whose stretch is to be told again.")
         mode = given.get("mode", MODES[0])
         if mode not in MODES:
             raise invalid(f"mode is one of: {', '.join(MODES)}.")
         return cls(
-            after, None if since is None else _moment(since), _number(given, "limit", LIMIT, 1, MOST),
+            after, None if to < 0 else to, None if since is None else _moment(since),
+            _number(given, "limit", LIMIT, 1, MOST),
             0 if request.method == "HEAD" else _number(given, "wait", 0, 0, LONGEST_WAIT), mode,
             _wanted(given.get("types", "")),
         )  # fmt: skip

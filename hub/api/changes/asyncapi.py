@@ -48,6 +48,7 @@ _QUERY = {
     "additionalProperties": False,
     "properties": {
         "after": {"type": "string", "description": "The `next` of the answer before, or a step. Without it: the head."},
+        "to": {"type": "integer", "minimum": 0, "description": "With a step as `after`: a stretch that is told first."},
         "since": {"type": "string", "format": "date-time", "description": "Instead of `after`: changes made later."},
         "limit": {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT},
         "wait": {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0,

@@ -81,6 +81,8 @@ class Everywhere(Service):
         sessions = await self.guard.admit_everywhere(request, scopes(), accepts=BEARER_OR_OAUTH1)
         check_accept(request)
         asked = Asked.of(request)
+        if asked.to is not None:
+            raise invalid("to is of one district: ask at /d/{district}/changes.")
         reading = _Reading(request, asked, sessions, asked.place(places.read_all))
         found = await self._gathered(reading)
         if found.news or asked.wait == 0 or (asked.after is None and asked.since is None):

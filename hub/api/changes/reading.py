@@ -84,7 +84,8 @@ class Reader:
         window = await self._window(tx, teller.grant_id, place.step, to, wish)
         form = places.check(wish.entities, len(window))
         if place.to is not None and (place.check != form or place.offset > len(window)):
-            return await self.part(tx, teller, Place(place.step, place.tag), head, wish)  # it is not what it was
+            # It is not what it was. Its end stays: what came in the part that was told may have left behind that end.
+            place = Place(place.step, place.tag, to)
         told, inside = await self._told(tx, teller, window, place.step, place.offset, wish)
         if inside is None:
             self.windows.drop((teller.grant_id, place.step, to))

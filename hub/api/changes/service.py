@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
@@ -133,7 +133,10 @@ class District(Service):
         session = await self.guard.admit(request, scopes(), accepts=BEARER_OR_OAUTH1)
         check_accept(request)
         asked = Asked.of(request)
-        reading = _Reading(request, asked, session, asked.place(places.read))
+        place = asked.place(places.read)
+        if place is not None and asked.to is not None:
+            place = replace(place, to=max(place.step, asked.to))
+        reading = _Reading(request, asked, session, place)
         part = await self._part(reading)
         if part.told or part.more or asked.wait == 0 or (asked.after is None and asked.since is None):
             return self._answer(reading, part)

@@ -80,8 +80,8 @@ class Follower:
 
 
 @asynccontextmanager
-async def pushing(follower: Follower, database: Database) -> AsyncIterator[Callable[[int], Awaitable[list[Any]]]]:
-    """What delivers all webhooks of a subscription to the follower's grant from a step on; their bodies."""
+async def pushing(follower: Follower, database: Database) -> AsyncIterator[Callable[..., Awaitable[list[Any]]]]:
+    """What delivers webhooks of the follower's grant from a step on, all or ``most``, and returns their bodies."""
     key = column_key(MASTER_KEY)
     db = await Pool.open(database.worker, name="test worker", largest=2)
     async with receiver() as there, Egress(allow=ALLOW, timeout=5) as egress:
@@ -89,16 +89,15 @@ async def pushing(follower: Follower, database: Database) -> AsyncIterator[Calla
         async with db.district(follower.here) as tx:
             made, _ = await subscriptions.create(tx, grant_id=follower.grant, url=there.url, key=key, allow=ALLOW)
 
-        async def push(step: int) -> list[Any]:
+        async def push(step: int, most: int = 1_000) -> list[Any]:
             there.received.clear()
             await follower.feeds.connection.execute(
                 "UPDATE subscriptions SET position = $2, looked_to = 0, window_to = NULL, inside = NULL, "
                 "batch_id = NULL, ready_at = now() WHERE subscription_id = $1", made.subscription_id, step,
             )  # fmt: skip
-            while claims := await deliveries.claim(db, limit=10, per_district=10, lease_seconds=20):
-                for claim in claims:
-                    while await deliver(courier, claim):
-                        pass
+            for claim in await deliveries.claim(db, limit=10, per_district=10, lease_seconds=20):
+                while len(there.received) < most and await deliver(courier, claim):
+                    pass
             return [orjson.loads(one.body) for one in there.received]
 
         try:

@@ -62,8 +62,30 @@ async def test_a_window_that_is_another_one_by_now_is_told_from_its_beginning(fo
     )
     hub = follower.hub
     other = await issue(hub.db, hub.prepared.clients["lms"][0], [V1P2.ROSTER_CORE])  # no demographics: another window
+    await follower.move("orgs", left=[0])  # behind the end of the stretch: it is not to be merged with that
     again = await follower.told(after=half["next"], limit=50, types="orgs.*,users.*", token=other)
     assert [c["sourcedId"] for c in again["changes"]] == [c["sourcedId"] for c in half["changes"]]
+    assert (again["from"], again["to"]) == (half["from"], half["to"])
+
+
+async def test_a_stretch_that_was_begun_is_told_to_its_end_first(follower: Follower) -> None:
+    """What came in a part that is known, and left behind the stretch's end, would otherwise never be told as gone."""
+    head = (await follower.told())["to"]
+    await follower.feeds.records(follower.here, "resources", 3)
+    to = await follower.move("resources", entered=[0, 1])
+    later = await follower.move("resources", left=[0])
+    whole = await follower.told(after=head)
+    assert [c["type"] for c in whole["changes"]][:-2] == ["resources.created"]  # the other came and went
+    body = await follower.told(after=head, to=to)
+    assert (body["from"], body["to"]) == (head, to)
+    assert [c["type"] for c in body["changes"]] == ["resources.created"] * 2 + ["syncs.completed"]
+    body = await follower.told(after=body["next"])
+    assert (body["from"], body["to"]) == (to, later)
+    assert [c["type"] for c in body["changes"]] == ["resources.deleted", "syncs.completed"]
+    assert (await follower.told(after=later, to=head))["changes"] == []
+    assert (await follower.ask(after=head, to=later + 1))[0] == 410
+    assert (await follower.ask(after=body["next"], to=later))[0] == 400
+    assert (await follower.ask("/changes", after="1", to=later))[0] == 400
 
 
 @pytest.mark.threat("T12", "T15", "T16")
@@ -167,8 +189,10 @@ async def test_a_query_that_cannot_be_understood_names_what_to_mend(follower: Fo
         ({"after": "x"}, "after"), ({"after": "p!"}, "after"), ({"after": "p"}, "after"), ({"after": -1}, "after"),
         ({"after": "p" + "_" * 40}, "after"), ({"after": "e" + "A" * 10}, "after"), ({"after": 10**16}, "after"),
         ({"limit": 0}, "limit"), ({"limit": 10_001}, "limit"), ({"limit": "many"}, "limit"), ({"wait": 61}, "wait"),
-        ({"wait": "1.5"}, "wait"), ({"mode": "signal"}, "mode"), ({"types": "users"}, "users"),
-        ({"types": "persons.*"}, "persons"), ({"since": "yesterday"}, "since"), ({"page": 1}, "after, since, limit"),
+        ({"wait": "1.5"}, "wait"), ({"to": 3}, "to goes"),
+        ({"after": 1, "to": "x"}, "to is"), ({"mode": "signal"}, "mode"), ({"types": "users"}, "users"),
+        ({"types": "persons.*"}, "persons"), ({"since": "yesterday"}, "since"),
+        ({"page": 1}, "after, to, since, limit"),
         ({"after": 1, "since": "2026-01-01"}, "after or since"),
     ):  # fmt: skip
         status, body, headers = await follower.ask(**query)
