@@ -24,7 +24,7 @@ from hub.store.feed import Head
 #: Bytes of changes after which an answer ends, though more may have been asked for.
 MOST_BYTES: Final = 4 * 2**20
 #: Changes that are looked up at a time.
-PIECE: Final = 1_000
+PIECE: Final = 500
 _WINDOWS_BYTES = 32 * 2**20
 Windows = ByteCache[tuple[UUID, int, int], Window]
 
