@@ -130,8 +130,10 @@ def _forwarder(options: Options, http: ClientSession) -> Forwarder:
     secret = options.signing_secret or sign.new_secret()
     try:
         sign.secret_bytes(secret)
-    except ValueError as error:
-        raise HubError(Code.INVALID_REQUEST, f"{error}.") from None
+    except ValueError:
+        raise HubError(
+            Code.INVALID_REQUEST, "A signing secret is whsec_ and base64. Leave it out for a new one."
+        ) from None
     say(f"Forwarding to {options.forward}, signed with {'yours' if options.signing_secret else secret}")
     return Forwarder(http, str(options.forward), secret, say)
 

@@ -13,8 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from hub.webhooks import sign
 from tests.api.changes.conftest import Follower
 from tests.fakes.receiver import in_turn, receiver, status
@@ -159,8 +157,7 @@ async def test_faults_are_waited_out_and_refusals_are_told(follower: Follower, t
         assert await there.end() == 0
 
 
-@pytest.mark.parametrize("bad", ["whsec_%", "nonsense!"])
-async def test_a_secret_that_is_none_is_refused(follower: Follower, bad: str) -> None:
-    async with listening(follower, "--forward", "http://127.0.0.1:9/", HUB_SIGNING_SECRET=bad) as there:
+async def test_a_secret_that_is_none_is_refused(follower: Follower) -> None:
+    async with listening(follower, "--forward", "http://127.0.0.1:9/", HUB_SIGNING_SECRET="whsec_%") as there:
         assert await there.ended() == 2
-        assert there.err.startswith("invalid_request: a signing secret")
+        assert there.err.startswith("invalid_request: A signing secret")
