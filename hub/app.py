@@ -18,7 +18,7 @@ from hub.api.connections import Patience, listening
 from hub.api.context import ApiContext
 from hub.clock import SystemClock
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
-from hub.settings import SERVICE_ROLE, WORKER_ROLE, Settings, database_urls, master_key, role_passwords
+from hub.settings import SERVICE_ROLE, WORKER_ROLE, Settings, database_urls, master_keys, role_passwords
 from hub.store.database import Database
 from hub.store.migrate import check, migrate
 from hub.worker import Doorbell, run_worker
@@ -59,7 +59,7 @@ def services(settings: Settings) -> Iterator[Services]:
 
 async def migrate_all(settings: Settings, found: Services) -> list[str]:
     """Applies the schema steps that are missing; their names."""
-    return await migrate(found.owner_url, passwords=role_passwords(master_key(settings)))
+    return await migrate(found.owner_url, passwords=role_passwords(master_keys(settings)[-1]))
 
 
 @contextlib.asynccontextmanager
@@ -79,7 +79,7 @@ async def api(settings: Settings, found: Services) -> AsyncIterator[web.Applicat
         await doorbell.wake(kind, district_id)
 
     try:
-        yield build_api(ApiContext(db, settings, SystemClock(), wake))
+        yield build_api(ApiContext(db, settings, SystemClock(), wake, listen_url=url))
     finally:
         await doorbell.close()
         await db.close()

@@ -56,6 +56,10 @@ PLACES = (
     "gradebook.before_commit",
     "gradebook.after_commit",
     "feed.compacted",
+    "keys.wrapped",
+    "keys.made",
+    "keys.sealed",
+    "keys.forgotten",
 )
 
 

@@ -47,6 +47,8 @@ class Code(StrEnum):
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     PAST_GONE = "past_gone"
     RESYNC_REQUIRED = "resync_required"
+    RATE_LIMITED = "rate_limited"
+    NOT_ACCEPTABLE = "not_acceptable"
 
 
 HTTP_STATUS: dict[Code, int] = {
@@ -66,6 +68,8 @@ HTTP_STATUS: dict[Code, int] = {
     Code.TOO_MANY_ATTEMPTS: 429,
     Code.PAST_GONE: 410,
     Code.RESYNC_REQUIRED: 410,
+    Code.RATE_LIMITED: 429,
+    Code.NOT_ACCEPTABLE: 406,
 }
 
 

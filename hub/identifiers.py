@@ -21,6 +21,7 @@ import numpy.typing as npt
 from pyroaring import BitMap
 
 from hub import crypto
+from hub.crypto import Keys, Sealer
 from hub.scope import identifiers as scope
 from hub.scope.pseudonyms import KEY_BYTES, Pseudonyms, is_pseudonym, texts
 from hub.store import gradebook as store
@@ -47,8 +48,10 @@ class Identifiers:
     pseudonyms: Pseudonyms | None = None
 
     @classmethod
-    def of(cls, grant: Grant, district_id: UUID, key: bytes, own: frozenset[str] | None = None) -> Identifiers:
-        """Those of a grant's app. ``key``: hub.crypto.load_key; ``own`` None: nobody knows, so that it is looked up.
+    def of(cls, grant: Grant, district_id: UUID, key: Keys, own: frozenset[str] | None = None) -> Identifiers:
+        """Those of a grant's app, whose key is at hand (hub.vault.to_open).
+
+        ``key``: hub.crypto.load_key; ``own`` None: nobody knows, so that it is looked up.
 
         Raises HubError(INTERNAL) for a grant whose key cannot be opened.
         """
@@ -148,18 +151,18 @@ def is_canonical(text: str) -> bool:
         return False
 
 
-def new_key(key: bytes, district_id: UUID, grant_id: UUID) -> bytes:
-    """A random key for the pseudonyms of one grant, sealed for its row. ``key``: hub.crypto.load_key."""
-    return crypto.seal(key, os.urandom(KEY_BYTES), district_id=district_id, table="grants", column="id_key",
+def new_key(sealer: Sealer, district_id: UUID, grant_id: UUID) -> bytes:
+    """A random key for the pseudonyms of one grant, sealed for its row."""
+    return crypto.seal(sealer, os.urandom(KEY_BYTES), district_id=district_id, table="grants", column="id_key",
                        row=str(grant_id))  # fmt: skip
 
 
-def pseudonyms_of(grant: Grant, district_id: UUID, key: bytes) -> Pseudonyms | None:
+def pseudonyms_of(grant: Grant, district_id: UUID, key: Keys) -> Pseudonyms | None:
     """The pseudonyms of a grant, None where it has none. Raises HubError(INTERNAL) for a key that cannot be opened."""
     return None if grant.id_key is None else _opened(key, grant.id_key, district_id, grant.grant_id)
 
 
 @lru_cache(_MOST_KEYS)
-def _opened(key: bytes, sealed: bytes, district_id: UUID, grant_id: UUID) -> Pseudonyms:
+def _opened(key: Keys, sealed: bytes, district_id: UUID, grant_id: UUID) -> Pseudonyms:
     plain = crypto.unseal(key, sealed, district_id=district_id, table="grants", column="id_key", row=str(grant_id))
     return Pseudonyms(plain)

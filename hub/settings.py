@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hub.checks import KEY_BYTES, as_proxy, check_mail_server, long, split
 from hub.errors import Code, HubError
 
 SERVICE_ROLE = "hub_service"
@@ -20,15 +21,7 @@ WORKER_ROLE = "hub_worker"
 SUPPORT_ROLE = "hub_support"
 ROLES = (SERVICE_ROLE, WORKER_ROLE, SUPPORT_ROLE)
 
-KEY_BYTES = 32
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-WIDEST = 4  # nobody has a network with a shorter prefix: it is meant to allow everything
-
-
-def _split(value: object) -> object:
-    """Lists are written with commas in the environment."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -65,10 +58,15 @@ class Settings(BaseSettings):
         description="Address by which clients reach the hub, without a slash at its end; it stands in every `href`."
         " Without it: `http://` with host and port.",
     )
-    master_key: SecretStr | None = Field(
+    master_key: Annotated[SecretStr | None, AfterValidator(long)] = Field(
         default=None,
         description="Base of all derived secrets, 32 characters or more. With the embedded PostgreSQL it is generated"
         " once into `master.key` in the data folder; with a PostgreSQL of your own it is required.",
+    )
+    master_key_former: Annotated[SecretStr | None, AfterValidator(long)] = Field(
+        default=None,
+        description="The master key before this one, while it is being replaced, see"
+        " [operations](operations.md#replacing-the-master-key).",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="Form of the log lines.")
@@ -93,7 +91,7 @@ class Settings(BaseSettings):
     wrong_credentials_per_second: float = Field(
         default=0.5, gt=0, description="Wrong secrets and assertions that one address may send in the long run."
     )
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) of proxies whose `X-Forwarded-For` tells a caller's address."
         " Without them all who come through a proxy share its address.",
@@ -105,9 +103,7 @@ class Settings(BaseSettings):
         default=300, ge=0, le=3600, description="How far ahead the clock of a client may be that signs with OAuth 1."
     )
     app_requests_per_second: float = Field(
-        default=200,
-        gt=0,
-        description="Requests that one app may make of an API process in the long run; more get 429.",
+        default=200, gt=0, description="Requests that one app may make of an API process in the long run; more get 429."
     )
     app_requests_burst: int = Field(
         default=1000, ge=1, description="Requests that one app may make of an API process at once, when it was quiet."
@@ -120,6 +116,12 @@ class Settings(BaseSettings):
     )
     app_queue: int = Field(
         default=100, ge=0, description="Requests of one app that may wait for their turn in an API process."
+    )
+    changes_app_waits: int = Field(
+        default=50, ge=0, description="Requests of one app that may wait for changes in an API process (long polls)."
+    )
+    changes_waits: int = Field(
+        default=1000, ge=0, description="Requests of all apps that may wait for changes in an API process."
     )
     header_seconds: float = Field(
         default=10, gt=0, le=600, description="Time for a request to come to the end of its headers; then 408."
@@ -155,19 +157,27 @@ class Settings(BaseSettings):
     webhook_host_concurrency: int = Field(
         default=16, ge=1, le=1000, description="Most webhooks that all workers together send at a time to one host."
     )
-    webhook_https_only: bool = Field(
-        default=False, description="Whether webhooks go by TLS alone; a worker refuses to start with other receivers."
-    )
-    webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    webhook_https_only: bool = Field(default=False, description="Whether webhooks go by TLS alone: others are refused.")
+    webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) to which webhooks may go although they are private.",
     )
-    source_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    webhook_challenge: bool = Field(
+        default=True,
+        description="Whether a receiver must repeat a word before it is sent anything, so that nobody can subscribe a"
+        " server that is not theirs.",
+    )
+    webhook_proxy: Annotated[SecretStr | None, AfterValidator(as_proxy)] = Field(
+        default=None,
+        description="Proxy that webhooks to https receivers go through, as `http://user:password@host:port`; it must"
+        " open tunnels (CONNECT) and refuse those that lead inside. Without it the hub dials receivers itself.",
+    )
+    source_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) of districts' systems that may be pulled although they are"
         " private.",
     )
-    passback_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    passback_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) of systems that may be given grades although they are"
         " private.",
@@ -226,7 +236,7 @@ class Settings(BaseSettings):
         description="Folder below which schedules may write packages, each district in a folder of its own. Without it"
         " schedules can use SFTP alone.",
     )
-    export_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    export_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) of SFTP servers that may be reached although they are"
         " private.",
@@ -260,9 +270,7 @@ class Settings(BaseSettings):
         description="Days for which an app can read on from any step of its feed; after a longer pause it begins anew.",
     )
     step_days: int = Field(
-        default=30,
-        ge=2,
-        description="Days for which every step of a feed stands by itself; older ones are compacted.",
+        default=30, ge=2, description="Days for which every step of a feed stands by itself; older ones are compacted."
     )
 
     @model_validator(mode="after")
@@ -274,7 +282,7 @@ class Settings(BaseSettings):
                 " be sent twice"
             )
         if self.smtp_url is not None:
-            _check_mail_server(self.smtp_url.get_secret_value())
+            check_mail_server(self.smtp_url.get_secret_value())
             if self.smtp_from is None:
                 raise ValueError("HUB_SMTP_URL needs HUB_SMTP_FROM: the address that notices come from")
         private = {
@@ -282,18 +290,18 @@ class Settings(BaseSettings):
             "SOURCE": self.source_allow,
         }  # fmt: skip
         for name, networks in private.items():
-            if any(network.prefixlen < WIDEST for network in networks):
+            if any(network.prefixlen < 4 for network in networks):  # nobody has a wider one: it means everything
                 raise ValueError(f"HUB_{name}_ALLOW must not hold a whole address family: name the networks you need")
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError("HUB_TRUSTED_PROXIES must not hold a whole address family: anyone could say who they are")
         if self.database_url is not None and self.master_key is None:
             raise ValueError("HUB_DATABASE_URL needs HUB_MASTER_KEY: the roles' passwords are derived from it")
+        if self.master_key_former is not None and self.master_key is None:
+            raise ValueError("HUB_MASTER_KEY_FORMER needs HUB_MASTER_KEY: it is what replaces the former one")
         if self.database_url is None and (self.service_database_url or self.worker_database_url):
             raise ValueError(
                 "HUB_SERVICE_DATABASE_URL and HUB_WORKER_DATABASE_URL need HUB_DATABASE_URL: all three are one database"
             )
-        if self.master_key is not None and len(self.master_key.get_secret_value()) < KEY_BYTES:
-            raise ValueError(f"HUB_MASTER_KEY must have {KEY_BYTES} characters or more")
         return self
 
     @property
@@ -313,17 +321,6 @@ class Settings(BaseSettings):
             return self.base_url
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
-
-
-def _check_mail_server(url: str) -> None:
-    """Raises ValueError without the address, which may hold a password."""
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError("HUB_SMTP_URL must be smtp://host:port or smtps://host:port, with user:password@ where needed")
 
 
 def load(**overrides: Any) -> Settings:
@@ -361,6 +358,12 @@ def master_key(settings: Settings) -> bytes:
     return key
 
 
+def master_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The master key, and after it the former one while it is replaced."""
+    former = settings.master_key_former
+    return (master_key(settings), *([former.get_secret_value().encode()] if former is not None else []))
+
+
 def role_password(key: bytes, role: str) -> str:
     """The password of a database role: HMAC-SHA256 of its name under the master key, in hexadecimal."""
     return hmac.new(key, role.encode(), "sha256").hexdigest()
@@ -380,7 +383,7 @@ def role_url(owner_url: str, role: str, password: str) -> str:
 
 def database_urls(settings: Settings, owner_url: str) -> Mapping[str, str]:
     """The addresses of one database by role (``ROLES``); those that are set win over the derived ones."""
-    key = master_key(settings)
+    key = master_keys(settings)[-1]  # the former one's passwords are good until it is gone from the settings
     urls = {role: role_url(owner_url, role, role_password(key, role)) for role in ROLES}
     for role, given in ((SERVICE_ROLE, settings.service_database_url), (WORKER_ROLE, settings.worker_database_url)):
         if given is not None:

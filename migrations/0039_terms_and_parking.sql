@@ -2,7 +2,7 @@
 
 ALTER TABLE subscriptions DROP CONSTRAINT subscriptions_state_check;
 ALTER TABLE subscriptions ADD CONSTRAINT subscriptions_state_check
-    CHECK (state IN ('active', 'paused', 'disabled', 'resync_required'));
+    CHECK (state IN ('unproven', 'active', 'paused', 'disabled', 'resync_required'));
 ALTER TABLE subscriptions
     -- Receivers of one host share places, in whichever district they are.
     ADD COLUMN host                 text GENERATED ALWAYS AS

@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import web
 
 from hub.api.admin import add_admin
+from hub.api.changes import add_changes
 from hub.api.compression import compressing
 from hub.api.context import CONTEXT, ApiContext
 from hub.api.exports import add_exports
@@ -36,6 +37,7 @@ def build_api(context: ApiContext) -> web.Application:
     add_oauth(app)
     add_oneroster(app)
     add_exports(app)
+    add_changes(app)
     refuse_undeclared(app)
     add_admin(app)
     return app

@@ -183,6 +183,8 @@ class Connection(web.RequestHandler):
         """The answer to what could not be parsed, and to a defect that no middleware caught."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was on its way already")
+        if isinstance(exc, ConnectionError) and request.transport is None:
+            raise exc  # the client is gone: nobody is there to be answered, and nothing is wrong
         if status >= 500:
             _log.error("request failed", kind=type(exc).__name__, at=places(exc))
         answer = _finished(internal() if status >= 500 else _unreadable(exc), self.path)

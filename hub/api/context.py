@@ -18,13 +18,15 @@ class ApiContext:
     """The parts of the hub that handlers use.
 
     ``wake`` is the doorbell of the workers: it takes a kind ("sync", "deliver", "export") and a district, and never
-    raises, since work is found in PostgreSQL without it, only later.
+    raises, since work is found in PostgreSQL without it, only later. ``listen_url``: a direct address of PostgreSQL for
+    LISTEN; None goes without, and whoever waits hears of news a second later.
     """
 
     db: Database
     settings: Settings
     clock: Clock
     wake: Callable[[str, UUID], Awaitable[None]]
+    listen_url: str | None = None
 
 
 CONTEXT = web.AppKey("context", ApiContext)

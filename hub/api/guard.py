@@ -13,6 +13,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from hub import vault
 from hub.api.attempts import ATTEMPTS, Attempt, Attempts
 from hub.api.caches import ByteCache
 from hub.api.context import CONTEXT, ApiContext
@@ -20,7 +21,7 @@ from hub.api.limits import QUOTA, AppLimits, Limits
 from hub.api.oneroster.errors import RefusedError, busy, forbidden, unauthorised, unknown_object, unsigned, withdrawn
 from hub.api.proofs import BEARER, Caller, Proof, Proofs, Scheme
 from hub.behaviour import Behaviour
-from hub.crypto import load_key
+from hub.crypto import Keys, load_key
 from hub.identifiers import Identifiers
 from hub.store import views
 from hub.store.database import Transaction
@@ -59,7 +60,7 @@ class Guard:
     ``key``: hub.crypto.load_key.
     """
 
-    def __init__(self, context: ApiContext, key: bytes) -> None:
+    def __init__(self, context: ApiContext, key: Keys) -> None:
         self._context = context
         self._key = key
         self._loop = asyncio.get_running_loop()
@@ -143,6 +144,9 @@ class Guard:
         behaviour = Behaviour.of(held[0][1].behaviour)
         sessions = []
         for district, one in held:
+            if self._key.missing(one.grant.id_key):
+                async with self._context.db.district(district, readonly=True) as tx:
+                    await vault.to_open(tx, self._key, one.grant.id_key)
             identifiers = Identifiers.of(one.grant, district, self._key, one.own)
             sessions.append(Session(caller, district, one.grant, behaviour, identifiers, until))
         self._everywhere.put(proof.key, sessions, len(sessions))
@@ -169,6 +173,8 @@ class Guard:
             caller = await _caller(proof, tx, attempt)
             _check_scopes(caller, scopes)
             held = await views.held(tx, caller.app_id)
+            if held is not None:
+                await vault.to_open(tx, self._key, held.grant.id_key)
         if held is None:
             raise unknown_object()
         if not held.open:

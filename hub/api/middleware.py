@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.hdrs import METH_ALL
 from aiohttp.typedefs import Handler, Middleware
 
+from hub.api import problems
 from hub.api.attempts import HeldUpError
 from hub.api.limits import QUOTA
 from hub.api.oneroster.bindings import version_of
@@ -118,7 +119,7 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
     except RefusedError as error:
         return _answer(request, error)
     except HeldUpError as error:
-        return _answer(request, busy(429, error.seconds, error.text))
+        return _answer(request, _held_up(error))
     except HubError as error:
         if error.code is Code.UNAVAILABLE:
             return _answer(request, busy(503, _RETRY_SECONDS, error.message))
@@ -139,6 +140,12 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         return _answer(request, internal(request[ID]))
 
 
+def _held_up(error: HeldUpError) -> RefusedError:
+    refusal = busy(429, error.seconds, error.text)
+    refusal.code = Code.TOO_MANY_ATTEMPTS
+    return refusal
+
+
 def _answer(request: web.Request, error: RefusedError) -> web.Response:
     if not request.path.startswith("/oauth/"):
         answer = in_form_of(request.path, error)
@@ -156,7 +163,9 @@ def _answer(request: web.Request, error: RefusedError) -> web.Response:
 
 
 def in_form_of(path: str, error: RefusedError) -> web.Response:
-    """The answer for a refusal, in the form of the version of OneRoster that a path begins with."""
+    """The answer for a refusal, in the form of the version of OneRoster that a path begins with, or as a problem."""
+    if problems.has_problems(path):
+        return problems.response(error)
     return (v1p1.response if version_of(path) == "1.1" else response)(error)
 
 

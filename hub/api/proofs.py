@@ -131,6 +131,7 @@ class SignedProof:
         """
         client = await apps.find_client(tx, self.client)
         secrets = client.oauth1_secrets(self.context.clock.now()) if client is not None else ()
+        await self.consumers.to_open(tx, secrets)
         sealed = next((one for one in secrets or (None,) if self._made_with(one)), None)
         if client is None or sealed is None:
             raise unsigned(

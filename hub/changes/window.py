@@ -9,7 +9,7 @@ enrollment before its user or loses a user before its enrollments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Self
@@ -121,6 +121,18 @@ class Window:
     def __bool__(self) -> bool:
         """Whether any record changed in the end. Marks alone are nothing to tell: what came and went was never seen."""
         return bool(self.merged)
+
+    def within(self, entities: Collection[str]) -> Window:
+        """The same for some collections alone: of the others nothing shows, in counts neither."""
+        marks = [
+            Mark(m.step, m.at, m.type, {name: counts for name, counts in m.counts.items() if name in entities})
+            for m in self.marks
+        ]
+        return Window(
+            {name: entry for name, entry in self.merged.items() if name in entities},
+            {name: found for name, found in self.touched.items() if name in entities},
+            tuple(m for m in marks if m.counts),
+        )
 
     def following(self, place: Place | None, limit: int, wanted: Wanted = _ALL) -> list[Change]:
         """The first ``limit`` changes of the wanted types after ``place`` (None: from the beginning)."""

@@ -15,6 +15,8 @@ from hub.cli.export import export
 from hub.cli.guard import guard
 from hub.cli.history import history, undo
 from hub.cli.identifiers import identifiers
+from hub.cli.keys import keys
+from hub.cli.listen import listen
 from hub.cli.mapping import mapping
 from hub.cli.overrides import overrides
 from hub.cli.passback import passback
@@ -62,7 +64,7 @@ def main() -> None:
 
 COMMANDS = (
     demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, survivorship, overrides, runs, guard,
-    undo, history, export, identifiers, passback, purge, erasures, sandbox, doctor, token,
+    undo, history, export, listen, identifiers, passback, purge, erasures, keys, sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

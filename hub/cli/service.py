@@ -54,12 +54,12 @@ def migrate() -> None:
     Needs HUB_DATABASE_URL, a login that owns the schema and may create roles; without it the embedded PostgreSQL is
     used. Run it before the new release's `serve` and `worker`; the old ones may go on meanwhile.
     """
-    from hub.settings import load, master_key, role_passwords
+    from hub.settings import load, master_keys, role_passwords
     from hub.store.migrate import migrate as apply
 
     settings = load()
     with owner(settings) as url:
-        applied = asyncio.run(apply(url, passwords=role_passwords(master_key(settings))))
+        applied = asyncio.run(apply(url, passwords=role_passwords(master_keys(settings)[-1])))
     for name in applied:
         click.echo(f"applied {name}")
     click.echo("The schema is up to date." if not applied else f"{len(applied)} steps applied.")

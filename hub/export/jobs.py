@@ -16,9 +16,10 @@ from uuid import UUID
 
 import structlog
 
-from hub import crypto, leases
+from hub import crypto, leases, vault
 from hub.clock import Clock
 from hub.crashpoints import crash_point
+from hub.crypto import Keys, Sealer
 from hub.errors import Code, HubError, Intent
 from hub.export import making, targets
 from hub.export.making import Asked, Making
@@ -44,7 +45,7 @@ class Workshop:
 
     db: Database
     clock: Clock
-    key: bytes
+    key: Keys
     places: targets.Places
     keep_hours: float = 24
     heartbeat_seconds: float = HEARTBEAT_SECONDS
@@ -92,6 +93,7 @@ async def _carry_out(shop: Workshop, claim: Claim, progress: dict[str, Any]) -> 
     if export.schedule_id is not None:
         async with shop.db.district(claim.district_id, readonly=True, wait_seconds=_PATIENCE) as tx:
             schedule = await schedules.get(tx, export.schedule_id)
+            await vault.to_open(tx, shop.key, schedule.secret)
         target = await asyncio.to_thread(Target.of, schedule, shop.key, claim.district_id)
         full_days = schedule.full_days
     if export.state != "delivering":
@@ -156,7 +158,9 @@ async def _keep(shop: Workshop, claim: Claim, parts: asyncio.Queue[bytes]) -> No
     """Seals parts and keeps them, up to an empty one."""
     number = 0
     while part := await parts.get():
-        sealed = await asyncio.to_thread(seal, shop.key, claim, number, part)
+        async with shop.db.district(claim.district_id, wait_seconds=_PATIENCE) as tx:
+            sealer = await vault.to_seal(tx, shop.key)
+        sealed = await asyncio.to_thread(seal, sealer, claim, number, part)
         async with shop.db.district(claim.district_id, wait_seconds=_PATIENCE) as tx:
             await exports.keep_part(tx, claim, number, sealed)
         number += 1
@@ -174,14 +178,14 @@ async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield bytes(held)
 
 
-def seal(key: bytes, claim: Claim, number: int, part: bytes) -> bytes:
+def seal(key: Sealer, claim: Claim, number: int, part: bytes) -> bytes:
     """A part encrypted for its place."""
     row = f"{claim.export.export_id}/{claim.export.attempt}/{number}"
     return crypto.seal(key, part, district_id=claim.district_id, table="export_parts", column="data", row=row)
 
 
 async def stored(
-    db: Database, key: bytes, district_id: UUID, export: Export, *, first: int = 0
+    db: Database, key: Keys, district_id: UUID, export: Export, *, first: int = 0
 ) -> AsyncIterator[bytes]:  # fmt: skip
     """The bytes of a package that is kept, part by part, each read in a transaction of its own.
 
@@ -192,6 +196,7 @@ async def stored(
     while True:
         async with db.district(district_id, readonly=True, wait_seconds=_PATIENCE) as tx:
             sealed = await exports.part(tx, export, number)
+            await vault.to_open(tx, key, sealed)
         if sealed is None:
             break
         row = f"{export.export_id}/{export.made_by}/{number}"
@@ -203,7 +208,7 @@ async def stored(
         raise HubError(Code.CONFLICT, "The bytes of this export have been deleted. Ask for a new one.")
 
 
-def _unsealed(key: bytes, sealed: bytes, district_id: UUID, row: str) -> bytes:
+def _unsealed(key: Keys, sealed: bytes, district_id: UUID, row: str) -> bytes:
     return crypto.unseal(key, sealed, district_id=district_id, table="export_parts", column="data", row=row)
 
 

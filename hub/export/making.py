@@ -15,7 +15,9 @@ from uuid import UUID
 
 import orjson
 
+from hub import vault
 from hub.behaviour import Behaviour
+from hub.crypto import Keys
 from hub.errors import Code, HubError
 from hub.export import changes
 from hub.export.changes import Changes
@@ -79,7 +81,7 @@ class Making:
 
 
 async def begin(
-    tx: Transaction, grant_id: UUID, asked: Asked, now: datetime, *, key: bytes,
+    tx: Transaction, grant_id: UUID, asked: Asked, now: datetime, *, key: Keys,
     progress: Progress = lambda *_: None,
 ) -> Making:  # fmt: skip
     """Looks at the grant and its view. ``tx`` has asked nothing yet; it sees this one moment from here on.
@@ -95,6 +97,7 @@ async def begin(
     view = await asyncio.to_thread(of_stored, stored)
     app = await apps.get(tx, stored.grant.app_id)
     assert tx.district_id is not None
+    await vault.to_open(tx, key, stored.grant.id_key)
     shown = await _shown(tx, app.app_id, asked, pseudonyms_of(stored.grant, tx.district_id, key))
     order = _order(asked, Behaviour.of(app.behaviour), shown)
     policy = _policy(stored.grant.definition, asked, order)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field
 
 from hub import crypto
 from hub.addresses import Network
+from hub.crypto import Keys, Sealer
 from hub.export import folder, sftp
 from hub.store.exports import Export
 from hub.store.schedules import Schedule
@@ -137,14 +138,14 @@ class Secret(_Model):
         password, key = (None if v is None else v.get_secret_value() for v in (self.password, self.private_key))
         return password, key
 
-    def sealed(self, key: bytes, district_id: UUID, schedule_id: UUID) -> bytes:
+    def sealed(self, key: Sealer | Keys, district_id: UUID, schedule_id: UUID) -> bytes:
         """Encrypted for this one row."""
         plain = orjson.dumps(self.plain)
         return crypto.seal(key, plain, district_id=district_id, table="export_schedules", column="secret",
                            row=str(schedule_id))  # fmt: skip
 
     @classmethod
-    def unsealed(cls, key: bytes, sealed: bytes, district_id: UUID, schedule_id: UUID) -> Secret:
+    def unsealed(cls, key: Keys, sealed: bytes, district_id: UUID, schedule_id: UUID) -> Secret:
         """The inverse of ``sealed``. Raises HubError(INTERNAL) for a ciphertext of another row."""
         plain = crypto.unseal(key, sealed, district_id=district_id, table="export_schedules", column="secret",
                               row=str(schedule_id))  # fmt: skip
@@ -161,7 +162,7 @@ class Target:
     secret: Secret | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, schedule: Schedule, key: bytes, district_id: UUID) -> Target:
+    def of(cls, schedule: Schedule, key: Keys, district_id: UUID) -> Target:
         """That of a schedule. Raises HubError(INTERNAL) for a secret that is another row's."""
         secret = None
         if schedule.secret is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from hub import ids
+from hub import ids, vault
 from hub.addresses import Network
+from hub.crypto import Keys
 from hub.errors import Code, HubError
 from hub.notices.mail import is_address
 from hub.store import recipients as store
@@ -34,19 +35,19 @@ async def check(channel: str, address: str, *, mails: bool, allow: Sequence[Netw
 
 
 async def create(
-    tx: Transaction, *, channel: str, address: str, kinds: list[str], key: bytes, allow: Sequence[Network]
+    tx: Transaction, *, channel: str, address: str, kinds: list[str], key: Keys, allow: Sequence[Network]
 ) -> tuple[Recipient, str | None]:
     """Adds a recipient; the signing secret of a webhook is shown this once. ``key``: hub.crypto.load_key.
 
     Raises HubError(CONFLICT) for one that there is already, or one too many.
     """
-    recipient_id, ring = ids.new_id(), None
+    recipient_id, ring, sealed = ids.new_id(), None, None
     if channel == "webhook":
         urls.parse(address, allow)
         ring = Keyring.new()
-    sealed = ring.sealed(key, _district(tx), recipient_id, table="recipients") if ring else None
+        sealed = ring.sealed(await vault.to_seal(tx, key), _district(tx), recipient_id, table="recipients")
     made = await store.create(tx, recipient_id, channel=channel, address=address, kinds=kinds, secret=sealed)
-    return made, ring.current if ring else None
+    return made, ring.secret if ring else None
 
 
 def _district(tx: Transaction) -> UUID:

@@ -6,9 +6,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hub import ids
+from hub import ids, vault
 from hub.clock import Clock
 from hub.crashpoints import crash_point
+from hub.crypto import Keys
 from hub.notices.mail import Mailer
 from hub.notices.message import Message, compose
 from hub.store import districts, notices
@@ -16,6 +17,7 @@ from hub.store.database import Database, Transaction
 from hub.store.notices import Claim, Held
 from hub.webhooks import schedule, sign
 from hub.webhooks.egress import Egress
+from hub.webhooks.failure import Failure
 from hub.webhooks.keyring import Keyring
 
 _GONE = 410
@@ -30,7 +32,7 @@ class Teller:
     egress: Egress
     mailer: Mailer | None
     clock: Clock
-    key: bytes
+    key: Keys
     base_url: str
     pause_seconds: float
     lease_seconds: float = 60
@@ -87,6 +89,8 @@ async def tell(teller: Teller, claim: Claim) -> None:
     async with teller.db.district(claim.district_id, wait_seconds=teller.lease_seconds / 3) as tx:
         if outcome.error is None:
             await notices.sent(tx, claim, batch_id, pause_seconds=teller.pause_seconds)
+        elif outcome.error == Failure.PROXY:
+            await notices.release(tx, claim, wait_seconds=schedule.proxy_wait(_CHANCE.random()))
         else:
             await _failed(tx, claim, held, outcome)
 
@@ -99,6 +103,7 @@ async def _begun(teller: Teller, tx: Transaction, claim: Claim) -> tuple[Held, s
     if held.state != "active":
         await notices.release(tx, claim)
         return None
+    await vault.to_open(tx, teller.key, held.secret)
     batch_id = held.batch_id
     if batch_id is None:
         batch_id = f"ntc_{ids.new_id().hex}"

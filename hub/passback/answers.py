@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 
 from hub.passback.codes import Down, Trouble
-from hub.webhooks.egress import Answer, Failure
+from hub.webhooks.egress import Answer
+from hub.webhooks.failure import Failure
 from transforms.catalogue import CATALOGUE
 
 LONGEST_DESCRIPTION = 200

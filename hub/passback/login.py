@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from hub import crypto
+from hub.crypto import Keys, Sealer
 
 ClientId = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 
@@ -42,14 +43,14 @@ def login(stored: dict[str, Any]) -> OAuth2 | OAuth1:
     return _LOGIN.validate_python(stored)
 
 
-def sealed(key: bytes, secret: str, district_id: UUID, target_id: UUID) -> bytes:
-    """A client's secret, encrypted for one target's row. ``key``: hub.crypto.load_key."""
+def sealed(key: Sealer | Keys, secret: str, district_id: UUID, target_id: UUID) -> bytes:
+    """A client's secret, encrypted for one target's row. ``key``: hub.vault.to_seal."""
     return crypto.seal(
         key, secret.encode(), district_id=district_id, table="grade_targets", column="secret", row=str(target_id)
     )
 
 
-def unsealed(key: bytes, secret: bytes, district_id: UUID, target_id: UUID) -> str:
+def unsealed(key: Keys, secret: bytes, district_id: UUID, target_id: UUID) -> str:
     """The inverse of ``sealed``. Raises HubError(INTERNAL) for a ciphertext of another row."""
     return crypto.unseal(
         key, secret, district_id=district_id, table="grade_targets", column="secret", row=str(target_id)

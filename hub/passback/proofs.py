@@ -15,7 +15,8 @@ import orjson
 from connectors.oauth1 import authorization
 from hub.passback.codes import Down
 from hub.passback.login import OAuth1, OAuth2
-from hub.webhooks.egress import Answer, Egress, Failure
+from hub.webhooks.egress import Answer, Egress
+from hub.webhooks.failure import Failure
 
 #: A token is not used in its last seconds; one whose life is not told is used for so long.
 MARGIN_SECONDS, USUAL_SECONDS = 30.0, 600.0

@@ -15,7 +15,9 @@ from uuid import UUID
 
 import structlog
 
+from hub import vault
 from hub.crashpoints import crash_point
+from hub.crypto import Keys
 from hub.passback import answers, objects, schedule
 from hub.passback.answers import Means, Outcome
 from hub.passback.login import login, unsealed
@@ -54,7 +56,7 @@ class Porter:
     db: Database
     egress: Egress
     proofs: Proofs
-    key: bytes
+    key: Keys
     timeout: float
     concurrency: int = 4
 
@@ -116,6 +118,7 @@ async def _prepare(porter: Porter, tx: Transaction, claim: Claim) -> _Ready | bo
     if not due:
         await grade_targets.release(tx, claim, looked_to=district.position)
         return False
+    await vault.to_open(tx, porter.key, target.secret)
     parcels = await _parcels(tx, claim, target, due)
     return _Ready(target, parcels, district.position) if parcels else True
 

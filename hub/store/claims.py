@@ -33,7 +33,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A claimed subscription, its row locked. ``secret`` is sealed; ``inside`` as in hub.changes.window.Place.
+    """A claimed subscription, its row locked. ``secret`` and ``certificate`` are sealed.
+
+    ``inside``: as in hub.changes.window.Place.
 
     ``told_to``: how far the receiver was told, where that is not ``position``. ``batch_changes``, ``refused`` and
     ``isolating``: see hub.webhooks.portions and hub.webhooks.isolation. From ``mode`` on: hub.webhooks.terms.
@@ -44,6 +46,7 @@ class Held:
     url: str
     state: str
     secret: bytes
+    certificate: bytes | None
     position: int
     told_to: int | None
     window_to: int | None

@@ -14,6 +14,8 @@ from hub.store.database import Transaction
 
 #: Delivered batches and their attempts are shown for this long.
 KEPT_DAYS = 30
+#: The class of errors that are not counted: see hub.webhooks.failure.Failure.PROXY.
+EXCUSED = "proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +152,11 @@ async def failing(tx: Transaction, claim: Claim, batch: Batch) -> Failing:
     row = await tx.fetchrow(
         "SELECT extract(epoch FROM now() - coalesce(s.failing_since, now()))::float8 AS failing, "
         "coalesce(extract(epoch FROM (SELECT max(a.at) FROM attempts a WHERE a.district_id = $1 "
-        "AND a.subscription_id = $2 AND a.batch_id = $3) - s.failing_since), 0)::float8 AS apart, "
+        "AND a.subscription_id = $2 AND a.batch_id = $3 AND a.error_class <> $4) - s.failing_since), 0)::float8 "
+        "AS apart, "
         "extract(epoch FROM now() - s.taken_at)::float8 AS since_taken "
         "FROM subscriptions s WHERE s.district_id = $1 AND s.subscription_id = $2",
-        claim.district_id, claim.subscription_id, batch.batch_id,
+        claim.district_id, claim.subscription_id, batch.batch_id, EXCUSED,
     )  # fmt: skip
     return Failing(**row) if row else Failing(0, 0)
 
@@ -199,6 +202,23 @@ async def fail(
     if failed.dissolve:
         await discard(tx, claim.subscription_id, batch.batch_id)
     return True
+
+
+async def excuse(tx: Transaction, claim: Claim, batch: Batch, *, wait_seconds: float, milliseconds: int) -> None:
+    """Gives the lease back after an attempt that failed through no fault of the receiver: its schedule stands still.
+
+    Of many such attempts in a row the log has the first.
+    """
+    touched = await tx.fetchrow(
+        "WITH before AS (SELECT last_error FROM subscriptions WHERE district_id = $1 AND subscription_id = $2) "
+        "UPDATE subscriptions s SET ready_at = now() + make_interval(secs => $4), last_error = $5, last_status = NULL, "
+        "lease_token = NULL, lease_until = NULL FROM before "
+        "WHERE s.district_id = $1 AND s.subscription_id = $2 AND s.lease_token = $3 "
+        "RETURNING before.last_error IS DISTINCT FROM $5 AS first",
+        claim.district_id, claim.subscription_id, claim.lease_token, wait_seconds, EXCUSED,
+    )  # fmt: skip
+    if touched and touched["first"]:
+        await _log(tx, claim, batch, milliseconds=milliseconds, status=None, error=EXCUSED)
 
 
 async def skip(

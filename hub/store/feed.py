@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -34,8 +35,8 @@ _COLUMNS = ", ".join(Entry.__dataclass_fields__)
 class Head:
     """Whether a grant's feed may be read, and how far it goes.
 
-    ``steps``: how many it has; ``feed_from``: the first at which a reader may stand, since older ones are not kept.
-    ``district_position``: all entries up to that position are there to be read.
+    ``steps``: how many it has. ``district_position``: all entries up to that position are there to be read.
+    ``feed_from``: the first step that it can be read on from.
     """
 
     grant_state: str
@@ -53,7 +54,8 @@ async def head(tx: Transaction, grant_id: UUID) -> Head | None:
     """
     row = await tx.fetchrow(
         "SELECT g.state AS grant_state, d.state AS district_state, d.position AS district_position, g.steps, "
-        "g.feed_from FROM grants g JOIN districts d USING (district_id) WHERE g.district_id = $1 AND g.grant_id = $2",
+        "g.feed_from "
+        "FROM grants g JOIN districts d USING (district_id) WHERE g.district_id = $1 AND g.grant_id = $2",
         tx.district_id, grant_id,
     )  # fmt: skip
     return Head(**row) if row else None
@@ -121,6 +123,24 @@ async def step_before(tx: Transaction, grant_id: UUID, at: datetime) -> int | No
     step: int | None = await tx.fetchval(
         "SELECT max(step) FROM feed WHERE district_id = $1 AND grant_id = $2 AND at < $3", tx.district_id, grant_id, at
     )
+    return step
+
+
+async def moments(tx: Transaction, grant_id: UUID, steps: Collection[int]) -> dict[int, datetime]:
+    """When some steps were made; those that are not there are left out (0 is none, and old ones may be gone)."""
+    rows = await tx.fetch(
+        "SELECT step, min(at) AS at FROM feed WHERE district_id = $1 AND grant_id = $2 AND step = ANY($3::bigint[]) "
+        "GROUP BY step", tx.district_id, grant_id, list(steps),
+    )  # fmt: skip
+    return {row["step"]: row["at"] for row in rows}
+
+
+async def before(tx: Transaction, grant_id: UUID, at: datetime) -> int | None:
+    """The step after which everything was made later than ``at``; None where nothing was."""
+    step: int | None = await tx.fetchval(
+        "SELECT min(step) - 1 FROM feed WHERE district_id = $1 AND grant_id = $2 AND at > $3",
+        tx.district_id, grant_id, at,
+    )  # fmt: skip
     return step
 
 

@@ -43,6 +43,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "clients": "client_id secret_hash scopes state jwks oauth1_secret oauth1_old_secret",
     "departed_claims": "withdrawn handed",
     "departures": "state",
+    "data_keys": "purpose wrapped",
     "districts": "name state retention survivorship guard",
     "erased_keys": "digest",
     "erasures": "requested_by",
@@ -77,7 +78,8 @@ IMPERSONAL: Final[dict[str, str]] = {
     "schema_steps": "name checksum",
     "sources": "name kind config state cursor digest archive files speaks_for key_space links guard joined parts "
     "secrets",
-    "subscriptions": "url host state secret inside batch_id last_error mode types",
+    "subscriptions": "url host state secret signatures public_keys certificate certificate_subject inside "
+    "batch_id last_error mode types",
     "uploads": "filename sha256 state",
     "views": "entity present gone trimmed",
 }

@@ -16,12 +16,17 @@ from hub.store.database import Transaction
 class Subscription:
     """One subscription, without its secret. ``attempt``: failures in a row; ``last_error``: their class.
 
-    ``batch_changes``, ``told_to``, ``replaying_to``: as in hub.store.claims.Held; from ``mode`` on: hub.webhooks.terms.
+    ``public_keys``: as hub.webhooks.keyring.PublicKey.as_json, newest first. ``batch_changes``, ``told_to``,
+    ``replaying_to``: as in hub.store.claims.Held; from ``mode`` on: hub.webhooks.terms.
     """
 
     subscription_id: UUID
     grant_id: UUID
     url: str
+    signatures: list[str]
+    public_keys: list[dict[str, Any]]
+    certificate_subject: str | None
+    certificate_expires_at: datetime | None
     state: str
     position: int
     window_to: int | None
@@ -45,6 +50,16 @@ class Subscription:
 
 #: The next moment at which an attempt keeps to the rate.
 _AT_THE_RATE = "greatest(now(), attempted_at + make_interval(secs => 60.0 / {rate}))"
+_DUE = _AT_THE_RATE.format(rate="rate_per_minute")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Signing keys as they are stored: all of them sealed in ``secret``, and what may be shown of them."""
+
+    secret: bytes
+    signatures: list[str]
+    public_keys: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +77,32 @@ class Attempt:
 _COLUMNS = ", ".join(Subscription.__dataclass_fields__)
 
 
-async def create(tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url: str, secret: bytes) -> Subscription:
-    """Adds an active subscription that starts at the head of its grant's feed. ``secret`` is sealed.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a subscription signs with and shows, as it is stored."""
+
+    secret: bytes
+    certificate: bytes | None
+
+
+async def create(
+    tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url: str, keys: Keys, state: str = "active",
+    last_error: str | None = None, last_status: int | None = None,
+) -> Subscription:  # fmt: skip
+    """Adds a subscription ("active" or "unproven") that starts at the head of its grant's feed.
 
     Raises HubError(NOT_FOUND) when the district has no such grant, HubError(CONFLICT) when it was revoked.
     """
     row = await tx.fetchrow(
-        "INSERT INTO subscriptions (district_id, subscription_id, grant_id, url, secret, position, looked_to) "
-        "SELECT $1, $2, $3, $4, $5, "
+        "INSERT INTO subscriptions "
+        "(district_id, subscription_id, grant_id, url, secret, signatures, public_keys, "
+        "state, last_error, last_status, position, looked_to) "
+        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
         "g.steps, d.position "
         "FROM grants g JOIN districts d USING (district_id) "
         f"WHERE g.district_id = $1 AND g.grant_id = $3 AND g.state <> 'revoked' RETURNING {_COLUMNS}",
-        tx.district_id, subscription_id, grant_id, url, secret,
+        tx.district_id, subscription_id, grant_id, url, keys.secret, keys.signatures, keys.public_keys, state,
+        last_error, last_status,
     )  # fmt: skip
     if row is not None:
         return Subscription(**row)
@@ -83,11 +112,12 @@ async def create(tx: Transaction, subscription_id: UUID, *, grant_id: UUID, url:
     raise HubError(Code.CONFLICT, "This grant was revoked. Create a new one.")
 
 
-async def get(tx: Transaction, subscription_id: UUID) -> Subscription:
-    """One subscription. Raises HubError(NOT_FOUND)."""
+async def get(tx: Transaction, subscription_id: UUID, *, lock: bool = False) -> Subscription:
+    """One subscription; ``lock``: its row stays locked until the transaction ends. Raises HubError(NOT_FOUND)."""
     return _found(
         await tx.fetchrow(
-            f"SELECT {_COLUMNS} FROM subscriptions WHERE district_id = $1 AND subscription_id = $2",
+            f"SELECT {_COLUMNS} FROM subscriptions WHERE district_id = $1 AND subscription_id = $2"
+            f"{' FOR UPDATE' if lock else ''}",
             tx.district_id, subscription_id,
         )
     )  # fmt: skip
@@ -104,24 +134,20 @@ async def listing(tx: Transaction, *, grant_id: UUID | None = None) -> list[Subs
 
 
 async def edit(
-    tx: Transaction, subscription_id: UUID, *, url: str | None, mode: str, types: Sequence[str], max_bytes: int | None,
+    tx: Transaction, subscription_id: UUID, *, mode: str, types: Sequence[str], max_bytes: int | None,
     max_changes: int, quiet_seconds: float, longest_wait_seconds: float, rate_per_minute: int | None,
 ) -> Subscription:  # fmt: skip
-    """Sets the receiver and the settings. A frozen batch stays as it is. Raises HubError(NOT_FOUND).
-
-    Another URL is tried at once, with a fresh schedule.
-    """
+    """Sets how it wants to be told. A frozen batch stays as it is. Raises HubError(NOT_FOUND)."""
+    due = _AT_THE_RATE.format(rate="$9::int")
     return _found(
         await tx.fetchrow(
-            "UPDATE subscriptions SET url = coalesce($3, url), mode = $4, types = $5, max_bytes = $6, "
-            "max_changes = $7, quiet_seconds = $8, longest_wait_seconds = $9, rate_per_minute = $10, "
-            "batch_changes = CASE WHEN batch_changes < $7 THEN batch_changes END, "
-            "attempt = CASE WHEN $3 <> url THEN 0 ELSE attempt END, "
-            "ready_at = CASE WHEN $3 <> url OR attempt = 0 "
-            f"THEN {_AT_THE_RATE.format(rate='$10::int')} ELSE ready_at END "
+            "UPDATE subscriptions SET mode = $3, types = $4, max_bytes = $5, max_changes = $6, quiet_seconds = $7, "
+            "longest_wait_seconds = $8, rate_per_minute = $9, "
+            "batch_changes = CASE WHEN batch_changes < $6 THEN batch_changes END, "
+            f"ready_at = CASE WHEN attempt = 0 THEN {due} ELSE ready_at END "
             f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
-            tx.district_id, subscription_id, url, mode, types, max_bytes, max_changes, quiet_seconds,
-            longest_wait_seconds, rate_per_minute,
+            tx.district_id, subscription_id, mode, types, max_bytes, max_changes, quiet_seconds, longest_wait_seconds,
+            rate_per_minute,
         )
     )  # fmt: skip
 
@@ -136,8 +162,7 @@ async def move(
     row = await tx.fetchrow(
         "UPDATE subscriptions SET position = $3, replaying_to = $4, told_to = NULL, window_to = NULL, inside = NULL, "
         "batch_id = NULL, refused = 0, isolating = NULL, looked_to = 0, lease_token = NULL, lease_until = NULL, "
-        f"attempt = 0, ready_at = {_AT_THE_RATE.format(rate='rate_per_minute')}, "
-        "state = CASE WHEN state = 'resync_required' THEN 'active' ELSE state END "
+        f"attempt = 0, ready_at = {_DUE}, state = CASE WHEN state = 'resync_required' THEN 'active' ELSE state END "
         f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
         tx.district_id, subscription_id, position, replaying_to,
     )  # fmt: skip
@@ -163,12 +188,40 @@ async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:
     """Goes on where the subscription stopped, at once and with a fresh schedule. Raises HubError(NOT_FOUND)."""
     return _found(
         await tx.fetchrow(
-            "UPDATE subscriptions SET state = 'active', "
-            f"ready_at = {_AT_THE_RATE.format(rate='rate_per_minute')}, attempt = 0, failing_since = NULL "
+            f"UPDATE subscriptions SET state = 'active', ready_at = {_DUE}, attempt = 0, failing_since = NULL "
             f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
             tx.district_id, subscription_id,
         )
     )  # fmt: skip
+
+
+async def point(
+    tx: Transaction, subscription_id: UUID, url: str, *, state: str | None, last_error: str | None,
+    last_status: int | None,
+) -> Subscription:  # fmt: skip
+    """Sends to another URL with a fresh schedule; position, batch and log stay. Raises HubError(NOT_FOUND).
+
+    ``state``: None leaves it as it is.
+    """
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET url = $3, state = coalesce($4, state), last_error = $5, last_status = $6, "
+            f"ready_at = {_DUE}, attempt = 0, failing_since = NULL "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id, url, state, last_error, last_status,
+        )
+    )  # fmt: skip
+
+
+async def sealed(tx: Transaction, subscription_id: UUID) -> Sealed:
+    """What the subscription signs with and shows, without a lock. Raises HubError(NOT_FOUND)."""
+    row = await tx.fetchrow(
+        "SELECT secret, certificate FROM subscriptions WHERE district_id = $1 AND subscription_id = $2",
+        tx.district_id, subscription_id,
+    )  # fmt: skip
+    if row is None:
+        raise _missing()
+    return Sealed(**row)
 
 
 async def sealed_secret(tx: Transaction, subscription_id: UUID) -> bytes:
@@ -182,11 +235,27 @@ async def sealed_secret(tx: Transaction, subscription_id: UUID) -> bytes:
     return secret
 
 
-async def replace_secret(tx: Transaction, subscription_id: UUID, secret: bytes) -> None:
-    """Stores sealed signing secrets."""
-    await tx.execute(
-        "UPDATE subscriptions SET secret = $3 WHERE district_id = $1 AND subscription_id = $2",
-        tx.district_id, subscription_id, secret,
+async def replace_keys(tx: Transaction, subscription_id: UUID, keys: Keys) -> Subscription:
+    """Stores other signing keys. Raises HubError(NOT_FOUND)."""
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET secret = $3, signatures = $4, public_keys = $5 "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id, keys.secret, keys.signatures, keys.public_keys,
+        )
+    )  # fmt: skip
+
+
+async def replace_certificate(
+    tx: Transaction, subscription_id: UUID, sealed: bytes | None, subject: str | None, expires_at: datetime | None
+) -> Subscription:
+    """Stores another client certificate, or none. Raises HubError(NOT_FOUND)."""
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET certificate = $3, certificate_subject = $4, certificate_expires_at = $5 "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id, sealed, subject, expires_at,
+        )
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from connectors.protocol import ConnectorError
 from hub import leases
 from hub.clock import Clock
 from hub.crashpoints import crash_point
+from hub.crypto import Keys
 from hub.errors import Code, HubError, Intent, out_of_room, storage_full
 from hub.store import holds, runs, staging
 from hub.store.database import Database
@@ -42,7 +43,7 @@ KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {
 
 
 async def work_once(
-    db: Database, clock: Clock, *, key: bytes | None = None, heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    db: Database, clock: Clock, *, key: Keys | None = None, heartbeat_seconds: float = HEARTBEAT_SECONDS,
     room: Room | None = None, small: bool = False,
 ) -> bool:  # fmt: skip
     """Claims one due run and carries it out; whether there was one. ``key``: hub.crypto.load_key.

@@ -37,7 +37,7 @@ About = Mapping[str, Mapping[int, bool]]
 async def erase(job: Job) -> None:
     """Carries the run out. Raises HubError(NOT_FOUND) when there is no such person."""
     db, claim = job.db, job.claim
-    key = crypto.erasure_key(job.secret)
+    key = job.secret.fixed(crypto.ERASURES)
     sourced_id, erasure_id = UUID(claim.run.task["person"]), UUID(claim.run.task["erasure"])
     await staging.sweep(db, claim.district_id)
     prepared = Prepared()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from hub import identifiers, ids
+from hub import identifiers, ids, vault
+from hub.crypto import Keys
 from hub.errors import Code, HubError
 from hub.scope.grants import GrantDefinition
 from hub.store import districts
@@ -16,7 +17,7 @@ from hub.sync.views import Effect
 
 
 async def create(
-    tx: Transaction, app_id: UUID, definition: GrantDefinition, at: datetime, *, pseudonyms: bytes | None = None
+    tx: Transaction, app_id: UUID, definition: GrantDefinition, at: datetime, *, pseudonyms: Keys | None = None
 ) -> tuple[store.Grant, Effect]:
     """Gives an app a view of the district; everything in it enters at once.
 
@@ -28,7 +29,7 @@ async def create(
     id_key = None
     if pseudonyms is not None:
         assert tx.district_id is not None
-        id_key = identifiers.new_key(pseudonyms, tx.district_id, grant_id)
+        id_key = identifiers.new_key(await vault.to_seal(tx, pseudonyms), tx.district_id, grant_id)
     grant = await store.create(
         tx, grant_id, app_id=app_id, definition=definition.model_dump(mode="json"), id_key=id_key
     )  # fmt: skip

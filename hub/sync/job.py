@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hub.addresses import Network
 from hub.clock import Clock
+from hub.crypto import Keys
 from hub.errors import Code, HubError
 from hub.store import runs
 from hub.store.database import Database
@@ -27,11 +28,11 @@ class Job:
     clock: Clock
     progress: Progress
     pulls: asyncio.Semaphore | None = None
-    key: bytes | None = None
+    key: Keys | None = None
     allow: tuple[Network, ...] = ()
 
     @property
-    def secret(self) -> bytes:
+    def secret(self) -> Keys:
         """The key. Raises HubError(INTERNAL) where there is none."""
         if self.key is None:
             raise HubError(Code.INTERNAL, "The worker has no key: it can neither open secrets nor tell who was erased.")

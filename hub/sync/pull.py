@@ -79,7 +79,7 @@ async def pull(job: Job, source: sources.Source, transform: Checked | None = Non
         if claim.run.upload_id is not None:
             upload = await fetched(db, claim.district_id, claim.run.upload_id, folder)
             crash_point("fetch.upload_written")
-        secrets = source_secrets.opened(job.secret, claim.district_id, source) if source.secrets else {}
+        secrets = await _secrets(job, source)
         access = Access(secrets, job.allow)
         opened = await asyncio.to_thread(opened_source, source, transform, upload, folder, access)
         _require_taken(opened, upload)
@@ -113,6 +113,15 @@ async def private_folder() -> AsyncIterator[Path]:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         finally:
             os.close(hold)
+
+
+async def _secrets(job: Job, source: sources.Source) -> Mapping[str, str]:
+    """The source's secrets, opened."""
+    if not source.secrets:
+        return {}
+    async with job.db.district(job.claim.district_id, readonly=True) as tx:
+        await source_secrets.to_open(tx, job.secret, source)
+    return source_secrets.opened(job.secret, job.claim.district_id, source)
 
 
 def _require_taken(opened: Source, upload: Path | None) -> None:

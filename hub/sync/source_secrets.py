@@ -6,19 +6,26 @@ import base64
 from collections.abc import Mapping
 from uuid import UUID
 
-from hub import crypto
+from hub import crypto, vault
+from hub.crypto import Keys, Sealer
+from hub.store.database import Transaction
 from hub.store.sources import Source
 
 
-def sealed(key: bytes, secret: str, district_id: UUID, source_id: UUID, name: str) -> str:
-    """A secret as it stands in the database, in base64. ``key``: hub.crypto.load_key."""
+def sealed(key: Sealer | Keys, secret: str, district_id: UUID, source_id: UUID, name: str) -> str:
+    """A secret as it stands in the database, in base64. ``key``: hub.vault.to_seal."""
     made = crypto.seal(
         key, secret.encode(), district_id=district_id, table="sources", column="secrets", row=f"{source_id}|{name}"
     )
     return base64.b64encode(made).decode()
 
 
-def opened(key: bytes, district_id: UUID, source: Source) -> Mapping[str, str]:
+async def to_open(tx: Transaction, keys: Keys, source: Source) -> None:
+    """Has at hand what ``opened`` needs."""
+    await vault.to_open(tx, keys, *(base64.b64decode(text) for text in source.secrets.values()))
+
+
+def opened(key: Keys, district_id: UUID, source: Source) -> Mapping[str, str]:
     """The secrets of a source by name. Raises HubError(INTERNAL) for one that was made for another place."""
     return {
         name: crypto.unseal(

@@ -124,7 +124,7 @@ def _rows(package: Package) -> int | None:
 
 def _without(job: Job, source_id: UUID, package: Package, erased: frozenset[bytes]) -> Package:
     """The package without the people who were erased."""
-    key, district_id = crypto.erasure_key(job.secret), job.claim.district_id
+    key, district_id = job.secret.fixed(crypto.ERASURES), job.claim.district_id
     return Without(package, lambda name: crypto.erased_digest(key, district_id, source_id, name) in erased)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from connectors.protocol import ConnectorError, Found
 from hub.addresses import Network
+from hub.crypto import Keys
 from hub.store.sources import Source
 from hub.sync import source_secrets
 from hub.sync.pull import Access, opened_source, private_folder
@@ -18,7 +19,7 @@ LONGEST_SECONDS = 60.0
 
 
 async def tried(
-    district_id: UUID, source: Source, transform: Checked | None, key: bytes, allow: Sequence[Network]
+    district_id: UUID, source: Source, transform: Checked | None, key: Keys, allow: Sequence[Network]
 ) -> Sequence[Found]:
     """What a source's connector finds out about its system.
 

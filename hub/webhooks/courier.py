@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hub.clock import Clock
+from hub.crypto import Keys
 from hub.store.database import Database
 from hub.webhooks.egress import Egress
 from hub.webhooks.windows import Windows
@@ -17,7 +18,7 @@ class Courier:
     db: Database
     egress: Egress
     clock: Clock
-    key: bytes
+    key: Keys
     base_url: str
     lease_seconds: float
     windows: Windows = field(default_factory=Windows)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from hub.crashpoints import crash_point
 from hub.store import claims
-from hub.store.claims import Claim
+from hub.store.claims import Claim, Held
 from hub.webhooks import sign
+from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
 from hub.webhooks.keyring import Keyring
@@ -60,4 +61,11 @@ async def _send(courier: Courier, claim: Claim, ready: Ready, message_id: str, b
     ring = Keyring.unsealed(courier.key, ready.held.secret, claim.district_id, claim.subscription_id)
     now = courier.clock.now()
     headers = sign.headers(ring.live(now), message_id, int(now.timestamp()), body)
-    return await courier.egress.post(ready.held.url, body, headers)
+    certificate = _certificate(courier, claim, ready.held)
+    return await courier.egress.post(ready.held.url, body, headers, certificate=certificate)
+
+
+def _certificate(courier: Courier, claim: Claim, held: Held) -> ClientCertificate | None:
+    if held.certificate is None:
+        return None
+    return ClientCertificate.unsealed(courier.key, held.certificate, claim.district_id, claim.subscription_id)

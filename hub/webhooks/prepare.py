@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hub import ids
+from hub import ids, vault
 from hub.behaviour import Behaviour
 from hub.changes import message
 from hub.changes.message import Cut, Envelope, Item
@@ -60,6 +60,7 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held) -
     if stopped or head.grant_state != "active" or head.district_state != "active":
         await claims.release(tx, claim, wait_seconds=SUSPENDED_SECONDS)
         return None
+    await vault.to_open(tx, courier.key, held.secret, held.certificate)
     if held.batch_id is not None:
         return Ready(await deliveries.frozen(tx, claim, held.batch_id), held)
     if held.state == "resync_required":

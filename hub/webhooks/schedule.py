@@ -18,6 +18,8 @@ LONGEST_RETRY_AFTER = HOUR
 #: A receiver that always says "at once" is not asked more often than this.
 SHORTEST_RETRY_AFTER = 5.0
 SHORTEST_PROBE = 5 * MINUTE
+#: After a fault of the egress proxy, which all receivers share and which is mended at one place.
+PROXY_WAIT = 5.0
 PAUSE_AFTER = 5 * DAY
 APART = 12 * HOUR
 
@@ -42,6 +44,11 @@ def wait(failures: int, *, chance: float, retry_after: float | None = None) -> f
         return min(max(retry_after, least), LONGEST_RETRY_AFTER)
     step = STEPS[failures - 1] if failures <= len(STEPS) else PROBE
     return step * (1 + JITTER * (2 * chance - 1))
+
+
+def proxy_wait(chance: float) -> float:
+    """Seconds until the next attempt after a fault of the egress proxy; ``chance`` as for ``wait``."""
+    return PROXY_WAIT * (1 + JITTER * (2 * chance - 1))
 
 
 def worn_out(failing: float, apart: float) -> bool:

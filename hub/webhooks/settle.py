@@ -14,8 +14,9 @@ from hub.store.database import Transaction
 from hub.store.deliveries import Failed
 from hub.webhooks import isolation, portions, schedule
 from hub.webhooks.courier import Courier
-from hub.webhooks.egress import Answer, Failure
+from hub.webhooks.egress import Answer
 from hub.webhooks.events import FAILING_FROM, happened
+from hub.webhooks.failure import Failure
 from hub.webhooks.isolation import Verdict
 from hub.webhooks.prepare import Ready, terms_of
 
@@ -41,6 +42,10 @@ async def settle(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, 
     """Writes down what came of an attempt; the subscription as it is then, None without the lease."""
     if outcome.answer.failure is None:
         return await _taken(courier, tx, claim, ready, outcome.answer)
+    if outcome.answer.failure is Failure.PROXY:
+        wait, taken = schedule.proxy_wait(_CHANCE.random()), outcome.answer.milliseconds
+        await deliveries.excuse(tx, claim, ready.batch, wait_seconds=wait, milliseconds=taken)
+        return None
     if ready.batch.kind == "parked" and isolation.refuses(outcome.answer.status):
         await _parked_again(tx, claim, ready, outcome.answer)
         return None

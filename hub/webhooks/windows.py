@@ -10,8 +10,10 @@ from collections import OrderedDict
 from datetime import datetime
 from uuid import UUID
 
+from hub import vault
 from hub.changes import reading
 from hub.changes.reading import Stretch
+from hub.crypto import Keys
 from hub.identifiers import Identifiers
 from hub.store import grants
 from hub.store.database import Transaction
@@ -49,12 +51,14 @@ class Windows:
             if not lock.locked():
                 self._reading.pop(key, None)
 
-    async def identifiers(self, tx: Transaction, grant_id: UUID, changed_at: datetime, key: bytes) -> Identifiers:
+    async def identifiers(self, tx: Transaction, grant_id: UUID, changed_at: datetime, key: Keys) -> Identifiers:
         """How the app of a grant names records. ``changed_at``: when the grant last changed."""
         assert tx.district_id is not None
         found = self._identifiers.get((grant_id, changed_at))
         if found is None:
-            found = Identifiers.of(await grants.get(tx, grant_id), tx.district_id, key)
+            grant = await grants.get(tx, grant_id)
+            await vault.to_open(tx, key, grant.id_key)
+            found = Identifiers.of(grant, tx.district_id, key)
             self._identifiers[grant_id, changed_at] = found
             while len(self._identifiers) > self._most:
                 self._identifiers.popitem(last=False)

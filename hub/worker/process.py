@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 import structlog
 
-from hub import crypto
-from hub.addresses import Network
+from hub import vault
 from hub.clock import Clock, SystemClock
+from hub.crypto import Keys, load_key
 from hub.dispatcher import Dispatcher as Telling
 from hub.errors import Code, HubError
 from hub.export.jobs import Workshop
@@ -72,15 +72,15 @@ async def run_worker(
     """
     stop = stop or asyncio.Event()
     _heed_signals(stop)
-    key = await asyncio.to_thread(crypto.load_key, settings)
+    key = await asyncio.to_thread(load_key, settings)
     share = max(1, settings.worker_pool_size // 2)  # pools of their own: a long sync keeps no delivery waiting
     async with contextlib.AsyncExitStack() as stack:
         deliveries = await _database(stack, database_url, "hub worker deliveries", share)
         syncs = await _database(
             stack, database_url, "hub worker syncs", max(settings.worker_pool_size - share, _connections(settings))
         )
-        egress = await _egress(stack, settings.webhook_allow, settings.webhook_timeout_seconds,
-                               settings.webhook_concurrency)  # fmt: skip
+        await vault.fix(syncs, key)
+        egress = await stack.enter_async_context(Egress.of(settings))
         clock = SystemClock()
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
         await _check_receivers(settings, deliveries)
@@ -122,7 +122,7 @@ async def _check_receivers(settings: Settings, db: Database) -> None:
         )
 
 
-async def _teller(settings: Settings, db: Database, egress: Egress, clock: Clock, key: bytes) -> Teller:
+async def _teller(settings: Settings, db: Database, egress: Egress, clock: Clock, key: Keys) -> Teller:
     mail = await asyncio.to_thread(mailer, settings, clock)
     return Teller(db, egress, mail, clock, key, settings.public_url, settings.notice_pause_seconds)
 
@@ -136,7 +136,7 @@ def _syncs(
     settings: Settings,
     db: Database,
     clock: Clock,
-    key: bytes,
+    key: Keys,
     due: asyncio.Event,
     stop: asyncio.Event,
     work: Work | None,
@@ -157,23 +157,18 @@ async def _schedules(settings: Settings, db: Database, clock: Clock, due: asynci
 
 
 async def _workshop(
-    stack: contextlib.AsyncExitStack, settings: Settings, url: str, clock: Clock, key: bytes
+    stack: contextlib.AsyncExitStack, settings: Settings, url: str, clock: Clock, key: Keys
 ) -> Workshop:
     db = await _database(stack, url, "hub worker exports", EXPORT_CONNECTIONS)
     return Workshop(db, clock, key, Places(settings.export_folder, settings.export_allow), settings.export_keep_hours)
 
 
-async def _porter(stack: contextlib.AsyncExitStack, settings: Settings, url: str, key: bytes) -> Porter:
+async def _porter(stack: contextlib.AsyncExitStack, settings: Settings, url: str, key: Keys) -> Porter:
     db = await _database(stack, url, "hub worker pass-back", PASSBACK_CONNECTIONS)
     timeout = settings.passback_timeout_seconds
-    egress = await _egress(stack, settings.passback_allow, timeout, IN_PROCESS * settings.passback_concurrency)
+    most = IN_PROCESS * settings.passback_concurrency
+    egress = await stack.enter_async_context(Egress(allow=settings.passback_allow, timeout=timeout, concurrency=most))
     return Porter(db, egress, Proofs(egress), key, timeout, settings.passback_concurrency)
-
-
-async def _egress(
-    stack: contextlib.AsyncExitStack, allow: Sequence[Network], seconds: float, concurrency: int
-) -> Egress:
-    return await stack.enter_async_context(Egress(allow=allow, timeout=seconds, concurrency=concurrency))
 
 
 async def _database(stack: contextlib.AsyncExitStack, url: str, name: str, size: int) -> Database:

@@ -33,6 +33,7 @@ ALL = (
     "lag",
     "webhook_latency",
     "deliveries",
+    "pull",
     "passback",
     "export",
     "past",

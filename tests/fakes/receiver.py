@@ -54,18 +54,27 @@ class Received:
 
 @dataclass
 class Receiver:
-    """``behave`` answers; everything that arrived is in ``received``, in order."""
+    """``behave`` answers; everything that arrived is in ``received``, in order.
+
+    Challenges are answered as they should be, and stand in ``challenges``, unless ``mute``: then they are behaved to.
+    """
 
     url: str
     behave: Behaviour
     received: list[Received] = field(default_factory=list)
+    challenges: list[Received] = field(default_factory=list)
+    mute: bool = False
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
+        got = Received(request.method, request.path, headers, body, time.monotonic())
+        if b'"subscriptions.challenge"' in body:
+            self.challenges.append(got)
+            return await self.behave(request) if self.mute else web.Response(text=got.data["challenge"])
         async with self.arrived:
-            self.received.append(Received(request.method, request.path, headers, body, time.monotonic()))
+            self.received.append(got)
             self.arrived.notify_all()
         return await self.behave(request)
 

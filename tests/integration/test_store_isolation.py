@@ -81,6 +81,7 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
     assert {(r["tablename"], r["cmd"], tuple(r["roles"])) for r in wide} == {
         ("districts", "SELECT", ("hub_service", "hub_worker")),
         ("export_schedules", "SELECT", ("hub_worker",)),
+        ("data_keys", "SELECT", ("hub_service", "hub_worker")),  # the hub's own
         ("exports", "SELECT", ("hub_worker",)),
         ("exports", "UPDATE", ("hub_worker",)),
         ("grade_targets", "SELECT", ("hub_worker",)),

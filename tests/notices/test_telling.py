@@ -24,6 +24,7 @@ from hub.store.database import Database as Pool
 from hub.store.notices import KINDS
 from hub.store.recipients import Recipient
 from hub.webhooks.egress import Egress
+from hub.webhooks.proxy import Proxy
 from tests.districts import District
 from tests.fakes.mail_server import MailServer, mail_server
 from tests.fakes.receiver import hang_up, in_turn, receiver, status
@@ -286,6 +287,25 @@ async def test_a_private_address_is_not_dialled(world: World) -> None:
         await tell(replace(world.teller, egress=strict), claim)
         assert there.received == []
     assert (await world.one(made)).last_error == "blocked_address"
+
+
+async def test_a_fault_of_the_egress_proxy_is_not_charged_to_a_recipient(world: World, free_port: int) -> None:
+    async with receiver() as there, Egress(timeout=1, proxy=Proxy("127.0.0.1", free_port)) as egress:
+        made, _ = await world.hears("webhook", there.url)
+        await world.ends("failed")
+        await world.due()
+        async with world.db.district(world.district.district_id) as tx:
+            await tx.execute("UPDATE recipients SET address = 'https://receiver.example/'")
+        (claim,) = await notices.claim(world.db, limit=5, lease_seconds=60)
+        await tell(replace(world.teller, egress=egress), claim)
+        row = await world.one(made)
+        assert (row.state, row.attempt, row.last_error, row.waiting) == ("active", 0, None, True)
+        async with world.db.district(world.district.district_id) as tx:
+            assert 2 < await tx.fetchval("SELECT extract(epoch FROM ready_at - now()) FROM recipients") < 7
+            await tx.execute("UPDATE recipients SET address = $1", there.url)
+        await world.due()
+        await world.round()
+        assert len(there.received) == 1
 
 
 async def test_after_days_of_failure_a_recipient_is_disabled_and_resumed_by_hand(

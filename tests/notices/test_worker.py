@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hub.crypto import column_key
 from hub.notices import recipients
 from hub.store import runs, source_schedules, sources
 from hub.store.database import Database as Pool
@@ -32,7 +33,12 @@ async def test_a_schedule_is_kept_and_its_failure_and_recovery_are_mailed(databa
 
     async with db.district(district.district_id) as tx:
         await recipients.create(
-            tx, channel="email", address="office@district.example", kinds=["failed", "recovered"], key=b"", allow=()
+            tx,
+            channel="email",
+            address="office@district.example",
+            kinds=["failed", "recovered"],
+            key=column_key(b"x" * 32),
+            allow=(),
         )
     await due(None)
     async with mail_server() as mails:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from hub.crypto import column_key
 from hub.store import runs, sources
 from hub.store.runs import Run
 from hub.sync.engine import work_once
@@ -20,7 +21,7 @@ from tests.districts import District, sandbox
 from tests.fakes.oneroster_server import CLIENT, SECRET, Server, filled, running
 from tests.sync.test_delta import documents
 
-KEY = bytes(32)
+KEY = column_key(bytes(32))
 HOUR = timedelta(hours=1)
 ENTITIES = ["orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics"]
 

@@ -18,6 +18,7 @@ from hub.settings import (
     database_urls,
     load,
     master_key,
+    master_keys,
     role_password,
     role_passwords,
     role_url,
@@ -68,6 +69,8 @@ def test_the_environment_sets_and_the_command_line_wins(monkeypatch: pytest.Monk
         ({"webhook_timeout_seconds": 60, "webhook_lease_seconds": 60}, "HUB_WEBHOOK_LEASE_SECONDS"),
         ({"database_url": URL}, "HUB_MASTER_KEY"),
         ({"master_key": "short secret"}, "HUB_MASTER_KEY"),
+        ({"master_key_former": KEY}, "HUB_MASTER_KEY"),
+        ({"master_key": KEY, "master_key_former": "short secret"}, "HUB_MASTER_KEY_FORMER"),
         ({"service_database_url": URL}, "HUB_DATABASE_URL"),
         ({"worker_database_url": URL}, "HUB_DATABASE_URL"),
         ({"token_lifetime_seconds": 3601}, "HUB_TOKEN_LIFETIME_SECONDS"),
@@ -76,6 +79,10 @@ def test_the_environment_sets_and_the_command_line_wins(monkeypatch: pytest.Monk
         ({"base_url": "https://hub.example/"}, "HUB_BASE_URL"),
         ({"webhook_allow": "10.0.0.1/8"}, "HUB_WEBHOOK_ALLOW"),
         ({"webhook_allow": "128.0.0.0/1,0.0.0.0/1"}, "HUB_WEBHOOK_ALLOW"),
+        ({"webhook_proxy": "https://u:secret@proxy.example:1"}, "HUB_WEBHOOK_PROXY"),
+        ({"webhook_proxy": "http://u:secret@proxy.example"}, "HUB_WEBHOOK_PROXY"),
+        ({"webhook_proxy": "http://u:secret@proxy.example:x"}, "HUB_WEBHOOK_PROXY"),
+        ({"webhook_proxy": "http://u:secret@proxy.example:1/path"}, "HUB_WEBHOOK_PROXY"),
         ({"no_such_setting": 1}, "HUB_NO_SUCH_SETTING"),
     ],
 )
@@ -89,7 +96,10 @@ def test_contradictions_are_refused_by_name_and_without_the_value(given: dict[st
 
 
 def test_secrets_do_not_show() -> None:
-    settings = load(database_url=URL, master_key=KEY, redis_url="redis://:secret@cache.example/0")
+    proxy = "http://u:secret@proxy.example:3128"
+    settings = load(
+        database_url=URL, master_key=KEY, redis_url="redis://:secret@cache.example/0", webhook_proxy=proxy
+    )  # fmt: skip
 
     assert "secret" not in repr(settings)
     assert KEY not in repr(settings)
@@ -126,6 +136,13 @@ def test_passwords_of_roles_are_derived_and_differ() -> None:
 
     assert role_password(key, "hub_service") == hmac.new(key, b"hub_service", "sha256").hexdigest()
     assert len(set(role_passwords(key).values())) == 3
+
+
+def test_until_a_former_master_key_is_gone_its_passwords_are_used() -> None:
+    """So that workers with either log in alike."""
+    settings = load(database_url=URL, master_key="n" * 32, master_key_former=KEY)
+    assert database_urls(settings, URL) == database_urls(load(database_url=URL, master_key=KEY), URL)
+    assert master_keys(settings) == (b"n" * 32, KEY.encode())
 
 
 def test_addresses_of_roles_keep_host_database_and_options() -> None:

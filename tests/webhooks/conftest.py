@@ -69,8 +69,9 @@ class World:
         """Changes a subscription's receiver or settings."""
         async with self.db.district(some.district) as tx:
             row = await store.get(tx, some.id)
-            wanted = replace(subscriptions.terms_of(row), **terms)
-            await subscriptions.edit(tx, row, terms=wanted, url=url, allow=ALLOW)
+            if url is not None:
+                row = await subscriptions.point(tx, some.id, url, subscriptions.PROVEN)
+            await subscriptions.edit(tx, some.id, replace(subscriptions.terms_of(row), **terms))
 
     @asynccontextmanager
     async def courier(self, *, seconds: float = 5, lease: float = 20, key: bytes = KEY) -> AsyncIterator[Courier]:

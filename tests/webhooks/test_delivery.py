@@ -16,6 +16,9 @@ from hub.errors import Code, HubError
 from hub.store import feed
 from hub.store import subscriptions as store
 from hub.webhooks import subscriptions
+from hub.webhooks.challenge import Proof
+from hub.webhooks.failure import Failure
+from hub.webhooks.sign import verify
 from tests.fakes.receiver import hang, in_turn, receiver, status
 from tests.webhooks.conftest import ALLOW, KEY, World
 from tests.webhooks.rounds import due, one
@@ -299,11 +302,11 @@ async def test_after_a_rotation_both_secrets_verify_until_the_overlap_ends(world
         some = await world.subscribe(there)
         now = SystemClock().now()
         async with world.db.district(some.district) as tx:
-            new = await subscriptions.rotate(tx, some.id, key=KEY, now=now)
+            _, new = await subscriptions.rotate(tx, some.id, key=KEY, now=now)
         await world.feeds.move(some.district, some.grant, updated=[0])
         await one(courier)
         async with world.db.district(some.district) as tx:
-            newest = await subscriptions.rotate(tx, some.id, key=KEY, now=now, overlap=timedelta())
+            _, newest = await subscriptions.rotate(tx, some.id, key=KEY, now=now, overlap=timedelta())
             with pytest.raises(HubError):
                 await subscriptions.rotate(tx, some.id, key=KEY, now=now, overlap=timedelta(days=8))
         await due(world, some)
@@ -314,6 +317,56 @@ async def test_after_a_rotation_both_secrets_verify_until_the_overlap_ends(world
         with pytest.raises(WebhookVerificationError):
             there.received[1].verify(secret)
     there.received[1].verify(newest)
+
+
+@pytest.mark.threat("T36")
+async def test_v1a_is_signed_beside_v1_and_rotates_with_it(world: World) -> None:
+    async with receiver() as there, world.courier() as courier:
+        some = await world.subscribe(there)
+        now = SystemClock().now()
+        async with world.db.district(some.district) as tx:
+            ring, _ = await subscriptions.known(tx, some.id, key=KEY)
+            first, shown = await subscriptions.sign_with(tx, some.id, ring.of(["v1", "v1a"]), before=ring, key=KEY)
+            second, new = await subscriptions.rotate(tx, some.id, key=KEY, now=now)
+        await world.feeds.move(some.district, some.grant, updated=[0])
+        await one(courier)
+        async with world.db.district(some.district) as tx:
+            with pytest.raises(HubError, match="changed"):
+                await subscriptions.sign_with(tx, some.id, ring, before=ring, key=KEY)
+            ring, _ = await subscriptions.known(tx, some.id, key=KEY)
+            last, none = await subscriptions.sign_with(tx, some.id, ring.of(["v1a"]), before=ring, key=KEY)
+        await due(world, some)
+        await world.feeds.move(some.district, some.grant, updated=[0])
+        await one(courier)
+    assert (shown, none) == (None, None)
+    both, alone = there.received
+    for secret in (some.secret, new):
+        both.verify(secret)
+    public = [key["key"] for key in second.public_keys]
+    assert public[1:] == [key["key"] for key in first.public_keys]
+    assert second.public_keys == last.public_keys
+    for got in (both, alone):
+        assert [verify(key, got.headers, got.body, now=now.timestamp()) for key in public] == [True, True]
+    assert [entry.split(",")[0] for entry in alone.headers["webhook-signature"].split(" ")] == ["v1a", "v1a"]
+
+
+async def test_an_unproven_receiver_is_sent_nothing_and_loses_nothing(world: World) -> None:
+    async with receiver() as there, world.courier() as courier:
+        some = await world.subscribe(there)
+        async with world.db.district(some.district) as tx:
+            moved = await subscriptions.point(tx, some.id, there.url, Proof(Failure.CHALLENGE, 200))
+            with pytest.raises(HubError, match="prove"):
+                await subscriptions.resume(tx, some.id)
+        await world.feeds.move(some.district, some.grant, updated=[0])
+        assert await one(courier) == []
+        async with world.db.district(some.district) as tx:
+            assert (await subscriptions.prove(tx, some.id, there.url, None)).state == "unproven"
+            with pytest.raises(HubError, match="changed"):
+                await subscriptions.prove(tx, some.id, "https://other.example/", Proof())
+            proven = await subscriptions.prove(tx, some.id, there.url, Proof())
+        assert await one(courier) == [True]
+    assert (moved.state, proven.state) == ("unproven", "active")
+    assert len(there.received) == 1
 
 
 @pytest.mark.threat("T26")

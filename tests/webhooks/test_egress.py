@@ -11,6 +11,7 @@ import ssl
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from hub.errors import HubError
-from hub.webhooks.egress import Answer, Egress, Failure
+from hub.webhooks.egress import Answer, Egress
+from hub.webhooks.failure import Failure
 from hub.webhooks.subscriptions import check_url
 from tests.fakes.certificates import certificate
 from tests.fakes.receiver import Behaviour, endless, hang, hang_up, raw, receiver, status
@@ -223,7 +225,7 @@ async def test_certificates_are_checked(
     file = certificate(tmp_path, host, days=days)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(file)
-    trust = ssl.create_default_context(cafile=file) if trusted else None
+    trust = partial(ssl.create_default_context, cafile=file) if trusted else None
     async with receiver(tls=server) as there, Egress(allow=ALLOW, trust=trust) as egress:
         answer = await egress.post(there.url, b"{}", {})
     assert answer.failure is failure

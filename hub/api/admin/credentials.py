@@ -67,7 +67,7 @@ async def _give_secret(call: Call, *, was_on: bool, overlap: int = 0) -> Consume
     secret, consumers = new_secret(), await Consumers.load(call.context.settings)
     async with call.writing() as writing:
         client = await _named(call, writing)
-        sealed = consumers.sealed(secret, client.client_id)
+        sealed = await consumers.sealed(writing.tx, secret, client.client_id)
         row = await store.switch_oauth1(writing.tx, client.client_id, sealed, was_on=was_on, old_until=until)
         writing.note(f"client/{row.client_id}", app=str(row.app_id), overlap_seconds=overlap)
     extra = {"consumer_key": row.client_id, "consumer_secret": secret}

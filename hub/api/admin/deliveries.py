@@ -19,12 +19,14 @@ class Change(Asked):
         description="As seen from the grant's view: a collection and what happened.",
         json_schema_extra={"enum": [t for t in TYPES if t not in MARKS]},
     )
-    sourced_id: UUID = Field(alias="sourcedId")
+    sourced_id: str = Field(alias="sourcedId", description="As the app knows the record.")
     version: int = Field(description="The last step that touched the record: of two states the higher one is newer.")
     href: str | None = Field(default=None, description="Where to read the record; missing after it left.")
-    record: dict[str, Any] | None = Field(default=None, description="In the mode records: as the app may see it.")
+    record: dict[str, Any] | None = Field(
+        default=None, description="In the mode `records`: the object of OneRoster 1.2, as the app may see it now."
+    )
     previous: dict[str, Any] | None = Field(
-        default=None, description="In the mode records, of an update: what members said that say something else now."
+        default=None, description="In the mode `records`, of an updated one: what members said that say otherwise now."
     )
 
 

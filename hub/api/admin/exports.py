@@ -5,7 +5,6 @@ Only the district itself may say where its rosters go; operators see how exports
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, time
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -15,8 +14,8 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator
 from hub.api.admin.call import Call, Writing
 from hub.api.admin.paging import Page, Paging, cut, place_time
 from hub.api.admin.route import DISTRICT, STAFF, Route
+from hub.api.admin.sealing import sealer
 from hub.api.admin.shapes import Asked, Shown
-from hub.crypto import load_key
 from hub.errors import Code, HubError
 from hub.export import sftp
 from hub.export.targets import FolderPlace, Place, Secret, SftpPlace
@@ -203,8 +202,7 @@ async def create(call: Call, body: NewSchedule) -> Schedule:
 async def _sealed(call: Call, secret: Secret | None, number: UUID) -> bytes | None:
     if secret is None:
         return None
-    key = await asyncio.to_thread(load_key, call.context.settings)
-    return secret.sealed(key, call.district_id, number)
+    return secret.sealed(await sealer(call), call.district_id, number)
 
 
 async def edit(call: Call, body: Settings) -> Schedule:

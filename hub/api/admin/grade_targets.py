@@ -5,7 +5,6 @@ Only the district itself may say where its grades go; operators see how it goes,
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
@@ -16,8 +15,8 @@ from yarl import URL
 from hub.api.admin.call import Call, Writing
 from hub.api.admin.paging import Page, Paging, cut, place
 from hub.api.admin.route import DISTRICT, STAFF, Route
+from hub.api.admin.sealing import sealer
 from hub.api.admin.shapes import Asked, Shown
-from hub.crypto import load_key
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.passback.codes import MEND, Trouble
@@ -201,8 +200,7 @@ async def _checked(call: Call, body: Settings) -> None:
 
 
 async def _sealed(call: Call, secret: str, number: UUID) -> bytes:
-    key = await asyncio.to_thread(load_key, call.context.settings)
-    return sealed(key, secret, call.district_id, number)
+    return sealed(await sealer(call), secret, call.district_id, number)
 
 
 async def create(call: Call, body: NewGradeTarget) -> Target:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from hub import vault
 from hub.api.admin.call import Call, missing
 from hub.api.admin.route import EVERYONE, STAFF, Route
 from hub.api.admin.shapes import Asked, Shown
@@ -111,9 +112,10 @@ def _changed(grant: store.Grant, effect: Effect) -> ChangedGrant:
     return ChangedGrant.model_validate({**shown.model_dump(), "effect": preview})
 
 
-async def _own(call: Call, rows: Sequence[store.Grant]) -> list[Grant]:
+async def _own(call: Call, tx: Transaction, rows: Sequence[store.Grant]) -> list[Grant]:
     """Grants as their app may see them: in the rules of one with pseudonyms stand these."""
     key = await asyncio.to_thread(load_key, call.context.settings)
+    await vault.to_open(tx, key, *(row.id_key for row in rows))
     shown = []
     for row in rows:
         pseudonyms, grant = pseudonyms_of(row, call.district_id, key), Grant.model_validate(row)
@@ -136,16 +138,16 @@ async def listing(call: Call) -> Grants:
     own = call.actor.scope_app
     async with call.reading() as tx:
         rows = await store.listing(tx)
-    if own is None:
-        return Grants(items=[Grant.model_validate(row) for row in rows])
-    return Grants(items=await _own(call, [row for row in rows if row.app_id == own]))
+        if own is None:
+            return Grants(items=[Grant.model_validate(row) for row in rows])
+        return Grants(items=await _own(call, tx, [row for row in rows if row.app_id == own]))
 
 
 async def get(call: Call) -> Grant:
     """One grant."""
     async with call.reading() as tx:
         row = await reached(call, tx, call.id("grant"))
-    return Grant.model_validate(row) if call.actor.scope_app is None else (await _own(call, [row]))[0]
+        return Grant.model_validate(row) if call.actor.scope_app is None else (await _own(call, tx, [row]))[0]
 
 
 async def create(call: Call, body: NewGrant) -> ChangedGrant:

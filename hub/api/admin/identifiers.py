@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from hub import vault
 from hub.api.admin.call import Call
 from hub.api.admin.route import STAFF, Route
 from hub.api.admin.shapes import Asked, Shown
@@ -52,6 +53,7 @@ async def identify(call: Call, body: Given) -> Identifications:
     key = await asyncio.to_thread(load_key, call.context.settings)
     async with call.writing() as writing:
         grant = await store.get(writing.tx, call.id("grant"))
+        await vault.to_open(writing.tx, key, grant.id_key)
         identifiers = Identifiers.of(grant, call.district_id, key)
         items = await _identified(writing.tx, identifiers, body.identifiers)
         writing.note(

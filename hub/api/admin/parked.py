@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from hub import vault
 from hub.api.admin.call import Call
 from hub.api.admin.route import EVERYONE, Route
 from hub.api.admin.shapes import Shown
@@ -52,7 +53,9 @@ async def listing(call: Call) -> AllParked:
     async with call.reading() as tx:
         row = await reached_one(call, tx)
         rows = await store.listing(tx, row.subscription_id)
-        identifiers = Identifiers.of(await grants.get(tx, row.grant_id), call.district_id, key)
+        grant = await grants.get(tx, row.grant_id)
+        await vault.to_open(tx, key, grant.id_key)
+        identifiers = Identifiers.of(grant, call.district_id, key)
         teller = Teller(call.district_id, row.grant_id, identifiers, call.context.settings.public_url)
         changes = [Change(one.operation, one.entity, one.rid, one.version) for one in rows]
         items = await teller.items(tx, changes)

@@ -36,7 +36,9 @@ TITLES: dict[Code, str] = {
     Code.DISTRICT_BUSY: "The district is busy",
     Code.RUN_HELD: "A run waits for a decision",
     Code.PAST_GONE: "The past is not kept so long",
-    Code.RESYNC_REQUIRED: "Everything has to be read again",
+    Code.RESYNC_REQUIRED: "Nothing can be told from that position",
+    Code.RATE_LIMITED: "Too many requests",
+    Code.NOT_ACCEPTABLE: "The answer is of another media type",
 }
 _BY_STATUS = {
     400: (Code.INVALID_REQUEST, "Look at the request line, the headers and the body, and send it again."),

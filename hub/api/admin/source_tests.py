@@ -13,7 +13,7 @@ from hub.api.admin.shapes import Shown
 from hub.crypto import load_key
 from hub.errors import Code, HubError
 from hub.store import sources
-from hub.sync import shaping
+from hub.sync import shaping, source_secrets
 from hub.sync.trying import tried
 
 
@@ -34,13 +34,14 @@ class SourceTest(Shown):
 
 async def test(call: Call) -> SourceTest:
     """Asks the source's system for a little of everything; nothing is taken over."""
+    settings = call.context.settings
+    key = await asyncio.to_thread(load_key, settings)
     async with call.reading() as tx:
         source = await sources.get(tx, call.id("source"))
+        await source_secrets.to_open(tx, key, source)
         transform = await shaping.in_force(tx, source.source_id)
     if source.state == "departed":
         raise HubError(Code.CONFLICT, "The source has departed.")
-    settings = call.context.settings
-    key = await asyncio.to_thread(load_key, settings)
     found = await tried(call.district_id, source, transform, key, settings.source_allow)
     items = [SourceFinding.model_validate(one) for one in found]
     return SourceTest(works=all(one.outcome != "bad" for one in items), items=items)

@@ -18,12 +18,13 @@ from hub.api.admin import problem
 from hub.api.admin.call import Call
 from hub.api.admin.route import STAFF, Role, Route
 from hub.api.admin.runs import Run
+from hub.api.admin.sealing import sealer
 from hub.api.admin.shapes import Asked, Name, Shown
-from hub.crypto import load_key
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import runs, statements
 from hub.store import sources as store
+from hub.store.database import Transaction
 from hub.sync.parties import LINKS
 from hub.sync.source_secrets import sealed
 from transforms.canonical import body as body_of
@@ -170,7 +171,9 @@ def _names_file(annotation: Any) -> bool:
     return annotation is Path or any(_names_file(part) for part in get_args(annotation))
 
 
-async def _sealed(call: Call, kind: str, source_id: UUID, given: Mapping[str, str | None]) -> dict[str, str | None]:
+async def _sealed(
+    call: Call, kind: str, source_id: UUID, given: Mapping[str, str | None], tx: Transaction | None = None
+) -> dict[str, str | None]:
     """Secrets as the database keeps them. Raises HubError(INVALID_REQUEST) for names that the kind does not have."""
     if not given:
         return {}
@@ -178,7 +181,7 @@ async def _sealed(call: Call, kind: str, source_id: UUID, given: Mapping[str, st
     if unknown := sorted(set(given) - set(known)):
         names = ", ".join(sorted(known)) or "none"
         raise HubError(Code.INVALID_REQUEST, f"A source of this kind has no secret {unknown[0]}. It has: {names}.")
-    key = await asyncio.to_thread(load_key, call.context.settings)
+    key = await sealer(call, len(given), tx)
     return {
         name: None if text is None else sealed(key, text, call.district_id, source_id, name)
         for name, text in given.items()
@@ -222,7 +225,7 @@ async def edit(call: Call, body: SourceEdit) -> Source:
         if old.state == "departed":
             raise HubError(Code.CONFLICT, "The source has departed. Add a new one.")
         config = None if body.config is None else await _checked(call, old.kind, body.config, old.config)
-        secrets = await _secrets(call, old, config, body)
+        secrets = await _secrets(call, writing.tx, old, config, body)
         row = await store.change(
             writing.tx, source_id, name=body.name, config=config, priority=body.priority, state=body.state,
             secrets=secrets, full_hours=body.full_hours,
@@ -244,13 +247,13 @@ async def edit(call: Call, body: SourceEdit) -> Source:
 
 
 async def _secrets(
-    call: Call, old: store.Source, config: dict[str, Any] | None, body: SourceEdit
+    call: Call, tx: Transaction, old: store.Source, config: dict[str, Any] | None, body: SourceEdit
 ) -> dict[str, str] | None:
     """The secrets after an edit; None where they stay. They go nowhere else than where they were entered for.
 
     Raises HubError(INVALID_REQUEST).
     """
-    given = await _sealed(call, old.kind, old.source_id, body.secrets)
+    given = await _sealed(call, old.kind, old.source_id, body.secrets, tx)
     left = {name: text for name, text in old.secrets.items() if name not in given}
     if config is not None and left:
         places = (await asyncio.to_thread(connector, old.kind)).places

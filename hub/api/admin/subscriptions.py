@@ -14,16 +14,40 @@ from hub.api.admin.call import Call, Writing
 from hub.api.admin.grants import reached
 from hub.api.admin.route import EVERYONE, Route
 from hub.api.admin.shapes import Rotation, Shown
-from hub.api.admin.terms import TermsAsked
+from hub.api.admin.terms import NAMES, TermsAsked
 from hub.crypto import load_key
 from hub.errors import Code
 from hub.store import grants
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
+from hub.webhooks import certificates, challenge
 from hub.webhooks import subscriptions as service
+from hub.webhooks.certificates import LONGEST, ClientCertificate, Described
+from hub.webhooks.challenge import Proof
+from hub.webhooks.egress import Egress
+from hub.webhooks.keyring import SCHEMES, USUAL, Keyring
+from hub.webhooks.sign import Scheme
 from hub.webhooks.terms import Mode, Terms
 
 Url = Annotated[str, Field(max_length=2_000, description="The receiver: https and a public address.")]
+Signatures = Annotated[
+    list[Scheme],
+    Field(
+        min_length=1,
+        max_length=len(SCHEMES),
+        description="v1 (HMAC-SHA256 with a secret), v1a (ed25519, verified with a public key), or both.",
+    ),
+]
+
+
+Certificate = Annotated[
+    str | None,
+    Field(
+        max_length=LONGEST,
+        repr=False,
+        description="For mutual TLS: a PEM chain, the client's certificate first, with its key. Never shown again.",
+    ),
+]
 
 
 class NewSubscription(TermsAsked):
@@ -31,12 +55,30 @@ class NewSubscription(TermsAsked):
 
     grant_id: UUID
     url: Url
+    signatures: Signatures = Field(default_factory=lambda: list(USUAL))
+    client_certificate: Certificate = None
 
 
-class SubscriptionEdit(TermsAsked):
-    """What changes; the rest stays. A batch that is being tried keeps its id and its bytes."""
+class SubscriptionChange(TermsAsked):
+    """What is to be different; what is left out stays. A batch that is being tried keeps its id and its bytes."""
 
-    url: Url | None = None
+    url: Url | None = Field(default=None, description="Another receiver, which has to prove itself.")
+    signatures: Signatures | None = None
+    client_certificate: Certificate = Field(default=None, description="Null ends mutual TLS.")
+
+
+class CertificateShown(Shown):
+    """What the receiver is shown for mutual TLS."""
+
+    subject: str
+    expires_at: datetime
+
+
+class PublicKey(Shown):
+    """A key that verifies signatures v1a."""
+
+    key: str = Field(description="whpk_…, ed25519.")
+    until: datetime | None = Field(description="When it ends; null for the current one.")
 
 
 class Subscription(Shown):
@@ -45,7 +87,12 @@ class Subscription(Shown):
     subscription_id: UUID
     grant_id: UUID
     url: str
-    state: Literal["active", "paused", "disabled", "resync_required"]
+    signatures: list[Scheme]
+    public_keys: list[PublicKey] = Field(description="Those that sign now, newest first; none without v1a.")
+    client_certificate: CertificateShown | None
+    state: Literal["unproven", "active", "paused", "disabled", "resync_required"] = Field(
+        description="An unproven one is sent nothing; last_error says why its receiver's challenge failed."
+    )
     position: int = Field(description="The step of the feed up to which everything was acknowledged or not wanted.")
     head: int = Field(description="The last step of the grant's feed.")
     behind: bool
@@ -68,17 +115,21 @@ class Subscription(Shown):
     rate_per_minute: int | None
 
 
-class MadeSubscription(Subscription):
-    """A subscription that was just made."""
+_SECRET = Field(description="A new signing secret (whsec_…), if one was made. It cannot be shown again.")
 
-    secret: str = Field(description="The signing secret (whsec_…). It cannot be shown again.")
+
+class MadeSubscription(Subscription):
+    """A subscription that was just made or changed."""
+
+    secret: str | None = _SECRET
 
 
 class Secret(Shown):
-    """A new signing secret."""
+    """New signing keys."""
 
     subscription_id: UUID
-    secret: str = Field(description="The signing secret (whsec_…). It cannot be shown again.")
+    secret: str | None = _SECRET
+    public_keys: list[PublicKey]
 
 
 class Subscriptions(Shown):
@@ -110,9 +161,27 @@ async def shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscri
     since = lag.waiting_since
     seconds = max(0.0, (call.context.clock.now() - since).total_seconds()) if since else 0.0
     columns = {name: getattr(row, name) for name in store.Subscription.__dataclass_fields__}
+    columns["public_keys"] = _live(call, row)
     columns["max_bytes"] = service.terms_of(row).most_bytes
+    if row.certificate_expires_at is not None:
+        certificate = {"subject": row.certificate_subject, "expires_at": row.certificate_expires_at}
+    else:
+        certificate = None
+    columns["client_certificate"] = certificate
     behind = {"head": lag.head, "behind": lag.behind, "waiting_since": since, "lag_seconds": seconds}
     return Subscription.model_validate({**columns, **behind})
+
+
+async def _certificate(call: Call, text: str | None) -> Described | None:
+    """Reads a client certificate. Raises HubError(INVALID_REQUEST)."""
+    if text is None:
+        return None
+    return await asyncio.to_thread(certificates.parse, text, call.context.clock.now())
+
+
+def _live(call: Call, row: store.Subscription) -> list[PublicKey]:
+    found = [PublicKey.model_validate(each) for each in row.public_keys]
+    return [key for key in found if key.until is None or key.until > call.context.clock.now()]
 
 
 async def reached_one(call: Call, tx: Transaction) -> store.Subscription:
@@ -134,33 +203,20 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
     async with call.reading() as tx:
         await reached(call, tx, body.grant_id)
     await service.check_url(body.url, settings.webhook_allow, https_only=settings.webhook_https_only)
+    terms = body.on(Terms())
+    terms.check()  # before anybody is challenged
+    made = service.draft(body.signatures, await _certificate(call, body.client_certificate))
     key = await asyncio.to_thread(load_key, settings)
+    shown_certificate = made.certificate.certificate if made.certificate else None
+    proof = await _challenged(call, body.url, made.ring, shown_certificate, made.subscription_id)
     async with call.writing() as writing:
         row, secret = await service.create(
-            writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow,
-            terms=body.on(Terms()),
+            writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow, made=made,
+            proof=proof, terms=terms,
         )  # fmt: skip
         answer = await shown(call, writing.tx, row)
-        note(writing, row)
+        note(writing, row, state=row.state)
     return MadeSubscription.model_validate({**answer.model_dump(), "secret": secret})
-
-
-async def edit(call: Call, body: SubscriptionEdit) -> Subscription:
-    """Changes the receiver or the settings; they count from the next batch on."""
-    settings = call.context.settings
-    allow = settings.webhook_allow
-    async with call.reading() as tx:
-        await reached_one(call, tx)
-    if body.url is not None:
-        await service.check_url(body.url, allow, https_only=settings.webhook_https_only)
-    async with call.writing() as writing:
-        row = await reached_one(call, writing.tx)
-        terms = body.on(service.terms_of(row))
-        row = await service.edit(writing.tx, row, terms=terms, url=body.url, allow=allow)
-        note(writing, row, fields=sorted(body.model_fields_set))
-        answer = await shown(call, writing.tx, row)
-    await call.context.wake("deliver", call.district_id)
-    return answer
 
 
 async def listing(call: Call) -> Subscriptions:
@@ -186,6 +242,71 @@ async def attempts(call: Call) -> Attempts:
     return Attempts(items=[Attempt.model_validate(row) for row in rows])
 
 
+async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
+    """Changes how a subscription is signed, what it shows and where it goes. A new secret is shown this once."""
+    settings, secret, proof = call.context.settings, None, None
+    given = await _certificate(call, body.client_certificate)
+    other_certificate = "client_certificate" in body.model_fields_set
+    key = await asyncio.to_thread(load_key, settings)
+    async with call.reading() as tx:
+        row = await reached_one(call, tx)
+        before, certificate = await service.known(tx, row.subscription_id, key=key)
+    ring = before.of(body.signatures or before.schemes)
+    if other_certificate:
+        certificate = given.certificate if given else None
+    if body.url not in {None, row.url}:
+        await service.check_url(body.url, settings.webhook_allow, https_only=settings.webhook_https_only)
+        proof = await _challenged(call, body.url, ring, certificate, row.subscription_id)
+    async with call.writing() as writing:
+        row = await reached_one(call, writing.tx)
+        if body.signatures is not None:
+            row, secret = await service.sign_with(writing.tx, row.subscription_id, ring, before=before, key=key)
+        if other_certificate:
+            row = await service.show(writing.tx, row.subscription_id, given, key=key)
+        if proof is not None and body.url is not None:
+            row = await service.point(writing.tx, row.subscription_id, body.url, proof)
+        if body.model_fields_set & NAMES:
+            row = await service.edit(writing.tx, row.subscription_id, body.on(service.terms_of(row)))
+        answer = await shown(call, writing.tx, row)
+        certified = row.certificate_expires_at is not None
+        note(writing, row, signatures=row.signatures, client_certificate=certified, state=row.state,
+             terms=sorted(body.model_fields_set & NAMES))  # fmt: skip
+    await call.context.wake("deliver", call.district_id)
+    return MadeSubscription.model_validate({**answer.model_dump(), "secret": secret})
+
+
+async def prove(call: Call) -> Subscription:
+    """Challenges the receiver of an unproven subscription again. ``last_error`` says what came of it."""
+    key = await asyncio.to_thread(load_key, call.context.settings)
+    async with call.reading() as tx:
+        row = await reached_one(call, tx)
+        ring, certificate = await service.known(tx, row.subscription_id, key=key)
+    proof = None
+    if row.state == "unproven":
+        proof = await _challenged(call, row.url, ring, certificate, row.subscription_id)
+    async with call.writing() as writing:
+        await reached_one(call, writing.tx)
+        row = await service.prove(writing.tx, row.subscription_id, row.url, proof)
+        note(writing, row, state=row.state)
+        answer = await shown(call, writing.tx, row)
+    await call.context.wake("deliver", call.district_id)
+    return answer
+
+
+async def _challenged(
+    call: Call, url: str, ring: Keyring, certificate: ClientCertificate | None, subscription_id: UUID
+) -> Proof:
+    """What comes of challenging a receiver, outside of any transaction."""
+    settings = call.context.settings
+    if not settings.webhook_challenge:
+        return service.PROVEN
+    async with Egress.of(settings) as egress:
+        return await challenge.ask(
+            egress, url=url, ring=ring, certificate=certificate, subscription_id=subscription_id,
+            now=call.context.clock.now(),
+        )  # fmt: skip
+
+
 async def pause(call: Call) -> Subscription:
     """Stops deliveries; nothing is lost."""
     async with call.writing() as writing:
@@ -207,16 +328,16 @@ async def resume(call: Call) -> Subscription:
 
 
 async def rotate(call: Call, body: Rotation) -> Secret:
-    """Makes a new signing secret; both sign until the overlap ends."""
+    """Makes new signing keys, one for each kind of signature; old and new sign until the overlap ends."""
     key = await asyncio.to_thread(load_key, call.context.settings)
     async with call.writing() as writing:
         row = await reached_one(call, writing.tx)
-        secret = await service.rotate(
+        row, secret = await service.rotate(
             writing.tx, row.subscription_id, key=key, now=call.context.clock.now(),
             overlap=timedelta(seconds=body.overlap_seconds),
         )  # fmt: skip
         note(writing, row, overlap_seconds=body.overlap_seconds)
-    return Secret(subscription_id=row.subscription_id, secret=secret)
+    return Secret(subscription_id=row.subscription_id, secret=secret, public_keys=_live(call, row))
 
 
 async def delete(call: Call) -> None:
@@ -235,14 +356,16 @@ ROUTES = (
     Route("POST", _OVER, create, "Subscribe a receiver; its secret is shown once", roles=EVERYONE,
           body=NewSubscription, answer=MadeSubscription, status=201, action="subscription.create", errors=_CONFLICT),
     Route("GET", ONE, get, "One subscription with its lag", roles=EVERYONE, answer=Subscription),
-    Route("PATCH", ONE, edit, "Change the receiver or the settings", roles=EVERYONE, body=SubscriptionEdit,
-          answer=Subscription, action="subscription.edit"),
+    Route("PATCH", ONE, change, "Change a subscription", roles=EVERYONE, body=SubscriptionChange,
+          answer=MadeSubscription, action="subscription.change", errors=_CONFLICT),
+    Route("POST", ONE + "/prove", prove, "Challenge the receiver again", roles=EVERYONE, answer=Subscription,
+          action="subscription.prove", errors=_CONFLICT),
     Route("GET", ONE + "/attempts", attempts, "The latest attempts to deliver", roles=EVERYONE, answer=Attempts),
     Route("POST", ONE + "/pause", pause, "Pause deliveries", roles=EVERYONE, answer=Subscription,
-          action="subscription.pause"),
+          action="subscription.pause", errors=_CONFLICT),
     Route("POST", ONE + "/resume", resume, "Resume deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.resume", errors=_CONFLICT),
-    Route("POST", ONE + "/rotate", rotate, "Make a new signing secret", roles=EVERYONE, body=Rotation,
+    Route("POST", ONE + "/rotate", rotate, "Make new signing keys", roles=EVERYONE, body=Rotation,
           answer=Secret, action="subscription.rotate"),
     Route("DELETE", ONE, delete, "End a subscription", roles=EVERYONE, action="subscription.delete"),
 )  # fmt: skip

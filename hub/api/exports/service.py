@@ -19,6 +19,7 @@ from hub.api.exports.asked import VERSIONS, Wish
 from hub.api.exports.sending import Part, Sending, part_of
 from hub.api.guard import Guard, Session
 from hub.api.oneroster.errors import Minor, RefusedError, busy, unknown_object
+from hub.crypto import Keys
 from hub.errors import Code, HubError
 from hub.export import jobs, making
 from hub.ids import new_id
@@ -42,7 +43,7 @@ class Service:
 
     context: ApiContext
     guard: Guard
-    key: bytes
+    key: Keys
     sending: set[UUID] = field(default_factory=set)
 
     @classmethod

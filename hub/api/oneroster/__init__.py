@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
+from hub import vault
 from hub.api.caches import ByteCache
 from hub.api.context import CONTEXT
 from hub.api.guard import GUARD
@@ -22,7 +23,7 @@ from hub.api.oneroster.writing import Writing
 from hub.api.permissions import Permission, declare
 from hub.api.routing import Slashed
 from hub.api.views import Views
-from hub.crypto import load_walk_key
+from hub.crypto import WALKS, load_key
 from hub.gradebook.announcer import Announcer
 from hub.gradebook.gradebook import Gradebook
 
@@ -49,8 +50,9 @@ def add_oneroster(app: web.Application) -> None:
 
 async def _start(app: web.Application) -> AsyncIterator[None]:
     context, views = app[CONTEXT], Views()
-    key = await asyncio.to_thread(load_walk_key, context.settings)
-    service = app[_SERVICE] = Service(context, app[GUARD], views, Walks(key, context, views))
+    keys = await asyncio.to_thread(load_key, context.settings)
+    await vault.fix(context.db, keys)
+    service = app[_SERVICE] = Service(context, app[GUARD], views, Walks(keys.fixed(WALKS), context, views))
     app[_EVERYWHERE] = Everywhere.beside(service)
     announcer = Announcer(context.db, context.wake)
     gradebook = Gradebook(context.db, context.clock, ByteCache(_SETS_BYTES), announcer)

@@ -34,13 +34,14 @@ async def _serve(request: web.Request) -> web.Response:
         "token_url": f"{url}/oauth/token",
         "metadata_url": f"{url}/.well-known/oauth-authorization-server",
         "scopes": sorted(caller.scopes),
-        "all_districts": _addresses(url + EVERYWHERE),
+        "all_districts": {**_addresses(url + EVERYWHERE), "changes": f"{url}/changes"},
         "districts": [
             {
                 "id": str(place.district_id),
                 "name": place.name,
                 "entities": place.held.grant.definition.get("entities", []),
                 **_addresses(url + DISTRICT.replace("{district}", str(place.district_id))),
+                "changes": f"{url}/d/{place.district_id}/changes",
             }
             for place in places
         ],

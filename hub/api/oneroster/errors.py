@@ -7,6 +7,8 @@ from enum import StrEnum
 import orjson
 from aiohttp import web
 
+from hub.errors import Code
+
 _SIGN = 'OAuth realm="oneroster"'
 
 
@@ -35,7 +37,12 @@ GRADEBOOK_MINORS = (*ROSTERING_MINORS, Minor.DELETE_FAILURE)
 
 
 class RefusedError(Exception):
-    """A request that gets an error payload; ``description`` says what to do next and repeats no value."""
+    """A request that gets an error payload; ``description`` says what to do next and repeats no value.
+
+    ``code``: what a problem (RFC 9457) names, where the status does not say it already.
+    """
+
+    code: Code | None = None
 
     def __init__(self, status: int, minor: Minor, description: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(description)

@@ -22,6 +22,7 @@ from hub.store.audit import HUB
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from tests.api.admin.service import AdminHub
+from tests.fakes.receiver import receiver
 from tests.services import Database
 
 UPLOAD_LIMIT = 32_000_000
@@ -71,11 +72,16 @@ async def hub(database: Database, tmp_path: Path) -> AsyncIterator[AdminHub]:
         "district": await _token(pool, "district", district=own[0]),
         "app": await _token(pool, "app", app=vendor),
     }
-    async with TestServer(app) as server, ClientSession(base_url=server.make_url("/")) as session:
+    async with (
+        TestServer(app) as server,
+        ClientSession(base_url=server.make_url("/")) as session,
+        receiver() as there,
+    ):
         yield AdminHub(
             server=server, session=session, pool=pool, owner_url=database.owner, worker_url=database.worker,
             tokens=tokens, rung=rung,
             district=own[0], source=own[1], foreign_district=foreign[0], foreign_source=foreign[1], app=vendor,
             foreign_app=stranger, grant=grant.grant_id, foreign_grant=foreign_grant.grant_id,
+            there=there,
         )  # fmt: skip
     await pool.close()

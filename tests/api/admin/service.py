@@ -16,6 +16,7 @@ from hub.api.admin.route import PREFIX
 from hub.ids import new_id
 from hub.store import runs
 from hub.store.database import Database as Pool
+from tests.fakes.receiver import Receiver
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class AdminHub:
-    """A running admin API, its tokens, and two districts with a source, an app and a grant each."""
+    """A running admin API, its tokens, and two districts with a source, an app and a grant each.
+
+    ``there``: a receiver of webhooks.
+    """
 
     server: TestServer
     session: ClientSession
@@ -47,6 +51,7 @@ class AdminHub:
     foreign_app: UUID
     grant: UUID
     foreign_grant: UUID
+    there: Receiver
 
     async def call(self, method: str, path: str, *, role: str | None = "operator", **options: Any) -> Answer:
         """One request below the API's prefix; ``role`` chooses the token."""

@@ -130,7 +130,7 @@ async def _suspended(hub: AdminHub) -> Prepared:
 
 
 async def _new_subscription(hub: AdminHub) -> Prepared:
-    return {}, {"json": {"grant_id": str(hub.grant), "url": "https://127.0.0.1/hook?key=canary-7"}}
+    return {}, {"json": {"grant_id": str(hub.grant), "url": f"{hub.there.url}?key=canary-7"}}
 
 
 async def _subscription(hub: AdminHub) -> Prepared:
@@ -157,6 +157,11 @@ async def _parked(hub: AdminHub) -> Prepared:
             hub.district, UUID(ids["subscription"]), UUID(ids["parked"]),
         )  # fmt: skip
     return ids, {}
+
+
+async def _changed_subscription(hub: AdminHub) -> Prepared:
+    variables, _ = await _subscription(hub)
+    return variables, {"json": {"signatures": ["v1a"]}}
 
 
 async def _token(hub: AdminHub) -> Prepared:
@@ -203,10 +208,11 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "grants_suspend": _nothing,
     "grants_resume": _suspended,
     "subscriptions_create": _new_subscription,
+    "subscriptions_change": _changed_subscription,
+    "subscriptions_prove": _subscription,
     "subscriptions_pause": _subscription,
     "subscriptions_resume": _subscription,
     "subscriptions_rotate": _subscription,
-    "subscriptions_edit": _edited(mode="signal", types=["users.*"]),
     "positions_replay": _edited(**{"from": 0}),
     "positions_seek": _edited(),
     "parked_retry_all": _parked,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +17,7 @@ from hub.sandbox import DistrictPlan, write_sandbox
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
 from tests.api.admin.service import AdminHub
+from tests.fakes.certificates import certificate
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +134,7 @@ async def test_what_is_wrong_with_a_definition_is_said_by_field(
 
 async def test_a_subscription_shows_where_it_stands(hub: AdminHub, district_zip: bytes) -> None:
     base = f"/districts/{hub.district}/subscriptions"
-    body = {"grant_id": str(hub.grant), "url": "https://127.0.0.1:9/hook"}
+    body = {"grant_id": str(hub.grant), "url": hub.there.url}
     made = await hub.made("POST", base, role="app", json=body)
     await _synced(hub, district_zip)
     shown = (await hub.made("GET", base, role="app"))["items"][0]
@@ -149,7 +152,7 @@ async def test_a_subscription_shows_where_it_stands(hub: AdminHub, district_zip:
 
 async def test_a_subscription_is_made_with_settings_and_edited_one_by_one(hub: AdminHub) -> None:
     base = f"/districts/{hub.district}/subscriptions"
-    body = {"grant_id": str(hub.grant), "url": "https://127.0.0.1:9/hook", "mode": "records", "types": ["users.*"]}
+    body = {"grant_id": str(hub.grant), "url": hub.there.url, "mode": "records", "types": ["users.*"]}
     made = await hub.made("POST", base, role="app", json=body)
     one = f"{base}/{made['subscription_id']}"
     names = ("mode", "types", "max_bytes", "max_changes", "quiet_seconds", "longest_wait_seconds", "rate_per_minute")
@@ -159,8 +162,10 @@ async def test_a_subscription_is_made_with_settings_and_edited_one_by_one(hub: A
     edited = await hub.made("PATCH", one, role="app", json=edit)
     assert [edited[n] for n in names] == ["refs", ["users.*"], 20_000, 20, 1.5, 30, 60]
     assert edited["url"] == body["url"]
-    moved = await hub.made("PATCH", one, role="app", json={"url": "https://127.0.0.1:9/other", "rate_per_minute": None})
-    assert (moved["url"], moved["rate_per_minute"], moved["max_changes"]) == ("https://127.0.0.1:9/other", None, 20)
+    other = hub.there.url + "/other"
+    moved = await hub.made("PATCH", one, role="app", json={"url": other, "rate_per_minute": None})
+    assert (moved["url"], moved["rate_per_minute"], moved["max_changes"]) == (other, None, 20)
+    del moved["secret"]
 
     refused = [{"mode": "loud"}, {"types": ["unicorns.*"]}, {"max_changes": 0}, {"max_bytes": 10}, {"colour": 1},
                {"url": "http://10.0.0.1/"}, {"rate_per_minute": 0}, {"quiet_seconds": -1}]  # fmt: skip
@@ -174,7 +179,7 @@ async def test_a_subscription_is_made_with_settings_and_edited_one_by_one(hub: A
 
 async def test_what_is_parked_is_shown_as_the_app_knows_it(hub: AdminHub, district_zip: bytes) -> None:
     base = f"/districts/{hub.district}/subscriptions"
-    body = {"grant_id": str(hub.grant), "url": "https://127.0.0.1:9/hook"}
+    body = {"grant_id": str(hub.grant), "url": hub.there.url}
     made = await hub.made("POST", base, role="app", json=body)
     await _synced(hub, district_zip)
     parked_id, one = new_id(), f"{base}/{made['subscription_id']}"
@@ -200,16 +205,55 @@ async def test_what_is_parked_is_shown_as_the_app_knows_it(hub: AdminHub, distri
     assert (await hub.made("GET", one + "/parked", role="app"))["items"] == []
 
 
+async def test_the_public_key_is_shown_at_any_time_and_a_private_one_never(hub: AdminHub) -> None:
+    base = f"/districts/{hub.district}/subscriptions"
+    body = {"grant_id": str(hub.grant), "url": hub.there.url, "signatures": ["v1a"]}
+    made = await hub.made("POST", base, role="app", json=body)
+    one = f"{base}/{made['subscription_id']}"
+    both = await hub.made("PATCH", one, role="app", json={"signatures": ["v1a", "v1"]})
+    rotated = await hub.made("POST", one + "/rotate", role="app", json={"overlap_seconds": 60})
+    shown = await hub.made("GET", one, role="app")
+    refused = await hub.call("PATCH", one, role="app", json={"signatures": []})
+
+    assert (made["secret"], made["signatures"], both["signatures"]) == (None, ["v1a"], ["v1", "v1a"])
+    assert both["secret"].startswith("whsec_")
+    assert [both["secret"] != rotated["secret"], both["public_keys"]] == [True, made["public_keys"]]
+    new, old = shown["public_keys"]
+    assert (new["until"], old["key"]) == (None, made["public_keys"][0]["key"])
+    assert rotated["public_keys"] == shown["public_keys"]
+    assert all(len(b64decode(key["key"].removeprefix("whpk_"), validate=True)) == 32 for key in (new, old))
+    assert "whsk_" not in str([made, both, rotated, shown])
+    assert refused.status == 400
+
+
+async def test_a_client_certificate_is_described_and_never_shown(hub: AdminHub, tmp_path: Path) -> None:
+    text = await asyncio.to_thread(lambda: certificate(tmp_path, "192.0.2.7", days=3).read_text())
+    base = f"/districts/{hub.district}/subscriptions"
+    body = {"grant_id": str(hub.grant), "url": hub.there.url}
+    made = await hub.made("POST", base, role="app", json=body | {"client_certificate": text})
+    one = f"{base}/{made['subscription_id']}"
+    kept = await hub.made("PATCH", one, role="app", json={"signatures": ["v1"]})
+    ended = await hub.made("PATCH", one, role="app", json={"client_certificate": None})
+    again = await hub.made("PATCH", one, role="app", json={"client_certificate": text})
+    refused = await hub.call("PATCH", one, role="app", json={"client_certificate": text[:300]})
+
+    assert made["client_certificate"]["subject"] == "CN=192.0.2.7"
+    assert kept["client_certificate"] == again["client_certificate"] == made["client_certificate"]
+    assert ended["client_certificate"] is None
+    assert (refused.status, refused.json["code"]) == (400, "invalid_request")
+    assert "MII" not in str([made, kept, again, refused.json])
+
+
 async def test_another_apps_subscription_is_missing(hub: AdminHub) -> None:
     grants = f"/districts/{hub.district}/grants"
     grant = await hub.made("POST", grants, json={"app_id": str(hub.foreign_app), "definition": {}})
     base = f"/districts/{hub.district}/subscriptions"
-    body = {"grant_id": grant["grant_id"], "url": "https://127.0.0.1:9/hook"}
+    body = {"grant_id": grant["grant_id"], "url": hub.there.url}
     foreign = await hub.made("POST", base, json=body)
     one = f"{base}/{foreign['subscription_id']}"
-    calls = [("GET", one), ("GET", one + "/attempts"), ("POST", one + "/pause"), ("POST", one + "/resume"),
-             ("POST", one + "/rotate"), ("GET", one + "/parked"), ("POST", one + "/parked/retry"),
-             ("DELETE", one)]  # fmt: skip
+    calls = [("GET", one), ("GET", one + "/attempts"), ("PATCH", one), ("DELETE", one)]
+    calls += [("POST", f"{one}/{act}") for act in ("pause", "resume", "prove", "rotate")]
+    calls += [("GET", one + "/parked"), ("POST", one + "/parked/retry")]
     answers = [await hub.call(method, path, role="app") for method, path in calls]
     answers.append(await hub.call("POST", base, role="app", json=body))
     for method, path, json in (("PATCH", one, {"mode": "signal"}), ("POST", one + "/replay", {"from": 0}),

@@ -106,6 +106,7 @@ GET    oda /districts/{district}/subscriptions/{subscription}/parked
 POST   oda /districts/{district}/subscriptions/{subscription}/parked/retry
 POST   oda /districts/{district}/subscriptions/{subscription}/parked/{parked}/retry
 DELETE oda /districts/{district}/subscriptions/{subscription}/parked/{parked}
+POST   oda /districts/{district}/subscriptions/{subscription}/prove
 POST   oda /districts/{district}/subscriptions/{subscription}/pause
 POST   oda /districts/{district}/subscriptions/{subscription}/resume
 POST   oda /districts/{district}/subscriptions/{subscription}/rotate

@@ -10,6 +10,7 @@ from oauthlib.oauth1 import Client as Signer
 
 from hub.api.oauth.consumer import Consumers, new_secret
 from hub.store import apps
+from hub.store.audit import HUB
 from tests.api.matrix.conftest import Matrix
 from tests.api.matrix.rules import SCOPES, Access
 from tests.api.matrix.world import bearer
@@ -95,8 +96,8 @@ async def _signer(matrix: Matrix) -> Caller:
     """The app under test, signing with OAuth 1."""
     key, secret = matrix.world.clients["school"][0], new_secret()
     consumers = await Consumers.load(matrix.hub.settings)
-    async with matrix.hub.db.shared() as tx:
-        await apps.switch_oauth1(tx, key, consumers.sealed(secret, key), was_on=False)
+    async with matrix.hub.db.district(HUB) as tx:
+        await apps.switch_oauth1(tx, key, await consumers.sealed(tx, secret, key), was_on=False)
     signer, root = Signer(key, client_secret=secret), matrix.hub.settings.public_url
 
     def signs(method: str, path: str) -> tuple[str, ...]:

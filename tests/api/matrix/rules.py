@@ -55,7 +55,7 @@ v1p1           | PUT    | gradebook.createput   | categories/* lineItems/* resul
 v1p1           | DELETE | gradebook.delete      | categories/* lineItems/* results/*
 """
 _PUBLIC = """
-/healthz /readyz /.well-known/oauth-authorization-server
+/healthz /readyz /.well-known/oauth-authorization-server /asyncapi.json
 """
 _CLIENT = "/oauth/token /oauth/revoke /oauth/introspect"
 _DOCUMENTS = """
@@ -69,7 +69,10 @@ _FILES = ("roster.readonly", "roster-core.readonly", "roster-demographics.readon
 _OLD_FILES = tuple(name for name in _FILES if name not in {"gradebook-core.readonly", "resource-core.readonly"})
 _EXPORTS = "/d/*/export/v1/"
 
-Kind = Literal["public", "client", "read", "write", "page", "export", "admin"]
+#: Where changes are told. Whoever may read anything is told of that.
+_CHANGES = ("/d/*/changes", "/changes")
+
+Kind = Literal["public", "client", "read", "write", "page", "changes", "export", "admin"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class Access:
 
     @property
     def signed(self) -> bool:
-        """Whether a signature of OAuth 1 does instead of a token: in 1.1, and where an app's addresses are listed."""
-        return self.version == "1.1" or self.kind == "page"
+        """Whether a signature of OAuth 1 does instead of a token: in 1.1, and where both versions have one address."""
+        return self.version == "1.1" or self.kind in {"page", "changes"}
 
 
 Table = Mapping[tuple[str, str], Access]
@@ -124,6 +127,8 @@ def _gets() -> Iterator[tuple[str, Access]]:
             for root in (DISTRICT, EVERYWHERE):
                 yield f"{root}/{service}/discovery/{name}", Access("public")
     yield EVERYWHERE, Access("page", frozenset(SCOPES))
+    for path in _CHANGES:
+        yield path, Access("changes", frozenset(scope for scope in SCOPES if scope.endswith(".readonly")))
     yield _EXPORTS + "oneroster.zip", Access("export", _files("v1p2", _FILES))
     for path in ("exports/*", "exports/*/file"):
         yield _EXPORTS + path, Access("export", EITHER_FILES)

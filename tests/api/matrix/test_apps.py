@@ -20,7 +20,7 @@ from tests.api.matrix.world import JSON, KINDS, UNSEEN
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 READS = {key: access for key, access in TABLE.items() if access.kind == "read"}
 #: What asks for a token of an app.
-GUARDED = {key: access for key, access in TABLE.items() if access.kind in {"read", "write", "page"}}
+GUARDED = {key: access for key, access in TABLE.items() if access.kind in {"read", "write", "page", "changes"}}
 
 
 #: HEAD takes the way of GET, which all callers go: these are one for each outcome.

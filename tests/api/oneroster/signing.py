@@ -19,6 +19,7 @@ from hub.api.oneroster.scopes import V1P2
 from hub.api.proofs import BEARER, BEARER_OR_OAUTH1
 from hub.embedded.process import free_port
 from hub.store import apps, gate
+from hub.store.audit import HUB
 from hub.store.gate import ClosedError
 from tests.api.oneroster.rosters import Answer, Hub, Prepared, answer, encoded, running
 from tests.services import Database
@@ -95,8 +96,8 @@ async def give_secret(
 ) -> None:  # fmt: skip
     """Switches the client's OAuth 1 as the admin API does."""
     consumers = await Consumers.load(signing.hub.settings)
-    sealed = consumers.sealed(secret, signing.key) if secret else None
-    async with signing.hub.db.shared() as tx:
+    async with signing.hub.db.district(HUB) as tx:
+        sealed = await consumers.sealed(tx, secret, signing.key) if secret else None
         await apps.switch_oauth1(tx, signing.key, sealed, was_on=was_on, old_until=old_until)
 
 

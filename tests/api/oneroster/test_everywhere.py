@@ -147,6 +147,7 @@ async def test_an_app_is_told_where_everything_is(agency: Hub) -> None:
     assert (status, headers["Cache-Control"]) == (200, "no-store")
     assert {d["id"] for d in body["districts"]} == {str(agency.prepared.here), str(agency.prepared.there)}
     for place in (body["all_districts"], *body["districts"]):
+        assert (await get(agency, place["changes"].removeprefix(agency.settings.public_url)))[0] == 200
         for service in place["services"]:
             for document in service["openapi"]:
                 assert (await get(agency, document.removeprefix(agency.settings.public_url)))[0] == 200

@@ -12,6 +12,7 @@ import pytest
 
 from hub.api.client_secrets import hash_secret, new_secret
 from hub.api.oneroster.scopes import V1P1, V1P2
+from hub.crypto import column_key
 from hub.store import apps, runs, sources
 from hub.store.runs import Run
 from hub.sync import grants
@@ -26,7 +27,7 @@ from transforms.catalogue import CATALOGUE, Version
 ENTITIES = ("orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics")
 SCOPES = [V1P2.ROSTER, V1P2.DEMOGRAPHICS, V1P1.ROSTER, V1P1.DEMOGRAPHICS]
 PATHS = {"1.1": "v1p1", "1.2": "rostering/v1p2"}
-KEY = bytes(32)
+KEY = column_key(bytes(32))
 UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from hub.api.oauth.consumer import Consumers, new_secret
 from hub.store import apps
+from hub.store.audit import HUB
 from tests.api.oneroster_v1p1.school import PEOPLE, Old
 
 with warnings.catch_warnings():
@@ -27,8 +28,8 @@ async def secret(old: Old) -> str:
     """What the app `all` signs with."""
     key, secret = old.school.clients["all"][0], new_secret()
     consumers = await Consumers.load(old.hub.settings)
-    async with old.hub.db.shared() as tx:
-        await apps.switch_oauth1(tx, key, consumers.sealed(secret, key), was_on=False)
+    async with old.hub.db.district(HUB) as tx:
+        await apps.switch_oauth1(tx, key, await consumers.sealed(tx, secret, key), was_on=False)
     return secret
 
 

@@ -16,7 +16,8 @@ from connectors.oauth1 import authorization
 from hub.passback import answers, schedule
 from hub.passback.answers import Means, Outcome, outcome, scrubbed, together
 from hub.passback.codes import Down, Trouble
-from hub.webhooks.egress import Answer, Failure
+from hub.webhooks.egress import Answer
+from hub.webhooks.failure import Failure
 from transforms.catalogue import CATALOGUE
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hub import addresses
 from hub.errors import Code, HubError
 from hub.webhooks import address
-from hub.webhooks.egress import Egress, Failure
+from hub.webhooks.egress import Egress
+from hub.webhooks.failure import Failure
 
 # Hosts as they may stand in a URL. Each has to be refused when it is saved and, if it is there anyway, at the dial.
 INSIDE = [

@@ -1,4 +1,4 @@
-"""Our signatures and those of the reference library are the same, in both directions."""
+"""Our signatures and those of the reference libraries are the same, in both directions; v1a against libsodium."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from svix.webhooks import Webhook as Svix
 
 from hub.webhooks import sign
 
@@ -35,13 +38,14 @@ def test_the_reference_library_verifies_ours(body: str, message_id: str) -> None
     secret, now = sign.new_secret(), int(time.time())
     headers = sign.headers([secret], message_id, now, body.encode())
     Webhook(secret).verify(body, headers, json_parse=False)
+    Svix(secret).verify(body, headers)
 
 
 @given(body=st.text(st.characters(codec="utf-8")), at=st.integers(0, 2**32))
 def test_the_reference_library_signs_as_we_do(body: str, at: int) -> None:
     secret = sign.new_secret()
-    theirs = Webhook(secret).sign("msg_1", datetime.fromtimestamp(at, UTC), body)
-    assert sign.signature(secret, "msg_1", at, body.encode()) == theirs
+    theirs = {library(secret).sign("msg_1", datetime.fromtimestamp(at, UTC), body) for library in (Webhook, Svix)}
+    assert theirs == {sign.signature(secret, "msg_1", at, body.encode())}
 
 
 @pytest.mark.threat("T36")
@@ -100,3 +104,55 @@ def test_our_verification_takes_what_the_reference_library_signs(body: str) -> N
     theirs = Webhook(secret).sign("msg_1", datetime.fromtimestamp(now, UTC), body)
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": theirs}
     assert sign.verify(secret, headers, body.encode(), now=now)
+
+
+def test_the_vectors_of_rfc_8032_through_the_forms_of_keys() -> None:
+    """RFC 8032 section 7.1, test 1: its public key follows from its private one."""
+    private = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    public = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+    text = "whsk_" + base64.b64encode(private + public).decode()
+    assert sign.public_key(text) == "whpk_" + base64.b64encode(public).decode()
+    with pytest.raises(ValueError, match="halves"):
+        sign.public_key("whsk_" + base64.b64encode(private + private).decode())
+    for wrong in ("whsk_" + base64.b64encode(private).decode(), "whsk_not base64"):
+        with pytest.raises(ValueError, match="whsk_"):
+            sign.public_key(wrong)
+
+
+@pytest.mark.threat("T36")
+@given(body=st.binary(), at=st.integers(0, 2**32))
+def test_v1a_is_what_libsodium_signs_and_verifies(body: bytes, at: int) -> None:
+    private = sign.new_private_key()
+    raw = base64.b64decode(private.removeprefix("whsk_"), validate=True)
+    signed = f"msg_1.{at}.".encode() + body
+    entry = sign.signature(private, "msg_1", at, body)
+    ours = base64.b64decode(entry.removeprefix("v1a,"), validate=True)
+    VerifyKey(base64.b64decode(sign.public_key(private).removeprefix("whpk_"))).verify(signed, ours)
+    assert SigningKey(raw[:32]).sign(signed).signature == ours
+    assert bytes(SigningKey(raw[:32]).verify_key) == raw[32:]
+    with pytest.raises(BadSignatureError):
+        VerifyKey(raw[32:]).verify(signed + b"x", ours)
+    theirs = "v1a," + base64.b64encode(SigningKey(raw[:32]).sign(signed).signature).decode()
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(at), "webhook-signature": theirs}
+    assert sign.verify(sign.public_key(private), headers, body, now=at)
+
+
+@pytest.mark.threat("T36")
+@given(body=st.text(st.characters(codec="utf-8")))
+def test_libraries_that_do_not_know_v1a_pass_over_it(body: str) -> None:
+    secret, private, now = sign.new_secret(), sign.new_private_key(), int(time.time())
+    headers = sign.headers([private, secret], "msg_1", now, body.encode())
+    Webhook(secret).verify(body, headers, json_parse=False)
+    Svix(secret).verify(body, headers)
+    assert sign.verify(sign.public_key(private), headers, body.encode(), now=now)
+    assert not sign.verify(sign.public_key(sign.new_private_key()), headers, body.encode(), now=now)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secret).verify(body, sign.headers([private], "msg_1", now, body.encode()))
+
+
+@pytest.mark.threat("T36")
+@pytest.mark.parametrize("entry", ["v1a,", "v1a,!", "v1a," + "A" * 88, "v1,x v1a", "v1a,ü"])
+def test_what_is_no_signature_of_ed25519_is_refused(entry: str) -> None:
+    public = sign.public_key(sign.new_private_key())
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": "1800000000", "webhook-signature": entry}
+    assert not sign.verify(public, headers, b"{}", now=1_800_000_000)
