@@ -128,7 +128,7 @@ async def identify(
 
     Raises ClosedError.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     row = await tx.fetchrow(
         f"SELECT gate.open, t.rid, ({fits.numbered(free + 1)}) AS fits FROM (SELECT {gate.condition} AS open) gate "
         f"LEFT JOIN {table} t ON t.district_id = $1 AND t.sourced_id = ${free}",
@@ -155,7 +155,7 @@ async def role_rows(
     tx: Transaction, gate: Gate, users: Entity, rids: Sequence[int], *, before: int | None = None
 ) -> list[RoleRow]:
     """The roles of some users, of which there is at least one; ``before`` as in ``matching``. Raises ClosedError."""
-    table, free, values = _table(users, before)
+    table, free, values = table_at(users, before)
     rows = await tx.fetch(
         "SELECT t.rid, t.sourced_id::text, t.roles_role, t.roles_role_type, t.roles_org_rids, t.primary_org_rid "
         f"FROM {table} t WHERE t.district_id = $1 AND t.rid = ANY(${free}::text::integer[]) AND {gate.condition} "
@@ -175,7 +175,7 @@ async def matching(
     ``before`` looks at records as they were before this position of the district changed them. Raises ClosedError, and
     HubError(UNAVAILABLE) when it takes too long.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     return await _packed(
         tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY t.rid) FROM {table} t "
         f"WHERE t.district_id = $1 AND ({condition.numbered(free)})", (*values, *condition.values),
@@ -190,7 +190,7 @@ async def references(
     Packed as in ``matching``, with the same ``before``. Raises ClosedError, and HubError(UNAVAILABLE) when it takes too
     long.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     column = f't."{field.table_column}"'
     source, target = f"{table} t", column
     if field.many:
@@ -210,7 +210,7 @@ async def ordered(
     Packed as in ``matching``, with the same ``before``; texts are ordered by code point. Raises ClosedError, and
     HubError(UNAVAILABLE) when it takes too long.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     direction = "DESC" if descending else "ASC"
     key = by.numbered(free)
     return await _packed(
@@ -224,7 +224,7 @@ async def ranked(tx: Transaction, gate: Gate, entity: Entity, by: Expression, *,
 
     Otherwise as ``ordered``.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     key = by.numbered(free)
     ranks = f"SELECT t.rid, dense_rank() OVER (ORDER BY {key}) AS place FROM {table} t"
     return await _packed(
@@ -251,7 +251,7 @@ async def keys(
 
     Raises ClosedError.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     rows = await tx.fetch(
         f"SELECT gate.open, t.rid, t.key FROM (SELECT {gate.condition} AS open) gate LEFT JOIN (SELECT t.rid, "
         f"{by.numbered(free + 1)} AS key FROM {table} t WHERE t.district_id = $1 "
@@ -271,7 +271,7 @@ async def ordered_by_reference(
 
     Otherwise as ``ordered``.
     """
-    table, _, values = _table(entity, before)
+    table, _, values = table_at(entity, before)
     direction = "DESC" if descending else "ASC"
     column = f't."{field.table_column}"'
     pairs = f"string_agg(int4send(t.rid) || int4send({column}), '' ORDER BY r.sourced_id {direction}, t.rid)"
@@ -281,7 +281,7 @@ async def ordered_by_reference(
     )  # fmt: skip
 
 
-def _table(entity: Entity, before: int | None) -> tuple[str, int, tuple[object, ...]]:
+def table_at(entity: Entity, before: int | None) -> tuple[str, int, tuple[object, ...]]:
     """What to read an entity from, the first free parameter behind it, and its values.
 
     Records as they were ``before`` a position are those that nothing changed since, and of the others the oldest row
