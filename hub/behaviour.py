@@ -77,8 +77,8 @@ class Behaviour(BaseModel):
     )
     same_entry: bool = Field(
         default=False,
-        description="Whether two clauses joined by AND about `roles`, or about `userIds`, must match one and the same "
-        "entry.",
+        description="Whether two clauses joined by AND about `roles`, or about `userIds` or another list of objects, "
+        "must match one and the same entry.",
     )
     more_clauses: bool = Field(
         default=False,

@@ -23,7 +23,7 @@ from hub.scope.view import EntityView
 from hub.store import conditions as sql
 from hub.store import gate
 from hub.store.conditions import ALWAYS, Condition, Expression
-from hub.store.extension_roles import extension_roles
+from hub.store.user_roles import extension_roles
 from transforms.catalogue import CATALOGUE, Entity, Field
 from transforms.catalogue import vocabularies as voc
 
