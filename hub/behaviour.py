@@ -46,8 +46,16 @@ class Behaviour(BaseModel):
         default="aide",
         description="Which role of 1.1 stands for `counselor`, which 1.1 does not know. `omit` leaves the role out.",
     )
-    extension_role_as: RoleOf11 = Field(
-        default="aide", description="Which role of 1.1 stands for roles of the form `ext:…`. `omit` leaves them out."
+    extension_role_as: Literal[RoleOf11, "keep"] = Field(
+        default="aide",
+        description="Which role of 1.1 stands for roles of the form `ext:…`. `omit` leaves them out, `keep` leaves "
+        "them as they are.",
+    )
+    reference_types: Literal["general", "specific"] = Field(
+        default="general",
+        description="The `type` of references of 1.1: what 1.2 has there, or `term` for the terms of classes, "
+        "`gradingPeriod` for that of line items, `student` for that of results, and `student` or `teacher` for the "
+        "user of an enrollment with that role.",
     )
     extra_fields_in_metadata: bool = Field(
         default=False,
@@ -69,8 +77,8 @@ class Behaviour(BaseModel):
     )
     same_entry: bool = Field(
         default=False,
-        description="Whether two clauses joined by AND about `roles`, or about `userIds`, must match one and the same "
-        "entry.",
+        description="Whether two clauses joined by AND about `roles`, or about `userIds` or another list of objects, "
+        "must match one and the same entry.",
     )
     more_clauses: bool = Field(
         default=False,

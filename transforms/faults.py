@@ -23,6 +23,7 @@ class FaultCode(StrEnum):
     NOT_A_BOOLEAN = "not_a_boolean"
     NOT_A_DATE = "not_a_date"
     NOT_A_DATE_TIME = "not_a_date_time"
+    NOT_A_YEAR = "not_a_year"
     NOT_A_REFERENCE = "not_a_reference"
     NOT_A_UUID = "not_a_uuid"
     BAD_IDENTIFIER = "bad_identifier"
@@ -54,6 +55,7 @@ HOWTO: dict[FaultCode, str] = {
     FaultCode.NOT_A_BOOLEAN: 'send "true" or "false"',
     FaultCode.NOT_A_DATE: "send a day between 1900 and 2199 as YYYY-MM-DD",
     FaultCode.NOT_A_DATE_TIME: "send a time between 1900 and 2199 as YYYY-MM-DDTHH:MM:SS.sssZ",
+    FaultCode.NOT_A_YEAR: "send a year between 1900 and 2199 as YYYY, of a school year that in which it ends",
     FaultCode.NOT_A_REFERENCE: 'send an object with the sourcedId, like {"sourcedId": "…"}',
     FaultCode.NOT_A_UUID: "identifiers of the source case are UUIDs",
     FaultCode.BAD_IDENTIFIER: "send 1 to 255 printable characters without spaces at the ends",

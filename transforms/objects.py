@@ -34,6 +34,7 @@ LARGEST_METADATA = 64 * 1024
 _DEEPEST = 32
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _NUMBER = re.compile(r"-?(?:[0-9]{1,17}\.?[0-9]{0,17}|\.[0-9]{1,17})(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
+_DIGITS = re.compile(r"[0-9]{4}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9].*", re.ASCII)
 _UUID = re.compile(r"(?:urn:uuid:)?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})", re.ASCII)
@@ -220,6 +221,14 @@ def _date(_item: Field, value: object) -> date:
     return at.date() if at is not None else _day(str(value), FaultCode.NOT_A_DATE)
 
 
+def _year(_item: Field, value: object) -> str:
+    """A year of four digits."""
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not (_DIGITS.fullmatch(text) and FIRST_YEAR <= int(text) <= LAST_YEAR):
+        raise _FaultError(FaultCode.NOT_A_YEAR)
+    return text
+
+
 def _datetime(item: Field, value: object) -> datetime:
     """A moment; a day is its first one, or its last second where something is due, as in CSV."""
     at = _moment(value, FaultCode.NOT_A_DATE_TIME)
@@ -373,6 +382,7 @@ _READERS: dict[Kind, Callable[[Field, Any], Any]] = {
     Kind.FLOAT: _number,
     Kind.DATE: _date,
     Kind.DATETIME: _datetime,
+    Kind.YEAR: _year,
     Kind.REF: _reference,
     Kind.USER_ID: _user_id,
     Kind.COMPONENT: _component,

@@ -39,20 +39,29 @@ def show(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
 @schedule.command("set")
 @_of_source
 @click.option("--cron", help='When to pull: minute, hour, day of month, month, day of week, such as "0 2 * * *".')
-@click.option("--zone", default="UTC", show_default=True, help="Time zone of --cron, such as America/Chicago.")
+@click.option(
+    "--zone", default="UTC", show_default=True, help="Time zone of --cron or --expected-days, such as America/Chicago."
+)
 @click.option("--expected-every-hours", type=click.IntRange(1, 8784),
               help="For a source that takes uploads: it is late without a success for so long.")  # fmt: skip
+@click.option(
+    "--expected-days",
+    help="Days of the week whose hours alone count, such as mon,tue,wed,thu,fri; all days if left out.",
+)
 @click.option("--grace-minutes", type=click.IntRange(1, 10_080), default=60, show_default=True,
               help="It is late only so long after the time.")  # fmt: skip
 def set_(
     *, district: UUID, url: str, token: str, source_id: UUID, cron: str | None, zone: str,
-    expected_every_hours: int | None, grace_minutes: int,
+    expected_every_hours: int | None, expected_days: str | None, grace_minutes: int,
 ) -> None:  # fmt: skip
     """Set when the source is pulled (--cron), or how often somebody sends its package (--expected-every-hours)."""
     if (cron is None) == (expected_every_hours is None):
         raise click.UsageError("Give either --cron or --expected-every-hours.")
-    when = {"expected_every_hours": expected_every_hours} if cron is None else {"cron": cron, "zone": zone}
-    _show(_ask("PUT", url, token, district, source_id, json={**when, "grace_minutes": grace_minutes}))
+    when: dict[str, Any] = {"expected_every_hours": expected_every_hours} if cron is None else {"cron": cron}
+    if expected_days is not None:
+        when["expected_days"] = [day.strip().lower() for day in expected_days.split(",")]
+    body = {**when, "zone": zone, "grace_minutes": grace_minutes}
+    _show(_ask("PUT", url, token, district, source_id, json=body))
 
 
 @schedule.command()
@@ -79,7 +88,8 @@ def end(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
 
 def _show(one: dict[str, Any]) -> None:
     if one["cron"] is None:
-        text = f"a package is expected every {one['expected_every_hours']} hours"
+        days = f" of {', '.join(one['expected_days'])} ({one['zone']})" if one["expected_days"] else ""
+        text = f"a package is expected every {one['expected_every_hours']} hours{days}"
     else:
         text = f"pulled at {one['cron']} ({one['zone']})"
     click.echo(f"{text}, with {one['grace_minutes']} minutes of grace{', PAUSED' if one['state'] == 'paused' else ''}")

@@ -56,7 +56,7 @@ def _classes(_: _At, cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def _enrollments(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
-    extended = pl.col("role").str.starts_with(EXTENSION)
+    extended = pl.lit(value=False) if at.style.names.keeps else pl.col("role").str.starts_with(EXTENSION)
     instead, wanted = (pl.lit(role, pl.String) for role in (at.style.enrolled_as, at.style.names.extension))
     as_users = cells.select(pl.when(extended).then(wanted).otherwise("role").alias("role"))["role"]
     user = at.people.persona(at.table["user"], cells["userSourcedId"], as_users)
@@ -83,7 +83,11 @@ def _results(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def _resources(at: _At, cells: pl.DataFrame) -> pl.DataFrame:
-    if "roles" not in cells.columns or not cells["roles"].str.contains(EXTENSION, literal=True).any():
+    if (
+        at.style.names.keeps
+        or "roles" not in cells.columns
+        or not cells["roles"].str.contains(EXTENSION, literal=True).any()
+    ):
         return cells
     instead = at.style.resource_role(EXTENSION)
     known = pl.when(pl.element().str.starts_with(EXTENSION)).then(pl.lit(instead)).otherwise(pl.element())

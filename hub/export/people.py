@@ -14,7 +14,7 @@ from pyroaring import BitMap
 from hub.export.cells import joined, references
 from hub.export.nested import visible_roles
 from hub.export.sight import Sight
-from hub.scope.personas import Entry, RoleNames, agent, persona_id, personas, shows_agents
+from hub.scope.personas import Entry, RoleNames, agent, persona_id, personas, shows_agents, suffix
 from transforms.catalogue import CATALOGUE, Field
 
 _PRIMARY = "primary"
@@ -40,15 +40,16 @@ class People:
 
     def persona(self, rids: pl.Series, ids: pl.Series, roles: pl.Series) -> pl.Series:
         """The ids of references to people by what has a role: to the persona with that role where there is one."""
-        rows = [(rid, role) for rid, held in self.several.items() for role in held[1:]]
-        extra = pl.DataFrame(rows, schema={"rid": pl.Int32, "role": pl.String}, orient="row")
+        rows = [(rid, role, suffix(role)) for rid, held in self.several.items() for role in held[1:]]
+        extra = pl.DataFrame(
+            rows, schema={"rid": pl.Int32, "role": pl.String, "suffix": pl.String}, orient="row"
+        )  # fmt: skip
         if not rows:
             return ids
         found = pl.DataFrame({"rid": rids.cast(pl.Int32), "role": roles, "id": ids}).join(
-            extra.with_columns(is_extra=True), on=["rid", "role"], how="left", maintain_order="left"
+            extra, on=["rid", "role"], how="left", maintain_order="left"
         )
-        suffixed = pl.when(pl.col("is_extra")).then(pl.concat_str("id", "role", separator="."))
-        return found.select(suffixed.otherwise("id")).to_series()
+        return found.select(pl.concat_str("id", pl.col("suffix").fill_null(""))).to_series()
 
 
 def fields(sight: Sight) -> tuple[Field, ...]:
@@ -119,7 +120,9 @@ def users(
     if "agents" in table.columns:
         found = found.with_columns(_agents(sight, known, table, made).alias("agentSourcedIds"))
     other = made["number"] > 0
-    person, suffixed = found["sourcedId"], found["sourcedId"] + "." + found["role"]
+    suffixes = {role: suffix(role) for role in found["role"].unique()}
+    person = found["sourcedId"]
+    suffixed = person + found["role"].replace_strict(suffixes, return_dtype=pl.String) if suffixes else person
     found = found.with_columns(
         pl.select(pl.when(other).then(suffixed).otherwise(person)).to_series().alias("sourcedId")
     )

@@ -24,10 +24,14 @@ from transforms.catalogue import vocabularies as voc
 Org = TypeVar("Org", bound=Hashable)
 
 EXTENSION = "ext:"
+#: Instead of a role of 1.1 that stands for ``ext:`` roles: they are roles of 1.1 themselves.
+KEEP = "keep"
 #: The user roles of 1.1.
 ROLES_11 = tuple(sorted(voc.USER_ROLE.tokens("1.1")))
 #: Between the sourcedId of a person and the role of a persona; in no id that the hub mints.
 BETWEEN = "."
+#: Begins an ``ext:`` role in such an id, which may not have a colon.
+_EXTENSION_IN_ID = "ext-"
 #: The roles of agents of students.
 FAMILY = ("parent", "guardian", "relative")
 _COUNSELOR = "counselor"
@@ -35,7 +39,10 @@ _COUNSELOR = "counselor"
 
 @dataclass(frozen=True, slots=True)
 class RoleNames:
-    """Which role of 1.1 stands for ``counselor`` and for ``ext:`` roles, which it does not know; None for no role."""
+    """Which role of 1.1 stands for ``counselor`` and for ``ext:`` roles, which it does not know; None for no role.
+
+    ``extension`` may also be ``KEEP``.
+    """
 
     counselor: str | None = "aide"
     extension: str | None = "aide"
@@ -45,13 +52,20 @@ class RoleNames:
         if role in ROLES_11:
             return role
         if role.startswith(EXTENSION):
-            return self.extension
+            return role if self.keeps else self.extension
         return self.counselor if role == _COUNSELOR else "administrator"
 
     def sources(self, role: str) -> tuple[list[str], bool]:
         """The roles of 1.2 for which a role of 1.1 stands, and whether ``ext:`` roles are among them."""
+        if self.keeps and role.startswith(EXTENSION):
+            return [role], False
         known = (*voc.USER_ROLE.both, *voc.USER_ROLE.only_12)
         return [token for token in known if self.of(token) == role], self.extension == role
+
+    @property
+    def keeps(self) -> bool:
+        """Whether ``ext:`` roles stay what they are."""
+        return self.extension == KEEP
 
     @property
     def leaves_out(self) -> bool:
@@ -90,11 +104,20 @@ def personas(entries: Iterable[Entry[Org]], primary_org: Org | None, names: Role
 
 def persona_id(sourced_id: str, role: str, roles: Sequence[str]) -> str:
     """The sourcedId of one of a person's ``roles``, of which the first is the main one."""
-    return sourced_id if role == roles[0] else f"{sourced_id}{BETWEEN}{role}"
+    return sourced_id if role == roles[0] else f"{sourced_id}{suffix(role)}"
+
+
+def suffix(role: str) -> str:
+    """What the id of a persona with a role has behind that of the person."""
+    name = _EXTENSION_IN_ID + role.removeprefix(EXTENSION) if role.startswith(EXTENSION) else role
+    return BETWEEN + name
 
 
 def split(sourced_id: str) -> tuple[str, str | None]:
     """The person's sourcedId and the role that an id names, None for the main one."""
+    person, between, code = sourced_id.partition(BETWEEN + _EXTENSION_IN_ID)
+    if person and between:  # the code may have dots of its own
+        return person, EXTENSION + code
     person, _, role = sourced_id.rpartition(BETWEEN)
     return (person, role) if person and role in ROLES_11 else (sourced_id, None)
 

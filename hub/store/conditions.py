@@ -43,6 +43,11 @@ class Condition:
     sql: str
     values: tuple[object, ...] = ()
 
+    @property
+    def reads_documents(self) -> bool:
+        """Whether it looks at the documents of a row, not at its columns alone."""
+        return "t.doc" in self.sql
+
     def numbered(self, first: int) -> str:
         """The text with ``$first``, ``$first+1``, … for the values."""
         head, *rest = self.sql.split(_MARK)
@@ -271,14 +276,18 @@ def one_of(what: Expression, values: Sequence[str]) -> Condition:
     return Condition(f"{what.sql} = ANY({_MARK}::text[])", (*what.values, list(values)))
 
 
-def any_entry(columns: Mapping[str, tuple[str, str]], condition: Condition) -> Condition:
+def any_entry(
+    columns: Mapping[str, tuple[str, str]], condition: Condition, more: Mapping[str, Expression] | None = None
+) -> Condition:
     """Whether the condition holds for some entry of a list of objects, kept as arrays side by side.
 
-    ``columns``: member to (column, type), as ``schema.ROLE_COLUMNS`` has them.
+    ``columns``: member to (column, type), as ``schema.ROLE_COLUMNS`` has them. ``more``: members that are other arrays.
     """
-    arrays = ", ".join(f't."{name}"' for name, _ in columns.values())
-    members = ", ".join(f'"{member}"' for member in columns)
-    return Condition(f"EXISTS (SELECT FROM unnest({arrays}) AS e({members}) WHERE {condition.sql})", condition.values)
+    others = more or {}
+    arrays = ", ".join([*(f't."{name}"' for name, _ in columns.values()), *(what.sql for what in others.values())])
+    members = ", ".join(f'"{member}"' for member in (*columns, *others))
+    values = (*(value for what in others.values() for value in what.values), *condition.values)
+    return Condition(f"EXISTS (SELECT FROM unnest({arrays}) AS e({members}) WHERE {condition.sql})", values)
 
 
 def _among(what: Expression, targets: Sequence[int], *, many: bool) -> Condition:

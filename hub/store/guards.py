@@ -10,19 +10,21 @@ from hub.errors import Code, HubError
 from hub.store.database import Transaction
 
 
-async def of_district(tx: Transaction) -> dict[str, Any]:
-    """What the district has set. Raises HubError(NOT_FOUND)."""
-    found = await tx.fetchval("SELECT guard FROM districts WHERE district_id = $1", tx.district_id)
+async def of_district(tx: Transaction, *, to_edit: bool = False) -> dict[str, Any]:
+    """What the district has set. Raises HubError(NOT_FOUND). ``to_edit``: nobody else sets it before ``tx`` ends."""
+    lock = " FOR UPDATE" if to_edit else ""
+    found = await tx.fetchval(f"SELECT guard FROM districts WHERE district_id = $1{lock}", tx.district_id)
     if found is None:
         raise HubError(Code.NOT_FOUND, "There is no such district.")
     settings: dict[str, Any] = found
     return settings
 
 
-async def of_source(tx: Transaction, source_id: UUID) -> dict[str, Any]:
-    """What was set for one source. Raises HubError(NOT_FOUND)."""
+async def of_source(tx: Transaction, source_id: UUID, *, to_edit: bool = False) -> dict[str, Any]:
+    """What was set for one source; ``to_edit`` as in ``of_district``. Raises HubError(NOT_FOUND)."""
+    lock = " FOR UPDATE" if to_edit else ""
     found = await tx.fetchval(
-        "SELECT guard FROM sources WHERE district_id = $1 AND source_id = $2", tx.district_id, source_id
+        f"SELECT guard FROM sources WHERE district_id = $1 AND source_id = $2{lock}", tx.district_id, source_id
     )
     if found is None:
         raise HubError(Code.NOT_FOUND, "This district has no such source.")

@@ -72,7 +72,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "parked": "entity operation last_error superseded_by",
     "provenance": "fields",
     "source_parts": "file",
-    "source_schedules": "cron zone state",
+    "source_schedules": "cron zone expected_days state",
     "source_transforms": "definition note created_by",
     "source_troubles": "kind code",
     "schema_steps": "name checksum",

@@ -50,7 +50,7 @@ async def page(
     rows = await tx.fetch(
         f"SELECT t.rid, t.sourced_id::text, t.doc{' || t.doc_private' if private else ''} FROM {entity.table} t "
         f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {gate.condition} ORDER BY t.rid",
-        *gate.values(tx), _literal(rids),
+        *gate.values(tx), literal(rids),
     )  # fmt: skip
     if not rows:
         raise ClosedError
@@ -73,14 +73,14 @@ async def joined(
         f"t.sourced_id::text || ${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || "
         f"${_FREE + 2}::text AS record "
         f"FROM {entity.table} t WHERE t.district_id = $1 AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
-        *gate.values(tx), *around, between, *((rids[0], rids[-1]) if dense else (_literal(rids),)),
+        *gate.values(tx), *around, between, *((rids[0], rids[-1]) if dense else (literal(rids),)),
     )  # fmt: skip
     if row is None or row[1] is None:
         raise ClosedError
     return row[0], row[1]
 
 
-def _literal(items: Sequence[object]) -> str:
+def literal(items: Sequence[object]) -> str:
     """A PostgreSQL array as text: asyncpg takes longer to encode a list than PostgreSQL to read this."""
     return "{" + ",".join(map(str, items)) + "}"
 
@@ -94,7 +94,7 @@ async def trimmed(
     rows = await tx.fetch(
         f"SELECT t.rid, t.sourced_id::text, t.doc, {_private(private)}{columns} FROM {entity.table} t "
         f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {gate.condition}",
-        *gate.values(tx), _literal(rids),
+        *gate.values(tx), literal(rids),
     )  # fmt: skip
     if not rows:
         raise ClosedError
@@ -128,7 +128,7 @@ async def identify(
 
     Raises ClosedError.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     row = await tx.fetchrow(
         f"SELECT gate.open, t.rid, ({fits.numbered(free + 1)}) AS fits FROM (SELECT {gate.condition} AS open) gate "
         f"LEFT JOIN {table} t ON t.district_id = $1 AND t.sourced_id = ${free}",
@@ -139,34 +139,6 @@ async def identify(
     return None if row["rid"] is None else (row["rid"], bool(row["fits"]))
 
 
-@dataclass(frozen=True, slots=True)
-class RoleRow:
-    """A user's role entries, side by side in the order of the document."""
-
-    rid: int
-    sourced_id: str
-    roles: list[str]
-    types: list[str]
-    orgs: list[int]
-    primary_org: int | None
-
-
-async def role_rows(
-    tx: Transaction, gate: Gate, users: Entity, rids: Sequence[int], *, before: int | None = None
-) -> list[RoleRow]:
-    """The roles of some users, of which there is at least one; ``before`` as in ``matching``. Raises ClosedError."""
-    table, free, values = _table(users, before)
-    rows = await tx.fetch(
-        "SELECT t.rid, t.sourced_id::text, t.roles_role, t.roles_role_type, t.roles_org_rids, t.primary_org_rid "
-        f"FROM {table} t WHERE t.district_id = $1 AND t.rid = ANY(${free}::text::integer[]) AND {gate.condition} "
-        "ORDER BY t.rid",
-        *gate.values(tx), *values, _literal(rids),
-    )  # fmt: skip
-    if not rows:
-        raise ClosedError
-    return [RoleRow(row[0], row[1], row[2] or [], row[3] or [], row[4] or [], row[5]) for row in rows]
-
-
 async def matching(
     tx: Transaction, gate: Gate, entity: Entity, condition: Condition, *, before: int | None = None
 ) -> bytes:
@@ -175,7 +147,7 @@ async def matching(
     ``before`` looks at records as they were before this position of the district changed them. Raises ClosedError, and
     HubError(UNAVAILABLE) when it takes too long.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before, documents=condition.reads_documents)
     return await _packed(
         tx, gate, f"SELECT string_agg(int4send(t.rid), '' ORDER BY t.rid) FROM {table} t "
         f"WHERE t.district_id = $1 AND ({condition.numbered(free)})", (*values, *condition.values),
@@ -190,7 +162,7 @@ async def references(
     Packed as in ``matching``, with the same ``before``. Raises ClosedError, and HubError(UNAVAILABLE) when it takes too
     long.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     column = f't."{field.table_column}"'
     source, target = f"{table} t", column
     if field.many:
@@ -210,7 +182,7 @@ async def ordered(
     Packed as in ``matching``, with the same ``before``; texts are ordered by code point. Raises ClosedError, and
     HubError(UNAVAILABLE) when it takes too long.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     direction = "DESC" if descending else "ASC"
     key = by.numbered(free)
     return await _packed(
@@ -224,7 +196,7 @@ async def ranked(tx: Transaction, gate: Gate, entity: Entity, by: Expression, *,
 
     Otherwise as ``ordered``.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     key = by.numbered(free)
     ranks = f"SELECT t.rid, dense_rank() OVER (ORDER BY {key}) AS place FROM {table} t"
     return await _packed(
@@ -251,12 +223,12 @@ async def keys(
 
     Raises ClosedError.
     """
-    table, free, values = _table(entity, before)
+    table, free, values = table_at(entity, before)
     rows = await tx.fetch(
         f"SELECT gate.open, t.rid, t.key FROM (SELECT {gate.condition} AS open) gate LEFT JOIN (SELECT t.rid, "
         f"{by.numbered(free + 1)} AS key FROM {table} t WHERE t.district_id = $1 "
         f"AND t.rid = ANY(${free}::text::integer[])) t ON t.key IS NOT NULL",
-        *gate.values(tx), *values, _literal(rids), *by.values,
+        *gate.values(tx), *values, literal(rids), *by.values,
     )  # fmt: skip
     if not rows[0]["open"]:
         raise ClosedError
@@ -271,7 +243,7 @@ async def ordered_by_reference(
 
     Otherwise as ``ordered``.
     """
-    table, _, values = _table(entity, before)
+    table, _, values = table_at(entity, before)
     direction = "DESC" if descending else "ASC"
     column = f't."{field.table_column}"'
     pairs = f"string_agg(int4send(t.rid) || int4send({column}), '' ORDER BY r.sourced_id {direction}, t.rid)"
@@ -281,8 +253,10 @@ async def ordered_by_reference(
     )  # fmt: skip
 
 
-def _table(entity: Entity, before: int | None) -> tuple[str, int, tuple[object, ...]]:
-    """What to read an entity from, the first free parameter behind it, and its values.
+def table_at(
+    entity: Entity, before: int | None, *, documents: bool = False
+) -> tuple[str, int, tuple[object, ...]]:  # fmt: skip
+    """What to read an entity from, the first free parameter behind it, and its values; ``documents``: with these.
 
     Records as they were ``before`` a position are those that nothing changed since, and of the others the oldest row
     that history kept since. Records that were made since are among them: who reads this knows which were there.
@@ -294,8 +268,10 @@ def _table(entity: Entity, before: int | None) -> tuple[str, int, tuple[object, 
         f"SELECT n.* FROM {entity.table} n WHERE n.district_id = $1 "
         f"AND NOT EXISTS (SELECT FROM history h WHERE {since} AND h.rid = n.rid)"
     )
+    was = "h.was || jsonb_build_object('doc', h.doc, 'doc_private', h.doc_private)" if documents else "h.was"
     changed = (
-        f"SELECT o.* FROM (SELECT DISTINCT ON (h.rid) h.was FROM history h WHERE {since} ORDER BY h.rid, h.position) h "
+        f"SELECT o.* FROM (SELECT DISTINCT ON (h.rid) {was} AS was FROM history h WHERE {since} "
+        "ORDER BY h.rid, h.position) h "
         f"CROSS JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was) o"
     )
     return f"({unchanged} UNION ALL {changed})", _FREE + 1, (before,)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from hub.store import notices
 from hub.store.database import Database, Transaction
+from hub.store.expected import Expectation
 from hub.store.notices import Event
 
 #: What is wrong is told again after this long.
@@ -22,6 +23,8 @@ AGAIN_HOURS = 24
 GOOD = frozenset({"applied", "unchanged"})
 TROUBLES = frozenset({"held", "failed"})
 LATE = "late"
+#: The columns of a schedule that say how often packages are expected.
+EXPECTATION = "expected_every_hours, grace_minutes, expected_days, zone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ WITH health AS (
         rows = coalesce($4, h.rows), prepare_seconds = coalesce(EXCLUDED.prepare_seconds, h.prepare_seconds),
         apply_seconds = coalesce($5, h.apply_seconds)),
 schedule AS (
-    UPDATE source_schedules SET late_from = now() + make_interval(hours => expected_every_hours, mins => grace_minutes)
-    WHERE district_id = $1 AND source_id = $2 AND late_from IS NOT NULL)
+    UPDATE source_schedules SET late_from = NULL
+    WHERE district_id = $1 AND source_id = $2 AND late_from IS NOT NULL AND expected_every_hours IS NULL)
 DELETE FROM source_troubles WHERE district_id = $1 AND source_id = $2 RETURNING kind, code, since, times
 """
 
@@ -83,10 +86,34 @@ async def _succeeded(
         names = ("created", "updated", "unchanged", "quarantined")
         rows = sum(int(of.get(name, 0)) for of in counts.values() for name in names)
     over = await tx.fetch(_SUCCEEDED, tx.district_id, source_id, run_id, rows, timings.get("apply"))
+    await _expect_next(tx, source_id)
     if over:
         worst = min(over, key=lambda row: row["since"])
         event = Event(source_id, "recovered", worst["kind"], sum(row["times"] for row in over), worst["since"], run_id)
         await notices.queue(tx, event)
+
+
+async def _expect_next(tx: Transaction, source_id: UUID) -> None:
+    """Expects the next package of a source, if somebody sends it, as long after the one that came now as ever."""
+    row = await tx.fetchrow(
+        f"SELECT {EXPECTATION}, now() AS at FROM source_schedules WHERE district_id = $1 AND source_id = $2 "
+        "AND late_from IS NOT NULL AND expected_every_hours IS NOT NULL FOR UPDATE",
+        tx.district_id, source_id,
+    )  # fmt: skip
+    if row is not None:
+        await _set_late_from(tx, source_id, await expectation(row).late_from(row["at"]))
+
+
+async def _set_late_from(tx: Transaction, source_id: UUID, late_from: datetime | None) -> None:
+    await tx.execute(
+        "UPDATE source_schedules SET late_from = $3 WHERE district_id = $1 AND source_id = $2",
+        tx.district_id, source_id, late_from,
+    )  # fmt: skip
+
+
+def expectation(row: Any) -> Expectation:
+    """What the columns ``EXPECTATION`` say, of a schedule that expects packages."""
+    return Expectation(row["expected_every_hours"], row["grace_minutes"], row["expected_days"], row["zone"])
 
 
 async def troubled(
@@ -114,17 +141,11 @@ async def settled(tx: Transaction, source_id: UUID, kind: str) -> None:
     )  # fmt: skip
 
 
-#: A source that is expected to send something is late anew each time that it has not; by cron, when it is due again.
-_LATE = """
-WITH late AS (
-    SELECT c.late_from, s.state FROM source_schedules c JOIN sources s USING (district_id, source_id)
-    WHERE c.district_id = $1 AND c.source_id = $2 AND c.state = 'active' AND c.late_from <= $3
-    FOR UPDATE OF c SKIP LOCKED)
-UPDATE source_schedules c SET late_from = late.late_from + make_interval(hours => c.expected_every_hours
-    * (1 + floor(extract(epoch FROM $3 - late.late_from) / (3600 * c.expected_every_hours)))::integer)
-FROM late WHERE c.district_id = $1 AND c.source_id = $2
-RETURNING late.late_from AS since, late.state = 'active' AS tells
-"""
+_LATE = (
+    f"SELECT {EXPECTATION}, c.late_from, s.state = 'active' AS tells FROM source_schedules c JOIN sources s "
+    "USING (district_id, source_id) WHERE c.district_id = $1 AND c.source_id = $2 AND c.state = 'active' "
+    "AND c.late_from <= $3 FOR UPDATE OF c SKIP LOCKED"
+)
 
 
 async def note_late(db: Database, now: datetime) -> int:
@@ -139,8 +160,14 @@ async def note_late(db: Database, now: datetime) -> int:
     for district_id, source_id in late:
         async with db.district(district_id) as tx:
             row = await tx.fetchrow(_LATE, district_id, source_id, now)
-            if row is not None and row["tells"]:
-                await troubled(tx, source_id, LATE, LATE, None, row["since"])
+            if row is None:
+                continue  # another worker notes it just now
+            # What is expected to be sent is late anew each time that it was not; by cron, when it is due again.
+            sent = row["expected_every_hours"] is not None
+            again = await expectation(row).late_again(row["late_from"], now) if sent else None
+            await _set_late_from(tx, source_id, again)
+            if row["tells"]:
+                await troubled(tx, source_id, LATE, LATE, None, row["late_from"])
                 noted += 1
     return noted
 

@@ -14,6 +14,7 @@ from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import runs, source_health
 from hub.store.database import Database, Transaction
+from hub.store.expected import Expectation
 
 #: Schedules that are looked at together.
 _SOME = 100
@@ -23,6 +24,8 @@ _SOME = 100
 class SourceSchedule:
     """When a source is pulled: ``cron`` in ``zone``; or, where that is None, how often a package is expected.
 
+    Of ``expected_every_hours`` those of ``expected_days`` count, days of the week in ``zone``; None for all days.
+
     ``next_at``: with the district's share of the spread; None while it is paused. ``due_at``: the last time that came.
     ``late_from``: without a success until then the source is late.
     """
@@ -31,6 +34,7 @@ class SourceSchedule:
     cron: str | None
     zone: str
     expected_every_hours: int | None
+    expected_days: list[str] | None
     grace_minutes: int
     state: str
     next_at: datetime | None
@@ -55,27 +59,27 @@ async def put(
         "INSERT INTO source_schedules AS s (district_id, source_id, cron, zone, grace_minutes, next_at) "
         "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (district_id, source_id) DO UPDATE SET cron = $3, zone = $4, "
         "grace_minutes = $5, next_at = CASE WHEN s.state = 'active' THEN $6::timestamptz END, late_from = NULL, "
-        "expected_every_hours = NULL",
+        "expected_every_hours = NULL, expected_days = NULL",
         tx.district_id, source_id, cron, zone, grace_minutes, next_at,
     )  # fmt: skip
     return await get(tx, source_id)
 
 
-async def expect(
-    tx: Transaction, source_id: UUID, *, every_hours: int, grace_minutes: int, now: datetime
-) -> SourceSchedule:
+async def expect(tx: Transaction, source_id: UUID, expectation: Expectation, *, now: datetime) -> SourceSchedule:
     """Says how often a package of a source is expected, from its last success on, or from now without one.
 
     A schedule that was paused stays so. The source must exist.
     """
+    health = await source_health.of(tx, source_id)
+    days = None if expectation.days is None else list(expectation.days)
     late_from: datetime | None = await tx.fetchval(
         "INSERT INTO source_schedules AS s (district_id, source_id, zone, expected_every_hours, grace_minutes, "
-        "late_from) SELECT $1, $2, 'UTC', $3, $4, coalesce((SELECT succeeded_at FROM source_health "
-        "WHERE district_id = $1 AND source_id = $2), $5) + make_interval(hours => $3, mins => $4) "
-        "ON CONFLICT (district_id, source_id) DO UPDATE SET cron = NULL, zone = 'UTC', expected_every_hours = $3, "
-        "grace_minutes = $4, next_at = NULL, due_at = NULL, "
+        "expected_days, late_from) VALUES ($1, $2, $6, $3, $4, $7, $5) "
+        "ON CONFLICT (district_id, source_id) DO UPDATE SET cron = NULL, zone = $6, expected_every_hours = $3, "
+        "grace_minutes = $4, expected_days = $7, next_at = NULL, due_at = NULL, "
         "late_from = CASE WHEN s.state = 'active' THEN EXCLUDED.late_from END RETURNING late_from",
-        tx.district_id, source_id, every_hours, grace_minutes, now,
+        tx.district_id, source_id, expectation.every_hours, expectation.grace_minutes,
+        await expectation.late_from(health.succeeded_at if health else now), expectation.zone, days,
     )  # fmt: skip
     if late_from is None or late_from > now:
         await source_health.settled(tx, source_id, source_health.LATE)
@@ -112,19 +116,25 @@ async def resume(
 
     Raises HubError(NOT_FOUND).
     """
-    await _set(tx, source_id, "active", next_at, now)
+    late_from = None
+    row = await tx.fetchrow(
+        f"SELECT {source_health.EXPECTATION} FROM source_schedules WHERE district_id = $1 AND source_id = $2 "
+        "AND expected_every_hours IS NOT NULL FOR UPDATE",
+        tx.district_id, source_id,
+    )  # fmt: skip
+    if row is not None and now is not None:
+        late_from = await source_health.expectation(row).late_from(now)
+    await _set(tx, source_id, "active", next_at, late_from)
     return await get(tx, source_id)
 
 
 async def _set(
-    tx: Transaction, source_id: UUID, state: str, next_at: datetime | None, expected_from: datetime | None
+    tx: Transaction, source_id: UUID, state: str, next_at: datetime | None, late_from: datetime | None
 ) -> None:
-    """``late_from`` is null where the schedule is a cron expression or ``expected_from`` is None."""
     await tx.execute(
-        "UPDATE source_schedules SET state = $3, next_at = $4, "
-        "late_from = $5::timestamptz + make_interval(hours => expected_every_hours, mins => grace_minutes) "
+        "UPDATE source_schedules SET state = $3, next_at = $4, late_from = $5 "
         "WHERE district_id = $1 AND source_id = $2",
-        tx.district_id, source_id, state, next_at, expected_from,
+        tx.district_id, source_id, state, next_at, late_from,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from hub.store import past, statements
 from hub.store.database import Database
 from hub.sync.changes import Update, members
 from hub.sync.difference import named
-from hub.sync.merging import OVERRIDE
+from hub.sync.metadata import OVERRIDE
 from transforms import issues
 from transforms.catalogue import Entity
 from transforms.sheet import findings

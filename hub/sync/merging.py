@@ -19,6 +19,7 @@ from hub.crashpoints import crash_point
 from hub.store import statement_history, statements
 from hub.store.database import Database, Transaction
 from hub.store.statements import STATEMENTS, Override
+from hub.sync.metadata import METADATA, OVERRIDE, member, with_members
 from hub.sync.parties import Parties
 from transforms.canonical import body
 from transforms.catalogue import Entity, Kind, Privacy
@@ -26,7 +27,6 @@ from transforms.merge import STATEMENT, merge
 from transforms.parse import parse
 from transforms.render import render
 
-OVERRIDE = "override:"
 #: Whose words are replaced by others.
 REPLACED = {"rid": pl.UInt32, "source": pl.String}
 _MICROSECONDS = 1_000_000
@@ -114,6 +114,8 @@ class Merging:
         others = pl.concat([known, alone]).filter(pl.col("source") != source)
         everybody = await asyncio.to_thread(self._together, entity, ids, said, others, set_by_hand)
         found = await asyncio.to_thread(merge, entity.name, everybody, self.parties.survivorship(entity.name))
+        if METADATA in found.columns:
+            found = await asyncio.to_thread(with_members, found, set_by_hand)
         frame = found.join(ids.select("rid", "sourcedId"), on="rid", how="inner", maintain_order="left")
         documents = await asyncio.to_thread(render, entity.name, frame)
         new = pl.concat(
@@ -157,7 +159,8 @@ class Merging:
         table = spoken.with_columns(rank=rank, cleared=none).select(*STATEMENT, *names)
         if set_by_hand:
             said_of = set(spoken["rid"])
-            hand = _by_hand(entity, ids, [o for o in set_by_hand if o.rid in said_of])
+            of_fields = [o for o in set_by_hand if o.rid in said_of and member(o.field) is None]
+            hand = _by_hand(entity, ids, of_fields)
             table = pl.concat([table, hand.select(*STATEMENT, *names)])
         return table
 

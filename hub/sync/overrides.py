@@ -13,6 +13,7 @@ from hub.store import columns, runs, statements
 from hub.store.database import Database, LockTimeoutError, Transaction
 from hub.store.runs import Run
 from hub.store.statements import Override
+from hub.sync.metadata import METADATA, member
 from transforms.canonical import body
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need
 from transforms.faults import described
@@ -20,12 +21,18 @@ from transforms.normalise.userids import is_social_security
 from transforms.objects import read
 
 #: The kinds of values that a person may set, one or a list of them.
-KINDS = frozenset({Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.REF, Kind.USER_ID})
+KINDS = frozenset({
+    Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.YEAR, Kind.REF, Kind.USER_ID,
+})  # fmt: skip
 ROLES = "roles"
+_NO_NUMBERS = "The hub never stores social security numbers."
 
 
 def fields(entity: Entity) -> tuple[str, ...]:
-    """The fields of an entity that may be overridden. Of the nested ones roles: profiles hold credentials."""
+    """The fields of an entity that may be overridden, beside the members of its metadata.
+
+    Of the nested ones roles: profiles hold credentials, and sources' roles name the profiles of their own source.
+    """
     return tuple(f.name for f in body(entity) if (f.kind in KINDS or f.name == ROLES) and not f.derived)
 
 
@@ -81,9 +88,12 @@ async def record(tx: Transaction, entity: str, sourced_id: UUID) -> int:
 
 async def _checked(tx: Transaction, entity: Entity, name: str, value: Any) -> Any:
     """The JSON 1.2 member that a value becomes, None for an empty one. Raises HubError(INVALID_REQUEST)."""
+    if member(name) is not None and METADATA in entity:
+        return _checked_metadata(entity, name.removeprefix(f"{METADATA}."), value)
     if name not in fields(entity):
+        allowed = [*fields(entity), *([f"{METADATA}.<name>"] if METADATA in entity else [])]
         raise HubError(
-            Code.INVALID_REQUEST, f"{name} cannot be overridden. Of {entity.name} can: {', '.join(fields(entity))}."
+            Code.INVALID_REQUEST, f"{name} cannot be overridden. Of {entity.name} can: {', '.join(allowed)}."
         )
     field = entity[name]
     if value in (None, "", []):
@@ -103,6 +113,19 @@ async def _checked(tx: Transaction, entity: Entity, name: str, value: Any) -> An
     return members if field.many else members[0]
 
 
+def _checked_metadata(entity: Entity, name: str, value: Any) -> Any:
+    """The value of a member of the metadata, None for an empty one. Raises HubError(INVALID_REQUEST)."""
+    if not name.strip():
+        raise HubError(Code.INVALID_REQUEST, "Name the member of the metadata, as in metadata.house.")
+    if is_social_security(name):
+        raise HubError(Code.INVALID_REQUEST, _NO_NUMBERS)
+    others = frozenset(f.name for f in body(entity))
+    written = read(entity, "1.2", {METADATA: {name: value}}, place=entity.singular, filled=others)
+    if written.faults:
+        raise HubError(Code.INVALID_REQUEST, f"The value does not fit: {described(written.faults)}.")
+    return None if value == "" else value
+
+
 async def _fits(tx: Transaction, field: Field, items: list[Any]) -> None:
     """Raises HubError(INVALID_REQUEST) for items that cannot stand together, or name what the district has not."""
     if any(items.count(item) > 1 for item in items):
@@ -110,7 +133,7 @@ async def _fits(tx: Transaction, field: Field, items: list[Any]) -> None:
     if field.kind is Kind.REF:
         await _known(tx, field, items)
     elif field.kind is Kind.USER_ID and any(is_social_security(one["type"]) for one in items):
-        raise HubError(Code.INVALID_REQUEST, "The hub never stores social security numbers.")
+        raise HubError(Code.INVALID_REQUEST, _NO_NUMBERS)
     elif field.name == ROLES:
         await _known(tx, CATALOGUE[ROLES]["org"], [role["org"] for role in items])
         primary = [role["org"] for role in items if role["roleType"] == "primary"]

@@ -19,13 +19,14 @@ from hub.export.layout import File
 from hub.export.people import People, fields, people, users
 from hub.export.sight import Sight, at_rids, instead
 from hub.scope.grants import GrantDefinition, Mask
-from hub.scope.personas import Entry, RoleNames, persona_id, personas
+from hub.scope.personas import KEEP, Entry, RoleNames, persona_id, personas
 from hub.scope.projection import Projection
 from hub.store.extract import BETWEEN
 from transforms.catalogue import CATALOGUE
 from transforms.catalogue import vocabularies as voc
 
 ORGS = pl.Series([f"org-{n}" for n in range(4)])
+KEEPING = RoleNames(extension=KEEP)
 ROLES = (*voc.USER_ROLE.tokens("1.2"), "ext:coach")
 
 
@@ -95,7 +96,7 @@ def test_users_of_1_1_are_the_personas_that_rest_makes(
     given_: list[tuple[list[tuple[str, bool, int]], int | None]], data: st.DataObject
 ) -> None:
     """Whatever roles people have: who they are, where, in which order, and whom references lead to."""
-    names = data.draw(st.sampled_from([RoleNames(), RoleNames(None, None), RoleNames("teacher", "student")]))
+    names = data.draw(st.sampled_from([RoleNames(), RoleNames(None, None), RoleNames("teacher", "student"), KEEPING]))
     here = sight()  # orgs 4 and 5 do not show
     rows = [
         {
@@ -120,7 +121,7 @@ def test_users_of_1_1_are_the_personas_that_rest_makes(
         roles = list(held)
         expected += [(n, persona_id(f"u{n}", role, roles), role, ",".join(orgs)) for role, orgs in held.items()]
         assert (n in known.nobody) == (not held)
-        for wanted in ("student", "teacher"):
+        for wanted in ("student", "teacher", "ext:coach"):
             one = pl.Series([n], dtype=pl.Int32), pl.Series([f"u{n}"]), pl.Series([wanted])
             leads_to = persona_id(f"u{n}", wanted, roles) if wanted in roles else f"u{n}"
             assert known.persona(*one)[0] == leads_to

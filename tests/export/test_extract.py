@@ -163,3 +163,21 @@ async def test_every_person_of_several_roles_says_who_it_is(world: World) -> Non
     others = {row["sourcedId"]: row["metadata.person"] for row in people if row["metadata.person"]}
     assert others[f"{ana}.teacher"] == ana
     assert all(other.startswith(f"{person}.") for other, person in others.items())
+
+
+async def test_extension_roles_stay_in_files_of_an_app_that_keeps_them(world: World) -> None:
+    await world.execute(
+        "UPDATE users SET roles_role = '{student,ext:tutor}', roles_role_type = '{primary,secondary}', "
+        "roles_begin_date = '{NULL,NULL}', roles_end_date = '{NULL,NULL}', roles_org_rids = '{1,1}' "
+        "WHERE username = 'ana'"
+    )
+    await world.execute("UPDATE enrollments SET role = 'ext:tutor' WHERE user_rid = (SELECT rid FROM users "
+                        "WHERE username = 'ana')")  # fmt: skip
+    for behaviour, role, suffix in (({}, "proctor", "aide"), ({"extension_role_as": "keep"}, "ext:tutor", "ext-tutor")):
+        async with world.district.db.shared() as tx:
+            await tx.execute("UPDATE apps SET behaviour = $1", behaviour)
+        found = rows((await make(world.district, world.grant, "1.1"))[0])
+        ((persona, shown),) = {(u["sourcedId"], u["role"]) for u in found["users"] if u["username"] == "ana"
+                               and u["metadata.person"]}  # fmt: skip
+        assert (persona.partition(".")[2], shown) == (suffix, "aide" if not behaviour else role)
+        assert {e["role"] for e in found["enrollments"] if e["userSourcedId"] == persona} == {role}

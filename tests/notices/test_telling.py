@@ -21,6 +21,7 @@ from hub.notices.mail import Mailer
 from hub.notices.tell import Notices, Teller, tell
 from hub.store import notices, recipients, runs, source_health, source_schedules, sources
 from hub.store.database import Database as Pool
+from hub.store.expected import Expectation
 from hub.store.notices import KINDS
 from hub.store.recipients import Recipient
 from hub.webhooks.egress import Egress
@@ -145,7 +146,7 @@ async def test_a_package_that_did_not_come_is_mailed_and_so_is_the_next_one(worl
     await world.hears("email", "office@district.example", "late", "recovered")
     now = world.teller.clock.now()
     async with world.db.district(world.district.district_id) as tx:
-        await source_schedules.expect(tx, world.district.source_id, every_hours=24, grace_minutes=60, now=now)
+        await source_schedules.expect(tx, world.district.source_id, Expectation(24, 60), now=now)
     for hours, late in ((24, 0), (25, 1), (26, 0)):
         assert await source_health.note_late(world.db, now + timedelta(hours=hours)) == late
         await world.due()

@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.scope.personas import RoleNames
+from hub.scope.personas import KEEP, RoleNames
 from hub.scope.v1p1 import Documents, Style
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind
 from transforms.render import escaped_bases, reference_to
@@ -100,7 +100,9 @@ def compare(entity: Entity, text: str, style: Style) -> None:
 
 
 STYLES = st.builds(
-    Style, st.booleans(), st.builds(RoleNames, st.sampled_from([None, "aide"]), st.sampled_from([None, "teacher"]))
+    Style, st.booleans(),
+    st.builds(RoleNames, st.sampled_from([None, "aide"]), st.sampled_from([None, "teacher", KEEP])),
+    specific_types=st.booleans(),
 )  # fmt: skip
 
 

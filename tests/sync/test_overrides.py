@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
+import polars as pl
 import pytest
 from pyroaring import BitMap
 
@@ -17,7 +18,7 @@ from hub.store import districts, grants, runs, sources, statements
 from hub.store.runs import Run
 from hub.sync import overrides
 from hub.sync.engine import work_once
-from tests.districts import District, changed, sandbox
+from tests.districts import District, Frames, changed, sandbox
 from tests.sync.test_delta import changes_only, some
 from tests.sync.test_several_sources import USERS, a_user, applied, member, only, second
 from tests.sync.test_undo import undo
@@ -195,6 +196,70 @@ async def test_lists_and_nested_values_are_set_by_hand_and_given_back(district: 
     assert not await sees(district, seen.grant_id, was["rid"])
 
 
+async def test_single_members_of_metadata_are_set_by_hand_and_all_others_are_the_sources(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    key = a_user(frames)
+    await applied(district, with_metadata(frames, key, house="Blue", bus="7"))
+    grant = await district.grant()
+
+    made = [
+        await set_by_hand(district, key, "metadata.house", "Red"),
+        await set_by_hand(district, key, "metadata.locker.side", {"row": 3, "name": 'the "left"'}),
+        await set_by_hand(district, key, "metadata.bus", None),
+    ]
+
+    user = await member(district, key)
+    assert user["metadata"] == {"house": "Red", "locker.side": {"row": 3, "name": 'the "left"'}}
+    assert {name: whose for name, whose in user["from"].items() if name.startswith("metadata.")} == {
+        "metadata.house": f"override:{made[0]}", "metadata.locker.side": f"override:{made[1]}",
+    }  # fmt: skip
+    async with district.db.district(district.district_id) as tx:
+        assert await tx.fetchval("SELECT metadata ->> 'house' FROM users WHERE rid = $1", user["rid"]) == "Red"
+        told = await tx.fetchval("SELECT count(*) FROM feed WHERE grant_id = $1 AND entity = 'users'", grant.grant_id)
+    assert told == 4  # with the one by which the grant began
+    await applied(district, with_metadata(frames, key, house="Green", bus="8", new="x"))
+    assert (await member(district, key))["metadata"] == {**user["metadata"], "new": "x"}
+    await applied(district, frames)  # the source knows no metadata any more
+    assert (await member(district, key))["metadata"] == user["metadata"]
+
+    for override_id in made:
+        async with district.db.district(district.district_id) as tx:
+            _, run = await overrides.end(tx, override_id, by="Ms Admin")
+        assert (await finished(district, run.run_id)).state in {"applied", "unchanged"}
+    back = await member(district, key)
+    assert "metadata" not in back
+    assert not [name for name in back["from"] if name.startswith("metadata")]
+
+
+def with_metadata(frames: Frames, key: str, **members: str) -> Frames:
+    """The frames with metadata of one user."""
+    here = pl.col("sourcedId") == key
+    columns = [pl.when(here).then(pl.lit(value)).alias(f"metadata.{name}") for name, value in members.items()]
+    return dict(frames) | {"users": frames["users"].with_columns(columns)}
+
+
+async def test_the_school_year_of_a_session_is_set_by_hand(district: District) -> None:
+    frames = sandbox(100, 3).frames
+    await applied(district, frames)
+    async with district.db.district(district.district_id) as tx:
+        known = await tx.fetchval("SELECT sourced_id FROM academic_sessions ORDER BY rid LIMIT 1")
+
+        async def put(value: Any) -> Run:
+            return (await overrides.override(
+                tx, entity="academicSessions", sourced_id=known, field="schoolYear", value=value, owner="x",
+                reason="x", until=None,
+            ))[1]  # fmt: skip
+
+        for wrong in ("27", "2026-27", "1066", True, None):
+            with pytest.raises(HubError):
+                await put(wrong)
+        run = await put(2044)
+    assert (await finished(district, run.run_id)).state == "applied"
+    async with district.db.district(district.district_id) as tx:
+        year, doc = await tx.fetchrow("SELECT school_year, doc FROM academic_sessions WHERE sourced_id = $1", known)
+    assert (year, '"schoolYear":"2044"' in doc) == ("2044", True)
+
+
 async def test_a_delta_that_names_no_roles_takes_none_that_were_set_by_hand_for_its_own(district: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
@@ -250,6 +315,9 @@ async def test_what_cannot_be_overridden_is_refused(district: District) -> None:
         ("roles", [role | {"org": {"sourcedId": str(uuid4())}}], "must name orgs"),
         ("roles", [role, role | {"role": "teacher"}], "several primary roles"),
         ("roles", [role | {"userProfile": "urn:x"}], "userProfile"),
+        ("metadata", {"house": "Blue"}, "metadata.<name>"), ("metadata.", "x", "Name the member"),
+        ("metadata.SSN", "078-05-1120", "social security"), ("metadata.house", "a\x00b", "control_character"),
+        ("metadata.house", "x" * 70_000, "too_long"),
     ]  # fmt: skip
 
     async with district.db.district(district.district_id) as tx:

@@ -13,6 +13,7 @@ import pytest
 from hub.clock import SystemClock
 from hub.store import recipients, runs, source_health, source_schedules, sources
 from hub.store.database import Database as Pool
+from hub.store.expected import Expectation
 from hub.store.runs import Run
 from hub.sync import schedules
 from hub.sync.engine import work_once
@@ -208,7 +209,7 @@ async def test_a_source_that_takes_uploads_is_late_when_none_came_in_time(pulled
         await recipients.create(
             tx, pulled.source_id, channel="email", address="a@b.example", kinds=["late", "recovered"], secret=None
         )
-        made = await source_schedules.expect(tx, pulled.source_id, every_hours=24, grace_minutes=30, now=clock.at)
+        made = await source_schedules.expect(tx, pulled.source_id, Expectation(24, 30), now=clock.at)
     first = clock.at + timedelta(hours=24, minutes=30)
     assert (made.late_from, made.next_at) == (first, None)
     clock.at = first - timedelta(seconds=1)
@@ -238,4 +239,37 @@ async def test_a_source_that_takes_uploads_is_late_when_none_came_in_time(pulled
     clock.at = late_from + HOUR
     await look(pulled, clock)
     assert await troubles(pulled) == []  # nothing is expected of a paused source
+
+
+async def test_a_source_that_is_sent_on_school_days_is_not_late_for_the_weekend(pulled: District) -> None:
+    school_days = Expectation(24, 30, ["mon", "tue", "wed", "thu", "fri"], "America/Chicago")
+    clock = Turned(datetime(2026, 5, 1, 21, tzinfo=UTC))  # a Friday, 16:00 in Chicago
+    monday = datetime(2026, 5, 4, 21, 30, tzinfo=UTC)
+    async with pulled.db.district(pulled.district_id) as tx:
+        made = await source_schedules.expect(tx, pulled.source_id, school_days, now=clock.at)
+        assert (made.late_from, made.expected_days, made.zone) == (monday, school_days.days, school_days.zone)
+        await source_schedules.pause(tx, pulled.source_id)
+        assert (await source_schedules.resume(tx, pulled.source_id, None, now=clock.at)).late_from == monday
+    clock.at = monday - timedelta(seconds=1)
+    await look(pulled, clock)
+    assert await troubles(pulled) == []
+    clock.at = monday
+    await look(pulled, clock)
+    assert await troubles(pulled) == ["late"]
+    clock.at = monday + timedelta(days=4)  # four more are missing by Friday; then comes the weekend
+    await look(pulled, clock)
+    async with pulled.db.district(pulled.district_id) as tx:
+        assert (await source_schedules.get(tx, pulled.source_id)).late_from == monday + timedelta(days=7)
+    assert (await pulled.sync(sandbox(students=100).frames)).state == "applied"
+    async with pulled.db.district(pulled.district_id) as tx:
+        health, schedule_ = (
+            await source_health.of(tx, pulled.source_id),
+            await source_schedules.get(tx, pulled.source_id),
+        )
+        assert health is not None
+        assert schedule_.late_from == await school_days.late_from(health.succeeded_at)
+        by_cron = await source_schedules.put(
+            tx, pulled.source_id, cron="0 2 * * *", zone="UTC", grace_minutes=30, next_at=None
+        )
+    assert (by_cron.expected_days, by_cron.late_from) == (None, None)
     assert len(await all_runs(pulled)) == 1

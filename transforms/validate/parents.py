@@ -16,6 +16,16 @@ ORG_002 = declare(
     "ORG-002", Severity.WARN, Action.DROP_VALUE, "A parent that leads back to the row itself in a circle",
     "Correct the parent of one of the rows named here; the hub dropped the parent of each of them.",
 )  # fmt: skip
+ORG_005 = declare(
+    "ORG-005", Severity.INFO, Action.REPORT, "A school or department that belongs to no other org",
+    "Give its district, or whatever is above it, as its parent. The hub takes it in as it is; systems that go from the "
+    "district to its schools do not find it.",
+)  # fmt: skip
+
+#: How a finding begins about a parent that is not there.
+_DROPPED = ("REF-002", "parent")
+#: Orgs of these types are part of another one; nobody knows that of any other.
+_PARTS = ("school", "department")
 
 
 def no_parents(_entity: str = "") -> pl.DataFrame:
@@ -31,8 +41,11 @@ def derive_children(sheet: Sheet, known: pl.Series, said: pl.DataFrame) -> pl.Da
     place. What that changes of those who stay comes back: key and children.
     """
     own = rows_of(sheet.frame, ~sheet.out).select("key", "parent")
+    lone = _without_parent(sheet)
     stay = said.filter(pl.col("key").is_in(known.implode()), ~pl.col("key").is_in(own["key"].implode()))
     links = pl.concat([own, stay]).drop_nulls()
+    if lone is not None and int(lone.sum()) + stay["parent"].null_count() > 1:  # one is the root, whatever it is
+        sheet.report(ORG_005, lone & sheet["type"].is_in(_PARTS), "parent")
     if (cut := _cut_circles(sheet, links)).len():
         links = links.filter(~pl.col("key").is_in(cut.implode()))
     now = _by_parent(links)
@@ -42,6 +55,15 @@ def derive_children(sheet: Sheet, known: pl.Series, said: pl.DataFrame) -> pl.Da
     before = _by_parent(said.drop_nulls())
     lists = pl.DataFrame([stay["key"], _of(stay["key"], now), _of(stay["key"], before).alias("before")])
     return lists.filter(pl.col("children").ne_missing(pl.col("before"))).select("key", "children")
+
+
+def _without_parent(sheet: Sheet) -> pl.Series | None:
+    """The good rows of orgs that named no parent, not even one that is not there; None for other trees."""
+    if sheet.entity.name != "orgs":
+        return None
+    dropped = [f["line"] for f in sheet.findings if f.height and (f["code"][0], f["field"][0]) == _DROPPED]
+    lines = pl.concat([pl.Series("line", [], dtype=pl.UInt32), *dropped])
+    return sheet["parent"].is_null() & ~sheet.out & ~certain(sheet["line"].is_in(lines.implode()))
 
 
 def _cut_circles(sheet: Sheet, links: pl.DataFrame) -> pl.Series:

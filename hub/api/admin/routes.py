@@ -33,12 +33,13 @@ from hub.api.admin import (
     tokens,
     transforms,
     uploads,
+    windows,
 )  # fmt: skip
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *source_tests.ROUTES,
-    *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *uploads.ROUTES,
+    *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *windows.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
     *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *positions.ROUTES,
     *parked.ROUTES, *exports.ROUTES,

@@ -17,9 +17,12 @@ from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import runs, sources
 from hub.store import source_schedules as store
+from hub.store.expected import DAYS, Expectation
 from hub.store.source_schedules import SourceSchedule
 from hub.sync.schedules import check_pulled, next_time
-from hub.sync.timetable import checked
+from hub.sync.timetable import check_zone, checked
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
 class NewSchedule(Asked):
@@ -31,7 +34,14 @@ class NewSchedule(Asked):
     expected_every_hours: Annotated[
         int | None, Field(ge=1, le=8_784, description="Nothing is pulled; without a success for so long it is late.")
     ] = None
-    zone: Annotated[str, Field(max_length=100, description="Time zone, such as `America/Chicago`.")] = "UTC"
+    expected_days: Annotated[
+        list[Day] | None,
+        Field(min_length=1, max_length=7, description="Days of the week, in `zone`, whose hours alone count for "
+              '`expected_every_hours`: `["mon", "tue", "wed", "thu", "fri"]` stands still on weekends.'),
+    ] = None  # fmt: skip
+    zone: Annotated[
+        str, Field(max_length=100, description="Time zone of `cron` or `expected_days`, such as `America/Chicago`.")
+    ] = "UTC"
     grace_minutes: Annotated[
         int, Field(ge=1, le=10_080, description="Without a success so long after its time the source is late.")
     ] = 60
@@ -40,6 +50,8 @@ class NewSchedule(Asked):
     def _one_way(self) -> Self:
         if (self.cron is None) == (self.expected_every_hours is None):
             raise ValueError("give cron for a source that is pulled, or expected_every_hours for one that is sent")
+        if self.cron is not None and self.expected_days is not None:
+            raise ValueError("expected_days goes with expected_every_hours; cron names its days of the week itself")
         return self
 
 
@@ -49,6 +61,7 @@ class Schedule(Shown):
     source_id: UUID
     cron: str | None
     expected_every_hours: int | None
+    expected_days: list[str] | None
     zone: str
     grace_minutes: int
     state: Literal["active", "paused"]
@@ -73,7 +86,7 @@ async def get(call: Call) -> Schedule:
 async def put(call: Call, body: NewSchedule) -> Schedule:
     """Sets the source's schedule; a paused one stays paused."""
     if body.cron is None:
-        return await _expect(call, body.expected_every_hours or 0, body.grace_minutes)
+        return await _expect(call, body)
     source_id = call.id("source")
     timetable = await asyncio.to_thread(checked, body.cron, body.zone)
     next_at = await _next(call, source_id, timetable.cron, timetable.zone)
@@ -87,15 +100,15 @@ async def put(call: Call, body: NewSchedule) -> Schedule:
     return Schedule.model_validate(row)
 
 
-async def _expect(call: Call, every_hours: int, grace_minutes: int) -> Schedule:
+async def _expect(call: Call, body: NewSchedule) -> Schedule:
+    await asyncio.to_thread(check_zone, body.zone)
+    days = None if body.expected_days is None else [day for day in DAYS if day in body.expected_days]
+    expectation = Expectation(body.expected_every_hours or 0, body.grace_minutes, days, body.zone)
     async with call.writing() as writing:
         source = await sources.get(writing.tx, call.id("source"))
         if source.state == "departed":
             raise HubError(Code.CONFLICT, "The source has departed: nothing more is expected of it.")
-        row = await store.expect(
-            writing.tx, source.source_id, every_hours=every_hours, grace_minutes=grace_minutes,
-            now=call.context.clock.now(),
-        )  # fmt: skip
+        row = await store.expect(writing.tx, source.source_id, expectation, now=call.context.clock.now())
         _note(writing, row)
     return Schedule.model_validate(row)
 
@@ -106,8 +119,9 @@ async def _next(call: Call, source_id: UUID, cron: str, zone: str) -> datetime |
 
 
 def _note(writing: Writing, row: SourceSchedule) -> None:
-    when = {"every_hours": row.expected_every_hours} if row.cron is None else {"cron": row.cron, "zone": row.zone}
-    writing.note(f"source/{row.source_id}", **when, state=row.state)
+    expected = {"every_hours": row.expected_every_hours, "days": row.expected_days}
+    when = expected if row.cron is None else {"cron": row.cron}
+    writing.note(f"source/{row.source_id}", **when, zone=row.zone, state=row.state)
 
 
 async def pause(call: Call) -> Schedule:

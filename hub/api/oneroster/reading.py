@@ -193,8 +193,8 @@ class Reading(Looking):
         at = [] if org is None else [sql.entry_refers("org", [org])]
         return self.shown_role(*at, sql.exactly(sql.item("role"), Operator.EQUAL, role))
 
-    def shown_role(self, *conditions: Condition) -> Condition:
-        """Users with a role entry that shows and meets the conditions on it.
+    def shown_role(self, *conditions: Condition, more: Mapping[str, Expression] | None = None) -> Condition:
+        """Users with a role entry that shows and meets the conditions on it; ``more`` as in ``any_entry``.
 
         An entry shows when its org is in the view and its role is one that the grant admits.
         """
@@ -202,7 +202,7 @@ class Reading(Looking):
         admitted = self.view.definition.admitted_roles
         if admitted is not None:
             shown.append(sql.one_of(sql.item("role"), sorted(admitted)))
-        return sql.any_entry(ROLE_COLUMNS, sql.both(*shown, *conditions))
+        return sql.any_entry(ROLE_COLUMNS, sql.both(*shown, *conditions), more)
 
     @property
     def step(self) -> int:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from pyroaring import BitMap
 
-from hub.api.oneroster import compare
+from hub.api.oneroster import compare, entries
+from hub.api.oneroster.entries import Member
 from hub.api.oneroster.errors import Minor, RefusedError, invalid
 from hub.api.oneroster.filter import Clause, Filter
 from hub.api.oneroster.reading import Reading, mask_for
@@ -21,10 +22,10 @@ from hub.objects.looking import Lens
 from hub.scope import stamps
 from hub.scope.sets import bitmap
 from hub.store import conditions as sql
+from hub.store import nested
 from hub.store.conditions import ALWAYS, NEVER, Condition, Operator
 from hub.store.schema import entry_columns
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind
-from transforms.shapes import SHAPES
 
 _ID = "sourcedId"
 #: How two texts compare.
@@ -73,7 +74,7 @@ def _groups(reading: Reading, entity: Entity, wanted: Filter) -> list[tuple[Clau
     groups: dict[object, tuple[Clause, ...]] = {}
     for number, clause in enumerate(wanted.clauses):
         name = clause.path[0]
-        key = name if name not in BASE_NAMES and entry_columns(entity[name]) else number
+        key = name if name not in BASE_NAMES and entries.is_list(entity[name]) else number
         groups[key] = (*groups.get(key, ()), clause)
     return list(groups.values())
 
@@ -94,11 +95,10 @@ def _can_filter(lens: Lens, entity: Entity, path: tuple[str, ...]) -> bool:
             return rest == [_ID]
         case Kind.METADATA:
             return len(rest) == 1
-        case Kind.USER_ID | Kind.SCALE_VALUE | Kind.COMPONENT:
-            members = entry_columns(field)
-            return rest == ["org", _ID] if rest[:1] == ["org"] else len(rest) == 1 and rest[0] in members
-        case Kind.OBJECTIVES | Kind.OBJECTIVE_RESULTS:
-            return False
+        case _ if entries.is_list(field):
+            member = entries.member(field, rest)
+            # A role shows its profile where the profiles show.
+            return member is not None and (not member.is_profile or "userProfiles" in lens.filterable(entity))
         case _:
             return not rest
 
@@ -117,9 +117,11 @@ async def _leaf(reading: Reading, entity: Entity, clauses: tuple[Clause, ...]) -
     if name == "dateLastModified":
         return _of_stamp(reading, entity, clause)
     field = entity[name]
-    if entry_columns(field):
-        conditions = [await _of_member(reading, field, one) for one in clauses]
-        leaf: Leaf = NEVER if NEVER in conditions else _entry(reading, field, conditions)
+    if entries.is_list(field):
+        members = [entries.member(field, one.path[1:]) for one in clauses]
+        found = [await _of_member(reading, field, m, c) for m, c in zip(members, clauses, strict=True) if m is not None]
+        profiles = any(m is not None and m.is_profile for m in members)
+        leaf: Leaf = NEVER if NEVER in found else _entry(reading, entity, field, found, profiles=profiles)
     elif field.kind is Kind.REF:
         leaf = await _of_reference(reading, entity, field, clause)
     elif field.kind is Kind.METADATA:
@@ -139,8 +141,8 @@ def also_absent(reading: Reading, clauses: Sequence[Clause]) -> bool:
 
 async def _valued(reading: Reading, entity: Entity, field: Field, clause: Clause) -> BitMap:
     """The present records that show a value in what a clause names."""
-    if entry_columns(field):
-        return await reading.matching(entity, _entry(reading, field, [ALWAYS]))
+    if entries.is_list(field):
+        return await reading.matching(entity, _entry(reading, entity, field, [ALWAYS]))
     if field.kind is Kind.REF:
         return await _found(reading, entity, await referring(reading, entity, field, reading.present(_target(field))))
     if field.kind is Kind.METADATA:
@@ -219,22 +221,38 @@ async def referring(reading: Reading, entity: Entity, field: Field, targets: Bit
     return bitmap(np.unique(sources[mask_for(targets, named)[named]]))
 
 
-async def _of_member(reading: Reading, field: Field, clause: Clause) -> Condition:
+async def _of_member(reading: Reading, field: Field, member: Member, clause: Clause) -> Condition:
     """A condition on the entry of a list of objects."""
-    name = clause.path[1]
-    if field.kind in SHAPES:
-        found = compare.of_text(sql.item(name), clause, reading.behaviour)
-    elif name == "org":
-        found = sql.entry_refers(name, list(await targets(reading, CATALOGUE["roles"][name], clause)))
+    name = member.field.name
+    what = sql.item(name) if member.inner is None else nested.inner_item(name)
+    if member.field.kind is Kind.REF:
+        found = sql.entry_refers(name, list(await targets(reading, member.field, clause)))
+    elif member.field.many:
+        found = compare.of_list(what, clause, reading.behaviour, exact=member.field.kind is not Kind.STRING)
+    elif member.field.kind is Kind.STRING:
+        found = compare.of_text(what, clause, reading.behaviour)
     else:
-        found = compare.of_kind(sql.item(name), CATALOGUE["roles"][name], clause, reading.behaviour)
-    if found != NEVER and also_absent(reading, [clause]):
-        found = sql.either(found, sql.there_is_none(sql.item(name)))
-    return found
+        found = compare.of_kind(what, member.field, clause, reading.behaviour)
+    absent = found != NEVER and also_absent(reading, [clause])
+    if absent:
+        found = sql.either(found, sql.there_is_none(what))
+    if member.inner is None or found == NEVER:
+        return found
+    inside = nested.any_inner(field, member.inner, found)
+    empty = sql.negation(nested.any_inner(field, member.inner, ALWAYS))
+    return sql.either(inside, empty) if absent else inside
 
 
-def _entry(reading: Reading, field: Field, conditions: Sequence[Condition]) -> Condition:
-    """Records with an entry that shows and meets all conditions."""
+def _entry(
+    reading: Reading, entity: Entity, field: Field, conditions: Sequence[Condition], *, profiles: bool = False
+) -> Condition:
+    """Records with an entry that shows and meets all conditions; ``profiles``: on what profile a role is of."""
+    if profiles:
+        found = reading.shown_role(*conditions, more={"userProfile": nested.profiles_of_roles(entity)})
+        # Most users' roles are of none, and need no closer look where nothing is said of those.
+        return found if reading.behaviour.absent_not_equal else sql.both(nested.ROLE_HAS_PROFILE, found)
     if field.name == "roles":
         return reading.shown_role(*conditions)
+    if nested.is_nested(field):
+        return nested.any_nested(entity, field, sql.both(*conditions))
     return sql.any_entry(entry_columns(field), sql.both(*conditions))

@@ -51,6 +51,13 @@ _MADE = {
 SAME = frozenset({"orgs", "academicSessions", "courses"})
 #: What stands in for a member: the grading period of a line item is its session.
 STAND_INS = {("lineItems", "gradingPeriod"): "academicSession"}
+#: References with a narrower type than that of the entity they lead to, by the entity that has them. The one of an
+#: enrollment is its role, where that is one of the words for it.
+_SPECIFIC = {
+    "classes": ("terms", "term"), "lineItems": ("gradingPeriod", "gradingPeriod"), "results": ("student", "student"),
+    "enrollments": ("user", None),
+}  # fmt: skip
+_ENROLLED = frozenset({"student", "teacher"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +67,28 @@ class Style:
     json_booleans: bool = False
     names: RoleNames = field(default_factory=RoleNames)
     extra_fields: bool = False  # what 1.1 does not know, under ``metadata``
+    specific_types: bool = False  # of references
 
     @classmethod
     def of(cls, behaviour: Behaviour) -> Style:
         """What an app's settings say."""
         counselor, extension = behaviour.counselor_as, behaviour.extension_role_as
         names = RoleNames(None if counselor == _OMIT else counselor, None if extension == _OMIT else extension)
-        return cls(behaviour.booleans == "json", names, behaviour.extra_fields_in_metadata)
+        specific = behaviour.reference_types == "specific"
+        return cls(behaviour.booleans == "json", names, behaviour.extra_fields_in_metadata, specific)
 
     @property
     def enrolled_as(self) -> str | None:
-        """What stands for ``ext:`` roles of enrollments, which have fewer words in 1.1 than users; None for no role."""
+        """What stands for ``ext:`` roles of enrollments, which have fewer words in 1.1 than users; None for no role.
+
+        Not to be asked where they are kept.
+        """
         role = self.names.extension
         return role if role is None or role in voc.ENROLLMENT_ROLE.both else _OTHERWISE_ENROLLED
 
     def resource_role(self, role: str) -> str:
         """The role that a resource is for. None left would be for everybody, so no role is left out."""
-        return (self.names.extension or "aide") if role.startswith(EXTENSION) else role
+        return (self.names.of(role) or "aide") if role.startswith(EXTENSION) else role
 
 
 def visible(entity: Entity, names: frozenset[str]) -> frozenset[str]:
@@ -145,12 +157,28 @@ class Documents:
         making = _Making(self._style, role, several or {})
         as_text = self._as_text(text, making.several) if fields is None and role is None else None
         if as_text is not None:
-            return texts.json_booleans(self._booleans, as_text)
+            return self._typed(texts.json_booleans(self._booleans, as_text))
         record = self._converted(orjson.loads(escaped_bases(text)), making)
         if record is None:
             return None
         made = self._made(record)
-        return orjson.dumps(made if fields is None else {n: v for n, v in made.items() if n in fields}).decode()
+        made_text = orjson.dumps(made if fields is None else {n: v for n, v in made.items() if n in fields}).decode()
+        return self._typed(made_text, record.get("role"))
+
+    def _typed(self, text: str, role: str | None = None) -> str:
+        """An object of 1.1 with the ``type`` of its references as the app wants it.
+
+        ``role``: of an enrollment, of which the text may have been cut.
+        """
+        specific = _SPECIFIC.get(self._entity.name) if self._style.specific_types else None
+        if specific is None:
+            return text
+        name, word = specific
+        if word is None:
+            word = role or texts.role(text)
+            if word not in _ENROLLED:
+                return text
+        return texts.typed(text, name, word)
 
     def _as_text(self, text: str, several: Several) -> str | None:
         """The object, where no value has to be looked at for it; truth is written as in 1.2."""
@@ -164,13 +192,14 @@ class Documents:
             case "classes":
                 same = not self._class_type or texts.word(text, "classType", voc.CLASS_TYPE.both) is True
             case "enrollments":
-                same = '"role":"ext:' not in text and not (several and texts.is_of(text, several))
+                known = self._style.names.keeps or '"role":"ext:' not in text
+                same = known and not (several and texts.is_of(text, several))
             case "demographics":
                 same = texts.word(text, "sex", voc.SEX.tokens("1.1")) is not False
             case "categories":
                 same = '"weight":' not in text
             case "resources":
-                same = '"ext:' not in text
+                same = self._style.names.keeps or '"ext:' not in text
             case _:
                 same = False
         return text if same else None
@@ -266,7 +295,7 @@ def _username(record: Record) -> str:
 
 def _enrollment(record: Record, making: _Making) -> Record | None:
     role, wanted = record["role"], record["role"]
-    if role.startswith(EXTENSION):
+    if role.startswith(EXTENSION) and not making.style.names.keeps:
         role, wanted = making.style.enrolled_as, making.style.names.extension
         if role is None:
             return None

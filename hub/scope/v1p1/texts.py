@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from hub.scope.personas import RoleNames
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
@@ -29,6 +30,8 @@ _ONE_ROLE = re.compile(
     rf',"org":({_REFERENCE})(?:,"userProfile":{_STRING})?\}}\]'
 )
 _PROFILES = ',"userProfiles":['
+_ROLE = re.compile(r',"role":"([^"]+)"')
+_TYPE = re.compile(r',"type":"[a-zA-Z]+"\}')
 
 
 def _is_new(field: Field) -> bool:
@@ -95,6 +98,24 @@ def word(text: str, name: str, words: Sequence[str]) -> bool | None:
     if f'"{name}":"' not in members:
         return None
     return any(f'"{name}":"{one}"' in members for one in words)
+
+
+def role(text: str) -> str | None:
+    """The role of an enrollment."""
+    found = _ROLE.search(text.partition(METADATA)[0])
+    return None if found is None else found[1]
+
+
+def typed(text: str, name: str, word: str) -> str:
+    """An object whose reference ``name``, or list of them, has the type ``word``. The mark in hrefs is in no data."""
+    return _named(name).sub(lambda found: _TYPE.sub(f',"type":"{word}"}}', found[0]), text, count=1)
+
+
+@cache
+def _named(name: str) -> re.Pattern[str]:
+    """A member that is a reference, or a list of some."""
+    mark = f"[{''.join(BASES.values())}]"
+    return re.compile(rf'"{name}":\[?\{{"href":"{mark}[^{{}}]*\}}(?:,\{{[^{{}}]*\}})*')
 
 
 def booleans(entity: Entity) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ from transforms.catalogue import CATALOGUE
 
 #: The limits of all entities that have none of their own.
 DEFAULT: Final = "default"
+#: Of a district, and of each source.
+MOST_WINDOWS: Final = 100
 Kind = Literal["deleted", "updated", "moved", "rebound"]
 KINDS: Final[tuple[Kind, ...]] = ("deleted", "updated", "moved", "rebound")
 Answer = Literal["hold", "allow"]
@@ -153,7 +155,9 @@ class Settings(WrittenRules):
 
     time_zone: str | None = Field(default=None, max_length=64, description="Of the windows, such as America/Chicago.")
     hold_days: int | None = Field(default=None, ge=1, le=90, description="Days after which a held run expires.")
-    windows: list[Window] = Field(default=[], max_length=100, description="A source's come beside its district's.")
+    windows: list[Window] = Field(
+        default=[], max_length=MOST_WINDOWS, description="A source's come beside its district's."
+    )
 
     def as_json(self) -> dict[str, Any]:
         """What was written and nothing else, as it is stored and merged."""

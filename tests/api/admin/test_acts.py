@@ -40,6 +40,13 @@ def _body(**members: object) -> Callable[[AdminHub], Awaitable[Prepared]]:
     return prepare
 
 
+def _query(**members: str) -> Callable[[AdminHub], Awaitable[Prepared]]:
+    async def prepare(_: AdminHub) -> Prepared:
+        return {}, {"params": members}
+
+    return prepare
+
+
 async def _nothing(_: AdminHub) -> Prepared:
     return {}, {}
 
@@ -169,6 +176,7 @@ async def _token(hub: AdminHub) -> Prepared:
     return {"token": made["token_id"]}, {}
 
 
+WINDOW = {"kind": "blackout", "name": "Tests", "starts": "04-12", "ends": "04-17"}
 RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "districts_create": _body(name="New"),
     "districts_rename": _body(name="Renamed"),
@@ -189,6 +197,10 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "runs_release": _releasable,
     "guards_replace": _body(hold_days=5),
     "guards_replace_of_source": _body(missing_file="allow"),
+    "windows_add": _body(**WINDOW),
+    "windows_remove": _query(name="Tests"),
+    "windows_add_to_source": _body(**WINDOW),
+    "windows_remove_from_source": _query(name="Tests"),
     "schedules_pull": _pulled(),  # after the runs that are claimed
     "apps_create": _body(name="Library"),
     "apps_edit": _body(name="Renamed", behaviour={"booleans": "json"}),

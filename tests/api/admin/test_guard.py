@@ -159,6 +159,48 @@ async def test_settings_that_make_no_sense_are_refused_with_their_place(
     assert (await hub.made("GET", f"/districts/{hub.district}/guard"))["open_windows"] == []
 
 
+async def test_one_window_comes_and_goes_while_all_else_stays(hub: AdminHub) -> None:
+    district, source = (f"/districts/{hub.district}{part}/guard" for part in ("", f"/sources/{hub.source}"))
+    first = {"hold_days": 3, "limits": {"users": {"moved": None}}}
+    for path in (district, source):
+        await hub.made("PUT", path, json=first)
+        once = {"kind": "blackout", "name": "Tests", "starts": "2001-04-12T00:00", "ends": "2001-04-17T00:00"}
+        again = once | {"starts": "2002-04-12T00:00", "ends": "2002-04-17T00:00"}
+        summer = {"kind": "rollover", "name": "Summer, 1/2", "starts": "06-15", "ends": "08-20",
+                  "rules": {"limits": {"default": {"deleted": {"share": 0.6}, "moved": None}}}}  # fmt: skip
+        for window in (once, again, summer):
+            shown = await hub.made("POST", f"{path}/windows", json=window)
+        kept = json.loads(json.dumps(shown["settings"]))
+        assert [w["name"] for w in kept["windows"]] == ["Tests", "Tests", "Summer, 1/2"]
+        assert [w["name"] for w in shown["calendar"]] == ["Summer, 1/2"]  # the others are over
+        for body, code in (
+            (once, "conflict"), (summer | {"ends": "06-15"}, "invalid_request"),
+            (once | {"starts": "2003-01-01", "rules": {}}, "invalid_request"),
+        ):  # fmt: skip
+            assert (await hub.call("POST", f"{path}/windows", json=body)).json["code"] == code
+        for query, code in (
+            ({"name": "Tests"}, "conflict"), ({"name": "tests"}, "conflict"), ({"starts": "06-15"}, "invalid_request"),
+            ({"name": "Summer, 1/2", "starts": "06-16"}, "conflict"),
+        ):  # fmt: skip
+            assert (await hub.call("DELETE", f"{path}/windows", params=query)).json["code"] == code, query
+        await hub.made("DELETE", f"{path}/windows", params={"name": "Summer, 1/2"})
+        shown = await hub.made("DELETE", f"{path}/windows", params={"name": "Tests", "starts": once["starts"]})
+        assert shown["settings"] == kept | {"windows": kept["windows"][1:2]}
+        assert shown["effective"]["hold_days"] == 3
+    stored = [json.loads(r["details"])["settings"] for r in await hub.audit_rows() if r["action"].startswith("guard.")]
+    assert stored[3]["windows"][2] == summer  # as it was written: what is lifted, and nothing that was left out
+    assert stored[-1] == stored[5] == first | {"windows": [again]}
+
+
+async def test_windows_that_come_at_the_same_time_are_all_kept(hub: AdminHub) -> None:
+    path = f"/districts/{hub.district}/guard/windows"
+    names = [f"Window {number}" for number in range(5)]
+    window = {"kind": "additive", "starts": "04-12", "ends": "04-17"}
+    await asyncio.gather(*(hub.made("POST", path, json=window | {"name": name}) for name in names))
+    shown = await hub.made("GET", f"/districts/{hub.district}/guard")
+    assert sorted(w["name"] for w in shown["settings"]["windows"]) == names
+
+
 async def test_the_command_line(hub: AdminHub, worker: Pool, tmp_path: Path) -> None:
     run, _ = await held(hub, worker)
     run_id = run["run_id"]
@@ -207,6 +249,25 @@ async def test_settings_on_the_command_line_with_windows_of_every_year(
     ends = f"{today.year}-07-01" if today.month < 7 else f"{today.year + 1}-01-01"
     assert (run["state"], run["resume_at"][:10]) == ("held", ends)
     assert f"lasts until {ends} 00:00 (UTC)" in run["guard"][0]["text"]
+
+    code, text = await command(
+        hub, "guard", "add-window", "rollover", "Summer", "06-15", "08-20", "--limit", "deleted=0.6",
+        "--limit", "moved=none",
+    )  # fmt: skip
+    assert (code, text.count("\n"), "rollover  Summer" in text) == (0, 3, True), text
+    assert (await command(hub, "guard", "remove-window", "first half")) == (0, "removed\n")
+    past = ("blackout", "Gone", "2001-01-01", "2001-02-01")
+    assert (await command(hub, "guard", "add-window", *past))[0] == 0
+    code, text = await command(hub, "guard", "windows", "--all")
+    assert text.splitlines()[2] == "2001-01-01 to 2001-02-01  blackout  Gone"
+    code, text = await command(hub, "guard", "show")
+    kept = json.loads(text)["settings"]
+    assert (kept["hold_days"], [w["name"] for w in kept["windows"]]) == (3, ["second half", "Summer", "Gone"])
+    assert kept["windows"][1]["rules"]["limits"]["default"]["deleted"]["share"] == 0.6
+    code, text = await command(hub, "guard", "add-window", "blackout", "x", "06-15", "08-20", "--limit", "deleted=1")
+    assert (code, "no other window does" in text) == (2, True), text
+    code, text = await command(hub, "guard", "remove-window", "first half")
+    assert (code, text.startswith("conflict: There is no such window")) == (2, True), text
 
     await asyncio.to_thread(settings.write_text, "{")
     code, text = await command(hub, "guard", "set", str(settings))

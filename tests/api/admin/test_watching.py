@@ -92,8 +92,16 @@ async def test_packages_of_a_source_that_takes_uploads_are_expected(hub: AdminHu
     assert datetime.fromisoformat(resumed["late_from"]) > before + timedelta(hours=25)
     acts = [row["details"] for row in await hub.audit_rows() if row["action"] == "schedule.put"]
     assert [orjson.loads(act)["every_hours"] for act in acts] == [48, 96, 24]
+    assert [orjson.loads(act)["days"] for act in acts] == [None] * 3
     for body in ({}, CRON | {"expected_every_hours": 24}, {"expected_every_hours": 0}):
         assert (await hub.call("PUT", path, json=body)).status == 400
+    school_days = {"expected_every_hours": 24, "expected_days": ["fri", "mon", "mon"], "zone": "America/Chicago"}
+    made = await hub.made("PUT", path, json=school_days)
+    assert (made["expected_days"], made["zone"]) == (["mon", "fri"], "America/Chicago")
+    for change in ({"expected_days": ["monday"]}, {"expected_days": []}, {"zone": "Mars"}, {"cron": "0 2 * * *"},
+                   {"cron": "0 2 * * *", "expected_every_hours": None}):  # fmt: skip
+        assert (await hub.call("PUT", path, json=school_days | change)).status == 400, change
+    assert (await hub.made("PUT", path, json={"expected_every_hours": 24}))["expected_days"] is None
     await hub.made("POST", f"{place(hub)}/depart", json={})
     await carry_out(hub)
     answer = await hub.call("PUT", path, json={"expected_every_hours": 24})

@@ -56,8 +56,12 @@ GET    od  /districts/{district}/runs/{run}/changes.csv
 GET    d   /districts/{district}/runs/{run}/changes/values
 GET    od  /districts/{district}/guard
 PUT    od  /districts/{district}/guard
+POST   od  /districts/{district}/guard/windows
+DELETE od  /districts/{district}/guard/windows
 GET    od  /districts/{district}/sources/{source}/guard
 PUT    od  /districts/{district}/sources/{source}/guard
+POST   od  /districts/{district}/sources/{source}/guard/windows
+DELETE od  /districts/{district}/sources/{source}/guard/windows
 POST   od  /districts/{district}/runs/{run}/cancel
 POST   od  /districts/{district}/runs/{run}/undo
 GET    od  /districts/{district}/runs/{run}/issues

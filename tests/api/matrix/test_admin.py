@@ -28,6 +28,7 @@ GRADE_TARGET = {
     "url": "https://127.0.0.1:8443/ims/oneroster/gradebook/v1p2", "client_secret": "s",
     "login": {"kind": "oauth2", "token_url": "https://127.0.0.1:8443/token", "client_id": "hub"},
 }  # fmt: skip
+WINDOW = {"kind": "blackout", "name": "x", "starts": "04-12", "ends": "04-17"}
 #: Bodies that reach the object in the path; a route without one here takes none, or fails on a body before it looks.
 BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/districts/{district}"): {"name": "Renamed"},
@@ -35,6 +36,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/districts/{district}/sources/{source}"): {"name": "Renamed"},
     ("PUT", "/districts/{district}/guard"): {},
     ("PUT", "/districts/{district}/sources/{source}/guard"): {},
+    ("POST", "/districts/{district}/guard/windows"): WINDOW,
+    ("POST", "/districts/{district}/sources/{source}/guard/windows"): WINDOW,
     ("POST", "/districts/{district}/runs/{run}/release"): {},
     ("POST", "/districts/{district}/sources/{source}/depart"): {"dry_run": True},
     ("PUT", "/districts/{district}/survivorship"): {"rules": {}},
@@ -66,6 +69,11 @@ BODIES: dict[tuple[str, str], Any] = {
         "jwks": {"keys": [jwk.ECKey.generate_key("P-256", private=False).as_dict()]}
     },
 }
+#: What has to be said behind the path, for the same reason.
+QUERIES = {
+    ("DELETE", "/districts/{district}/guard/windows"): "?name=x",
+    ("DELETE", "/districts/{district}/sources/{source}/guard/windows"): "?name=x",
+}
 ZIP = "Content-Type: application/zip"
 #: Takes seconds, and has tests of its own.
 ELSEWHERE = {"/apps/{app}/sandbox/changes"}
@@ -82,7 +90,7 @@ def takes_body(method: str, path: str) -> bool:
     """Whether a route reads a body: those that make something, or that have one above."""
     return method in {"POST", "PUT", "PATCH"} and ((method, path) in BODIES or path.rpartition("/")[2] in {
         "districts", "sources", "uploads", "runs", "grants", "preview", "apps", "subscriptions", "export-schedules",
-        "grade-targets", "tokens", "overrides", "recipients",
+        "grade-targets", "tokens", "overrides", "recipients", "windows",
     })  # fmt: skip
 
 
@@ -96,7 +104,9 @@ async def test_each_token_reaches_what_the_table_says_and_has_one_answer_for_all
                 status = expected(roles, who, letter, dict(zip(variables(path), kinds, strict=True)))
                 if status is None and method != "GET" and not takes_body(method, path):
                     continue  # these would be done: see the other test
-                address = _filled(path, [ids[kind][name] for name, kind in zip(variables(path), kinds, strict=True)])
+                address = _filled(
+                    method, path, [ids[kind][name] for name, kind in zip(variables(path), kinds, strict=True)]
+                )
                 body = b"" if method == "GET" else _body(method, path, valid=status is not None)
                 media = (ZIP,) if (method, path) == UPLOAD else (JSON,)
                 headers = (*bearer(matrix.world.admins[who]), *(media if body else ()))
@@ -136,10 +146,11 @@ def _mixes(count: int) -> Iterator[tuple[str, ...]]:
     yield from sorted(found | {("foreign",) * count}) if count else [()]
 
 
-def _filled(path: str, ids: list[str]) -> str:
+def _filled(method: str, path: str, ids: list[str]) -> str:
+    query = QUERIES.get((method, path), "")
     for one in ids:
         path = re.sub(r"\{\w+\}", one, path, count=1)
-    return "/admin/v1" + path
+    return "/admin/v1" + path + query
 
 
 def _body(method: str, path: str, *, valid: bool) -> bytes:
@@ -159,7 +170,7 @@ async def test_what_is_no_valid_token_gets_one_answer_everywhere(matrix: Matrix)
         world.clients["school"][1], admin_tokens.PREFIX + "A" * 43,
     )))  # fmt: skip
     asks = [
-        Ask(method, _filled(path, [ids["own"][name] for name in variables(path)]), headers)
+        Ask(method, _filled(method, path, [ids["own"][name] for name in variables(path)]), headers)
         for (method, path), roles in EXPECTED.items() if roles != "-" for headers in shown
     ]  # fmt: skip
     told = await matrix.wire.all(asks)
@@ -180,7 +191,7 @@ async def test_what_a_role_may_do_is_done(matrix: Matrix) -> None:
             own |= {"grant": await _spare_grant(matrix)}
         for (method, path), roles in done_last:
             if letter in roles and method != "GET" and not takes_body(method, path) and path not in ELSEWHERE:
-                address = _filled(path, [own[name] for name in variables(path)])
+                address = _filled(method, path, [own[name] for name in variables(path)])
                 told.append(await matrix.wire.one(Ask(method, address, bearer(matrix.world.admins[who]), label=(who,))))
     # A run that is over has nothing to be decided, and a client without OAuth 1 nothing to be switched off.
     assert wrong(told, [{200, 201, 204, 409}] * len(told)) == []

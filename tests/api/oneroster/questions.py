@@ -17,7 +17,17 @@ from tests.api.oneroster.slow_model import BASE, Clause, Snapshot
 from transforms.catalogue import CATALOGUE, Entity, Kind
 
 PLAIN = {Kind.STRING, Kind.ENUM, Kind.BOOLEAN, Kind.INTEGER, Kind.FLOAT, Kind.DATE, Kind.DATETIME, Kind.YEAR}
-ENTRIES = {Kind.USER_ID: ("type", "identifier"), Kind.SCALE_VALUE: ("itemValueLHS", "itemValueRHS")}
+ENTRIES = {
+    Kind.USER_ID: ("type", "identifier"), Kind.SCALE_VALUE: ("itemValueLHS", "itemValueRHS"),
+    Kind.OBJECTIVES: ("source", "learningObjectiveIds"),
+    Kind.OBJECTIVE_RESULTS: (
+        "source", *(f"learningObjectiveResults.{name}" for name in ("learningObjectiveId", "score", "textScore"))
+    ),
+    Kind.COMPONENT: (
+        "profileId", "profileType", "vendorId", "applicationId", "description", "credentials.type",
+        "credentials.username",
+    ),
+}  # fmt: skip
 PREDICATES = ("=", "!=", ">", ">=", "<", "<=", "~")
 
 
@@ -91,10 +101,11 @@ def clause(seen: Snapshot, entity: Entity, rnd: Random) -> Clause:
     for f in seen.fields(entity):
         if f.kind is Kind.REF:
             paths += [f"{f.name}.sourcedId"] * 2
-        elif f.kind in ENTRIES:
-            paths += [f"{f.name}.{member}" for member in ENTRIES[f.kind]]
         elif f.kind is Kind.COMPONENT and f.name == "roles":
             paths += ["roles.role", "roles.roleType", "roles.beginDate", "roles.org.sourcedId"]
+            paths += ["roles.userProfile"] * ("userProfiles" in seen.filterable[entity.name])
+        elif f.kind in ENTRIES:
+            paths += [f"{f.name}.{member}" for member in ENTRIES[f.kind]]
         elif f.kind is Kind.METADATA:
             paths.append(f"{f.name}.house")
         elif f.kind in PLAIN:

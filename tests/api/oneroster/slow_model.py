@@ -14,7 +14,10 @@ from transforms.catalogue import CATALOGUE, Entity, Field, Kind
 Object = dict[str, Any]
 BASE = {"sourcedId", "status", "dateLastModified"}
 #: Fields that are lists of objects.
-LISTS = {"roles", "userIds", "scoreScaleValue"}
+LISTS = {"roles", "userIds", "scoreScaleValue", "userProfiles", "learningObjectiveSet"}
+OBJECTS = {Kind.USER_ID, Kind.SCALE_VALUE, Kind.COMPONENT, Kind.OBJECTIVES, Kind.OBJECTIVE_RESULTS}
+#: Members of theirs of which case counts.
+IDS = {"userProfile", "profileId", "source", "learningObjectiveId", "learningObjectiveIds"}
 EXACT = {"sourcedId", "status", "identifier", "userMasterIdentifier"}
 NUMBERS = {Kind.YEAR, Kind.INTEGER, Kind.FLOAT}
 TIMES = {Kind.DATE, Kind.DATETIME}
@@ -124,14 +127,26 @@ class Snapshot:
         return any(all(self._member(name, entry, c) for c in clauses) for entry in entries)
 
     def _member(self, name: str, entry: Object, clause: Clause) -> bool:
-        member = clause.path.split(".")[1]
-        kind = CATALOGUE["roles"][member].kind if name == "roles" else Kind.STRING
+        member, *inner = clause.path.split(".")[1:]
+        kind = CATALOGUE["roles"][member].kind if name == "roles" and member != "userProfile" else Kind.STRING
         value = entry.get(member)
+        if inner and member != "org":
+            inside = value or []
+            return any(self._value(inner[0], kind, each.get(inner[0]), clause) for each in inside) or (
+                not inside and self._absent(_kind(inner[0], kind), clause)
+            )
         if member == "org":
             return value is not None and self._holds("sourcedId", Kind.STRING, value["sourcedId"], clause)
+        return self._value(member, kind, value, clause)
+
+    def _value(self, member: str, kind: Kind, value: Any, clause: Clause) -> bool:
+        """Whether a member of an entry meets a clause."""
+        kind = _kind(member, kind)
         if value is None:
             return self._absent(kind, clause)
-        return self._holds(member if kind is Kind.STRING else "", kind, value, clause)
+        if isinstance(value, list):
+            return self._list(value, clause, exact=member in IDS)
+        return self._holds("sourcedId" if member in IDS else "", kind, value, clause)
 
     def _clause(self, one: Object, entity: Entity, clause: Clause) -> bool:
         name, *rest = clause.path.split(".")
@@ -139,7 +154,7 @@ class Snapshot:
             kind = Kind.DATETIME if name == "dateLastModified" else Kind.STRING
             return self._holds(name, kind, one[name], clause)
         field = entity[name]
-        if field.kind in {Kind.USER_ID, Kind.SCALE_VALUE, Kind.COMPONENT}:
+        if field.kind in OBJECTS:
             return self._entry(one, [clause])
         if field.kind is Kind.REF:
             found = any(self._holds("sourcedId", Kind.STRING, key, clause) for key in _ids(one.get(name)))
@@ -200,6 +215,10 @@ class Snapshot:
         valued = [one for one in found if value(one) is not None]
         absent = [one for one in found if value(one) is None]
         return sorted(valued, key=value, reverse=descending) + absent
+
+
+def _kind(member: str, kind: Kind) -> Kind:
+    return Kind.FLOAT if member == "score" else kind
 
 
 def _ids(value: Any) -> list[str]:

@@ -242,6 +242,61 @@ async def test_roles_and_user_ids(hub: Hub) -> None:
     )
 
 
+async def test_profiles_of_users_and_of_roles(hub: Hub) -> None:
+    users = living(await hub.all("/users"))
+    some = [u for u in users if u.get("userProfiles")]
+    assert len(users) > len(some) > 2
+    profile = some[0]["userProfiles"][0]
+    login = profile["credentials"][0]["username"]
+    of_role = some[1]["roles"][0]["userProfile"]
+
+    def any_profile(test: Predicate) -> Predicate:
+        return lambda u: any(test(p) for p in u.get("userProfiles", []))
+
+    await agree(
+        hub,
+        "/users",
+        {
+            f"userProfiles.profileType='{profile['profileType'].upper()}'": any_profile(
+                lambda p: p["profileType"] == profile["profileType"]
+            ),
+            f"userProfiles.vendorId!='{profile['vendorId']}'": any_profile(
+                lambda p: p["vendorId"] != profile["vendorId"]
+            ),
+            "userProfiles.description~'PORTAL'": any_profile(lambda p: "portal" in p.get("description", "")),
+            "userProfiles.applicationId!='x'": any_profile(lambda p: "applicationId" in p),
+            f"userProfiles.profileId='{profile['profileId']}'": any_profile(
+                lambda p: p["profileId"] == profile["profileId"]
+            ),
+            f"userProfiles.profileId='{profile['profileId'].upper()}'": lambda _: False,
+            f"userProfiles.credentials.username='{login}'": any_profile(
+                lambda p: login in [c["username"] for c in p.get("credentials", [])]
+            ),
+            f"userProfiles.credentials.username='{login}' AND userProfiles.credentials.type='none'": lambda _: False,
+            f"roles.userProfile='{of_role}'": lambda u: of_role in [r.get("userProfile") for r in u.get("roles", [])],
+        },
+    )
+    assert len(await hub.ids("/users", filter=f"userProfiles.credentials.username='{login}'")) == 1
+    assert len(await hub.ids("/users", filter=f"roles.userProfile='{of_role}'")) == 1
+
+
+@pytest.mark.threat("T14")
+async def test_profiles_that_are_hidden_are_unknown(hub: Hub) -> None:
+    some = next(u for u in await hub.all("/users") if u.get("userProfiles"))
+    profile = some["userProfiles"][0]
+    unknown = (await hub.get("/users", app="math", filter="shoeSize='42'"))[1]
+    for path, value in (
+        ("userProfiles.profileType", profile["profileType"]), ("roles.userProfile", some["roles"][0]["userProfile"]),
+        ("userProfiles.credentials.username", profile["credentials"][0]["username"]),
+    ):  # fmt: skip
+        assert await hub.ids("/users", filter=f"{path}='{value}'")
+        status, body, headers = await hub.get("/users", app="math", filter=f"{path}='{value}'")
+        assert (status, body) == (
+            400, {**unknown, "imsx_description": unknown["imsx_description"].replace("shoeSize", path)}
+        )  # fmt: skip
+        assert "X-Total-Count" not in headers
+
+
 async def test_metadata(hub: Hub) -> None:
     async with hub.db.district(hub.prepared.here) as tx:
         await tx.execute('UPDATE users SET metadata = \'{"house": "Blue"}\' WHERE rid % 3 = 0 AND active')
@@ -254,8 +309,11 @@ async def test_metadata(hub: Hub) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["shoeSize='42'", "password='x'", "roles='x'", "roles.org='x'", "roles.org.name='x'", "roles.userProfile='x'",
-     "userProfiles.profileId='x'", "class='x'", "primaryOrg.name='x'", "givenName.x='y'", "sourcedId.x='y'", "doc='x'",
+    ["shoeSize='42'", "password='x'", "roles='x'", "roles.org='x'", "roles.org.name='x'", "roles.user.sourcedId='x'",
+     "roles.userProfile.profileId='x'", "userProfiles='x'", "userProfiles.credentials='x'", "userProfiles.password='x'",
+     "userProfiles.credentials.password='x'", "userProfiles.credentials.type.x='y'", "userProfiles.user.sourcedId='x'",
+     "learningObjectiveSet.source='case'", "class='x'", "primaryOrg.name='x'", "givenName.x='y'", "sourcedId.x='y'",
+     "doc='x'",
      "active='true'", "given_name='x'", "userIds='x'", "agents='x'", "agents.href='x'", "orgs.sourcedId='x'",
      "rid='1'", "givenname='x'", "status='active' AND shoeSize='42'", "shoeSize='42' OR status='active'"],
 )  # fmt: skip

@@ -108,3 +108,34 @@ async def test_filters_and_orders_of_gradebook_fields(book: Book) -> None:
     ):  # fmt: skip
         assert await book.keys("/results", filter=query) == expected, query
     assert await book.keys("/results", sort="score", orderBy="desc") == [sis["R1"], sis["R2"], "b", "c", "a"]
+
+
+async def test_filters_by_learning_objectives(book: Book) -> None:
+    case, own = (
+        str(uuid4()),
+        {"metadata": {"learningObjectiveSet": [{"source": "forged"}], "note": '"source":"forged"'}},
+    )
+    for key, source, ids in (("x", "case", [case]), ("y", "unknown", ["Fractions", "Sums"])):
+        objectives = [{"source": source, "learningObjectiveIds": ids}]
+        await book.make("lineItems", key, {"learningObjectiveSet": objectives, **own})
+    reached = [
+        {"source": "unknown", "learningObjectiveResults": [
+            {"learningObjectiveId": "Fractions", "score": 9.5}, {"learningObjectiveId": "Sums", "textScore": "Meets"},
+        ]},
+    ]  # fmt: skip
+    await book.make("results", "r", {"learningObjectiveSet": reached, **own})
+    inside = "learningObjectiveSet.learningObjectiveResults"
+    for entity, query, expected in (
+        ("lineItems", "learningObjectiveSet.source='case'", ["x"]),
+        ("lineItems", f"learningObjectiveSet.learningObjectiveIds='{case}'", ["x"]),
+        ("lineItems", "learningObjectiveSet.learningObjectiveIds='Sums,Fractions'", ["y"]),
+        ("lineItems", "learningObjectiveSet.learningObjectiveIds='sums'", []),
+        ("lineItems", "learningObjectiveSet.source='forged'", []),
+        ("results", f"{inside}.score<'10'", ["r"]), ("results", f"{inside}.score>'9.5'", []),
+        ("results", f"{inside}.textScore~'EETS'", ["r"]), ("results", f"{inside}.learningObjectiveId='Sums'", ["r"]),
+        ("results", "learningObjectiveSet.source!='case'", ["r"]),
+    ):  # fmt: skip
+        assert await book.keys(f"/{entity}", filter=query) == expected, query
+    for wrong in ("learningObjectiveSet='x'", f"{inside}='x'", "learningObjectiveSet.learningObjectiveIds.x='y'",
+                  "learningObjectiveSet.learningObjectiveResults.source='case'"):  # fmt: skip
+        assert (await book.get("/results", filter=wrong))[0] == 400, wrong

@@ -26,6 +26,71 @@ async def test_roles_may_be_left_out_with_all_that_is_about_them(old: Old) -> No
     assert {"e3", "e6"} <= set(await old.keys("/enrollments", filter="role='teacher'"))
 
 
+async def test_extension_roles_may_stay_what_they_are(old: Old) -> None:
+    await old.sync(amy=(("student", "north", "primary"), ("ext:peer.tutor", "south", "secondary")))
+    amy, coached = old.id("users", "amy"), f"/enrollments/{old.id('enrollments', 'e6')}"
+    peer = f"{amy}.ext-peer.tutor"  # a sourcedId has no colon
+    assert (await old.get(f"/users/{peer}"))[0] == 404
+    assert (await old.get("/users", filter="role~'ext:'"))[1]["users"] == []
+    tag = (await old.get("/users"))[2]["ETag"]
+    await old.behave(extension_role_as="keep")
+    assert (await old.get("/users"))[2]["ETag"] != tag
+    users = {user["sourcedId"]: user for user in await old.all("/users")}
+    assert {key: users[key]["role"] for key in (amy, peer, old.id("users", "fay"))} == {
+        amy: "student", peer: "ext:peer.tutor", old.id("users", "fay"): "ext:tutor",
+    }  # fmt: skip
+    assert [org["sourcedId"] for org in users[peer]["orgs"]] == [old.id("orgs", "south")]
+    assert await old.one(f"/users/{peer}") == users[peer]
+    assert users[peer]["metadata"] == {"person": amy}
+    assert await old.keys("/users", filter="role='ext:tutor'") == ["fay"]
+    assert {user["sourcedId"] for user in await old.all("/users", filter="role~'EXT:'")} == {
+        peer, old.id("users", "fay"),
+    }  # fmt: skip
+    south = await old.all("/users", filter=f"orgs.sourcedId='{old.id('orgs', 'south')}'")
+    assert peer in {user["sourcedId"] for user in south}
+    assert amy not in {user["sourcedId"] for user in south}
+    for direction in ("asc", "desc"):
+        roles = [user["role"] for user in await old.all("/users", sort="role", orderBy=direction)]
+        assert roles == sorted(roles, reverse=direction == "desc")
+        assert "ext:peer.tutor" in roles
+    assert (await old.one(coached))["role"] == "ext:coach"
+    assert await old.keys("/enrollments", filter="role='ext:coach'") == ["e6"]
+    assert await old.keys("/enrollments", filter="role='proctor'") == ["e7"]
+    assert (await old.all("/resources", filter="roles='ext:tutor'"))[0]["roles"] == ["ext:tutor", "student"]
+    everywhere = await old.all("//users", sort="role", filter="role~'ext:'")
+    assert [user["role"] for user in everywhere] == ["ext:peer.tutor", "ext:tutor"]
+    # Roles that a grant keeps from an app are no words of its own.
+    await old.behave("staff", extension_role_as="keep")
+    assert await old.keys("/users", app="staff", filter="role~'ext:'") == ["fay"]
+
+
+async def test_references_may_say_what_they_lead_to(old: Old) -> None:
+    async def types() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for name in ("classes", "courses", "lineItems", "results", "users", "enrollments"):
+            for one in await old.all(f"/{name}"):
+                for member, value in one.items():
+                    values = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, dict)]
+                    kind = f".{one['role']}" if name == "enrollments" and member == "user" else ""
+                    for reference in values if member != "metadata" else ():
+                        found.setdefault(f"{name}.{member}{kind}", set()).add(reference["type"])
+        return found
+
+    general = await types()
+    assert general["classes.terms"] == general["lineItems.gradingPeriod"] == {"academicSession"}
+    assert general["results.student"] == general["enrollments.user.teacher"] == {"user"}
+    tag = (await old.get("/classes"))[2]["ETag"]
+    await old.behave(reference_types="specific")
+    assert (await old.get("/classes"))[2]["ETag"] != tag
+    assert await types() == general | {
+        "classes.terms": {"term"}, "lineItems.gradingPeriod": {"gradingPeriod"}, "results.student": {"student"},
+        "enrollments.user.student": {"student"}, "enrollments.user.teacher": {"teacher"},
+    }  # fmt: skip
+    cut = await old.all("/enrollments", fields="user", filter="role='teacher'")
+    assert {one["user"]["type"] for one in cut} == {"teacher"}
+    assert all("/users/" in one["user"]["href"] for one in cut)  # the address is where it was
+
+
 async def test_truth_is_written_as_the_app_wants_it_in_both_versions(old: Old) -> None:
     tokens = old.school.tokens["new"] = await issue(old.hub.db, old.school.clients["all"][0], [*READING])
     new = ROSTERING_PATH.replace("{district}", str(old.school.here))

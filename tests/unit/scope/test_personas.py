@@ -7,6 +7,7 @@ from pyroaring import BitMap
 
 from hub.scope.grants import GrantDefinition, Rule
 from hub.scope.personas import (
+    KEEP,
     ROLES_11,
     Entry,
     RoleNames,
@@ -39,6 +40,10 @@ def test_every_role_of_1_2_has_one_of_1_1() -> None:
     }  # fmt: skip
     assert RoleNames("teacher", None).sources("teacher") == (["teacher", "counselor"], False)
     assert RoleNames("teacher", "aide").sources("aide") == (["aide"], True)
+    keeping = RoleNames(extension=KEEP)
+    assert (keeping.of("ext:tutor"), keeping.sources("ext:tutor")) == ("ext:tutor", (["ext:tutor"], False))
+    assert keeping.sources("aide") == (["aide", "counselor"], False)
+    assert not keeping.leaves_out
     assert RoleNames(None, "aide").leaves_out
     assert not DEFAULT.leaves_out
 
@@ -78,6 +83,10 @@ def test_ids_of_personas_lead_back_to_the_person() -> None:
     assert split(persona_id("0198c0de-x", "parent", roles)) == ("0198c0de-x", "parent")
     assert split("0198c0de-x.principal") == ("0198c0de-x.principal", None)
     assert split(".parent") == (".parent", None)
+    assert persona_id("0198c0de-x", "ext:peer.tutor", roles) == "0198c0de-x.ext-peer.tutor"
+    assert split("0198c0de-x.ext-peer.tutor") == ("0198c0de-x", "ext:peer.tutor")
+    assert split("0198c0de-x.ext-a.parent") == ("0198c0de-x", "ext:a.parent")
+    assert split(".ext-tutor") == (".ext-tutor", None)
 
 
 def test_references_are_to_the_fitting_persona() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hub.scope.personas import RoleNames
+from hub.scope.personas import KEEP, RoleNames
 from hub.scope.v1p1 import Documents, Style, booleans, filterable, json_booleans, visible
 from transforms.catalogue import BASE_NAMES, CATALOGUE
 from transforms.render import BASES, reference_to
@@ -103,6 +103,7 @@ def test_line_items_and_results_have_what_1_1_requires() -> None:
         ("categories", f'"title":"Tests","weight":30,{OWN}', {}, {"weight": None, "title": "Tests"}),
         ("resources", f'"roles":["student","ext:tutor"],{OWN}', {}, {"roles": ["student", "aide"]}),
         ("resources", f'"roles":["ext:tutor"],{OWN}', {"names": RoleNames(None, None)}, {"roles": ["aide"]}),
+        ("resources", f'"roles":["ext:tutor"],{OWN}', {"names": RoleNames(extension=KEEP)}, {"roles": ["ext:tutor"]}),
     ],
 )  # fmt: skip
 def test_words_and_members_of_1_2_become_those_of_1_1(
@@ -126,6 +127,18 @@ def test_an_enrollment_is_of_the_fitting_persona() -> None:
         found = made("enrollments", coach, several={"K": ("student", extension)}, names=RoleNames("aide", extension))
         assert (found["role"], found["user"]["sourcedId"]) == (role, f"K.{extension}")
     assert made("enrollments", enrollment("ext:coach"), names=RoleNames(None, None)) is None
+    kept = made("enrollments", coach, several={"K": ("student", "ext:coach")}, names=RoleNames(extension=KEEP))
+    assert (kept["role"], kept["user"]["sourcedId"]) == ("ext:coach", "K.ext-coach")
+
+
+def test_metadata_is_no_reference() -> None:
+    own = '"metadata":{"terms":[{"href":"x","sourcedId":"y","type":"academicSession"}],"role":"teacher"}'
+    terms = ",".join(ref("academicSessions", one) for one in ("T", "U"))
+    found = made("classes", f'"classType":"homeroom","terms":[{terms}],{own}', specific_types=True)
+    assert [one["type"] for one in found["terms"]] == ["term", "term"]
+    assert found["metadata"]["terms"][0]["type"] == "academicSession"
+    of_proctor = made("enrollments", f"{enrollment('proctor')},{own}", specific_types=True)
+    assert of_proctor["user"]["type"] == "user"
 
 
 def test_objects_that_are_alike_in_both_versions_are_the_same_text() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.rosters import raw, run
 
-ROW = {"name": "School", "type": "school"}
+ROW = {"name": "District", "type": "district"}
 
 
 def told(keys: list[str], held: list[str], size: int | None = None) -> list[tuple[str, int, str]]:

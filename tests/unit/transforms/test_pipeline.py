@@ -248,6 +248,35 @@ def test_circles_of_parents_lose_their_links_and_keep_their_rows() -> None:
     assert result.row("orgs", "x")["children"] == ["below"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ([("one", "school", None)], []),  # there is no district above the only school
+        ([("d", "district", None), ("e", "district", None), ("st", "state", None), ("x", "ext:region", None)], []),
+        ([("d", "district", None), ("s", "school", "d"), ("t", "school", None)], ["t"]),
+        ([("s", "school", None), ("t", "school", None), ("p", "department", "s")], ["s", "t"]),
+        ([("d", "district", None), ("t", "school", "gone")], []),  # that is what REF-002 says
+    ],
+)
+def test_schools_that_belong_to_nothing_are_told_of_and_come_in(
+    rows: list[tuple[str, str, str | None]], found: list[str]
+) -> None:
+    orgs = [{"sourcedId": key, "name": key, "type": kind, "parentSourcedId": above} for key, kind, above in rows]
+    result = run("1.2", {"orgs": raw("orgs", "1.2", orgs)})
+    told = result.issues.filter(code="ORG-005")
+    assert told["key"].to_list() == found
+    assert result.keys("orgs") == sorted(key for key, _, _ in rows)
+
+
+def test_a_changed_school_without_a_parent_is_told_of_where_the_district_did_not_come() -> None:
+    said = pl.DataFrame({"key": ["d", "s"], "parent": [None, "d"]}, schema={"key": pl.String, "parent": pl.String})
+    row = {"sourcedId": "s", "status": "active", "name": "S", "type": "school"}
+    for before, codes in ((said, ["ORG-005"]), (said.clear(), [])):
+        chain = Transform("1.2", held=holding(orgs=["d", "s"]), parents=lambda _, before=before: before)
+        outcomes = chain.entity("orgs", [raw("orgs", "1.2", [row])], delta=True)
+        assert [code for o in outcomes for code in o.issues["code"]] == codes
+
+
 def test_a_long_chain_of_parents_is_no_circle() -> None:
     rows: list[Row] = [
         {"sourcedId": f"o{i}", "name": "O", "type": "local", "parentSourcedId": f"o{i + 1}"} for i in range(5000)

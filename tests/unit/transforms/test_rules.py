@@ -84,6 +84,7 @@ EXAMPLES = (
     Example("NUM-002", "categories", "g1", {"weight": "30,5"}),
     Example("ORG-001", "users", "u1", {"orgSourcedIds": "gone"}, "1.1", also=("REF-001", "REF-002"), field="orgs"),
     Example("ORG-002", "orgs", "d", {"parentSourcedId": "s1"}, field="parent"),
+    Example("ORG-005", "orgs", "s1", {"parentSourcedId": None}, field="parent"),
     Example("PHN-001", "users", "u1", {"phone": "+1 (555) 234-5678"}),
     Example("PHN-002", "users", "u1", {"phone": "000-0000"}),
     Example("REF-001", "enrollments", "e1", {"classSourcedId": "gone"}, also=("GRB-008",), field="class"),

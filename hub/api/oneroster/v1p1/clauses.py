@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from pyroaring import BitMap
 
@@ -21,11 +23,11 @@ _ITEMS = CATALOGUE["lineItems"]
 _SESSIONS = CATALOGUE["academicSessions"]
 
 
-async def by_role(reading: Reading, clause: Clause) -> BitMap:
-    """The present users whose role meets a clause."""
+async def by_role(reading: Reading, roles: Sequence[str], clause: Clause) -> BitMap:
+    """The present users whose role, which is one of ``roles``, meets a clause."""
     holds = search.HOLDS[clause.predicate]
     found = BitMap()
-    for role in ROLES_11:
+    for role in roles:
         if holds(role, clause.value):
             found |= await reading.with_role(role)
     return found
@@ -42,7 +44,7 @@ async def by_org(reading: Reading, people: Numbering, names: RoleNames, clause: 
     if not people.held:
         return found
     found -= people.lift(BitMap(people.held))
-    for role in ROLES_11:
+    for role in {role for roles in people.held.values() for role in roles}:
         found |= people.with_role(role, orgs)
     return found
 

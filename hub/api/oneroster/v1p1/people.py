@@ -14,8 +14,7 @@ from hub.scope.numbering import Numbering, Person, number
 from hub.scope.personas import Entry, RoleNames
 from hub.scope.view import EntityView
 from hub.store import conditions as sql
-from hub.store import records
-from hub.store.records import RoleRow
+from hub.store.user_roles import RoleRow, role_rows
 from transforms.catalogue import CATALOGUE
 
 USERS = CATALOGUE["users"]
@@ -42,7 +41,7 @@ async def people(reading: Reading, names: RoleNames, cache: Numberings) -> tuple
         wanted |= await reading.matching(USERS, sql.WITH_UNSURE_ROLE)
     numbering = Numbering()
     if wanted:
-        rows = await records.role_rows(
+        rows = await role_rows(
             reading.tx, reading.gate, USERS, list(wanted), before=reading.before(USERS)
         )  # fmt: skip
         shown = await reading.lens.identifiers.names(reading.tx, [row.sourced_id for row in rows])

@@ -23,6 +23,7 @@ from hub.scope.view import EntityView
 from hub.store import conditions as sql
 from hub.store import gate
 from hub.store.conditions import ALWAYS, Condition, Expression
+from hub.store.user_roles import extension_roles
 from transforms.catalogue import CATALOGUE, Entity, Field
 from transforms.catalogue import vocabularies as voc
 
@@ -126,7 +127,7 @@ class OldReading(Reading):
             case "users", "username" if self.pseudonymous:
                 return self._or_absent(entity, clause, await own.by_username(self, self.numbering, clause))
             case "users", "role":
-                return self._or_absent(entity, clause, await own.by_role(self, clause))
+                return self._or_absent(entity, clause, await own.by_role(self, await self.roles(), clause))
             case "users", "orgs":
                 found = await own.by_org(self, self.numbering, self.style.names, clause)
                 return self._or_absent(entity, clause, found)
@@ -161,7 +162,7 @@ class OldReading(Reading):
         if entity is not USERS:
             return None
         if path == ("role",):
-            parts = [await self.with_role(role) for role in sorted(ROLES_11, reverse=descending)]
+            parts = [await self.with_role(role) for role in sorted(await self.roles(), reverse=descending)]
             return np.concatenate([await natural(self, entity, part, self.cache) for part in parts])
         usual = await usual_order(self, entity, path, descending=descending)
         usual = usual[mask_for(self.rows(USERS.name).listed, usual)[usual]]
@@ -177,7 +178,7 @@ class OldReading(Reading):
         wanted = BitMap(rids)
         if path == ("role",):
             await gate.check(self.tx, self.gate)
-            return {number: role for role in ROLES_11 for number in await self.with_role(role) & wanted}
+            return {number: role for role in await self.roles() for number in await self.with_role(role) & wanted}
         persons = {number: self.numbering.persona(number)[0] for number in rids}
         found = await merge.usual_keys(self, entity, path, sorted(set(persons.values())))
         keys = {number: found[person] for number, person in persons.items() if person in found}
@@ -207,6 +208,12 @@ class OldReading(Reading):
             return refers if fitting(wanted, [*roles]) == (role or main) else sql.NEVER
         shown = sql.one_of(self.column(entity, entity["role"]), others if role is None else [role])
         return sql.both(refers, sql.negation(shown) if role is None else shown)
+
+    async def roles(self) -> Sequence[str]:
+        """The roles that users of 1.1 may have."""
+        if not self.style.names.keeps:
+            return ROLES_11
+        return *ROLES_11, *await extension_roles(self.tx, self.gate, before=self.before(USERS))
 
     async def with_role(self, role: str, org: int | None = None) -> BitMap:
         """The present users whose role of 1.1 this is, at an org."""
@@ -277,17 +284,23 @@ def _username(reading: OldReading, column: Expression) -> Expression:
     return sql.first_of(column, *more, *([] if reading.pseudonymous else [sql.sourced_id()]))
 
 
+def _enrollment_role(reading: OldReading, column: Expression) -> Expression:
+    style = reading.style
+    return column if style.names.keeps else sql.known_word(column, voc.ENROLLMENT_ROLE.both, style.enrolled_as)
+
+
+def _resource_roles(reading: OldReading, column: Expression) -> Expression:
+    style = reading.style
+    return column if style.names.keeps else sql.known_words(column, voc.RESOURCE_ROLE.both, style.resource_role("ext:"))
+
+
 _COLUMNS: Mapping[tuple[str, str], Callable[[OldReading, Expression], Expression]] = {
     ("users", "username"): _username,
     ("classes", "classType"): lambda _, column: sql.known_word(column, voc.CLASS_TYPE.both, CLASS_TYPE),
     ("demographics", "sex"): lambda _, column: sql.known_word(column, voc.SEX.tokens("1.1"), None),
-    ("enrollments", "role"): lambda reading, column: sql.known_word(
-        column, voc.ENROLLMENT_ROLE.both, reading.style.enrolled_as
-    ),
+    ("enrollments", "role"): _enrollment_role,
     ("results", "scoreStatus"): lambda _, column: sql.known_word(column, voc.SCORE_STATUS.both, SCORE_STATUS),
     ("lineItems", "resultValueMin"): lambda _, column: sql.first_of(column, sql.constant(LEAST, "double precision")),
     ("lineItems", "resultValueMax"): lambda _, column: sql.first_of(column, sql.constant(MOST, "double precision")),
-    ("resources", "roles"): lambda reading, column: sql.known_words(
-        column, voc.RESOURCE_ROLE.both, reading.style.resource_role("ext:")
-    ),
+    ("resources", "roles"): _resource_roles,
 }
