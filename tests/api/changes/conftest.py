@@ -98,7 +98,8 @@ async def pushing(
             there.received.clear()
             await follower.feeds.connection.execute(
                 "UPDATE subscriptions SET position = $2, told_to = NULL, looked_to = 0, window_to = NULL, "
-                "inside = NULL, batch_id = NULL, ready_at = now() WHERE subscription_id = $1", made.subscription_id, step,
+                "inside = NULL, batch_id = NULL, ready_at = now() WHERE subscription_id = $1",
+                made.subscription_id, step,
             )  # fmt: skip
             for claim in await claims.claim(db, limit=10, per_district=10, lease_seconds=20):
                 while len(there.received) < most and await deliver(courier, claim):
