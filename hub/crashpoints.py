@@ -55,7 +55,7 @@ PLACES = (
     "gradebook.views_written",
     "gradebook.before_commit",
     "gradebook.after_commit",
-    "feed.compacted",
+    "compact.written",
     "keys.wrapped",
     "keys.made",
     "keys.sealed",

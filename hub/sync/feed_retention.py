@@ -60,7 +60,7 @@ async def _entity(db: Database, district_id: UUID, old: Old, entity: str) -> Non
             same = [row.step for row, before in zip(left, rows, strict=True) if row == before and not row.compacted]
             await store.mark(tx, old.grant_id, entity, same)
             await store.remove(tx, old.grant_id, entity, empty, before=old.settled)
-        crash_point("feed.compacted")
+        crash_point("compact.written")
         if len(rows) < MOST:
             return
         to = rows[-1].step - 1

@@ -16,11 +16,13 @@ from pathlib import Path
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from hub.api import ApiContext, build_api
 from hub.clock import SystemClock
 from hub.settings import Settings
 from hub.store.database import Database
+from tests.services import MASTER_KEY
 
 ROOT = Path(__file__).parents[3]
 
@@ -62,7 +64,8 @@ async def main() -> None:
         """Nobody sleeps here."""
 
     pool = await Database.open(os.environ["TEST_DATABASE"], name="test serving process", largest=4)
-    runner = web.AppRunner(build_api(ApiContext(pool, Settings(), SystemClock(), wake)), access_log=None)
+    settings = Settings(master_key=SecretStr(MASTER_KEY.decode()))
+    runner = web.AppRunner(build_api(ApiContext(pool, settings, SystemClock(), wake)), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     sys.stdout.write(f"{runner.addresses[0][1]}\n")
