@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from hub.store import attempts
+from hub.store.attempts import KEPT_DAYS, Tried
 from hub.store.database import Database, Transaction
 
-#: Delivered batches and their attempts are shown for this long.
-KEPT_DAYS = 30
 #: The class of errors that are not counted: see hub.webhooks.failure.Failure.PROXY.
 EXCUSED = "proxy"
 _CLAIMS_LOCK = 0x686F6F6B73  # "hooks": one claim at a time, so that the caps hold to the letter
@@ -172,18 +172,19 @@ async def freeze(tx: Transaction, claim: Claim, batch: Batch, *, looked_to: int)
     )  # fmt: skip
 
 
-async def acknowledge(tx: Transaction, claim: Claim, batch: Batch, *, status: int | None, milliseconds: int) -> bool:
+async def acknowledge(tx: Transaction, claim: Claim, batch: Batch, tried: Tried) -> bool:
     """Moves the subscription past a delivered batch; False, and nothing is written, without the lease."""
     touched = await tx.execute(
         "UPDATE subscriptions SET position = CASE WHEN $4::jsonb IS NULL THEN $5 ELSE position END, "
         "window_to = CASE WHEN $4::jsonb IS NULL THEN NULL ELSE window_to END, inside = $4, batch_id = NULL, "
         "attempt = 0, ready_at = now(), failing_since = NULL, last_error = NULL, last_status = $6 "
         "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3",
-        claim.district_id, claim.subscription_id, claim.lease_token, batch.inside, batch.window_to, status,
+        claim.district_id, claim.subscription_id, claim.lease_token, batch.inside, batch.window_to,
+        tried.status,
     )  # fmt: skip
     if not touched:
         return False
-    await _log(tx, claim, batch, milliseconds=milliseconds, status=status, error=None)
+    await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, None)
     # The bytes are of no more use: what they said can be read from the feed.
     await tx.execute(
         "UPDATE batches SET delivered_at = now(), body = '' "
@@ -209,9 +210,8 @@ async def failing(tx: Transaction, claim: Claim, batch: Batch) -> Failing:
 
 
 async def fail(
-    tx: Transaction, claim: Claim, batch: Batch, *, state: str, wait_seconds: float, error: str, status: int | None,
-    milliseconds: int,
-) -> bool:  # fmt: skip
+    tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, state: str, wait_seconds: float, error: str
+) -> bool:
     """Notes a failed attempt and gives the lease back; False, and nothing is written, without the lease.
 
     ``state``: what an active subscription becomes ("active", "paused" or "disabled").
@@ -221,14 +221,14 @@ async def fail(
         "ready_at = now() + make_interval(secs => $5), failing_since = coalesce(failing_since, now()), "
         "last_error = $6, last_status = $7, lease_token = NULL, lease_until = NULL "
         "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3",
-        claim.district_id, claim.subscription_id, claim.lease_token, state, wait_seconds, error, status,
+        claim.district_id, claim.subscription_id, claim.lease_token, state, wait_seconds, error, tried.status,
     )  # fmt: skip
     if touched:
-        await _log(tx, claim, batch, milliseconds=milliseconds, status=status, error=error)
+        await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, error)
     return bool(touched)
 
 
-async def excuse(tx: Transaction, claim: Claim, batch: Batch, *, wait_seconds: float, milliseconds: int) -> None:
+async def excuse(tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, wait_seconds: float) -> None:
     """Gives the lease back after an attempt that failed through no fault of the receiver: its schedule stands still.
 
     Of many such attempts in a row the log has the first.
@@ -242,27 +242,14 @@ async def excuse(tx: Transaction, claim: Claim, batch: Batch, *, wait_seconds: f
         claim.district_id, claim.subscription_id, claim.lease_token, wait_seconds, EXCUSED,
     )  # fmt: skip
     if touched and touched["first"]:
-        await _log(tx, claim, batch, milliseconds=milliseconds, status=None, error=EXCUSED)
-
-
-async def _log(
-    tx: Transaction, claim: Claim, batch: Batch, *, milliseconds: int, status: int | None, error: str | None
-) -> None:
-    """One line in the attempt log, numbered by the log itself: resuming a subscription starts its schedule anew."""
-    await tx.execute(
-        "INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, milliseconds, status, error_class) "
-        "SELECT $1, $2, $3, coalesce(max(attempt), 0) + 1, $4, $5, $6 FROM attempts "
-        "WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3",
-        claim.district_id, claim.subscription_id, batch.batch_id, milliseconds, status, error,
-    )  # fmt: skip
+        await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, EXCUSED)
 
 
 async def _forget(tx: Transaction, claim: Claim) -> None:
     """Ends what the log keeps of a subscription for too long."""
-    for table, column in (("attempts", "at"), ("batches", "delivered_at")):
-        await tx.execute(
-            f"DELETE FROM {table} WHERE district_id = $1 AND subscription_id = $2 "
-            f"AND {column} < now() - make_interval(days => {KEPT_DAYS})",
-            claim.district_id,
-            claim.subscription_id,
-        )
+    await attempts.forget(tx, claim.subscription_id)
+    await tx.execute(
+        "DELETE FROM batches WHERE district_id = $1 AND subscription_id = $2 "
+        "AND delivered_at < now() - make_interval(days => $3)",
+        claim.district_id, claim.subscription_id, KEPT_DAYS,
+    )  # fmt: skip

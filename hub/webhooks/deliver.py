@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from hub import ids, vault
 from hub.changes import reading
@@ -20,7 +19,8 @@ from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.crypto import Keys
 from hub.identifiers import Identifiers
-from hub.store import deliveries, feed, grants
+from hub.store import attempts, deliveries, feed, grants
+from hub.store.attempts import Tried
 from hub.store.database import Database, Transaction
 from hub.store.deliveries import Batch, Claim, Held
 from hub.webhooks import schedule, sign
@@ -155,12 +155,12 @@ async def _cut(tx: Transaction, teller: Teller, envelope: Envelope, stretch: Str
 
 async def _settle(tx: Transaction, claim: Claim, ready: _Ready, answer: Answer) -> bool:
     """Writes down what came of an attempt; whether to go on with the next batch."""
-    noted: dict[str, Any] = {"status": answer.status, "milliseconds": answer.milliseconds}
+    tried = tried_of(answer)
     if answer.failure is None:
-        return await deliveries.acknowledge(tx, claim, ready.batch, **noted)
+        return await deliveries.acknowledge(tx, claim, ready.batch, tried)
     if answer.failure is Failure.PROXY:
         wait = schedule.proxy_wait(_CHANCE.random())
-        await deliveries.excuse(tx, claim, ready.batch, wait_seconds=wait, milliseconds=answer.milliseconds)
+        await deliveries.excuse(tx, claim, ready.batch, tried, wait_seconds=wait)
         return False
     failing = await deliveries.failing(tx, claim, ready.batch)
     state = "active"
@@ -174,5 +174,12 @@ async def _settle(tx: Transaction, claim: Claim, ready: _Ready, answer: Answer) 
         retry_after=answer.retry_after,
     )
     error = answer.failure.value
-    await deliveries.fail(tx, claim, ready.batch, state=state, wait_seconds=wait, error=error, **noted)
+    await deliveries.fail(tx, claim, ready.batch, tried, state=state, wait_seconds=wait, error=error)
     return False
+
+
+def tried_of(answer: Answer) -> Tried:
+    """What the log keeps of an answer."""
+    return Tried(
+        answer.status, answer.milliseconds, answer.remote_ip, attempts.printable(answer.body), answer.retry_after
+    )

@@ -340,6 +340,9 @@ async def test_support_reads_no_roster_and_no_secret(database: Database) -> None
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await support.fetch("SELECT secret FROM subscriptions")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await support.fetch("SELECT excerpt FROM attempts")
+    await support.fetch("SELECT error_class, remote_ip FROM attempts")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await support.fetch("UPDATE runs SET state = 'queued'")
     await support.close()
 

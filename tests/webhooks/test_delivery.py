@@ -13,28 +13,15 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from hub.clock import SystemClock
 from hub.crypto import column_key
 from hub.errors import Code, HubError
-from hub.store import deliveries, feed
+from hub.store import attempts, feed
 from hub.store import subscriptions as store
 from hub.webhooks import subscriptions
 from hub.webhooks.challenge import Proof
-from hub.webhooks.deliver import Courier, deliver
 from hub.webhooks.failure import Failure
 from hub.webhooks.sign import verify
 from tests.fakes.receiver import hang, in_turn, receiver, status
-from tests.webhooks.conftest import ALLOW, KEY, Subscribed, World
-
-
-async def one(courier: Courier) -> list[bool]:
-    """One attempt for each subscription that is due."""
-    claims = await deliveries.claim(courier.db, limit=100, per_district=100, lease_seconds=courier.lease_seconds)
-    return [await deliver(courier, claim) for claim in claims]
-
-
-async def due(world: World, some: Subscribed) -> None:
-    """Moves time to the subscription's next attempt and gives back what lease there is."""
-    await world.feeds.connection.execute(
-        "UPDATE subscriptions SET ready_at = now(), lease_until = NULL WHERE subscription_id = $1", some.id
-    )
+from tests.webhooks.conftest import ALLOW, KEY, World
+from tests.webhooks.rounds import due, one
 
 
 @pytest.mark.threat("T36")
@@ -188,7 +175,7 @@ async def test_a_retry_has_the_same_id_and_the_same_bytes(world: World) -> None:
     assert there.received[3].id != there.received[0].id
     assert there.received[3].changes == [("users", "updated", some.users[1])]
     async with world.db.district(some.district) as tx:
-        log = await store.attempts(tx, some.id)
+        log = await attempts.page(tx, some.id, attempts.Wanted(), limit=10, after=None)
     assert [(a.attempt, a.status, a.error_class) for a in log[::-1]] == [
         (1, 500, "status"), (2, 503, "status"), (3, 204, None), (1, 204, None)]  # fmt: skip
     for got in there.received:

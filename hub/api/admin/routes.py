@@ -5,6 +5,7 @@ from __future__ import annotations
 from hub.api.admin import (
     about,
     apps,
+    attempts,
     audit,
     credentials,
     differences,
@@ -39,7 +40,7 @@ ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *source_tests.ROUTES,
     *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *windows.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
-    *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *exports.ROUTES,
+    *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *attempts.ROUTES, *exports.ROUTES,
     *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES,
     *recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
 )  # fmt: skip

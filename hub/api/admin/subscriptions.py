@@ -16,9 +16,11 @@ from hub.api.admin.route import EVERYONE, Route
 from hub.api.admin.shapes import Asked, Rotation, Shown
 from hub.crypto import load_key
 from hub.errors import Code
-from hub.store import grants
+from hub.store import attempts as log
+from hub.store import grants, standings
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
+from hub.store.standings import Standing
 from hub.webhooks import certificates, challenge
 from hub.webhooks import subscriptions as service
 from hub.webhooks.certificates import LONGEST, ClientCertificate, Described
@@ -26,6 +28,10 @@ from hub.webhooks.challenge import Proof
 from hub.webhooks.egress import Egress
 from hub.webhooks.keyring import SCHEMES, USUAL, Keyring
 from hub.webhooks.sign import Scheme
+from hub.webhooks.standing import Waits, changes_waiting, next_attempt, why
+
+#: Errors are counted over this time.
+ERRORS_HOURS = 24
 
 Url = Annotated[str, Field(max_length=2_000, description="The receiver: https and a public address.")]
 Signatures = Annotated[
@@ -96,12 +102,20 @@ class Subscription(Shown):
     behind: bool
     waiting_since: datetime | None = Field(description="Time of the first change that is not acknowledged.")
     lag_seconds: float = Field(description="How long that change has been waiting; 0 when nothing waits.")
+    waits: Waits = Field(description="Why nothing is being sent right now, see docs/webhooks.md.")
+    next_attempt_at: datetime | None = Field(description="When the next request goes out; null where none will.")
     attempt: int = Field(description="Failures in a row.")
-    ready_at: datetime = Field(description="When the next attempt is due.")
     failing_since: datetime | None
     last_error: str | None
     last_status: int | None
     created_at: datetime
+
+
+class SubscriptionInFull(Subscription):
+    """The same with what takes longer to find out."""
+
+    changes_waiting: int = Field(description="Records that changed and are not acknowledged, each counted once.")
+    errors: dict[str, int] = Field(description="Failed attempts of the last 24 hours, by class.")
 
 
 _SECRET = Field(description="A new signing secret (whsec_…), if one was made. It cannot be shown again.")
@@ -127,24 +141,7 @@ class Subscriptions(Shown):
     items: list[Subscription]
 
 
-class Attempt(Shown):
-    """One delivery that was tried."""
-
-    batch_id: str
-    attempt: int
-    at: datetime
-    milliseconds: int
-    status: int | None
-    error_class: str | None
-
-
-class Attempts(Shown):
-    """The latest attempts, newest first."""
-
-    items: list[Attempt]
-
-
-async def _shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscription:
+async def _shown(call: Call, tx: Transaction, row: store.Subscription, standing: Standing) -> Subscription:
     lag = await service.lag(tx, row)
     since = lag.waiting_since
     seconds = max(0.0, (call.context.clock.now() - since).total_seconds()) if since else 0.0
@@ -156,7 +153,14 @@ async def _shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscr
         certificate = None
     columns["client_certificate"] = certificate
     behind = {"head": lag.head, "behind": lag.behind, "waiting_since": since, "lag_seconds": seconds}
-    return Subscription.model_validate({**columns, **behind})
+    waits = why(row, standing, behind=lag.behind)
+    return Subscription.model_validate(
+        {**columns, **behind, "waits": waits, "next_attempt_at": next_attempt(row, waits)}
+    )
+
+
+async def _one(call: Call, tx: Transaction, row: store.Subscription) -> Subscription:
+    return await _shown(call, tx, row, (await standings.of(tx, row.subscription_id))[row.subscription_id])
 
 
 async def _certificate(call: Call, text: str | None) -> Described | None:
@@ -171,14 +175,15 @@ def _live(call: Call, row: store.Subscription) -> list[PublicKey]:
     return [key for key in found if key.until is None or key.until > call.context.clock.now()]
 
 
-async def _reached(call: Call, tx: Transaction) -> store.Subscription:
+async def subscription(call: Call, tx: Transaction) -> store.Subscription:
     """The subscription in the path, where the caller may reach its grant. Raises HubError(NOT_FOUND)."""
     row = await store.get(tx, call.id("subscription"))
     await reached(call, tx, row.grant_id)
     return row
 
 
-def _note(writing: Writing, row: store.Subscription, **details: object) -> None:
+def note(writing: Writing, row: store.Subscription, **details: object) -> None:
+    """The audit row of an act on a subscription."""
     # The host alone: receivers' paths and queries often hold a key.
     writing.note(f"subscription/{row.subscription_id}", grant=str(row.grant_id), host=URL(row.url).host, **details)
 
@@ -198,8 +203,8 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
             writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow, made=made,
             proof=proof,
         )  # fmt: skip
-        shown = await _shown(call, writing.tx, row)
-        _note(writing, row, state=row.state)
+        shown = await _one(call, writing.tx, row)
+        note(writing, row, state=row.state)
     return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
 
 
@@ -209,21 +214,20 @@ async def listing(call: Call) -> Subscriptions:
     async with call.reading() as tx:
         granted = {grant.grant_id for grant in await grants.listing(tx) if own in (None, grant.app_id)}
         rows = [row for row in await store.listing(tx) if row.grant_id in granted]
-        return Subscriptions(items=[await _shown(call, tx, row) for row in rows])
+        known = await standings.of(tx)
+        return Subscriptions(items=[await _shown(call, tx, row, known[row.subscription_id]) for row in rows])
 
 
-async def get(call: Call) -> Subscription:
-    """One subscription with its lag."""
+async def get(call: Call) -> SubscriptionInFull:
+    """One subscription: how far it is, what waits and why, and what went wrong lately."""
     async with call.reading() as tx:
-        return await _shown(call, tx, await _reached(call, tx))
-
-
-async def attempts(call: Call) -> Attempts:
-    """The latest deliveries that were tried."""
-    async with call.reading() as tx:
-        row = await _reached(call, tx)
-        rows = await store.attempts(tx, row.subscription_id)
-    return Attempts(items=[Attempt.model_validate(row) for row in rows])
+        row = await subscription(call, tx)
+        shown = await _one(call, tx, row)
+        more = {
+            "changes_waiting": await changes_waiting(tx, row, shown.head),
+            "errors": await log.errors(tx, row.subscription_id, hours=ERRORS_HOURS),
+        }
+    return SubscriptionInFull.model_validate({**shown.model_dump(), **more})
 
 
 async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
@@ -233,7 +237,7 @@ async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
     other_certificate = "client_certificate" in body.model_fields_set
     key = await asyncio.to_thread(load_key, settings)
     async with call.reading() as tx:
-        row = await _reached(call, tx)
+        row = await subscription(call, tx)
         before, certificate = await service.known(tx, row.subscription_id, key=key)
     ring = before.of(body.signatures or before.schemes)
     if other_certificate:
@@ -242,16 +246,16 @@ async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
         await service.check_url(body.url, settings.webhook_allow)
         proof = await _challenged(call, body.url, ring, certificate, row.subscription_id)
     async with call.writing() as writing:
-        row = await _reached(call, writing.tx)
+        row = await subscription(call, writing.tx)
         if body.signatures is not None:
             row, secret = await service.sign_with(writing.tx, row.subscription_id, ring, before=before, key=key)
         if other_certificate:
             row = await service.show(writing.tx, row.subscription_id, given, key=key)
         if proof is not None and body.url is not None:
             row = await service.point(writing.tx, row.subscription_id, body.url, proof)
-        shown = await _shown(call, writing.tx, row)
+        shown = await _one(call, writing.tx, row)
         certified = row.certificate_expires_at is not None
-        _note(writing, row, signatures=row.signatures, client_certificate=certified, state=row.state)
+        note(writing, row, signatures=row.signatures, client_certificate=certified, state=row.state)
     await call.context.wake("deliver", call.district_id)
     return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
 
@@ -260,16 +264,16 @@ async def prove(call: Call) -> Subscription:
     """Challenges the receiver of an unproven subscription again. ``last_error`` says what came of it."""
     key = await asyncio.to_thread(load_key, call.context.settings)
     async with call.reading() as tx:
-        row = await _reached(call, tx)
+        row = await subscription(call, tx)
         ring, certificate = await service.known(tx, row.subscription_id, key=key)
     proof = None
     if row.state == "unproven":
         proof = await _challenged(call, row.url, ring, certificate, row.subscription_id)
     async with call.writing() as writing:
-        await _reached(call, writing.tx)
+        await subscription(call, writing.tx)
         row = await service.prove(writing.tx, row.subscription_id, row.url, proof)
-        _note(writing, row, state=row.state)
-        shown = await _shown(call, writing.tx, row)
+        note(writing, row, state=row.state)
+        shown = await _one(call, writing.tx, row)
     await call.context.wake("deliver", call.district_id)
     return shown
 
@@ -291,19 +295,19 @@ async def _challenged(
 async def pause(call: Call) -> Subscription:
     """Stops deliveries; nothing is lost."""
     async with call.writing() as writing:
-        await _reached(call, writing.tx)
+        await subscription(call, writing.tx)
         row = await service.pause(writing.tx, call.id("subscription"))
-        _note(writing, row)
-        return await _shown(call, writing.tx, row)
+        note(writing, row)
+        return await _one(call, writing.tx, row)
 
 
 async def resume(call: Call) -> Subscription:
     """Goes on where a paused or disabled subscription stopped."""
     async with call.writing() as writing:
-        await _reached(call, writing.tx)
+        await subscription(call, writing.tx)
         row = await service.resume(writing.tx, call.id("subscription"))
-        _note(writing, row)
-        shown = await _shown(call, writing.tx, row)
+        note(writing, row)
+        shown = await _one(call, writing.tx, row)
     await call.context.wake("deliver", call.district_id)
     return shown
 
@@ -312,21 +316,21 @@ async def rotate(call: Call, body: Rotation) -> Secret:
     """Makes new signing keys, one for each kind of signature; old and new sign until the overlap ends."""
     key = await asyncio.to_thread(load_key, call.context.settings)
     async with call.writing() as writing:
-        row = await _reached(call, writing.tx)
+        row = await subscription(call, writing.tx)
         row, secret = await service.rotate(
             writing.tx, row.subscription_id, key=key, now=call.context.clock.now(),
             overlap=timedelta(seconds=body.overlap_seconds),
         )  # fmt: skip
-        _note(writing, row, overlap_seconds=body.overlap_seconds)
+        note(writing, row, overlap_seconds=body.overlap_seconds)
     return Secret(subscription_id=row.subscription_id, secret=secret, public_keys=_live(call, row))
 
 
 async def delete(call: Call) -> None:
     """Ends a subscription and forgets its log."""
     async with call.writing() as writing:
-        row = await _reached(call, writing.tx)
+        row = await subscription(call, writing.tx)
         await service.delete(writing.tx, row.subscription_id)
-        _note(writing, row)
+        note(writing, row)
 
 
 _OVER = "/districts/{district}/subscriptions"
@@ -336,12 +340,12 @@ ROUTES = (
     Route("GET", _OVER, listing, "List subscriptions with their lag", roles=EVERYONE, answer=Subscriptions),
     Route("POST", _OVER, create, "Subscribe a receiver; its secret is shown once", roles=EVERYONE,
           body=NewSubscription, answer=MadeSubscription, status=201, action="subscription.create", errors=_CONFLICT),
-    Route("GET", _ONE, get, "One subscription with its lag", roles=EVERYONE, answer=Subscription),
+    Route("GET", _ONE, get, "One subscription: its lag, what waits and why", roles=EVERYONE,
+          answer=SubscriptionInFull),
     Route("PATCH", _ONE, change, "Change a subscription", roles=EVERYONE, body=SubscriptionChange,
           answer=MadeSubscription, action="subscription.change", errors=_CONFLICT),
     Route("POST", _ONE + "/prove", prove, "Challenge the receiver again", roles=EVERYONE, answer=Subscription,
           action="subscription.prove", errors=_CONFLICT),
-    Route("GET", _ONE + "/attempts", attempts, "The latest attempts to deliver", roles=EVERYONE, answer=Attempts),
     Route("POST", _ONE + "/pause", pause, "Pause deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.pause", errors=_CONFLICT),
     Route("POST", _ONE + "/resume", resume, "Resume deliveries", roles=EVERYONE, answer=Subscription,
