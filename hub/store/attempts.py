@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
@@ -13,6 +14,8 @@ from hub.store.database import Transaction
 KEPT_DAYS = 30
 #: Of a receiver's answer so many characters are kept.
 MOST_EXCERPT = 2048
+#: The class of a test whose answer nobody has noted.
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +136,33 @@ def as_place(text: str) -> tuple[datetime, str, int]:
     if moment.tzinfo is None or not number.isascii() or not number.isdigit() or len(number) > 9:
         raise ValueError("no place in the log")
     return moment, batch_id, int(number)
+
+
+async def until_test(tx: Transaction, subscription_id: UUID, *, most: int) -> int:
+    """Seconds until one more test may be sent, 0 where it may now: ``most`` a minute. Hold the subscription's lock."""
+    seconds: float | None = await tx.fetchval(
+        "SELECT 60 - extract(epoch FROM clock_timestamp() - at)::float8 FROM attempts WHERE district_id = $1 "
+        "AND subscription_id = $2 AND test AND at > clock_timestamp() - interval '1 minute' "
+        "ORDER BY at DESC OFFSET $3 LIMIT 1",
+        tx.district_id, subscription_id, most - 1,
+    )  # fmt: skip
+    return 0 if seconds is None else max(1, math.ceil(seconds))
+
+
+async def begin_test(tx: Transaction, subscription_id: UUID, batch_id: str) -> None:
+    """Notes a test that is about to be sent; it stays ``unfinished`` if the process ends before the answer."""
+    await tx.execute(
+        "INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, at, milliseconds, error_class, test) "
+        "VALUES ($1, $2, $3, 1, clock_timestamp(), 0, $4, true)",
+        tx.district_id, subscription_id, batch_id, UNFINISHED,
+    )  # fmt: skip
+
+
+async def end_test(tx: Transaction, subscription_id: UUID, batch_id: str, tried: Tried, error: str | None) -> None:
+    """Notes what came of a test."""
+    await tx.execute(
+        "UPDATE attempts SET milliseconds = $4, status = $5, error_class = $6, remote_ip = $7, excerpt = $8, "
+        "retry_after = $9 WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3 AND test",
+        tx.district_id, subscription_id, batch_id, tried.milliseconds, tried.status, error, tried.remote_ip,
+        tried.excerpt, tried.retry_after,
+    )  # fmt: skip

@@ -28,6 +28,7 @@ from hub.api.admin import (
     schedules,
     source_tests,
     sources,
+    subscription_tests,
     subscriptions,
     tokens,
     transforms,
@@ -40,7 +41,7 @@ ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *sources.ROUTES, *source_tests.ROUTES,
     *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *windows.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
-    *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *attempts.ROUTES, *exports.ROUTES,
-    *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES,
-    *recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
+    *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *attempts.ROUTES,
+    *subscription_tests.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES,
+    *freshness.ROUTES, *recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
 )  # fmt: skip

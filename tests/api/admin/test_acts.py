@@ -204,6 +204,7 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "subscriptions_pause": _subscription,
     "subscriptions_resume": _subscription,
     "subscriptions_rotate": _subscription,
+    "subscription_tests_test": _subscription,
     "subscriptions_delete": _subscription,
     "tokens_create": _body(name="Ours", role="operator"),
     "tokens_revoke": _token,

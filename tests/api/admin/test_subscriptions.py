@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import ANY
 from uuid import UUID
 
+import orjson
 import pytest
 
 from hub.store import attempts
 from hub.store.attempts import Tried
+from tests.api.admin.commands import command
 from tests.api.admin.service import AdminHub
 from tests.fakes.receiver import Receiver, receiver, status
 
@@ -77,3 +81,59 @@ async def test_the_log_is_read_in_pages_and_by_outcome(some: Subscribed) -> None
     assert (paused["waits"], paused["next_attempt_at"]) == ("paused", None)
     (listed,) = (await some.hub.made("GET", f"/districts/{some.hub.district}/subscriptions"))["items"]
     assert listed["waits"] == "paused"
+
+
+async def test_a_test_is_sent_at_once_and_moves_nothing(some: Subscribed) -> None:
+    hub, path = some.hub, f"{some.path}/test"
+    before = await some.get()
+    await hub.made("POST", f"{some.path}/pause")
+    done = await hub.made("POST", path, role="app")
+    assert (done["delivered"], done["status"], done["error_class"], done["remote_ip"]) == (
+        True, 204, None, "127.0.0.1")  # fmt: skip
+    (got,) = some.there.received
+    got.verify(some.secret)
+    assert got.id == done["batch_id"]
+    assert orjson.loads(got.body)["type"] == "subscriptions.test"
+    assert got.data == {"subscription": str(some.id), "district": str(hub.district), "grant": str(hub.grant)}
+    some.there.behave = status(401)
+    refused = await hub.made("POST", path, role="district")
+    assert (refused["delivered"], refused["status"], refused["error_class"]) == (False, 401, "status")
+    after = await some.get()
+    assert (after["state"], after["errors"], after["position"]) == ("paused", {}, before["position"])
+    assert {name for name in after if after[name] != before[name]} == {"state", "waits"}
+    log = (await some.get("/attempts", test="true"))["items"]
+    assert [(a["batch_id"], a["status"], a["error_class"], a["test"]) for a in log] == [
+        (refused["batch_id"], 401, "status", True), (done["batch_id"], 204, None, True)]  # fmt: skip
+    assert (await some.get("/attempts", test="false"))["items"] == []
+    answers = await asyncio.gather(*(hub.call("POST", path) for _ in range(6)))
+    assert sorted(a.status for a in answers) == [200] * 4 + [429] * 2  # six a minute, whatever comes at once
+    held = next(a for a in answers if a.status == 429)
+    assert held.json["code"] == "too_many_attempts"
+    assert 1 <= int(held.headers["Retry-After"]) <= 60
+    assert len(some.there.received) == 6
+    async with hub.pool.district(hub.district) as tx:
+        await tx.execute("UPDATE attempts SET at = at - interval '1 minute'")
+    assert (await hub.call("POST", path)).status == 200
+    await hub.made("POST", f"/districts/{hub.district}/grants/{hub.grant}/revoke")
+    assert (await hub.call("POST", path)).status == 409
+    assert len([r for r in await hub.audit_rows() if r["action"] == "subscription.test"]) == 7
+
+
+async def test_subscriptions_are_looked_after_from_the_command_line(some: Subscribed) -> None:
+    hub, one = some.hub, str(some.id)
+    made = (await command(hub, "subscriptions", "list"))[1]
+    assert one in made
+    assert "idle" in made
+    assert await command(hub, "subscriptions", "test", one, role="app") == (0, ANY)
+    some.there.behave = status(500)
+    code, out = await command(hub, "subscriptions", "test", one)
+    assert (code, "not delivered: status 500" in out) == (1, True)
+    code, out = await command(hub, "subscriptions", "attempts", one, "--outcome", "failed", "--tests")
+    assert (code, out.count("(test): status 500"), out.count("delivered")) == (0, 1, 0)
+    assert "paused" in (await command(hub, "subscriptions", "pause", one))[1]
+    assert "active" in (await command(hub, "subscriptions", "resume", one))[1]
+    assert "records waiting: 0" in (await command(hub, "subscriptions", "show", one))[1]
+    assert "whsec_" in (await command(hub, "subscriptions", "rotate", one))[1]
+    assert (await command(hub, "subscriptions", "delete", one))[1].endswith("ended\n")
+    code, out = await command(hub, "subscriptions", "show", one)
+    assert (code, "not_found: " in out) == (2, True)

@@ -105,6 +105,7 @@ GET    oda /districts/{district}/subscriptions/{subscription}
 PATCH  oda /districts/{district}/subscriptions/{subscription}
 GET    oda /districts/{district}/subscriptions/{subscription}/attempts
 POST   oda /districts/{district}/subscriptions/{subscription}/prove
+POST   oda /districts/{district}/subscriptions/{subscription}/test
 POST   oda /districts/{district}/subscriptions/{subscription}/pause
 POST   oda /districts/{district}/subscriptions/{subscription}/resume
 POST   oda /districts/{district}/subscriptions/{subscription}/rotate
