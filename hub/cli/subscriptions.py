@@ -10,6 +10,7 @@ from uuid import UUID
 import click
 
 from hub.cli.admin import call, reaching
+from hub.cli.signatures import debug
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _MOST = 500
@@ -152,3 +153,6 @@ def delete(*, district: UUID, url: str, token: str, subscription: UUID) -> None:
     """End SUBSCRIPTION and forget its log."""
     _ask("DELETE", url, token, district, f"/{subscription}")
     click.echo("ended")
+
+
+subscriptions.add_command(debug)

@@ -138,6 +138,21 @@ def as_place(text: str) -> tuple[datetime, str, int]:
     return moment, batch_id, int(number)
 
 
+async def sent(tx: Transaction, subscription_id: UUID, batch_id: str) -> tuple[bool, bytes | None]:
+    """Whether a message of that id was sent to a subscription, and its body where it is kept: until it is delivered."""
+    row = await tx.fetchrow(
+        "SELECT body FROM batches WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3",
+        tx.district_id, subscription_id, batch_id,
+    )  # fmt: skip
+    if row is not None:
+        return True, row["body"] or None
+    tried = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM attempts WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3)",
+        tx.district_id, subscription_id, batch_id,
+    )  # fmt: skip
+    return bool(tried), None
+
+
 async def until_test(tx: Transaction, subscription_id: UUID, *, most: int) -> int:
     """Seconds until one more test may be sent, 0 where it may now: ``most`` a minute. Hold the subscription's lock."""
     seconds: float | None = await tx.fetchval(

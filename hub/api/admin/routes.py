@@ -42,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *windows.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
     *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *attempts.ROUTES,
-    *subscription_tests.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES,
+    *subscription_tests.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES,
+    *about.ROUTES, *schedules.ROUTES,
     *freshness.ROUTES, *recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
 )  # fmt: skip

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 from uuid import UUID
@@ -12,8 +15,13 @@ from uuid import UUID
 import orjson
 import pytest
 
+from hub.api.context import CONTEXT
+from hub.crypto import load_key
 from hub.store import attempts
 from hub.store.attempts import Tried
+from hub.webhooks import sign
+from hub.webhooks import subscriptions as service
+from hub.webhooks.keyring import Keyring
 from tests.api.admin.commands import command
 from tests.api.admin.service import AdminHub
 from tests.fakes.receiver import Receiver, receiver, status
@@ -137,3 +145,53 @@ async def test_subscriptions_are_looked_after_from_the_command_line(some: Subscr
     assert (await command(hub, "subscriptions", "delete", one))[1].endswith("ended\n")
     code, out = await command(hub, "subscriptions", "show", one)
     assert (code, "not_found: " in out) == (2, True)
+
+
+@pytest.mark.threat("T36")
+async def test_the_hub_tells_why_a_signature_does_not_hold(some: Subscribed, tmp_path: Path) -> None:
+    hub, path = some.hub, f"{some.path}/signature"
+    await hub.made("POST", f"{some.path}/test")
+    (got,) = some.there.received
+    headers = {name: value for name, value in got.headers.items() if name.startswith("webhook-")}
+    asked = {"headers": headers, "body": got.body.decode()}
+    assert await hub.made("POST", path, role="app", json=asked) == {
+        "verified": True, "findings": [],
+        "content": f"{got.id}.{headers['webhook-timestamp']}.{got.body[:60].decode()}",
+    }  # fmt: skip
+    spaced = orjson.dumps(orjson.loads(got.body), option=orjson.OPT_INDENT_2)
+    coded = {"headers": headers, "body_base64": base64.b64encode(spaced).decode()}
+    found = await hub.made("POST", path, json=coded)
+    assert (found["verified"], [f["check"] for f in found["findings"]]) == (False, ["body_rewritten"])
+    await hub.made("POST", f"{some.path}/rotate", json={"overlap_seconds": 60})
+    assert (await hub.made("POST", path, json=asked))["verified"]
+    # A secret ends when its time has come, and is known as such until the next rotation.
+    key = await asyncio.to_thread(load_key, hub.server.app[CONTEXT].settings)
+    async with hub.pool.district(hub.district) as tx:
+        ring, _ = await service.known(tx, some.id, key=key)
+        over = Keyring(
+            tuple(k if k.until is None else replace(k, until=k.until - timedelta(minutes=2)) for k in ring.keys)
+        )
+        await service.sign_with(tx, some.id, over, before=ring, key=key)
+    found = await hub.made("POST", path, json=asked)
+    assert [f["check"] for f in found["findings"]] == ["secret_ended"]
+    unknown = await hub.made("POST", path, json=asked | {"headers": headers | {"webhook-id": "msg_0"}})
+    assert unknown["findings"][0]["check"] == "unknown_id"
+    for wrong in ({"headers": headers}, asked | {"body_base64": ""}, {"headers": headers, "body_base64": "!"}):
+        answer = await hub.call("POST", path, json=wrong)
+        assert (answer.status, answer.json["code"]) == (400, "invalid_request")
+    async with hub.pool.district(hub.district) as tx:  # a batch that waits is compared byte by byte
+        await tx.execute(
+            "INSERT INTO batches (district_id, subscription_id, batch_id, window_to, changes, body) "
+            "VALUES ($1, $2, 'msg_w', 1, 0, $3)",
+            hub.district, some.id, b'{"to":2}',
+        )  # fmt: skip
+    signed = sign.headers([str(ring.secret)], "msg_w", int(headers["webhook-timestamp"]), b'{"to":2}')
+    (altered,) = (await hub.made("POST", path, json={"headers": signed, "body": '{"to":3}'}))["findings"]
+    assert altered["check"] == "body_altered"
+    assert "byte 6 on" in altered["text"]
+    lines = "".join(f"{name.title()}: {value}\n" for name, value in headers.items())
+    await asyncio.to_thread((tmp_path / "headers").write_text, lines)
+    await asyncio.to_thread((tmp_path / "body").write_bytes, got.body)
+    files = ("--headers", str(tmp_path / "headers"), "--body", str(tmp_path / "body"))
+    code, out = await command(hub, "subscriptions", "debug", "--subscription", str(some.id), *files, role="app")
+    assert (code, "wrong: secret_ended: " in out) == (1, True)

@@ -106,6 +106,7 @@ PATCH  oda /districts/{district}/subscriptions/{subscription}
 GET    oda /districts/{district}/subscriptions/{subscription}/attempts
 POST   oda /districts/{district}/subscriptions/{subscription}/prove
 POST   oda /districts/{district}/subscriptions/{subscription}/test
+POST   oda /districts/{district}/subscriptions/{subscription}/signature
 POST   oda /districts/{district}/subscriptions/{subscription}/pause
 POST   oda /districts/{district}/subscriptions/{subscription}/resume
 POST   oda /districts/{district}/subscriptions/{subscription}/rotate

@@ -51,6 +51,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/preview"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/identifiers"): {"identifiers": ["x"]},
+    ("POST", "/districts/{district}/subscriptions/{subscription}/signature"): {"headers": {}, "body": ""},
     ("PUT", "/districts/{district}/grade-targets/{target}"): GRADE_TARGET,
     ("POST", "/districts/{district}/grade-targets/{target}/retry"): {},
     ("POST", "/districts/{district}/grade-targets/{target}/skip"): {},
