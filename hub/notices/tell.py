@@ -11,8 +11,8 @@ from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.crypto import Keys
 from hub.notices.mail import Mailer
-from hub.notices.message import Message, compose
-from hub.store import districts, notices
+from hub.notices.message import Message, Told, compose
+from hub.store import apps, districts, notices
 from hub.store.database import Database, Transaction
 from hub.store.notices import Claim, Held
 from hub.webhooks import schedule, sign
@@ -112,11 +112,15 @@ async def _begun(teller: Teller, tx: Transaction, claim: Claim) -> tuple[Held, s
     if not waiting:  # their sources are gone
         await notices.sent(tx, claim, batch_id, pause_seconds=0)
         return None
-    district = await districts.get(tx, claim.district_id)
-    message = compose(
-        waiting, batch_id=batch_id, district_id=claim.district_id, district=district.name, base_url=teller.base_url
-    )
-    return held, batch_id, message
+    told = await _told(tx, claim, held)
+    return held, batch_id, compose(waiting, batch_id=batch_id, told=told, base_url=teller.base_url)
+
+
+async def _told(tx: Transaction, claim: Claim, held: Held) -> Told:
+    """Whose recipient it is."""
+    if held.app_id is not None:
+        return Told((await apps.get(tx, held.app_id)).name, app_id=held.app_id)
+    return Told((await districts.get(tx, claim.district_id)).name, district_id=claim.district_id)
 
 
 async def _sent(teller: Teller, claim: Claim, held: Held, batch_id: str, message: Message) -> Outcome:

@@ -8,6 +8,7 @@ batch again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -46,6 +47,7 @@ class Held:
     inside: dict[str, Any] | None
     batch_id: str | None
     attempt: int
+    failing_told: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from hub.store import attempts, deliveries, feed, grants
 from hub.store.attempts import Tried
 from hub.store.database import Database, Transaction
 from hub.store.deliveries import Batch, Claim, Held
-from hub.webhooks import schedule, sign
+from hub.webhooks import events, schedule, sign
 from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.egress import Answer, Egress
 from hub.webhooks.failure import Failure
@@ -102,6 +102,7 @@ async def _prepare(courier: Courier, tx: Transaction, claim: Claim) -> _Ready | 
     head = await feed.head(tx, held.grant_id)
     if head is None or head.grant_state == "revoked":
         await deliveries.drop(tx, claim)
+        await events.revoked(tx, claim.subscription_id)
         return None
     if held.state != "active" or head.grant_state != "active" or head.district_state != "active":
         await deliveries.release(tx, claim, wait_seconds=SUSPENDED_SECONDS)
@@ -157,7 +158,10 @@ async def _settle(tx: Transaction, claim: Claim, ready: _Ready, answer: Answer) 
     """Writes down what came of an attempt; whether to go on with the next batch."""
     tried = tried_of(answer)
     if answer.failure is None:
-        return await deliveries.acknowledge(tx, claim, ready.batch, tried)
+        held = await deliveries.acknowledge(tx, claim, ready.batch, tried)
+        if held and ready.held.failing_told is not None:
+            await events.recovered(tx, claim.subscription_id)
+        return held
     if answer.failure is Failure.PROXY:
         wait = schedule.proxy_wait(_CHANCE.random())
         await deliveries.excuse(tx, claim, ready.batch, tried, wait_seconds=wait)
@@ -174,7 +178,8 @@ async def _settle(tx: Transaction, claim: Claim, ready: _Ready, answer: Answer) 
         retry_after=answer.retry_after,
     )
     error = answer.failure.value
-    await deliveries.fail(tx, claim, ready.batch, tried, state=state, wait_seconds=wait, error=error)
+    if await deliveries.fail(tx, claim, ready.batch, tried, state=state, wait_seconds=wait, error=error):
+        await events.failed(tx, claim.subscription_id, error, state=state)
     return False
 
 

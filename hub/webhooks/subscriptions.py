@@ -19,7 +19,7 @@ from hub.store import feed
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.store.subscriptions import Subscription
-from hub.webhooks import address
+from hub.webhooks import address, events
 from hub.webhooks.certificates import ClientCertificate, Described
 from hub.webhooks.challenge import Proof
 from hub.webhooks.egress import check_host
@@ -160,7 +160,9 @@ async def rotate(
     if not timedelta() <= overlap <= LONGEST_OVERLAP:
         raise HubError(Code.INVALID_REQUEST, "The old secret may stay valid for 0 seconds to 7 days.")
     ring = (await _ring(tx, subscription_id, key)).rotated(now, overlap)
-    return await store.replace_keys(tx, subscription_id, await _stored(tx, ring, key, subscription_id)), ring.secret
+    row = await store.replace_keys(tx, subscription_id, await _stored(tx, ring, key, subscription_id))
+    await events.rotated(tx, subscription_id, at_once=not overlap)
+    return row, ring.secret
 
 
 async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
@@ -168,8 +170,12 @@ async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
 
     Raises HubError(NOT_FOUND), HubError(CONFLICT) when its receiver is unproven.
     """
-    _proven(await store.get(tx, subscription_id, lock=True))
-    return await store.pause(tx, subscription_id)
+    before = await store.get(tx, subscription_id, lock=True)
+    _proven(before)
+    row = await store.pause(tx, subscription_id)
+    if before.state == "active":
+        await events.paused(tx, subscription_id)
+    return row
 
 
 async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:

@@ -87,6 +87,9 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("grade_targets", "SELECT", ("hub_worker",)),
         ("grade_targets", "UPDATE", ("hub_worker",)),
         ("grants", "SELECT", ("hub_service",)),  # an app's own
+        ("notices", "INSERT", ("hub_service", "hub_worker")),  # to an app's recipients, of one's own district
+        ("notices", "SELECT", ("hub_worker",)),
+        ("recipients", "SELECT", ("hub_service",)),  # of apps with a grant in one's own district
         ("recipients", "SELECT", ("hub_worker",)),
         ("recipients", "UPDATE", ("hub_worker",)),
         ("runs", "SELECT", ("hub_worker",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hub.api.admin import (
     about,
+    app_recipients,
     apps,
     attempts,
     audit,
@@ -43,6 +44,6 @@ ROUTES: tuple[Route, ...] = (
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
     *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *attempts.ROUTES,
     *subscription_tests.ROUTES, *exports.ROUTES, *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES,
-    *about.ROUTES, *schedules.ROUTES,
-    *freshness.ROUTES, *recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
+    *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES, *recipients.ROUTES, *app_recipients.ROUTES, *records.ROUTES,
+    *retention.ROUTES, *erasures.ROUTES,
 )  # fmt: skip

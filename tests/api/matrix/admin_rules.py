@@ -77,6 +77,11 @@ GET    oda /apps
 POST   o   /apps
 GET    oda /apps/{app}
 PATCH  o   /apps/{app}
+GET    oa  /apps/{app}/recipients
+POST   oa  /apps/{app}/recipients
+GET    oa  /apps/{app}/recipients/{app_recipient}
+PATCH  oa  /apps/{app}/recipients/{app_recipient}
+DELETE oa  /apps/{app}/recipients/{app_recipient}
 GET    oa  /apps/{app}/limits
 PUT    o   /apps/{app}/limits
 GET    oa  /apps/{app}/clients
