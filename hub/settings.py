@@ -70,6 +70,18 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="Form of the log lines.")
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token for `/metrics`. Without it they are for requests from the machine itself alone, and"
+        " not for those that came through a proxy.",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port on which a worker answers `/metrics`; all workers on a machine share it. Without it: none.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of that port.")
     service_pool_size: int = Field(default=10, ge=1, le=200, description="Most database connections of an API process.")
     worker_pool_size: int = Field(
         default=4,

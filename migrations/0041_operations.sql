@@ -44,3 +44,8 @@ CREATE POLICY to_its_apps ON notices FOR INSERT TO hub_service, hub_worker
                 AND district_id = '00000000-0000-0000-0000-000000000000');
 CREATE POLICY queue_of_notices ON notices FOR SELECT TO hub_worker
     USING (district_id = '00000000-0000-0000-0000-000000000000');
+
+-- Metrics: a worker that says so sees how far feeds are, over all districts. ------------------------------------------
+
+CREATE POLICY watched ON grants FOR SELECT TO hub_worker USING (current_setting('hub.watching', true) = 'on');
+CREATE POLICY watched ON feed FOR SELECT TO hub_worker USING (current_setting('hub.watching', true) = 'on');

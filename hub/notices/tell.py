@@ -10,6 +10,7 @@ from hub import ids, vault
 from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.crypto import Keys
+from hub.metrics.known import NOTICES
 from hub.notices.mail import Mailer
 from hub.notices.message import Message, Told, compose
 from hub.store import apps, districts, notices
@@ -86,6 +87,7 @@ async def tell(teller: Teller, claim: Claim) -> None:
     crash_point("notice.before_send")
     outcome = await _sent(teller, claim, held, batch_id, message)
     crash_point("notice.after_send")
+    NOTICES.count(held.channel, "failed" if outcome.error else "delivered")
     async with teller.db.district(claim.district_id, wait_seconds=teller.lease_seconds / 3) as tx:
         if outcome.error is None:
             await notices.sent(tx, claim, batch_id, pause_seconds=teller.pause_seconds)

@@ -19,6 +19,7 @@ from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.crypto import Keys
 from hub.identifiers import Identifiers
+from hub.metrics.known import DELIVERIES, DELIVERY_SECONDS
 from hub.store import attempts, deliveries, feed, grants
 from hub.store.attempts import Tried
 from hub.store.database import Database, Transaction
@@ -79,6 +80,9 @@ async def deliver(courier: Courier, claim: Claim) -> bool:
     certificate = _certificate(courier, claim, ready.held)
     answer = await courier.egress.post(ready.held.url, body, headers, certificate=certificate)
     crash_point("deliver.after_send")
+    outcome = answer.failure.value if answer.failure is not None else "delivered"
+    DELIVERIES.count(outcome)
+    DELIVERY_SECONDS.took(answer.milliseconds / 1000, outcome)
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
         going_on = await _settle(tx, claim, ready, answer)
     crash_point("deliver.after_acknowledge")

@@ -55,7 +55,7 @@ v1p1           | PUT    | gradebook.createput   | categories/* lineItems/* resul
 v1p1           | DELETE | gradebook.delete      | categories/* lineItems/* results/*
 """
 _PUBLIC = """
-/healthz /readyz /.well-known/oauth-authorization-server /asyncapi.json
+/healthz /readyz /metrics /.well-known/oauth-authorization-server /asyncapi.json
 """
 _CLIENT = "/oauth/token /oauth/revoke /oauth/introspect"
 _DOCUMENTS = """

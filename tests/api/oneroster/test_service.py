@@ -69,6 +69,7 @@ async def test_every_route_and_method_has_its_permission(database: Database) -> 
         ),
         *((write.method, write.address) for write in WRITES),
     }
+    assert {p for (_, p), permission in api[PERMISSIONS].items() if permission is Permission.MACHINE} == {"/metrics"}
     assert [key for key, permission in api[PERMISSIONS].items() if permission is Permission.CLIENT] == [
         ("POST", path) for path in ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
     ]
