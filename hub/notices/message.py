@@ -13,7 +13,7 @@ import orjson
 
 from hub.store.notices import ALL_KINDS, KINDS, Notice
 
-TYPE = "hub.noticed"
+TYPE = "notices.told"
 #: Of more sources and subscriptions only the number is told.
 MOST_SHOWN = 50
 _WORDS = {

@@ -44,7 +44,7 @@ def test_a_failure_is_told_with_a_link_to_its_run() -> None:
     assert "SIS: failed\n  since 2026-05-05 02:00 UTC (source_failed)\n" in got.text
     assert run in got.text
     assert orjson.loads(got.body) == {
-        "id": "ntc_1", "type": "hub.noticed", "district": str(DISTRICT), "app": None, "counts": {"failed": 1},
+        "id": "ntc_1", "type": "notices.told", "district": str(DISTRICT), "app": None, "counts": {"failed": 1},
         "more": 0,
         "notices": [{
             "kind": "failed", "district": str(DISTRICT), "source": str(ONE.source_id), "code": "source_failed",

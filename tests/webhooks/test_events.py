@@ -108,7 +108,7 @@ async def test_each_change_is_told_once_to_the_district_and_the_app(world: World
         expected = [("failing", "status")]
         assert office.kinds() == vendor.kinds() == expected
         (message,) = office.messages()
-        assert (message["type"], message["district"], message["app"]) == ("hub.noticed", str(some.district), None)
+        assert (message["type"], message["district"], message["app"]) == ("notices.told", str(some.district), None)
         (notice,) = message["notices"]
         assert (notice["subscription"], notice["times"]) == (str(some.id), 3)
         assert notice["link"] == f"{BASE}/admin/v1/districts/{some.district}/subscriptions/{some.id}"
