@@ -76,10 +76,7 @@ class Settings(BaseSettings):
         " not for those that came through a proxy.",
     )
     metrics_port: int | None = Field(
-        default=None,
-        ge=1,
-        le=65535,
-        description="Port on which a worker answers `/metrics`; all workers on a machine share it. Without it: none.",
+        default=None, ge=1, le=65535, description="Port of `/metrics` of all workers on a machine. Without it: none."
     )
     metrics_host: str = Field(default="127.0.0.1", description="Address of that port.")
     service_pool_size: int = Field(default=10, ge=1, le=200, description="Most database connections of an API process.")
