@@ -71,9 +71,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="Form of the log lines.")
     metrics_token: SecretStr | None = Field(
-        default=None,
-        description="Bearer token for `/metrics`. Without it they are for requests from the machine itself alone, and"
-        " not for those that came through a proxy.",
+        default=None, description="Bearer token for `/metrics`. Without it: for the machine itself, past no proxy."
     )
     metrics_port: int | None = Field(
         default=None, ge=1, le=65535, description="Port of `/metrics` of all workers on a machine. Without it: none."
@@ -157,9 +155,7 @@ class Settings(BaseSettings):
         default=15, gt=0, le=60, description="Longest wait for a receiver's whole answer."
     )
     webhook_lease_seconds: float = Field(
-        default=60,
-        gt=0,
-        description="Time for which one worker holds a subscription; must be longer than the time-out.",
+        default=60, gt=0, description="Time for which a worker holds a subscription; must be longer than the time-out."
     )
     webhook_concurrency: int = Field(default=64, ge=1, le=1000, description="Most webhooks a worker sends at a time.")
     webhook_district_concurrency: int = Field(
