@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from hub.checks import KEY_BYTES, as_proxy, check_mail_server, long, split
+from hub.checks import KEY_BYTES, as_proxy, check_mail_server, complaints, long, split
 from hub.errors import Code, HubError
 
 SERVICE_ROLE = "hub_service"
@@ -336,7 +336,7 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise HubError(Code.SETTINGS_CONTRADICT, "; ".join(_complaints(error))) from None
+        raise HubError(Code.SETTINGS_CONTRADICT, "; ".join(complaints(error))) from None
 
 
 def master_key(settings: Settings) -> bytes:
@@ -394,12 +394,3 @@ def database_urls(settings: Settings, owner_url: str) -> Mapping[str, str]:
         if given is not None:
             urls[role] = given.get_secret_value()
     return urls
-
-
-def _complaints(error: ValidationError) -> list[str]:
-    texts = []
-    for detail in error.errors(include_input=False, include_url=False, include_context=False):
-        name = "_".join(str(part) for part in detail["loc"][:1])
-        text = detail["msg"].removeprefix("Value error, ")
-        texts.append(f"HUB_{name.upper()}: {text}" if name else text)
-    return texts
