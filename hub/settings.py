@@ -110,9 +110,7 @@ class Settings(BaseSettings):
         default=300, ge=0, le=3600, description="How far ahead the clock of a client may be that signs with OAuth 1."
     )
     app_requests_per_second: float = Field(
-        default=200,
-        gt=0,
-        description="Requests that one app may make of an API process in the long run; more get 429.",
+        default=200, gt=0, description="Requests that one app may make of an API process in the long run; more get 429."
     )
     app_requests_burst: int = Field(
         default=1000, ge=1, description="Requests that one app may make of an API process at once, when it was quiet."
@@ -161,6 +159,10 @@ class Settings(BaseSettings):
     webhook_district_concurrency: int = Field(
         default=8, ge=1, le=1000, description="Most webhooks that all workers together send at a time for one district."
     )
+    webhook_host_concurrency: int = Field(
+        default=16, ge=1, le=1000, description="Most webhooks that all workers together send at a time to one host."
+    )
+    webhook_https_only: bool = Field(default=False, description="Whether webhooks go by TLS alone: others are refused.")
     webhook_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = Field(
         default=(),
         description="Networks (CIDR, with commas between) to which webhooks may go although they are private.",
@@ -273,9 +275,7 @@ class Settings(BaseSettings):
         description="Days for which an app can read on from any step of its feed; after a longer pause it begins anew.",
     )
     step_days: int = Field(
-        default=30,
-        ge=2,
-        description="Days for which every step of a feed stands by itself; older ones are compacted.",
+        default=30, ge=2, description="Days for which every step of a feed stands by itself; older ones are compacted."
     )
 
     @model_validator(mode="after")
@@ -295,7 +295,7 @@ class Settings(BaseSettings):
             "SOURCE": self.source_allow,
         }  # fmt: skip
         for name, networks in private.items():
-            if any(network.prefixlen == 0 for network in networks):
+            if any(network.prefixlen < 4 for network in networks):  # nobody has a wider one: it means everything
                 raise ValueError(f"HUB_{name}_ALLOW must not hold a whole address family: name the networks you need")
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError("HUB_TRUSTED_PROXIES must not hold a whole address family: anyone could say who they are")

@@ -49,3 +49,4 @@ CREATE POLICY queue_of_notices ON notices FOR SELECT TO hub_worker
 
 CREATE POLICY watched ON grants FOR SELECT TO hub_worker USING (current_setting('hub.watching', true) = 'on');
 CREATE POLICY watched ON feed FOR SELECT TO hub_worker USING (current_setting('hub.watching', true) = 'on');
+CREATE POLICY watched ON parked FOR SELECT TO hub_worker USING (current_setting('hub.watching', true) = 'on');

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from uuid import UUID
 
@@ -16,12 +18,16 @@ from transforms.catalogue import CATALOGUE
 
 #: The type of a message that holds changes.
 CHANGES = "roster.changes"
+#: The type of a message that says only how far there is something to read.
+MOVED = "roster.moved"
+#: The type of the message after which a receiver has to read everything again.
+RESYNC = "subscriptions.resync_required"
+_PLAIN = re.compile(r"[0-9A-Za-z-]+")
 #: Room for all of a message but its changes, in bytes.
 ENVELOPE_BYTES = 600
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One change of a stretch as it is told. ``told`` is None for a record that was purged: nothing is told of it.
 
     ``sort_key``: ids decide the order within a collection, for which record has which number is the hub's to know.
@@ -34,7 +40,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a message says beside its changes. ``at``: when the last of them happened."""
+    """What a message says beside its changes. ``at``: when the last of them happened.
+
+    ``flags``: further members of ``data`` that are true: ``replay``, ``parked``, ``probe``.
+    """
 
     subscription_id: UUID
     district_id: UUID
@@ -42,6 +51,7 @@ class Envelope:
     after: int
     to: int
     at: datetime
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +65,13 @@ class Cut:
 
 def href(base_url: str, district_id: UUID, entity: str, sourced_id: str) -> str:
     """Where OneRoster 1.2 serves a record. ``base_url``: the hub's public address, without a slash."""
-    service = f"/d/{district_id}/ims/oneroster/{CATALOGUE[entity].service}/v1p2"
-    return f"{base_url}{service}/{entity}/{quote(sourced_id, safe='')}"
+    last = sourced_id if _PLAIN.fullmatch(sourced_id) else quote(sourced_id, safe="")
+    return f"{base_url}{_service(district_id, entity)}{last}"
+
+
+@lru_cache(maxsize=1000)
+def _service(district_id: UUID, entity: str) -> str:
+    return f"/d/{district_id}/ims/oneroster/{CATALOGUE[entity].service}/v1p2/{entity}/"
 
 
 def item(change: Change, sourced_id: str | None, address: str | None, more: bytes = b"") -> Item:
@@ -77,7 +92,7 @@ def cut(envelope: Envelope, items: Sequence[Item], *, most_bytes: int, through: 
     chosen, place = fitting(items, most_bytes - ENVELOPE_BYTES)
     told = in_order(chosen)
     through = through and len(chosen) == len(items)
-    return Cut(_body(envelope, told, more=not through), len(told), None if through else place)
+    return Cut(batch(envelope, told, more=not through), len(told), None if through else place)
 
 
 def fitting(items: Sequence[Item], room: int) -> tuple[Sequence[Item], Place | None]:
@@ -118,14 +133,29 @@ def _marked(mark: Mark) -> dict[str, Any]:
     return {"type": mark.type, "version": mark.step, "at": moment(mark.at), "counts": mark.counts}
 
 
-def _body(envelope: Envelope, told: list[bytes], *, more: bool) -> bytes:
+def batch(envelope: Envelope, told: Sequence[bytes] = (), *, more: bool = False) -> bytes:
+    """A message with changes."""
+    return _body(CHANGES, envelope, more=more, changes=[orjson.Fragment(one) for one in told])
+
+
+def moved(envelope: Envelope) -> bytes:
+    """A message that says how far there is something to read, and nothing else."""
+    return _body(MOVED, envelope)
+
+
+def resync(envelope: Envelope, *, reason: str, snapshot: str) -> bytes:
+    """The message that the feed does not lead on from ``envelope.after``; ``snapshot``: where everything is read."""
+    return _body(RESYNC, envelope, reason=reason, snapshot=snapshot)
+
+
+def _body(kind: str, envelope: Envelope, **more: Any) -> bytes:
     data = {
         "subscription": str(envelope.subscription_id),
         "district": str(envelope.district_id),
         "grant": str(envelope.grant_id),
         "from": envelope.after,
         "to": envelope.to,
-        "more": more,
-        "changes": [orjson.Fragment(one) for one in told],
+        **dict.fromkeys(envelope.flags, True),
+        **more,
     }
-    return orjson.dumps({"type": CHANGES, "timestamp": moment(envelope.at), "data": data})
+    return orjson.dumps({"type": kind, "timestamp": moment(envelope.at), "data": data})

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from hub.changes.message import Item, href, item
 from hub.changes.records import Records
-from hub.changes.types import MARK_OF
-from hub.changes.window import Change, Entry, Window
+from hub.changes.types import MARK_OF, Wanted
+from hub.changes.window import Change, Entry, Place, Window
 from hub.identifiers import Identifiers
 from hub.scope.feed import FeedEntry
 from hub.scope.sets import unpack
@@ -22,19 +22,24 @@ from transforms.catalogue import CATALOGUE
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The steps of a feed in ``(after, to]``. ``at``: when the last of them was; None where there is none."""
+    """The steps of a feed in ``(after, to]``. ``at``: when the last of them was; None where there is none.
+
+    ``since``: when the first of them was.
+    """
 
     after: int
     to: int
     at: datetime | None
     window: Window
+    since: datetime | None = None
 
 
 async def stretch(tx: Transaction, grant_id: UUID, *, after: int, to: int) -> Stretch:
     """Reads the entries of some steps and merges them."""
     found = await feed.steps(tx, grant_id, after=after, to=to)
     window = await asyncio.to_thread(_window, found)
-    return Stretch(after, to, max((e.at for e in found), default=None), window)
+    times = [e.at for e in found]
+    return Stretch(after, to, max(times, default=None), window, min(times, default=None))
 
 
 def _window(found: Sequence[feed.Entry]) -> Window:
@@ -49,6 +54,13 @@ def _window(found: Sequence[feed.Entry]) -> Window:
     )
 
 
+#: A change is hardly told in fewer bytes, and its address beside the hub's own takes no fewer.
+_LEAST = 80
+_ADDRESS = 115
+#: A record is mostly longer than this.
+_RECORD = 300
+
+
 @dataclass(frozen=True, slots=True)
 class Teller:
     """Tells changes of one grant as its app knows them. ``base_url``: the hub's public address, without a slash."""
@@ -58,6 +70,34 @@ class Teller:
     identifiers: Identifiers
     base_url: str
     records: Records | None = None
+
+    def following(
+        self, window: Window, place: Place | None, wanted: Wanted, *, limit: int, room: int
+    ) -> tuple[Sequence[Change], bool]:
+        """The next changes of a window, ``limit`` at most; whether they are its last.
+
+        Of more than fit into ``room`` bytes there are only a few: nobody has to look them up.
+        """
+        most = min(limit, room // self._usual("updated") + 2)
+        found = window.following(place, most + 1, wanted)
+        changes = self._fitting(found[:most], room)
+        if len(changes) == most < limit:  # of those that left more fit, since they have no address
+            found = window.following(place, limit + 1, wanted)
+            changes = self._fitting(found[:limit], room)
+        return changes, len(changes) == len(found)
+
+    def _fitting(self, changes: Sequence[Change], room: int) -> Sequence[Change]:
+        for number, change in enumerate(changes):
+            room -= self._usual(change.operation)
+            if room < 0:
+                return changes[: number + 1]
+        return changes
+
+    def _usual(self, operation: str) -> int:
+        """The fewest bytes in which a change of a record with a usual sourcedId is told."""
+        if operation == "deleted":
+            return _LEAST
+        return _LEAST + _ADDRESS + len(self.base_url) + (_RECORD if self.records else 0)
 
     async def items(self, tx: Transaction, changes: Sequence[Change], *, after: int = 0) -> list[Item]:
         """The changes as they are told, in their order. ``after``: the step before the stretch that they are of.

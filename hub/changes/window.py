@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pyroaring import BitMap
 
@@ -30,8 +30,7 @@ ORDER: tuple[tuple[Group, str], ...] = (
 _ALL = Wanted()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The last change of a window that was dealt with. Of a mark, ``rid`` is its step."""
 
     group: Group
@@ -61,8 +60,7 @@ class Mark:
     counts: Mapping[str, Mapping[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One record of a window and what happened to it, or a mark.
 
     ``version``: the last step of the window that touched the record, so that of two states of a record the one with
@@ -155,7 +153,7 @@ class Window:
         if entry is None or limit <= 0:
             return []
         sets = _by_operation(entry, group, wanted.operations(entity))
-        members = BitMap.union(*sets.values()) if sets else BitMap()
+        members = next(iter(sets.values())) if len(sets) == 1 else BitMap.union(*sets.values()) if sets else BitMap()
         first = 0 if after is None else members.rank(after)
         chosen = members[first : first + limit]
         versions = self._versions(entity, chosen)

@@ -25,6 +25,7 @@ IN_FLIGHT = Gauge("rosterhub_in_flight", "Pieces of work in hand of the workers 
 SUBSCRIPTIONS = Gauge("rosterhub_subscriptions", "Webhook subscriptions by state.", "state", read=True)
 FAILING = Gauge("rosterhub_subscriptions_failing", "Active subscriptions whose last attempt failed.", read=True)
 LEASED = Gauge("rosterhub_subscriptions_leased", "Subscriptions that a worker has in hand.", read=True)
+PARKED = Gauge("rosterhub_changes_parked", "Changes that receivers refuse and that were set aside.", read=True)
 BEHIND = Gauge("rosterhub_subscriptions_behind", "Active subscriptions for which something waits.", read=True)
 LAG_SECONDS = Gauge(
     "rosterhub_feed_lag_seconds", "Age of the oldest change that an active subscription has not acknowledged.",

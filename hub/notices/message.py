@@ -21,6 +21,7 @@ _WORDS = {
     "subscriptions.disabled": "webhooks are disabled", "subscriptions.paused": "webhooks are paused",
     "subscriptions.failing": "webhooks fail", "subscriptions.parked": "some changes were set aside",
     "subscriptions.recovered": "webhooks arrive again", "subscriptions.rotated": "the signing secret was changed",
+    "subscriptions.resync_required": "everything has to be read again",
 }  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 

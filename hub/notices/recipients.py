@@ -18,14 +18,14 @@ from hub.webhooks.keyring import Keyring
 from hub.webhooks.subscriptions import check_url
 
 
-async def check(channel: str, address: str, *, mails: bool, allow: Sequence[Network]) -> None:
+async def check(channel: str, address: str, *, mails: bool, allow: Sequence[Network], https_only: bool = False) -> None:
     """Refuses an address that nothing could be sent to; asks the name service, so call it outside of transactions.
 
-    ``mails``: whether the hub has a mail server; ``allow``: settings.webhook_allow. Raises HubError(INVALID_REQUEST)
-    that says what is wrong.
+    ``mails``: whether the hub has a mail server; ``allow``, ``https_only``: settings.webhook_…. Raises
+    HubError(INVALID_REQUEST) that says what is wrong.
     """
     if channel == "webhook":
-        await check_url(address, allow)
+        await check_url(address, allow, https_only=https_only)
     elif not mails:
         raise HubError(
             Code.INVALID_REQUEST, "This hub sends no mail. An operator may name a mail server: HUB_SMTP_URL."

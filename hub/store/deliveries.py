@@ -1,137 +1,83 @@
-"""What the dispatcher does with subscriptions: claim with a lease, freeze a batch, note what came of it.
+"""What the dispatcher writes down of a claimed subscription: the frozen batch, and what came of it.
 
-The lease token is the fence. Every statement that changes a claimed subscription names it, so a worker that was away
-for longer than its lease changes nothing: its result is thrown away, and the one who holds the lease sends the same
-batch again.
+Every statement names the lease token; see hub.store.claims.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-from uuid import UUID, uuid4
+from typing import Any, Literal
+from uuid import UUID
 
 from hub.store import attempts
 from hub.store.attempts import KEPT_DAYS, Tried
-from hub.store.database import Database, Transaction
+from hub.store.claims import Claim, Held, held, holding
+from hub.store.database import Transaction
 
 #: The class of errors that are not counted: see hub.webhooks.failure.Failure.PROXY.
 EXCUSED = "proxy"
-_CLAIMS_LOCK = 0x686F6F6B73  # "hooks": one claim at a time, so that the caps hold to the letter
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to deliver for one subscription until its lease ends."""
-
-    district_id: UUID
-    subscription_id: UUID
-    lease_token: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A claimed subscription, its row locked. ``secret`` and ``certificate`` are sealed.
-
-    ``inside``: as in hub.changes.window.Place.
-    """
-
-    grant_id: UUID
-    url: str
-    state: str
-    secret: bytes
-    certificate: bytes | None
-    position: int
-    window_to: int | None
-    inside: dict[str, Any] | None
-    batch_id: str | None
-    attempt: int
-    failing_told: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A frozen batch. ``inside``: where the window stands once it is acknowledged; None when it is through then."""
+    """A frozen batch. ``inside``: where the window stands once it is acknowledged; None when it is through then.
+
+    ``kind``: of the feed, a parked change once more (``parked_id``), or the message that everything has to be read
+    again. ``sole``: the one record that it tells of, where it is one: its entity, rid, operation and version.
+    """
 
     batch_id: str
     window_to: int
     inside: dict[str, Any] | None
     changes: int
     body: bytes
+    kind: Literal["feed", "parked", "resync"] = "feed"
+    sole: dict[str, Any] | None = None
+    parked_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """How long a subscription has failed, in seconds, including now; ``apart``: from first to last-but-one failure."""
+    """How long a subscription has failed, in seconds, including now; ``apart``: from first to last-but-one failure.
+
+    ``since_taken``: seconds since its receiver's last 2xx; None for none.
+    """
 
     failing: float
     apart: float
+    since_taken: float | None = None
 
 
-_BEHIND = "(s.batch_id IS NOT NULL OR s.window_to IS NOT NULL OR s.looked_to < d.position)"
-_CLAIM = f"""
-WITH busy AS (
-    SELECT district_id, count(*) AS n FROM subscriptions WHERE lease_until >= now() GROUP BY district_id),
-due AS (
-    SELECT s.district_id, s.subscription_id, s.ready_at,
-           row_number() OVER (PARTITION BY s.district_id ORDER BY s.ready_at) + coalesce(b.n, 0) AS place
-    FROM subscriptions s JOIN districts d USING (district_id) LEFT JOIN busy b USING (district_id)
-    WHERE s.state = 'active' AND d.state = 'active' AND s.ready_at <= now()
-      AND (s.lease_until IS NULL OR s.lease_until < now()) AND {_BEHIND}),
-chosen AS (
-    SELECT s.district_id, s.subscription_id
-    FROM subscriptions s JOIN due USING (district_id, subscription_id)
-    WHERE due.place <= $2
-    ORDER BY due.ready_at LIMIT $1 FOR UPDATE OF s SKIP LOCKED)
-UPDATE subscriptions s SET lease_token = $3, lease_until = now() + make_interval(secs => $4)
-FROM chosen c WHERE s.district_id = c.district_id AND s.subscription_id = c.subscription_id
-RETURNING s.district_id, s.subscription_id, s.lease_token
-"""
-_NEXT = f"""
-SELECT extract(epoch FROM min(s.ready_at) - now())::float8
-FROM subscriptions s JOIN districts d USING (district_id)
-WHERE s.state = 'active' AND d.state = 'active' AND s.ready_at > now() AND {_BEHIND}
-"""
-
-
-async def claim(db: Database, *, limit: int, per_district: int, lease_seconds: float) -> list[Claim]:
-    """Claims up to ``limit`` subscriptions that have something to send, over all districts, longest waiting first.
-
-    No district has more than ``per_district`` leases at a time, whatever the number of workers.
-    """
-    async with db.shared() as tx:
-        await tx.execute("SELECT pg_advisory_xact_lock($1)", _CLAIMS_LOCK)
-        rows = await tx.fetch(_CLAIM, limit, per_district, uuid4(), lease_seconds)
-    return [Claim(**row) for row in rows]
-
-
-async def next_due(db: Database) -> float | None:
-    """Seconds until the next subscription that waits for its time; None when none does."""
-    async with db.shared() as tx:
-        seconds: float | None = await tx.fetchval(_NEXT)
-    return seconds
-
-
-async def hold(tx: Transaction, claim: Claim, *, lease_seconds: float) -> Held | None:
-    """Renews the lease and locks the row; None when the lease is somebody else's now or the row is gone."""
-    row = await tx.fetchrow(
-        "UPDATE subscriptions SET lease_until = now() + make_interval(secs => $4) "
-        "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3 "
-        f"RETURNING {', '.join(Held.__dataclass_fields__)}",
-        claim.district_id, claim.subscription_id, claim.lease_token, lease_seconds,
-    )  # fmt: skip
-    return Held(**row) if row else None
-
-
-async def release(tx: Transaction, claim: Claim, *, wait_seconds: float = 0, looked_to: int | None = None) -> None:
-    """Gives the lease back; the subscription is not claimed again for ``wait_seconds``."""
-    await tx.execute(
-        "UPDATE subscriptions SET lease_token = NULL, lease_until = NULL, "
-        "ready_at = now() + make_interval(secs => $4), looked_to = greatest(looked_to, $5) "
-        "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3",
-        claim.district_id, claim.subscription_id, claim.lease_token, wait_seconds, looked_to or 0,
-    )  # fmt: skip
+_BATCH = ", ".join(Batch.__dataclass_fields__)
+_MINE = "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3"
+_PASS_OVER = holding(
+    "UPDATE subscriptions SET told_to = coalesce(told_to, position), position = $4, window_to = NULL, inside = NULL, "
+    f"isolating = NULL, replaying_to = CASE WHEN replaying_to > $4 THEN replaying_to END {_MINE}"
+)
+#: Where a window of the feed ends, the position moves; a parked change that was taken moves nothing.
+_THROUGH = "$6 = 'feed' AND $4::jsonb IS NULL"
+# The bytes of a delivered batch are of no more use: what they said can be read from the feed.
+_ACKNOWLEDGE = holding(
+    f"UPDATE subscriptions SET position = CASE WHEN {_THROUGH} THEN $5 ELSE position END, "
+    f"told_to = CASE WHEN {_THROUGH} THEN NULL ELSE told_to END, "
+    f"window_to = CASE WHEN {_THROUGH} THEN NULL ELSE window_to END, "
+    "inside = CASE WHEN $6 = 'feed' THEN $4 ELSE inside END, batch_id = NULL, refused = 0, isolating = $8, "
+    f"replaying_to = CASE WHEN {_THROUGH} AND replaying_to <= $5 THEN NULL ELSE replaying_to END, "
+    "batch_changes = $9, attempt = 0, quick = 0, ready_at = now(), attempted_at = now(), "
+    "taken_at = now(), failing_since = NULL, last_error = NULL, "
+    f"last_status = $7, lease_until = now() + make_interval(secs => $10) {_MINE}",
+    "done AS (UPDATE batches b SET delivered_at = now(), body = '' FROM s "
+    "WHERE b.district_id = s.district_id AND b.subscription_id = s.subscription_id AND b.batch_id = $11)",
+    "logged AS (INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, milliseconds, status, "
+    "remote_ip, excerpt) "
+    "SELECT s.district_id, s.subscription_id, $11, (SELECT coalesce(max(a.attempt), 0) + 1 FROM attempts a "
+    "WHERE a.district_id = $1 AND a.subscription_id = $2 AND a.batch_id = $11), $12, $7, $13, $14 FROM s)",
+)
+_SKIP = holding(
+    "UPDATE subscriptions SET inside = $4, batch_id = NULL, attempt = 0, quick = 0, refused = 0, isolating = NULL, "
+    "attempted_at = now(), failing_since = NULL, last_error = $5, last_status = $6, "
+    f"lease_until = now() + make_interval(secs => $7) {_MINE}"
+)
 
 
 async def drop(tx: Transaction, claim: Claim) -> None:
@@ -142,8 +88,7 @@ async def drop(tx: Transaction, claim: Claim) -> None:
     )  # fmt: skip
     await tx.execute(
         "UPDATE subscriptions SET state = 'disabled', last_error = 'revoked', window_to = NULL, inside = NULL, "
-        "batch_id = NULL, attempt = 0, lease_token = NULL, lease_until = NULL "
-        "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3",
+        f"batch_id = NULL, attempt = 0, lease_token = NULL, lease_until = NULL {_MINE}",
         claim.district_id, claim.subscription_id, claim.lease_token,
     )  # fmt: skip
 
@@ -151,8 +96,7 @@ async def drop(tx: Transaction, claim: Claim) -> None:
 async def frozen(tx: Transaction, claim: Claim, batch_id: str) -> Batch:
     """The frozen batch that waits for its acknowledgement."""
     row = await tx.fetchrow(
-        "SELECT batch_id, window_to, inside, changes, body FROM batches "
-        "WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3",
+        f"SELECT {_BATCH} FROM batches WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3",
         claim.district_id, claim.subscription_id, batch_id,
     )  # fmt: skip
     assert row is not None
@@ -162,40 +106,47 @@ async def frozen(tx: Transaction, claim: Claim, batch_id: str) -> Batch:
 async def freeze(tx: Transaction, claim: Claim, batch: Batch, *, looked_to: int) -> None:
     """Writes a batch down before its first attempt. ``looked_to``: the district's position that was looked up to."""
     await tx.execute(
-        "INSERT INTO batches (district_id, subscription_id, batch_id, window_to, inside, changes, body) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        claim.district_id, claim.subscription_id, batch.batch_id, batch.window_to, batch.inside, batch.changes,
-        batch.body,
-    )  # fmt: skip
-    await tx.execute(
-        "UPDATE subscriptions SET batch_id = $4, window_to = $5, looked_to = greatest(looked_to, $6) "
-        "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3",
-        claim.district_id, claim.subscription_id, claim.lease_token, batch.batch_id, batch.window_to, looked_to,
+        f"WITH made AS (INSERT INTO batches (district_id, subscription_id, {_BATCH}) "
+        "VALUES ($1, $2, $4, $5, $6, $7, $8, $9, $10, $11)) "
+        "UPDATE subscriptions SET batch_id = $4, refused = 0, looked_to = greatest(looked_to, $12), "
+        f"window_to = CASE WHEN $9 = 'feed' THEN $5 ELSE window_to END {_MINE}",
+        claim.district_id, claim.subscription_id, claim.lease_token, batch.batch_id, batch.window_to, batch.inside,
+        batch.changes, batch.body, batch.kind, batch.sole, batch.parked_id, looked_to,
     )  # fmt: skip
 
 
-async def acknowledge(tx: Transaction, claim: Claim, batch: Batch, tried: Tried) -> bool:
-    """Moves the subscription past a delivered batch; False, and nothing is written, without the lease."""
-    touched = await tx.execute(
-        "UPDATE subscriptions SET position = CASE WHEN $4::jsonb IS NULL THEN $5 ELSE position END, "
-        "window_to = CASE WHEN $4::jsonb IS NULL THEN NULL ELSE window_to END, inside = $4, batch_id = NULL, "
-        "attempt = 0, ready_at = now(), failing_since = NULL, last_error = NULL, last_status = $6 "
-        "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3",
-        claim.district_id, claim.subscription_id, claim.lease_token, batch.inside, batch.window_to,
-        tried.status,
-    )  # fmt: skip
-    if not touched:
-        return False
-    await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, None)
-    # The bytes are of no more use: what they said can be read from the feed.
+async def pass_over(tx: Transaction, claim: Claim, *, to: int) -> Held | None:
+    """Moves a subscription past steps of which it is told nothing. The next batch begins where the last one ended."""
+    return held(await tx.fetchrow(_PASS_OVER, claim.district_id, claim.subscription_id, claim.lease_token, to))
+
+
+async def require_resync(tx: Transaction, claim: Claim) -> None:
+    """Notes that the feed no longer leads on from where the subscription stands."""
     await tx.execute(
-        "UPDATE batches SET delivered_at = now(), body = '' "
-        "WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3",
-        claim.district_id, claim.subscription_id, batch.batch_id,
+        f"UPDATE subscriptions SET state = 'resync_required', window_to = NULL, inside = NULL, isolating = NULL, "
+        f"replaying_to = NULL {_MINE}",
+        claim.district_id, claim.subscription_id, claim.lease_token,
     )  # fmt: skip
-    if batch.inside is None:
+
+
+async def acknowledge(
+    tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, lease_seconds: float,
+    batch_changes: int | None = None, isolating: int | None = None,
+) -> Held | None:  # fmt: skip
+    """Moves the subscription past a delivered batch, logs that and renews the lease.
+
+    None, and nothing is written, without the lease. ``batch_changes``, ``isolating``: as of now.
+    """
+    now = held(
+        await tx.fetchrow(
+            _ACKNOWLEDGE, claim.district_id, claim.subscription_id, claim.lease_token, batch.inside, batch.window_to,
+            batch.kind, tried.status, isolating, batch_changes, lease_seconds, batch.batch_id, tried.milliseconds,
+            tried.remote_ip, tried.excerpt,
+        )
+    )  # fmt: skip
+    if now is not None and batch.inside is None:
         await _forget(tx, claim)
-    return True
+    return now
 
 
 async def failing(tx: Transaction, claim: Claim, batch: Batch) -> Failing:
@@ -204,30 +155,53 @@ async def failing(tx: Transaction, claim: Claim, batch: Batch) -> Failing:
         "SELECT extract(epoch FROM now() - coalesce(s.failing_since, now()))::float8 AS failing, "
         "coalesce(extract(epoch FROM (SELECT max(a.at) FROM attempts a WHERE a.district_id = $1 "
         "AND a.subscription_id = $2 AND a.batch_id = $3 AND a.error_class <> $4) - s.failing_since), 0)::float8 "
-        "AS apart "
+        "AS apart, "
+        "extract(epoch FROM now() - s.taken_at)::float8 AS since_taken "
         "FROM subscriptions s WHERE s.district_id = $1 AND s.subscription_id = $2",
         claim.district_id, claim.subscription_id, batch.batch_id, EXCUSED,
     )  # fmt: skip
     return Failing(**row) if row else Failing(0, 0)
 
 
-async def fail(
-    tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, state: str, wait_seconds: float, error: str
-) -> bool:
-    """Notes a failed attempt and gives the lease back; False, and nothing is written, without the lease.
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a failed attempt leads to. ``state``: of a subscription that was active ("active", "paused", "disabled").
 
-    ``state``: what an active subscription becomes ("active", "paused" or "disabled").
+    ``attempt``: failures in a row from now on; ``quick``: those of them that were tried again at once; ``proof``: the
+    receiver took something else meanwhile. ``dissolve``: the frozen batch ends, and its changes are cut anew.
     """
+
+    wait_seconds: float
+    error: str
+    state: str = "active"
+    attempt: int = 1
+    refused: int = 0
+    isolating: int | None = None
+    batch_changes: int | None = None
+    dissolve: bool = False
+    quick: int = 0
+    proof: bool = False
+
+
+async def fail(tx: Transaction, claim: Claim, batch: Batch, failed: Failed, tried: Tried) -> bool:
+    """Notes a failed attempt and gives the lease back; False, and nothing is written, without the lease."""
     touched = await tx.execute(
-        "UPDATE subscriptions SET state = CASE WHEN state = 'active' THEN $4 ELSE state END, attempt = attempt + 1, "
-        "ready_at = now() + make_interval(secs => $5), failing_since = coalesce(failing_since, now()), "
-        "last_error = $6, last_status = $7, lease_token = NULL, lease_until = NULL "
-        "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3",
-        claim.district_id, claim.subscription_id, claim.lease_token, state, wait_seconds, error, tried.status,
+        "UPDATE subscriptions SET state = CASE WHEN state = 'active' THEN $4 ELSE state END, attempt = $5, "
+        "ready_at = now() + make_interval(secs => $6), attempted_at = now(), "
+        "failing_since = coalesce(failing_since, now()), last_error = $7, last_status = $8, refused = $9, "
+        "isolating = $10, batch_changes = $11, batch_id = CASE WHEN $12 THEN NULL ELSE batch_id END, quick = $13, "
+        "taken_at = CASE WHEN $14 THEN now() ELSE taken_at END, "
+        f"lease_token = NULL, lease_until = NULL {_MINE}",
+        claim.district_id, claim.subscription_id, claim.lease_token, failed.state, failed.attempt, failed.wait_seconds,
+        failed.error, tried.status, failed.refused, failed.isolating, failed.batch_changes, failed.dissolve,
+        failed.quick, failed.proof,
     )  # fmt: skip
-    if touched:
-        await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, error)
-    return bool(touched)
+    if not touched:
+        return False
+    await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, failed.error)
+    if failed.dissolve:
+        await discard(tx, claim.subscription_id, batch.batch_id)
+    return True
 
 
 async def excuse(tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, wait_seconds: float) -> None:
@@ -245,6 +219,56 @@ async def excuse(tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, w
     )  # fmt: skip
     if touched and touched["first"]:
         await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, EXCUSED)
+
+
+async def skip(
+    tx: Transaction, claim: Claim, batch: Batch, inside: dict[str, Any], tried: Tried, *, lease_seconds: float,
+    error: str,
+) -> Held | None:  # fmt: skip
+    """Goes on behind a batch that is given up: to ``inside``, in the window that stays open; None without the lease."""
+    now = held(
+        await tx.fetchrow(
+            _SKIP,
+            claim.district_id,
+            claim.subscription_id,
+            claim.lease_token,
+            inside,
+            error,
+            tried.status,
+            lease_seconds,
+        )
+    )
+    if now is None:
+        return None
+    await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, error)
+    await discard(tx, claim.subscription_id, batch.batch_id)
+    return now
+
+
+async def discard(tx: Transaction, subscription_id: UUID, batch_id: str | None = None) -> None:
+    """Forgets a frozen batch, or (None) whichever there is: it is not sent again."""
+    await tx.execute(
+        "DELETE FROM batches WHERE district_id = $1 AND subscription_id = $2 AND delivered_at IS NULL "
+        "AND ($3::text IS NULL OR batch_id = $3)",
+        tx.district_id, subscription_id, batch_id,
+    )  # fmt: skip
+
+
+async def discard_records(tx: Transaction) -> None:
+    """Forgets all frozen batches of the district that hold records: they are cut anew from what is there now.
+
+    Whoever delivers one at the moment loses the lease.
+    """
+    frozen_ones = (
+        "(SELECT b.batch_id FROM batches b WHERE b.district_id = $1 AND b.delivered_at IS NULL "
+        "AND position('\"record\":'::bytea IN b.body) > 0)"
+    )
+    await tx.execute(
+        "UPDATE subscriptions SET batch_id = NULL, refused = 0, lease_token = NULL, lease_until = NULL "
+        f"WHERE district_id = $1 AND batch_id IN {frozen_ones}",
+        tx.district_id,
+    )
+    await tx.execute(f"DELETE FROM batches WHERE district_id = $1 AND batch_id IN {frozen_ones}", tx.district_id)
 
 
 async def _forget(tx: Transaction, claim: Claim) -> None:

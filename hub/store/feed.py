@@ -118,6 +118,14 @@ async def waiting_since(tx: Transaction, grant_id: UUID, *, after: int) -> datet
     return at
 
 
+async def step_before(tx: Transaction, grant_id: UUID, at: datetime) -> int | None:
+    """The last step that was made before a moment; None when none is kept."""
+    step: int | None = await tx.fetchval(
+        "SELECT max(step) FROM feed WHERE district_id = $1 AND grant_id = $2 AND at < $3", tx.district_id, grant_id, at
+    )
+    return step
+
+
 async def moments(tx: Transaction, grant_id: UUID, steps: Collection[int]) -> dict[int, datetime]:
     """When some steps were made; those that are not there are left out (0 is none, and old ones may be gone)."""
     rows = await tx.fetch(

@@ -17,7 +17,8 @@ from hub.store.schema import NIL_DISTRICT
 KINDS = ("held", "failed", "late", "recovered")
 #: What is told of subscriptions; parked: of changes that a receiver does not take.
 SUBSCRIPTION_KINDS = (
-    "subscriptions.disabled", "subscriptions.paused", "subscriptions.failing", "subscriptions.parked",
+    "subscriptions.disabled", "subscriptions.paused", "subscriptions.resync_required", "subscriptions.failing",
+    "subscriptions.parked",
     "subscriptions.recovered", "subscriptions.rotated",
 )  # fmt: skip
 ALL_KINDS = (*KINDS, *SUBSCRIPTION_KINDS)

@@ -27,6 +27,7 @@ PERSONAL: Final[dict[str, dict[str, str]]] = {
     "gradebook_posts": {"supplied": "the records' rows are deleted"},
     "grade_deliveries": {"description": "the records' rows are deleted"},
     "attempts": {"excerpt": "set to NULL: a receiver may answer with anything"},
+    "batches": {"body": "frozen batches with records are deleted and cut anew; delivered ones are empty"},
 }
 
 #: Table to the names of columns that hold nothing about pupils, parents or staff: codes, states, names that operators
@@ -37,7 +38,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "apps": "name behaviour limits",
     "attempts": "batch_id error_class remote_ip",
     "audit": "actor action object details",
-    "batches": "batch_id inside body",  # webhooks tell ids alone
+    "batches": "batch_id inside kind sole",
     "changes": "entity created updated deleted",
     "client_assertions": "client_id jti",
     "clients": "client_id secret_hash scopes state jwks oauth1_secret oauth1_old_secret",
@@ -69,6 +70,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "cancelled_by",
     "sandboxes": "plan",
     "overrides": "field owner ended_by",
+    "parked": "entity operation last_error superseded_by",
     "provenance": "fields",
     "source_parts": "file",
     "source_schedules": "cron zone expected_days state",
@@ -77,8 +79,8 @@ IMPERSONAL: Final[dict[str, str]] = {
     "schema_steps": "name checksum",
     "sources": "name kind config state cursor digest archive files speaks_for key_space links guard joined parts "
     "secrets",
-    "subscriptions": "url state secret signatures public_keys certificate certificate_subject inside "
-    "batch_id last_error",
+    "subscriptions": "url host state secret signatures public_keys certificate certificate_subject inside "
+    "batch_id last_error mode types",
     "uploads": "filename sha256 state",
     "views": "entity present gone trimmed",
 }

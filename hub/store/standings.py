@@ -22,17 +22,16 @@ class Standing:
     asked: bool
 
 
-async def of(tx: Transaction, subscription_id: UUID | None = None) -> dict[UUID, Standing]:
-    """The standing of one subscription, or of all of the district, by id."""
-    rows = await tx.fetch(
-        "SELECT s.subscription_id, g.state AS grant_state, d.state AS district_state, "
+async def of(tx: Transaction, subscription_id: UUID) -> Standing:
+    """The standing of one subscription of the district, which is there."""
+    row = await tx.fetchrow(
+        "SELECT g.state AS grant_state, d.state AS district_state, "
         "coalesce(s.lease_until >= now(), false) AS leased, s.ready_at <= now() AS due, "
         "s.attempt > 0 AND coalesce((SELECT a.retry_after IS NOT NULL FROM attempts a WHERE a.district_id = $1 "
         "AND a.subscription_id = s.subscription_id AND NOT a.test ORDER BY a.at DESC LIMIT 1), false) AS asked "
         "FROM subscriptions s JOIN grants g USING (district_id, grant_id) JOIN districts d USING (district_id) "
-        "WHERE s.district_id = $1 AND ($2::uuid IS NULL OR s.subscription_id = $2)",
+        "WHERE s.district_id = $1 AND s.subscription_id = $2",
         tx.district_id, subscription_id,
     )  # fmt: skip
-    return {
-        row["subscription_id"]: Standing(**{name: row[name] for name in Standing.__dataclass_fields__}) for row in rows
-    }
+    assert row is not None
+    return Standing(**row)

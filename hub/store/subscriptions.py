@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,8 @@ from hub.store.database import Transaction
 class Subscription:
     """One subscription, without its secret. ``attempt``: failures in a row; ``last_error``: their class.
 
-    ``public_keys``: as hub.webhooks.keyring.PublicKey.as_json, newest first.
+    ``public_keys``: as hub.webhooks.keyring.PublicKey.as_json, newest first. ``batch_changes``, ``told_to``,
+    ``replaying_to``: as in hub.store.claims.Held; from ``mode`` on: hub.webhooks.terms.
     ``inside``: the last acknowledged place of the window up to ``window_to``, as in hub.changes.window.Place.
     """
 
@@ -36,6 +38,21 @@ class Subscription:
     last_error: str | None
     last_status: int | None
     created_at: datetime
+    told_to: int | None
+    replaying_to: int | None
+    batch_changes: int | None
+    mode: Any
+    types: list[str]
+    max_bytes: int | None
+    max_changes: int
+    quiet_seconds: float
+    longest_wait_seconds: float
+    rate_per_minute: int | None
+
+
+#: The next moment at which an attempt keeps to the rate.
+_AT_THE_RATE = "greatest(now(), attempted_at + make_interval(secs => 60.0 / {rate}))"
+_DUE = _AT_THE_RATE.format(rate="rate_per_minute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +123,46 @@ async def listing(tx: Transaction, *, grant_id: UUID | None = None) -> list[Subs
     return [Subscription(**row) for row in rows]
 
 
+async def edit(
+    tx: Transaction, subscription_id: UUID, *, mode: str, types: Sequence[str], max_bytes: int | None,
+    max_changes: int, quiet_seconds: float, longest_wait_seconds: float, rate_per_minute: int | None,
+) -> Subscription:  # fmt: skip
+    """Sets how it wants to be told. A frozen batch stays as it is. Raises HubError(NOT_FOUND)."""
+    due = _AT_THE_RATE.format(rate="$9::int")
+    return _found(
+        await tx.fetchrow(
+            "UPDATE subscriptions SET mode = $3, types = $4, max_bytes = $5, max_changes = $6, quiet_seconds = $7, "
+            "longest_wait_seconds = $8, rate_per_minute = $9, "
+            "batch_changes = CASE WHEN batch_changes < $6 THEN batch_changes END, "
+            f"ready_at = CASE WHEN attempt = 0 THEN {due} ELSE ready_at END "
+            f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+            tx.district_id, subscription_id, mode, types, max_bytes, max_changes, quiet_seconds, longest_wait_seconds,
+            rate_per_minute,
+        )
+    )  # fmt: skip
+
+
+async def move(
+    tx: Transaction, subscription_id: UUID, position: int, *, replaying_to: int | None = None
+) -> Subscription:
+    """Puts a subscription at another step of its feed, due at once. Raises HubError(NOT_FOUND).
+
+    What is frozen is forgotten, and whoever delivers at the moment loses the lease: the outcome changes nothing.
+    """
+    row = await tx.fetchrow(
+        "UPDATE subscriptions SET position = $3, replaying_to = $4, told_to = NULL, window_to = NULL, inside = NULL, "
+        "batch_id = NULL, refused = 0, isolating = NULL, looked_to = 0, lease_token = NULL, lease_until = NULL, "
+        f"attempt = 0, ready_at = {_DUE}, state = CASE WHEN state = 'resync_required' THEN 'active' ELSE state END "
+        f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
+        tx.district_id, subscription_id, position, replaying_to,
+    )  # fmt: skip
+    await tx.execute(
+        "DELETE FROM batches WHERE district_id = $1 AND subscription_id = $2 AND delivered_at IS NULL",
+        tx.district_id, subscription_id,
+    )  # fmt: skip
+    return _found(row)
+
+
 async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
     """Stops deliveries; the position stands still and nothing is lost. Raises HubError(NOT_FOUND)."""
     return _found(
@@ -121,7 +178,7 @@ async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:
     """Goes on where the subscription stopped, at once and with a fresh schedule. Raises HubError(NOT_FOUND)."""
     return _found(
         await tx.fetchrow(
-            "UPDATE subscriptions SET state = 'active', ready_at = now(), attempt = 0, failing_since = NULL "
+            f"UPDATE subscriptions SET state = 'active', ready_at = {_DUE}, attempt = 0, failing_since = NULL "
             f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
             tx.district_id, subscription_id,
         )
@@ -139,7 +196,7 @@ async def point(
     return _found(
         await tx.fetchrow(
             "UPDATE subscriptions SET url = $3, state = coalesce($4, state), last_error = $5, last_status = $6, "
-            "ready_at = now(), attempt = 0, failing_since = NULL "
+            f"ready_at = {_DUE}, attempt = 0, failing_since = NULL "
             f"WHERE district_id = $1 AND subscription_id = $2 RETURNING {_COLUMNS}",
             tx.district_id, subscription_id, url, state, last_error, last_status,
         )
@@ -198,7 +255,7 @@ async def delete(tx: Transaction, subscription_id: UUID) -> None:
     The row goes last and is locked first: a delivery in flight then finds no lease and throws its result away.
     """
     await sealed_secret(tx, subscription_id)
-    for table in ("attempts", "batches", "subscriptions"):
+    for table in ("attempts", "parked", "batches", "subscriptions"):
         await tx.execute(
             f"DELETE FROM {table} WHERE district_id = $1 AND subscription_id = $2", tx.district_id, subscription_id
         )

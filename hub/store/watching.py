@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hub.store.database import Database
 
+STATES = ("active", "unproven", "paused", "disabled", "resync_required")
 _SUBSCRIPTIONS = """
 SELECT s.state, count(*) AS n, count(*) FILTER (WHERE s.attempt > 0) AS failing,
        count(*) FILTER (WHERE s.lease_until >= now()) AS leased,
@@ -31,6 +32,7 @@ class Watched:
     behind: int = 0
     failing: int = 0
     leased: int = 0
+    parked: int = 0
 
 
 async def watched(db: Database) -> Watched:
@@ -40,12 +42,13 @@ async def watched(db: Database) -> Watched:
         runs = await tx.fetch(
             "SELECT state, count(*) AS n FROM runs WHERE state IN ('queued', 'running', 'held') GROUP BY state"
         )
+        parked = await tx.fetchval("SELECT count(*) FROM parked")
     active = rows.get("active")
-    states = {state: rows[state]["n"] if state in rows else 0 for state in ("active", "paused", "disabled")}
+    states = {state: rows[state]["n"] if state in rows else 0 for state in STATES}
     known = {"queued": 0, "running": 0, "held": 0} | {row["state"]: row["n"] for row in runs}
     if active is None:
-        return Watched(states, known)
+        return Watched(states, known, parked=parked)
     return Watched(
         states, known, active["lag"], active["steps"], active["behind"], active["failing"],
-        sum(row["leased"] for row in rows.values()),
+        sum(row["leased"] for row in rows.values()), parked,
     )  # fmt: skip

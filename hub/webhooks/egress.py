@@ -105,7 +105,7 @@ class Egress:
         open_socket: Callable[[int, int, int], socket.socket] = socket.socket,
     ) -> None:  # fmt: skip
         self._allow = tuple(allow)
-        self._timeout = timeout
+        self.timeout = timeout
         self._connect = min(_LONGEST_CONNECT_SECONDS, timeout * 2 / 3)
         self._concurrency = concurrency
         self._proxy = proxy
@@ -201,7 +201,7 @@ class Egress:
         dialled: list[str] = []
         _dialled.set(dialled)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 parsed = URL(url)
                 way = self._way(url, parsed)
                 async with (

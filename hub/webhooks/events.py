@@ -1,22 +1,58 @@
-"""What happens to a subscription that people have to hear of, queued in the transaction in which it happens.
+"""What happens to subscriptions and somebody has to hear of. The one place that is told of it.
 
-Only what changes is told: a receiver that fails for days is told once, and once more when it is well again.
+It is logged, and people are told by the notices of the district and of the app (hub/notices). Only what changes is
+told: a receiver that fails for days is told once, and once more when it is well again.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
+
+import structlog
 
 from hub.store import notices
 from hub.store.database import Transaction
-from hub.store.notices import Event
+from hub.store.notices import SUBSCRIPTION_KINDS, Event
 
-#: A receiver fails, and does not merely hiccup, after so many failures in a row, or after so many minutes.
-FAILURES, MINUTES = 3, 10
+log = structlog.get_logger()
+
+Kind = Literal[
+    "failing", "recovered", "paused", "disabled", "parked", "superseded", "resync_required", "replayed", "rotated"
+]  # fmt: skip
+#: A subscription counts as failing from so many failures in a row, or after so many minutes of them; those that are
+#: tried again at once do not count.
+FAILING_FROM, MINUTES = 3, 10
 
 
-async def failed(tx: Transaction, subscription_id: UUID, code: str, *, state: str) -> None:
+async def happened(
+    tx: Transaction, subscription_id: UUID, kind: Kind, *, times: int = 1, since: datetime | None = None,
+    **details: str | int | None,
+) -> None:  # fmt: skip
+    """Notes an event in the transaction that makes it so, and queues it for those who are told of its kind.
+
+    ``details``: ids, codes and counts, nothing personal; ``error`` among them is the code that people are told.
+    ``times``: how often since ``since``, or (None) now.
+    """
+    about = {"district": str(tx.district_id), "subscription": str(subscription_id)}
+    tx.after_commit(lambda: log.info("subscription", event_kind=kind, **about, **details))
+    if f"subscriptions.{kind}" not in SUBSCRIPTION_KINDS:
+        return
+    row = await tx.fetchrow(
+        "SELECT g.app_id, now() AS now FROM subscriptions s JOIN grants g USING (district_id, grant_id) "
+        "WHERE s.district_id = $1 AND s.subscription_id = $2",
+        tx.district_id, subscription_id,
+    )  # fmt: skip
+    if row is not None:
+        event = Event(
+            f"subscriptions.{kind}", str(details.get("error") or kind), times, since or row["now"],
+            subscription_id=subscription_id, app_id=row["app_id"],
+        )  # fmt: skip
+        await notices.queue(tx, event)
+
+
+async def failed(tx: Transaction, subscription_id: UUID, error: str, *, state: str) -> None:
     """Call it after a failed attempt was noted: tells that the receiver fails, or what became of the subscription.
 
     ``state``: what it was to become by that ("active", "paused" or "disabled"); somebody may have paused it before.
@@ -24,58 +60,23 @@ async def failed(tx: Transaction, subscription_id: UUID, code: str, *, state: st
     row = await tx.fetchrow(
         "UPDATE subscriptions SET failing_told = coalesce(failing_told, now()) "
         "WHERE district_id = $1 AND subscription_id = $2 AND state = $5 AND (state <> 'active' OR failing_told IS NULL "
-        "AND (attempt >= $3 OR failing_since <= now() - make_interval(mins => $4))) "
-        "RETURNING state, attempt, failing_since",
-        tx.district_id, subscription_id, FAILURES, MINUTES, state,
-    )  # fmt: skip
-    if row is not None:
-        kind = "failing" if row["state"] == "active" else row["state"]
-        await _tell(tx, subscription_id, kind, code, row["attempt"], row["failing_since"])
-
-
-async def recovered(tx: Transaction, subscription_id: UUID) -> None:
-    """Tells that a receiver is well again of which it was told that it fails."""
-    since: datetime | None = await tx.fetchval(
-        "UPDATE subscriptions s SET failing_told = NULL FROM subscriptions o WHERE s.district_id = $1 "
-        "AND s.subscription_id = $2 AND o.district_id = $1 AND o.subscription_id = $2 AND o.failing_told IS NOT NULL "
-        "RETURNING o.failing_told",
-        tx.district_id, subscription_id,
-    )  # fmt: skip
-    if since is not None:
-        await _tell(tx, subscription_id, "recovered", "recovered", since=since)
-
-
-async def parked(tx: Transaction, subscription_id: UUID, code: str, changes: int) -> None:
-    """Tells that changes were set aside which the receiver does not take. ``code``: the class of its error."""
-    await _tell(tx, subscription_id, "parked", code, changes)
-
-
-async def paused(tx: Transaction, subscription_id: UUID) -> None:
-    """Tells that somebody paused a subscription."""
-    await _tell(tx, subscription_id, "paused", "asked")
-
-
-async def revoked(tx: Transaction, subscription_id: UUID) -> None:
-    """Tells that a subscription ended with its grant."""
-    await _tell(tx, subscription_id, "disabled", "revoked")
-
-
-async def rotated(tx: Transaction, subscription_id: UUID, *, at_once: bool) -> None:
-    """Tells that a subscription signs with a new secret; ``at_once``: the old one has ended already."""
-    await _tell(tx, subscription_id, "rotated", "rotated_at_once" if at_once else "rotated")
-
-
-async def _tell(
-    tx: Transaction, subscription_id: UUID, kind: str, code: str, times: int = 1, since: datetime | None = None
-) -> None:
-    row = await tx.fetchrow(
-        "SELECT g.app_id, now() AS now FROM subscriptions s JOIN grants g USING (district_id, grant_id) "
-        "WHERE s.district_id = $1 AND s.subscription_id = $2",
-        tx.district_id, subscription_id,
+        "AND (attempt - quick >= $3 OR failing_since <= now() - make_interval(mins => $4))) "
+        "RETURNING state, attempt, failing_since, last_status",
+        tx.district_id, subscription_id, FAILING_FROM, MINUTES, state,
     )  # fmt: skip
     if row is None:
         return
-    event = Event(
-        f"subscriptions.{kind}", code, times, since or row["now"], subscription_id=subscription_id, app_id=row["app_id"]
-    )
-    await notices.queue(tx, event)
+    kind: Kind = "paused" if state == "paused" else "disabled" if state == "disabled" else "failing"
+    await happened(
+        tx, subscription_id, kind, times=row["attempt"], since=row["failing_since"], error=error,
+        status=row["last_status"], failures=row["attempt"],
+    )  # fmt: skip
+
+
+async def recovered(tx: Transaction, subscription_id: UUID, *, since: datetime) -> None:
+    """Tells that a receiver is well again of which people were told ``since`` when it fails."""
+    await tx.execute(
+        "UPDATE subscriptions SET failing_told = NULL WHERE district_id = $1 AND subscription_id = $2",
+        tx.district_id, subscription_id,
+    )  # fmt: skip
+    await happened(tx, subscription_id, "recovered", since=since)

@@ -8,6 +8,9 @@ DAY = 24 * HOUR
 
 #: The waits after the first, second, … failure: Standard Webhooks' example schedule, about 75 hours in all.
 STEPS = (5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
+#: The waits before those, for a receiver that has answered with 2xx within the last minute: it errs now and then.
+QUICK = (0.5, 2.0)
+LIVELY_SECONDS = 60.0
 #: After the last step, one probe an hour: one request costs the receiver nothing, and a mended one is found soon.
 PROBE = HOUR
 JITTER = 0.2
@@ -19,6 +22,15 @@ SHORTEST_PROBE = 5 * MINUTE
 PROXY_WAIT = 5.0
 PAUSE_AFTER = 5 * DAY
 APART = 12 * HOUR
+
+
+def quick(used: int, since_taken: float | None) -> float | None:
+    """Seconds until the next attempt at a receiver that errs now and then; None for one that is not known to work.
+
+    ``used``: such waits since the receiver's last 2xx; ``since_taken``: seconds since that.
+    """
+    lively = since_taken is not None and since_taken < LIVELY_SECONDS
+    return QUICK[used] if lively and used < len(QUICK) else None
 
 
 def wait(failures: int, *, chance: float, retry_after: float | None = None) -> float:

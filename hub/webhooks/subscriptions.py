@@ -7,7 +7,7 @@ service and the receiver.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,20 +15,23 @@ from hub import ids, vault
 from hub.addresses import Network
 from hub.crypto import Keys
 from hub.errors import Code, HubError
-from hub.store import feed
+from hub.store import feed, parked
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.store.subscriptions import Subscription
-from hub.webhooks import address, events
+from hub.webhooks import address
 from hub.webhooks.certificates import ClientCertificate, Described
 from hub.webhooks.challenge import Proof
 from hub.webhooks.egress import check_host
+from hub.webhooks.events import happened
 from hub.webhooks.keyring import LONGEST_OVERLAP, USUAL, Keyring
 from hub.webhooks.sign import Scheme
+from hub.webhooks.terms import Terms
 
 OVERLAP = timedelta(hours=24)
 #: For receivers that are known otherwise, and where the hub asks for no proof.
 PROVEN = Proof()
+AS_USUAL = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,15 @@ class Lag:
         return self.waiting_since is not None
 
 
-async def check_url(url: str, allow: Sequence[Network]) -> None:
-    """Refuses a receiver that could never be reached. ``allow``: settings.webhook_allow.
+async def check_url(url: str, allow: Sequence[Network], *, https_only: bool = False) -> None:
+    """Refuses a receiver that could never be reached. ``allow``, ``https_only``: settings.webhook_….
 
     Raises HubError(INVALID_REQUEST) that says what is wrong. The guard at the dial stays the judge of each delivery.
     """
-    await check_host(address.parse(url, allow), allow)
+    parsed = address.parse(url, allow)
+    if https_only and parsed.scheme != "https":
+        raise HubError(Code.INVALID_REQUEST, "This hub sends webhooks by TLS alone: the URL must begin with https://.")
+    await check_host(parsed, allow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def draft(signatures: Collection[Scheme] = USUAL, certificate: Described | None 
 
 async def create(
     tx: Transaction, *, grant_id: UUID, url: str, key: Keys, allow: Sequence[Network] = (), made: Draft | None = None,
-    proof: Proof = PROVEN,
+    proof: Proof = PROVEN, terms: Terms = AS_USUAL,
 ) -> tuple[Subscription, str | None]:  # fmt: skip
     """Subscribes a receiver to a grant's feed from its head on; the subscription and its secret, shown this once.
 
@@ -90,7 +96,25 @@ async def create(
     )  # fmt: skip
     if made.certificate is not None:
         row = await show(tx, made.subscription_id, made.certificate, key=key)
+    if terms != AS_USUAL:
+        row = await edit(tx, made.subscription_id, terms)
     return row, made.ring.secret
+
+
+async def edit(tx: Transaction, subscription_id: UUID, terms: Terms) -> Subscription:
+    """Sets how a subscription wants to be told; ring the doorbell ("deliver") after commit.
+
+    It counts for the next batch that is cut: one that is frozen keeps its id and its bytes. Raises
+    HubError(NOT_FOUND | INVALID_REQUEST).
+    """
+    terms.check()
+    return await store.edit(tx, subscription_id, **asdict(terms))
+
+
+def terms_of(subscription: Subscription) -> Terms:
+    """How a subscription wants to be told."""
+    values = {f.name: getattr(subscription, f.name) for f in fields(Terms)}
+    return Terms(**values | {"types": tuple(subscription.types)})
 
 
 async def known(tx: Transaction, subscription_id: UUID, *, key: Keys) -> tuple[Keyring, ClientCertificate | None]:
@@ -161,7 +185,7 @@ async def rotate(
         raise HubError(Code.INVALID_REQUEST, "The old secret may stay valid for 0 seconds to 7 days.")
     ring = (await _ring(tx, subscription_id, key)).rotated(now, overlap)
     row = await store.replace_keys(tx, subscription_id, await _stored(tx, ring, key, subscription_id))
-    await events.rotated(tx, subscription_id, at_once=not overlap)
+    await happened(tx, subscription_id, "rotated", error="rotated" if overlap else "rotated_at_once")
     return row, ring.secret
 
 
@@ -174,16 +198,23 @@ async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
     _proven(before)
     row = await store.pause(tx, subscription_id)
     if before.state == "active":
-        await events.paused(tx, subscription_id)
+        await happened(tx, subscription_id, "paused", error="asked")
     return row
 
 
 async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:
     """Goes on where a paused or disabled subscription stopped. Ring the doorbell ("deliver") after commit.
 
+    Where a resync is required, the receiver reads everything again, and it goes on from the head.
     Raises HubError(NOT_FOUND), HubError(CONFLICT) when its receiver is unproven or the grant was revoked.
     """
-    _proven(await _living(tx, subscription_id))
+    subscription = await _living(tx, subscription_id)
+    _proven(subscription)
+    if subscription.state == "resync_required":
+        head = await feed.head(tx, subscription.grant_id)
+        assert head is not None
+        await parked.remove(tx, subscription_id)
+        await store.move(tx, subscription_id, head.steps)
     return await store.resume(tx, subscription_id)
 
 

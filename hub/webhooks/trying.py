@@ -21,9 +21,9 @@ from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.webhooks import sign, subscriptions
 from hub.webhooks.certificates import ClientCertificate
-from hub.webhooks.deliver import tried_of
 from hub.webhooks.egress import Answer, Egress
 from hub.webhooks.keyring import Keyring
+from hub.webhooks.settle import tried_of
 
 TEST_TYPE = "subscriptions.test"
 #: Tests that one subscription gets in a minute.

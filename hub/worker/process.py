@@ -15,7 +15,7 @@ from hub import vault
 from hub.clock import Clock, SystemClock
 from hub.crypto import Keys, load_key
 from hub.dispatcher import Dispatcher as Telling
-from hub.errors import HubError
+from hub.errors import Code, HubError
 from hub.export.jobs import Workshop
 from hub.export.jobs import work_once as make_exports
 from hub.export.targets import Places
@@ -26,6 +26,7 @@ from hub.passback.dispatcher import Dispatcher as Passback
 from hub.passback.proofs import Proofs
 from hub.passback.rounds import Porter
 from hub.settings import Settings
+from hub.store import claims
 from hub.store.database import Database
 from hub.sync import schedules
 from hub.sync.engine import work_once
@@ -68,7 +69,7 @@ async def run_worker(
     ``work`` carries out runs, one at a time, in place of the lanes that the settings ask for. ``database_url`` logs in
     as hub_worker and leads to PostgreSQL itself, for LISTEN. ``redis_url`` may be None, and Redis may come and go:
     wakes are then found 5 seconds later. Raises HubError(UNAVAILABLE) when PostgreSQL cannot be reached at the start;
-    later it may come and go as well.
+    later it may come and go as well. Raises HubError(SETTINGS_CONTRADICT) where subscriptions contradict a setting.
     """
     stop = stop or asyncio.Event()
     _heed_signals(stop)
@@ -84,8 +85,8 @@ async def run_worker(
         await stack.enter_async_context(watched(settings, deliveries, {"deliveries": deliveries, "syncs": syncs}))
         clock = SystemClock()
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
-        limits = Limits(settings.webhook_concurrency, settings.webhook_district_concurrency)
-        dispatcher = Dispatcher(courier, limits=limits, listen_url=database_url)
+        await _check_receivers(settings, deliveries)
+        dispatcher = Dispatcher(courier, limits=_limits(settings), listen_url=database_url)
         shop = await _workshop(stack, settings, database_url, clock, key)
         passback = Passback(await _porter(stack, settings, database_url, key), listen_url=database_url)
         due, asked = asyncio.Event(), asyncio.Event()
@@ -111,6 +112,21 @@ def _heard(bells_of: Mapping[str, Sequence[Callable[[], None]]]) -> Callable[[st
             ring()
 
     return heard
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.webhook_concurrency, settings.webhook_district_concurrency, settings.webhook_host_concurrency
+    )
+
+
+async def _check_receivers(settings: Settings, db: Database) -> None:
+    """Refuses to start where subscriptions contradict a setting. Raises HubError(SETTINGS_CONTRADICT)."""
+    if settings.webhook_https_only and (count := await claims.plain(db)):
+        raise HubError(
+            Code.SETTINGS_CONTRADICT,
+            f"HUB_WEBHOOK_HTTPS_ONLY is set, but {count} subscriptions go to http://. Edit or end them.",
+        )
 
 
 async def _teller(settings: Settings, db: Database, egress: Egress, clock: Clock, key: Keys) -> Teller:

@@ -55,6 +55,7 @@ def _values(found: watching.Watched) -> Mapping[Declared, Values]:
         known.BEHIND: {(): found.behind},
         known.FAILING: {(): found.failing},
         known.LEASED: {(): found.leased},
+        known.PARKED: {(): found.parked},
     }
 
 

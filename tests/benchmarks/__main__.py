@@ -32,6 +32,7 @@ ALL = (
     "half_open",
     "lag",
     "webhook_latency",
+    "deliveries",
     "pull",
     "passback",
     "export",

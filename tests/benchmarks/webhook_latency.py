@@ -75,7 +75,7 @@ def _p99(values: list[float]) -> float:
 
 
 @asynccontextmanager
-async def worker(owner_url: str, redis_url: str, **settings: str) -> AsyncIterator[None]:
+async def worker(owner_url: str, redis_url: str, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """``hub worker`` as a process."""
     settings |= {
         "HUB_DATABASE_URL": owner_url, "HUB_REDIS_URL": redis_url, "HUB_MASTER_KEY": MASTER_KEY.decode(),
@@ -86,9 +86,10 @@ async def worker(owner_url: str, redis_url: str, **settings: str) -> AsyncIterat
         stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        yield
+        yield process
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
 
 

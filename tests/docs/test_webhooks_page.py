@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hub.changes.message import CHANGES
+from hub.changes.message import CHANGES, MOVED, RESYNC
 from hub.changes.types import MARKS, OPERATIONS
 from hub.settings import Settings
 from hub.webhooks import sign
 from hub.webhooks.debugging import Check
 from hub.webhooks.failure import Failure
 from hub.webhooks.standing import Waits
+from hub.webhooks.terms import Terms
 from hub.webhooks.trying import TEST_TYPE
 from transforms.catalogue import CATALOGUE
 
@@ -58,8 +60,9 @@ def test_the_first_recipe_is_short() -> None:
 
 def test_each_class_entity_event_and_setting_is_named() -> None:
     settings = [f"HUB_{n.upper()}" for n in Settings.model_fields if n.startswith("webhook_")]
-    types = [CHANGES, *MARKS, *(f"<collection>.{o}" for o in OPERATIONS)]
-    wanted = [*Failure, *settings, *Waits, *Check, TEST_TYPE, *types, *(e.name for e in CATALOGUE.entities)]
+    types = [CHANGES, MOVED, RESYNC, *MARKS, *(f"<collection>.{o}" for o in OPERATIONS)]
+    terms = [f.name for f in fields(Terms)]
+    wanted = [*Failure, *Waits, *Check, TEST_TYPE, *settings, *terms, *types, *(e.name for e in CATALOGUE.entities)]
     assert [name for name in wanted if f"`{name}`" not in PAGE] == []
 
 

@@ -91,6 +91,7 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("grants", "SELECT", ("hub_worker",)),  # as the feed
         ("notices", "INSERT", ("hub_service", "hub_worker")),  # to an app's recipients, of one's own district
         ("notices", "SELECT", ("hub_worker",)),
+        ("parked", "SELECT", ("hub_worker",)),  # as the feed
         ("recipients", "SELECT", ("hub_service",)),  # of apps with a grant in one's own district
         ("recipients", "SELECT", ("hub_worker",)),
         ("recipients", "UPDATE", ("hub_worker",)),

@@ -78,6 +78,7 @@ def test_the_environment_sets_and_the_command_line_wins(monkeypatch: pytest.Monk
         ({"log_level": "loud"}, "HUB_LOG_LEVEL"),
         ({"base_url": "https://hub.example/"}, "HUB_BASE_URL"),
         ({"webhook_allow": "10.0.0.1/8"}, "HUB_WEBHOOK_ALLOW"),
+        ({"webhook_allow": "128.0.0.0/1,0.0.0.0/1"}, "HUB_WEBHOOK_ALLOW"),
         ({"webhook_proxy": "https://u:secret@proxy.example:1"}, "HUB_WEBHOOK_PROXY"),
         ({"webhook_proxy": "http://u:secret@proxy.example"}, "HUB_WEBHOOK_PROXY"),
         ({"webhook_proxy": "http://u:secret@proxy.example:x"}, "HUB_WEBHOOK_PROXY"),

@@ -6,18 +6,21 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from hub.clock import SystemClock
 from hub.crypto import column_key
+from hub.store import subscriptions as store
 from hub.store.database import Database
 from hub.webhooks import subscriptions
 from hub.webhooks.deliver import Courier
 from hub.webhooks.dispatcher import Dispatcher, Limits
 from hub.webhooks.egress import Egress
+from hub.webhooks.terms import Terms
 from tests.fakes.feeds import Feeds, feeds
 from tests.fakes.receiver import Behaviour, Receiver, receiver
 from tests.services import MASTER_KEY
@@ -48,15 +51,27 @@ class World:
     feeds: Feeds
     db: Database
 
-    async def subscribe(self, there: Receiver, *, district: UUID | None = None, users: int = 10) -> Subscribed:
+    async def subscribe(
+        self, there: Receiver, *, district: UUID | None = None, users: int = 10, **terms: Any
+    ) -> Subscribed:
         """Subscribes a receiver to a new grant of a district (a new one unless given)."""
         if district is None:
             district = await self.feeds.district()
             await self.feeds.records(district, "users", users)
         grant = await self.feeds.grant(district)
         async with self.db.district(district) as tx:
-            made, secret = await subscriptions.create(tx, grant_id=grant, url=there.url, key=KEY, allow=ALLOW)
+            made, secret = await subscriptions.create(
+                tx, grant_id=grant, url=there.url, key=KEY, allow=ALLOW, terms=Terms(**terms)
+            )
         return Subscribed(there, district, grant, made.subscription_id, secret, self.feeds.ids[district, "users"])
+
+    async def edit(self, some: Subscribed, *, url: str | None = None, **terms: Any) -> None:
+        """Changes a subscription's receiver or settings."""
+        async with self.db.district(some.district) as tx:
+            row = await store.get(tx, some.id)
+            if url is not None:
+                row = await subscriptions.point(tx, some.id, url, subscriptions.PROVEN)
+            await subscriptions.edit(tx, some.id, replace(subscriptions.terms_of(row), **terms))
 
     @asynccontextmanager
     async def courier(self, *, seconds: float = 5, lease: float = 20, key: bytes = KEY) -> AsyncIterator[Courier]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from hub.store import deliveries
+from hub.store import claims
 from hub.webhooks.deliver import Courier, deliver
 from tests.webhooks.conftest import Subscribed, World
 
 
 async def one(courier: Courier) -> list[bool]:
     """One attempt for each subscription that is due."""
-    claims = await deliveries.claim(courier.db, limit=100, per_district=100, lease_seconds=courier.lease_seconds)
-    return [await deliver(courier, claim) for claim in claims]
+    claimed = await claims.claim(courier.db, limit=100, per_district=100, lease_seconds=courier.lease_seconds)
+    return [await deliver(courier, claim) for claim in claimed]
 
 
 async def due(world: World, some: Subscribed) -> None:

@@ -23,7 +23,9 @@ LEASE = 2.0
 
 
 @asynccontextmanager
-async def worker(world: World, redis_url: str = "", *, crash_at: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+async def worker(
+    world: World, redis_url: str = "", *, crash_at: str = "", **more: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A worker process; killed at the end if it still runs."""
     settings = {
         "HUB_DATABASE_URL": world.addresses.owner,
@@ -34,6 +36,7 @@ async def worker(world: World, redis_url: str = "", *, crash_at: str = "") -> As
         "HUB_CRASH_AT": crash_at,
         "PATH": os.defpath,
         "PYTHONPATH": str(ROOT),
+        **more,
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.webhooks.worker", world.addresses.worker, redis_url, env=settings, cwd=ROOT
@@ -104,3 +107,12 @@ async def test_a_worker_ends_on_sigterm_and_gives_its_leases_back(world: World) 
             assert await asyncio.wait_for(process.wait(), 30) == 0
     row = await world.feeds.subscription(some.id)
     assert (row["position"], row["lease_token"]) == (1, None)
+
+
+async def test_a_worker_does_not_start_where_a_receiver_contradicts_its_settings(world: World) -> None:
+    async with receiver() as there:
+        some = await world.subscribe(there)
+        await world.feeds.move(some.district, some.grant, updated=[0])
+        async with worker(world, HUB_WEBHOOK_HTTPS_ONLY="true") as process:
+            assert await asyncio.wait_for(process.wait(), 30) != 0
+    assert there.received == []

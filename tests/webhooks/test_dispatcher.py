@@ -8,7 +8,7 @@ import time
 import pytest
 from aiohttp import web
 
-from hub.store import deliveries
+from hub.store import claims
 from hub.webhooks.deliver import deliver
 from hub.webhooks.dispatcher import Limits
 from tests.fakes.receiver import hang, in_turn, receiver, status
@@ -156,11 +156,11 @@ async def test_a_worker_that_outlived_its_lease_changes_nothing(world: World) ->
     async with receiver(slow_once) as there, world.courier(seconds=10) as courier:
         some = await world.subscribe(there)
         await world.feeds.move(some.district, some.grant, updated=[0])
-        (old,) = await deliveries.claim(courier.db, limit=1, per_district=1, lease_seconds=20)
+        (old,) = await claims.claim(courier.db, limit=1, per_district=1, lease_seconds=20)
         late = asyncio.create_task(deliver(courier, old))
         await there.wait_for(1)
         await world.feeds.connection.execute("UPDATE subscriptions SET lease_until = now() - interval '1 second'")
-        (new,) = await deliveries.claim(courier.db, limit=1, per_district=1, lease_seconds=20)
+        (new,) = await claims.claim(courier.db, limit=1, per_district=1, lease_seconds=20)
         assert await deliver(courier, new) is True
         before = await world.feeds.subscription(some.id)
         release.set()

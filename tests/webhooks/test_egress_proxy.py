@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientConnectorError, web
 
 from hub.clock import SystemClock
-from hub.store import deliveries
+from hub.store import claims
 from hub.webhooks import subscriptions
 from hub.webhooks.certificates import ClientCertificate, Described, parse
 from hub.webhooks.deliver import deliver
@@ -196,8 +196,8 @@ async def test_a_fault_of_the_proxy_is_not_charged_to_the_receiver(world: World,
         async with Egress(proxy=Proxy("127.0.0.1", free_port), timeout=1) as egress:
             object.__setattr__(courier, "egress", egress)
             for _ in range(3):
-                claims = await deliveries.claim(courier.db, limit=9, per_district=9, lease_seconds=20)
-                assert [await deliver(courier, claim) for claim in claims] == [False]
+                claimed = await claims.claim(courier.db, limit=9, per_district=9, lease_seconds=20)
+                assert [await deliver(courier, claim) for claim in claimed] == [False]
                 row = await world.feeds.subscription(some.id)
                 wait = (row["ready_at"] - courier.clock.now()).total_seconds()
                 assert 2 < wait < 7
@@ -251,7 +251,7 @@ async def test_a_subscriptions_certificate_is_sealed_and_shown_to_its_receiver(
         await world.feeds.move(other.district, other.grant, updated=[0])
         async with Egress(allow=ALLOW, trust=trust, timeout=2) as egress:
             object.__setattr__(courier, "egress", egress)
-            for claim in await deliveries.claim(courier.db, limit=9, per_district=9, lease_seconds=20):
+            for claim in await claims.claim(courier.db, limit=9, per_district=9, lease_seconds=20):
                 await deliver(courier, claim)
         rows = [await world.feeds.subscription(each.id) for each in (some, other)]
     assert (shown.certificate_subject, shown.certificate_expires_at) == (mine.subject, mine.expires_at)

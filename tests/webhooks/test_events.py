@@ -17,8 +17,9 @@ from hub.notices.tell import Teller, tell
 from hub.store import notices, recipients
 from hub.store.audit import HUB
 from hub.store.notices import ALL_KINDS, SUBSCRIPTION_KINDS
-from hub.webhooks import events, subscriptions
+from hub.webhooks import subscriptions
 from hub.webhooks.deliver import Courier
+from hub.webhooks.events import happened
 from tests.fakes.receiver import Receiver, hang_up, in_turn, receiver, status
 from tests.webhooks.conftest import ALLOW, BASE, KEY, Subscribed, World
 from tests.webhooks.rounds import due, one
@@ -82,7 +83,7 @@ async def there() -> AsyncIterator[Receiver]:
 
 @pytest.mark.threat("T1")
 async def test_each_change_is_told_once_to_the_district_and_the_app(world: World, there: Receiver) -> None:
-    answers = in_turn(*[status(500)] * 4, status(204), status(500), status(204), status(410), status(204))
+    answers = in_turn(*[status(503)] * 4, status(204), status(503), status(204), status(410), status(204))
     async with receiver(answers) as target, world.courier() as courier:
         some = await world.subscribe(target)
         app = await app_of(world, some)
@@ -124,7 +125,7 @@ async def test_each_change_is_told_once_to_the_district_and_the_app(world: World
         async with world.db.district(some.district) as tx:  # as the API does it
             await subscriptions.rotate(tx, some.id, key=KEY, now=SystemClock().now(), overlap=timedelta(0))
             await subscriptions.resume(tx, some.id)
-            await events.parked(tx, some.id, "status", 2)
+            await happened(tx, some.id, "parked", error="status")
             await subscriptions.pause(tx, some.id)
             await subscriptions.pause(tx, some.id)
             await subscriptions.resume(tx, some.id)
@@ -180,7 +181,7 @@ async def test_an_app_hears_of_all_districts_in_one_message_that_is_not_lost(wor
 
 
 async def test_a_failure_that_lasts_is_told_before_the_third(world: World, there: Receiver) -> None:
-    async with receiver(status(500)) as target, world.courier() as courier:
+    async with receiver(status(503)) as target, world.courier() as courier:
         some = await world.subscribe(target)
         office = await ears(world, there, "office", district=some.district)
         await world.feeds.move(some.district, some.grant, updated=[0])

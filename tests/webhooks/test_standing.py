@@ -33,7 +33,7 @@ async def now(world: World, some: Subscribed) -> tuple[Subscription, Waits, int]
     async with world.db.district(some.district) as tx:
         row = await store.get(tx, some.id)
         lag = await subscriptions.lag(tx, row)
-        waits = why(row, (await standings.of(tx, some.id))[some.id], behind=lag.behind)
+        waits = why(row, await standings.of(tx, some.id), behind=lag.behind)
         return row, waits, await changes_waiting(tx, row, lag.head)
 
 

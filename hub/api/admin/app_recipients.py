@@ -16,10 +16,10 @@ from hub.store import apps
 
 Kind = Literal[
     "subscriptions.disabled", "subscriptions.paused", "subscriptions.failing", "subscriptions.parked",
-    "subscriptions.recovered", "subscriptions.rotated",
+    "subscriptions.recovered", "subscriptions.rotated", "subscriptions.resync_required",
 ]  # fmt: skip
 _ALL: list[Kind] = list(get_args(Kind))
-Kinds = Annotated[list[Kind], Field(min_length=1, max_length=6, description="What to hear of, see docs/notices.md.")]
+Kinds = Annotated[list[Kind], Field(min_length=1, max_length=7, description="What to hear of, see docs/notices.md.")]
 
 
 class NewAppRecipient(Addressed):

@@ -13,7 +13,7 @@ from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place, unknown
 from hub.api.admin.route import EVERYONE, Role, Route
 from hub.api.admin.shapes import Shown
-from hub.api.admin.subscriptions import subscription
+from hub.api.admin.subscriptions import ONE, reached_one
 from hub.store import attempts as log
 from hub.webhooks.failure import Failure
 
@@ -51,7 +51,7 @@ async def listing(call: Call, query: AttemptsAsked) -> AttemptPage:
     wanted = log.Wanted(failed, query.error_class, query.test)
     after = _place(query.after)
     async with call.reading() as tx:
-        row = await subscription(call, tx)
+        row = await reached_one(call, tx)
         rows = await log.page(tx, row.subscription_id, wanted, limit=query.limit + 1, after=after)
     shown = [_attempt(call, row) for row in rows]
     items, more = cut(shown, query.limit, [row.place for row in rows])
@@ -78,7 +78,7 @@ def _attempt(call: Call, row: log.Attempt) -> Attempt:
 
 
 ROUTES = (
-    Route("GET", "/districts/{district}/subscriptions/{subscription}/attempts", listing,
+    Route("GET", ONE + "/attempts", listing,
           "The requests that were sent to a subscription's receiver", roles=EVERYONE, query=AttemptsAsked,
           answer=AttemptPage),
 )  # fmt: skip

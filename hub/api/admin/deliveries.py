@@ -47,13 +47,20 @@ class Range(Asked):
     grant: UUID
     from_: int = Field(alias="from", description="The step before the first change.")
     to: int = Field(description="The step of the last change.")
-    more: bool = Field(description="Whether the same stretch goes on in the next batch.")
-    changes: list[Change | Mark] = Field(description="What is there now first, then what left, then marks.")
+    more: bool | None = Field(default=None, description="Whether the same stretch goes on in the next batch.")
+    changes: list[Change | Mark] | None = Field(
+        default=None, description="What is there now first, then what left, then marks. Missing in the mode signal."
+    )
+    replay: Literal[True] | None = Field(default=None, description="Somebody asked for it to be sent again.")
+    parked: Literal[True] | None = Field(default=None, description="A change that was refused before, once more.")
+    probe: Literal[True] | None = Field(default=None, description="A change that comes again in its turn.")
+    reason: Literal["retention", "restored"] | None = Field(default=None, description="Why to start over.")
+    snapshot: str | None = Field(default=None, description="Where everything is read, to start over.")
 
 
 class Batch(Asked):
     """The body of a delivery."""
 
-    type: Literal["roster.changes"]
+    type: Literal["roster.changes", "roster.moved", "subscriptions.resync_required"]
     timestamp: datetime
     data: Range

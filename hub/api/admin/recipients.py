@@ -20,9 +20,9 @@ from hub.store import recipients as store
 
 Kind = Literal[
     "held", "failed", "late", "recovered", "subscriptions.disabled", "subscriptions.paused", "subscriptions.failing",
-    "subscriptions.parked", "subscriptions.recovered", "subscriptions.rotated",
+    "subscriptions.parked", "subscriptions.recovered", "subscriptions.rotated", "subscriptions.resync_required",
 ]  # fmt: skip
-Kinds = Annotated[list[Kind], Field(min_length=1, max_length=10, description="What to hear of, see docs/notices.md.")]
+Kinds = Annotated[list[Kind], Field(min_length=1, max_length=11, description="What to hear of, see docs/notices.md.")]
 
 
 class Addressed(Asked):
@@ -103,7 +103,10 @@ async def create(call: Call, body: NewRecipient) -> MadeRecipient:
 async def added(call: Call, body: Addressed, kinds: Sequence[str]) -> MadeRecipient:
     """The same for a district or an app."""
     settings = call.context.settings
-    await service.check(body.channel, body.address, mails=settings.smtp_url is not None, allow=settings.webhook_allow)
+    await service.check(
+        body.channel, body.address, mails=settings.smtp_url is not None, allow=settings.webhook_allow,
+        https_only=settings.webhook_https_only,
+    )  # fmt: skip
     key = await asyncio.to_thread(load_key, settings)
     async with call.writing() as writing:
         row, secret = await service.create(

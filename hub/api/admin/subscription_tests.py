@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from hub.api.admin.call import Call
 from hub.api.admin.route import EVERYONE, Route
 from hub.api.admin.shapes import Asked, Shown
-from hub.api.admin.subscriptions import note, subscription
+from hub.api.admin.subscriptions import ONE, note, reached_one
 from hub.api.attempts import HeldUpError
 from hub.crypto import load_key
 from hub.errors import Code
@@ -102,7 +102,7 @@ async def test(call: Call) -> SubscriptionTest:
     settings = call.context.settings
     key = await asyncio.to_thread(load_key, settings)
     async with call.writing() as writing:
-        row = await subscription(call, writing.tx)
+        row = await reached_one(call, writing.tx)
         trial = await trying.begin(writing.tx, row.subscription_id, key=key)
         if isinstance(trial, int):
             raise TooManyTestsError(trial)
@@ -125,7 +125,7 @@ async def signature(call: Call, body: SignatureAsked) -> SignatureFound:
     raw = body.raw()
     key = await asyncio.to_thread(load_key, call.context.settings)
     async with call.reading() as tx:
-        row = await subscription(call, tx)
+        row = await reached_one(call, tx)
         ring, _ = await service.known(tx, row.subscription_id, key=key)
         was_sent, sent = await attempts.sent(tx, row.subscription_id, body.message_id())
     now = call.context.clock.now()
@@ -136,10 +136,9 @@ async def signature(call: Call, body: SignatureAsked) -> SignatureFound:
     return SignatureFound.model_validate(found)
 
 
-_ONE = "/districts/{district}/subscriptions/{subscription}"
 ROUTES = (
-    Route("POST", _ONE + "/test", test, "Send a test to the receiver", roles=EVERYONE, answer=SubscriptionTest,
+    Route("POST", ONE + "/test", test, "Send a test to the receiver", roles=EVERYONE, answer=SubscriptionTest,
           action="subscription.test", errors=(Code.CONFLICT,)),
-    Route("POST", _ONE + "/signature", signature, "Find out why a signature does not hold", roles=EVERYONE,
+    Route("POST", ONE + "/signature", signature, "Find out why a signature does not hold", roles=EVERYONE,
           body=SignatureAsked, answer=SignatureFound, writes=False),
 )  # fmt: skip

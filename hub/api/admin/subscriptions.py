@@ -13,14 +13,13 @@ from yarl import URL
 from hub.api.admin.call import Call, Writing
 from hub.api.admin.grants import reached
 from hub.api.admin.route import EVERYONE, Route
-from hub.api.admin.shapes import Asked, Rotation, Shown
+from hub.api.admin.shapes import Rotation, Shown
+from hub.api.admin.terms import NAMES, TermsAsked
 from hub.crypto import load_key
 from hub.errors import Code
-from hub.store import attempts as log
-from hub.store import grants, standings
+from hub.store import attempts, grants, standings
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
-from hub.store.standings import Standing
 from hub.webhooks import certificates, challenge
 from hub.webhooks import subscriptions as service
 from hub.webhooks.certificates import LONGEST, ClientCertificate, Described
@@ -29,6 +28,7 @@ from hub.webhooks.egress import Egress
 from hub.webhooks.keyring import SCHEMES, USUAL, Keyring
 from hub.webhooks.sign import Scheme
 from hub.webhooks.standing import Waits, changes_waiting, next_attempt, why
+from hub.webhooks.terms import Mode, Terms
 
 #: Errors are counted over this time.
 ERRORS_HOURS = 24
@@ -54,8 +54,8 @@ Certificate = Annotated[
 ]
 
 
-class NewSubscription(Asked):
-    """Where to send which grant's changes."""
+class NewSubscription(TermsAsked):
+    """Where to send which grant's changes, and how."""
 
     grant_id: UUID
     url: Url
@@ -63,8 +63,8 @@ class NewSubscription(Asked):
     client_certificate: Certificate = None
 
 
-class SubscriptionChange(Asked):
-    """What is to be different; members that are left out stay."""
+class SubscriptionChange(TermsAsked):
+    """What is to be different; what is left out stays. A batch that is being tried keeps its id and its bytes."""
 
     url: Url | None = Field(default=None, description="Another receiver, which has to prove itself.")
     signatures: Signatures | None = None
@@ -94,10 +94,10 @@ class Subscription(Shown):
     signatures: list[Scheme]
     public_keys: list[PublicKey] = Field(description="Those that sign now, newest first; none without v1a.")
     client_certificate: CertificateShown | None
-    state: Literal["unproven", "active", "paused", "disabled"] = Field(
+    state: Literal["unproven", "active", "paused", "disabled", "resync_required"] = Field(
         description="An unproven one is sent nothing; last_error says why its receiver's challenge failed."
     )
-    position: int = Field(description="The step of the feed up to which everything was acknowledged.")
+    position: int = Field(description="The step of the feed up to which everything was acknowledged or not wanted.")
     head: int = Field(description="The last step of the grant's feed.")
     behind: bool
     waiting_since: datetime | None = Field(description="Time of the first change that is not acknowledged.")
@@ -109,6 +109,15 @@ class Subscription(Shown):
     last_error: str | None
     last_status: int | None
     created_at: datetime
+    replaying_to: int | None = Field(description="The step up to which everything is being sent again.")
+    batch_changes: int | None = Field(description="Most changes that the receiver takes in time; null: max_changes.")
+    mode: Mode
+    types: list[str]
+    max_bytes: int = Field(description="Longest body.")
+    max_changes: int
+    quiet_seconds: float
+    longest_wait_seconds: float
+    rate_per_minute: int | None
 
 
 class SubscriptionInFull(Subscription):
@@ -141,26 +150,24 @@ class Subscriptions(Shown):
     items: list[Subscription]
 
 
-async def _shown(call: Call, tx: Transaction, row: store.Subscription, standing: Standing) -> Subscription:
+async def shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscription:
+    """A subscription with its lag."""
     lag = await service.lag(tx, row)
     since = lag.waiting_since
     seconds = max(0.0, (call.context.clock.now() - since).total_seconds()) if since else 0.0
     columns = {name: getattr(row, name) for name in store.Subscription.__dataclass_fields__}
     columns["public_keys"] = _live(call, row)
+    columns["max_bytes"] = service.terms_of(row).most_bytes
     if row.certificate_expires_at is not None:
         certificate = {"subject": row.certificate_subject, "expires_at": row.certificate_expires_at}
     else:
         certificate = None
     columns["client_certificate"] = certificate
     behind = {"head": lag.head, "behind": lag.behind, "waiting_since": since, "lag_seconds": seconds}
-    waits = why(row, standing, behind=lag.behind)
+    waits = why(row, await standings.of(tx, row.subscription_id), behind=lag.behind)
     return Subscription.model_validate(
         {**columns, **behind, "waits": waits, "next_attempt_at": next_attempt(row, waits)}
     )
-
-
-async def _one(call: Call, tx: Transaction, row: store.Subscription) -> Subscription:
-    return await _shown(call, tx, row, (await standings.of(tx, row.subscription_id))[row.subscription_id])
 
 
 async def _certificate(call: Call, text: str | None) -> Described | None:
@@ -175,7 +182,7 @@ def _live(call: Call, row: store.Subscription) -> list[PublicKey]:
     return [key for key in found if key.until is None or key.until > call.context.clock.now()]
 
 
-async def subscription(call: Call, tx: Transaction) -> store.Subscription:
+async def reached_one(call: Call, tx: Transaction) -> store.Subscription:
     """The subscription in the path, where the caller may reach its grant. Raises HubError(NOT_FOUND)."""
     row = await store.get(tx, call.id("subscription"))
     await reached(call, tx, row.grant_id)
@@ -193,7 +200,9 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
     settings = call.context.settings
     async with call.reading() as tx:
         await reached(call, tx, body.grant_id)
-    await service.check_url(body.url, settings.webhook_allow)
+    await service.check_url(body.url, settings.webhook_allow, https_only=settings.webhook_https_only)
+    terms = body.on(Terms())
+    terms.check()  # before anybody is challenged
     made = service.draft(body.signatures, await _certificate(call, body.client_certificate))
     key = await asyncio.to_thread(load_key, settings)
     shown_certificate = made.certificate.certificate if made.certificate else None
@@ -201,11 +210,11 @@ async def create(call: Call, body: NewSubscription) -> MadeSubscription:
     async with call.writing() as writing:
         row, secret = await service.create(
             writing.tx, grant_id=body.grant_id, url=body.url, key=key, allow=settings.webhook_allow, made=made,
-            proof=proof,
+            proof=proof, terms=terms,
         )  # fmt: skip
-        shown = await _one(call, writing.tx, row)
+        answer = await shown(call, writing.tx, row)
         note(writing, row, state=row.state)
-    return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
+    return MadeSubscription.model_validate({**answer.model_dump(), "secret": secret})
 
 
 async def listing(call: Call) -> Subscriptions:
@@ -214,20 +223,19 @@ async def listing(call: Call) -> Subscriptions:
     async with call.reading() as tx:
         granted = {grant.grant_id for grant in await grants.listing(tx) if own in (None, grant.app_id)}
         rows = [row for row in await store.listing(tx) if row.grant_id in granted]
-        known = await standings.of(tx)
-        return Subscriptions(items=[await _shown(call, tx, row, known[row.subscription_id]) for row in rows])
+        return Subscriptions(items=[await shown(call, tx, row) for row in rows])
 
 
 async def get(call: Call) -> SubscriptionInFull:
     """One subscription: how far it is, what waits and why, and what went wrong lately."""
     async with call.reading() as tx:
-        row = await subscription(call, tx)
-        shown = await _one(call, tx, row)
+        row = await reached_one(call, tx)
+        answer = await shown(call, tx, row)
         more = {
-            "changes_waiting": await changes_waiting(tx, row, shown.head),
-            "errors": await log.errors(tx, row.subscription_id, hours=ERRORS_HOURS),
+            "changes_waiting": await changes_waiting(tx, row, answer.head),
+            "errors": await attempts.errors(tx, row.subscription_id, hours=ERRORS_HOURS),
         }
-    return SubscriptionInFull.model_validate({**shown.model_dump(), **more})
+    return SubscriptionInFull.model_validate({**answer.model_dump(), **more})
 
 
 async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
@@ -237,45 +245,48 @@ async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
     other_certificate = "client_certificate" in body.model_fields_set
     key = await asyncio.to_thread(load_key, settings)
     async with call.reading() as tx:
-        row = await subscription(call, tx)
+        row = await reached_one(call, tx)
         before, certificate = await service.known(tx, row.subscription_id, key=key)
     ring = before.of(body.signatures or before.schemes)
     if other_certificate:
         certificate = given.certificate if given else None
     if body.url not in {None, row.url}:
-        await service.check_url(body.url, settings.webhook_allow)
+        await service.check_url(body.url, settings.webhook_allow, https_only=settings.webhook_https_only)
         proof = await _challenged(call, body.url, ring, certificate, row.subscription_id)
     async with call.writing() as writing:
-        row = await subscription(call, writing.tx)
+        row = await reached_one(call, writing.tx)
         if body.signatures is not None:
             row, secret = await service.sign_with(writing.tx, row.subscription_id, ring, before=before, key=key)
         if other_certificate:
             row = await service.show(writing.tx, row.subscription_id, given, key=key)
         if proof is not None and body.url is not None:
             row = await service.point(writing.tx, row.subscription_id, body.url, proof)
-        shown = await _one(call, writing.tx, row)
+        if body.model_fields_set & NAMES:
+            row = await service.edit(writing.tx, row.subscription_id, body.on(service.terms_of(row)))
+        answer = await shown(call, writing.tx, row)
         certified = row.certificate_expires_at is not None
-        note(writing, row, signatures=row.signatures, client_certificate=certified, state=row.state)
+        note(writing, row, signatures=row.signatures, client_certificate=certified, state=row.state,
+             terms=sorted(body.model_fields_set & NAMES))  # fmt: skip
     await call.context.wake("deliver", call.district_id)
-    return MadeSubscription.model_validate({**shown.model_dump(), "secret": secret})
+    return MadeSubscription.model_validate({**answer.model_dump(), "secret": secret})
 
 
 async def prove(call: Call) -> Subscription:
     """Challenges the receiver of an unproven subscription again. ``last_error`` says what came of it."""
     key = await asyncio.to_thread(load_key, call.context.settings)
     async with call.reading() as tx:
-        row = await subscription(call, tx)
+        row = await reached_one(call, tx)
         ring, certificate = await service.known(tx, row.subscription_id, key=key)
     proof = None
     if row.state == "unproven":
         proof = await _challenged(call, row.url, ring, certificate, row.subscription_id)
     async with call.writing() as writing:
-        await subscription(call, writing.tx)
+        await reached_one(call, writing.tx)
         row = await service.prove(writing.tx, row.subscription_id, row.url, proof)
         note(writing, row, state=row.state)
-        shown = await _one(call, writing.tx, row)
+        answer = await shown(call, writing.tx, row)
     await call.context.wake("deliver", call.district_id)
-    return shown
+    return answer
 
 
 async def _challenged(
@@ -295,28 +306,28 @@ async def _challenged(
 async def pause(call: Call) -> Subscription:
     """Stops deliveries; nothing is lost."""
     async with call.writing() as writing:
-        await subscription(call, writing.tx)
+        await reached_one(call, writing.tx)
         row = await service.pause(writing.tx, call.id("subscription"))
         note(writing, row)
-        return await _one(call, writing.tx, row)
+        return await shown(call, writing.tx, row)
 
 
 async def resume(call: Call) -> Subscription:
     """Goes on where a paused or disabled subscription stopped."""
     async with call.writing() as writing:
-        await subscription(call, writing.tx)
+        await reached_one(call, writing.tx)
         row = await service.resume(writing.tx, call.id("subscription"))
         note(writing, row)
-        shown = await _one(call, writing.tx, row)
+        answer = await shown(call, writing.tx, row)
     await call.context.wake("deliver", call.district_id)
-    return shown
+    return answer
 
 
 async def rotate(call: Call, body: Rotation) -> Secret:
     """Makes new signing keys, one for each kind of signature; old and new sign until the overlap ends."""
     key = await asyncio.to_thread(load_key, call.context.settings)
     async with call.writing() as writing:
-        row = await subscription(call, writing.tx)
+        row = await reached_one(call, writing.tx)
         row, secret = await service.rotate(
             writing.tx, row.subscription_id, key=key, now=call.context.clock.now(),
             overlap=timedelta(seconds=body.overlap_seconds),
@@ -328,29 +339,29 @@ async def rotate(call: Call, body: Rotation) -> Secret:
 async def delete(call: Call) -> None:
     """Ends a subscription and forgets its log."""
     async with call.writing() as writing:
-        row = await subscription(call, writing.tx)
+        row = await reached_one(call, writing.tx)
         await service.delete(writing.tx, row.subscription_id)
         note(writing, row)
 
 
 _OVER = "/districts/{district}/subscriptions"
-_ONE = _OVER + "/{subscription}"
+ONE = _OVER + "/{subscription}"
 _CONFLICT = (Code.CONFLICT,)
 ROUTES = (
     Route("GET", _OVER, listing, "List subscriptions with their lag", roles=EVERYONE, answer=Subscriptions),
     Route("POST", _OVER, create, "Subscribe a receiver; its secret is shown once", roles=EVERYONE,
           body=NewSubscription, answer=MadeSubscription, status=201, action="subscription.create", errors=_CONFLICT),
-    Route("GET", _ONE, get, "One subscription: its lag, what waits and why", roles=EVERYONE,
+    Route("GET", ONE, get, "One subscription: its lag, what waits and why", roles=EVERYONE,
           answer=SubscriptionInFull),
-    Route("PATCH", _ONE, change, "Change a subscription", roles=EVERYONE, body=SubscriptionChange,
+    Route("PATCH", ONE, change, "Change a subscription", roles=EVERYONE, body=SubscriptionChange,
           answer=MadeSubscription, action="subscription.change", errors=_CONFLICT),
-    Route("POST", _ONE + "/prove", prove, "Challenge the receiver again", roles=EVERYONE, answer=Subscription,
+    Route("POST", ONE + "/prove", prove, "Challenge the receiver again", roles=EVERYONE, answer=Subscription,
           action="subscription.prove", errors=_CONFLICT),
-    Route("POST", _ONE + "/pause", pause, "Pause deliveries", roles=EVERYONE, answer=Subscription,
+    Route("POST", ONE + "/pause", pause, "Pause deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.pause", errors=_CONFLICT),
-    Route("POST", _ONE + "/resume", resume, "Resume deliveries", roles=EVERYONE, answer=Subscription,
+    Route("POST", ONE + "/resume", resume, "Resume deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.resume", errors=_CONFLICT),
-    Route("POST", _ONE + "/rotate", rotate, "Make new signing keys", roles=EVERYONE, body=Rotation,
+    Route("POST", ONE + "/rotate", rotate, "Make new signing keys", roles=EVERYONE, body=Rotation,
           answer=Secret, action="subscription.rotate"),
-    Route("DELETE", _ONE, delete, "End a subscription", roles=EVERYONE, action="subscription.delete"),
+    Route("DELETE", ONE, delete, "End a subscription", roles=EVERYONE, action="subscription.delete"),
 )  # fmt: skip

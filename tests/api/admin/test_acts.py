@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -147,6 +148,26 @@ async def _subscription(hub: AdminHub) -> Prepared:
     return {"subscription": made["subscription_id"]}, {}
 
 
+def _edited(**members: object) -> Callable[[AdminHub], Awaitable[Prepared]]:
+    async def prepare(hub: AdminHub) -> Prepared:
+        ids, _ = await _subscription(hub)
+        return ids, {"json": members}
+
+    return prepare
+
+
+async def _parked(hub: AdminHub) -> Prepared:
+    ids, _ = await _subscription(hub)
+    ids["parked"] = str(new_id())
+    async with hub.pool.district(hub.district) as tx:
+        await tx.execute(
+            "INSERT INTO parked (district_id, subscription_id, parked_id, entity, rid, operation, version, attempts) "
+            "VALUES ($1, $2, $3, 'users', 0, 'updated', 1, 3)",
+            hub.district, UUID(ids["subscription"]), UUID(ids["parked"]),
+        )  # fmt: skip
+    return ids, {}
+
+
 async def _changed_subscription(hub: AdminHub) -> Prepared:
     variables, _ = await _subscription(hub)
     return variables, {"json": {"signatures": ["v1a"]}}
@@ -210,6 +231,11 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "subscriptions_resume": _subscription,
     "subscriptions_rotate": _subscription,
     "subscription_tests_test": _subscription,
+    "positions_replay": _edited(**{"from": 0}),
+    "positions_seek": _edited(),
+    "parked_retry_all": _parked,
+    "parked_retry": _parked,
+    "parked_discard": _parked,
     "subscriptions_delete": _subscription,
     "tokens_create": _body(name="Ours", role="operator"),
     "tokens_revoke": _token,

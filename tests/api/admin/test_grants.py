@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from hub.clock import SystemClock
+from hub.ids import new_id
 from hub.sandbox import DistrictPlan, write_sandbox
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
@@ -149,6 +150,61 @@ async def test_a_subscription_shows_where_it_stands(hub: AdminHub, district_zip:
     assert log == {"items": []}
 
 
+async def test_a_subscription_is_made_with_settings_and_edited_one_by_one(hub: AdminHub) -> None:
+    base = f"/districts/{hub.district}/subscriptions"
+    body = {"grant_id": str(hub.grant), "url": hub.there.url, "mode": "records", "types": ["users.*"]}
+    made = await hub.made("POST", base, role="app", json=body)
+    one = f"{base}/{made['subscription_id']}"
+    names = ("mode", "types", "max_bytes", "max_changes", "quiet_seconds", "longest_wait_seconds", "rate_per_minute")
+    assert [made[n] for n in names] == ["records", ["users.*"], 256_000, 500, 0, 30, None]
+
+    edit = {"mode": "refs", "max_changes": 20, "quiet_seconds": 1.5, "rate_per_minute": 60}
+    edited = await hub.made("PATCH", one, role="app", json=edit)
+    assert [edited[n] for n in names] == ["refs", ["users.*"], 20_000, 20, 1.5, 30, 60]
+    assert edited["url"] == body["url"]
+    other = hub.there.url + "/other"
+    moved = await hub.made("PATCH", one, role="app", json={"url": other, "rate_per_minute": None})
+    assert (moved["url"], moved["rate_per_minute"], moved["max_changes"]) == (other, None, 20)
+    del moved["secret"]
+
+    refused = [{"mode": "loud"}, {"types": ["unicorns.*"]}, {"max_changes": 0}, {"max_bytes": 10}, {"colour": 1},
+               {"url": "http://10.0.0.1/"}, {"rate_per_minute": 0}, {"quiet_seconds": -1}]  # fmt: skip
+    answers = [await hub.call("PATCH", one, role="app", json=json) for json in refused]
+    assert {(answer.status, answer.json["code"]) for answer in answers} == {(400, "invalid_request")}
+    replays = [{}, {"from": 0, "since": "2026-09-01T00:00:00Z"}, {"since": "2026-09-01T00:00:00"}, {"from": 10**6}]
+    answers = [await hub.call("POST", one + "/replay", role="app", json=json) for json in replays]
+    assert {answer.status for answer in answers} == {400}
+    assert (await hub.made("GET", one, role="app")) == moved | {"lag_seconds": 0}
+
+
+async def test_what_is_parked_is_shown_as_the_app_knows_it(hub: AdminHub, district_zip: bytes) -> None:
+    base = f"/districts/{hub.district}/subscriptions"
+    body = {"grant_id": str(hub.grant), "url": hub.there.url}
+    made = await hub.made("POST", base, role="app", json=body)
+    await _synced(hub, district_zip)
+    parked_id, one = new_id(), f"{base}/{made['subscription_id']}"
+    async with hub.pool.district(hub.district) as tx:
+        await tx.execute(
+            "INSERT INTO parked (district_id, subscription_id, parked_id, entity, rid, operation, version, attempts, "
+            "last_status) VALUES ($1, $2, $3, 'orgs', 0, 'updated', 1, 3, 422)",
+            hub.district, UUID(made["subscription_id"]), parked_id,
+        )  # fmt: skip
+        sourced_id = await tx.fetchval("SELECT sourced_id FROM orgs WHERE rid = 0")
+    shown = (await hub.made("GET", one + "/parked", role="app"))["items"]
+    asked = await hub.made("POST", f"{one}/parked/{parked_id}/retry", role="app")
+    trying = (await hub.made("GET", one + "/parked", role="app"))["items"]
+    unknown = await hub.call("POST", f"{one}/parked/{new_id()}/retry", role="app")
+    await hub.made("DELETE", f"{one}/parked/{parked_id}", role="app")
+
+    assert [(p["type"], p["sourced_id"], p["last_status"], p["retry"]) for p in shown] == [
+        ("orgs.updated", str(sourced_id), 422, False)
+    ]
+    assert asked == {"changes": 1}
+    assert trying[0]["retry"]
+    assert unknown.status == 404
+    assert (await hub.made("GET", one + "/parked", role="app"))["items"] == []
+
+
 async def test_the_public_key_is_shown_at_any_time_and_a_private_one_never(hub: AdminHub) -> None:
     base = f"/districts/{hub.district}/subscriptions"
     body = {"grant_id": str(hub.grant), "url": hub.there.url, "signatures": ["v1a"]}
@@ -197,8 +253,12 @@ async def test_another_apps_subscription_is_missing(hub: AdminHub) -> None:
     one = f"{base}/{foreign['subscription_id']}"
     calls = [("GET", one), ("GET", one + "/attempts"), ("PATCH", one), ("DELETE", one)]
     calls += [("POST", f"{one}/{act}") for act in ("pause", "resume", "prove", "rotate")]
+    calls += [("GET", one + "/parked"), ("POST", one + "/parked/retry")]
     answers = [await hub.call(method, path, role="app") for method, path in calls]
     answers.append(await hub.call("POST", base, role="app", json=body))
+    for method, path, json in (("PATCH", one, {"mode": "signal"}), ("POST", one + "/replay", {"from": 0}),
+                               ("POST", one + "/seek", {})):  # fmt: skip
+        answers.append(await hub.call(method, path, role="app", json=json))
 
     assert {answer.status for answer in answers} == {404}
     assert (await hub.made("GET", base, role="app"))["items"] == []

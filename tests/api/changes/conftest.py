@@ -15,11 +15,12 @@ from aiohttp import ClientResponse
 from hub.api.oneroster.scopes import READING
 from hub.clock import SystemClock
 from hub.crypto import column_key
-from hub.store import deliveries
+from hub.store import claims
 from hub.store.database import Database as Pool
 from hub.webhooks import subscriptions
 from hub.webhooks.deliver import Courier, deliver
 from hub.webhooks.egress import Egress
+from hub.webhooks.terms import Terms
 from tests.api.oneroster.conftest import roster_database, rostered
 from tests.api.oneroster.rosters import Hub, Prepared, issue, running
 from tests.fakes.feeds import Feeds, feeds
@@ -80,22 +81,27 @@ class Follower:
 
 
 @asynccontextmanager
-async def pushing(follower: Follower, database: Database) -> AsyncIterator[Callable[..., Awaitable[list[Any]]]]:
+async def pushing(
+    follower: Follower, database: Database, **terms: Any
+) -> AsyncIterator[Callable[..., Awaitable[list[Any]]]]:
     """What delivers webhooks of the follower's grant from a step on, all or ``most``, and returns their bodies."""
     key = column_key(MASTER_KEY)
     db = await Pool.open(database.worker, name="test worker", largest=2)
     async with receiver() as there, Egress(allow=ALLOW, timeout=5) as egress:
         courier = Courier(db, egress, SystemClock(), key, follower.hub.settings.public_url, 20)
         async with db.district(follower.here) as tx:
-            made, _ = await subscriptions.create(tx, grant_id=follower.grant, url=there.url, key=key, allow=ALLOW)
+            made, _ = await subscriptions.create(
+                tx, grant_id=follower.grant, url=there.url, key=key, allow=ALLOW, terms=Terms(**terms)
+            )
 
         async def push(step: int, most: int = 1_000) -> list[Any]:
             there.received.clear()
             await follower.feeds.connection.execute(
-                "UPDATE subscriptions SET position = $2, looked_to = 0, window_to = NULL, inside = NULL, "
-                "batch_id = NULL, ready_at = now() WHERE subscription_id = $1", made.subscription_id, step,
+                "UPDATE subscriptions SET position = $2, told_to = NULL, looked_to = 0, window_to = NULL, "
+                "inside = NULL, batch_id = NULL, ready_at = now() WHERE subscription_id = $1",
+                made.subscription_id, step,
             )  # fmt: skip
-            for claim in await deliveries.claim(db, limit=10, per_district=10, lease_seconds=20):
+            for claim in await claims.claim(db, limit=10, per_district=10, lease_seconds=20):
                 while len(there.received) < most and await deliver(courier, claim):
                     pass
             return [orjson.loads(one.body) for one in there.received]

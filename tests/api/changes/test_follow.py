@@ -10,7 +10,6 @@ import pytest
 
 from hub.scope.grants import GrantDefinition
 from hub.sync import grants
-from hub.webhooks import deliver
 from tests.api.changes.conftest import Follower, pushing
 from tests.api.oneroster.edits import edited
 from tests.api.oneroster.rosters import LIBRARY, Hub, land
@@ -99,15 +98,14 @@ async def change(follower: Follower, frames: Frames, before: Frames, rnd: Random
 @pytest.mark.threat("T13", "T16")
 @pytest.mark.parametrize("seed", [22, 24])
 async def test_a_walk_while_syncs_land_ends_with_what_a_full_read_gives(
-    follower: Follower, roster_database: Database, seed: int, monkeypatch: pytest.MonkeyPatch
+    follower: Follower, roster_database: Database, seed: int
 ) -> None:
-    monkeypatch.setattr(deliver, "MOST_CHANGES", 7)  # so that webhooks, too, tell a stretch in parts
     rnd, before = Random(seed), sandbox(100, 7).frames
     first = await follower.told()
     copy = Copy(await full(follower.hub), {"after": first["next"]}, first["to"])
     broken = 0
     frames: Frames = before
-    async with pushing(follower, roster_database) as push:
+    async with pushing(follower, roster_database, max_changes=7) as push:
         for _ in range(8):
             frames = await change(follower, frames, before, rnd)
             for _ in range(rnd.randrange(3)):  # often not to the end, so that stretches stay open while more comes

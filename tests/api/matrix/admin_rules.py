@@ -109,6 +109,12 @@ POST   oda /districts/{district}/subscriptions
 GET    oda /districts/{district}/subscriptions/{subscription}
 PATCH  oda /districts/{district}/subscriptions/{subscription}
 GET    oda /districts/{district}/subscriptions/{subscription}/attempts
+POST   oda /districts/{district}/subscriptions/{subscription}/replay
+POST   oda /districts/{district}/subscriptions/{subscription}/seek
+GET    oda /districts/{district}/subscriptions/{subscription}/parked
+POST   oda /districts/{district}/subscriptions/{subscription}/parked/retry
+POST   oda /districts/{district}/subscriptions/{subscription}/parked/{parked}/retry
+DELETE oda /districts/{district}/subscriptions/{subscription}/parked/{parked}
 POST   oda /districts/{district}/subscriptions/{subscription}/prove
 POST   oda /districts/{district}/subscriptions/{subscription}/test
 POST   oda /districts/{district}/subscriptions/{subscription}/signature

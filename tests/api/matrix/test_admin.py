@@ -58,6 +58,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/districts/{district}/grade-targets/{target}/retry"): {},
     ("POST", "/districts/{district}/grade-targets/{target}/skip"): {},
     ("POST", "/districts/{district}/subscriptions/{subscription}/rotate"): {},
+    ("POST", "/districts/{district}/subscriptions/{subscription}/replay"): {"from": 0},
+    ("POST", "/districts/{district}/subscriptions/{subscription}/seek"): {},
     ("PATCH", "/districts/{district}/subscriptions/{subscription}"): {"signatures": ["v1", "v1a"]},
     ("PUT", "/districts/{district}/export-schedules/{schedule}"): {"target": {"kind": "folder", "folder": "x"}},
     ("POST", "/districts/{district}/runs/{run}/undo"): {"dry_run": True},
@@ -228,6 +230,7 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         erasure = await tx.fetchval("SELECT erasure_id FROM erasures LIMIT 1")
     root, grant = f"/districts/{district}", {"grant_id": str(world.grants[app])}
     subscription = await _made(matrix, "operator", f"{root}/subscriptions", grant | {"url": "https://127.0.0.1/hook"})
+    parked = await _parked(matrix, district, subscription["subscription_id"])
     staff = "district" if district == world.here else "other district"
     schedule = await _made(
         matrix, staff, f"{root}/export-schedules", grant | {"target": {"kind": "folder", "folder": "x"}}
@@ -245,7 +248,7 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         "erasure": str(erasure), "source": str(source), "app": str(world.apps[app]),
         "run": str(run.run_id),
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
-        "subscription": subscription["subscription_id"], "schedule": schedule["schedule_id"],
+        "subscription": subscription["subscription_id"], "parked": parked, "schedule": schedule["schedule_id"],
         "target": target["target_id"], "override": override, "recipient": recipient["recipient_id"],
         "app_recipient": ears["recipient_id"],
         "token": token["token_id"], **grant, "grant": grant["grant_id"],
@@ -260,6 +263,18 @@ async def _override(tx: Transaction) -> str:
         )
     ]
     return str(known[0].override_id)
+
+
+async def _parked(matrix: Matrix, district: UUID, subscription: str) -> str:
+    """A change that the receiver of a subscription refuses."""
+    made = uuid4()
+    async with matrix.hub.db.district(district) as tx:
+        await tx.execute(
+            "INSERT INTO parked (district_id, subscription_id, parked_id, entity, rid, operation, version, attempts) "
+            "VALUES ($1, $2, $3, 'users', 0, 'updated', 1, 3)",
+            district, UUID(subscription), made,
+        )  # fmt: skip
+    return str(made)
 
 
 async def _scheduled(matrix: Matrix, district: UUID, source: UUID) -> None:

@@ -1,0 +1,29 @@
+"""What a delivery needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hub.clock import Clock
+from hub.crypto import Keys
+from hub.store.database import Database
+from hub.webhooks.egress import Egress
+from hub.webhooks.windows import Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """What a delivery needs. ``key``: hub.crypto.load_key; ``base_url``: the hub's public address."""
+
+    db: Database
+    egress: Egress
+    clock: Clock
+    key: Keys
+    base_url: str
+    lease_seconds: float
+    windows: Windows = field(default_factory=Windows)
+
+    @property
+    def patience(self) -> float:
+        """How long to wait for a database connection, in seconds."""
+        return self.lease_seconds / 3
