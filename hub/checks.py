@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 #: The least length of a master key.
 KEY_BYTES = 32
@@ -46,3 +46,13 @@ def check_mail_server(url: str) -> None:
         known = False
     if not known:
         raise ValueError("HUB_SMTP_URL must be smtp://host:port or smtps://host:port, with user:password@ where needed")
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """What is wrong with which setting, without what stands there."""
+    texts = []
+    for detail in error.errors(include_input=False, include_url=False, include_context=False):
+        name = "_".join(str(part) for part in detail["loc"][:1])
+        text = detail["msg"].removeprefix("Value error, ")
+        texts.append(f"HUB_{name.upper()}: {text}" if name else text)
+    return texts

@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from hub.errors import HubError, Intent
+from hub.metrics.known import CLAIMS, IN_FLIGHT
 from hub.store.listen import follow
 
 log = structlog.get_logger()
@@ -54,6 +55,7 @@ class Dispatcher(Generic[Claim]):
 
     def __init__(self, work: Work[Claim], *, in_process: int, listen_url: str | None = None) -> None:
         self._work = work
+        self._queue = type(work).__name__.lower()  # webhooks, notices, passback: what metrics call it
         self._in_process = in_process
         self._listen_url = listen_url
         self._bell = asyncio.Event()
@@ -91,6 +93,8 @@ class Dispatcher(Generic[Claim]):
                 task = asyncio.create_task(self._fly(claim))
                 self._flying.add(task)
                 task.add_done_callback(self._landed)
+                CLAIMS.count(self._queue)
+            IN_FLIGHT.is_now(len(self._flying), self._queue)
             due = await self._work.next_due()
         except HubError as error:
             log.warning("deliveries wait", code=error.code.value)
@@ -106,6 +110,7 @@ class Dispatcher(Generic[Claim]):
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._flying.discard(task)
+        IN_FLIGHT.is_now(len(self._flying), self._queue)
         self._bell.set()
 
     async def _fly(self, claim: Claim) -> None:

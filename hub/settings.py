@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from hub.checks import KEY_BYTES, as_proxy, check_mail_server, long, split
+from hub.checks import KEY_BYTES, as_proxy, check_mail_server, complaints, long, split
 from hub.errors import Code, HubError
 
 SERVICE_ROLE = "hub_service"
@@ -70,6 +70,13 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="Form of the log lines.")
+    metrics_token: SecretStr | None = Field(
+        default=None, description="Bearer token for `/metrics`. Without it: for the machine itself, past no proxy."
+    )
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port of `/metrics` of all workers on a machine. Without it: none."
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of that port.")
     service_pool_size: int = Field(default=10, ge=1, le=200, description="Most database connections of an API process.")
     worker_pool_size: int = Field(
         default=4,
@@ -146,9 +153,7 @@ class Settings(BaseSettings):
         default=15, gt=0, le=60, description="Longest wait for a receiver's whole answer."
     )
     webhook_lease_seconds: float = Field(
-        default=60,
-        gt=0,
-        description="Time for which one worker holds a subscription; must be longer than the time-out.",
+        default=60, gt=0, description="Time for which a worker holds a subscription; must be longer than the time-out."
     )
     webhook_concurrency: int = Field(default=64, ge=1, le=1000, description="Most webhooks a worker sends at a time.")
     webhook_district_concurrency: int = Field(
@@ -331,7 +336,7 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise HubError(Code.SETTINGS_CONTRADICT, "; ".join(_complaints(error))) from None
+        raise HubError(Code.SETTINGS_CONTRADICT, "; ".join(complaints(error))) from None
 
 
 def master_key(settings: Settings) -> bytes:
@@ -389,12 +394,3 @@ def database_urls(settings: Settings, owner_url: str) -> Mapping[str, str]:
         if given is not None:
             urls[role] = given.get_secret_value()
     return urls
-
-
-def _complaints(error: ValidationError) -> list[str]:
-    texts = []
-    for detail in error.errors(include_input=False, include_url=False, include_context=False):
-        name = "_".join(str(part) for part in detail["loc"][:1])
-        text = detail["msg"].removeprefix("Value error, ")
-        texts.append(f"HUB_{name.upper()}: {text}" if name else text)
-    return texts

@@ -13,6 +13,7 @@ from hub.api.context import CONTEXT, ApiContext
 from hub.api.exports import add_exports
 from hub.api.guard import add_guard
 from hub.api.health import add_health
+from hub.api.metrics import add_metrics
 from hub.api.middleware import observing, refusals
 from hub.api.oauth.endpoint import add_oauth
 from hub.api.oneroster import add_oneroster
@@ -34,6 +35,7 @@ def build_api(context: ApiContext) -> web.Application:
     app.on_shutdown.append(stop)
     add_guard(app)
     add_health(app)
+    add_metrics(app)
     add_oauth(app)
     add_oneroster(app)
     add_exports(app)

@@ -21,11 +21,13 @@ from aiohttp.typedefs import Handler, Middleware
 from hub.api import problems
 from hub.api.attempts import HeldUpError
 from hub.api.limits import QUOTA
+from hub.api.metrics import class_of
 from hub.api.oneroster.bindings import version_of
 from hub.api.oneroster.errors import Minor, RefusedError, busy, internal, invalid, response
 from hub.api.oneroster.v1p1 import errors as v1p1
 from hub.api.routing import allow
 from hub.errors import Code, HubError
+from hub.metrics.known import REQUEST_SECONDS, REQUESTS
 
 REQUEST_ID = "X-Request-ID"
 _SECURITY = {
@@ -77,9 +79,12 @@ def observing(stopping: asyncio.Event) -> Middleware:
             error.headers[REQUEST_ID] = request_id
             raise
         finally:
-            milliseconds = round((now() - started) * 1000, 1)
+            seconds, route = now() - started, _route(request)
+            milliseconds, kind = round(seconds * 1000, 1), class_of(route)
+            REQUESTS.count(kind, str(status))
+            REQUEST_SECONDS.took(seconds, kind)
             log.info(
-                "request", id=request_id, method=_method(request), route=_route(request), status=status,
+                "request", id=request_id, method=_method(request), route=route, status=status,
                 ms=milliseconds, **_traced(request),
             )  # fmt: skip
         if not answer.prepared:

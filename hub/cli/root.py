@@ -26,6 +26,7 @@ from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
 from hub.cli.source import source
 from hub.cli.status import cancel, status
+from hub.cli.subscriptions import subscriptions
 from hub.cli.survivorship import survivorship
 from hub.cli.sync import sync
 from hub.cli.tokens import token
@@ -64,7 +65,8 @@ def main() -> None:
 
 COMMANDS = (
     demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, survivorship, overrides, runs, guard,
-    undo, history, export, listen, identifiers, passback, purge, erasures, keys, sandbox, doctor, token,
+    undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures, keys, sandbox, doctor,
+    token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

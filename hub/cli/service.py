@@ -21,11 +21,14 @@ def serve(host: str | None, port: int | None) -> None:
 
     Several of these may listen on one port. With the embedded PostgreSQL it brings the schema up to date first.
     """
-    from hub import app, logs
+    from hub import logs
+    from hub.metrics.sharing import share
     from hub.settings import load
 
     settings = load(**{name: value for name, value in (("host", host), ("port", port)) if value is not None})
     logs.configure(settings)
+    share(settings.data_dir / "metrics" / "api")  # before anything counts
+    from hub import app
 
     def ready(url: str) -> None:
         click.echo(f"Serving {url}  (admin API: {url}/admin/v1/docs)")
@@ -39,11 +42,15 @@ def worker() -> None:
 
     Any number may run. One that is killed loses nothing: another takes its work over when its lease ends.
     """
-    from hub import app, logs
+    from hub import logs
+    from hub.metrics.sharing import share
     from hub.settings import load
 
     settings = load()
     logs.configure(settings)
+    share(settings.data_dir / "metrics" / "worker")  # before anything counts
+    from hub import app
+
     asyncio.run(app.work(settings))
 
 

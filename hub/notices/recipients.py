@@ -35,18 +35,22 @@ async def check(channel: str, address: str, *, mails: bool, allow: Sequence[Netw
 
 
 async def create(
-    tx: Transaction, *, channel: str, address: str, kinds: list[str], key: Keys, allow: Sequence[Network]
-) -> tuple[Recipient, str | None]:
-    """Adds a recipient; the signing secret of a webhook is shown this once. ``key``: hub.crypto.load_key.
+    tx: Transaction, *, channel: str, address: str, kinds: list[str], key: Keys, allow: Sequence[Network],
+    app_id: UUID | None = None,
+) -> tuple[Recipient, str | None]:  # fmt: skip
+    """Adds a recipient of the district, or of an app, in a transaction of the hub itself (``audit.HUB``).
 
-    Raises HubError(CONFLICT) for one that there is already, or one too many.
+    The signing secret of a webhook is shown this once. ``key``: hub.crypto.load_key. Raises HubError(CONFLICT) for one
+    that there is already, or one too many.
     """
     recipient_id, ring, sealed = ids.new_id(), None, None
     if channel == "webhook":
         urls.parse(address, allow)
         ring = Keyring.new()
         sealed = ring.sealed(await vault.to_seal(tx, key), _district(tx), recipient_id, table="recipients")
-    made = await store.create(tx, recipient_id, channel=channel, address=address, kinds=kinds, secret=sealed)
+    made = await store.create(
+        tx, recipient_id, channel=channel, address=address, kinds=kinds, secret=sealed, app_id=app_id
+    )
     return made, ring.secret if ring else None
 
 

@@ -10,9 +10,10 @@ from hub import ids, vault
 from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.crypto import Keys
+from hub.metrics.known import NOTICES
 from hub.notices.mail import Mailer
-from hub.notices.message import Message, compose
-from hub.store import districts, notices
+from hub.notices.message import Message, Told, compose
+from hub.store import apps, districts, notices
 from hub.store.database import Database, Transaction
 from hub.store.notices import Claim, Held
 from hub.webhooks import schedule, sign
@@ -86,6 +87,7 @@ async def tell(teller: Teller, claim: Claim) -> None:
     crash_point("notice.before_send")
     outcome = await _sent(teller, claim, held, batch_id, message)
     crash_point("notice.after_send")
+    NOTICES.count(held.channel, "failed" if outcome.error else "delivered")
     async with teller.db.district(claim.district_id, wait_seconds=teller.lease_seconds / 3) as tx:
         if outcome.error is None:
             await notices.sent(tx, claim, batch_id, pause_seconds=teller.pause_seconds)
@@ -112,11 +114,15 @@ async def _begun(teller: Teller, tx: Transaction, claim: Claim) -> tuple[Held, s
     if not waiting:  # their sources are gone
         await notices.sent(tx, claim, batch_id, pause_seconds=0)
         return None
-    district = await districts.get(tx, claim.district_id)
-    message = compose(
-        waiting, batch_id=batch_id, district_id=claim.district_id, district=district.name, base_url=teller.base_url
-    )
-    return held, batch_id, message
+    told = await _told(tx, claim, held)
+    return held, batch_id, compose(waiting, batch_id=batch_id, told=told, base_url=teller.base_url)
+
+
+async def _told(tx: Transaction, claim: Claim, held: Held) -> Told:
+    """Whose recipient it is."""
+    if held.app_id is not None:
+        return Told((await apps.get(tx, held.app_id)).name, app_id=held.app_id)
+    return Told((await districts.get(tx, claim.district_id)).name, district_id=claim.district_id)
 
 
 async def _sent(teller: Teller, claim: Claim, held: Held, batch_id: str, message: Message) -> Outcome:

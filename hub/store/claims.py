@@ -39,6 +39,7 @@ class Held:
 
     ``told_to``: how far the receiver was told, where that is not ``position``. ``batch_changes``, ``refused`` and
     ``isolating``: see hub.webhooks.portions and hub.webhooks.isolation. From ``mode`` on: hub.webhooks.terms.
+    ``failing_told``: when people were told that it fails.
     ``has_parked``: whether any change is; ``granted_at``: when the grant last changed.
     """
 
@@ -53,6 +54,7 @@ class Held:
     inside: dict[str, Any] | None
     batch_id: str | None
     attempt: int
+    failing_told: datetime | None
     batch_changes: int | None
     quick: int
     refused: int

@@ -258,6 +258,18 @@ class Database:
         except (*_AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError):
             _terminate(connection)  # lost in this very moment: the pool has taken it back already, or has to
 
+    @asynccontextmanager
+    async def watching(self, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+        """A read-only transaction that sees grants and feeds of all districts, for numbers about the hub alone."""
+        begin = "BEGIN READ ONLY; SET LOCAL hub.watching = 'on'"
+        async with self._transaction(begin, None, wait_seconds, readonly=True) as tx:
+            yield tx
+
+    def usage(self) -> tuple[int, int, int]:
+        """Connections in use, idle ones, and the most that there may be."""
+        size, idle = self._pool.get_size(), self._pool.get_idle_size()
+        return size - idle, idle, self._pool.get_max_size()
+
     async def listen(self, channel: LiteralString, url: str) -> Any:
         """A connection of its own for LISTEN: a pooled one loses its listeners when it is released."""
         return await asyncpg.connect(url, timeout=10, server_settings={"application_name": f"hub {channel}"})

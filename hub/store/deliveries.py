@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from hub.store import attempts
+from hub.store.attempts import KEPT_DAYS, Tried
 from hub.store.claims import Claim, Held, held, holding
 from hub.store.database import Transaction
 
-#: Delivered batches and their attempts are shown for this long.
-KEPT_DAYS = 30
 #: The class of errors that are not counted: see hub.webhooks.failure.Failure.PROXY.
 EXCUSED = "proxy"
 
@@ -68,9 +68,10 @@ _ACKNOWLEDGE = holding(
     f"last_status = $7, lease_until = now() + make_interval(secs => $10) {_MINE}",
     "done AS (UPDATE batches b SET delivered_at = now(), body = '' FROM s "
     "WHERE b.district_id = s.district_id AND b.subscription_id = s.subscription_id AND b.batch_id = $11)",
-    "logged AS (INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, milliseconds, status) "
+    "logged AS (INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, milliseconds, status, "
+    "remote_ip, excerpt) "
     "SELECT s.district_id, s.subscription_id, $11, (SELECT coalesce(max(a.attempt), 0) + 1 FROM attempts a "
-    "WHERE a.district_id = $1 AND a.subscription_id = $2 AND a.batch_id = $11), $12, $7 FROM s)",
+    "WHERE a.district_id = $1 AND a.subscription_id = $2 AND a.batch_id = $11), $12, $7, $13, $14 FROM s)",
 )
 _SKIP = holding(
     "UPDATE subscriptions SET inside = $4, batch_id = NULL, attempt = 0, quick = 0, refused = 0, isolating = NULL, "
@@ -129,7 +130,7 @@ async def require_resync(tx: Transaction, claim: Claim) -> None:
 
 
 async def acknowledge(
-    tx: Transaction, claim: Claim, batch: Batch, *, status: int | None, milliseconds: int, lease_seconds: float,
+    tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, lease_seconds: float,
     batch_changes: int | None = None, isolating: int | None = None,
 ) -> Held | None:  # fmt: skip
     """Moves the subscription past a delivered batch, logs that and renews the lease.
@@ -139,7 +140,8 @@ async def acknowledge(
     now = held(
         await tx.fetchrow(
             _ACKNOWLEDGE, claim.district_id, claim.subscription_id, claim.lease_token, batch.inside, batch.window_to,
-            batch.kind, status, isolating, batch_changes, lease_seconds, batch.batch_id, milliseconds,
+            batch.kind, tried.status, isolating, batch_changes, lease_seconds, batch.batch_id, tried.milliseconds,
+            tried.remote_ip, tried.excerpt,
         )
     )  # fmt: skip
     if now is not None and batch.inside is None:
@@ -181,9 +183,7 @@ class Failed:
     proof: bool = False
 
 
-async def fail(
-    tx: Transaction, claim: Claim, batch: Batch, failed: Failed, *, status: int | None, milliseconds: int
-) -> bool:
+async def fail(tx: Transaction, claim: Claim, batch: Batch, failed: Failed, tried: Tried) -> bool:
     """Notes a failed attempt and gives the lease back; False, and nothing is written, without the lease."""
     touched = await tx.execute(
         "UPDATE subscriptions SET state = CASE WHEN state = 'active' THEN $4 ELSE state END, attempt = $5, "
@@ -193,18 +193,18 @@ async def fail(
         "taken_at = CASE WHEN $14 THEN now() ELSE taken_at END, "
         f"lease_token = NULL, lease_until = NULL {_MINE}",
         claim.district_id, claim.subscription_id, claim.lease_token, failed.state, failed.attempt, failed.wait_seconds,
-        failed.error, status, failed.refused, failed.isolating, failed.batch_changes, failed.dissolve, failed.quick,
-        failed.proof,
+        failed.error, tried.status, failed.refused, failed.isolating, failed.batch_changes, failed.dissolve,
+        failed.quick, failed.proof,
     )  # fmt: skip
     if not touched:
         return False
-    await _log(tx, claim, batch, milliseconds=milliseconds, status=status, error=failed.error)
+    await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, failed.error)
     if failed.dissolve:
         await discard(tx, claim.subscription_id, batch.batch_id)
     return True
 
 
-async def excuse(tx: Transaction, claim: Claim, batch: Batch, *, wait_seconds: float, milliseconds: int) -> None:
+async def excuse(tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, wait_seconds: float) -> None:
     """Gives the lease back after an attempt that failed through no fault of the receiver: its schedule stands still.
 
     Of many such attempts in a row the log has the first.
@@ -218,22 +218,29 @@ async def excuse(tx: Transaction, claim: Claim, batch: Batch, *, wait_seconds: f
         claim.district_id, claim.subscription_id, claim.lease_token, wait_seconds, EXCUSED,
     )  # fmt: skip
     if touched and touched["first"]:
-        await _log(tx, claim, batch, milliseconds=milliseconds, status=None, error=EXCUSED)
+        await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, EXCUSED)
 
 
 async def skip(
-    tx: Transaction, claim: Claim, batch: Batch, inside: dict[str, Any], *, lease_seconds: float, status: int | None,
-    milliseconds: int, error: str,
+    tx: Transaction, claim: Claim, batch: Batch, inside: dict[str, Any], tried: Tried, *, lease_seconds: float,
+    error: str,
 ) -> Held | None:  # fmt: skip
     """Goes on behind a batch that is given up: to ``inside``, in the window that stays open; None without the lease."""
     now = held(
         await tx.fetchrow(
-            _SKIP, claim.district_id, claim.subscription_id, claim.lease_token, inside, error, status, lease_seconds
+            _SKIP,
+            claim.district_id,
+            claim.subscription_id,
+            claim.lease_token,
+            inside,
+            error,
+            tried.status,
+            lease_seconds,
         )
     )
     if now is None:
         return None
-    await _log(tx, claim, batch, milliseconds=milliseconds, status=status, error=error)
+    await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, error)
     await discard(tx, claim.subscription_id, batch.batch_id)
     return now
 
@@ -264,24 +271,11 @@ async def discard_records(tx: Transaction) -> None:
     await tx.execute(f"DELETE FROM batches WHERE district_id = $1 AND batch_id IN {frozen_ones}", tx.district_id)
 
 
-async def _log(
-    tx: Transaction, claim: Claim, batch: Batch, *, milliseconds: int, status: int | None, error: str | None
-) -> None:
-    """One line in the attempt log, numbered by the log itself: resuming a subscription starts its schedule anew."""
-    await tx.execute(
-        "INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, milliseconds, status, error_class) "
-        "SELECT $1, $2, $3, coalesce(max(attempt), 0) + 1, $4, $5, $6 FROM attempts "
-        "WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3",
-        claim.district_id, claim.subscription_id, batch.batch_id, milliseconds, status, error,
-    )  # fmt: skip
-
-
 async def _forget(tx: Transaction, claim: Claim) -> None:
     """Ends what the log keeps of a subscription for too long."""
-    for table, column in (("attempts", "at"), ("batches", "delivered_at")):
-        await tx.execute(
-            f"DELETE FROM {table} WHERE district_id = $1 AND subscription_id = $2 "
-            f"AND {column} < now() - make_interval(days => {KEPT_DAYS})",
-            claim.district_id,
-            claim.subscription_id,
-        )
+    await attempts.forget(tx, claim.subscription_id)
+    await tx.execute(
+        "DELETE FROM batches WHERE district_id = $1 AND subscription_id = $2 "
+        "AND delivered_at < now() - make_interval(days => $3)",
+        claim.district_id, claim.subscription_id, KEPT_DAYS,
+    )  # fmt: skip

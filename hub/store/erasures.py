@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from hub.errors import Code, HubError
-from hub.store import deliveries, retention
+from hub.store import attempts, deliveries, retention
 from hub.store.database import Transaction
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -157,6 +157,7 @@ async def remove(tx: Transaction, records: Mapping[str, Sequence[int]], keys: Ma
         await _differences(tx, entity, list(rids), list(keys[name]))
         await _gradebook(tx, entity, list(rids))
         await retention.strip(tx, entity, list(rids))
+    await attempts.forget_answers(tx)
     await deliveries.discard_records(tx)
     # A package that was made before may hold the person.
     await tx.execute("DELETE FROM export_parts WHERE district_id = $1", tx.district_id)

@@ -26,6 +26,7 @@ PERSONAL: Final[dict[str, dict[str, str]]] = {
     "gradebook_objects": {"key": "set to NULL"},
     "gradebook_posts": {"supplied": "the records' rows are deleted"},
     "grade_deliveries": {"description": "the records' rows are deleted"},
+    "attempts": {"excerpt": "set to NULL: a receiver may answer with anything"},
     "batches": {"body": "frozen batches with records are deleted and cut anew; delivered ones are empty"},
 }
 
@@ -35,7 +36,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "access_tokens": "token_hash client_id scopes",
     "admin_tokens": "token_hash name role",
     "apps": "name behaviour limits",
-    "attempts": "batch_id error_class",
+    "attempts": "batch_id error_class remote_ip",
     "audit": "actor action object details",
     "batches": "batch_id inside kind sole",
     "changes": "entity created updated deleted",

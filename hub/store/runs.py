@@ -11,6 +11,7 @@ import asyncpg
 import polars as pl
 
 from hub.errors import Code, HubError
+from hub.metrics.known import SYNCS
 from hub.store import differences, districts, source_health
 from hub.store.database import Database, Transaction
 
@@ -219,6 +220,7 @@ async def finish(
     if not touched:
         raise _fenced()
     run = claim.run
+    tx.after_commit(lambda: SYNCS.count(run.kind, state))
     if run.kind == "sync" and run.source_id is not None and not run.dry_run:
         code = error.code.value if error else str(guard[0]["code"]) if guard else ""
         await source_health.ended(tx, run.source_id, run.run_id, state, code=code, counts=counts, timings=timings)

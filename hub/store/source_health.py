@@ -89,7 +89,7 @@ async def _succeeded(
     await _expect_next(tx, source_id)
     if over:
         worst = min(over, key=lambda row: row["since"])
-        event = Event(source_id, "recovered", worst["kind"], sum(row["times"] for row in over), worst["since"], run_id)
+        event = Event("recovered", worst["kind"], sum(row["times"] for row in over), worst["since"], source_id, run_id)
         await notices.queue(tx, event)
 
 
@@ -130,7 +130,7 @@ async def troubled(
     )  # fmt: skip
     assert row is not None
     if row["tell"]:
-        await notices.queue(tx, Event(source_id, kind, code, row["times"], row["since"], run_id))
+        await notices.queue(tx, Event(kind, code, row["times"], row["since"], source_id, run_id))
 
 
 async def settled(tx: Transaction, source_id: UUID, kind: str) -> None:

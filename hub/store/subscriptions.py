@@ -18,6 +18,7 @@ class Subscription:
 
     ``public_keys``: as hub.webhooks.keyring.PublicKey.as_json, newest first. ``batch_changes``, ``told_to``,
     ``replaying_to``: as in hub.store.claims.Held; from ``mode`` on: hub.webhooks.terms.
+    ``inside``: the last acknowledged place of the window up to ``window_to``, as in hub.changes.window.Place.
     """
 
     subscription_id: UUID
@@ -30,6 +31,7 @@ class Subscription:
     state: str
     position: int
     window_to: int | None
+    inside: dict[str, Any] | None
     attempt: int
     ready_at: datetime
     failing_since: datetime | None
@@ -60,18 +62,6 @@ class Keys:
     secret: bytes
     signatures: list[str]
     public_keys: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One line of a subscription's attempt log."""
-
-    batch_id: str
-    attempt: int
-    at: datetime
-    milliseconds: int
-    status: int | None
-    error_class: str | None
 
 
 _COLUMNS = ", ".join(Subscription.__dataclass_fields__)
@@ -269,16 +259,6 @@ async def delete(tx: Transaction, subscription_id: UUID) -> None:
         await tx.execute(
             f"DELETE FROM {table} WHERE district_id = $1 AND subscription_id = $2", tx.district_id, subscription_id
         )
-
-
-async def attempts(tx: Transaction, subscription_id: UUID, *, limit: int = 100) -> list[Attempt]:
-    """The attempt log, newest first."""
-    rows = await tx.fetch(
-        "SELECT batch_id, attempt, at, milliseconds, status, error_class FROM attempts "
-        "WHERE district_id = $1 AND subscription_id = $2 ORDER BY at DESC, attempt DESC LIMIT $3",
-        tx.district_id, subscription_id, limit,
-    )  # fmt: skip
-    return [Attempt(**row) for row in rows]
 
 
 def _found(row: Any) -> Subscription:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -16,6 +17,7 @@ from hub.clock import Clock
 from hub.crashpoints import crash_point
 from hub.crypto import Keys
 from hub.errors import Code, HubError, Intent, out_of_room, storage_full
+from hub.metrics.known import SYNC_SECONDS
 from hub.store import holds, runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
@@ -70,6 +72,7 @@ async def work_once(
 
 async def _attempt(job: Job, heartbeat_seconds: float) -> None:
     db, claim = job.db, job.claim
+    started = time.monotonic()
     try:
         async with _lease(job, heartbeat_seconds):
             await _carry_out(job)
@@ -81,6 +84,8 @@ async def _attempt(job: Job, heartbeat_seconds: float) -> None:
     except Exception as error:
         waiting = error.wait_seconds or 0.0 if isinstance(error, ConnectorError) else 0.0
         await _failed(db, claim, _told(claim, error), least_seconds=waiting)
+    finally:
+        SYNC_SECONDS.took(time.monotonic() - started, claim.run.kind)
 
 
 def _told(claim: Claim, error: Exception) -> HubError:

@@ -12,7 +12,7 @@ import structlog
 
 from hub.clock import Clock
 from hub.settings import Settings
-from hub.store import districts, uploads
+from hub.store import attempts, districts, uploads
 from hub.store import retention as store
 from hub.store.database import Database
 from hub.sync import feed_retention
@@ -97,6 +97,7 @@ async def purge(
             # Nobody may read the past while it goes: first all are told, then it goes.
             await districts.lock(tx)
             await store.forget_before(tx, position)
+            await attempts.forget(tx)
     purged = Purged()
     purged.history = await _history(db, district_id, position, dry_run=dry_run)
     # A record that is bare was over at every moment of the past that is kept.

@@ -8,6 +8,7 @@ and the same bytes by whoever gets the lease next.
 from __future__ import annotations
 
 from hub.crashpoints import crash_point
+from hub.metrics.known import DELIVERIES, DELIVERY_SECONDS
 from hub.store import claims
 from hub.store.claims import Claim, Held
 from hub.webhooks import sign
@@ -62,7 +63,11 @@ async def _send(courier: Courier, claim: Claim, ready: Ready, message_id: str, b
     now = courier.clock.now()
     headers = sign.headers(ring.live(now), message_id, int(now.timestamp()), body)
     certificate = _certificate(courier, claim, ready.held)
-    return await courier.egress.post(ready.held.url, body, headers, certificate=certificate)
+    answer = await courier.egress.post(ready.held.url, body, headers, certificate=certificate)
+    outcome = answer.failure.value if answer.failure is not None else "delivered"
+    DELIVERIES.count(outcome)
+    DELIVERY_SECONDS.took(answer.milliseconds / 1000, outcome)
+    return answer
 
 
 def _certificate(courier: Courier, claim: Claim, held: Held) -> ClientCertificate | None:

@@ -17,6 +17,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -50,6 +51,7 @@ class Answer:
     """What came of one request. ``failure`` is None for a 2xx; ``retry_after`` is in seconds from now.
 
     ``body``: the first 16 kB of it, for who reads it; it may hold anything, so it is never shown or logged as it is.
+    ``remote_ip``: the address that was dialled last; None where none was that may be, and through a proxy.
     """
 
     status: int | None
@@ -57,6 +59,28 @@ class Answer:
     milliseconds: int
     retry_after: float | None = None
     body: bytes = field(default=b"", repr=False)
+    remote_ip: str | None = None
+
+
+#: Where the request of this task was dialled to: the addresses one after the other.
+_dialled: ContextVar[list[str] | None] = ContextVar("dialled", default=None)
+
+
+def _note(address: object) -> None:
+    noted = _dialled.get()
+    if noted is not None:
+        noted.append(str(address).partition("%")[0])
+
+
+class _Response(aiohttp.ClientResponse):
+    """Notes who is at the other end also where no dial was needed, since a connection was kept."""
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        transport = connection.transport
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        if peer:
+            _note(peer[0])
+        return await super().start(connection)
 
 
 @dataclass(slots=True)
@@ -122,6 +146,7 @@ class Egress:
             fine = guide.is_proxy(place) if guide else reachable(str(place[0]), self._allow, encrypted=encrypted)
             if not known or not fine:
                 raise BlockedAddressError
+            _note(place[0])
             return self._open_socket(family, kind, protocol)
 
         connector = aiohttp.TCPConnector(
@@ -139,6 +164,7 @@ class Egress:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
+            response_class=_Response,
             read_bufsize=MOST_ANSWER_BYTES,
             timeout=aiohttp.ClientTimeout(total=None, connect=self._connect, sock_connect=dialling),
             headers={"user-agent": f"RosterHub/{__version__}", "accept-encoding": "identity"},
@@ -172,6 +198,8 @@ class Egress:
         failure: Failure | None = None
         told = bytearray()
         progress = _Progress()
+        dialled: list[str] = []
+        _dialled.set(dialled)
         try:
             async with asyncio.timeout(self.timeout):
                 parsed = URL(url)
@@ -191,7 +219,10 @@ class Egress:
             failure = None if status is not None else self._class(error, url, progress, time.monotonic() - started)
         if status is not None and not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             failure = Failure.STATUS
-        return Answer(status, failure, int((time.monotonic() - started) * 1000), retry_after, bytes(told))
+        # Behind a proxy nobody here knows it, and the proxy's own address is none of the receiver's.
+        direct = self._proxy is None or not url.lower().startswith("https:")
+        remote_ip = dialled[-1] if direct and dialled and failure is not Failure.BLOCKED_ADDRESS else None
+        return Answer(status, failure, int((time.monotonic() - started) * 1000), retry_after, bytes(told), remote_ip)
 
     def _way(self, url: str, parsed: URL) -> dict[str, Any]:
         """What a request needs to go through the proxy. Raises BlockedAddressError, KeyError for another scheme."""

@@ -28,6 +28,7 @@ from hub.store.gate import ClosedError
 from hub.store.parked import Parked
 from hub.webhooks import isolation
 from hub.webhooks.courier import Courier
+from hub.webhooks.events import happened
 from hub.webhooks.terms import Terms
 
 _CHANCE = random.SystemRandom()
@@ -55,6 +56,7 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held) -
     head = held.head
     if head.grant_state == "revoked":
         await deliveries.drop(tx, claim)
+        await happened(tx, claim.subscription_id, "disabled", error="revoked")
         return None
     stopped = held.state not in {"active", "resync_required"}
     if stopped or head.grant_state != "active" or head.district_state != "active":
@@ -190,6 +192,7 @@ class _Desk:
         body = message.resync(envelope, reason=reason, snapshot=snapshot)
         batch = Batch(_batch_id(), held.head.steps, None, 0, body, kind="resync")
         await deliveries.require_resync(self.tx, self.claim)
+        await happened(self.tx, self.claim.subscription_id, "resync_required", error=reason)
         await deliveries.freeze(self.tx, self.claim, batch, looked_to=0)
         return Ready(batch, held)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from hub.changes.window import Change
-from hub.store import claims, deliveries, parked
+from hub.store import attempts, claims, deliveries, parked
+from hub.store.attempts import Tried
 from hub.store.claims import Claim, Held
 from hub.store.database import Transaction
 from hub.store.deliveries import Failed
-from hub.webhooks import isolation, portions, schedule
+from hub.webhooks import events, isolation, portions, schedule
 from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
-from hub.webhooks.events import FAILING_FROM, happened
+from hub.webhooks.events import happened
 from hub.webhooks.failure import Failure
 from hub.webhooks.isolation import Verdict
 from hub.webhooks.prepare import Ready, terms_of
@@ -43,8 +43,8 @@ async def settle(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, 
     if outcome.answer.failure is None:
         return await _taken(courier, tx, claim, ready, outcome.answer)
     if outcome.answer.failure is Failure.PROXY:
-        wait, taken = schedule.proxy_wait(_CHANCE.random()), outcome.answer.milliseconds
-        await deliveries.excuse(tx, claim, ready.batch, wait_seconds=wait, milliseconds=taken)
+        wait = schedule.proxy_wait(_CHANCE.random())
+        await deliveries.excuse(tx, claim, ready.batch, tried_of(outcome.answer), wait_seconds=wait)
         return None
     if ready.batch.kind == "parked" and isolation.refuses(outcome.answer.status):
         await _parked_again(tx, claim, ready, outcome.answer)
@@ -60,16 +60,16 @@ async def _taken(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, 
     batch, held = ready.batch, ready.held
     terms = terms_of(held)
     held_now = await deliveries.acknowledge(
-        tx, claim, batch, lease_seconds=courier.lease_seconds, isolating=isolation.after_taken(
+        tx, claim, batch, tried_of(answer), lease_seconds=courier.lease_seconds, isolating=isolation.after_taken(
             held.isolating, batch.changes) if batch.kind == "feed" else held.isolating,
         batch_changes=portions.grown(
             held.batch_changes, terms.max_changes, milliseconds=answer.milliseconds, timeout=courier.egress.timeout
-        ), **_noted(answer),
+        ),
     )  # fmt: skip
     if held_now is None:
         return None
-    if held.attempt - held.quick >= FAILING_FROM:
-        await happened(tx, claim.subscription_id, "recovered", failures=held.attempt)
+    if held.failing_told is not None:
+        await events.recovered(tx, claim.subscription_id, since=held.failing_told)
     if batch.kind == "parked":
         assert batch.parked_id is not None
         await parked.forget(tx, claim.subscription_id, batch.parked_id)
@@ -103,12 +103,8 @@ async def _failed(tx: Transaction, claim: Claim, ready: Ready, outcome: Outcome,
         refused=verdict.refused, isolating=verdict.isolating, batch_changes=size, dissolve=verdict.halve or smaller,
         quick=used, proof=outcome.proof,
     )  # fmt: skip
-    if not await deliveries.fail(tx, claim, ready.batch, failed, **_noted(answer)):
-        return
-    if state != "active":
-        await happened(tx, claim.subscription_id, "paused" if state == "paused" else "disabled", status=answer.status)
-    elif soon is None and failures - used == FAILING_FROM:
-        await happened(tx, claim.subscription_id, "failing", failures=failures, error=failed.error)
+    if await deliveries.fail(tx, claim, ready.batch, failed, tried_of(answer)):
+        await events.failed(tx, claim.subscription_id, failed.error, state=state)
 
 
 def _verdict(ready: Ready, outcome: Outcome) -> Verdict:
@@ -143,15 +139,15 @@ async def _park(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, a
     assert answer.failure is not None
     place = Change(sole["operation"], sole["entity"], sole["rid"], sole["version"]).place
     held = await deliveries.skip(
-        tx, claim, ready.batch, place.as_json(), lease_seconds=courier.lease_seconds, error=answer.failure.value,
-        **_noted(answer),
+        tx, claim, ready.batch, place.as_json(), tried_of(answer), lease_seconds=courier.lease_seconds,
+        error=answer.failure.value,
     )  # fmt: skip
     if held is None:
         return None
     await parked.park(tx, claim, sole, attempts=isolation.ENOUGH, status=answer.status, error=answer.failure.value)
     await happened(
         tx, claim.subscription_id, "parked", entity=sole["entity"], operation=sole["operation"],
-        version=sole["version"], status=answer.status,
+        version=sole["version"], status=answer.status, error=answer.failure.value,
     )  # fmt: skip
     return held
 
@@ -165,11 +161,14 @@ async def _parked_again(tx: Transaction, claim: Claim, ready: Ready, answer: Ans
         wait_seconds=schedule.STEPS[0], quick=ready.held.quick, error=answer.failure.value, attempt=ready.held.attempt,
         isolating=ready.held.isolating, batch_changes=ready.held.batch_changes, dissolve=True,
     )  # fmt: skip
-    if await deliveries.fail(tx, claim, batch, failed, **_noted(answer)):
+    if await deliveries.fail(tx, claim, batch, failed, tried_of(answer)):
         await parked.refused_again(
             tx, claim.subscription_id, batch.parked_id, status=answer.status, error=answer.failure.value
         )
 
 
-def _noted(answer: Answer) -> dict[str, Any]:
-    return {"status": answer.status, "milliseconds": answer.milliseconds}
+def tried_of(answer: Answer) -> Tried:
+    """What the log keeps of an answer."""
+    return Tried(
+        answer.status, answer.milliseconds, answer.remote_ip, attempts.printable(answer.body), answer.retry_after
+    )

@@ -25,7 +25,12 @@ _ED25519_BYTES = 32
 
 def new_secret() -> str:
     """A new key of v1: ``whsec_`` and 32 random bytes in base64."""
-    return _written(SECRET, os.urandom(SECRET_BYTES))
+    return secret_text(os.urandom(SECRET_BYTES))
+
+
+def secret_text(key: bytes) -> str:
+    """The inverse of ``secret_bytes``."""
+    return _written(SECRET, key)
 
 
 def new_private_key() -> str:

@@ -23,6 +23,7 @@ from hub.webhooks import address
 from hub.webhooks.certificates import ClientCertificate, Described
 from hub.webhooks.challenge import Proof
 from hub.webhooks.egress import check_host
+from hub.webhooks.events import happened
 from hub.webhooks.keyring import LONGEST_OVERLAP, USUAL, Keyring
 from hub.webhooks.sign import Scheme
 from hub.webhooks.terms import Terms
@@ -183,7 +184,9 @@ async def rotate(
     if not timedelta() <= overlap <= LONGEST_OVERLAP:
         raise HubError(Code.INVALID_REQUEST, "The old secret may stay valid for 0 seconds to 7 days.")
     ring = (await _ring(tx, subscription_id, key)).rotated(now, overlap)
-    return await store.replace_keys(tx, subscription_id, await _stored(tx, ring, key, subscription_id)), ring.secret
+    row = await store.replace_keys(tx, subscription_id, await _stored(tx, ring, key, subscription_id))
+    await happened(tx, subscription_id, "rotated", error="rotated" if overlap else "rotated_at_once")
+    return row, ring.secret
 
 
 async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
@@ -191,8 +194,12 @@ async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
 
     Raises HubError(NOT_FOUND), HubError(CONFLICT) when its receiver is unproven.
     """
-    _proven(await store.get(tx, subscription_id, lock=True))
-    return await store.pause(tx, subscription_id)
+    before = await store.get(tx, subscription_id, lock=True)
+    _proven(before)
+    row = await store.pause(tx, subscription_id)
+    if before.state == "active":
+        await happened(tx, subscription_id, "paused", error="asked")
+    return row
 
 
 async def resume(tx: Transaction, subscription_id: UUID) -> Subscription:

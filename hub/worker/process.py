@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ from hub.webhooks.deliver import Courier
 from hub.webhooks.dispatcher import Dispatcher, Limits
 from hub.webhooks.egress import Egress
 from hub.worker import bells
+from hub.worker.watching import watched
 
 log = structlog.get_logger()
 
@@ -81,6 +82,7 @@ async def run_worker(
         )
         await vault.fix(syncs, key)
         egress = await stack.enter_async_context(Egress.of(settings))
+        await stack.enter_async_context(watched(settings, deliveries, {"deliveries": deliveries, "syncs": syncs}))
         clock = SystemClock()
         courier = Courier(deliveries, egress, clock, key, settings.public_url, settings.webhook_lease_seconds)
         await _check_receivers(settings, deliveries)
@@ -88,12 +90,7 @@ async def run_worker(
         shop = await _workshop(stack, settings, database_url, clock, key)
         passback = Passback(await _porter(stack, settings, database_url, key), listen_url=database_url)
         due, asked = asyncio.Event(), asyncio.Event()
-        bells_of = {"sync": [due.set], "export": [asked.set], "deliver": [dispatcher.wake, passback.wake]}
-
-        def heard(kind: str) -> None:
-            for ring in bells_of[kind]:
-                ring()
-
+        heard = _heard({"sync": [due.set], "export": [asked.set], "deliver": [dispatcher.wake, passback.wake]})
         teller = await _teller(settings, deliveries, egress, clock, key)
         services = [
             dispatcher.run(stop),
@@ -105,6 +102,16 @@ async def run_worker(
             _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
+
+
+def _heard(bells_of: Mapping[str, Sequence[Callable[[], None]]]) -> Callable[[str], None]:
+    """Rings all bells of a kind of work."""
+
+    def heard(kind: str) -> None:
+        for ring in bells_of[kind]:
+            ring()
+
+    return heard
 
 
 def _limits(settings: Settings) -> Limits:

@@ -12,7 +12,7 @@ import connectors.oneroster_rest.rules
 import hub.sync.undoing
 import transforms.shaping.rules
 from hub.settings import Settings
-from tests.docs.reference import admin_api_page, behaviour_page, cli_page
+from tests.docs.reference import admin_api_page, behaviour_page, cli_page, metrics_page
 from transforms.catalogue.page import catalogue_page
 from transforms.pipeline import RULES
 from transforms.report import rules_page
@@ -55,6 +55,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "catalogue.md": catalogue_page,
     "cli.md": cli_page,
     "issues.md": issues_page,
+    "metrics.md": metrics_page,
     "settings.md": settings_page,
 }
 

@@ -12,6 +12,7 @@ from hub.api.admin.route import PREFIX, Route
 from hub.api.admin.routes import ROUTES
 from hub.behaviour import Behaviour
 from hub.cli import main
+from hub.metrics.known import METRICS
 
 _API = f"""# The admin API
 
@@ -64,6 +65,40 @@ _CLI = """# The command line
 `hub COMMAND --help` says the same. Settings are [environment variables](settings.md). A refusal is printed as
 `code: what to do` ([errors](errors.md)) with exit code 2. This page is generated: `make docs`.
 """
+
+
+_METRICS = """# Metrics
+
+In the form of Prometheus, at `/metrics` of the API's port and, with `HUB_METRICS_PORT`, of each worker's. This page
+is generated: `make docs`.
+
+- **Who may read them**: requests from the machine itself that came through no proxy, and whoever sends
+  `HUB_METRICS_TOKEN` as a bearer token. Everybody else gets 403. To scrape a worker from elsewhere, set
+  `HUB_METRICS_HOST` too.
+- **Several processes on one port** keep their numbers in files below `metrics` of the data folder, and any of them
+  answers for all; those of processes that are gone stay counted. So a machine, or a container, needs a data folder of
+  its own.
+- **Nothing personal**: no label names a district, an app, a subscription or a person. Lags and states of single
+  subscriptions are in the admin API.
+- **What PostgreSQL knows** (subscriptions, feeds, runs) is asked by workers, at most every five seconds, and is the
+  same at each of them: take the maximum, not the sum. While PostgreSQL is away these are missing.
+
+Worth an alarm: `rosterhub_feed_lag_seconds` beyond what apps bear, while `rosterhub_subscriptions_failing` is 0 (the
+workers are too slow or not there); `rosterhub_subscriptions{state="paused"}` that rises;
+`rosterhub_runs{state="queued"}` that does not fall; the 0.99 quantile of `rosterhub_event_loop_lag_seconds` above
+0.1; `rosterhub_database_connections{state="used"}` at `state="most"`.
+
+| Metric | Kind | Labels | Meaning |
+|---|---|---|---|
+"""
+
+
+def metrics_page() -> str:
+    """docs/metrics.md: every metric with its labels."""
+    return _METRICS + "".join(
+        f"| `{m.name}` | {m.kind} | {', '.join(f'`{label}`' for label in m.labels)} | {m.text} |\n"
+        for m in METRICS.values()
+    )
 
 
 def admin_api_page() -> str:

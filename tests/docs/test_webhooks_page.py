@@ -14,8 +14,11 @@ from hub.changes.message import CHANGES, MOVED, RESYNC
 from hub.changes.types import MARKS, OPERATIONS
 from hub.settings import Settings
 from hub.webhooks import sign
+from hub.webhooks.debugging import Check
 from hub.webhooks.failure import Failure
+from hub.webhooks.standing import Waits
 from hub.webhooks.terms import Terms
+from hub.webhooks.trying import TEST_TYPE
 from transforms.catalogue import CATALOGUE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
@@ -59,7 +62,7 @@ def test_each_class_entity_event_and_setting_is_named() -> None:
     settings = [f"HUB_{n.upper()}" for n in Settings.model_fields if n.startswith("webhook_")]
     types = [CHANGES, MOVED, RESYNC, *MARKS, *(f"<collection>.{o}" for o in OPERATIONS)]
     terms = [f.name for f in fields(Terms)]
-    wanted = [*Failure, *settings, *terms, *types, *(e.name for e in CATALOGUE.entities)]
+    wanted = [*Failure, *Waits, *Check, TEST_TYPE, *settings, *terms, *types, *(e.name for e in CATALOGUE.entities)]
     assert [name for name in wanted if f"`{name}`" not in PAGE] == []
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,12 @@ START_SECONDS = 60
 STOP_SECONDS = 30
 
 
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
 @pytest.fixture
 def environment(database: Database, redis_url: str, free_port: int, tmp_path: Path) -> Mapping[str, str]:
     """What compose.yaml and hub.env give to a container."""
@@ -38,6 +45,7 @@ def environment(database: Database, redis_url: str, free_port: int, tmp_path: Pa
         "HUB_DATA_DIR": str(tmp_path / "none"),
         "HUB_HOST": "127.0.0.1",
         "HUB_PORT": str(free_port),
+        "HUB_METRICS_PORT": str(_free_port()),
         "HUB_LOG_FORMAT": "json",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
@@ -93,10 +101,10 @@ def wait_for_a_line(log: Path) -> None:
         time.sleep(0.1)
 
 
-def get(environment: Mapping[str, str], path: str, token: str = "") -> bytes:
+def get(environment: Mapping[str, str], path: str, token: str = "", *, port: str = "HUB_PORT") -> bytes:
     """The body of an answer with status 200, asked for until the API is up."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(f"http://127.0.0.1:{environment['HUB_PORT']}{path}", headers=headers)
+    request = urllib.request.Request(f"http://127.0.0.1:{environment[port]}{path}", headers=headers)
     ends = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -132,6 +140,9 @@ def test_they_start_from_the_environment_alone_serve_and_stop_when_asked(
     assert subprocess.run([sys.executable, "-c", healthcheck()], env=environment, check=False).returncode == 0
 
     wait_for_a_line(processes["worker"].log)
+    ready = b'rosterhub_requests_total{route="health",status="200"} 2.0'
+    assert ready in get(environment, "/metrics").splitlines()
+    assert b'rosterhub_subscriptions{state="active"} 0.0' in get(environment, "/metrics", port="HUB_METRICS_PORT")
     logged = {name: process.stop() for name, process in processes.items()}
 
     lines = [json.loads(line) for line in logged["serve"].splitlines()]
@@ -139,8 +150,9 @@ def test_they_start_from_the_environment_alone_serve_and_stop_when_asked(
         "/readyz",
         "/admin/v1/districts",
         "/healthz",
+        "/metrics",
     ]
     assert token not in logged["serve"] + logged["worker"]
-    assert not Path(environment["HUB_DATA_DIR"]).exists()
+    assert [path.name for path in Path(environment["HUB_DATA_DIR"]).iterdir()] == ["metrics"]
     refused = subprocess.run([sys.executable, "-c", healthcheck()], env=environment, capture_output=True, check=False)
     assert refused.returncode != 0

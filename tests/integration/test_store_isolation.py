@@ -84,9 +84,15 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("data_keys", "SELECT", ("hub_service", "hub_worker")),  # the hub's own
         ("exports", "SELECT", ("hub_worker",)),
         ("exports", "UPDATE", ("hub_worker",)),
+        ("feed", "SELECT", ("hub_worker",)),  # where it says that it watches, for metrics
         ("grade_targets", "SELECT", ("hub_worker",)),
         ("grade_targets", "UPDATE", ("hub_worker",)),
         ("grants", "SELECT", ("hub_service",)),  # an app's own
+        ("grants", "SELECT", ("hub_worker",)),  # as the feed
+        ("notices", "INSERT", ("hub_service", "hub_worker")),  # to an app's recipients, of one's own district
+        ("notices", "SELECT", ("hub_worker",)),
+        ("parked", "SELECT", ("hub_worker",)),  # as the feed
+        ("recipients", "SELECT", ("hub_service",)),  # of apps with a grant in one's own district
         ("recipients", "SELECT", ("hub_worker",)),
         ("recipients", "UPDATE", ("hub_worker",)),
         ("runs", "SELECT", ("hub_worker",)),
@@ -339,6 +345,9 @@ async def test_support_reads_no_roster_and_no_secret(database: Database) -> None
             await support.fetch(f"SELECT * FROM {table}")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await support.fetch("SELECT secret FROM subscriptions")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await support.fetch("SELECT excerpt FROM attempts")
+    await support.fetch("SELECT error_class, remote_ip FROM attempts")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await support.fetch("UPDATE runs SET state = 'queued'")
     await support.close()

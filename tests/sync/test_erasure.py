@@ -18,11 +18,13 @@ from pyroaring import BitMap
 
 from hub.clock import SystemClock
 from hub.crypto import column_key
-from hub.store import erasures, extract, past, runs
+from hub.store import attempts, erasures, extract, past, runs
+from hub.store.attempts import Tried
 from hub.store.database import Database as Pool
 from hub.store.runs import Run
 from hub.sync import overrides
 from hub.sync.engine import work_once
+from hub.webhooks import subscriptions
 from tests.districts import District, Frames, changed, sandbox
 from tests.services import MASTER_KEY, Database, copying, database_at, in_database
 from tests.sync.test_retention import everything
@@ -54,10 +56,13 @@ def frames(**more: str) -> Frames:
 
 @pytest.fixture
 async def erasable(district: District) -> District:
-    """A district whose history, findings, grants and uploads know the pupil."""
+    """A district whose history, findings, grants, uploads and receivers know the pupil."""
     bad = frames(email="canary.old@canary.example", grades="CANARY GRADE")
     assert (await district.sync(bad)).state == "applied"
-    await district.grant()
+    grant = await district.grant()
+    async with district.db.district(district.district_id) as tx:
+        made, _ = await subscriptions.create(tx, grant_id=grant.grant_id, url="https://9.9.9.9/", key=KEY)
+        await attempts.add(tx, made.subscription_id, "msg_1", Tried(500, 1, None, f"hello {NAMES['email']}"), "status")
     assert (await district.sync(frames())).state == "applied"
     await district.upload(frames())
     return district

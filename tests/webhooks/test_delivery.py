@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from hub.clock import SystemClock
 from hub.crypto import column_key
 from hub.errors import Code, HubError
-from hub.store import feed
+from hub.store import attempts, feed
 from hub.store import subscriptions as store
 from hub.webhooks import subscriptions
 from hub.webhooks.challenge import Proof
@@ -175,7 +175,7 @@ async def test_a_retry_has_the_same_id_and_the_same_bytes(world: World) -> None:
     assert there.received[3].id != there.received[0].id
     assert there.received[3].changes == [("users", "updated", some.users[1])]
     async with world.db.district(some.district) as tx:
-        log = await store.attempts(tx, some.id)
+        log = await attempts.page(tx, some.id, attempts.Wanted(), limit=10, after=None)
     assert [(a.attempt, a.status, a.error_class) for a in log[::-1]] == [
         (1, 500, "status"), (2, 503, "status"), (3, 204, None), (1, 204, None)]  # fmt: skip
     for got in there.received:

@@ -44,7 +44,7 @@ def place(after: str | None) -> str | None:
     try:
         return base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise _unknown() from error
+        raise unknown() from error
 
 
 def place_id(after: str | None) -> UUID | None:
@@ -53,7 +53,7 @@ def place_id(after: str | None) -> UUID | None:
     try:
         return None if text is None else UUID(text)
     except ValueError as error:
-        raise _unknown() from error
+        raise unknown() from error
 
 
 def place_number(after: str | None) -> int | None:
@@ -62,7 +62,7 @@ def place_number(after: str | None) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
-        raise _unknown()
+        raise unknown()
     return int(text)
 
 
@@ -72,9 +72,9 @@ def place_time(after: str | None) -> datetime | None:
     try:
         moment = None if text is None else datetime.fromisoformat(text)
     except ValueError as error:
-        raise _unknown() from error
+        raise unknown() from error
     if moment is not None and moment.tzinfo is None:
-        raise _unknown()
+        raise unknown()
     return moment
 
 
@@ -85,5 +85,6 @@ def cut(items: Sequence[Item], limit: int, places: Sequence[object]) -> tuple[li
     return list(items[:limit]), cursor(places[limit - 1])
 
 
-def _unknown() -> HubError:
+def unknown() -> HubError:
+    """The error for a cursor that the list did not give out."""
     return HubError(Code.INVALID_REQUEST, "`after` is not a value that this list gave out. Start without it.")

@@ -31,7 +31,7 @@ TITLES: dict[Code, str] = {
     Code.METHOD_NOT_ALLOWED: "This address does not know that method",
     Code.TOO_LARGE: "Too large",
     Code.UNSUPPORTED_MEDIA_TYPE: "The body has the wrong media type",
-    Code.TOO_MANY_ATTEMPTS: "Too many wrong tokens",
+    Code.TOO_MANY_ATTEMPTS: "Too many attempts",
     Code.UPLOAD_INCOMPLETE: "The upload is not whole",
     Code.DISTRICT_BUSY: "The district is busy",
     Code.RUN_HELD: "A run waits for a decision",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from hub.api.admin import (
     about,
+    app_recipients,
     apps,
+    attempts,
     audit,
     credentials,
     differences,
@@ -29,6 +31,7 @@ from hub.api.admin import (
     schedules,
     source_tests,
     sources,
+    subscription_tests,
     subscriptions,
     tokens,
     transforms,
@@ -42,7 +45,7 @@ ROUTES: tuple[Route, ...] = (
     *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *windows.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
     *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *positions.ROUTES,
-    *parked.ROUTES, *exports.ROUTES,
-    *grade_targets.ROUTES, *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES,
-    *recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
+    *parked.ROUTES, *attempts.ROUTES, *subscription_tests.ROUTES, *exports.ROUTES, *grade_targets.ROUTES,
+    *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES, *recipients.ROUTES,
+    *app_recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
 )  # fmt: skip

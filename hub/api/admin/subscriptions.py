@@ -17,7 +17,7 @@ from hub.api.admin.shapes import Rotation, Shown
 from hub.api.admin.terms import NAMES, TermsAsked
 from hub.crypto import load_key
 from hub.errors import Code
-from hub.store import grants
+from hub.store import attempts, grants, standings
 from hub.store import subscriptions as store
 from hub.store.database import Transaction
 from hub.webhooks import certificates, challenge
@@ -27,7 +27,11 @@ from hub.webhooks.challenge import Proof
 from hub.webhooks.egress import Egress
 from hub.webhooks.keyring import SCHEMES, USUAL, Keyring
 from hub.webhooks.sign import Scheme
+from hub.webhooks.standing import Waits, changes_waiting, next_attempt, why
 from hub.webhooks.terms import Mode, Terms
+
+#: Errors are counted over this time.
+ERRORS_HOURS = 24
 
 Url = Annotated[str, Field(max_length=2_000, description="The receiver: https and a public address.")]
 Signatures = Annotated[
@@ -98,8 +102,9 @@ class Subscription(Shown):
     behind: bool
     waiting_since: datetime | None = Field(description="Time of the first change that is not acknowledged.")
     lag_seconds: float = Field(description="How long that change has been waiting; 0 when nothing waits.")
+    waits: Waits = Field(description="Why nothing is being sent right now, see docs/webhooks.md.")
+    next_attempt_at: datetime | None = Field(description="When the next request goes out; null where none will.")
     attempt: int = Field(description="Failures in a row.")
-    ready_at: datetime = Field(description="When the next attempt is due.")
     failing_since: datetime | None
     last_error: str | None
     last_status: int | None
@@ -113,6 +118,13 @@ class Subscription(Shown):
     quiet_seconds: float
     longest_wait_seconds: float
     rate_per_minute: int | None
+
+
+class SubscriptionInFull(Subscription):
+    """The same with what takes longer to find out."""
+
+    changes_waiting: int = Field(description="Records that changed and are not acknowledged, each counted once.")
+    errors: dict[str, int] = Field(description="Failed attempts of the last 24 hours, by class.")
 
 
 _SECRET = Field(description="A new signing secret (whsec_…), if one was made. It cannot be shown again.")
@@ -138,23 +150,6 @@ class Subscriptions(Shown):
     items: list[Subscription]
 
 
-class Attempt(Shown):
-    """One delivery that was tried."""
-
-    batch_id: str
-    attempt: int
-    at: datetime
-    milliseconds: int
-    status: int | None
-    error_class: str | None
-
-
-class Attempts(Shown):
-    """The latest attempts, newest first."""
-
-    items: list[Attempt]
-
-
 async def shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscription:
     """A subscription with its lag."""
     lag = await service.lag(tx, row)
@@ -169,7 +164,10 @@ async def shown(call: Call, tx: Transaction, row: store.Subscription) -> Subscri
         certificate = None
     columns["client_certificate"] = certificate
     behind = {"head": lag.head, "behind": lag.behind, "waiting_since": since, "lag_seconds": seconds}
-    return Subscription.model_validate({**columns, **behind})
+    waits = why(row, await standings.of(tx, row.subscription_id), behind=lag.behind)
+    return Subscription.model_validate(
+        {**columns, **behind, "waits": waits, "next_attempt_at": next_attempt(row, waits)}
+    )
 
 
 async def _certificate(call: Call, text: str | None) -> Described | None:
@@ -228,18 +226,16 @@ async def listing(call: Call) -> Subscriptions:
         return Subscriptions(items=[await shown(call, tx, row) for row in rows])
 
 
-async def get(call: Call) -> Subscription:
-    """One subscription with its lag."""
-    async with call.reading() as tx:
-        return await shown(call, tx, await reached_one(call, tx))
-
-
-async def attempts(call: Call) -> Attempts:
-    """The latest deliveries that were tried."""
+async def get(call: Call) -> SubscriptionInFull:
+    """One subscription: how far it is, what waits and why, and what went wrong lately."""
     async with call.reading() as tx:
         row = await reached_one(call, tx)
-        rows = await store.attempts(tx, row.subscription_id)
-    return Attempts(items=[Attempt.model_validate(row) for row in rows])
+        answer = await shown(call, tx, row)
+        more = {
+            "changes_waiting": await changes_waiting(tx, row, answer.head),
+            "errors": await attempts.errors(tx, row.subscription_id, hours=ERRORS_HOURS),
+        }
+    return SubscriptionInFull.model_validate({**answer.model_dump(), **more})
 
 
 async def change(call: Call, body: SubscriptionChange) -> MadeSubscription:
@@ -355,12 +351,12 @@ ROUTES = (
     Route("GET", _OVER, listing, "List subscriptions with their lag", roles=EVERYONE, answer=Subscriptions),
     Route("POST", _OVER, create, "Subscribe a receiver; its secret is shown once", roles=EVERYONE,
           body=NewSubscription, answer=MadeSubscription, status=201, action="subscription.create", errors=_CONFLICT),
-    Route("GET", ONE, get, "One subscription with its lag", roles=EVERYONE, answer=Subscription),
+    Route("GET", ONE, get, "One subscription: its lag, what waits and why", roles=EVERYONE,
+          answer=SubscriptionInFull),
     Route("PATCH", ONE, change, "Change a subscription", roles=EVERYONE, body=SubscriptionChange,
           answer=MadeSubscription, action="subscription.change", errors=_CONFLICT),
     Route("POST", ONE + "/prove", prove, "Challenge the receiver again", roles=EVERYONE, answer=Subscription,
           action="subscription.prove", errors=_CONFLICT),
-    Route("GET", ONE + "/attempts", attempts, "The latest attempts to deliver", roles=EVERYONE, answer=Attempts),
     Route("POST", ONE + "/pause", pause, "Pause deliveries", roles=EVERYONE, answer=Subscription,
           action="subscription.pause", errors=_CONFLICT),
     Route("POST", ONE + "/resume", resume, "Resume deliveries", roles=EVERYONE, answer=Subscription,

@@ -96,11 +96,13 @@ def _new_recipient(number: int) -> Callable[[AdminHub], Awaitable[Prepared]]:
     return _body(channel="webhook", address=f"https://127.0.0.1/hook/{number}?key=canary-7")
 
 
-def _recipient(number: int, **members: object) -> Callable[[AdminHub], Awaitable[Prepared]]:
+def _recipient(
+    number: int, over: str = "districts/{hub.district}", **members: object
+) -> Callable[[AdminHub], Awaitable[Prepared]]:
     async def prepare(hub: AdminHub) -> Prepared:
         _, options = await _new_recipient(number)(hub)
-        made = await hub.made("POST", f"/districts/{hub.district}/recipients", **options)
-        return {"recipient": made["recipient_id"]}, {"json": members} if members else {}
+        made = await hub.made("POST", f"/{over.format(hub=hub)}/recipients", **options)
+        return dict.fromkeys(("recipient", "app_recipient"), made["recipient_id"]), {"json": members} if members else {}
 
     return prepare
 
@@ -189,6 +191,9 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "recipients_create": _new_recipient(1),
     "recipients_edit": _recipient(2, state="paused"),
     "recipients_delete": _recipient(3),
+    "app_recipients_create": _new_recipient(4),
+    "app_recipients_edit": _recipient(5, over="apps/{hub.app}", state="paused"),
+    "app_recipients_delete": _recipient(6, over="apps/{hub.app}"),
     "uploads_create": _package,
     "runs_cancel": _queued,
     "runs_reject": _held,
@@ -225,6 +230,7 @@ RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "subscriptions_pause": _subscription,
     "subscriptions_resume": _subscription,
     "subscriptions_rotate": _subscription,
+    "subscription_tests_test": _subscription,
     "positions_replay": _edited(**{"from": 0}),
     "positions_seek": _edited(),
     "parked_retry_all": _parked,

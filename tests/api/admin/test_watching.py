@@ -290,3 +290,22 @@ async def test_a_districts_schedule_is_no_other_districts(hub: AdminHub) -> None
     for name in ("schedule", "trends"):
         path = f"/districts/{hub.district}/sources/{hub.foreign_source}/{name}"
         assert (await hub.call("GET", path, role="district")).status == 404
+
+
+async def test_an_app_has_recipients_of_its_own(hub: AdminHub) -> None:
+    path, body = f"/apps/{hub.app}/recipients", {"channel": "webhook", "address": "https://127.0.0.1/ears"}
+    made = await hub.made("POST", path, role="app", json=body)
+    assert made["secret"].startswith("whsec_")
+    assert "subscriptions.failing" in made["kinds"]
+    assert (await hub.call("POST", path, json=body)).status == 409
+    for kinds in (["failed"], ["subscriptions.nothing"], []):  # syncs are the district's
+        assert (await hub.call("POST", path, json=body | {"kinds": kinds})).status == 400
+    await hub.made("POST", f"/apps/{hub.foreign_app}/recipients", json=body)  # another app, the same address
+    await hub.made("POST", f"/districts/{hub.district}/recipients", json=body | {"kinds": ["subscriptions.paused"]})
+    (listed,) = (await hub.made("GET", path, role="app"))["items"]
+    assert listed == {name: made[name] for name in listed}
+    one = f"{path}/{made['recipient_id']}"
+    edited = await hub.made("PATCH", one, role="app", json={"kinds": ["subscriptions.paused"], "state": "paused"})
+    assert (edited["kinds"], edited["state"]) == (["subscriptions.paused"], "paused")
+    assert (await hub.call("DELETE", one, role="app")).status == 204
+    assert (await hub.call("GET", one)).status == 404

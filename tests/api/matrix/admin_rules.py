@@ -77,6 +77,11 @@ GET    oda /apps
 POST   o   /apps
 GET    oda /apps/{app}
 PATCH  o   /apps/{app}
+GET    oa  /apps/{app}/recipients
+POST   oa  /apps/{app}/recipients
+GET    oa  /apps/{app}/recipients/{app_recipient}
+PATCH  oa  /apps/{app}/recipients/{app_recipient}
+DELETE oa  /apps/{app}/recipients/{app_recipient}
 GET    oa  /apps/{app}/limits
 PUT    o   /apps/{app}/limits
 GET    oa  /apps/{app}/clients
@@ -111,6 +116,8 @@ POST   oda /districts/{district}/subscriptions/{subscription}/parked/retry
 POST   oda /districts/{district}/subscriptions/{subscription}/parked/{parked}/retry
 DELETE oda /districts/{district}/subscriptions/{subscription}/parked/{parked}
 POST   oda /districts/{district}/subscriptions/{subscription}/prove
+POST   oda /districts/{district}/subscriptions/{subscription}/test
+POST   oda /districts/{district}/subscriptions/{subscription}/signature
 POST   oda /districts/{district}/subscriptions/{subscription}/pause
 POST   oda /districts/{district}/subscriptions/{subscription}/resume
 POST   oda /districts/{district}/subscriptions/{subscription}/rotate

@@ -48,9 +48,12 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/districts/{district}/sources/{source}/schedule"): {"cron": "0 2 * * *"},
     ("POST", "/districts/{district}/sources/{source}/run"): {},
     ("PATCH", "/districts/{district}/recipients/{recipient}"): {"state": "paused"},
+    ("POST", "/apps/{app}/recipients"): {"channel": "webhook", "address": "https://127.0.0.1/x"},
+    ("PATCH", "/apps/{app}/recipients/{app_recipient}"): {"state": "paused"},
     ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/preview"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/identifiers"): {"identifiers": ["x"]},
+    ("POST", "/districts/{district}/subscriptions/{subscription}/signature"): {"headers": {}, "body": ""},
     ("PUT", "/districts/{district}/grade-targets/{target}"): GRADE_TARGET,
     ("POST", "/districts/{district}/grade-targets/{target}/retry"): {},
     ("POST", "/districts/{district}/grade-targets/{target}/skip"): {},
@@ -236,6 +239,7 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     await _scheduled(matrix, district, source)
     hears = {"channel": "webhook", "address": f"https://127.0.0.1/{uuid4()}"}
     recipient = await _made(matrix, staff, f"{root}/recipients", hears)
+    ears = await _made(matrix, "operator", f"/apps/{world.apps[app]}/recipients", hears)
     told = await matrix.wire.one(Ask("POST", f"/d/{district}/export/v1/exports", bearer(world.tokens[app])))
     client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
     token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
@@ -246,6 +250,7 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "parked": parked, "schedule": schedule["schedule_id"],
         "target": target["target_id"], "override": override, "recipient": recipient["recipient_id"],
+        "app_recipient": ears["recipient_id"],
         "token": token["token_id"], **grant, "grant": grant["grant_id"],
     }  # fmt: skip
 

@@ -54,11 +54,13 @@ async def test_every_route_and_method_has_its_permission(database: Database) -> 
     assert found == set(api[PERMISSIONS])
     public = {path for (_, path), permission in api[PERMISSIONS].items() if permission is Permission.PUBLIC}
     assert public == {
-        "/healthz", "/readyz", "/.well-known/oauth-authorization-server",
+        "/healthz", "/readyz", "/.well-known/oauth-authorization-server", "/asyncapi.json",
         *(f"{p}/discovery/{name}" for b in BINDINGS for name in b.documents for p in (b.path, b.everywhere)),
     }  # fmt: skip
     scoped = {key for key, permission in api[PERMISSIONS].items() if permission is Permission.SCOPE}
-    assert {(m, p) for m, p in scoped if EXPORTS not in p} == {
+    pulls = {(m, p) for m, p in scoped if p.endswith("/changes")}
+    assert pulls == {(m, p) for m in ("GET", "HEAD") for p in ("/changes", "/d/{district}/changes")}
+    assert {(m, p) for m, p in scoped - pulls if EXPORTS not in p} == {
         *((method, EVERYWHERE) for method in ("GET", "HEAD")),
         *(
             (method, path + operation.path)
@@ -69,6 +71,7 @@ async def test_every_route_and_method_has_its_permission(database: Database) -> 
         ),
         *((write.method, write.address) for write in WRITES),
     }
+    assert {p for (_, p), permission in api[PERMISSIONS].items() if permission is Permission.MACHINE} == {"/metrics"}
     assert [key for key, permission in api[PERMISSIONS].items() if permission is Permission.CLIENT] == [
         ("POST", path) for path in ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hub.cli import main
 from hub.cli import status as status_command
 from hub.cli import sync as sync_command
 from hub.embedded.process import Users, exclusive
+from hub.webhooks import sign
 
 RECORD = "01a219ef-64d5-7048-aa66-8bfbe4ba8ee2"
 WHO = ["--owner", "Ms Ito", "--reason", "asked by phone"]
@@ -166,3 +168,32 @@ def test_what_contradicts_itself_is_refused_before_the_hub_is_asked(arguments: l
     result = CliRunner().invoke(main, [*arguments, "--district", RECORD, "--token", "x", "--url", "http://127.0.0.1:1"])
 
     assert (result.exit_code, words in result.output) == (2, True), result.output
+
+
+def _debugged(tmp_path: Path, secret: str, *options: str) -> tuple[int, str]:
+    """What ``hub subscriptions debug`` says of a message that lies in two files, with a secret from standard input."""
+    arguments = ["subscriptions", "debug", "--headers", str(tmp_path / "h"), "--body", str(tmp_path / "b"), *options]
+    result = CliRunner().invoke(main, arguments, input=secret)
+    return result.exit_code, result.output
+
+
+def test_a_signature_is_looked_at_without_a_hub(tmp_path: Path) -> None:
+    secret, body, at = sign.new_secret(), b'{"type":"subscriptions.test"}', int(time.time())
+    headers = sign.headers([secret], "msg_1", at, body)
+    (tmp_path / "h").write_text(json.dumps(headers))
+    (tmp_path / "b").write_bytes(body)
+    code, out = _debugged(tmp_path, secret + "\n")
+    assert (code, out.splitlines()[0]) == (0, "the signature holds")
+    assert f"begins with: msg_1.{at}." in out
+    code, out = _debugged(tmp_path, f'"{secret}"\n')
+    assert (code, "wrong: secret_form: The secret has quotes around it" in out) == (1, True)
+    code, out = _debugged(tmp_path, sign.new_secret(), "--computed", "v1,AAAA", "--received-at", "2026-01-01T00:00:00Z")
+    assert code == 1
+    assert all(f"wrong: {check}: " in out for check in ("mismatch", "computed", "timestamp_skew"))
+    assert _debugged(tmp_path, "no secret")[0] == 1
+    private = sign.new_private_key()
+    (tmp_path / "h").write_text(json.dumps(sign.headers([private], "msg_1", at, body)))
+    assert _debugged(tmp_path, sign.public_key(private))[0] == 0
+    assert _debugged(tmp_path, secret, "--received-at", "yesterday")[0] == 2
+    assert _debugged(tmp_path, secret, "--subscription", RECORD)[0] == 2
+    assert secret not in out
