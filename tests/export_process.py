@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from hub.clock import SystemClock
@@ -17,19 +15,16 @@ from hub.crypto import column_key
 from hub.export.jobs import Workshop, work_once
 from hub.export.targets import Places
 from hub.store.database import Database
+from tests.forks import Forked
 from tests.services import MASTER_KEY
 
-ROOT = Path(__file__).parents[1]
 
-
-def start(database: str, *, crash_at: str, folder: Path | None = None) -> subprocess.Popen[bytes]:
+def start(database: str, *, crash_at: str, folder: Path | None = None) -> Forked:
     """Starts a worker on the database's address for the worker's login; ``crash_at``: where it is killed."""
     environment = {
         **os.environ, "TEST_DATABASE": database, "TEST_FOLDER": str(folder or ""), "HUB_CRASH_AT": crash_at,
-        "PYTHONPATH": str(ROOT),
     }  # fmt: skip
-    command = [sys.executable, "-m", "tests.export_process"]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    return Forked("tests.export_process", environment=environment)
 
 
 async def main() -> None:

@@ -7,7 +7,6 @@ what it costs to kill one. It carries out due runs until there is none, and ends
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -23,21 +22,18 @@ from hub.crypto import column_key
 from hub.store import runs
 from hub.store.database import Database
 from hub.sync.engine import work_once
+from tests.forks import FORKS
 from tests.services import MASTER_KEY
 from tests.services import Database as Addresses
 
 ROOT = Path(__file__).parents[1]
 
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([__name__])
-
-
 class Worker:
     """A worker process, with the face of ``subprocess.Popen`` as far as tests need it."""
 
     def __init__(self, **environment: str) -> None:
-        self._process = _FORKS.Process(target=_live, args=(environment,))
+        self._process = FORKS.Process(target=_live, args=(environment,))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid

@@ -16,7 +16,6 @@ from tests import export_process
 from tests.export.conftest import World
 from tests.export.packages import make, rows
 from tests.interrupted import interrupted
-from tests.worker_process import ended
 
 KILLED = 137
 
@@ -109,7 +108,7 @@ async def test_an_export_of_a_withdrawn_grant_is_never_made(world: World) -> Non
 async def test_a_killed_worker_loses_nothing(world: World, place: str) -> None:
     export = await world.request()
     process = export_process.start(world.database.worker, crash_at=place)
-    assert await ended(process) == KILLED
+    assert await asyncio.wait_for(process.wait(), 60) == KILLED
     await lease_ends(world)
     await world.work()
     made = await world.get(export)

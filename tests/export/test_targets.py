@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import zipfile
 from collections.abc import AsyncIterator
@@ -27,7 +28,6 @@ from tests.districts import District
 from tests.export.conftest import LOOPBACK, World
 from tests.export.packages import make, rows
 from tests.fakes import rosters
-from tests.worker_process import ended
 
 PASSWORD = "a password of these tests"
 
@@ -143,7 +143,7 @@ async def test_a_delta_is_whole_again_after_some_days_and_paused_schedules_rest(
 async def test_nothing_is_delivered_for_a_grant_that_was_withdrawn_or_changed(world: World) -> None:
     one = await schedule(world, {"kind": "folder"})
     process = export_process.start(world.database.worker, crash_at="export.made")
-    assert await ended(process) == 137
+    assert await asyncio.wait_for(process.wait(), 60) == 137
     await world.execute("UPDATE exports SET lease_until = now() - interval '1 second'")
     async with world.district.db.district(world.district.district_id) as tx:
         await grants.set_state(tx, world.grant.grant_id, "suspended")
@@ -156,7 +156,7 @@ async def test_nothing_is_delivered_for_a_grant_that_was_withdrawn_or_changed(wo
 async def test_a_worker_killed_after_delivering_delivers_the_same_again(world: World) -> None:
     one = await schedule(world, {"kind": "folder"})
     process = export_process.start(world.database.worker, crash_at="export.delivered", folder=world.shop.places.folder)
-    assert await ended(process) == 137
+    assert await asyncio.wait_for(process.wait(), 60) == 137
     (file,) = inside(world).iterdir()
     before = file.read_bytes()
     await world.execute("UPDATE exports SET lease_until = now() - interval '1 second'")

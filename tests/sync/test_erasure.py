@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -26,6 +24,7 @@ from hub.sync import overrides
 from hub.sync.engine import work_once
 from hub.webhooks import subscriptions
 from tests.districts import District, Frames, changed, sandbox
+from tests.forks import run_module
 from tests.services import MASTER_KEY, Database, copying, database_at, in_database
 from tests.sync.test_retention import everything
 from tests.sync.test_several_sources import second
@@ -249,12 +248,9 @@ async def _hub(database: Database, redis_url: str, *arguments: str) -> str:
     settings = {
         "HUB_DATABASE_URL": database.owner, "HUB_MASTER_KEY": MASTER_KEY.decode(), "HUB_REDIS_URL": redis_url,
     }  # fmt: skip
-    done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-m", "hub.cli", "erasures", *arguments], env={**os.environ, **settings},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    done = await run_module("hub.cli", "erasures", *arguments, environment=os.environ | settings, apart=True)
+    assert done.code == 0, done.errors
+    return done.out
 
 
 @pytest.mark.threat("T51")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,6 +16,7 @@ from hub.store import retention as store
 from hub.sync import lives
 from hub.sync.retention import Retention, purge, purge_once
 from tests.districts import District, Frames, changed, sandbox, without
+from tests.forks import run_module
 from tests.services import MASTER_KEY, Database
 from tests.sync.test_undo import undo
 from transforms.catalogue import CATALOGUE
@@ -222,10 +220,7 @@ async def test_the_command_says_what_would_go_and_removes_it(
         ([], "1 uploads"),
         ([], "0 up"),
     ):
-        done = await asyncio.to_thread(
-            subprocess.run, [sys.executable, "-m", "hub.cli", "purge", *options], env={**os.environ, **settings},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert str(district.district_id) in done.stdout
-        assert words in done.stdout
+        done = await run_module("hub.cli", "purge", *options, environment=os.environ | settings, apart=True)
+        assert done.code == 0, done.errors
+        assert str(district.district_id) in done.out
+        assert words in done.out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from tests.fakes.receiver import receiver
+from tests.forks import Forked
 from tests.services import MASTER_KEY
 from tests.webhooks.conftest import World
 
@@ -23,9 +23,7 @@ LEASE = 2.0
 
 
 @asynccontextmanager
-async def worker(
-    world: World, redis_url: str = "", *, crash_at: str = "", **more: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
+async def worker(world: World, redis_url: str = "", *, crash_at: str = "", **more: str) -> AsyncIterator[Forked]:
     """A worker process; killed at the end if it still runs."""
     settings = {
         "HUB_DATABASE_URL": world.addresses.owner,
@@ -38,9 +36,7 @@ async def worker(
         "PYTHONPATH": str(ROOT),
         **more,
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.webhooks.worker", world.addresses.worker, redis_url, env=settings, cwd=ROOT
-    )
+    process = Forked("tests.webhooks.worker", world.addresses.worker, redis_url, environment=settings)
     try:
         yield process
     finally:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator
 
 from hub.clock import SystemClock
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
 from tests.api.admin.service import AdminHub
+from tests.forks import run_module
 
 
 async def process(*arguments: str, **environment: str) -> tuple[int, str]:
     """The exit code and all that was printed."""
-    started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hub.cli", *arguments, env=os.environ | environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await asyncio.wait_for(started.communicate(), 60)
-    return started.returncode or 0, out.decode()
+    ended = await run_module("hub.cli", *arguments, environment=os.environ | environment)
+    return ended.code, ended.out
 
 
 async def command(hub: AdminHub, *arguments: str, role: str = "district") -> tuple[int, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 
 from tests.api.admin.service import AdminHub
 from tests.districts import packed, sandbox
+from tests.forks import run_module
 
 UPPER = {"files": {"users": {"set": {"givenName": "UPPER(givenName)"}}}}
 
@@ -17,12 +17,9 @@ UPPER = {"files": {"users": {"set": {"givenName": "UPPER(givenName)"}}}}
 async def command(hub: AdminHub, *arguments: str, role: str = "district") -> tuple[int, str, str]:
     environment = {"HUB_ADMIN_URL": str(hub.server.make_url("/admin/v1")), "HUB_ADMIN_TOKEN": hub.tokens[role]}
     source = ("--district", str(hub.district), "--source", str(hub.source))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hub.cli", "source", "transform", *arguments, *source, env=os.environ | environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, errors = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode(), errors.decode()
+    return await run_module(
+        "hub.cli", "source", "transform", *arguments, *source, environment=os.environ | environment, apart=True
+    )
 
 
 async def test_a_transform_is_tried_saved_listed_and_taken_back(hub: AdminHub, tmp_path: Path) -> None:

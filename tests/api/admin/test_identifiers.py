@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +13,7 @@ from hub.ids import new_id
 from hub.scope.pseudonyms import is_pseudonym
 from hub.store.database import Database as Pool
 from hub.sync import grants
+from tests.api.admin.commands import process
 from tests.api.admin.service import AdminHub
 from tests.districts import District, sandbox
 
@@ -181,13 +179,9 @@ async def test_a_command_says_what_an_id_is_of(hub: AdminHub) -> None:
     (one,) = (await hub.made("POST", path, json={"identifiers": users[:1]}))["items"]
 
     async def asked(*identifiers: str, token: str) -> tuple[int | None, list[str]]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "hub.cli", "identifiers", "--district", str(hub.district), "--grant",
-            made["grant_id"], *identifiers, env=os.environ | {"HUB_ADMIN_URL": url, "HUB_ADMIN_TOKEN": token},
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        out, _ = await asyncio.wait_for(process.communicate(), 60)
-        return process.returncode, out.decode().splitlines()
+        where = ("--district", str(hub.district), "--grant", made["grant_id"])
+        code, out = await process("identifiers", *where, *identifiers, HUB_ADMIN_URL=url, HUB_ADMIN_TOKEN=token)
+        return code, out.splitlines()
 
     line = f"{one['shown_id']}  users  {users[0]}  {one['shown_id']}"
     assert await asked(one["shown_id"], token=hub.tokens["district"]) == (0, [line])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import subprocess
-import sys
+import os
 import zipfile
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,6 +17,7 @@ from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
 from tests.api.admin.service import AdminHub
 from tests.districts import District, changed, sandbox, without
+from tests.forks import Ended, run_module
 from tests.services import MASTER_KEY
 
 FRAMES = sandbox(students=100, seed=11).frames
@@ -181,26 +181,25 @@ async def test_the_commands_tell_a_history_and_undo(hub: AdminHub, district: Dis
     record = await pupil(district)
     run = (await hub.made("GET", f"/districts/{hub.district}/runs"))["items"][0]["run_id"]
     told = await _command(hub, "history", record)
-    assert told.returncode == 0, told.stderr
-    assert '-> "Zoe"' in told.stdout
-    assert f"sync: run {run}, source {hub.source}" in told.stdout
+    assert told.code == 0, told.errors
+    assert '-> "Zoe"' in told.out
+    assert f"sync: run {run}, source {hub.source}" in told.out
 
     undoing = asyncio.create_task(_command(hub, "undo", run))
     while not undoing.done():
         await work_once(district.db, district.clock)
         await asyncio.sleep(0.05)
     done = undoing.result()
-    assert done.returncode == 0, done.stderr
-    assert "applied" in done.stdout
-    assert "users: 130 before, 1 updated" in done.stdout
+    assert done.code == 0, done.errors
+    assert "applied" in done.out
+    assert "users: 130 before, 1 updated" in done.out
 
 
-async def _command(hub: AdminHub, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable, "-m", "hub.cli", *arguments, "--district", str(hub.district),
-        "--url", str(hub.server.make_url("/admin/v1")), "--token", hub.tokens["district"],
-    ]  # fmt: skip
-    return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+async def _command(hub: AdminHub, *arguments: str) -> Ended:
+    return await run_module(
+        "hub.cli", *arguments, "--district", str(hub.district), "--url", str(hub.server.make_url("/admin/v1")),
+        "--token", hub.tokens["district"], environment=os.environ, apart=True,
+    )  # fmt: skip
 
 
 async def test_a_person_is_erased_and_released_through_the_api(hub: AdminHub, district: District) -> None:

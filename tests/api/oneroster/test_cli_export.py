@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +15,7 @@ from hub.export.jobs import Workshop, work_once
 from hub.export.targets import Places
 from tests.api.oneroster.rosters import Hub
 from tests.export.packages import manifest, rows
+from tests.forks import run_module
 from tests.services import MASTER_KEY
 
 
@@ -44,12 +44,8 @@ async def _export(hub: Hub, file: Path, *options: str, secret: str = "", distric
         "HUB_URL": f"http://127.0.0.1:{hub.port}", "HUB_CLIENT_ID": client, "HUB_CLIENT_SECRET": secret or known,
     }  # fmt: skip
     which = ("--district", str(district or hub.prepared.here))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hub.cli", "export", str(file), *which, *options,
-        env=os.environ | environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode()
+    ended = await run_module("hub.cli", "export", str(file), *which, *options, environment=os.environ | environment)
+    return ended.code, ended.out
 
 
 def names(folder: Path) -> list[str]:

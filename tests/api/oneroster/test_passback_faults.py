@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,9 +25,9 @@ from tests.api.oneroster.test_passback import graded
 from tests.fakes.proxy import proxy
 from tests.fakes.receiver import hang
 from tests.fakes.sis import Fault, on, reset, times, told
+from tests.forks import Forked
 from tests.services import MASTER_KEY, Database
 
-ROOT = Path(__file__).parents[3]
 FAILURE = {"imsx_codeMajor": "failure", "imsx_codeMinor": "invalid data", "imsx_description": "score is not allowed"}
 
 
@@ -252,24 +251,22 @@ async def test_the_database_goes_away_in_the_middle_and_comes_back(world: Passin
 
 @asynccontextmanager
 async def worker(
-    database: Database, *, crash_at: str = "", redis: str = ""
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker process; killed at the end if it still runs."""
+    database: Database, *, crash_at: str = "", redis: str = "", printed: Path | None = None
+) -> AsyncIterator[Forked]:
+    """A worker process; killed at the end if it still runs. ``printed``: the file for what it prints."""
     settings = {
         "HUB_DATABASE_URL": database.owner, "HUB_MASTER_KEY": MASTER_KEY.decode(),
         "HUB_PASSBACK_ALLOW": "127.0.0.0/8", "HUB_PASSBACK_TIMEOUT_SECONDS": "0.5", "HUB_CRASH_AT": crash_at,
-        "HUB_LOG_FORMAT": "json", "PATH": os.defpath, "PYTHONPATH": str(ROOT),
+        "HUB_LOG_FORMAT": "json", "PATH": os.defpath,
     }  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.webhooks.worker", database.worker, redis, env=settings, cwd=ROOT,
-        stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    to = os.open(printed or os.devnull, os.O_WRONLY | os.O_CREAT)
+    process = Forked("tests.webhooks.worker", database.worker, redis, environment=settings, pipes=(to, to))
+    os.close(to)
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+        process.kill()
+        await process.wait()
 
 
 @pytest.mark.threat("F1", "F15")
@@ -297,8 +294,9 @@ async def test_a_worker_killed_at_this_place_loses_nothing_and_nothing_is_seen_t
 
 @pytest.mark.threat("F1", "T48")
 async def test_a_worker_killed_while_it_waits_loses_nothing_and_logs_nobody(
-    world: Passing, book_database: Database
+    world: Passing, book_database: Database, tmp_path: Path
 ) -> None:
+    first_log, second_log = tmp_path / "first", tmp_path / "second"
     await world.point()
     await graded(world.book)
     await world.book.make("results", "r2", {"lineItem": ref("li"), "comment": "Zebra-Canary 4711"})
@@ -310,26 +308,25 @@ async def test_a_worker_killed_while_it_waits_loses_nothing_and_logs_nobody(
         return answer
 
     world.there.fault = on(result, slow)
-    async with worker(book_database) as first:
+    async with worker(book_database, printed=first_log) as first:
         await world.there.until(lambda: any(came.entity == "lineItems" for came in world.there.came), 30)
         async with asyncio.timeout(10):
             while ("results", result) not in world.there.objects:
                 await asyncio.sleep(0.01)
         first.kill()
-        killed = (await first.communicate())[1].decode()
     world.there.fault = on(await world.id("results", "r"), told(422, {"imsx_description": "Zebra-Canary 4711"}))
     await world.book.make("results", "r", {"lineItem": ref("li"), "score": 1})
-    async with worker(book_database) as second:
+    async with worker(book_database, printed=second_log) as second:
         async with asyncio.timeout(30):
             while (await world.states()).get("delivered") != 3:
                 await asyncio.sleep(0.05)
             while not await world.report("refused"):
                 await asyncio.sleep(0.05)
         second.terminate()
-        ended = (await second.communicate())[1].decode()
+        assert await asyncio.wait_for(second.wait(), 30) == 0
     (line,) = await world.report()
     assert line.description == "…"
-    for text in (killed, ended):
+    for text in (first_log.read_text(), second_log.read_text()):
         assert "Canary" not in text
         assert "4711" not in text
         assert world.keys[world.book.ids.students[0]] not in text
