@@ -128,7 +128,7 @@ class _Desk:
         place = Place.from_json(held.inside)
         terms = terms_of(held)
         if place is None and not (stretch.window and stretch.window.following(None, 1, terms.wanted)):
-            return None  # what came and went between two looks was never seen, and of what nobody wants nobody hears
+            return None  # of what nobody wants nobody hears
         assert stretch.at is not None
         flags = ("replay",) if held.replaying_to is not None else ()
         envelope = self.envelope(held, told_to(held), stretch.to, stretch.at, flags)
