@@ -1,9 +1,10 @@
 """A stretch of a grant's feed as one window of changes. Pure.
 
-A window covers the feed's steps in ``(after, to]``, merged so that each record that they touch stands in it once, in its
-latest state. That goes for those that came and left again, too: whoever read them meanwhile, or was told of them in a
-part of a window that was then begun anew, has them. So, whatever somebody knows of a view from after ``after`` on, once
-told of a window to its end he knows what is in it at ``to``.
+A window covers the feed's steps in ``(after, to]``, merged so that each record that they touch stands in it once, in
+its latest state. That goes for those that came and left again, too: whoever read them meanwhile, or was told of them in
+a part of a window that was then begun anew, has them. So, whatever somebody knows of a view from after ``after`` on,
+once told of a window to its end he knows what is in it at ``to``.
+
 Inside, records that are there (created or updated) come first, in the order in which collections refer to each other,
 then those that left, in the reverse order; within a collection by rid. Marks come last: what each sync, and each edit
 of the grant, did to the view. So a place inside a window is (group, collection, rid), and nobody hears of an
