@@ -29,15 +29,15 @@ from tests.services import Database as Addresses
 ROOT = Path(__file__).parents[1]
 
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([__name__])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__, "hub.worker"])
 
 
 class Worker:
     """A worker process, with the face of ``subprocess.Popen`` as far as tests need it."""
 
     def __init__(self, **environment: str) -> None:
-        self._process = _FORKS.Process(target=_live, args=(environment,))
+        self._process = FORKS.Process(target=_live, args=(environment,))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
