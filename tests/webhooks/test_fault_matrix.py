@@ -21,7 +21,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from hub.clock import SystemClock
-from hub.store import subscriptions as store
+from hub.store import attempts
 from hub.store.database import Database
 from hub.webhooks import subscriptions
 from hub.webhooks.courier import Courier
@@ -80,7 +80,7 @@ class Ground:
 
     async def log(self, some: Subscribed) -> list[tuple[str, int, int | None, str | None]]:
         async with self.world.db.district(some.district) as tx:
-            found = await store.attempts(tx, some.id)
+            found = await attempts.page(tx, some.id, attempts.Wanted(), limit=100, after=None)
         return [(one.batch_id, one.attempt, one.status, one.error_class) for one in found[::-1]]
 
     async def until(self, done: Callable[[], Awaitable[bool]]) -> None:
