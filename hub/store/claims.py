@@ -61,6 +61,7 @@ class Held:
     isolating: int | None
     replaying_to: int | None
     retry_parked: bool
+    set_back: bool
     mode: Any
     types: list[str]
     max_bytes: int | None
@@ -104,7 +105,7 @@ def held(row: asyncpg.Record | None) -> Held | None:
 
 _BEHIND = (
     "((s.state = 'active' AND (s.batch_id IS NOT NULL OR s.window_to IS NOT NULL OR s.retry_parked "
-    "OR s.looked_to < d.position)) OR (s.state = 'resync_required' AND s.batch_id IS NOT NULL))"
+    "OR s.set_back OR s.looked_to < d.position)) OR (s.state = 'resync_required' AND s.batch_id IS NOT NULL))"
 )
 # Times that lie further ahead than anything is ever put off were written before the database's clock was set back.
 _FREE = "(s.lease_until IS NULL OR s.lease_until < now() OR s.lease_until > now() + interval '15 minutes')"

@@ -136,7 +136,7 @@ async def require_resync(tx: Transaction, claim: Claim) -> None:
     """Notes that the feed no longer leads on from where the subscription stands."""
     await tx.execute(
         f"UPDATE subscriptions SET state = 'resync_required', window_to = NULL, inside = NULL, isolating = NULL, "
-        f"replaying_to = NULL {_MINE}",
+        f"replaying_to = NULL, set_back = false {_MINE}",
         claim.district_id, claim.subscription_id, claim.lease_token,
     )  # fmt: skip
 

@@ -104,7 +104,7 @@ class _Desk:
 
     async def next(self, held: Held) -> Ready | None:
         """Cuts the next batch and writes it down; None when nothing waits."""
-        if not held.head.feed_from <= held.position <= held.head.steps:
+        if held.set_back or not held.head.feed_from <= held.position <= held.head.steps:
             return await self._resync(held)
         if held.retry_parked and (ready := await self._parked(held)) is not None:
             return ready
@@ -194,7 +194,7 @@ class _Desk:
 
     async def _resync(self, held: Held) -> Ready:
         """The message that the receiver has to start over. The subscription then waits to be resumed."""
-        reason = "retention" if held.position < held.head.feed_from else "restored"
+        reason = "retention" if held.position < held.head.feed_from and not held.set_back else "restored"
         snapshot = district_root(self.courier.base_url, self.claim.district_id) + PATHS["1.2"]["rostering"]
         envelope = self.envelope(held, told_to(held), held.head.steps, datetime.now(UTC))
         body = message.resync(envelope, reason=reason, snapshot=snapshot)
