@@ -153,8 +153,9 @@ class Settings(BaseSettings):
         default=15, gt=0, le=60, description="Longest wait for a receiver's whole answer."
     )
     webhook_lease_seconds: float = Field(
-        default=60, gt=0, description="Time for which a worker holds a subscription; must be longer than the time-out."
-    )
+        default=60, gt=0, le=600,
+        description="Time for which a worker holds a subscription, at most 600; must be longer than the time-out.",
+    )  # fmt: skip
     webhook_concurrency: int = Field(default=64, ge=1, le=1000, description="Most webhooks a worker sends at a time.")
     webhook_district_concurrency: int = Field(
         default=8, ge=1, le=1000, description="Most webhooks that all workers together send at a time for one district."

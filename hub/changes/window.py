@@ -1,6 +1,10 @@
 """A stretch of a grant's feed as one window of changes. Pure.
 
-A window covers the feed's steps in ``(after, to]``, merged so that each record stands in it once, in its latest state.
+A window covers the feed's steps in ``(after, to]``, merged so that each record that they touch stands in it once, in
+its latest state. That goes for those that came and left again, too: whoever read them meanwhile, or was told of them in
+a part of a window that was then begun anew, has them. So, whatever somebody knows of a view from after ``after`` on,
+once told of a window to its end he knows what is in it at ``to``.
+
 Inside, records that are there (created or updated) come first, in the order in which collections refer to each other,
 then those that left, in the reverse order; within a collection by rid. Marks come last: what each sync, and each edit
 of the grant, did to the view. So a place inside a window is (group, collection, rid), and nobody hears of an
@@ -17,7 +21,7 @@ from typing import Any, Literal, NamedTuple, Self
 from pyroaring import BitMap
 
 from hub.changes.types import ENTITIES, OPERATIONS, Operation, Wanted
-from hub.scope.feed import FeedEntry, merge
+from hub.scope.feed import FeedEntry, outcome
 from hub.scope.sets import rids
 
 Group = Literal["present", "left", "done"]
@@ -98,7 +102,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Window:
-    """The net effect of a stretch. ``touched``: by collection, (step, records), the newest first."""
+    """What became of the records of a stretch. ``touched``: by collection, (step, records), the newest first."""
 
     merged: Mapping[str, FeedEntry] = field(default_factory=dict)
     touched: Mapping[str, Sequence[tuple[int, BitMap]]] = field(default_factory=dict)
@@ -113,13 +117,13 @@ class Window:
             by_entity.setdefault(entry.sets.entity, []).append(entry)
             if entry.mark is not None:
                 by_step.setdefault(entry.step, []).append(entry)
-        merged = {name: merge(e.sets for e in found) for name, found in by_entity.items()}
+        merged = {name: outcome([e.sets for e in found]) for name, found in by_entity.items()}
         touched = {name: [(e.step, e.sets.touched) for e in reversed(found)] for name, found in by_entity.items()}
         marks = tuple(_mark(step, found) for step, found in sorted(by_step.items()))
         return cls({name: entry for name, entry in merged.items() if entry}, touched, marks)
 
     def __bool__(self) -> bool:
-        """Whether any record changed in the end. Marks alone are nothing to tell: what came and went was never seen."""
+        """Whether anything is to be told. Marks alone are nothing: their records were purged from the feed."""
         return bool(self.merged)
 
     def within(self, entities: Collection[str]) -> Window:

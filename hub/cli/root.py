@@ -21,6 +21,7 @@ from hub.cli.mapping import mapping
 from hub.cli.overrides import overrides
 from hub.cli.passback import passback
 from hub.cli.purge import purge
+from hub.cli.restored import restored
 from hub.cli.runs import runs
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, worker
@@ -65,8 +66,8 @@ def main() -> None:
 
 COMMANDS = (
     demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, survivorship, overrides, runs, guard,
-    undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures, keys, sandbox, doctor,
-    token,
+    undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures, restored, keys, sandbox,
+    doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -128,6 +128,16 @@ def merge(entries: Iterable[FeedEntry]) -> FeedEntry:
     return FeedEntry(entity, entered, updated, left)
 
 
+def outcome(entries: Sequence[FeedEntry]) -> FeedEntry:
+    """What became of each record of consecutive entries of one entity, whatever somebody knows of it.
+
+    As ``merge``, but what entered and left again has left: who read the view in between has it. Raises as ``merge``.
+    """
+    net = merge(entries)
+    passing = BitMap.union(*(entry.touched for entry in entries)) - net.touched
+    return FeedEntry(net.entity, net.entered, net.updated, net.left | passing)
+
+
 class Compacting:
     """Takes what nobody needs out of the old entries of one entity of a feed, given the newest of them first.
 

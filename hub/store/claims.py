@@ -61,6 +61,7 @@ class Held:
     isolating: int | None
     replaying_to: int | None
     retry_parked: bool
+    set_back: bool
     mode: Any
     types: list[str]
     max_bytes: int | None
@@ -104,28 +105,34 @@ def held(row: asyncpg.Record | None) -> Held | None:
 
 _BEHIND = (
     "((s.state = 'active' AND (s.batch_id IS NOT NULL OR s.window_to IS NOT NULL OR s.retry_parked "
-    "OR s.looked_to < d.position)) OR (s.state = 'resync_required' AND s.batch_id IS NOT NULL))"
+    "OR s.set_back OR s.looked_to < d.position)) OR (s.state = 'resync_required' AND s.batch_id IS NOT NULL))"
+)
+# Times that lie further ahead than anything is ever put off were written before the database's clock was set back.
+_FREE = "(s.lease_until IS NULL OR s.lease_until < now() OR s.lease_until > now() + interval '15 minutes')"
+_READY = (
+    "(s.ready_at <= now() OR (s.ready_at > now() + interval '3 minutes' "
+    "AND (s.attempt = 0 OR s.ready_at > now() + interval '30 hours')))"
 )
 # Of one district and one host no more rows are looked at than the smaller of the two could have: then whom a full
 # district or a full host keeps out cannot hide the others behind it.
 _DUE = f"""
-WITH leased AS (SELECT district_id, host FROM subscriptions WHERE lease_until >= now()),
+WITH leased AS (SELECT district_id, host FROM subscriptions s WHERE NOT {_FREE}),
 due AS (
     SELECT s.district_id, s.subscription_id, s.host, s.ready_at,
            row_number() OVER (PARTITION BY s.district_id, s.host ORDER BY s.ready_at) AS place
     FROM subscriptions s JOIN districts d USING (district_id)
-    WHERE d.state = 'active' AND s.ready_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) AND {_BEHIND})
+    WHERE d.state = 'active' AND {_READY} AND {_FREE} AND {_BEHIND})
 SELECT district_id, subscription_id, host,
        (SELECT count(*) FROM leased l WHERE l.district_id = due.district_id)::int AS of_district,
        (SELECT count(*) FROM leased l WHERE l.host = due.host)::int AS of_host
 FROM due WHERE place <= least($1::int, $2::int) ORDER BY ready_at
 """
-_CLAIM = """
+_CLAIM = f"""
 WITH chosen AS (
     SELECT s.district_id, s.subscription_id
     FROM subscriptions s JOIN unnest($1::uuid[], $2::uuid[]) AS c(district_id, subscription_id)
         USING (district_id, subscription_id)
-    WHERE s.state IN ('active', 'resync_required') AND (s.lease_until IS NULL OR s.lease_until < now())
+    WHERE s.state IN ('active', 'resync_required') AND {_FREE}
     FOR UPDATE OF s SKIP LOCKED)
 UPDATE subscriptions s SET lease_token = $3, lease_until = now() + make_interval(secs => $4)
 FROM chosen c WHERE s.district_id = c.district_id AND s.subscription_id = c.subscription_id

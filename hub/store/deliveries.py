@@ -6,6 +6,7 @@ Every statement names the lease token; see hub.store.claims.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -24,6 +25,7 @@ class Batch:
 
     ``kind``: of the feed, a parked change once more (``parked_id``), or the message that everything has to be read
     again. ``sole``: the one record that it tells of, where it is one: its entity, rid, operation and version.
+    ``granted_at``: of a batch that holds records, when the grant had last changed by which the app might see them.
     """
 
     batch_id: str
@@ -34,6 +36,7 @@ class Batch:
     kind: Literal["feed", "parked", "resync"] = "feed"
     sole: dict[str, Any] | None = None
     parked_id: UUID | None = None
+    granted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ _PASS_OVER = holding(
     "UPDATE subscriptions SET told_to = coalesce(told_to, position), position = $4, window_to = NULL, inside = NULL, "
     f"isolating = NULL, replaying_to = CASE WHEN replaying_to > $4 THEN replaying_to END {_MINE}"
 )
+_WITHDRAW = holding(f"UPDATE subscriptions SET batch_id = NULL, refused = 0 {_MINE}")
 #: Where a window of the feed ends, the position moves; a parked change that was taken moves nothing.
 _THROUGH = "$6 = 'feed' AND $4::jsonb IS NULL"
 # The bytes of a delivered batch are of no more use: what they said can be read from the feed.
@@ -107,12 +111,20 @@ async def freeze(tx: Transaction, claim: Claim, batch: Batch, *, looked_to: int)
     """Writes a batch down before its first attempt. ``looked_to``: the district's position that was looked up to."""
     await tx.execute(
         f"WITH made AS (INSERT INTO batches (district_id, subscription_id, {_BATCH}) "
-        "VALUES ($1, $2, $4, $5, $6, $7, $8, $9, $10, $11)) "
+        "VALUES ($1, $2, $4, $5, $6, $7, $8, $9, $10, $11, $13)) "
         "UPDATE subscriptions SET batch_id = $4, refused = 0, looked_to = greatest(looked_to, $12), "
         f"window_to = CASE WHEN $9 = 'feed' THEN $5 ELSE window_to END {_MINE}",
         claim.district_id, claim.subscription_id, claim.lease_token, batch.batch_id, batch.window_to, batch.inside,
-        batch.changes, batch.body, batch.kind, batch.sole, batch.parked_id, looked_to,
+        batch.changes, batch.body, batch.kind, batch.sole, batch.parked_id, looked_to, batch.granted_at,
     )  # fmt: skip
+
+
+async def withdraw(tx: Transaction, claim: Claim, batch_id: str) -> Held | None:
+    """Forgets a frozen batch that is not to be sent any more; None, and nothing is done, without the lease."""
+    now = held(await tx.fetchrow(_WITHDRAW, claim.district_id, claim.subscription_id, claim.lease_token))
+    if now is not None:
+        await discard(tx, claim.subscription_id, batch_id)
+    return now
 
 
 async def pass_over(tx: Transaction, claim: Claim, *, to: int) -> Held | None:
@@ -124,7 +136,7 @@ async def require_resync(tx: Transaction, claim: Claim) -> None:
     """Notes that the feed no longer leads on from where the subscription stands."""
     await tx.execute(
         f"UPDATE subscriptions SET state = 'resync_required', window_to = NULL, inside = NULL, isolating = NULL, "
-        f"replaying_to = NULL {_MINE}",
+        f"replaying_to = NULL, set_back = false {_MINE}",
         claim.district_id, claim.subscription_id, claim.lease_token,
     )  # fmt: skip
 

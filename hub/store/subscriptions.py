@@ -163,6 +163,23 @@ async def move(
     return _found(row)
 
 
+async def set_back(tx: Transaction) -> int:
+    """Notes of the district's subscriptions that their receivers may know more than the database; how many.
+
+    For after a backup was restored. What is frozen is forgotten, and whoever delivers at the moment loses the lease.
+    """
+    changed = await tx.execute(
+        "UPDATE subscriptions SET set_back = true, told_to = coalesce(told_to, position), window_to = NULL, "
+        "inside = NULL, batch_id = NULL, refused = 0, isolating = NULL, replaying_to = NULL, lease_token = NULL, "
+        "lease_until = NULL, attempt = 0, ready_at = now(), "
+        "state = CASE WHEN state = 'resync_required' THEN 'active' ELSE state END "
+        "WHERE district_id = $1 AND state <> 'unproven'",
+        tx.district_id,
+    )
+    await tx.execute("DELETE FROM batches WHERE district_id = $1 AND delivered_at IS NULL", tx.district_id)
+    return changed
+
+
 async def pause(tx: Transaction, subscription_id: UUID) -> Subscription:
     """Stops deliveries; the position stands still and nothing is lost. Raises HubError(NOT_FOUND)."""
     return _found(

@@ -64,7 +64,13 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held) -
         return None
     await vault.to_open(tx, courier.key, held.secret, held.certificate)
     if held.batch_id is not None:
-        return Ready(await deliveries.frozen(tx, claim, held.batch_id), held)
+        frozen = await deliveries.frozen(tx, claim, held.batch_id)
+        if frozen.granted_at in {None, held.granted_at}:
+            return Ready(frozen, held)
+        # It holds records as an app might see them that may see less now. What it tells of is told anew.
+        fresh = await deliveries.withdraw(tx, claim, held.batch_id)
+        assert fresh is not None
+        held = fresh
     if held.state == "resync_required":
         await claims.release(tx, claim)
         return None
@@ -98,7 +104,7 @@ class _Desk:
 
     async def next(self, held: Held) -> Ready | None:
         """Cuts the next batch and writes it down; None when nothing waits."""
-        if not held.head.feed_from <= held.position <= held.head.steps:
+        if held.set_back or not held.head.feed_from <= held.position <= held.head.steps:
             return await self._resync(held)
         if held.retry_parked and (ready := await self._parked(held)) is not None:
             return ready
@@ -128,7 +134,7 @@ class _Desk:
         place = Place.from_json(held.inside)
         terms = terms_of(held)
         if place is None and not (stretch.window and stretch.window.following(None, 1, terms.wanted)):
-            return None  # what came and went between two looks was never seen, and of what nobody wants nobody hears
+            return None  # of what nobody wants nobody hears
         assert stretch.at is not None
         flags = ("replay",) if held.replaying_to is not None else ()
         envelope = self.envelope(held, told_to(held), stretch.to, stretch.at, flags)
@@ -138,7 +144,9 @@ class _Desk:
         else:
             made, told = await self._cut(held, envelope, stretch.window, place)
             inside = made.place.as_json() if made.place else None
-            batch = Batch(_batch_id(), stretch.to, inside, made.changes, made.body, sole=_sole(told))
+            batch = Batch(
+                _batch_id(), stretch.to, inside, made.changes, made.body, sole=_sole(told), granted_at=_shown(held)
+            )
         # An open window was frozen when the feed was shorter: what has come since is looked at later.
         looked_to = held.head.district_position if held.window_to is None else 0
         await deliveries.freeze(self.tx, self.claim, batch, looked_to=looked_to)
@@ -182,11 +190,11 @@ class _Desk:
         at = told_to(held)
         envelope = self.envelope(held, at, at, self.courier.clock.now(), ("parked",))
         body = message.batch(envelope, [item.told])
-        return Batch(_batch_id(), at, held.inside, 1, body, kind="parked", parked_id=one.parked_id)
+        return Batch(_batch_id(), at, held.inside, 1, body, "parked", None, one.parked_id, _shown(held))
 
     async def _resync(self, held: Held) -> Ready:
         """The message that the receiver has to start over. The subscription then waits to be resumed."""
-        reason = "retention" if held.position < held.head.feed_from else "restored"
+        reason = "retention" if held.position < held.head.feed_from and not held.set_back else "restored"
         snapshot = district_root(self.courier.base_url, self.claim.district_id) + PATHS["1.2"]["rostering"]
         envelope = self.envelope(held, told_to(held), held.head.steps, datetime.now(UTC))
         body = message.resync(envelope, reason=reason, snapshot=snapshot)
@@ -235,6 +243,11 @@ async def another(courier: Courier, tx: Transaction, claim: Claim, ready: Ready)
 
 def _batch_id() -> str:
     return f"msg_{ids.new_id().hex}"
+
+
+def _shown(held: Held) -> datetime | None:
+    """By which grant a batch shows records, where it does. One that is read a moment later has the later grant's."""
+    return held.granted_at if held.mode == "records" else None
 
 
 def _told(changes: Sequence[Change], items: Sequence[Item], place: Place | None) -> list[Change]:

@@ -19,6 +19,8 @@ CHANGES = (1, 5_000)
 QUIET_SECONDS = (0, 60)
 LONGEST_WAIT_SECONDS = (0, 600)
 RATE_PER_MINUTE = (1, 6_000)
+#: By how many seconds the clocks of two processes may differ.
+CLOCKS_APART = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,12 @@ class Terms:
         return _wanted(self.types)
 
     def hush(self, since_first: float, since_last: float) -> float:
-        """Seconds for which a window is not opened yet, given the ages of its first and of its last change."""
+        """Seconds for which a window is not opened yet, given the ages of its first and of its last change.
+
+        None for what will only come to be, by our clock: one was set back, and nobody can say how long that is.
+        """
+        if since_last < -CLOCKS_APART:
+            return 0
         left = min(self.quiet_seconds - since_last, self.longest_wait_seconds - since_first)
         return max(0.0, min(left, self.quiet_seconds))
 

@@ -94,17 +94,19 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(behave: Behaviour | None = None, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
-    """A receiver on a free port of 127.0.0.1, at any path."""
+async def receiver(
+    behave: Behaviour | None = None, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Receiver]:
+    """A receiver at an address of this machine, on a free port (0) or a given one, at any path."""
     value = Receiver("", behave or status(204))
     app = web.Application(client_max_size=10_000_000)
     app.router.add_route("*", "/{path:.*}", value.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    site = web.TCPSite(runner, host, port, ssl_context=tls)
     await site.start()
     port = runner.addresses[0][1]
-    value.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/hook"
+    value.url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/hook"
     try:
         yield value
     finally:

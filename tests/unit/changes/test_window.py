@@ -157,6 +157,7 @@ def test_the_body_is_exactly_this_and_holds_no_personal_data() -> None:
                 {"type": "users.updated", "sourcedId": "00000000-0000-0000-0000-000000000002", "version": 9,
                  "href": f"{base}/users/00000000-0000-0000-0000-000000000002"},
                 {"type": "users.deleted", "sourcedId": "00000000-0000-0000-0000-000000000003", "version": 5},
+                {"type": "users.deleted", "sourcedId": "00000000-0000-0000-0000-000000000004", "version": 6},
                 {"type": "syncs.completed", "version": 5, "at": "2026-09-01T05:30:00.000Z",
                  "counts": {"users": {"created": 2, "updated": 0, "deleted": 1}}},
                 {"type": "grants.updated", "version": 9, "at": "2026-09-01T07:30:00.000Z",
@@ -167,12 +168,34 @@ def test_the_body_is_exactly_this_and_holds_no_personal_data() -> None:
     }  # fmt: skip
 
 
-def test_what_came_and_went_is_nothing_to_tell() -> None:
+def test_what_came_and_left_is_told_as_left_since_somebody_may_have_read_it() -> None:
     window = Window.of([
         Entry(1, AT, SYNC_COMPLETED, FeedEntry("orgs", BitMap([1]), BitMap(), BitMap())),
         Entry(2, AT, SYNC_COMPLETED, FeedEntry("orgs", BitMap(), BitMap(), BitMap([1]))),
     ])  # fmt: skip
-    assert not window
+    assert [(change.type, change.rid, change.version) for change in window.following(None, 9)] == [
+        ("orgs.deleted", 1, 2), ("syncs.completed", 1, 1), ("syncs.completed", 2, 2)]  # fmt: skip
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 5), st.booleans(), min_size=1), min_size=1, max_size=6), st.data())
+@settings(max_examples=100, deadline=None)
+def test_whatever_somebody_knows_after_a_window_he_knows_what_is_there(
+    steps: list[dict[int, bool]], data: st.DataObject
+) -> None:
+    """``steps``: what is present (True) or not of the records that each touches."""
+    states, entries = [set[int]()], []
+    for number, step in enumerate(steps, 1):
+        before, after = states[-1], (states[-1] | {r for r in step if step[r]}) - {r for r in step if not step[r]}
+        entries.append(Entry(number, AT, None, FeedEntry("users", BitMap(after - before),
+                       BitMap(after & before & step.keys()), BitMap(before - after))))  # fmt: skip
+        states.append(after)
+    begun = data.draw(st.integers(0, len(steps)))
+    window = Window.of(entries[begun:])
+    # Of each record, what it was at some moment since the window's beginning: of what a reader may have put together.
+    has = {rid for rid in range(6) if rid in states[data.draw(st.integers(begun, len(steps)))]}
+    for change in window.following(None, 100):
+        (has.discard if change.operation == "deleted" else has.add)(change.rid)
+    assert has == states[-1]
 
 
 def test_purged_records_are_left_out_and_the_window_still_ends() -> None:

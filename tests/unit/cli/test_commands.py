@@ -30,6 +30,7 @@ COMMANDS = (
     "migrate",
     "overrides",
     "passback",
+    "restored",
     "runs",
     "sandbox",
     "serve",
