@@ -30,7 +30,7 @@ async def polled(
         yield follower, apis[0][WAITING], apis[0]
 
 
-async def until(held: Any, seconds: float = 5) -> None:
+async def until(held: Any, seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not held():
             await asyncio.sleep(0.01)
