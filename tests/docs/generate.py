@@ -13,6 +13,7 @@ import hub.sync.undoing
 import transforms.shaping.rules
 from hub.settings import Settings
 from tests.docs.reference import admin_api_page, behaviour_page, cli_page, metrics_page
+from tests.webhooks.faults import page as faults_page
 from transforms.catalogue.page import catalogue_page
 from transforms.pipeline import RULES
 from transforms.report import rules_page
@@ -57,6 +58,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "issues.md": issues_page,
     "metrics.md": metrics_page,
     "settings.md": settings_page,
+    "webhooks-faults.md": faults_page,
 }
 
 

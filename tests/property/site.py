@@ -31,6 +31,7 @@ from hub.store.database import Database as Pool
 from hub.sync import grants
 from hub.sync.engine import work_once
 from hub.webhooks import subscriptions
+from hub.webhooks.terms import Terms
 from hub.worker import run_worker
 from hub.worker.doorbell import Doorbell
 from tests import worker_process
@@ -54,6 +55,7 @@ class Granted:
     told: Receiver
     secret: str
     position: int
+    subscription_id: UUID
 
 
 @dataclass
@@ -133,7 +135,7 @@ class Site:
         self.working.clear()
         return run
 
-    async def grant(self, district: District, definition: GrantDefinition) -> Granted:
+    async def grant(self, district: District, definition: GrantDefinition, terms: Terms) -> Granted:
         """A new app with a grant, a token and a subscription."""
         app_id, client_id = uuid4(), apps.new_client_id()
         async with self.db.shared() as tx:
@@ -143,8 +145,11 @@ class Site:
         told = await self.stack.enter_async_context(receiver())
         async with self.db.district(district.district_id) as tx:
             grant, _ = await grants.create(tx, app_id, definition, district.clock.now())
-            made, secret = await subscriptions.create(tx, grant_id=grant.grant_id, url=told.url, key=KEY, allow=ALLOW)
-        return Granted(grant.grant_id, token, told, secret, made.position)
+            made, secret = await subscriptions.create(
+                tx, grant_id=grant.grant_id, url=told.url, key=KEY, allow=ALLOW, terms=terms
+            )
+        assert secret is not None
+        return Granted(grant.grant_id, token, told, secret, made.position, made.subscription_id)
 
     async def page(self, address: str, token: str) -> tuple[int, Any, str | None]:
         """One page: status, body, and the address of the next one."""

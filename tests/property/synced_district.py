@@ -113,13 +113,14 @@ class Stored:
     trimmed: dict[str, set[int]]
     feed: list[tuple[int, str, set[int], set[int], set[int]]]  # position, entity, entered, updated, departed
 
-    def replayed(self) -> tuple[dict[str, set[int]], dict[str, set[int]]]:
-        """What is present and gone after the whole feed."""
+    def replayed(self, settled: int = 0) -> tuple[dict[str, set[int]], dict[str, set[int]]]:
+        """What is present and gone after the whole feed, of which up to ``settled`` each record stands but once."""
         present: dict[str, set[int]] = {entity: set() for entity in ENTITIES}
         gone: dict[str, set[int]] = {entity: set() for entity in ENTITIES}
-        for _, entity, entered, updated, departed in self.feed:
+        for position, entity, entered, updated, departed in self.feed:
             assert not entered & present[entity]
-            assert updated | departed <= present[entity]
+            assert updated <= present[entity]
+            assert departed <= present[entity] or position <= settled
             present[entity] = (present[entity] | entered) - departed
             gone[entity] = (gone[entity] | departed) - entered
         return present, gone

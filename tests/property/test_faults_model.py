@@ -14,7 +14,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -30,19 +29,19 @@ from hub.crashpoints import PLACES
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
 from hub.scope.grants import GrantDefinition
 from hub.settings import role_passwords
-from hub.store import feed, past, runs
-from hub.store.database import Transaction
+from hub.store import past, runs
 from hub.store.migrate import migrate
 from hub.sync import grants, overrides
 from hub.sync.changes import members
+from hub.webhooks.terms import Terms
 from tests.conftest import UNSAFE
 from tests.districts import EVERYTHING, District
-from tests.fakes.receiver import Received
-from tests.property.site import Granted, Site, site
+from tests.property.site import Site, site
 from tests.property.small_districts import ENTITIES, definitions
 from tests.property.source_model import Rows, SourceModel, difference, rows_of
-from tests.property.synced_district import Stored, documents, stored
-from tests.property.test_store_sync_model import BASE, EDITS, TEXTS, Granting, Known, Package
+from tests.property.synced_district import documents, stored
+from tests.property.test_store_sync_model import BASE, EDITS, TEXTS, Known, Package
+from tests.property.told_apps import HAPPENINGS, PORTION, App, Happening, Told
 from tests.services import MASTER_KEY
 from tests.sync.test_delta import changes_only
 from transforms.catalogue import CATALOGUE
@@ -63,45 +62,18 @@ REFERENCES = (
     ("classes", "courseSourcedId", "course"), ("classes", "schoolSourcedId", "school"),
     ("results", "studentSourcedId", "student"), ("lineItems", "classSourcedId", "class"),
 )  # fmt: skip
-#: What befalls a run: places at which workers die in turn, then whether PostgreSQL crashes and when, and Redis forgets.
+#: What befalls a run: places at which workers die in turn, then whether PostgreSQL crashes and when, and Redis forgets;
+#: and, before all that, those who are told of changes.
 FATES = st.tuples(
     st.lists(st.sampled_from(SYNC_PLACES), max_size=2),
     st.one_of(st.none(), st.none(), st.floats(0, 0.3)),
     st.booleans(),
+    HAPPENINGS,
 )
-Fate = tuple[list[str], float | None, bool]
+Fate = tuple[list[str], float | None, bool, list[Happening]]
 
 
-@dataclass
-class App:
-    """What an app knows: of what it was told, the ids of what it should have; and a walk over pages under way."""
-
-    granted: Granted
-    has: dict[str, set[str]] = field(default_factory=lambda: {entity: set() for entity in ENTITIES})
-    bodies: dict[str, bytes] = field(default_factory=dict)
-    heard: int = 0
-    up_to: int = 0
-    wanted: list[str] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
-    next: str | None = None
-
-    def hear(self, one: Received) -> None:
-        """Takes one batch in: one that came before is the same, and each goes on where the last one ended."""
-        self.heard += 1
-        one.verify(self.granted.secret)
-        if self.bodies.setdefault(one.id, one.body) is not one.body:
-            assert self.bodies[one.id] == one.body
-            return
-        assert one.data["from"] == self.up_to
-        for entity, operation, sourced_id in one.changes:
-            has = self.has[entity]
-            assert (operation == "created") == (sourced_id not in has)
-            (has.discard if operation == "deleted" else has.add)(sourced_id)
-        if not one.data["more"]:
-            self.up_to = one.data["to"]
-
-
-class Faults(Granting):
+class Faults(Told):
     """One district of a site that things happen to. The test gives ``postgres`` and ``redis``."""
 
     postgres: EmbeddedPostgres
@@ -122,7 +94,7 @@ class Faults(Granting):
         self.site: Site = self.do(self.stack.enter_async_context(site(self.postgres, self.redis)))
         self.db = self.site.db
         self.district = self.do(District(self.db).create())
-        self.take([], ([], None, False), small=False)
+        self.take([], ([], None, False, []), small=False)
         self.create(EVERYTHING)
         self.create(first)
 
@@ -217,11 +189,14 @@ class Faults(Granting):
 
     async def _create(self, definition: GrantDefinition) -> None:
         real = (await self._documents()).translated(definition)
-        granted = await self.site.grant(self.district, real)
-        self.known.append(Known(granted.grant_id, definition, real, {entity: {} for entity in ENTITIES}, 0))
-        app = self.apps[granted.grant_id] = App(granted, up_to=granted.position)
+        mode = ("refs", "records")[len(self.known) % 2]
+        granted = await self.site.grant(self.district, real, Terms(mode=mode, max_changes=PORTION))
+        known = Known(granted.grant_id, definition, real, {entity: {} for entity in ENTITIES}, 0)
+        self.known.append(known)
+        app = self.apps[granted.grant_id] = App(granted, mode, up_to=granted.position)
+        granted.told.behave = app.answer
         async with self.db.district(self.district.district_id) as tx:
-            app.has = await self._seen(tx, await stored(tx, granted.grant_id))  # it reads all, and then what changes
+            await self._read(tx, known, app)  # it reads all, and then what changes
 
     @precondition(lambda self: len(self.known) == 3)
     @rule()
@@ -270,7 +245,8 @@ class Faults(Granting):
     # How runs end, whatever happens to those who carry them out.
 
     def carry_out(self, run_id: UUID, fate: Fate) -> runs.Run:
-        return self.do(self._carry_out(run_id, *fate))
+        self.happen(fate[3])
+        return self.do(self._carry_out(run_id, *fate[:3]))
 
     async def _carry_out(self, run_id: UUID, places: list[str], crash: float | None, flush: bool) -> runs.Run:
         before = await self._digest()
@@ -331,33 +307,6 @@ class Faults(Granting):
             for key, record in active[entity].items():
                 said = self.model.shown[entity][key][0][column]
                 assert (names[record[field_]["sourcedId"]] if field_ in record else None) == said, (entity, key)
-
-    @invariant()
-    def apps_were_told_of_what_they_see(self) -> None:
-        for known in self.known:
-            self.do(self._told(known, self.apps[known.grant_id]))
-
-    async def _told(self, known: Known, app: App) -> None:
-        """A receiver has heard of the whole feed in order; what it made of that is the view."""
-        async with self.db.district(self.district.district_id) as tx:
-            view = await stored(tx, known.grant_id)
-            seen = await self._seen(tx, view)
-        head = len({position for position, *_ in view.feed})  # in steps, as receivers are told
-        async with asyncio.timeout(30):
-            while app.up_to < head:
-                await self.site.time_passes(self.district)
-                while app.heard == len(app.granted.told.received):
-                    await asyncio.sleep(0.01)
-                for one in app.granted.told.received[app.heard :]:
-                    app.hear(one)
-        assert app.has == seen
-
-    async def _seen(self, tx: Transaction, view: Stored) -> dict[str, set[str]]:
-        """The ids of a view's records."""
-        seen: dict[str, set[str]] = {}
-        for entity in CATALOGUE.entities:
-            seen[entity.name] = set((await feed.sourced_ids(tx, entity, sorted(view.present[entity.name]))).values())
-        return seen
 
 
 @pytest.fixture(scope="module")
