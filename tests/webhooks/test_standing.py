@@ -90,12 +90,12 @@ async def test_why_a_subscription_waits_is_one_word(world: World) -> None:
         await world.feeds.move(some.district, some.grant, entered=[0, 1], updated=[5])
         await world.feeds.move(some.district, some.grant, updated=[1, 2], left=[0])
         row, waits, waiting = await now(world, some)
-        assert (waits, waiting) == (Waits.READY, 3)  # 0 came and went, 1 counts once
+        assert (waits, waiting) == (Waits.READY, 4)  # 0 came and left, which is told; 1 counts once
         assert next_attempt(row, waits) == row.ready_at
         for expected in (Waits.BACKOFF, Waits.RETRY_AFTER, Waits.DISABLED):
             await one(courier)
             row, waits, waiting = await now(world, some)
-            assert (waits, waiting) == (expected, 3)
+            assert (waits, waiting) == (expected, 4)
             assert (next_attempt(row, waits) is None) == (expected is Waits.DISABLED)
             await due(world, some)
         connection = world.feeds.connection
