@@ -21,6 +21,9 @@ from hub.errors import Code, HubError, Intent, storage_full
 from hub.store.kept import Kept
 
 SCHEMA = "hub"
+#: A transaction in which nothing was asked for so long is ended by PostgreSQL. Shorter than the minute within which the
+#: run of a worker that hangs is taken over: its locks would keep everybody else from it.
+IDLE_SECONDS = 45.0
 #: Errors after which the same call may succeed: the server is away, starting, stopping or out of connections.
 _AWAY = (
     OSError,
@@ -151,7 +154,7 @@ class Database:
             "timezone": "UTC",
             "jit": "off",
             # A client that hangs or vanished loses its transaction and its locks: others go on without it.
-            "idle_in_transaction_session_timeout": "60s",
+            "idle_in_transaction_session_timeout": f"{int(IDLE_SECONDS * 1000)}ms",
             "tcp_keepalives_idle": "30",
             "tcp_keepalives_interval": "10",
             "tcp_keepalives_count": "3",

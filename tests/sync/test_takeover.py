@@ -9,8 +9,10 @@ import signal
 
 import pytest
 
-from hub.store import runs
-from hub.sync.engine import HEARTBEAT_SECONDS
+from hub.errors import Code, HubError
+from hub.store import database, districts, runs
+from hub.store.database import IDLE_SECONDS
+from hub.sync.engine import HEARTBEAT_SECONDS, work_once
 from hub.worker.process import LOOK_SECONDS
 from tests import worker_process
 from tests.districts import District
@@ -22,9 +24,9 @@ LEASE = 3
 
 
 def test_a_dead_workers_run_is_taken_over_within_a_minute() -> None:
-    """The lease, the look of a worker that nobody rings, and a lock that the dead one's session may hold."""
+    """The lease, the look of a worker that nobody rings, and the locks that a hanging one's transaction may hold."""
     assert HEARTBEAT_SECONDS < runs.LEASE_SECONDS / 3
-    assert runs.LEASE_SECONDS + 2 * LOOK_SECONDS + runs.LOCK_SECONDS < 60
+    assert max(runs.LEASE_SECONDS, IDLE_SECONDS) + 2 * LOOK_SECONDS + runs.LOCK_SECONDS < 60
 
 
 async def under_way(district: District, process: worker_process.Worker) -> None:
@@ -49,17 +51,49 @@ async def test_another_worker_carries_the_run_out_when_the_lease_has_ended(
         await under_way(second, one)
         os.kill(one.pid, how)
         assert (await second.run(run_id)).state == "running"
-        patience = 4 * LEASE if how == signal.SIGKILL else 70
-        other = worker_process.start(copied.worker, lease_seconds=LEASE, until_idle_seconds=patience)
-        async with asyncio.timeout(150):  # one that stopped in a transaction holds its locks until PostgreSQL ends it
+        other = worker_process.start(copied.worker, lease_seconds=LEASE, until_idle_seconds=4 * LEASE)
+        async with asyncio.timeout(60):
             while (await second.run(run_id)).state != "applied":
                 await asyncio.sleep(0.1)
         assert (await second.run(run_id)).attempt == 2
         with contextlib.suppress(ProcessLookupError):  # a stopped one wakes up, finds its lease gone, writes nothing
             os.kill(one.pid, signal.SIGCONT)
-        await worker_process.ended(other, seconds=120)
+        await worker_process.ended(other)
         await worker_process.ended(one)
     finally:
         if one.poll() is None:
             one.kill()
+    assert await snapshot(second) == loaded.after
+
+
+@pytest.mark.threat("F13")
+async def test_a_transaction_that_hangs_keeps_its_district_from_nobody_for_long(
+    second: District, copied: Database, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was stopped with the district's lock in its hands: whenever that is, another one gets on."""
+    monkeypatch.setattr(database, "IDLE_SECONDS", 1.5)
+    run_id = await second.request(change())
+    held, woken = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        worker = await database.Database.open(copied.worker, name="test hanging worker")
+        try:
+            async with worker.district(second.district_id) as tx:
+                await districts.lock(tx)
+                held.set()
+                await woken.wait()
+                await districts.lock(tx)
+        finally:
+            await worker.close()
+
+    hanging = asyncio.create_task(hang())
+    await held.wait()
+    async with asyncio.timeout(20):
+        while (await second.run(run_id)).state != "applied":
+            await work_once(second.db, second.clock)
+            await asyncio.sleep(0.1)
+    woken.set()
+    with pytest.raises(HubError) as lost:
+        await hanging
+    assert lost.value.code is Code.UNAVAILABLE
     assert await snapshot(second) == loaded.after
