@@ -189,8 +189,8 @@ def _invert(entity: Entity, found: Sequence[Versions], inverse: _Inverse) -> Non
     for one in found:
         fields, image, conflicts = _restored(entity, one)
         inverse.conflicts += [(one.rid, name) for name in conflicts]
-        if image == one.now:
-            continue
+        if image == one.now or not (image.active or one.now.active):
+            continue  # what has ended since says nothing any more: no history would tell that it was changed
         if image.documents == one.before.documents:
             inverse.whole[one.rid] = image.active
         else:

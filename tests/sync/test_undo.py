@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -209,6 +210,26 @@ async def test_a_whole_district_can_be_undone_past_the_guard(district: District)
     assert all(active == 0 for active, _ in (await district.counts()).values())
     assert (await undo(district, undone)).state == "applied"
     assert all(gone == 0 for _, gone in (await district.counts()).values())
+
+
+async def test_what_has_ended_since_stays_as_it_ended(district: District) -> None:
+    """An update is undone while its record has ended: no history would tell that the record said something else."""
+    first = await district.sync(base())
+    updated = await district.sync(change())
+    ending = await undo(district, first)
+    ended = {key: row for key, row in (await rows(district)).items() if not _active(row)}
+    undone = await undo(district, updated)
+    assert undone.state == "applied"  # what the run had ended is back
+    still = {key: row for key, row in (await rows(district)).items() if not _active(row)}
+    assert still.items() <= ended.items()
+    assert (await undo(district, await undo(district, ending))).state == "applied"
+    again = {key: row for key, row in (await rows(district)).items() if not _active(row)}
+    assert len(again) > len(still) // 2
+    assert again.items() <= ended.items()
+
+
+def _active(row: str) -> bool:
+    return bool(json.loads(row)["active"])
 
 
 @pytest.mark.parametrize("state", ["unchanged", "previewed"])
