@@ -270,7 +270,7 @@ async def test_two_workers_and_an_administrator_at_one_district_take_turns(secon
 
 async def test_a_clients_locks_and_waits_have_bounds(second: District) -> None:
     async with second.db.district(second.district_id) as tx:
-        assert await tx.fetchval("SHOW idle_in_transaction_session_timeout") == "1min"
+        assert await tx.fetchval("SHOW idle_in_transaction_session_timeout") == "45s"
         assert await tx.fetchval("SHOW tcp_keepalives_idle") == "30"
 
 
