@@ -15,12 +15,12 @@ from typing import Any
 import orjson
 import polars as pl
 
+from connectors.spool import METADATA
 from transforms.catalogue import BASE_NAMES, Entity, Field, Kind, Need, Version
 from transforms.catalogue import vocabularies as voc
 from transforms.normalise.vocabulary import token_reader
 
 Objects = Sequence[Mapping[str, Any]]
-METADATA = "metadata."
 #: Members by which some servers call a field.
 _ALIASES = {"grades": ("grade",), "orgs": ("org",), "terms": ("term",)}
 _SAMPLE = 50

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from yarl import URL
 
+from connectors.client import NotUnderstoodError
 from connectors.http import Web
-from connectors.oneroster_rest.client import Client, NotUnderstoodError, Page
+from connectors.oneroster_rest.client import Client, Page
 from connectors.oneroster_rest.config import OneRosterRestConfig
 from connectors.oneroster_rest.mapping import Members
 from connectors.protocol import ConnectorError, Found, SourceContext
@@ -26,7 +27,7 @@ async def probe(context: SourceContext, config: OneRosterRestConfig, web: Web) -
     try:
         client = Client.of(context, config, web)
         client.tries = 1  # whoever waits for the answer tries again themselves
-        await client.login.header("GET", URL(config.url))
+        await client.login.headers("GET", URL(config.url))
     except ConnectorError as error:
         reached = [] if error.code in _FINAL else [Found("connection", "good", "The system can be reached.")]
         step = "connection" if error.code in _FINAL else "login"

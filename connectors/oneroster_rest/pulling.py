@@ -11,13 +11,15 @@ from typing import Any
 
 import polars as pl
 
+from connectors.client import NotUnderstoodError
 from connectors.oneroster_rest import mapping, nested, rules
-from connectors.oneroster_rest.client import Client, NotUnderstoodError
+from connectors.oneroster_rest.client import Client
 from connectors.oneroster_rest.mapping import Members, Objects, Odd
-from connectors.oneroster_rest.package import RestPackage
-from connectors.oneroster_rest.spool import Spool
-from connectors.oneroster_rest.walk import Walked, walk
+from connectors.oneroster_rest.walk import walk
 from connectors.protocol import Mode, Pull
+from connectors.spool import Spool
+from connectors.spooled import SpooledPackage
+from connectors.walking import Walked
 from transforms import issues
 from transforms.catalogue import CATALOGUE, Entity, Field, Version
 
@@ -136,7 +138,7 @@ class Pulling:
             due = started - since.swept >= timedelta(hours=config.sweep_hours)
             swept = started if due else since.swept
             present = await self._sweep() if due else {}
-        package = RestPackage(config.version, self.folder, self.spools, issues.collect(self.findings))
+        package = SpooledPackage(config.version, self.folder, self.spools, issues.collect(self.findings))
         return Pull(package, self._cursor(started, swept), self.announced, present=present, objects=True)
 
     def _cursor(self, started: datetime | None, swept: datetime | None) -> dict[str, Any] | None:

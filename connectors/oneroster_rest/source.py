@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from connectors.http import Web
@@ -16,6 +13,7 @@ from connectors.oneroster_rest.config import OneRosterRestConfig
 from connectors.oneroster_rest.probe import probe
 from connectors.oneroster_rest.pulling import Pulling
 from connectors.protocol import Capability, ConnectorError, Found, Intent, Pull, SourceContext
+from connectors.roster import pulling
 
 
 class OneRosterRestSource:
@@ -34,17 +32,9 @@ class OneRosterRestSource:
     async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
         """Everything, or with a cursor what changed since. Raises ConnectorError (``quiet_hours`` and many more)."""
         context, config = self._context, self._config
-        wait = await asyncio.to_thread(config.quiet_seconds, context.now())
-        if wait:
-            text = "The system has its quiet hours. The source is pulled when they are over."
-            raise ConnectorError("quiet_hours", text, intent=Intent.RETRY, wait_seconds=wait)
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rosterhub-rest-", dir=context.work_folder))
-        try:
-            async with Web(context.reachable) as web:
-                return await Pulling(Client.of(context, config, web), folder).run(cursor if config.changes else None)
-        except BaseException:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-            raise
+        quiet = await asyncio.to_thread(config.quiet_seconds, context.now(), config.vendor.quiet)
+        async with pulling(context, quiet) as (web, folder):
+            return await Pulling(Client.of(context, config, web), folder).run(cursor if config.changes else None)
 
     async def probe(self) -> Sequence[Found]:
         """Asks for a few objects of each entity."""

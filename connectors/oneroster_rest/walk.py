@@ -16,19 +16,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import polars as pl
 from yarl import URL
 
-from connectors.oneroster_rest.client import Client, NotUnderstoodError, Page
+from connectors.client import NotUnderstoodError
+from connectors.oneroster_rest.client import Client, Page
 from connectors.oneroster_rest.mapping import Members, Objects
 from connectors.protocol import ConnectorError, Intent
+from connectors.walking import Walked, endless, repeated, steadily, too_many
 from transforms.catalogue import Entity
 
-WALKS = 3
 #: Limits that are tried where a server refuses the configured one.
 _LOWER = (1_000, 100)
-#: Of so many rows one may have the id of another: more of them are pages that came again.
-_ROWS_PER_REPEATED = 100
 
 
 class Sink(Protocol):
@@ -41,70 +39,13 @@ class Sink(Protocol):
         """The objects of one more page."""
 
 
-@dataclass
-class Walked:
-    """What one walk saw. ``ids``: hashes of all sourcedIds, page by page. ``steady``: nothing moved meanwhile."""
-
-    total: int | None = None
-    steady: bool = True
-    count: int = 0
-    unnamed: int = 0
-    ids: list[pl.Series] = field(default_factory=list)
-
-    def different(self) -> int:
-        """How many different ids there were; objects without one count each."""
-        return (pl.concat(self.ids).n_unique() if self.ids else 0) + self.unnamed
-
-    def note(self, keys: list[Any]) -> None:
-        """Remembers the ids of a page."""
-        named = [key if isinstance(key, str) else str(key) for key in keys if key is not None]
-        self.count += len(keys)
-        self.unnamed += len(keys) - len(named)
-        self.ids.append(pl.Series(named, dtype=pl.String).hash())
-
-    def same_ids(self, other: Walked) -> bool:
-        """Whether another walk saw the same ids, each as often."""
-        if (self.count, self.unnamed) != (other.count, other.unnamed):
-            return False
-        return not self.ids or pl.concat(self.ids).sort().equals(pl.concat(other.ids).sort())
-
-
 async def walk(client: Client, entity: Entity, query: Mapping[str, str], sink: Sink) -> Walked:
     """All objects of a collection that ``query`` asks for, into ``sink``.
 
     Raises NotUnderstoodError for a query with more than paging in it, and ConnectorError as ``Client.page`` does and
     besides (``not_whole``, ``total_wrong``, ``repeated_page``, ``endless``, ``too_many_rows``, ``query_refused``).
     """
-    before: Walked | None = None
-    for _ in range(WALKS):
-        await asyncio.to_thread(sink.begin_again)
-        found = await _with_limit(client, entity, query, sink)
-        different = await asyncio.to_thread(found.different)
-        if found.steady and different == (found.count if found.total is None else found.total):
-            return found
-        if before is not None and await asyncio.to_thread(found.same_ids, before):
-            _settle(found, different, entity.name)
-            return found
-        before = found
-    text = f"The system's {entity.name} changed while they were read, {WALKS} times in a row. Nothing was applied."
-    raise ConnectorError("not_whole", text, intent=Intent.RETRY)
-
-
-def _settle(found: Walked, different: int, name: str) -> None:
-    """Judges two walks that agree. Raises ConnectorError where they cannot be all there is."""
-    if found.total is not None and found.total not in {found.count, different}:
-        text = (
-            f"The system says that it has {found.total} {name} and gives {different}, twice in a row. If its count is "
-            "known to be wrong, set the source's totals to ignored."
-        )
-        raise ConnectorError("total_wrong", text, intent=Intent.ASK_HUMAN)
-    if found.count - different > max(1, found.count // _ROWS_PER_REPEATED):
-        raise _repeated(name)
-
-
-def _repeated(name: str) -> ConnectorError:
-    text = f"The system gives the same {name} again where the next page should be: there is no way to see the others."
-    return ConnectorError("repeated_page", text, intent=Intent.RETRY)
+    return await steadily(lambda: _with_limit(client, entity, query, sink), sink.begin_again, entity.name)
 
 
 async def _with_limit(client: Client, entity: Entity, query: Mapping[str, str], sink: Sink) -> Walked:
@@ -141,8 +82,7 @@ class _Walking:
         try:
             while url is not None:
                 if url in self.asked:
-                    text = f"The system's pages of {self.entity.name} lead in a circle."
-                    raise ConnectorError("endless", text, intent=Intent.RETRY)
+                    raise endless(self.entity.name)
                 self.asked.add(url)
                 page = await self.client.page(url, self.entity.name, self.limit)
                 objects = self._new(page, overlapping=overlapping)
@@ -167,7 +107,7 @@ class _Walking:
             found.total = told
         keys = Members(objects).of("sourcedId")
         if keys and keys == self.keys:
-            raise _repeated(self.entity.name)
+            raise repeated(self.entity.name)
         self.keys = keys
         if overlapping:
             if not keys or keys[0] != self.last:
@@ -176,8 +116,7 @@ class _Walking:
                 objects, keys = objects[1:], keys[1:]
         found.note(keys)
         if found.count > self.client.context.limits.rows:
-            text = f"The system gives more than {self.client.context.limits.rows:,} {self.entity.name}."
-            raise ConnectorError("too_many_rows", text, intent=Intent.ASK_HUMAN)
+            raise too_many(self.client.context.limits.rows, self.entity.name)
         self.last = keys[-1] if keys else self.last
         return objects
 

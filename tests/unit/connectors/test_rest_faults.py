@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from connectors import roster, spool
 from connectors.http import Web
-from connectors.oneroster_rest import SPEC, source, spool
+from connectors.oneroster_rest import SPEC
 from connectors.protocol import ConnectorError, Intent, Pull, SourceContext
 from tests.fakes.certificates import certificate
 from tests.fakes.oneroster_server import CLIENT, SECRET, Asked, Quirks, Server, running
@@ -115,7 +116,7 @@ def test_what_lasts_fails_the_whole_pull_and_says_what_to_do(
     sis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, code: str, intent: Intent
 ) -> None:
     if fault.startswith(("hang", "drip")):
-        monkeypatch.setattr(source, "Web", partial(Web, idle_seconds=0.1, total_seconds=0.3))
+        monkeypatch.setattr(roster, "Web", partial(Web, idle_seconds=0.1, total_seconds=0.3))
     sis.fault = lambda one: fault if one.entity == "users" and one.number else None
     error = refused(sis, tmp_path)
     assert (error.code, error.intent) == (code, intent)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from connectors.oneroster_rest.mapping import METADATA
 from connectors.protocol import Mode
 
 LINE = "line"
+METADATA = "metadata."
 FIRST_LINE = 2
 #: Rows of one file on disk. Cut by rows, not by pages, so that the digest does not depend on the size of pages.
 CHUNK_ROWS = 50_000

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import polars as pl
 
-from connectors.oneroster_rest.spool import Spool
 from connectors.protocol import Batch, ConnectorError, Intent, Mode
+from connectors.spool import Spool
 from transforms import issues as findings
 from transforms.catalogue import Version
 
 
 @dataclass(slots=True)
-class RestPackage:
+class SpooledPackage:
     """The rows of all files, in a private folder. All findings are about whole files, so batches have none."""
 
     version: Version
