@@ -20,9 +20,9 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
+from connectors.limits import DEFAULT_TIMEOUTS, Timeouts
 from connectors.protocol import ConnectorError, Intent
 
-CONNECT_SECONDS, IDLE_SECONDS, TOTAL_SECONDS = 10.0, 60.0, 300.0
 _PIECE = 1 << 16
 _BLOCKED = "the hub may not go to this address"
 _UNKNOWN = "The name service does not know the system's host. Check the address."
@@ -74,10 +74,10 @@ class Web:
 
     def __init__(
         self, reachable: Callable[[str, bool], bool], *, trust: ssl.SSLContext | None = None,
-        idle_seconds: float = IDLE_SECONDS, total_seconds: float = TOTAL_SECONDS,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> None:  # fmt: skip
         self._reachable, self._trust = reachable, trust
-        self._timeout = aiohttp.ClientTimeout(total=total_seconds, connect=CONNECT_SECONDS, sock_read=idle_seconds)
+        self._timeout = aiohttp.ClientTimeout(timeouts.total, timeouts.connect, timeouts.idle)
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:

@@ -30,3 +30,15 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a request may take, in seconds: to connect, between two pieces of the answer, and in all."""
+
+    connect: float = 10.0
+    idle: float = 60.0
+    total: float = 300.0
+
+
+DEFAULT_TIMEOUTS = Timeouts()

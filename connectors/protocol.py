@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 import polars as pl
 from pydantic import BaseModel
 
-from connectors.limits import DEFAULT_LIMITS, Limits
+from connectors.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from transforms.catalogue import Version
 from transforms.validate import alike
 
@@ -207,6 +207,7 @@ class SourceContext:
     upload: Path | None = None
     work_folder: Path | None = None
     limits: Limits = DEFAULT_LIMITS
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     now: Callable[[], datetime] = utc_now
     reachable: Callable[[str, bool], bool] = nowhere

@@ -38,7 +38,7 @@ class OneRosterRestSource:
 
     async def probe(self) -> Sequence[Found]:
         """Asks for a few objects of each entity."""
-        async with Web(self._context.reachable) as web:
+        async with Web(self._context.reachable, timeouts=self._context.timeouts) as web:
             return await probe(replace(self._context), self._config, web)
 
 

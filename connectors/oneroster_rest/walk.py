@@ -123,6 +123,9 @@ class _Walking:
     def _next(self, page: Page, objects: Objects) -> tuple[URL | None, bool]:
         """Where the next page is, and whether it should begin with the last row of this one."""
         if not objects:
+            # No count vouches for an empty page, so another walk has to; what changed is mostly nothing.
+            vouched = page.objects or self.found.total is not None or "filter" in self.query
+            self.found.steady = self.found.steady and bool(vouched)
             return None, False
         if page.following is not None:
             self.linked = True

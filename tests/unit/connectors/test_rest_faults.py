@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connectors import roster, spool
-from connectors.http import Web
+from connectors import spool
+from connectors.limits import DEFAULT_TIMEOUTS, Timeouts
 from connectors.oneroster_rest import SPEC
 from connectors.protocol import ConnectorError, Intent, Pull, SourceContext
 from tests.fakes.certificates import certificate
@@ -60,13 +59,15 @@ def config(sis: Server, **more: Any) -> dict[str, Any]:
     return {"url": sis.url, "login": login, "entities": ["orgs", "users"], "page_rows": PAGE} | more
 
 
-def context(sis: Server, folder: Path, waits: list[float], **more: Any) -> SourceContext:
+def context(
+    sis: Server, folder: Path, waits: list[float], *, timeouts: Timeouts = DEFAULT_TIMEOUTS, **more: Any
+) -> SourceContext:
     async def noted(seconds: float) -> None:
         waits.append(seconds)
 
     return SourceContext(
         SPEC.config_model.model_validate(config(sis, **more)), work_folder=folder, now=lambda: sis.now, sleep=noted,
-        secrets={"client_secret": SECRET}, reachable=lambda address, _: address == "127.0.0.1",
+        secrets={"client_secret": SECRET}, reachable=lambda address, _: address == "127.0.0.1", timeouts=timeouts,
     )  # fmt: skip
 
 
@@ -113,12 +114,11 @@ def test_what_passes_costs_a_request_and_nothing_else(sis: Server, tmp_path: Pat
 @pytest.mark.threat("F8", "T34")
 @pytest.mark.parametrize(("fault", "code", "intent"), LASTING)
 def test_what_lasts_fails_the_whole_pull_and_says_what_to_do(
-    sis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, code: str, intent: Intent
+    sis: Server, tmp_path: Path, fault: str, code: str, intent: Intent
 ) -> None:
-    if fault.startswith(("hang", "drip")):
-        monkeypatch.setattr(roster, "Web", partial(Web, idle_seconds=0.1, total_seconds=0.3))
+    timeouts = Timeouts(idle=0.1, total=0.3) if fault.startswith(("hang", "drip")) else DEFAULT_TIMEOUTS
     sis.fault = lambda one: fault if one.entity == "users" and one.number else None
-    error = refused(sis, tmp_path)
+    error = refused(sis, tmp_path, timeouts=timeouts)
     assert (error.code, error.intent) == (code, intent)
 
 
@@ -130,7 +130,8 @@ def test_pages_of_any_kind_are_walked_to_their_end(sis: Server, tmp_path: Path, 
         sis.quirks = Quirks(totals=totals, links=links, cap=cap)
         sis.asked.clear()
         assert keys(pull(sis, tmp_path, page_rows=12)) == sorted(sis.objects["users"])
-        pages = -(-USERS // min(cap, 12))
+        # Pages of one row have no room for a seam: without a count a second walk vouches for the end of the first.
+        pages = -(-USERS // min(cap, 12)) * (2 if cap == 1 and totals == "none" and links == "none" else 1)
         assert sis.count("users") <= pages + (3 if totals == "none" and links == "none" else 0) + pages // 4
 
 
