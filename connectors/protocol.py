@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import polars as pl
 from pydantic import BaseModel
@@ -182,6 +182,14 @@ class Tried(Protocol):
 
     async def probe(self) -> Sequence[Found]:
         """Asks the system for a little of everything. What goes wrong is found, never raised."""
+
+
+@runtime_checkable
+class Courteous(Protocol):
+    """What a source may have beside ``pull``: hours in which its system is left alone."""
+
+    def quiet_seconds(self, now: datetime) -> float:
+        """For how long no pull should begin; 0 where one may begin now. Reads files: call it in a thread."""
 
 
 def utc_now() -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from connectors.http import Web
@@ -29,10 +30,14 @@ class OneRosterRestSource:
         pulled = frozenset({Capability.BULK, Capability.PULL})
         return pulled | {Capability.DELTA, Capability.CHANGES} if self._config.changes else pulled
 
+    def quiet_seconds(self, now: datetime) -> float:
+        """For how long the vendor or the district wants the system to be left alone."""
+        return self._config.quiet_seconds(now, self._config.vendor.quiet)
+
     async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
         """Everything, or with a cursor what changed since. Raises ConnectorError (``quiet_hours`` and many more)."""
         context, config = self._context, self._config
-        quiet = await asyncio.to_thread(config.quiet_seconds, context.now(), config.vendor.quiet)
+        quiet = await asyncio.to_thread(self.quiet_seconds, context.now())
         async with pulling(context, quiet) as (web, folder):
             return await Pulling(Client.of(context, config, web), folder).run(cursor if config.changes else None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from hub.errors import Code, HubError
@@ -45,6 +46,8 @@ class SourceSchedule:
 
 #: Says when a schedule of a district is due next after a time; None for never again.
 Following = Callable[[UUID, SourceSchedule, datetime], Awaitable[datetime | None]]
+#: Kind and configuration of a source -> until when its system wants to be left alone; None: it may be asked now.
+Quiet = Callable[[str, dict[str, Any]], Awaitable[datetime | None]]
 _COLUMNS = ", ".join(SourceSchedule.__dataclass_fields__)
 
 
@@ -148,8 +151,8 @@ async def delete(tx: Transaction, source_id: UUID) -> None:
     await source_health.settled(tx, source_id, source_health.LATE)
 
 
-async def queue_due(db: Database, now: datetime, following: Following) -> int:
-    """Queues a run for each schedule that is due; how many.
+async def queue_due(db: Database, now: datetime, following: Following, quiet: Quiet) -> int:
+    """Queues a run for each schedule that is due; how many. One whose system wants to be left alone moves to later.
 
     Times that nobody looked at, because the hub was down, come to one run. Where a pull of the source waits or is under
     way already, it serves for this time too.
@@ -163,11 +166,13 @@ async def queue_due(db: Database, now: datetime, following: Following) -> int:
     queued = 0
     for district_id, source_id in due:
         async with db.district(district_id) as tx:
-            queued += await _queue(tx, district_id, source_id, now, following)
+            queued += await _queue(tx, district_id, source_id, now, following, quiet)
     return queued
 
 
-async def _queue(tx: Transaction, district_id: UUID, source_id: UUID, now: datetime, following: Following) -> bool:
+async def _queue(
+    tx: Transaction, district_id: UUID, source_id: UUID, now: datetime, following: Following, quiet: Quiet
+) -> bool:
     row = await tx.fetchrow(
         f"SELECT {_COLUMNS} FROM source_schedules WHERE district_id = $1 AND source_id = $2 AND state = 'active' "
         "AND next_at <= $3 FOR UPDATE SKIP LOCKED",
@@ -176,9 +181,17 @@ async def _queue(tx: Transaction, district_id: UUID, source_id: UUID, now: datet
     if row is None:
         return False  # another worker queues it just now
     schedule = SourceSchedule(**row)
-    active = await tx.fetchval(
-        "SELECT state = 'active' FROM sources WHERE district_id = $1 AND source_id = $2", district_id, source_id
-    )
+    [(active, kind, config)] = await tx.fetch(
+        "SELECT state = 'active', kind, config FROM sources WHERE district_id = $1 AND source_id = $2",
+        district_id, source_id,
+    )  # fmt: skip
+    until = await quiet(kind, config) if active else None
+    if until is not None:
+        await tx.execute(
+            "UPDATE source_schedules SET next_at = $3 WHERE district_id = $1 AND source_id = $2",
+            district_id, source_id, until,
+        )  # fmt: skip
+        return False
     await tx.execute(
         "UPDATE source_schedules SET due_at = next_at, next_at = $3, "
         "late_from = CASE WHEN $4 THEN coalesce(late_from, next_at + make_interval(mins => grace_minutes)) END "

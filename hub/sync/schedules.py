@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
 
-from connectors.protocol import Capability, ConnectorError, SourceContext
+from connectors.protocol import Capability, ConnectorError, Courteous, SourceContext
 from connectors.registry import connector
 from hub.clock import Clock
 from hub.errors import Code, HubError
@@ -33,9 +34,24 @@ async def look(db: Database, clock: Clock, *, spread_seconds: float) -> int:
         )
 
     now = clock.now()
-    queued = await source_schedules.queue_due(db, now, following)
+
+    async def quiet(kind: str, config: dict[str, Any]) -> datetime | None:
+        seconds = await asyncio.to_thread(_quiet_seconds, kind, config, now)
+        return now + timedelta(seconds=seconds) if seconds else None
+
+    queued = await source_schedules.queue_due(db, now, following, quiet)
     await source_health.note_late(db, now)
     return queued
+
+
+def _quiet_seconds(kind: str, config: dict[str, Any], now: datetime) -> float:
+    """For how long the source's system wants to be left alone. What is wrong with the source, its run will say."""
+    try:
+        spec = connector(kind)
+        opened = spec.open(SourceContext(config=spec.config_model.model_validate(config)))
+    except (ConnectorError, ValidationError):
+        return 0.0
+    return opened.quiet_seconds(now) if isinstance(opened, Courteous) else 0.0
 
 
 async def next_time(

@@ -87,6 +87,24 @@ async def test_a_source_is_pulled_when_its_time_has_come(pulled: District) -> No
     assert [r.state for r in await all_runs(pulled)] == ["unchanged", "applied"]
 
 
+async def test_a_time_within_the_systems_quiet_hours_moves_to_their_end(pulled: District) -> None:
+    clock = Turned()
+    login = {"kind": "bearer"}
+    config = {"url": "https://sis.example", "login": login, "profile": "infinite_campus", "zone": "America/Chicago"}
+    async with pulled.db.district(pulled.district_id) as tx:
+        await tx.execute("UPDATE sources SET kind = 'oneroster_rest'")
+        await sources.change(tx, pulled.source_id, config=config)
+    await schedule(pulled, clock.at)  # noon in London, seven in Chicago
+    assert await look(pulled, clock) == 0
+    assert await all_runs(pulled) == []
+    clock.at += 8 * HOUR
+    assert await look(pulled, clock) == 0
+    assert await troubles(pulled) == []
+    clock.at += HOUR
+    assert await look(pulled, clock) == 1
+    assert [run.requested_by for run in await all_runs(pulled)] == ["schedule"]
+
+
 async def test_times_that_were_missed_come_to_one_run(pulled: District) -> None:
     clock = Turned()
     await schedule(pulled, clock.at + HOUR)
