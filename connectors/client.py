@@ -85,12 +85,18 @@ class Client:
         as ``Web.send``, ``Login.headers`` and ``read`` do and besides (``not_found``, ``not_permitted``,
         ``login_refused``, ``moved``, ``busy``, ``server_failed``).
         """
+        journal = self.context.journal
 
         async def once() -> T:
-            answer = await self._answer(method, url, body, most_bytes)
+            earlier = await asyncio.to_thread(journal.answered, method, url, body) if journal is not None else None
+            answer = earlier or await self._answer(method, url, body, most_bytes)
+            self.started = self.started or answer.at
             if answer.status != 200:
                 raise refusal(answer, what, self.context.now())
-            return await asyncio.to_thread(read, answer)
+            found = await asyncio.to_thread(read, answer)
+            if journal is not None and earlier is None:
+                await asyncio.to_thread(journal.keep, method, url, body, answer)
+            return found
 
         return await patiently(self.context, once, self.tries)
 
@@ -101,7 +107,6 @@ class Client:
             if body is not None:
                 headers.setdefault("Content-Type", "application/json")
             answer = await self.web.send(method, url, headers=headers, body=body, most_bytes=most_bytes)
-            self.started = self.started or answer.at
             if answer.status != 401 or last:
                 return answer
             self.login.forget()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import polars as pl
 from pydantic import BaseModel
@@ -24,6 +24,9 @@ from pydantic import BaseModel
 from connectors.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from transforms.catalogue import Version
 from transforms.validate import alike
+
+if TYPE_CHECKING:
+    from connectors.journal import Journal
 
 Mode = Literal["bulk", "delta"]
 
@@ -209,6 +212,7 @@ class SourceContext:
     ``upload`` is the package that somebody sent (None: pull from the configured place). ``work_folder`` is where
     temporary files may go (None: the system's place). ``secrets`` never show in a repr. ``reachable`` says of an
     address, at the moment of dialling, whether a connection to it may be opened (``connectors.http`` asks it).
+    ``journal`` has the answers of an attempt that was cut off, and keeps this one's (``connectors.client`` asks it).
     """
 
     config: BaseModel
@@ -220,6 +224,7 @@ class SourceContext:
     now: Callable[[], datetime] = utc_now
     reachable: Callable[[str, bool], bool] = nowhere
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class Keys:
         self._wrapping = {_master_id(master): AESGCM(_wrapping_key(master)) for master in masters}
         self.master_id = _master_id(masters[0])
         self._first_made = {WALKS: _walk_key(masters[-1]), ERASURES: _erasure_key(masters[-1])}
+        self._journals = _derive(masters[0], b"rosterhub journals of pulls 1")
         self._fixed: dict[str, bytes] = {}
         self._data: dict[UUID, bytes] = {}
 
@@ -96,6 +97,10 @@ class Keys:
     def fix(self, purpose: str, key: bytes) -> None:
         """Notes what the database says that the key of a purpose is."""
         self._fixed[purpose] = key
+
+    def journal(self, run_id: UUID, asked: bytes) -> bytes:
+        """The key of what a run's pull keeps on disk for its next attempt, as long as that asks for the same."""
+        return hashlib.blake2b(run_id.bytes + asked, digest_size=KEY_BYTES, key=self._journals).digest()
 
     def open_derived(self, sealed: bytes, place: bytes) -> bytes:
         """A ciphertext of version 1, under whichever master key it was made. Raises InvalidTag."""

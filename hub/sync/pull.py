@@ -17,6 +17,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from connectors.journal import Journal
 from connectors.protocol import Capability, ConnectorError, Intent, Package, Pull, Source, SourceContext
 from connectors.registry import connector
 from connectors.shaped import shape
@@ -25,7 +26,7 @@ from hub.addresses import Network
 from hub.crashpoints import crash_point
 from hub.store import sources, uploads
 from hub.store.database import Database
-from hub.sync import increments, source_secrets
+from hub.sync import increments, journals, source_secrets
 from hub.sync.job import Job
 from transforms.shaping.checking import Checked
 from transforms.shaping.definition import as_json
@@ -36,10 +37,14 @@ _YOUNG_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a source's system is reached: ``secrets`` by name, and the private networks to which that may lead."""
+    """How a source's system is reached: ``secrets`` by name, and the private networks to which that may lead.
+
+    ``journal``: what it answered to an earlier attempt.
+    """
 
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     allow: Sequence[Network] = ()
+    journal: Journal | None = None
 
     def reachable(self, address: str, encrypted: bool) -> bool:
         """Whether a connection to an address may be opened."""
@@ -69,18 +74,18 @@ class Pulled:
 async def pull(job: Job, source: sources.Source, transform: Checked | None = None) -> AsyncIterator[Pulled]:
     """The package of a job's run. What asks another system takes one of the job's turns for as long as it asks.
 
-    Its files are removed at the end. Raises ConnectorError (``not_whole`` for another number of rows than was
-    announced), HubError(UPLOAD_INCOMPLETE).
+    Its files are removed at the end; of an attempt that was cut off stays what the system answered. Raises
+    ConnectorError (``not_whole`` for another number of rows than was announced), HubError(UPLOAD_INCOMPLETE).
     """
     db, claim, turns = job.db, job.claim, job.pulls
-    async with private_folder() as folder:
+    async with private_folder() as folder, contextlib.AsyncExitStack() as left:
         crash_point("fetch.folder_made")
         upload = None
         if claim.run.upload_id is not None:
             upload = await fetched(db, claim.district_id, claim.run.upload_id, folder)
             crash_point("fetch.upload_written")
-        secrets = await _secrets(job, source)
-        access = Access(secrets, job.allow)
+        journal = await left.enter_async_context(journals.kept(job, source)) if upload is None else None
+        access = Access(await _secrets(job, source), job.allow, journal)
         opened = await asyncio.to_thread(opened_source, source, transform, upload, folder, access)
         _require_taken(opened, upload)
         told = upload is None and Capability.CHANGES in opened.capabilities
@@ -158,11 +163,11 @@ def opened_source(
         places = ", ".join(".".join(map(str, e["loc"])) or "the whole" for e in error.errors())
         text = f"The source's configuration does not fit its kind: look at {places}."
         raise ConnectorError("bad_config", text, intent=Intent.ASK_HUMAN) from None
-    return spec.open(
-        SourceContext(
-            config=checked, upload=upload, work_folder=folder, secrets=access.secrets, reachable=access.reachable
-        )
-    )
+    context = SourceContext(
+        config=checked, upload=upload, work_folder=folder, secrets=access.secrets, reachable=access.reachable,
+        journal=access.journal,
+    )  # fmt: skip
+    return spec.open(context)
 
 
 def _folder() -> tuple[Path, int]:

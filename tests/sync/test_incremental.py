@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from connectors import client
 from hub.crypto import column_key
 from hub.store import runs, sources
 from hub.store.runs import Run
+from hub.sync import engine
 from hub.sync.engine import work_once
 from hub.sync.room import Room
 from hub.sync.source_secrets import sealed
@@ -260,3 +265,21 @@ async def test_a_busy_server_is_asked_again_when_it_says(district: District, sis
     run = await district.run(run.run_id)
     assert (run.state, run.error_code) == ("failed", "source_failed")
     assert "busy" in str(run.error_message)
+
+
+@pytest.mark.threat("F8")
+async def test_a_run_that_is_tried_again_goes_on_at_the_page_where_it_ended(
+    second: District, sis: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(engine, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    await connect(second, sis, page_rows=20)
+    asked: dict[str, int] = {}
+    sis.fault = lambda one: "reset" if one.entity == "users" and 3 <= one.number < 3 + client.TRIES else None
+    sis.before_page = lambda one: asked.update({one.entity: one.number + 1})
+    run = await pull(second)
+    assert run.state == "held", run.error_message  # all of what was there before is gone
+    pages = {entity: -(-len(sis.objects[entity]) // 20) for entity in ENTITIES}
+    assert asked == pages | {"users": pages["users"] + client.TRIES}
+    assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
