@@ -180,6 +180,7 @@ class Found:
     text: str
 
 
+@runtime_checkable
 class Tried(Protocol):
     """What a source may have beside ``pull``: a try that takes nothing over."""
 

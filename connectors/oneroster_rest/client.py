@@ -13,9 +13,11 @@ from connectors.client import Client as Asking
 from connectors.client import json_of, number_of
 from connectors.http import Answer, Web
 from connectors.oneroster_rest.config import OneRosterRestConfig
-from connectors.oneroster_rest.login import login
+from connectors.oneroster_rest.login import connected
 from connectors.protocol import ConnectorError, Intent, SourceContext
+from transforms.catalogue import Entity
 
+_REVISION = "x-perm-rev"
 #: A row of JSON is seldom larger; an answer with so much for each row that was asked for is cut off.
 _BYTES_PER_ROW, _LEAST_BYTES = 8 << 10, 4 << 20
 
@@ -30,26 +32,49 @@ class Page:
     at: datetime | None
 
 
+class RevisionError(Exception):
+    """What the server has, or what may be read of it, became another while it was read."""
+
+
 @dataclass
 class Client(Asking):
-    """Asks one OneRoster server."""
+    """Asks one OneRoster server, at the address ``url``.
+
+    ``revision``: what the server calls the state of its data (``x-perm-rev``), as its first page of this pull said.
+    """
 
     config: OneRosterRestConfig = field(kw_only=True)
+    url: str = field(kw_only=True)
+    revision: str | None = None
 
     @classmethod
-    def of(cls, context: SourceContext, config: OneRosterRestConfig, web: Web) -> Client:
-        """The client of one pull. Raises ConnectorError (``no_secret``)."""
+    async def of(cls, context: SourceContext, config: OneRosterRestConfig, web: Web) -> Client:
+        """The client of one pull. Raises ConnectorError (``no_secret``, and as ``connected`` does)."""
         headers = {**config.vendor.headers, **config.headers}
-        return cls(context, web, login(context, config, web), headers, config=config)
+        login, url = await connected(context, config, web)
+        return cls(context, web, login, headers, config=config, url=url)
+
+    def collection(self, entity: Entity) -> URL:
+        """The address of an entity's collection."""
+        return self.config.collection(entity, self.url)
 
     async def page(self, url: URL, name: str, rows: int) -> Page:
-        """One page of the collection ``name``. Raises as ``ask`` does, and ConnectorError (``not_oneroster``)."""
+        """One page of the collection ``name``.
+
+        Raises as ``ask`` does, and ConnectorError (``not_oneroster``), RevisionError.
+        """
 
         def read(answer: Answer) -> Page:
             objects = _objects(answer, name)
+            self._note(answer.headers.get(_REVISION))
             return Page(objects, number_of(answer.headers.get("X-Total-Count")), answer.following, answer.at)
 
         return await self.ask(url, name, read, most_bytes=max(_LEAST_BYTES, rows * _BYTES_PER_ROW))
+
+    def _note(self, revision: str | None) -> None:
+        if revision is not None and self.revision not in {None, revision}:
+            raise RevisionError
+        self.revision = self.revision or revision
 
 
 def _objects(answer: Answer, name: str) -> Sequence[Mapping[str, Any]]:

@@ -50,12 +50,27 @@ class Bearer(ConfigModel):
     kind: Literal["bearer"]
 
 
+class ClassLink(ConfigModel):
+    """A partner's key for ClassLink's Roster Server, which is entered as the client's secret; for OneRoster 1.1.
+
+    The source's ``url`` is the address of ClassLink's proxy.
+    """
+
+    kind: Literal["classlink"]
+    application: ClientId = Field(
+        description="Which district: its oneroster_application_id in the partner's list. A try lists them."
+    )
+    connection: Literal["proxy", "direct"] = Field(
+        default="proxy", description="Through the proxy, or with signatures to the district's own server."
+    )
+
+
 class OneRosterRestConfig(QuietHours):
     """What a district may set for its OneRoster REST source. The client's secret is entered apart from it."""
 
     url: Address = Field(description="The server's address: up to its /ims/oneroster/…, with or without that part.")
     version: Version = "1.2"
-    login: Annotated[OAuth2 | OAuth1 | Bearer, Field(discriminator="kind")]
+    login: Annotated[OAuth2 | OAuth1 | Bearer | ClassLink, Field(discriminator="kind")]
     profile: Profile = Field(default="standard", description="Whose server it is, where that is known.")
     entities: Annotated[tuple[EntityName, ...], Field(min_length=1)] = Field(
         default=ROSTER, description="What is pulled. Demographics, resources and the gradebook must be asked for."
@@ -81,8 +96,9 @@ class OneRosterRestConfig(QuietHours):
     def _agree(self) -> Self:
         if "?" in self.url:
             raise ValueError("url: the address of a server has no query")
-        if self.version == "1.2" and isinstance(self.login, OAuth1):
-            raise ValueError("login: OneRoster 1.2 has OAuth 2 alone")
+        if self.version == "1.2" and isinstance(self.login, OAuth1 | ClassLink):
+            what = "has OAuth 2 alone" if isinstance(self.login, OAuth1) else "is not spoken by ClassLink's proxy"
+            raise ValueError(f"login: OneRoster 1.2 {what}")
         for name in self.entities:
             if self.version not in CATALOGUE[name].versions:
                 raise ValueError(f"entities: OneRoster {self.version} has no {name}")
@@ -98,11 +114,11 @@ class OneRosterRestConfig(QuietHours):
         """Rows to ask for in one page."""
         return self.page_rows or self.vendor.page_rows
 
-    def collection(self, entity: Entity) -> URL:
-        """The address of an entity's collection."""
-        root = _SERVICES.sub("", self.url).rstrip("/")
+    def collection(self, entity: Entity, url: str | None = None) -> URL:
+        """The address of an entity's collection; ``url`` where it is not the configured server's."""
+        root = _SERVICES.sub("", url or self.url).rstrip("/")
         path = "v1p1" if self.version == "1.1" else f"{entity.service}/v1p2"
-        return URL(f"{root}/ims/oneroster/{path}/{entity.name}")
+        return URL(f"{root}/ims/oneroster/{path}/{entity.name}", encoded="%" in root)
 
     def pulled(self) -> tuple[Entity, ...]:
         """The entities that are pulled, what others refer to first."""

@@ -1,4 +1,4 @@
-"""How the connector says who it is: a token of OAuth 2, kept as long as it lives, or a signature of OAuth 1.0a."""
+"""How the connector says who it is: a token of OAuth 2, a signature of OAuth 1.0a, or what a partner's key opens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from connectors.client import Login, secret_of
 from connectors.http import Web
 from connectors.oauth1 import authorization
 from connectors.oauth2 import Bearer, ClientCredentials
-from connectors.oneroster_rest.config import OAuth1, OAuth2, OneRosterRestConfig
+from connectors.oneroster_rest.classlink import Partner, ProxyLogin
+from connectors.oneroster_rest.config import ClassLink, OAuth1, OAuth2, OneRosterRestConfig
 from connectors.protocol import SourceContext
 
 SECRET = "client_secret"
@@ -37,14 +38,26 @@ class Signature:
         """There is no token."""
 
 
-def login(context: SourceContext, config: OneRosterRestConfig, web: Web) -> Login:
-    """The login that the configuration states. Raises ConnectorError (``no_secret``)."""
+async def connected(context: SourceContext, config: OneRosterRestConfig, web: Web) -> tuple[Login, str]:
+    """The login that the configuration states, and the address of the server that it is for.
+
+    Raises ConnectorError (``no_secret``), and as ``Partner`` does.
+    """
     secret, terms = secret_of(context, SECRET), config.login
+    if isinstance(terms, ClassLink):
+        partner = Partner(context, web, URL(config.url.rstrip("/")), secret)
+        application = await partner.application(terms)
+        if terms.connection == "proxy":
+            return ProxyLogin(partner, terms, _bearer=application.bearer), f"{partner.proxy}/{application.key}"
+        server = await partner.direct(application)
+        signing = OAuth1(kind="oauth1", client_id=server.client_id)
+        return Signature(signing, server.client_secret, context.now), server.url
     if isinstance(terms, OAuth1):
-        return Signature(terms, secret, context.now)
+        return Signature(terms, secret, context.now), config.url
     if isinstance(terms, OAuth2):
-        return ClientCredentials(
+        tokens = ClientCredentials(
             web, context.now, terms.token_url, terms.client_id, secret, config.scope(), terms.client_auth,
             {**config.vendor.headers, **config.headers},
         )  # fmt: skip
-    return Bearer(secret)
+        return tokens, config.url
+    return Bearer(secret), config.url

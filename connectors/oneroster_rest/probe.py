@@ -25,7 +25,7 @@ async def probe(context: SourceContext, config: OneRosterRestConfig, web: Web) -
     """Logs in and asks for a few objects of each entity. Never raises ConnectorError."""
     found: list[Found] = []
     try:
-        client = Client.of(context, config, web)
+        client = await Client.of(context, config, web)
         client.tries = 1  # whoever waits for the answer tries again themselves
         await client.login.headers("GET", URL(config.url))
     except ConnectorError as error:
@@ -48,7 +48,7 @@ async def probe(context: SourceContext, config: OneRosterRestConfig, web: Web) -
 async def _entity(client: Client, entity: Entity) -> tuple[Found, bool]:
     """What one entity gives, and whether there is no use in asking for others."""
     config = client.config
-    url = config.collection(entity).with_query({"limit": str(SAMPLE_ROWS), "offset": "0"})
+    url = client.collection(entity).with_query({"limit": str(SAMPLE_ROWS), "offset": "0"})
     begun = time.monotonic()
     try:
         page = await client.page(url, entity.name, SAMPLE_ROWS)

@@ -13,13 +13,13 @@ import polars as pl
 
 from connectors.client import NotUnderstoodError
 from connectors.oneroster_rest import mapping, nested, rules
-from connectors.oneroster_rest.client import Client
+from connectors.oneroster_rest.client import Client, RevisionError
 from connectors.oneroster_rest.mapping import Members, Objects, Odd
 from connectors.oneroster_rest.walk import walk
-from connectors.protocol import Mode, Pull
+from connectors.protocol import ConnectorError, Intent, Mode, Pull
 from connectors.spool import Spool
 from connectors.spooled import SpooledPackage
-from connectors.walking import Walked
+from connectors.walking import WALKS, Walked
 from transforms import issues
 from transforms.catalogue import CATALOGUE, Entity, Field, Version
 
@@ -103,6 +103,7 @@ class _Since:
     since: datetime
     swept: datetime
     undated: frozenset[str]
+    revision: str | None = None
 
     @classmethod
     def of(cls, cursor: Mapping[str, Any] | None) -> _Since | None:
@@ -110,7 +111,7 @@ class _Since:
             return None
         try:
             since, swept = (datetime.fromisoformat(cursor[name]).astimezone(UTC) for name in ("since", "swept"))
-            return cls(since, swept, frozenset(cursor.get("undated", ())))
+            return cls(since, swept, frozenset(cursor.get("undated", ())), cursor.get("revision"))
         except (KeyError, TypeError, ValueError):
             return None  # of an older version: everything is pulled
 
@@ -127,12 +128,28 @@ class Pulling:
     undated: set[str] = field(default_factory=set)
 
     async def run(self, cursor: Mapping[str, Any] | None) -> Pull:
-        """The whole pull. Raises ConnectorError; nothing is left out of what it returns."""
-        config, since = self.client.config, _Since.of(cursor)
+        """The whole pull. Raises ConnectorError (``not_whole``); nothing is left out of what it returns."""
+        for _ in range(WALKS):
+            try:
+                return await self._once(_Since.of(cursor))
+            except RevisionError:
+                await asyncio.to_thread(self._begin_again)
+        text = f"The system's data or permissions changed while they were read, {WALKS} times in a row."
+        raise ConnectorError("not_whole", f"{text} Nothing was applied.", intent=Intent.RETRY)
+
+    def _begin_again(self) -> None:
+        for spool in self.spools.values():
+            spool.begin_again()
+        self.spools, self.findings, self.announced, self.undated = {}, [], {}, set()
+        self.client.revision = self.client.started = None
+
+    async def _once(self, since: _Since | None) -> Pull:
+        client, config = self.client, self.client.config
         for entity in config.pulled():
             await self._entity(entity, since)
-        started = self.client.started
-        swept = started
+            if since is not None and since.revision is not None and client.revision == since.revision:
+                return self._same(since)
+        started = swept = client.started
         present: dict[str, pl.Series] = {}
         if since is not None and started is not None:
             due = started - since.swept >= timedelta(hours=config.sweep_hours)
@@ -141,11 +158,18 @@ class Pulling:
         package = SpooledPackage(config.version, self.folder, self.spools, issues.collect(self.findings))
         return Pull(package, self._cursor(started, swept), self.announced, present=present, objects=True)
 
+    def _same(self, since: _Since) -> Pull:
+        """The pull of a server that says that nothing became another since the last one."""
+        self.undated = set(since.undated)
+        package = SpooledPackage(self.client.config.version, self.folder, {}, issues.empty())
+        return Pull(package, self._cursor(self.client.started, since.swept), objects=True)
+
     def _cursor(self, started: datetime | None, swept: datetime | None) -> dict[str, Any] | None:
         """Where the next pull of changes begins; None where the server does not tell the time."""
         if started is None or swept is None or not self.client.config.changes:
             return None
-        return {"since": started.isoformat(), "swept": swept.isoformat(), "undated": sorted(self.undated)}
+        told = {"since": started.isoformat(), "swept": swept.isoformat(), "undated": sorted(self.undated)}
+        return told | ({"revision": self.client.revision} if self.client.revision else {})
 
     async def _entity(self, entity: Entity, since: _Since | None) -> None:
         """Pulls one entity: what changed where that can be asked for, else all of it."""

@@ -39,7 +39,8 @@ class OneRosterRestSource:
         context, config = self._context, self._config
         quiet = await asyncio.to_thread(self.quiet_seconds, context.now())
         async with pulling(context, quiet) as (web, folder):
-            return await Pulling(Client.of(context, config, web), folder).run(cursor if config.changes else None)
+            client = await Client.of(context, config, web)
+            return await Pulling(client, folder).run(cursor if config.changes else None)
 
     async def probe(self) -> Sequence[Found]:
         """Asks for a few objects of each entity."""

@@ -141,14 +141,14 @@ class _Walking:
 
     def _offset(self, offset: int) -> URL:
         paging = {"limit": str(self.limit), "offset": str(offset)}
-        return self.client.config.collection(self.entity).with_query({**self.query, **paging})
+        return self.client.collection(self.entity).with_query({**self.query, **paging})
 
     def _followed(self, link: URL) -> URL:
         """The address of a link at the server that was asked: a proxy may have another name for itself.
 
         Raises ConnectorError where the link leads somewhere else.
         """
-        own = self.client.config.collection(self.entity)
+        own = self.client.collection(self.entity)
         if link.name == own.name and link.raw_query_string:
             return URL(f"{own}?{link.raw_query_string}", encoded=True)
         if link.origin() == own.origin():

@@ -201,13 +201,12 @@ def _nest(user: Object, files: Files) -> None:
 
 
 @contextmanager
-def running(server: Server, certificate: Path | None = None) -> Iterator[Server]:
+def running(
+    server: Server, certificate: Path | None = None, handler: type[BaseHTTPRequestHandler] | None = None
+) -> Iterator[Server]:
     """The server on a port of this machine, with TLS where there is a certificate."""
-
-    class Handler(_Handler):
-        sis = server
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    bound = type("Handler", (handler or Handler,), {"sis": server})
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), bound)
     listening.daemon_threads = True
     if certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -226,7 +225,7 @@ def running(server: Server, certificate: Path | None = None) -> Iterator[Server]
         thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     sis: Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
