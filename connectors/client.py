@@ -43,8 +43,8 @@ class Login(Protocol):
     async def headers(self, method: str, url: URL) -> Mapping[str, str]:
         """The headers of one request. Raises ConnectorError."""
 
-    def forget(self) -> None:
-        """Drops a token that was refused."""
+    def forget(self, refused: Mapping[str, str]) -> None:
+        """Drops the token of a request with the headers ``refused``, unless another took its place meanwhile."""
 
 
 def secret_of(context: SourceContext, name: str) -> str:
@@ -103,13 +103,14 @@ class Client:
     async def _answer(self, method: str, url: URL, body: bytes | None, most_bytes: int) -> Answer:
         """The answer; a token that is refused is fetched anew once."""
         for last in (not self.login.renewable, True):
-            headers = {"Accept": "application/json", **self.headers, **await self.login.headers(method, url)}
+            login = await self.login.headers(method, url)
+            headers = {"Accept": "application/json", **self.headers, **login}
             if body is not None:
                 headers.setdefault("Content-Type", "application/json")
             answer = await self.web.send(method, url, headers=headers, body=body, most_bytes=most_bytes)
             if answer.status != 401 or last:
                 return answer
-            self.login.forget()
+            self.login.forget(login)
         raise AssertionError("the second answer is returned")
 
 

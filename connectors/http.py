@@ -100,7 +100,7 @@ class Web:
             return socket.socket(family, kind, protocol)
 
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(socket_factory=dial, ssl=self._trust or True, limit=4),
+            connector=aiohttp.TCPConnector(socket_factory=dial, ssl=self._trust or True, limit=8),
             cookie_jar=cookies, trust_env=False, timeout=self._timeout, headers={"User-Agent": "RosterHub"},
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Callable, Mapping
@@ -38,16 +39,19 @@ class ClientCredentials:
     renewable: bool = True
     _token: str | None = field(default=None, repr=False)
     _until: float = float("inf")
+    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def headers(self, _method: str, _url: URL) -> Mapping[str, str]:
         """``Authorization``. Raises ConnectorError (``login_refused``, ``login_failed`` and those of Web)."""
-        if self._token is None or time.monotonic() >= self._until:
-            await self._fetch()
-        return {"Authorization": f"Bearer {self._token}"}
+        async with self._fetching:  # of requests side by side one fetches the token
+            if self._token is None or time.monotonic() >= self._until:
+                await self._fetch()
+            return {"Authorization": f"Bearer {self._token}"}
 
-    def forget(self) -> None:
+    def forget(self, refused: Mapping[str, str]) -> None:
         """Drops a token that was refused."""
-        self._token = None
+        if refused.get("Authorization") == f"Bearer {self._token}":
+            self._token = None
 
     async def _fetch(self) -> None:
         form = {"grant_type": "client_credentials"}
@@ -80,7 +84,7 @@ class Bearer:
         """``Authorization``."""
         return {"Authorization": f"Bearer {self.token}"}
 
-    def forget(self) -> None:
+    def forget(self, refused: Mapping[str, str]) -> None:
         """There is no other one."""
 
 

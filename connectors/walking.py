@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -100,7 +100,7 @@ def too_many(most: int, what: str) -> ConnectorError:
     return ConnectorError("too_many_rows", f"The system gives more than {most:,} {what}.", intent=Intent.ASK_HUMAN)
 
 
-async def side_by_side(asks: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> AsyncIterator[T]:
+async def side_by_side(asks: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> AsyncGenerator[T]:
     """What ``asks`` give, in their order, with up to ``at_once`` of them under way. None goes on after an error."""
     waiting: deque[asyncio.Future[T]] = deque()
     try:

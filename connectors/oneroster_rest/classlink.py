@@ -6,6 +6,7 @@ changed: the list is asked again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -97,16 +98,19 @@ class ProxyLogin:
     terms: ClassLink
     renewable: bool = True
     _bearer: str | None = field(default=None, repr=False)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def headers(self, _method: str, _url: URL) -> Mapping[str, str]:
         """``Authorization``. Raises ConnectorError."""
-        if self._bearer is None:
-            self._bearer = (await self.partner.application(self.terms)).bearer
-        return {"Authorization": f"Bearer {self._bearer}"}
+        async with self._asking:
+            if self._bearer is None:
+                self._bearer = (await self.partner.application(self.terms)).bearer
+            return {"Authorization": f"Bearer {self._bearer}"}
 
-    def forget(self) -> None:
+    def forget(self, refused: Mapping[str, str]) -> None:
         """Drops a bearer that was refused."""
-        self._bearer = None
+        if refused.get("Authorization") == f"Bearer {self._bearer}":
+            self._bearer = None
 
 
 def _application(one: Mapping[str, Any]) -> Application:

@@ -78,6 +78,9 @@ class OneRosterRestConfig(QuietHours):
     page_rows: int | None = Field(
         default=None, ge=2, le=50_000, description="Rows of a page. Null: as many as the profile says."
     )
+    at_once: int | None = Field(
+        default=None, ge=1, le=8, description="Requests at a time, at the most. Null: as many as the profile says."
+    )
     headers: Headers = Field(default_factory=dict, description="Headers that the server wants besides; no secrets.")
     changes: bool = Field(default=True, description="Pull what changed since the last time alone, by dateLastModified.")
     overlap_minutes: int = Field(
@@ -113,6 +116,11 @@ class OneRosterRestConfig(QuietHours):
     def rows(self) -> int:
         """Rows to ask for in one page."""
         return self.page_rows or self.vendor.page_rows
+
+    @property
+    def requests_at_once(self) -> int:
+        """How many requests may be under way at a time."""
+        return self.at_once or self.vendor.at_once
 
     def collection(self, entity: Entity, url: str | None = None) -> URL:
         """The address of an entity's collection; ``url`` where it is not the configured server's."""

@@ -34,7 +34,7 @@ class Signature:
         signed = authorization(terms.client_id, self.secret, terms.signature_method, method, str(url), at=at)
         return {"Authorization": signed}
 
-    def forget(self) -> None:
+    def forget(self, refused: Mapping[str, str]) -> None:
         """There is no token."""
 
 

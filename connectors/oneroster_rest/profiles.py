@@ -18,10 +18,13 @@ Profile = Literal["standard", "infinite_campus", "skyward", "aeries", "classlink
 class Vendor:
     """How one vendor's servers like to be asked. ``page_rows``: rows of a page. ``scopes``: where it needs some stated.
 
+    ``at_once``: requests that are under way at a time, at the most.
+
     ``quiet``: local hours in which a district's staff works with the system, and it should not be asked for everything.
     """
 
     page_rows: int = 5_000
+    at_once: int = 2
     quiet: str | None = None
     scopes: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +34,7 @@ class Vendor:
 PROFILES: Mapping[Profile, Vendor] = MappingProxyType({
     "standard": Vendor(),
     "infinite_campus": Vendor(
-        page_rows=10_000, quiet="07:00-16:00", scopes=False,
+        page_rows=10_000, at_once=4, quiet="07:00-16:00", scopes=False,
         note="Make the credentials in Digital Learning Applications; the token's address ends with ?appName=…",
     ),
     "skyward": Vendor(

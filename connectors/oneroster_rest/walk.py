@@ -12,8 +12,10 @@ counts only where
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from yarl import URL
@@ -22,7 +24,7 @@ from connectors.client import NotUnderstoodError
 from connectors.oneroster_rest.client import Client, Page
 from connectors.oneroster_rest.mapping import Members, Objects
 from connectors.protocol import ConnectorError, Intent
-from connectors.walking import Walked, endless, repeated, steadily, too_many
+from connectors.walking import Walked, endless, repeated, side_by_side, steadily, too_many
 from transforms.catalogue import Entity
 
 #: Limits that are tried where a server refuses the configured one.
@@ -45,14 +47,19 @@ async def walk(client: Client, entity: Entity, query: Mapping[str, str], sink: S
     Raises NotUnderstoodError for a query with more than paging in it, and ConnectorError as ``Client.page`` does and
     besides (``not_whole``, ``total_wrong``, ``repeated_page``, ``endless``, ``too_many_rows``, ``query_refused``).
     """
-    return await steadily(lambda: _with_limit(client, entity, query, sink), sink.begin_again, entity.name)
+    at_once = iter((client.config.requests_at_once,))  # what moved meanwhile is better seen page by page
+
+    def once() -> Awaitable[Walked]:
+        return _with_limit(client, entity, query, sink, next(at_once, 1))
+
+    return await steadily(once, sink.begin_again, entity.name)
 
 
-async def _with_limit(client: Client, entity: Entity, query: Mapping[str, str], sink: Sink) -> Walked:
+async def _with_limit(client: Client, entity: Entity, query: Mapping[str, str], sink: Sink, at_once: int) -> Walked:
     """One walk, with smaller pages where the server refuses large ones."""
     for rows in (client.config.rows, *(lower for lower in _LOWER if lower < client.config.rows)):
         try:
-            return await _Walking(client, entity, query, sink, rows).once()
+            return await _Walking(client, entity, query, sink, rows, at_once).once()
         except NotUnderstoodError:
             if query:
                 raise
@@ -69,6 +76,7 @@ class _Walking:
     query: Mapping[str, str]
     sink: Sink
     limit: int
+    at_once: int
     found: Walked = field(default_factory=Walked)
     asked: set[URL] = field(default_factory=set)
     linked: bool = False
@@ -76,27 +84,57 @@ class _Walking:
     keys: list[Any] = field(default_factory=list)
 
     async def once(self) -> Walked:
-        url: URL | None = self._offset(0)
         taking: asyncio.Task[None] | None = None
-        overlapping = False
         try:
-            while url is not None:
-                if url in self.asked:
-                    raise endless(self.entity.name)
-                self.asked.add(url)
-                page = await self.client.page(url, self.entity.name, self.limit)
-                objects = self._new(page, overlapping=overlapping)
-                if taking is not None:
-                    await taking
-                # The next page is on its way while this one is mapped.
-                taking = asyncio.create_task(asyncio.to_thread(self.sink.take, objects)) if objects else None
-                url, overlapping = self._next(page, objects)
+            async with aclosing(self._pages()) as pages:
+                async for objects in pages:
+                    if taking is not None:
+                        await taking
+                    # The next page is on its way while this one is mapped.
+                    taking = asyncio.create_task(asyncio.to_thread(self.sink.take, objects))
             if taking is not None:
                 await taking
         finally:
             if taking is not None and not taking.done():
                 await asyncio.gather(taking, return_exceptions=True)
         return self.found
+
+    async def _pages(self) -> AsyncGenerator[Objects]:
+        """The new objects of each page, in order; none of them is empty."""
+        page = await self._ask(self._offset(0))
+        objects = self._new(page, overlapping=False)
+        if objects:
+            yield objects
+        if self._counted(page):
+            async with aclosing(side_by_side(self._others(len(objects)), self.at_once)) as pages:
+                async for page in pages:
+                    objects = self._new(page, overlapping=False)
+                    if not objects:
+                        return  # fewer than were counted: the walk begins again
+                    yield objects
+            return
+        url, overlapping = self._next(page, objects)
+        while url is not None:
+            if url in self.asked:
+                raise endless(self.entity.name)
+            page = await self._ask(url)
+            objects = self._new(page, overlapping=overlapping)
+            if objects:
+                yield objects
+            url, overlapping = self._next(page, objects)
+
+    async def _ask(self, url: URL) -> Page:
+        self.asked.add(url)
+        return await self.client.page(url, self.entity.name, self.limit)
+
+    def _counted(self, first: Page) -> bool:
+        """Whether the other pages may be asked for side by side: by offset, as many as the total says."""
+        total, there = self.found.total, len(first.objects)
+        return self.at_once > 1 and first.following is None and total is not None and 0 < there <= self.limit
+
+    def _others(self, step: int) -> Iterator[Callable[[], Awaitable[Page]]]:
+        """Asks for the pages after the first one, which had ``step`` rows."""
+        return (partial(self._ask, self._offset(at)) for at in range(step, self.found.total or 0, step))
 
     def _new(self, page: Page, *, overlapping: bool) -> Objects:
         """The objects of a page that the one before did not have."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -275,3 +277,26 @@ def test_quiet_hours_are_kept(sis: Server, tmp_path: Path) -> None:
     assert pull(sis, tmp_path, quiet="07:00-05:00", zone="UTC").package.rows("users") == USERS
     overnight = refused(sis, tmp_path, quiet="23:00-07:00", zone="UTC")
     assert overnight.wait_seconds == 3600.0
+
+
+def test_pages_are_asked_for_side_by_side_within_the_bound(sis: Server, tmp_path: Path) -> None:
+    sis.objects["users"] = {person(n)["sourcedId"]: person(n) for n in range(200)}
+    lock, here, most = threading.Lock(), [0], [0]
+
+    def slowly(_one: Asked) -> None:
+        with lock:
+            here[0] += 1
+            most[0] = max(most[0], here[0])
+        time.sleep(0.01)
+        with lock:
+            here[0] -= 1
+
+    sis.before_page = slowly
+    clean = None
+    for bound in (1, 3):
+        most[0] = 0
+        pulled = pull(sis, tmp_path, at_once=bound)
+        assert most[0] == bound
+        assert keys(pulled) == sorted(sis.objects["users"])
+        assert clean in {None, pulled.package.digest}
+        clean = pulled.package.digest
