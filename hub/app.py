@@ -17,6 +17,7 @@ from hub.api import build_api
 from hub.api.connections import Patience, listening
 from hub.api.context import ApiContext
 from hub.clock import SystemClock
+from hub.collector import settle
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
 from hub.settings import SERVICE_ROLE, WORKER_ROLE, Settings, database_urls, master_keys, role_passwords
 from hub.store.database import Database
@@ -99,6 +100,7 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
         async with api(settings, found) as application:
             _allow_files(settings.max_connections + OTHER_FILES)
             async with listening(application, settings.host, settings.port, Patience.of(settings), reuse_port=True):
+                settle()
                 if ready is not None:
                     ready(settings.public_url)
                 await stop.wait()
@@ -126,4 +128,5 @@ async def work(settings: Settings) -> None:
             await migrate_all(settings, found)
         url = found.database_urls[WORKER_ROLE]
         await check(url)
+        settle()
         await run_worker(settings, database_url=url, redis_url=found.redis_url)

@@ -34,6 +34,7 @@ ALL = (
     "webhook_latency",
     "deliveries",
     "pull",
+    "source_pull",
     "passback",
     "export",
     "past",

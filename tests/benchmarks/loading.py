@@ -24,6 +24,7 @@ import asyncpg
 import polars as pl
 
 from hub.clock import SystemClock
+from hub.collector import settle
 from hub.embedded import EmbeddedPostgres
 from hub.ids import new_id
 from hub.sandbox import DistrictPlan, write_sandbox
@@ -225,4 +226,5 @@ PARTS: dict[str, Callable[..., Found]] = {
 }
 
 if __name__ == "__main__":
+    settle()  # as hub.app does
     sys.stdout.write(json.dumps(PARTS[sys.argv[1]](*sys.argv[2:])))

@@ -34,6 +34,7 @@ from hub.api.connections import Patience, listening
 from hub.api.oneroster.bindings import ROSTERING_PATH
 from hub.api.oneroster.scopes import V1P1, V1P2
 from hub.clock import SystemClock
+from hub.collector import settle
 from hub.crypto import column_key
 from hub.embedded import EmbeddedPostgres
 from hub.logs import configure
@@ -322,6 +323,7 @@ def _url(owner_url: str, role: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("owner_url")
+    settle()  # as hub.app does
     asyncio.run(serve(parser.parse_args().owner_url))
 
 

@@ -21,6 +21,7 @@ from uuid import UUID
 import polars as pl
 
 from hub.clock import SystemClock
+from hub.collector import settle
 from hub.embedded import EmbeddedPostgres
 from hub.ids import new_id
 from hub.sandbox import DistrictPlan, write_sandbox
@@ -225,4 +226,5 @@ def _watch(seen: list[float]) -> None:
 
 
 if __name__ == "__main__":
+    settle()  # as hub.app does
     sys.stdout.write(json.dumps(asyncio.run(sync(sys.argv[1], Path(sys.argv[2])))))

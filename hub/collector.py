@@ -1,0 +1,18 @@
+"""How often Python looks for garbage that reference counts do not find.
+
+By default it looks after every 700 objects more, and now and then at everything that there is: modules, models, routes
+and caches that live as long as the process. Parsing a page of JSON took twice as long for it.
+"""
+
+from __future__ import annotations
+
+import gc
+
+_YOUNG, _MIDDLE, _OLD = 50_000, 20, 20
+
+
+def settle() -> None:
+    """What a process has when it has started is looked at never again, and what comes after it less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
