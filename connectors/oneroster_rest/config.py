@@ -82,6 +82,9 @@ class OneRosterRestConfig(QuietHours):
         default=None, ge=1, le=8, description="Requests at a time, at the most. Null: as many as the profile says."
     )
     headers: Headers = Field(default_factory=dict, description="Headers that the server wants besides; no secrets.")
+    people: Literal["each_role", "joined"] | None = Field(
+        default=None, description="1.1: whether records such as s123 and t123 are one person, 123. Null: the profile's."
+    )
     changes: bool = Field(default=True, description="Pull what changed since the last time alone, by dateLastModified.")
     overlap_minutes: int = Field(
         default=120, ge=0, le=10_080,
@@ -116,6 +119,16 @@ class OneRosterRestConfig(QuietHours):
     def rows(self) -> int:
         """Rows to ask for in one page."""
         return self.page_rows or self.vendor.page_rows
+
+    @property
+    def joins_people(self) -> bool:
+        """Whether records of one person become one."""
+        return self.version == "1.1" and (self.people or self.vendor.people) == "joined"
+
+    @property
+    def files(self) -> Version:
+        """The version of the files that are made: people with several roles need those of 1.2."""
+        return "1.2" if self.joins_people else self.version
 
     @property
     def requests_at_once(self) -> int:

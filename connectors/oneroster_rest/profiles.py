@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+People = Literal["each_role", "joined"]
 Profile = Literal["standard", "infinite_campus", "skyward", "aeries", "classlink", "edfi"]
 
 
@@ -20,6 +21,7 @@ class Vendor:
 
     ``at_once``: requests that are under way at a time, at the most.
 
+    ``people``: whether records that 1.1 keeps for each role of a person become one (connectors.oneroster_rest.people).
     ``quiet``: local hours in which a district's staff works with the system, and it should not be asked for everything.
     """
 
@@ -27,6 +29,7 @@ class Vendor:
     at_once: int = 2
     quiet: str | None = None
     scopes: bool = True
+    people: People = "each_role"
     headers: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
@@ -34,7 +37,7 @@ class Vendor:
 PROFILES: Mapping[Profile, Vendor] = MappingProxyType({
     "standard": Vendor(),
     "infinite_campus": Vendor(
-        page_rows=10_000, at_once=4, quiet="07:00-16:00", scopes=False,
+        page_rows=10_000, at_once=4, quiet="07:00-16:00", scopes=False, people="joined",
         note="Make the credentials in Digital Learning Applications; the token's address ends with ?appName=…",
     ),
     "skyward": Vendor(

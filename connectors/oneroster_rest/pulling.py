@@ -15,6 +15,7 @@ from connectors.client import NotUnderstoodError
 from connectors.oneroster_rest import mapping, nested, rules
 from connectors.oneroster_rest.client import Client, RevisionError
 from connectors.oneroster_rest.mapping import Members, Objects, Odd
+from connectors.oneroster_rest.people import People
 from connectors.oneroster_rest.walk import walk
 from connectors.protocol import ConnectorError, Intent, Mode, Pull
 from connectors.spool import Spool
@@ -39,6 +40,7 @@ class Rows:
     nested: Mapping[str, Field]
     most_metadata: int
     mode: Mode
+    people: People | None = None
     odd: Odd = field(default_factory=Odd)
     spools: dict[str, Spool] = field(default_factory=dict)
     left_out: int = 0
@@ -59,11 +61,15 @@ class Rows:
         """The objects of one more page."""
         changes = self.mode == "delta"
         status = mapping.statuses(objects)
-        there = [one for one, told in zip(objects, status, strict=True) if told != _GONE]
+        there: Objects = [one for one, told in zip(objects, status, strict=True) if told != _GONE]
         kept = objects if changes else there
         self.left_out += len(objects) - len(kept)
         self.undated += sum(value is None for value in Members(there).of("dateLastModified"))
+        if self.people is not None and self.entity.name == "users":
+            kept, there = self.people.with_roles(kept), self.people.with_roles(there)
         frame = mapping.rows(self.entity, self.version, kept, self.odd, metadata=self.most_metadata, changes=changes)
+        if self.people is not None and self.entity.name != "users":
+            frame = self.people.led(self.entity, self.version, frame)
         self.spools[self.entity.csv_file].add(frame)
         for file, item in self.nested.items():
             self.spools[file].add(nested.rows(file, item, self.version, there, self.odd, changes=changes))
@@ -104,6 +110,7 @@ class _Since:
     swept: datetime
     undated: frozenset[str]
     revision: str | None = None
+    apart: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, cursor: Mapping[str, Any] | None) -> _Since | None:
@@ -111,7 +118,8 @@ class _Since:
             return None
         try:
             since, swept = (datetime.fromisoformat(cursor[name]).astimezone(UTC) for name in ("since", "swept"))
-            return cls(since, swept, frozenset(cursor.get("undated", ())), cursor.get("revision"))
+            undated, apart = frozenset(cursor.get("undated", ())), frozenset(cursor.get("apart", ()))
+            return cls(since, swept, undated, cursor.get("revision"), apart)
         except (KeyError, TypeError, ValueError):
             return None  # of an older version: everything is pulled
 
@@ -126,6 +134,7 @@ class Pulling:
     findings: list[pl.DataFrame] = field(default_factory=list)
     announced: dict[str, int] = field(default_factory=dict)
     undated: set[str] = field(default_factory=set)
+    people: People | None = None
 
     async def run(self, cursor: Mapping[str, Any] | None) -> Pull:
         """The whole pull. Raises ConnectorError (``not_whole``); nothing is left out of what it returns."""
@@ -145,6 +154,7 @@ class Pulling:
 
     async def _once(self, since: _Since | None) -> Pull:
         client, config = self.client, self.client.config
+        self.people = People(set(since.apart) if since else set()) if config.joins_people else None
         for entity in config.pulled():
             await self._entity(entity, since)
             if since is not None and since.revision is not None and client.revision == since.revision:
@@ -155,13 +165,13 @@ class Pulling:
             due = started - since.swept >= timedelta(hours=config.sweep_hours)
             swept = started if due else since.swept
             present = await self._sweep() if due else {}
-        package = SpooledPackage(config.version, self.folder, self.spools, issues.collect(self.findings))
+        package = SpooledPackage(config.files, self.folder, self.spools, issues.collect(self.findings))
         return Pull(package, self._cursor(started, swept), self.announced, present=present, objects=True)
 
     def _same(self, since: _Since) -> Pull:
         """The pull of a server that says that nothing became another since the last one."""
         self.undated = set(since.undated)
-        package = SpooledPackage(self.client.config.version, self.folder, {}, issues.empty())
+        package = SpooledPackage(self.client.config.files, self.folder, {}, issues.empty())
         return Pull(package, self._cursor(self.client.started, since.swept), objects=True)
 
     def _cursor(self, started: datetime | None, swept: datetime | None) -> dict[str, Any] | None:
@@ -169,7 +179,8 @@ class Pulling:
         if started is None or swept is None or not self.client.config.changes:
             return None
         told = {"since": started.isoformat(), "swept": swept.isoformat(), "undated": sorted(self.undated)}
-        return told | ({"revision": self.client.revision} if self.client.revision else {})
+        told |= {"revision": self.client.revision} if self.client.revision else {}
+        return told | ({"apart": sorted(self.people.apart)} if self.people is not None else {})
 
     async def _entity(self, entity: Entity, since: _Since | None) -> None:
         """Pulls one entity: what changed where that can be asked for, else all of it."""
@@ -182,11 +193,16 @@ class Pulling:
             except NotUnderstoodError:
                 pass  # the server knows no filter
             else:
-                # Objects of a tree name their children, who may not have changed: the few there are come whole.
-                if not (found.count and entity.is_tree):
+                # Objects of a tree name their children, who may not have changed: the few there are come whole. So do
+                # users of whom several records are one person.
+                if not (found.count and self._comes_whole(entity)):
                     await self._keep(rows, found)
                     return
         await self._whole(entity)
+
+    def _comes_whole(self, entity: Entity) -> bool:
+        """Whether changed objects of an entity say too little without the others."""
+        return entity.is_tree or (self.people is not None and entity.name == "users")
 
     async def _whole(self, entity: Entity) -> None:
         rows = self._rows(entity, "bulk")
@@ -194,12 +210,16 @@ class Pulling:
 
     def _rows(self, entity: Entity, mode: Mode) -> Rows:
         config = self.client.config
-        files = nested.files(entity, config.version, frozenset(config.entities))
-        return Rows(entity, config.version, self.folder, files, self.client.context.limits.columns, mode)
+        files = nested.files(entity, config.files, frozenset(config.entities))
+        most = self.client.context.limits.columns
+        return Rows(entity, config.files, self.folder, files, most, mode, self.people)
 
     async def _keep(self, rows: Rows, found: Walked) -> None:
         entity, file = rows.entity, rows.entity.csv_file
-        repeated = await asyncio.to_thread(rows.finish)
+        repeated, joined = await asyncio.to_thread(rows.finish), 0
+        if self.people is not None and entity.name == "users" and rows.mode == "bulk":
+            self.findings += await asyncio.to_thread(self.people.join, rows.spools)
+            joined = found.count - rows.left_out - repeated - rows.spools[file].rows
         self.findings += [
             issues.one(rules.ODD_VALUE, entity=entity.name, file=f"{name}.csv", field=column, cause=f"{n:,} values")
             for (name, column), n in sorted(rows.odd.counts.items())
@@ -215,7 +235,7 @@ class Pulling:
             return  # nothing changed
         self.spools |= rows.spools
         if found.total is not None and found.count == found.total and not repeated:
-            self.announced[file] = found.total - rows.left_out
+            self.announced[file] = found.total - rows.left_out - joined
 
     async def _sweep(self) -> dict[str, pl.Series]:
         """All ids that the server has, of the entities of which changes came alone."""
@@ -224,7 +244,7 @@ class Pulling:
             spool = self.spools.get(entity.csv_file)
             if spool is not None and spool.mode == "bulk":
                 continue
-            if entity.is_tree:  # an object that ended leaves its parent's children, too
+            if self._comes_whole(entity):  # an object that ended leaves its parent's children, too
                 await self._whole(entity)
             else:
                 present[entity.csv_file] = await self._ids(entity)
@@ -239,4 +259,4 @@ class Pulling:
                 break
             except NotUnderstoodError:
                 continue  # the server knows no selection of fields
-        return ids.keys()
+        return ids.keys() if self.people is None else self.people.keys(entity, ids.keys())

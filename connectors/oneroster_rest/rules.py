@@ -20,3 +20,7 @@ UNDATED = declare(
     "REST-004", Severity.INFO, Action.REPORT, "Objects without dateLastModified",
     "The hub pulls all of them each time, since it cannot ask for changes. Ask the vendor to fill dateLastModified.",
 )  # fmt: skip
+APART = declare(
+    "REST-005", Severity.WARN, Action.REPORT, "Records of one number and different names, which stay apart",
+    "If they are one person, give them one name in the system. If they are not, nothing needs doing.",
+)  # fmt: skip

@@ -51,9 +51,7 @@ def run(students: int) -> list[Result]:
         asked = asyncio.run(_unchanged(url, folder))
     note = "pages lie ready"
     return [
-        Result(
-            f"pull of {students:,} users", ours, bare, "s", 1.6, 1.2, note="by the clock; pages are made as asked"
-        ),
+        Result(f"pull of {students:,} users", ours, bare, "s", 1.6, 1.2, note="by the clock; pages are made as asked"),
         Result("the same, processor", ours_users, bare_users, "s", note=note),
         Result(f"pull of {enrollments:,} enrollments, processor", ours_enrollments, bare_enrollments, "s", note=note),
         Result("peak of memory in it", peak, None, "GB", 0.5, 0.25, "ours"),

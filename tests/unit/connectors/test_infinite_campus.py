@@ -1,0 +1,126 @@
+"""Infinite Campus: a record for each role in 1.1, one for the person in 1.2; a district that moves keeps its ids."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from connectors.oneroster_rest import SPEC
+from connectors.protocol import Pull, SourceContext
+from tests.fakes.oneroster_server import CLIENT, SECRET, Server, running
+
+DATE = "2026-01-01T00:00:00.000Z"
+
+
+def made(key: str, **members: Any) -> dict[str, dict[str, Any]]:
+    return {key: {"sourcedId": key, "status": "active", "dateLastModified": DATE} | members}
+
+
+def leads(key: str) -> dict[str, str]:
+    return {"sourcedId": key, "href": f"https://sis.example/{key}", "type": "x"}
+
+
+def person(key: str, role: str, given: str, *orgs: str, **more: Any) -> dict[str, dict[str, Any]]:
+    return made(
+        key, enabledUser="true", username=f"login-{key}", givenName=given, familyName="Byron", role=role,
+        orgs=[leads(org) for org in orgs], **more,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def campus() -> Iterator[Server]:
+    """Ada (12) teaches at both schools and is the mother of Una (7); the parent of number 9 is somebody else."""
+    server = Server("1.1")
+    server.objects = {
+        "orgs": made("s1", name="S", type="school") | made("s2", name="T", type="school"),
+        "users": person("t12", "teacher", "Ada", "s1", "s2", email="ada@example.org")
+        | person("p12", "parent", "ada", "s1", phone="555-0100")
+        | person("s7", "student", "Una", "s1", agents=[leads("p12"), leads("t12")], grades=["05"])
+        | person("s9", "student", "Bo", "s1")
+        | person("p9", "parent", "Eve", "s1"),
+        "enrollments": made("e1", role="teacher", user=leads("t12"), school=leads("s1"), **{"class": leads("c1")})
+        | made("e2", role="student", user=leads("s7"), school=leads("s1"), **{"class": leads("c1")}),
+        "demographics": made("s7", birthDate="2015-01-01"),
+    }
+    with running(server):
+        yield server
+
+
+def pull(campus: Server, folder: Path, cursor: Any = None, **more: Any) -> Pull:
+    login = {"kind": "oauth2", "token_url": campus.token_url, "client_id": CLIENT}
+    entities = ["orgs", "users", "enrollments", "demographics"]
+    config = {"url": campus.url, "version": campus.version, "login": login, "entities": entities, "page_rows": 2}
+    context = SourceContext(
+        SPEC.config_model.model_validate(config | {"profile": "infinite_campus"} | more), work_folder=folder,
+        secrets={"client_secret": SECRET}, reachable=lambda *_: True, now=lambda: campus.now,
+    )  # fmt: skip
+    return asyncio.run(SPEC.open(context).pull(cursor))
+
+
+def rows(pulled: Pull, file: str, *columns: str) -> list[tuple[Any, ...]]:
+    frame = pl.concat([batch.frame for batch in pulled.package.batches(file)])
+    return sorted(frame.select(columns).rows())
+
+
+def test_records_of_one_person_become_one(campus: Server, tmp_path: Path) -> None:
+    pulled = pull(campus, tmp_path)
+    with closing(pulled.package):
+        assert pulled.package.version == "1.2"
+        assert rows(pulled, "users", "sourcedId", "givenName", "email", "phone", "agentSourcedIds") == [
+            ("12", "Ada", "ada@example.org", "555-0100", None), ("7", "Una", None, None, "12"),
+            ("9", "Bo", None, None, None), ("p9", "Eve", None, None, None),
+        ]  # fmt: skip
+        assert rows(pulled, "roles", "userSourcedId", "orgSourcedId", "roleType", "role") == [
+            ("12", "s1", "primary", "teacher"), ("12", "s1", "secondary", "parent"),
+            ("12", "s2", "secondary", "teacher"), ("7", "s1", "primary", "student"), ("9", "s1", "primary", "student"),
+            ("p9", "s1", "primary", "parent"),
+        ]  # fmt: skip
+        assert rows(pulled, "enrollments", "sourcedId", "userSourcedId") == [("e1", "12"), ("e2", "7")]
+        assert rows(pulled, "demographics", "sourcedId") == [("7",)]
+        assert pulled.announced["users"] == 4
+        assert pulled.package.issues.select("code", "cause").rows() == [("REST-005", "1 records")]
+
+
+def test_ids_stay_when_the_district_goes_on_to_1_2(campus: Server, tmp_path: Path) -> None:
+    del campus.objects["users"]["p9"]
+    old = pull(campus, tmp_path)
+    campus.version = "1.2"
+    role = {"roleType": "primary", "role": "student", "org": leads("s1")}
+    campus.objects["users"] = {
+        key: {**made(key)[key], "enabledUser": "true", "givenName": "A", "familyName": "B", "roles": [role],
+              "metadata": {"ic.legacysourceId": key}} for key in ("12", "7", "9")
+    }  # fmt: skip
+    for one in campus.objects["enrollments"].values():
+        one["user"] = leads(one["user"]["sourcedId"][1:])
+    campus.objects["demographics"] = made("7", birthDate="2015-01-01")
+    new = pull(campus, tmp_path)
+    for file in ("orgs", "users", "enrollments", "demographics"):
+        assert sorted(old.package.keys(file)) == sorted(new.package.keys(file))
+    assert rows(old, "enrollments", "sourcedId", "userSourcedId") == rows(
+        new, "enrollments", "sourcedId", "userSourcedId"
+    )
+    old.package.close()
+    new.package.close()
+
+
+def test_changes_of_one_record_bring_the_person_whole(campus: Server, tmp_path: Path) -> None:
+    first = pull(campus, tmp_path)
+    first.package.close()
+    nothing = pull(campus, tmp_path, cursor=first.cursor)
+    assert dict(nothing.package.mode) == {}
+    campus.put("users", "p12", phone="555-0101")
+    campus.put("enrollments", "e2", primary="true")
+    pulled = pull(campus, tmp_path, cursor=first.cursor)
+    with closing(pulled.package):
+        modes = {"users": "bulk", "roles": "bulk", "userProfiles": "bulk", "enrollments": "delta"}
+        assert dict(pulled.package.mode) == modes
+        assert rows(pulled, "users", "sourcedId", "phone")[0] == ("12", "555-0101")
+        assert rows(pulled, "enrollments", "sourcedId", "userSourcedId") == [("e2", "7")]
+    with closing(pull(campus, tmp_path, people="each_role").package) as apart:
+        assert (apart.version, sorted(apart.keys("users"))) == ("1.1", ["p12", "p9", "s7", "s9", "t12"])
