@@ -8,6 +8,7 @@ from hub.api.admin import (
     apps,
     attempts,
     audit,
+    connectors,
     credentials,
     differences,
     districts,
@@ -41,7 +42,7 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *source_tests.ROUTES,
+    *districts.ROUTES, *connectors.ROUTES, *sources.ROUTES, *source_tests.ROUTES,
     *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *windows.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
     *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *positions.ROUTES,

@@ -10,6 +10,7 @@ GET    od  /districts/{district}
 PATCH  od  /districts/{district}
 GET    od  /districts/{district}/retention
 PUT    od  /districts/{district}/retention
+GET    od  /connectors
 GET    od  /districts/{district}/sources
 POST   od  /districts/{district}/sources
 GET    od  /districts/{district}/sources/{source}
