@@ -11,8 +11,9 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -22,7 +23,8 @@ import aiohttp
 from yarl import URL
 
 from connectors.limits import DEFAULT_TIMEOUTS, Timeouts
-from connectors.protocol import ConnectorError, Intent
+from connectors.protocol import ConnectorError, Intent, SourceContext
+from connectors.tracing import Exchange
 
 _PIECE = 1 << 16
 _BLOCKED = "the hub may not go to this address"
@@ -84,16 +86,23 @@ class BlockedAddressError(OSError):
 class Web:
     """Connections to one system. Open it with ``async with``; cookies that the system sets live as long.
 
-    ``reachable`` as in SourceContext. ``trust`` replaces the machine's certificate authorities.
+    ``reachable`` and ``observer`` as in SourceContext. ``trust`` replaces the machine's certificate authorities.
     """
 
     def __init__(
         self, reachable: Callable[[str, bool], bool], *, trust: ssl.SSLContext | None = None,
-        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS, observer: Callable[[Exchange], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
+        self._observer = observer
         self._reachable, self._trust, self._connect_seconds = reachable, trust, timeouts.connect
         self._timeout = aiohttp.ClientTimeout(timeouts.total, timeouts.connect, timeouts.idle)
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    @classmethod
+    def of(cls, context: SourceContext, *, most_seconds: float = float("inf")) -> Self:
+        """Connections as a source's context has them. ``most_seconds``: of a whole request, where that is less."""
+        timeouts = replace(context.timeouts, total=min(context.timeouts.total, most_seconds))
+        return cls(context.reachable, timeouts=timeouts, observer=context.observer)
 
     async def __aenter__(self) -> Self:
         cookies = aiohttp.CookieJar(unsafe=True)  # of servers without a name as well
@@ -127,18 +136,34 @@ class Web:
         Raises ConnectorError (``address_blocked``, ``host_unknown``, ``not_connected``, ``tls_failed``, ``timed_out``,
         ``answer_cut_off``, ``answer_too_large``).
         """
+        begun, answer, code = time.monotonic(), None, ""
         try:
-            async with self._sessions[url.scheme].request(
-                method, url, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                found = await _read(response, most_bytes)
-                link = response.links.get("next")
-                following = link.get("url") if link is not None else None
-                return Answer(
-                    response.status, response.headers, found, following if isinstance(following, URL) else None
-                )
+            answer = await self._sent(method, url, headers, body, most_bytes)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _failure(error) from None
+            failure = _failure(error)
+            code = failure.code
+            raise failure from None
+        except ConnectorError as error:
+            code = error.code
+            raise
+        else:
+            return answer
+        finally:
+            if self._observer is not None and (answer is not None or code):
+                status, got, came = (answer.status, answer.headers, answer.body) if answer else (0, {}, b"")
+                seconds = time.monotonic() - begun
+                await self._observer(Exchange(method, str(url), headers, status, got, came, seconds, code))
+
+    async def _sent(
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, most_bytes: int
+    ) -> Answer:
+        async with self._sessions[url.scheme].request(
+            method, url, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            found = await _read(response, most_bytes)
+            link = response.links.get("next")
+            following = link.get("url") if link is not None else None
+            return Answer(response.status, response.headers, found, following if isinstance(following, URL) else None)
 
     async def greet(self, url: URL) -> Greeting:
         """Opens a connection and closes it again: the name, the address and the certificate are judged as by ``send``.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -44,9 +43,7 @@ class OneRosterRestSource:
 
     async def probe(self) -> Sequence[Found]:
         """Asks for a few objects of each entity."""
-        timeouts = self._context.timeouts
-        timeouts = replace(timeouts, total=min(timeouts.total, REQUEST_SECONDS))
-        async with Web(self._context.reachable, timeouts=timeouts) as web:
+        async with Web.of(self._context, most_seconds=REQUEST_SECONDS) as web:
             return await probe(self._context, self._config, web)
 
 

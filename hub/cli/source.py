@@ -17,6 +17,7 @@ from hub.cli.admin import ADDRESS, RefusedError, call, of_source, reaching
 from hub.cli.following import carry_out
 from hub.cli.schedule import schedule
 from hub.cli.source_transform import transform
+from hub.cli.trace import trace
 from hub.errors import Code, HubError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -32,6 +33,7 @@ def source() -> None:
 
 source.add_command(schedule)
 source.add_command(transform)
+source.add_command(trace)
 
 
 def _ask(method: str, url: str, token: str, district: UUID, rest: str = "", **options: Any) -> Any:

@@ -52,7 +52,7 @@ class ExampleSisSource:
 
     async def probe(self) -> Sequence[Found]:
         """Reaches the server and asks for the first page of each collection; nothing is taken over."""
-        async with Web(self._context.reachable, timeouts=self._context.timeouts) as web:
+        async with Web.of(self._context) as web:
             found = await probing.greeted(web, [self._config.url], self._context.now())
             if not probing.works(found):
                 return found

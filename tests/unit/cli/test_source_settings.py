@@ -39,8 +39,8 @@ def test_values_are_read_as_their_settings_mean_them() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("adress=x", "no setting adress. It has: changes, entities"),
-        ("login.user=x", "no setting login.user. It has: login.client_auth"),
+        ("adress=x", "no setting adress. It has: at_once, changes, entities"),
+        ("login.user=x", "no setting login.user. It has: login.application"),
         ("url", "--set url=VALUE"), ("page_rows=many", "page_rows takes a number from 2 to 50000"),
         ("changes=yes", "changes takes true or false"), ("url.host=x", "no setting url.host"),
     ],

@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 
 from connectors import probing
 from connectors.http import Web
-from connectors.limits import Timeouts
+from connectors.limits import DEFAULT_TIMEOUTS, Timeouts
 from connectors.oneroster_rest import SPEC, probe, source
 from connectors.probing import Sample
 from connectors.protocol import Found, SourceContext
@@ -34,17 +33,25 @@ def system(folder: Path, *, days: int | None = None, name: str = "127.0.0.1") ->
         yield server
 
 
-def trusting(folder: Path) -> partial[Web]:
+def trusting(folder: Path) -> type[Web]:
     """Connections that trust the certificate in the folder."""
-    return partial(Web, trust=ssl.create_default_context(cafile=str(folder / "certificate.pem")))
+    trust = ssl.create_default_context(cafile=str(folder / "certificate.pem"))
+
+    class Trusting(Web):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named, trust=trust)
+
+    return Trusting
 
 
-def tried(sis: Server, *, url: str = "", **more: Any) -> dict[str, Found]:
+def tried(sis: Server, *, url: str = "", timeouts: Timeouts = DEFAULT_TIMEOUTS, **more: Any) -> dict[str, Found]:
     root = url or sis.url
     login = {"kind": "oauth2", "token_url": root + "/token", "client_id": CLIENT}
     config = SPEC.config_model.model_validate({"url": root, "login": login} | more)
     secrets = {"client_secret": SECRET}
-    context = SourceContext(config, secrets=secrets, reachable=lambda address, _: address in {"127.0.0.1", "::1"})
+    context = SourceContext(
+        config, secrets=secrets, timeouts=timeouts, reachable=lambda address, _: address in {"127.0.0.1", "::1"}
+    )
     found = asyncio.run(SPEC.open(context).probe())  # type: ignore[attr-defined]
     assert SECRET not in repr(found)
     assert len({one.step for one in found}) == len(found)
@@ -123,9 +130,8 @@ def test_a_slow_system_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(probe, "PATIENCE_SECONDS", 0.0)
         assert "Not tried" in tried(sis)["users"].text
         monkeypatch.undo()
-        monkeypatch.setattr(source, "Web", lambda reach, **_: Web(reach, timeouts=Timeouts(idle=0.1, total=0.2)))
         sis.fault = lambda one: "hang:0.5" if one.entity == "courses" else None
-        found = tried(sis)
+        found = tried(sis, timeouts=Timeouts(idle=0.1, total=0.2))
         assert (found["courses"].outcome, "classes" in found) == ("bad", False)
 
 
