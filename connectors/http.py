@@ -8,10 +8,12 @@ and an answer is cut off where it grows past its bound, as it comes over the wir
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -21,16 +23,23 @@ import aiohttp
 from yarl import URL
 
 from connectors.limits import DEFAULT_TIMEOUTS, Timeouts
-from connectors.protocol import ConnectorError, Intent
+from connectors.protocol import ConnectorError, Intent, SourceContext
+from connectors.tracing import Exchange
 
 _PIECE = 1 << 16
 _BLOCKED = "the hub may not go to this address"
 _UNKNOWN = "The name service does not know the system's host. Check the address."
-_UNTRUSTED = "The system's certificate cannot be trusted. Whoever runs the system must mend or renew it."
+_UNTRUSTED = "The system's certificate cannot be trusted{}. Whoever runs the system must mend or renew it."
+#: What OpenSSL's numbers of a refusal mean (X509_V_ERR_… of x509_vfy.h).
+_REFUSALS = {
+    9: "it is not valid yet", 10: "it has expired", 18: "it is signed by itself", 19: "its authority is not known here",
+    20: "its authority is not known here, or the system does not send the certificates in between",
+    21: "the system does not send the certificates in between", 23: "it was revoked", 62: "it is for another host",
+    64: "it is for another address",
+}  # fmt: skip
 _CLOSED = "No connection to the system could be opened. Is it running, and does its firewall let the hub in?"
 _FAILURES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str, Intent], ...] = (
     (aiohttp.ClientConnectorDNSError, "host_unknown", _UNKNOWN, Intent.RETRY),
-    ((aiohttp.ClientSSLError, ssl.SSLError), "tls_failed", _UNTRUSTED, Intent.ASK_HUMAN),
     ((aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError), "not_connected", _CLOSED, Intent.RETRY),
     (TimeoutError, "timed_out", "The system did not answer in time.", Intent.RETRY),
 )
@@ -59,6 +68,14 @@ class Answer:
         return None if when is None else max(0.0, (when - (self.at or now)).total_seconds())
 
 
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """A connection that was opened and closed. ``until``: when the certificate ends; None where there is none."""
+
+    addresses: int
+    until: datetime | None
+
+
 class BlockedAddressError(OSError):
     """A dial to an address that is not allowed. One text for all: that keeps aiohttp from merging it with others."""
 
@@ -69,16 +86,23 @@ class BlockedAddressError(OSError):
 class Web:
     """Connections to one system. Open it with ``async with``; cookies that the system sets live as long.
 
-    ``reachable`` as in SourceContext. ``trust`` replaces the machine's certificate authorities.
+    ``reachable`` and ``observer`` as in SourceContext. ``trust`` replaces the machine's certificate authorities.
     """
 
     def __init__(
         self, reachable: Callable[[str, bool], bool], *, trust: ssl.SSLContext | None = None,
-        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS, observer: Callable[[Exchange], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
-        self._reachable, self._trust = reachable, trust
+        self._observer = observer
+        self._reachable, self._trust, self._connect_seconds = reachable, trust, timeouts.connect
         self._timeout = aiohttp.ClientTimeout(timeouts.total, timeouts.connect, timeouts.idle)
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    @classmethod
+    def of(cls, context: SourceContext, *, most_seconds: float = float("inf")) -> Self:
+        """Connections as a source's context has them. ``most_seconds``: of a whole request, where that is less."""
+        timeouts = replace(context.timeouts, total=min(context.timeouts.total, most_seconds))
+        return cls(context.reachable, timeouts=timeouts, observer=context.observer)
 
     async def __aenter__(self) -> Self:
         cookies = aiohttp.CookieJar(unsafe=True)  # of servers without a name as well
@@ -112,18 +136,97 @@ class Web:
         Raises ConnectorError (``address_blocked``, ``host_unknown``, ``not_connected``, ``tls_failed``, ``timed_out``,
         ``answer_cut_off``, ``answer_too_large``).
         """
+        begun, answer, code = time.monotonic(), None, ""
         try:
-            async with self._sessions[url.scheme].request(
-                method, url, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                found = await _read(response, most_bytes)
-                link = response.links.get("next")
-                following = link.get("url") if link is not None else None
-                return Answer(
-                    response.status, response.headers, found, following if isinstance(following, URL) else None
-                )
+            answer = await self._sent(method, url, headers, body, most_bytes)
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            failure = _failure(error)
+            code = failure.code
+            raise failure from None
+        except ConnectorError as error:
+            code = error.code
+            raise
+        else:
+            return answer
+        finally:
+            if self._observer is not None and (answer is not None or code):
+                status, got, came = (answer.status, answer.headers, answer.body) if answer else (0, {}, b"")
+                seconds = time.monotonic() - begun
+                await self._observer(Exchange(method, str(url), headers, status, got, came, seconds, code))
+
+    async def _sent(
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, most_bytes: int
+    ) -> Answer:
+        async with self._sessions[url.scheme].request(
+            method, url, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            found = await _read(response, most_bytes)
+            link = response.links.get("next")
+            following = link.get("url") if link is not None else None
+            return Answer(response.status, response.headers, found, following if isinstance(following, URL) else None)
+
+    async def greet(self, url: URL) -> Greeting:
+        """Opens a connection and closes it again: the name, the address and the certificate are judged as by ``send``.
+
+        Raises ConnectorError (``address_blocked``, ``host_unknown``, ``not_connected``, ``tls_failed``).
+        """
+        host, encrypted = url.host or "", url.scheme == "https"
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                places = await _places(host, url.port)
+                dialled = await self._dialled(places, encrypted=encrypted)
+                return Greeting(len({place[4][0] for place in places}), await self._ended(dialled, host, encrypted))
+        except socket.gaierror:
+            raise ConnectorError("host_unknown", _UNKNOWN, intent=Intent.RETRY) from None
+        except (ssl.SSLError, BlockedAddressError) as error:
             raise _failure(error) from None
+        except OSError:
+            raise ConnectorError("not_connected", _CLOSED, intent=Intent.RETRY) from None
+
+    async def _dialled(self, places: Sequence[Any], *, encrypted: bool) -> socket.socket:
+        """A socket that is connected to the first place that takes it. Raises OSError."""
+        last: OSError = BlockedAddressError()
+        for family, kind, protocol, _, place in places:
+            if not self._reachable(str(place[0]), encrypted):
+                continue
+            made = socket.socket(family, kind, protocol)
+            made.settimeout(0)
+            try:
+                await asyncio.get_running_loop().sock_connect(made, place)
+            except OSError as error:
+                made.close()
+                last = error
+            except BaseException:
+                made.close()
+                raise
+            else:
+                return made
+        raise last
+
+    async def _ended(self, dialled: socket.socket, host: str, encrypted: bool) -> datetime | None:
+        """When the certificate of the other side ends. Closes the socket."""
+        if not encrypted:
+            dialled.close()
+            return None
+        try:
+            trust = self._trust or await asyncio.to_thread(ssl.create_default_context)
+            _, writer = await asyncio.open_connection(sock=dialled, ssl=trust, server_hostname=host)
+        except BaseException:
+            dialled.close()
+            raise
+        shown = writer.get_extra_info("ssl_object").getpeercert()
+        writer.transport.abort()
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(shown["notAfter"]), UTC) if shown else None
+
+
+async def _places(host: str, port: int | None) -> Sequence[Any]:
+    """Where a host may be dialled, as ``getaddrinfo`` says it. Raises socket.gaierror."""
+    try:
+        literal = ipaddress.ip_address(host)
+    except ValueError:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
+    return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
 
 
 async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
@@ -146,6 +249,10 @@ def _failure(error: BaseException) -> ConnectorError:
             "network (HUB_SOURCE_ALLOW)."
         )
         return ConnectorError("address_blocked", text, intent=Intent.ASK_HUMAN)
+    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+        number = getattr(getattr(error, "certificate_error", error), "verify_code", None)
+        why = f": {_REFUSALS[number]}" if number in _REFUSALS else ""
+        return ConnectorError("tls_failed", _UNTRUSTED.format(why), intent=Intent.ASK_HUMAN)
     for kinds, code, text, intent in _FAILURES:
         if isinstance(error, kinds):
             return ConnectorError(code, text, intent=intent)

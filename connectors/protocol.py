@@ -22,6 +22,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from connectors.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from connectors.tracing import Exchange
 from transforms.catalogue import Version
 from transforms.validate import alike
 
@@ -172,7 +173,7 @@ class Source(Protocol):
 class Found:
     """One thing that a try of a source found out: what was tried, how it went, and in plain words what to do.
 
-    ``text`` has neither personal data nor secrets.
+    ``text`` has neither personal data nor secrets. Steps that all systems share are in ``connectors.probing``.
     """
 
     step: str
@@ -214,6 +215,7 @@ class SourceContext:
     temporary files may go (None: the system's place). ``secrets`` never show in a repr. ``reachable`` says of an
     address, at the moment of dialling, whether a connection to it may be opened (``connectors.http`` asks it).
     ``journal`` has the answers of an attempt that was cut off, and keeps this one's (``connectors.client`` asks it).
+    ``observer`` is told of each request and its answer, where somebody asked for a trace (``Web.of`` sees to that).
     """
 
     config: BaseModel
@@ -226,6 +228,7 @@ class SourceContext:
     reachable: Callable[[str, bool], bool] = nowhere
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     journal: Journal | None = None
+    observer: Callable[[Exchange], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

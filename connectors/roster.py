@@ -85,7 +85,7 @@ async def pulling(context: SourceContext, quiet_seconds: float = 0.0) -> AsyncIt
         raise ConnectorError("quiet_hours", text, intent=Intent.RETRY, wait_seconds=quiet_seconds)
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rosterhub-pull-", dir=context.work_folder))
     try:
-        async with Web(context.reachable, timeouts=context.timeouts) as web:
+        async with Web.of(context) as web:
             yield web, folder
     except BaseException:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -270,6 +270,9 @@ class Settings(BaseSettings):
     upload_days: int = Field(
         default=7, ge=1, description="Days for which an upload that no run took is kept; applied ones go at once."
     )
+    trace_days: int = Field(
+        default=14, ge=1, description="Days for which a recorded trace of a source's requests is kept, for support."
+    )
     feed_days: int = Field(
         default=400,
         ge=365,

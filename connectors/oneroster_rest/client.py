@@ -24,12 +24,13 @@ _BYTES_PER_ROW, _LEAST_BYTES = 8 << 10, 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. ``total``: what ``X-Total-Count`` says. ``following``: the address in ``Link``."""
+    """One page. ``total``: what ``X-Total-Count`` says. ``following``: the address in ``Link``. ``size``: in bytes."""
 
     objects: Sequence[Mapping[str, Any]] = field(repr=False)
     total: int | None
     following: URL | None
     at: datetime | None
+    size: int = 0
 
 
 class RevisionError(Exception):
@@ -67,7 +68,8 @@ class Client(Asking):
         def read(answer: Answer) -> Page:
             objects = _objects(answer, name)
             self._note(answer.headers.get(_REVISION))
-            return Page(objects, number_of(answer.headers.get("X-Total-Count")), answer.following, answer.at)
+            total = number_of(answer.headers.get("X-Total-Count"))
+            return Page(objects, total, answer.following, answer.at, len(answer.body))
 
         return await self.ask(url, name, read, most_bytes=max(_LEAST_BYTES, rows * _BYTES_PER_ROW))
 

@@ -20,6 +20,7 @@ class Vendor:
     """How one vendor's servers like to be asked. ``page_rows``: rows of a page. ``scopes``: where it needs some stated.
 
     ``at_once``: requests that are under way at a time, at the most.
+    ``note``: where the district's staff makes or permits the credentials.
 
     ``people``: whether records that 1.1 keeps for each role of a person become one (connectors.oneroster_rest.people).
     ``quiet``: local hours in which a district's staff works with the system, and it should not be asked for everything.
@@ -35,7 +36,10 @@ class Vendor:
 
 
 PROFILES: Mapping[Profile, Vendor] = MappingProxyType({
-    "standard": Vendor(),
+    "standard": Vendor(
+        note="Look at the student system's page for OneRoster or API connections: the credentials must be active, and "
+        "permitted to read each entity of the schools and terms that are wanted.",
+    ),
     "infinite_campus": Vendor(
         page_rows=10_000, at_once=4, quiet="07:00-16:00", scopes=False, people="joined",
         note="Make the credentials in Digital Learning Applications; the token's address ends with ?appName=…",
@@ -48,5 +52,7 @@ PROFILES: Mapping[Profile, Vendor] = MappingProxyType({
     "classlink": Vendor(
         page_rows=10_000, note="By the proxy with a bearer token (login of the kind bearer), or directly with OAuth 1.",
     ),
-    "edfi": Vendor(page_rows=500),
+    "edfi": Vendor(
+        page_rows=500, note="The API client's key needs a claim set that reads rosters, and the right school year.",
+    ),
 })  # fmt: skip

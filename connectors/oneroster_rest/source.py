@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from connectors.http import Web
 from connectors.oneroster_rest.client import Client
 from connectors.oneroster_rest.config import OneRosterRestConfig
-from connectors.oneroster_rest.probe import probe
+from connectors.oneroster_rest.probe import REQUEST_SECONDS, probe
 from connectors.oneroster_rest.pulling import Pulling
 from connectors.protocol import Capability, ConnectorError, Found, Intent, Pull, SourceContext
 from connectors.roster import pulling
@@ -44,8 +43,8 @@ class OneRosterRestSource:
 
     async def probe(self) -> Sequence[Found]:
         """Asks for a few objects of each entity."""
-        async with Web(self._context.reachable, timeouts=self._context.timeouts) as web:
-            return await probe(replace(self._context), self._config, web)
+        async with Web.of(self._context, most_seconds=REQUEST_SECONDS) as web:
+            return await probe(self._context, self._config, web)
 
 
 def open_source(context: SourceContext) -> OneRosterRestSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +31,21 @@ def reaching(command: Command) -> Command:
     return command
 
 
+def of_source(command: Command) -> Command:
+    """The options of ``reaching``, and the one that says which source is meant."""
+    option = click.option("--source", "source_id", type=click.UUID, required=True, help="The id of the source.")
+    return reaching(option(command))
+
+
+class RefusedError(HubError):
+    """A refusal of the hub with the fields that it is about: the path of each, and what is wrong with it."""
+
+    def __init__(self, code: Code, message: str, fields: Sequence[tuple[str, str]]) -> None:
+        told = "; ".join(f"{field}: {text}" if field else text for field, text in fields)
+        super().__init__(code, f"{message} {told}".strip())
+        self.fields = fields
+
+
 @asynccontextmanager
 async def asking(url: str, token: str) -> AsyncIterator[ClientSession]:
     """A session that shows the token. Raises HubError(UNAVAILABLE) for a hub that does not answer."""
@@ -48,7 +63,7 @@ async def asking(url: str, token: str) -> AsyncIterator[ClientSession]:
 
 
 async def answer(response: ClientResponse) -> dict[str, Any]:
-    """The JSON of an answer. Raises HubError with the hub's own code and words when it refuses."""
+    """The JSON of an answer. Raises RefusedError with the hub's own code and words when it refuses."""
     async with response:
         is_json = response.content_type.endswith("json")
         body: dict[str, Any] = await response.json(content_type=None) if is_json else {}
@@ -56,7 +71,8 @@ async def answer(response: ClientResponse) -> dict[str, Any]:
         return body
     known = body.get("code") in {code.value for code in Code}
     code = Code(body["code"]) if known else Code.UNAVAILABLE
-    raise HubError(code, body.get("detail") or f"The server answered {response.status}. Is this the admin API?")
+    text = body.get("detail") or f"The server answered {response.status}. Is this the admin API?"
+    raise RefusedError(code, text, [(one["field"], one["message"]) for one in body.get("errors") or ()])
 
 
 async def call(url: str, token: str, method: str, path: str, **options: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def purge(district: UUID | None, *, dry_run: bool) -> None:
         records = ", ".join(f"{count:,} {entity}" for entity, count in purged.records.items())
         click.echo(
             f"{district_id}: {purged.history:,} images of records, {purged.issues:,} findings, "
-            f"{purged.uploads:,} uploads, feeds compacted: {purged.feeds:,}, "
+            f"{purged.uploads:,} uploads, {purged.traces:,} traces, feeds compacted: {purged.feeds:,}, "
             f"ended records: {records or 'none'}{' (nothing was removed)' * dry_run}"
         )
 

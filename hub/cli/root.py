@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import hub
+from hub.cli.connector import connector
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
 from hub.cli.erasures import erasures
@@ -65,9 +66,9 @@ def main() -> None:
 
 
 COMMANDS = (
-    demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, survivorship, overrides, runs, guard,
-    undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures, restored, keys, sandbox,
-    doctor, token,
+    demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, connector, survivorship, overrides,
+    runs, guard, undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures, restored, keys,
+    sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

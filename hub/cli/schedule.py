@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import click
 
-from hub.cli.admin import call, reaching
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+from hub.cli.admin import call, of_source
 
 
 @click.group()
 def schedule() -> None:
     """When a source is pulled, or how often a package of it is expected (docs/schedules.md)."""
-
-
-def _of_source(command: Command) -> Command:
-    option = click.option("--source", "source_id", type=click.UUID, required=True, help="The id of the source.")
-    return reaching(option(command))
 
 
 def _ask(method: str, url: str, token: str, district: UUID, source: UUID, rest: str = "", **options: Any) -> Any:
@@ -30,14 +22,14 @@ def _ask(method: str, url: str, token: str, district: UUID, source: UUID, rest: 
 
 
 @schedule.command()
-@_of_source
+@of_source
 def show(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
     """Say what is set, what comes next, and from when on the source is late."""
     _show(_ask("GET", url, token, district, source_id))
 
 
 @schedule.command("set")
-@_of_source
+@of_source
 @click.option("--cron", help='When to pull: minute, hour, day of month, month, day of week, such as "0 2 * * *".')
 @click.option(
     "--zone", default="UTC", show_default=True, help="Time zone of --cron or --expected-days, such as America/Chicago."
@@ -65,21 +57,21 @@ def set_(
 
 
 @schedule.command()
-@_of_source
+@of_source
 def pause(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
     """Pull nothing by the clock, expect nothing, and be never late, until it is resumed."""
     _show(_ask("POST", url, token, district, source_id, "/pause"))
 
 
 @schedule.command()
-@_of_source
+@of_source
 def resume(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
     """Go on from now on; what was missed is not made up for."""
     _show(_ask("POST", url, token, district, source_id, "/resume"))
 
 
 @schedule.command()
-@_of_source
+@of_source
 def end(*, district: UUID, url: str, token: str, source_id: UUID) -> None:
     """End the schedule; the source stays."""
     _ask("DELETE", url, token, district, source_id)

@@ -1,37 +1,341 @@
-"""``hub source``: try it; its transform looked at, tried, saved and taken back, its schedule, and its departure."""
+"""``hub source``: a district's sources made, changed, tried, pulled, and taken out."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import click
 
-from hub.cli.admin import ADDRESS, answer, asking, call, reaching
+from hub.cli import source_settings as settings
+from hub.cli.admin import ADDRESS, RefusedError, call, of_source, reaching
 from hub.cli.following import carry_out
 from hub.cli.schedule import schedule
-from hub.cli.validate import definition_in
+from hub.cli.source_transform import transform
+from hub.cli.trace import trace
+from hub.errors import Code, HubError
 
-if TYPE_CHECKING:
-    from aiohttp import FormData
-
+Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_MARKS = {"good": "ok", "warning": "look", "bad": "FAILS"}
 
 
 @click.group()
 def source() -> None:
-    """Sources of a district."""
+    """The sources of a district: make, change, try and pull them, and take them out (docs/sources.md)."""
 
 
 source.add_command(schedule)
+source.add_command(transform)
+source.add_command(trace)
+
+
+def _ask(method: str, url: str, token: str, district: UUID, rest: str = "", **options: Any) -> Any:
+    return asyncio.run(call(url, token, method, f"/districts/{district}/sources{rest}", **options))
+
+
+def _print(found: Any) -> None:
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+@source.command("list")
+@reaching
+@_JSON
+def list_(*, district: UUID, url: str, token: str, as_json: bool) -> None:
+    """List the district's sources, oldest first: id, state, kind and name."""
+    found = _ask("GET", url, token, district)["items"]
+    if as_json:
+        _print(found)
+        return
+    for one in found:
+        click.echo(f"{one['source_id']}  {one['state']:8}  {one['kind']}  {one['name']}")
+    if not found:
+        click.echo("no source; make one: hub source create")
+
+
+@source.command()
+@of_source
+@_JSON
+def show(*, district: UUID, url: str, token: str, source_id: UUID, as_json: bool) -> None:
+    """Show all that is set of a source; of its secrets only the names."""
+    found = _ask("GET", url, token, district, f"/{source_id}")
+    if as_json:
+        _print(found)
+    else:
+        _show(found)
+
+
+def _show(one: Mapping[str, Any]) -> None:
+    click.echo(f"source {one['source_id']}: {one['name']}, {one['kind']}, {one['state']}")
+    for key, value in _leaves(one["config"]):
+        click.echo(f"  {key} = {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    click.echo(f"  secrets: {', '.join(one['secrets']) or 'none'}")
+    click.echo(f"  priority {one['priority']}; pulled whole after {one['full_hours']} hours")
+    if one["speaks_for"] is not None:
+        parts = [f"{name} ({', '.join(fields)})" if fields else name for name, fields in one["speaks_for"].items()]
+        click.echo(f"  speaks for {', '.join(parts) or 'nothing'}")
+    if one["key_space"]:
+        click.echo(f"  key space {one['key_space']}")
+    for entity, fields in one["links"].items():
+        click.echo(f"  {entity} are recognised by {', '.join(fields)}")
+    click.echo(f"  files applied last: {', '.join(one['files']) or 'none'}")
+
+
+def _leaves(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
+    """The settings by the keys that ``--set`` takes."""
+    found: list[tuple[str, Any]] = []
+    for name, value in config.items():
+        inner = isinstance(value, dict) and value
+        found += _leaves(value, f"{path}{name}.") if inner else [(path + name, value)]
+    return found
+
+
+@source.command()
+@click.argument("kind", required=False)
+@click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
+              help="Address of the admin API (HUB_ADMIN_URL).")  # fmt: skip
+@click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
+              help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.")  # fmt: skip
+@_JSON
+def kinds(*, kind: str | None, url: str, token: str, as_json: bool) -> None:
+    """Say which kinds of sources there are, or of one KIND: what to enter, and which secrets it asks for."""
+    found = _kinds(url, token)
+    if kind is not None:
+        found = {kind: _known(found, kind)}
+    if as_json:
+        _print(list(found.values()))
+        return
+    for one in found.values():
+        click.echo(f"{one['kind']}: {one['title']}" + (f" - {one['problem']}" if one["problem"] else ""))
+        for line in settings.lines(one["settings"]):
+            click.echo(line)
+        for name, text in one["secrets"].items():
+            click.echo(f"  secret {name}: {text}")
+        if one["places"]:
+            click.echo(f"  whoever changes {', '.join(one['places'])} enters the secrets anew")
+        if one["files"]:
+            click.echo(f"  an operator's token is needed for {', '.join(one['files'])}")
+
+
+def _kinds(url: str, token: str) -> dict[str, Any]:
+    return {one["kind"]: one for one in asyncio.run(call(url, token, "GET", "/connectors"))["items"]}
+
+
+def _known(found: Mapping[str, Any], kind: str) -> Any:
+    """One kind. Raises HubError(INVALID_REQUEST) with the known ones."""
+    if kind not in found:
+        raise HubError(Code.INVALID_REQUEST, f"There is no kind of source {kind}. Known: {', '.join(found)}.")
+    return found[kind]
+
+
+def _parts(command: Command) -> Command:
+    """What ``create`` and ``edit`` set alike."""
+    for option in (
+        click.option("--config", "file", type=click.File("rb"),
+                     help="The settings of the connector as a file of JSON; - for standard input."),
+        click.option("--set", "assigned", multiple=True, metavar="KEY=VALUE",
+                     help="One setting, such as login.kind=oauth2; goes before --config. See: hub source kinds"),
+        click.option("--secret", "asked", multiple=True, metavar="NAME",
+                     help="Ask for this secret, without showing it; not from a terminal, a line of standard input."),
+        click.option("--secret-file", "read", multiple=True, nargs=2, type=(str, _FILE), metavar="NAME FILE",
+                     help="Read a secret from a file; a line's end after it is left out."),
+        click.option("--priority", type=click.IntRange(0, 10_000),
+                     help="Lower goes first where several sources know a value."),
+        click.option("--full-hours", type=click.IntRange(0, 8_760),
+                     help="A source that tells what changed is pulled whole when that is so long ago."),
+        click.option("--speaks-for", multiple=True, metavar="ENTITY[=FIELD,…]",
+                     help="It may speak for this entity, or these fields of it; - alone for everything."),
+        click.option("--key-space", help="Sources of one key space share their sourcedIds; - for its own."),
+        click.option("--link", "links", multiple=True, metavar="ENTITY=FIELD,…",
+                     help="Recognise objects among those of other sources by these fields; - alone for none."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _body(
+    *, priority: int | None, full_hours: int | None, speaks_for: Sequence[str], key_space: str | None,
+    links: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """The members of the request that the options of ``_parts`` name."""
+    body: dict[str, Any] = {}
+    if priority is not None:
+        body["priority"] = priority
+    if full_hours is not None:
+        body["full_hours"] = full_hours
+    if speaks_for:
+        body["speaks_for"] = None if tuple(speaks_for) == ("-",) else _listed(speaks_for)
+    if key_space is not None:
+        body["key_space"] = None if key_space == "-" else key_space
+    if links:
+        body["links"] = {} if tuple(links) == ("-",) else {n: f or [] for n, f in _listed(links).items()}
+    return body
+
+
+def _listed(given: Sequence[str]) -> dict[str, list[str] | None]:
+    parts = [one.partition("=") for one in given]
+    return {name: fields.split(",") if equals else None for name, equals, fields in parts}
+
+
+def _secrets(asked: Sequence[str], read: Sequence[tuple[str, Path]]) -> dict[str, str]:
+    """Secrets from a prompt without echo, lines of standard input, or files: never from the command's arguments."""
+    found = {name: path.read_text(encoding="utf-8").rstrip("\r\n") for name, path in read}
+    for name in asked:
+        terminal = sys.stdin.isatty()
+        found[name] = click.prompt(name, hide_input=True, err=True) if terminal else sys.stdin.readline().rstrip("\r\n")
+    if empty := [name for name, text in found.items() if not text]:
+        raise click.UsageError(f"{empty[0]} is empty. Enter it, or leave it out.")
+    return found
+
+
+def _read(file: Any) -> dict[str, Any]:
+    try:
+        config = json.load(file)
+    except ValueError as error:
+        raise click.UsageError(f"--config is no JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise click.UsageError("--config holds one JSON object, such as the config that `hub source show --json` has.")
+    return config
+
+
+def _sent(schema: settings.Schema, ask: Callable[[], Any]) -> Any:
+    """The answer. A refusal names the fields as ``--set`` takes them."""
+    try:
+        return ask()
+    except RefusedError as refused:
+        if not refused.fields:
+            raise
+        told = [f"  {settings.named(field, schema)}: {text}" for field, text in refused.fields]
+        mend = "Nothing was changed. Mend these with --set KEY=VALUE (`hub source kinds` says what each takes):"
+        raise HubError(refused.code, "\n".join([mend, *told])) from None
 
 
 @source.command()
 @reaching
-@click.option("--source", "source_id", type=click.UUID, required=True, help="The id of the source that goes.")
+@click.option("--kind", required=True, help="Which connector reads it; `hub source kinds` lists them.")
+@click.option("--name", required=True, help="What the district calls it.")
+@_parts
+def create(
+    *, district: UUID, url: str, token: str, kind: str, name: str, file: Any, assigned: tuple[str, ...],
+    asked: tuple[str, ...], read: tuple[tuple[str, Path], ...], **parts: Any,
+) -> None:  # fmt: skip
+    """Make a source, and say what comes next. Nothing is pulled yet."""
+    known = _known(_kinds(url, token), kind)
+    config = settings.changed(_read(file) if file else {}, known["settings"], assigned)
+    body = {"kind": kind, "name": name, "config": config, "secrets": _secrets(asked, read), **_body(**parts)}
+    made = _sent(known["settings"], lambda: _ask("POST", url, token, district, json=body))
+    click.echo(f"source {made['source_id']}")
+    for secret_name, text in known["secrets"].items():
+        if secret_name not in made["secrets"]:
+            click.echo(f"  to enter: hub source secret {secret_name} --source {made['source_id']}  ({text})")
+    click.echo(f"  then try it: hub source test --source {made['source_id']}")
+
+
+@source.command()
+@of_source
+@click.option("--name", help="What the district calls it.")
+@click.option(
+    "--unset", "dropped", multiple=True, metavar="KEY", help="Back to what the connector presets; before --set."
+)
+@click.option("--state", type=click.Choice(["active", "paused"]), help="A paused source starts no runs.")
+@_parts
+def edit(
+    *, district: UUID, url: str, token: str, source_id: UUID, name: str | None, dropped: tuple[str, ...],
+    state: str | None, file: Any, assigned: tuple[str, ...], asked: tuple[str, ...],
+    read: tuple[tuple[str, Path], ...], **parts: Any,
+) -> None:  # fmt: skip
+    """Change a source; what is not named stays. The next run compares row by row where settings change.
+
+    Whoever changes where secrets go enters them anew, with --secret.
+    """
+    body = _body(**parts) | {key: value for key, value in (("name", name), ("state", state)) if value is not None}
+    schema: settings.Schema = {}
+    if file or assigned or dropped:
+        old = _ask("GET", url, token, district, f"/{source_id}")
+        schema = _known(_kinds(url, token), old["kind"])["settings"]
+        body["config"] = settings.changed(_read(file) if file else old["config"], schema, assigned, dropped)
+    if secrets := _secrets(asked, read):
+        body["secrets"] = secrets
+    if not body:
+        raise click.UsageError("Name something to change; see hub source edit --help.")
+    _show(_sent(schema, lambda: _ask("PATCH", url, token, district, f"/{source_id}", json=body)))
+
+
+@source.command()
+@of_source
+@click.argument("name")
+@click.option("--from-file", "file", type=_FILE, help="Read it from a file; a line's end after it is left out.")
+@click.option("--forget", is_flag=True, help="Take it away.")
+def secret(
+    *, district: UUID, url: str, token: str, source_id: UUID, name: str, file: Path | None, forget: bool
+) -> None:
+    """Enter the secret NAME of a source: asked for without showing it, from a file, or a line of standard input."""
+    if forget and file:
+        raise click.UsageError("Give --from-file or --forget, not both.")
+    given: Mapping[str, str | None] = {name: None}
+    if not forget:
+        given = _secrets([], [(name, file)]) if file else _secrets([name], [])
+    found = _ask("PATCH", url, token, district, f"/{source_id}", json={"secrets": given})
+    click.echo(f"secrets: {', '.join(found['secrets']) or 'none'}")
+
+
+@source.command()
+@of_source
+@_JSON
+@click.pass_context
+def test(ctx: click.Context, *, url: str, token: str, district: UUID, source_id: UUID, as_json: bool) -> None:
+    """Try the source: what works, what does not, and what to do about it. Nothing is taken over.
+
+    Ends with 1 where something does not work.
+    """
+    found = _ask("POST", url, token, district, f"/{source_id}/test")
+    if as_json:
+        _print(found)
+    else:
+        for item in found["items"]:
+            click.echo(f"{_MARKS[item['outcome']]:<6} {item['step']}: {item['text']}")
+    ctx.exit(0 if found["works"] else 1)
+
+
+@source.command()
+@of_source
+@click.option("--dry-run", is_flag=True, help="Compute and report everything, change nothing.")
+@click.option("--wait", is_flag=True, help="Follow the run to its end; exits as `hub sync` does.")
+@click.pass_context
+def pull(
+    ctx: click.Context, *, district: UUID, url: str, token: str, source_id: UUID, dry_run: bool, wait: bool
+) -> None:
+    """Pull a source now, whatever its schedule says. A pull that waits already is the one that is told."""
+    body = {"dry_run": dry_run}
+    if wait:
+        carry_out(ctx, url, token, district, "POST", f"/sources/{source_id}/run", body)
+        return
+    run = _ask("POST", url, token, district, f"/{source_id}/run", json=body)
+    click.echo(f"run {run['run_id']}: {run['state']}")
+    click.echo(f"  watch it: hub runs show {run['run_id']}")
+
+
+@source.command()
+@of_source
+@click.option("--runs", type=click.IntRange(2, 50), default=10, show_default=True, help="Runs to look at.")
+def trends(*, district: UUID, url: str, token: str, source_id: UUID, runs: int) -> None:
+    """Say which findings are new, gone, more or fewer over the last runs of a source."""
+    found = _ask("GET", url, token, district, f"/{source_id}/trends", params={"runs": str(runs)})
+    for rule in found["rules"]:
+        counts = " ".join(f"{count:,}" for count in rule["counts"])
+        click.echo(f"{rule['change']:8} {rule['code']} {rule['entity']}: {counts}  {rule['title']}")
+    if not found["rules"]:
+        click.echo("no finding in the last runs")
+
+
+@source.command()
+@of_source
 @click.option("--to", type=click.UUID, help="The source whose its records are from then on; without it they end.")
 @click.option("--dry-run", is_flag=True, help="Compute and report everything, change nothing.")
 @click.pass_context
@@ -44,155 +348,3 @@ def depart(
     """
     body = {"to": str(to) if to else None, "dry_run": dry_run}
     carry_out(ctx, url, token, district, "POST", f"/sources/{source_id}/depart", body)
-
-
-@source.group()
-def transform() -> None:
-    """What a district makes of a source's columns, values and rows (docs/transforms.md)."""
-
-
-def _of_source(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which source of which hub is meant."""
-    for option in (
-        click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
-                     help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here."),
-        click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
-                     help="Address of the admin API (HUB_ADMIN_URL)."),
-        click.option("--source", "source_id", type=click.UUID, required=True, help="The id of the district's source."),
-        click.option("--district", type=click.UUID, required=True, help="The district's id."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def _ask(
-    method: str, url: str, token: str, district: UUID, source_id: UUID, *, path: str = "", body: Any = None,
-    query: dict[str, str] | None = None, package: Path | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """The answer of the hub. With a ``package`` the body goes before it in a form."""
-    address = f"{url.rstrip('/')}/districts/{district}/sources/{source_id}/transform{path}"
-
-    async def ask() -> dict[str, Any]:
-        async with asking(url, token) as http:
-            if package is None:
-                return await answer(await http.request(method, address, json=body, params=query))
-            return await answer(await http.request(method, address, data=_form(body, package)))
-
-    return asyncio.run(ask())
-
-
-@transform.command()
-@click.option("--version", type=click.IntRange(1), help="An earlier version.")
-@_of_source
-def get(*, version: int | None, url: str, token: str, district: UUID, source_id: UUID) -> None:
-    """Print the definition that acts, as JSON."""
-    import orjson
-
-    query = {} if version is None else {"version": str(version)}
-    found = _ask("GET", url, token, district, source_id, query=query)
-    click.echo(f"version {found['version']}" + (f": {found['note']}" if found["note"] else ""), err=True)
-    click.echo(orjson.dumps(found["definition"], option=orjson.OPT_INDENT_2).decode())
-
-
-@transform.command()
-@click.argument("file", type=_FILE)
-@click.option("--note", default="", help="Why, for those who come later.")
-@_of_source
-def put(*, file: Path, note: str, url: str, token: str, district: UUID, source_id: UUID) -> None:
-    """Save the definition in FILE as a new version; the next run goes by it."""
-    body = {"definition": definition_in(file), "note": note}
-    found = _ask("PUT", url, token, district, source_id, body=body)
-    _warn(found["warnings"])
-    click.echo(f"version {found['version']} acts from the next run on")
-
-
-def _form(body: Any, package: Path) -> FormData:
-    """The package is read while it is sent."""
-    import orjson
-    from aiohttp import FormData
-
-    form = FormData()
-    form.add_field("body", orjson.dumps(body).decode(), content_type="application/json")
-    form.add_field("file", package.open("rb"), filename=package.name, content_type="application/zip")
-    return form
-
-
-def _warn(warnings: list[dict[str, Any]]) -> None:
-    for one in warnings:
-        place = f"{one['file']}.{one['column']}"
-        click.echo(
-            f"warning: {place} takes values of {one['source']}, which fewer apps see ({one['privacy']})", err=True
-        )
-
-
-@transform.command()
-@_of_source
-def versions(*, url: str, token: str, district: UUID, source_id: UUID) -> None:
-    """List all versions, newest first."""
-    for item in _ask("GET", url, token, district, source_id, path="/versions")["items"]:
-        mark = "*" if item["active"] else " "
-        click.echo(f"{mark} {item['version']}  {item['created_at']}  {item['created_by']}  {item['note']}".rstrip())
-
-
-@transform.command()
-@click.argument("version", type=click.IntRange(1))
-@_of_source
-def revert(*, version: int, url: str, token: str, district: UUID, source_id: UUID) -> None:
-    """Let the earlier VERSION act again."""
-    found = _ask("POST", url, token, district, source_id, path="/revert", body={"version": version})
-    click.echo(f"version {found['version']} acts from the next run on")
-
-
-@transform.command()
-@click.argument("file", type=_FILE)
-@click.option("--upload", type=click.UUID, help="The package to try it on; else the newest that is still there.")
-@click.option("--package", type=_FILE, help="A ZIP archive to try it on, which is looked at and not kept.")
-@click.option("--against", type=click.Choice(["active", "none"]), default="active", show_default=True,
-              help="Compare with the version that acts, or with rows as they come.")  # fmt: skip
-@_of_source
-def preview(
-    *, file: Path, upload: UUID | None, package: Path | None, against: str, url: str, token: str, district: UUID,
-    source_id: UUID,
-) -> None:  # fmt: skip
-    """Show what the definition in FILE would change on a package; nothing is written.
-
-    It prints values of records, so only a token of the district may ask.
-    """
-    if upload is not None and package is not None:
-        raise click.UsageError("Give --upload or --package, not both.")
-    body: dict[str, Any] = {"definition": definition_in(file), "against": against}
-    if upload is not None:
-        body["upload_id"] = str(upload)
-    found = _ask("POST", url, token, district, source_id, path="/preview", body=body, package=package)
-    _warn(found["warnings"])
-    for name, changes in found["files"].items():
-        _show_file(name, changes)
-    for code, counts in found["findings"].items():
-        if counts["before"] != counts["after"]:
-            click.echo(f"{code}: found {counts['before']:,} times, then {counts['after']:,} times")
-    if found["refused"]:
-        click.echo("The whole package would be refused.")
-
-
-def _show_file(name: str, file: dict[str, Any]) -> None:
-    part = "" if file["whole"] else " (of the first rows)"
-    click.echo(f"{name}.csv: {file['before']:,} rows, then {file['after']:,}; {file['left_out']:,} left out{part}")
-    for column, change in file["columns"].items():
-        click.echo(f"  {column}: {change['changed']:,} cells change")
-        for sample in change["samples"]:
-            click.echo(f"    {sample['before']!r} becomes {sample['after']!r}, {sample['cells']:,} times")
-
-
-@source.command()
-@_of_source
-@click.pass_context
-def test(ctx: click.Context, *, url: str, token: str, district: UUID, source_id: UUID) -> None:
-    """Try the source: what works, what does not, and what to do about it. Nothing is taken over.
-
-    Ends with 1 where something does not work.
-    """
-    found = asyncio.run(call(url, token, "POST", f"/districts/{district}/sources/{source_id}/test"))
-    for item in found["items"]:
-        mark = {"good": "ok", "warning": "look", "bad": "FAILS"}[item["outcome"]]
-        click.echo(f"{mark:<6} {item['step']}: {item['text']}")
-    ctx.exit(0 if found["works"] else 1)

@@ -74,6 +74,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "provenance": "fields",
     "source_parts": "file",
     "source_schedules": "cron zone expected_days state",
+    "source_traces": "what requested_by outcome data",  # the data are shapes: connectors.tracing
     "source_transforms": "definition note created_by",
     "source_troubles": "kind code",
     "schema_steps": "name checksum",

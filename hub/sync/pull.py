@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from connectors.journal import Journal
 from connectors.protocol import Capability, ConnectorError, Intent, Package, Pull, Source, SourceContext
 from connectors.registry import connector
 from connectors.shaped import shape
+from connectors.tracing import Exchange
 from hub import addresses
 from hub.addresses import Network
 from hub.crashpoints import crash_point
 from hub.store import sources, uploads
 from hub.store.database import Database
-from hub.sync import increments, journals, source_secrets
+from hub.sync import increments, journals, source_secrets, tracing
 from hub.sync.job import Job
 from transforms.shaping.checking import Checked
 from transforms.shaping.definition import as_json
@@ -39,12 +40,13 @@ _YOUNG_SECONDS = 60
 class Access:
     """How a source's system is reached: ``secrets`` by name, and the private networks to which that may lead.
 
-    ``journal``: what it answered to an earlier attempt.
+    ``journal``: what it answered to an earlier attempt. ``observer``: who is told of each request, for a trace.
     """
 
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     allow: Sequence[Network] = ()
     journal: Journal | None = None
+    observer: Callable[[Exchange], Awaitable[None]] | None = None
 
     def reachable(self, address: str, encrypted: bool) -> bool:
         """Whether a connection to an address may be opened."""
@@ -85,14 +87,17 @@ async def pull(job: Job, source: sources.Source, transform: Checked | None = Non
             upload = await fetched(db, claim.district_id, claim.run.upload_id, folder)
             crash_point("fetch.upload_written")
         journal = await left.enter_async_context(journals.kept(job, source)) if upload is None else None
-        access = Access(await _secrets(job, source), job.allow, journal)
+        recording = None if upload else await tracing.asked(db, claim.district_id, source, "pull", job.clock)
+        observer = recording.trace.note if recording is not None else None
+        access = Access(await _secrets(job, source), job.allow, journal, observer)
         opened = await asyncio.to_thread(opened_source, source, transform, upload, folder, access)
         _require_taken(opened, upload)
         told = upload is None and Capability.CHANGES in opened.capabilities
         now = job.clock.now()
         cursor = increments.since(source, transform, now) if told else None if upload else source.cursor
         changes = told and cursor is not None
-        async with turns if turns is not None and upload is None else contextlib.nullcontext():
+        turn = turns if turns is not None and upload is None else contextlib.nullcontext()
+        async with turn, tracing.recorded(recording, db, claim.district_id, source, claim.run.run_id):
             pulled = await opened.pull(cursor)
         try:
             _require_whole(pulled)
@@ -165,7 +170,7 @@ def opened_source(
         raise ConnectorError("bad_config", text, intent=Intent.ASK_HUMAN) from None
     context = SourceContext(
         config=checked, upload=upload, work_folder=folder, secrets=access.secrets, reachable=access.reachable,
-        journal=access.journal,
+        journal=access.journal, observer=access.observer,
     )  # fmt: skip
     return spec.open(context)
 

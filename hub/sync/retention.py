@@ -12,7 +12,7 @@ import structlog
 
 from hub.clock import Clock
 from hub.settings import Settings
-from hub.store import attempts, districts, uploads
+from hub.store import attempts, districts, traces, uploads
 from hub.store import retention as store
 from hub.store.database import Database
 from hub.sync import feed_retention
@@ -25,8 +25,8 @@ MOST: Final = 5_000
 EVERY: Final = timedelta(days=1)
 #: Least days of each kind. Walks over pages (of a day) and deltas read the past; a mistake in a
 #: file is found within weeks.
-LEAST: Final = {"history_days": 30, "ended_days": 30, "issue_days": 1, "upload_days": 1, "feed_days": 365,
-         "step_days": 2}  # fmt: skip
+LEAST: Final = {"history_days": 30, "ended_days": 30, "issue_days": 1, "upload_days": 1, "trace_days": 1,
+         "feed_days": 365, "step_days": 2}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Retention:
     ended_days: int
     issue_days: int
     upload_days: int
+    trace_days: int
     feed_days: int
     step_days: int
 
@@ -56,7 +57,7 @@ class Retention:
 
 @dataclass(slots=True)
 class Purged:
-    """What a purge removed, or would: images of records, ended records by entity, findings, uploads.
+    """What a purge removed, or would: images of records, ended records by entity, findings, uploads, traces.
 
     ``feeds``: how many feeds were compacted.
     """
@@ -65,10 +66,11 @@ class Purged:
     records: dict[str, int] = field(default_factory=dict)
     issues: int = 0
     uploads: int = 0
+    traces: int = 0
     feeds: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.history or self.records or self.issues or self.uploads or self.feeds)
+        return any(asdict(self).values())
 
 
 async def purge_once(db: Database, clock: Clock, retention: Retention) -> bool:
@@ -107,6 +109,8 @@ async def purge(
             purged.records[entity.name] = count
     purged.issues = await _issues(db, district_id, now - timedelta(days=kept.issue_days), dry_run=dry_run)
     purged.uploads = await _uploads(db, district_id, now - timedelta(days=kept.upload_days), dry_run=dry_run)
+    async with db.district(district_id, wait_seconds=30) as tx:
+        purged.traces = await traces.purge(tx, now - timedelta(days=kept.trace_days), dry_run=dry_run)
     purged.feeds = await feed_retention.compact(
         db, district_id, now - timedelta(days=kept.step_days), now - timedelta(days=kept.feed_days), dry_run=dry_run
     )

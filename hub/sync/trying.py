@@ -12,6 +12,7 @@ from hub.crypto import Keys
 from hub.store.sources import Source
 from hub.sync import source_secrets
 from hub.sync.pull import Access, opened_source, private_folder
+from hub.sync.tracing import Recording
 from transforms.shaping.checking import Checked
 
 #: Whoever asks waits for the answer.
@@ -19,13 +20,15 @@ LONGEST_SECONDS = 60.0
 
 
 async def tried(
-    district_id: UUID, source: Source, transform: Checked | None, key: Keys, allow: Sequence[Network]
-) -> Sequence[Found]:
+    district_id: UUID, source: Source, transform: Checked | None, key: Keys, allow: Sequence[Network],
+    recording: Recording | None = None,
+) -> Sequence[Found]:  # fmt: skip
     """What a source's connector finds out about its system.
 
     Raises HubError(INTERNAL) for secrets that cannot be opened.
     """
-    access = Access(source_secrets.opened(key, district_id, source), allow)
+    secrets = source_secrets.opened(key, district_id, source)
+    access = Access(secrets, allow, observer=recording.trace.note if recording else None)
     try:
         async with private_folder() as folder, asyncio.timeout(LONGEST_SECONDS):
             opened = await asyncio.to_thread(opened_source, source, transform, None, folder, access)

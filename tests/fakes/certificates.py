@@ -19,7 +19,7 @@ def certificate(folder: Path, host: str, *, days: int, name: str = "certificate"
     end = datetime.now(UTC) + timedelta(days=days)
     made = (
         x509.CertificateBuilder(
-            subject, subject, key.public_key(), x509.random_serial_number(), end - timedelta(days=9), end
+            subject, subject, key.public_key(), x509.random_serial_number(), end - timedelta(days=max(9, days + 1)), end
         )
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

@@ -21,7 +21,9 @@ from tests.services import MASTER_KEY, Database
 from tests.sync.test_undo import undo
 from transforms.catalogue import CATALOGUE
 
-DAYS = Retention(history_days=400, ended_days=400, issue_days=90, upload_days=7, feed_days=800, step_days=800)
+DAYS = Retention(
+    history_days=400, ended_days=400, issue_days=90, upload_days=7, trace_days=14, feed_days=800, step_days=800
+)
 GONE = "Zyxwvutsrq"  # the name of a pupil who leaves
 OLD = "Qponmlkjih"  # the former name of one who stays
 
@@ -216,7 +218,7 @@ async def test_the_command_says_what_would_go_and_removes_it(
         "HUB_DATABASE_URL": database.owner, "HUB_MASTER_KEY": MASTER_KEY.decode(), "HUB_REDIS_URL": redis_url,
     }  # fmt: skip
     for options, words in (
-        (["--dry-run"], "1 uploads, feeds compacted: 0, ended records: none (nothing"),
+        (["--dry-run"], "1 uploads, 0 traces, feeds compacted: 0, ended records: none (nothing"),
         ([], "1 uploads"),
         ([], "0 up"),
     ):

@@ -25,6 +25,7 @@ class OwnRetention(Asked):
     ended_days: Own = Field(default=None, ge=LEAST["ended_days"])
     issue_days: Own = Field(default=None, ge=LEAST["issue_days"])
     upload_days: Own = Field(default=None, ge=LEAST["upload_days"])
+    trace_days: Own = Field(default=None, ge=LEAST["trace_days"])
     feed_days: Own = Field(default=None, ge=LEAST["feed_days"])
     step_days: Own = Field(default=None, ge=LEAST["step_days"])
 
@@ -36,6 +37,7 @@ class Retention(Shown):
     ended_days: int = Field(description="What ended records said; never less than `history_days` counts.")
     issue_days: int = Field(description="Findings and differences of runs.")
     upload_days: int = Field(description="Uploads that no run took.")
+    trace_days: int = Field(description="Recorded traces of sources.")
     feed_days: int = Field(description="Steps of feeds, for apps that read on from them.")
     step_days: int = Field(description="Steps of feeds one by one; older ones are compacted.")
     own: dict[str, int] = Field(description="Those that the district has set itself.")

@@ -8,6 +8,7 @@ from hub.api.admin import (
     apps,
     attempts,
     audit,
+    connectors,
     credentials,
     differences,
     districts,
@@ -34,6 +35,7 @@ from hub.api.admin import (
     subscription_tests,
     subscriptions,
     tokens,
+    traces,
     transforms,
     uploads,
     windows,
@@ -41,7 +43,7 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *sources.ROUTES, *source_tests.ROUTES,
+    *districts.ROUTES, *connectors.ROUTES, *sources.ROUTES, *source_tests.ROUTES, *traces.ROUTES,
     *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *windows.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
     *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *positions.ROUTES,

@@ -13,7 +13,7 @@ from hub.api.admin.shapes import Shown
 from hub.crypto import load_key
 from hub.errors import Code, HubError
 from hub.store import sources
-from hub.sync import shaping, source_secrets
+from hub.sync import shaping, source_secrets, tracing
 from hub.sync.trying import tried
 
 
@@ -42,7 +42,13 @@ async def test(call: Call) -> SourceTest:
         transform = await shaping.in_force(tx, source.source_id)
     if source.state == "departed":
         raise HubError(Code.CONFLICT, "The source has departed.")
-    found = await tried(call.district_id, source, transform, key, settings.source_allow)
+    # A trace that somebody asked for, who stands in the audit log, is filled by the way.
+    db, clock = call.context.db, call.context.clock
+    recording = await tracing.asked(db, call.district_id, source, "test", clock)
+    async with tracing.recorded(recording, db, call.district_id, source):
+        found = await tried(call.district_id, source, transform, key, settings.source_allow, recording)
+        if recording is not None and any(one.outcome == "bad" for one in found):
+            recording.outcome = "bad"
     items = [SourceFinding.model_validate(one) for one in found]
     return SourceTest(works=all(one.outcome != "bad" for one in items), items=items)
 

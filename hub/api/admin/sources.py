@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import Field, ValidationError, field_validator
 
-from connectors.protocol import ConnectorError
+from connectors.protocol import ConnectorError, ConnectorSpec
 from connectors.registry import connector
 from hub.api.admin import problem
 from hub.api.admin.call import Call
@@ -159,12 +159,17 @@ async def _checked(
         checked: dict[str, Any] = model.model_dump(mode="json")
     except ValidationError as error:
         raise problem.invalid("body", error, under="config") from None
-    places = [name for name, field in spec.config_model.model_fields.items() if _names_file(field.annotation)]
+    places = files_named(spec)
     if call.role is not Role.OPERATOR and any(checked[name] not in (None, before.get(name)) for name in places):
         raise HubError(
             Code.FORBIDDEN, f"Only an operator may set {', '.join(places)}: it opens files of the hub's machine."
         )
     return checked
+
+
+def files_named(spec: ConnectorSpec) -> list[str]:
+    """The settings of a kind that name files of the hub's machine."""
+    return [name for name, field in spec.config_model.model_fields.items() if _names_file(field.annotation)]
 
 
 def _names_file(annotation: Any) -> bool:

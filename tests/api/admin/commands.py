@@ -7,9 +7,12 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
+from hub.api.context import CONTEXT
 from hub.clock import SystemClock
+from hub.crypto import load_key
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
+from hub.sync.room import Room
 from tests.api.admin.service import AdminHub
 from tests.forks import run_module
 
@@ -31,10 +34,12 @@ async def command(hub: AdminHub, *arguments: str, role: str = "district") -> tup
 async def working(hub: AdminHub) -> AsyncIterator[None]:
     """A worker's loop beside the test."""
     worker = await Pool.open(hub.worker_url, name="tests as a worker")
+    settings = hub.server.app[CONTEXT].settings
+    key, room = await asyncio.to_thread(load_key, settings), Room.of(settings)
 
     async def loop() -> None:
         while True:
-            if not await work_once(worker, SystemClock()):
+            if not await work_once(worker, SystemClock(), key=key, room=room):
                 await asyncio.sleep(0.05)
 
     task = asyncio.create_task(loop())

@@ -178,12 +178,19 @@ async def _token(hub: AdminHub) -> Prepared:
     return {"token": made["token_id"]}, {}
 
 
+async def _trace(hub: AdminHub) -> Prepared:
+    made = await hub.made("POST", f"/districts/{hub.district}/sources/{hub.source}/traces", json={})
+    return {"trace": made["trace_id"]}, {}
+
+
 WINDOW = {"kind": "blackout", "name": "Tests", "starts": "04-12", "ends": "04-17"}
 RECIPES: dict[str, Callable[[AdminHub], Awaitable[Prepared]]] = {
     "districts_create": _body(name="New"),
     "districts_rename": _body(name="Renamed"),
     "sources_create": _body(name="SIS 2", kind="oneroster_csv"),
     "sources_edit": _body(name="Renamed", state="active"),
+    "traces_create": _body(what="test"),
+    "traces_delete": _trace,
     "schedules_put": _pulled(cron="0 2 * * *"),
     "schedules_pause": _scheduled,
     "schedules_resume": _scheduled,

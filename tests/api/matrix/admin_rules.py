@@ -10,6 +10,7 @@ GET    od  /districts/{district}
 PATCH  od  /districts/{district}
 GET    od  /districts/{district}/retention
 PUT    od  /districts/{district}/retention
+GET    od  /connectors
 GET    od  /districts/{district}/sources
 POST   od  /districts/{district}/sources
 GET    od  /districts/{district}/sources/{source}
@@ -20,6 +21,10 @@ PUT    d   /districts/{district}/sources/{source}/transform
 GET    od  /districts/{district}/sources/{source}/transform/versions
 POST   od  /districts/{district}/sources/{source}/transform/revert
 POST   od  /districts/{district}/sources/{source}/test
+POST   od  /districts/{district}/sources/{source}/traces
+GET    od  /districts/{district}/sources/{source}/traces
+GET    od  /districts/{district}/sources/{source}/traces/{trace}
+DELETE od  /districts/{district}/sources/{source}/traces/{trace}
 POST   d   /districts/{district}/sources/{source}/transform/preview
 GET    od  /districts/{district}/sources/{source}/schedule
 PUT    od  /districts/{district}/sources/{source}/schedule

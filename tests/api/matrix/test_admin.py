@@ -11,7 +11,7 @@ import orjson
 import pytest
 from joserfc import jwk
 
-from hub.store import admin_tokens, runs, source_schedules, statements
+from hub.store import admin_tokens, runs, source_schedules, statements, traces
 from hub.store.database import Transaction
 from tests.api.matrix.admin_rules import EXPECTED
 from tests.api.matrix.conftest import Matrix
@@ -47,6 +47,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/districts/{district}/sources/{source}/transform/preview"): {"definition": {}},
     ("PUT", "/districts/{district}/sources/{source}/schedule"): {"cron": "0 2 * * *"},
     ("POST", "/districts/{district}/sources/{source}/run"): {},
+    ("POST", "/districts/{district}/sources/{source}/traces"): {},
     ("PATCH", "/districts/{district}/recipients/{recipient}"): {"state": "paused"},
     ("POST", "/apps/{app}/recipients"): {"channel": "webhook", "address": "https://127.0.0.1/x"},
     ("PATCH", "/apps/{app}/recipients/{app_recipient}"): {"state": "paused"},
@@ -250,7 +251,7 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "parked": parked, "schedule": schedule["schedule_id"],
         "target": target["target_id"], "override": override, "recipient": recipient["recipient_id"],
-        "app_recipient": ears["recipient_id"],
+        "app_recipient": ears["recipient_id"], "trace": await _trace(matrix, staff, district, source),
         "token": token["token_id"], **grant, "grant": grant["grant_id"],
     }  # fmt: skip
 
@@ -274,6 +275,14 @@ async def _parked(matrix: Matrix, district: UUID, subscription: str) -> str:
             "VALUES ($1, $2, $3, 'users', 0, 'updated', 1, 3)",
             district, UUID(subscription), made,
         )  # fmt: skip
+    return str(made)
+
+
+async def _trace(matrix: Matrix, who: str, district: UUID, source: UUID) -> str:
+    """A trace of the source that was recorded."""
+    made = (await _made(matrix, who, f"/districts/{district}/sources/{source}/traces", {}))["trace_id"]
+    async with matrix.hub.db.district(district) as tx:
+        await traces.keep(tx, source, UUID(made), run_id=None, outcome="whole", exchanges=0, data=b"{}")
     return str(made)
 
 

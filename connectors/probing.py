@@ -1,0 +1,133 @@
+"""Steps of a try that all systems on the web share: the name, the connection, the certificate, the clock, the size."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from yarl import URL
+
+from connectors.http import Greeting, Web
+from connectors.protocol import ConnectorError, Found
+
+#: A certificate that ends sooner is warned of: vendors renew theirs about a month before.
+RENEWAL = timedelta(days=21)
+#: Signatures and tokens of most systems bear so much.
+SKEW = timedelta(minutes=5)
+#: Errors after which nothing else can work.
+FINAL = frozenset({"address_blocked", "host_unknown", "not_connected", "tls_failed", "timed_out", "no_secret"})
+_STEPS = {"host_unknown": "name", "tls_failed": "certificate"}
+_MINUTE, _HOUR, _KB = 60, 3600, 1000
+
+
+def reached(url: str) -> Found:
+    """That a system at this address answers, and whether the way to it is encrypted."""
+    if url.startswith("https:"):
+        return Found("connection", "good", "The system can be reached, encrypted.")
+    return Found("connection", "warning", "The system can be reached, not encrypted.")
+
+
+def not_logged_in(error: ConnectorError, url: str) -> list[Found]:
+    """That nothing could be asked for: the system cannot be reached, or it refuses the login."""
+    if error.code in FINAL:
+        return [Found("connection", "bad", error.message)]
+    return [reached(url), Found("login", "bad", error.message)]
+
+
+async def greeted(web: Web, addresses: Iterable[str], now: datetime) -> list[Found]:
+    """Tries each server among the addresses once: steps ``name``, ``connection`` and ``certificate``.
+
+    A server that cannot be reached is "bad", and the last that is tried.
+    """
+    found: list[Found] = []
+    for origin in dict.fromkeys(URL(address, encoded=True).origin() for address in addresses):
+        try:
+            found += _greeted(origin, await web.greet(origin), now)
+        except ConnectorError as error:
+            text = f"{origin.host}: {error.message}"
+            return [*found, Found(_STEPS.get(error.code, "connection"), "bad", text)]
+    return found
+
+
+def works(found: Iterable[Found]) -> bool:
+    """Whether nothing is "bad"."""
+    return all(one.outcome != "bad" for one in found)
+
+
+def _greeted(origin: URL, greeting: Greeting, now: datetime) -> list[Found]:
+    host = origin.host or ""
+    found = [] if _literal(host) else [Found("name", "good", f"The name service knows {host}.")]
+    if origin.scheme != "https":
+        text = f"{host} can be reached, but not encrypted: whoever listens in between reads the roster and the secrets."
+        return [*found, Found("connection", "warning", text)]
+    found.append(Found("connection", "good", f"{host} can be reached, encrypted."))
+    if greeting.until is not None:
+        found.append(_certificate(host, greeting.until, now))
+    return found
+
+
+def _literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _certificate(host: str, until: datetime, now: datetime) -> Found:
+    days = (until - now).days
+    told = f"The certificate of {host} ends on {until:%Y-%m-%d}, in {days} days."
+    if until - now < RENEWAL:
+        text = f"{told} Whoever runs the system has to renew it before, or pulls stop."
+        return Found("certificate", "warning", text)
+    return Found("certificate", "good", told)
+
+
+def clock(started: datetime | None, now: datetime, silent: str, wrong: str) -> Found:
+    """How a system's clock compares. ``silent`` and ``wrong``: what follows where it tells no time, or a wrong one."""
+    if started is None:
+        return Found("clock", "warning", f"The system does not tell the time (no Date header), so {silent}.")
+    skew = started - now
+    if abs(skew) < SKEW:
+        return Found("clock", "good", "The system's clock is right.")
+    minutes = round(abs(skew).total_seconds() / _MINUTE)
+    side = "ahead" if skew > timedelta(0) else "behind"
+    return Found("clock", "warning", f"The system's clock is {minutes} minutes {side}. {wrong}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one page cost: its objects, its bytes, and how long it took."""
+
+    rows: int
+    size: int
+    seconds: float
+
+
+def whole(rows: int, requests: int, small: Sample, large: Sample) -> Found:
+    """What a pull of everything costs, by two pages of different size: a request costs some time, and so does a row."""
+    more = large.rows - small.rows
+    each = max(0.0, (large.seconds - small.seconds) / more) if more > 0 else 0.0
+    request = max(0.0, small.seconds - small.rows * each)
+    size = rows * large.size / max(1, large.rows)
+    text = (
+        f"A whole pull brings about {rows:,} objects in {requests:,} requests: "
+        f"about {_bytes(size)}, in about {_time(requests * request + rows * each)}."
+    )
+    return Found("whole pull", "good", text)
+
+
+def _bytes(size: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < _KB:
+            return f"{size:,.0f} {unit}"
+        size /= _KB
+    return f"{size:,.1f} GB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 2 * _MINUTE:
+        return f"{max(2, round(seconds))} seconds"
+    return f"{seconds / _MINUTE:.0f} minutes" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} hours"
