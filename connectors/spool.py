@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +84,18 @@ class Spool:
             start += frame.height
         self.finish()
         return before - self.rows
+
+    def change(self, how: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+        """Reads and writes all rows once more, chunk by chunk, as ``how`` changes them; it keeps their number.
+
+        After ``finish``. CPU-bound, and writes to disk: call it in a thread.
+        """
+        old, self.chunks = self.chunks, []
+        self.metadata, self._digest = set(), hashlib.sha256()
+        for chunk in old:
+            frame = pl.read_ipc(chunk).drop(LINE)
+            chunk.unlink()
+            self._put(_without_empty(how(frame), self.header))
 
     def keys(self) -> pl.Series:
         """The column sourcedId, what still waits included."""
