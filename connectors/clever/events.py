@@ -94,7 +94,7 @@ async def last_event(client: Client) -> str | None:
     url = client.config.collection(_NAME).with_query({"limit": "1", "ending_before": "last"})
     try:
         page = await client.page(url, _NAME, 1)
-    except NotUnderstoodError:
+    except (NotUnderstoodError, PageTooLargeError):
         found = await _read(client, "", keep=False)
         return None if found is None else found.last
     except ConnectorError as error:

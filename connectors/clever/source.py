@@ -38,7 +38,7 @@ class CleverSource:
 
     async def probe(self) -> Sequence[Found]:
         """Asks for a few objects of each collection."""
-        async with Web(self._context.reachable) as web:
+        async with Web(self._context.reachable, timeouts=self._context.timeouts) as web:
             return await probe(self._context, self._config, web)
 
 

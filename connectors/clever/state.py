@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from connectors.clever.client import Client
+from connectors.clever.client import Client, PageTooLargeError
 from connectors.client import NotUnderstoodError
 from connectors.protocol import ConnectorError, Intent
 
@@ -30,7 +30,7 @@ async def district(client: Client) -> Mapping[str, Any]:
     """
     try:
         page = await client.page(client.config.collection("districts"), "districts", 100)
-    except NotUnderstoodError:
+    except (NotUnderstoodError, PageTooLargeError):
         text = "Clever does not understand the request for the district. Check the address and the version."
         raise ConnectorError("query_refused", text, intent=Intent.ASK_HUMAN) from None
     wanted = client.config.district
