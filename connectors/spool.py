@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ METADATA = "metadata."
 FIRST_LINE = 2
 #: Rows of one file on disk. Cut by rows, not by pages, so that the digest does not depend on the size of pages.
 CHUNK_ROWS = 50_000
+_DIGEST_ROWS = 5_000
 
 
 @dataclass
@@ -85,6 +86,18 @@ class Spool:
         self.finish()
         return before - self.rows
 
+    def change(self, how: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+        """Reads and writes all rows once more, chunk by chunk, as ``how`` changes them; it keeps their number.
+
+        After ``finish``. CPU-bound, and writes to disk: call it in a thread.
+        """
+        old, self.chunks = self.chunks, []
+        self.metadata, self._digest = set(), hashlib.sha256()
+        for chunk in old:
+            frame = pl.read_ipc(chunk).drop(LINE)
+            chunk.unlink()
+            self._put(_without_empty(how(frame), self.header))
+
     def keys(self) -> pl.Series:
         """The column sourcedId, what still waits included."""
         parts = [pl.read_ipc(c, columns=["sourcedId"])["sourcedId"] for c in self.chunks]
@@ -105,10 +118,11 @@ class Spool:
         extra = sorted(c for c in frame.columns if c.startswith(METADATA))
         self.metadata |= set(extra)
         frame = frame.select(*self.header, *extra)
-        self._digest.update(frame.write_csv().encode())
-        first = FIRST_LINE + CHUNK_ROWS * len(self.chunks)
+        for number, piece in enumerate(frame.iter_slices(_DIGEST_ROWS)):  # its text needs as much memory again
+            self._digest.update(piece.write_csv(include_header=number == 0).encode())
+        line = FIRST_LINE + CHUNK_ROWS * len(self.chunks)
         path = self.folder / f"{self.file}-{len(self.chunks)}.arrow"
-        lines = pl.int_range(first, first + frame.height, dtype=pl.UInt32, eager=True).alias(LINE)
+        lines = pl.int_range(line, line + frame.height, dtype=pl.UInt32, eager=True).alias(LINE)
         frame.with_columns(lines).write_ipc(path)
         self.chunks.append(path)
 

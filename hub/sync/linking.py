@@ -6,6 +6,7 @@ matter and nothing of it happens here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -29,10 +30,14 @@ class Linked:
     issues: pl.DataFrame
 
 
-async def linked(tx: Transaction, parties: Parties, entity: Entity, created: pl.DataFrame, spoken: pl.Series) -> Linked:
+async def linked(
+    tx: Transaction, parties: Parties, entity: Entity, created: pl.DataFrame, spoken: pl.Series,
+    indexes: Mapping[str, pl.DataFrame],
+) -> Linked:  # fmt: skip
     """Which rows of ``created`` (canonical) are objects that the store has from other sources.
 
-    ``spoken``: rids of which the run's source speaks already; they are nobody else.
+    ``spoken``: rids of which the run's source speaks already; they are nobody else. ``indexes``, by entity: key and rid
+    of what the rows may refer to.
     """
     found = pl.DataFrame(schema=_FOUND)
     doubtful: list[pl.DataFrame] = []
@@ -43,7 +48,14 @@ async def linked(tx: Transaction, parties: Parties, entity: Entity, created: pl.
         known = known.filter(~pl.col("rid").is_in(spoken.implode()))
         found = created.select("key").join(known, on="key", how="inner").select(*_FOUND)
     fields = parties.links(entity)
-    if fields and found.height < created.height:
+    if fields and entity.name == "enrollments":
+        left = created.filter(~pl.col("key").is_in(found["key"].implode()))
+        records = await columns.small(tx, entity, ("class_rid", "user_rid"), ("role",))
+        records = records.filter((pl.col("active") == 1) & ~pl.col("rid").is_in(spoken.implode()))
+        more, twice = _by_value(_seats(left, indexes), records.select("rid", value=_seat("class_rid", "user_rid")))
+        found = pl.concat([found, more])
+        doubtful.append(_doubtful(entity, fields[0], left.filter(pl.col("key").is_in(twice.implode()))))
+    elif fields and found.height < created.height:
         names = [entity[name].table_column for name in fields]
         records = (await columns.small(tx, entity, (), tuple(names))).filter(pl.col("active") == 1)
         records = records.filter(~pl.col("rid").is_in(spoken.implode()))
@@ -56,6 +68,18 @@ async def linked(tx: Transaction, parties: Parties, entity: Entity, created: pl.
             found = pl.concat([found, more])
             doubtful.append(_doubtful(entity, field, left.filter(pl.col("key").is_in(twice.implode()))))
     return Linked(_once(found), issues.collect(doubtful))
+
+
+def _seats(rows: pl.DataFrame, indexes: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Key and seat of enrollments: whose in which class in which role."""
+    for name, target in (("class", "classes"), ("user", "users")):
+        index = indexes[target].select(pl.col("key").alias(name), pl.col("rid").alias(f"{name}_rid"))
+        rows = rows.join(index, on=name, how="left", maintain_order="left")
+    return rows.select("key", value=_seat("class_rid", "user_rid"))
+
+
+def _seat(*columns: str) -> pl.Expr:
+    return pl.concat_str(*columns, "role", separator=" ")
 
 
 def _comparable(column: str) -> pl.Expr:

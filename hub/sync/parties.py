@@ -99,10 +99,12 @@ async def parties(tx: Transaction, own: Source | None, *, returning: UUID | None
 
 
 #: Fields by which objects may be recognised: texts with a column of their own that tell one object from another.
+#: Enrollments have none; they are recognised by the class, together with their user and role.
 LINKS: Mapping[str, tuple[str, ...]] = {
     entity.name: tuple(
-        name for name in ("identifier", "email", "username", "userMasterIdentifier", "courseCode", "title", "name")
+        name for name in ("identifier", "email", "username", "userMasterIdentifier", "courseCode", "classCode", "title",
+                          "name")
         if name in entity and not entity[name].many
     )
     for entity in CATALOGUE.of_service("rostering")
-}  # fmt: skip
+} | {"enrollments": ("class",)}  # fmt: skip

@@ -64,6 +64,7 @@ class Preparation:
         self.same_keys: dict[str, pl.DataFrame] = {}
         self.indexes: Indexes = {}
         self.stored: dict[str, pl.DataFrame] = {}
+        self.recognised: dict[str, list[pl.Series]] = {}
         self.parents: dict[str, pl.DataFrame] = {}
         self.said = Said(self.db, self.district_id, self.source_id)
         self.passed_back: dict[str, pl.DataFrame] = {}
@@ -310,10 +311,12 @@ class Preparation:
             found = found.join(known, on="rid", how="semi").select("key", "rid")
         else:
             async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
-                stored = self.stored[entity.name]
-                same = await linked(tx, self.parties, entity, created, stored["rid"])
+                before = self.recognised.setdefault(entity.name, [])
+                spoken = pl.concat([self.stored[entity.name]["rid"], *before])
+                same = await linked(tx, self.parties, entity, created, spoken, self.indexes)
             self.result.issues.append(same.issues)
             found = same.found
+            before.append(found["rid"])
         joined = created.join(found, on="key", how="inner", maintain_order="left")
         self.merging.share(entity, joined["rid"])
         left = created.filter(~pl.col("key").is_in(found["key"].implode()))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+import connectors.clever.rules
 import connectors.oneroster_csv.rules
 import connectors.oneroster_rest.rules
 import hub.sync.undoing

@@ -8,6 +8,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import Field
 
+import connectors.clever.rules
 import connectors.oneroster_csv.rules
 import connectors.oneroster_rest.rules
 import hub.sync.undoing
