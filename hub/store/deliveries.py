@@ -67,7 +67,7 @@ _ACKNOWLEDGE = holding(
     f"window_to = CASE WHEN {_THROUGH} THEN NULL ELSE window_to END, "
     "inside = CASE WHEN $6 = 'feed' THEN $4 ELSE inside END, batch_id = NULL, refused = 0, isolating = $8, "
     f"replaying_to = CASE WHEN {_THROUGH} AND replaying_to <= $5 THEN NULL ELSE replaying_to END, "
-    "batch_changes = $9, attempt = 0, quick = 0, ready_at = now(), attempted_at = now(), "
+    "batch_changes = $9, attempt = 0, quick = 0, ready_at = least(ready_at, now()), attempted_at = now(), "
     "taken_at = now(), failing_since = NULL, last_error = NULL, "
     f"last_status = $7, lease_until = now() + make_interval(secs => $10) {_MINE}",
     "done AS (UPDATE batches b SET delivered_at = now(), body = '' FROM s "

@@ -7,17 +7,21 @@ and the same bytes by whoever gets the lease next.
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 from hub.crashpoints import crash_point
 from hub.metrics.known import DELIVERIES, DELIVERY_SECONDS
 from hub.store import claims
 from hub.store.claims import Claim, Held
+from hub.store.relays import Step
 from hub.webhooks import sign
 from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
 from hub.webhooks.keyring import Keyring
 from hub.webhooks.prepare import Ready, another, prepare
-from hub.webhooks.settle import Outcome, asks_for_proof, settle
+from hub.webhooks.settle import Outcome, asks_for_proof, settle, tried_of
 
 __all__ = ["Courier", "deliver"]
 
@@ -34,13 +38,37 @@ async def deliver(courier: Courier, claim: Claim, *, most: int = 1) -> bool:
         if ready is None:
             return False
         outcome = await _attempt(courier, claim, ready)
-        async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
-            held = await settle(courier, tx, claim, ready, outcome)
-            ready = await prepare(courier, tx, claim, held) if held is not None and number < most else None
+        following = await _following(courier, claim, ready, outcome) if number < most else None
+        if following is None:
+            async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
+                held = await settle(courier, tx, claim, ready, outcome)
+                following = await prepare(courier, tx, claim, held) if held is not None and number < most else None
+        ready = following
         crash_point("deliver.after_acknowledge")
         if held is None:
             return False
     return True
+
+
+async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outcome) -> Ready | None:
+    """Where a batch was taken and the next one of its window is cut: notes the one and freezes the other.
+
+    None, and nothing is written, where there is more to it than that.
+    """
+    held, batch = ready.held, ready.batch
+    taken = outcome.answer.failure is None and batch.kind == "feed" and held.attempt == 0 and held.failing_told is None
+    if not taken or not ready.following or time.monotonic() > ready.fresh_until:
+        return None
+    following, *rest = ready.following
+    step = Step.of(claim, held, batch, tried_of(outcome.answer), following)
+    version = await courier.relay.take(claim.district_id, step)
+    if version is None:
+        return None
+    now = replace(
+        held, version=version, inside=batch.inside, window_to=following.window_to, batch_id=following.batch_id,
+        refused=0,
+    )  # fmt: skip
+    return replace(ready, batch=following, held=now, following=tuple(rest))
 
 
 async def _attempt(courier: Courier, claim: Claim, ready: Ready) -> Outcome:
