@@ -1,5 +1,6 @@
-"""Bodies that tell records by id, several of one window at a time: in columns, since each is a hundred of the same. Pure.
+"""Bodies that tell records by id, several of one window at a time, in columns. Pure.
 
+A body tells a hundred records of which the same is said but for the id, which is put where it belongs.
 What is said of one record, and in which order, is hub.changes.message's to say.
 """
 
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -16,10 +17,10 @@ from uuid import UUID
 from hub.changes import message
 from hub.changes.message import Envelope
 from hub.changes.window import Change, Mark, Place, Rows
+from hub.store.packing import Form, packable, packed
 
 #: Stands for the id of a record while a form is made; no id that a district has.
 _ID = "0sourcedId0"
-_Form = tuple[str, str, str]
 #: By collection, what records are called.
 Names = Mapping[str, Mapping[int, str]]
 
@@ -28,47 +29,60 @@ Names = Mapping[str, Mapping[int, str]]
 class Piece:
     """A body. ``place``: where the window stands after it, None where it is through; ``changes``: how many it tells.
 
-    ``sole``: the one record that it tells of, where it is one: entity, rid, operation and version.
+    ``sole``: the one record that it tells of, where it is one: entity, rid, operation and version. ``packed``: as it is
+    stored, see hub.store.packing; None where it is stored as it is.
     """
 
     body: bytes
     changes: int
     place: Place | None
     sole: dict[str, Any] | None
+    packed: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Changes of a window as they are told. ``texts``: "" for what was purged; ``keys``: ids, by which they are sorted.
+    """Changes of a window as they are told, in columns: a hundred of them are dealt with at once.
 
-    ``parts``: the collections, each with the number of its first change.
+    ``parts``: the collections, each with the number of its first change. ``keys``: ids, by which changes are sorted;
+    ``texts``: "" for what was purged; ``kinds``: which of ``forms`` each has, None for one of its own; ``sums``: how
+    many bytes they take up to each of them, commas included.
     """
 
     parts: Sequence[tuple[int, Rows]]
-    texts: Sequence[str]
-    keys: Sequence[str]
+    keys: list[str]
+    texts: list[str]
+    kinds: list[int | None]
+    forms: Sequence[Form]
     sums: Sequence[int]
 
     @classmethod
     def of(cls, parts: Sequence[Rows], names: Names, marks: Mapping[int, Mark], base_url: str, district: UUID) -> Told:
         """``base_url``: the hub's public address, without a slash."""
-        texts: list[str] = []
-        keys: list[str] = []
+        made = cls([], [], [], [], [], [])
         placed: list[tuple[int, Rows]] = []
+        forms: list[Form] = []
+        sizes: list[int] = []
         for rows in parts:
-            placed.append((len(texts), rows))
-            if not rows.entity:
-                texts += [_text(Change("completed", "", step, step, marks[step]), None, None) for step in rows.rids]
-                keys += [""] * len(rows.rids)
-                continue
-            known = names.get(rows.entity, {})
-            ids = [known.get(rid, "") for rid in rows.rids]
-            keys += ids
-            texts += _texts(rows, ids, base_url, district)
-        sizes = [len(text) + 1 if text else 0 for text in texts]
-        return cls(placed, texts, keys, list(accumulate(sizes)))
+            placed.append((len(made.texts), rows))
+            if rows.entity:
+                known = names.get(rows.entity, {})
+                ids = [known.get(rid, "") for rid in rows.rids]
+                texts, kinds = _records(rows, ids, forms, base_url, district)
+            else:
+                ids = [""] * len(rows.rids)
+                texts = [_text(Change("completed", "", step, step, marks[step]), None, None) for step in rows.rids]
+                kinds = list(range(len(forms), len(forms) + len(texts)))
+                forms += [(text,) for text in texts]
+            made.keys.extend(ids)
+            made.texts.extend(texts)
+            made.kinds.extend(kinds)
+            sizes += [size + 1 if size else 0 for size in map(len, texts if _ascii(texts) else map(str.encode, texts))]
+        return replace(made, parts=placed, forms=forms, sums=list(accumulate(sizes)))
 
-    def cut(self, envelope: Envelope, *, limit: int, most_bytes: int, through: bool) -> tuple[list[Piece], Place | None]:
+    def cut(
+        self, envelope: Envelope, *, limit: int, most_bytes: int, through: bool
+    ) -> tuple[list[Piece], Place | None]:
         """Bodies of as many changes as fit and ``limit`` allows, one at least, and where the window stands after them.
 
         ``through``: nothing follows. Else the last body waits for what follows it, unless it is the only one.
@@ -85,10 +99,18 @@ class Told:
             place = self.place(end - 1) if more else None
             told = self._in_order(start, end)
             if told or not more:
-                body = message.batch(envelope, told, more=more)
-                pieces.append(Piece(body, len(told), place, self._sole(start, end) if len(told) == 1 else None))
+                pieces.append(self._piece(envelope, told, place))
             start = end
         return pieces, place
+
+    def _piece(self, envelope: Envelope, told: Sequence[int], place: Place | None) -> Piece:
+        changes = ",".join([self.texts[number] for number in told]).encode()
+        body = message.batch(envelope, [changes] if told else [], more=place is not None)
+        kinds = [self.kinds[number] for number in told]
+        stored = None
+        if told and None not in kinds:
+            stored = packed(body, changes, self.forms, kinds, [self.keys[number] for number in told])  # type: ignore[arg-type]
+        return Piece(body, len(told), place, self._sole(told[0]) if len(told) == 1 else None, stored)
 
     def _end(self, start: int, limit: int, room: int) -> int:
         """Behind the last change of the body that begins with ``start``."""
@@ -97,55 +119,56 @@ class Told:
         first = bisect_right(self.sums, before, start, most)  # the first that is told at all
         return max(bisect_right(self.sums, before + room, start, most), min(first + 1, most))
 
-    def _in_order(self, start: int, end: int) -> list[str]:
+    def _in_order(self, start: int, end: int) -> list[int]:
         """What is told of some changes: those of one collection by their ids."""
-        out: list[str] = []
+        out: list[int] = []
         for first, rows in self.parts:
-            low, high = max(start, first), min(end, first + len(rows.rids))
-            if low >= high:
-                continue
-            if rows.entity:
-                both = sorted(zip(self.keys[low:high], self.texts[low:high], strict=True))
-                out += [text for _, text in both if text]
-            else:
-                out += self.texts[low:high]
-        return out
+            part = range(max(start, first), min(end, first + len(rows.rids)))
+            out += sorted(part, key=self.keys.__getitem__) if rows.entity else part
+        return [number for number in out if self.texts[number]]
 
     def place(self, number: int) -> Place:
         """Where one of the changes stands in its window."""
-        first, rows = next(part for part in reversed(self.parts) if part[0] <= number)
+        first, rows = self._part(number)
         return Place(rows.group, rows.entity, rows.rids[number - first])
 
-    def _sole(self, start: int, end: int) -> dict[str, Any] | None:
-        number = next(number for number in range(start, end) if self.texts[number])
-        first, rows = next(part for part in reversed(self.parts) if part[0] <= number)
+    def _sole(self, number: int) -> dict[str, Any] | None:
+        first, rows = self._part(number)
         if not rows.entity:
             return None
         operation, version = rows.kinds[number - first]
         return {"entity": rows.entity, "rid": rows.rids[number - first], "operation": operation, "version": version}
 
+    def _part(self, number: int) -> tuple[int, Rows]:
+        return next(part for part in reversed(self.parts) if part[0] <= number)
 
-def _texts(rows: Rows, ids: Sequence[str], base_url: str, district: UUID) -> list[str]:
-    """What is told of the records of a collection, "" for those without an id."""
-    if not message.plain("".join(ids)):  # what has to be escaped has to be one by one
-        return [_one(rows, number, id_, base_url, district) if id_ else "" for number, id_ in enumerate(ids)]
-    forms = {kind: _form(base_url, district, rows.entity, *kind) for kind in set(rows.kinds)}
-    if rows.group == "left":
-        told = [f"{one[0]}{id_}{one[1]}" for one, id_ in zip(map(forms.__getitem__, rows.kinds), ids, strict=True)]
-    else:
-        told = [
-            f"{a}{id_}{b}{id_}{c}"
-            for (a, b, c), id_ in zip(map(forms.__getitem__, rows.kinds), ids, strict=True)
-        ]
-    return told if all(ids) else [text if id_ else "" for text, id_ in zip(told, ids, strict=True)]
+
+def _ascii(texts: Sequence[str]) -> bool:
+    return "".join(texts).isascii()
+
+
+def _records(
+    rows: Rows, ids: Sequence[str], forms: list[Form], base_url: str, district: UUID
+) -> tuple[list[str], Sequence[int | None]]:
+    """What is told of the records of a collection, and in which form; adds to ``forms``."""
+    if not packable(ids):  # what may have to be escaped has to be one by one
+        texts = [_one(rows, number, id_, base_url, district) if id_ else "" for number, id_ in enumerate(ids)]
+        return texts, [None] * len(texts)
+    found = {kind: (number, _form(base_url, district, rows.entity, *kind)) for number, kind in
+             enumerate(dict.fromkeys(rows.kinds), len(forms))}  # fmt: skip
+    forms += [form for _, form in found.values()]
+    if len(found) == 1:
+        ((number, form),) = found.values()
+        return [id_ and id_.join(form) for id_ in ids], [number] * len(ids)
+    which = list(map(found.__getitem__, rows.kinds))
+    return [id_ and id_.join(form) for (_, form), id_ in zip(which, ids, strict=True)], [number for number, _ in which]
 
 
 @lru_cache(maxsize=1000)
-def _form(base_url: str, district: UUID, entity: str, operation: Any, version: int) -> _Form:
+def _form(base_url: str, district: UUID, entity: str, operation: Any, version: int) -> Form:
     """What stands before, between and behind the ids where a record is told."""
     rows = Rows("left" if operation == "deleted" else "present", entity, [0], [(operation, version)])
-    parts = _one(rows, 0, _ID, base_url, district).split(_ID)
-    return parts[0], parts[1], "".join(parts[2:])
+    return tuple(_one(rows, 0, _ID, base_url, district).split(_ID))
 
 
 def _one(rows: Rows, number: int, id_: str, base_url: str, district: UUID) -> str:

@@ -85,7 +85,9 @@ def holding(update: str, *also: str) -> str:
 
     ``also``: further parts of the WITH clause, in which ``s`` is the changed row.
     """
-    changed = f"s AS ({update} RETURNING district_id, subscription_id, xmin::text::bigint AS version, {', '.join(_OWN)})"
+    changed = (
+        f"s AS ({update} RETURNING district_id, subscription_id, xmin::text::bigint AS version, {', '.join(_OWN)})"
+    )
     return (
         f"WITH {', '.join((changed, *also))} "
         f"SELECT {', '.join(f's.{name}' for name in _OWN)}, g.state AS grant_state, d.state AS district_state, "

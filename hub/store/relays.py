@@ -47,7 +47,7 @@ class Step(NamedTuple):
         return cls(
             claim.subscription_id, claim.lease_token, held.version, held.granted_at, taken.batch_id, taken.inside,
             tried.milliseconds, tried.status, tried.remote_ip, tried.excerpt, following.batch_id, following.window_to,
-            following.inside, following.changes, following.body, following.sole,
+            following.inside, following.changes, following.stored, following.sole,
         )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ _GIVEN = ", ".join(f"${number}::{name}[]" for number, name in enumerate(_TYPES, 
 # by: to wait for it would keep all the others.
 _RELAY = f"""
 WITH given AS (
-    SELECT * FROM unnest({_GIVEN}) AS g({', '.join(Step._fields)})),
+    SELECT * FROM unnest({_GIVEN}) AS g({", ".join(Step._fields)})),
 same AS (
     SELECT s.subscription_id, s.lease_token FROM subscriptions s
     JOIN given g ON s.subscription_id = g.subscription_id AND s.lease_token = g.lease_token

@@ -42,7 +42,7 @@ MOVING_SECONDS = 1.0
 
 
 #: So many batches of a window are cut at a time, and what was cut is good for so many seconds: a record may be purged.
-AHEAD, AHEAD_SECONDS = 8, 5.0
+AHEAD, AHEAD_SECONDS = 16, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,9 @@ class _Desk:
             made, told = await self._cut(held, envelope, stretch.window, place)
             inside = made.place.as_json() if made.place else None
             batches = [
-                Batch(_batch_id(), stretch.to, inside, made.changes, made.body, sole=_sole(told), granted_at=_shown(held))
+                Batch(
+                    _batch_id(), stretch.to, inside, made.changes, made.body, sole=_sole(told), granted_at=_shown(held)
+                )
             ]
         # An open window was frozen when the feed was shorter: what has come since is looked at later.
         looked_to = held.head.district_position if held.window_to is None else 0
@@ -179,7 +181,7 @@ class _Desk:
             if pieces:
                 return [
                     Batch(_batch_id(), envelope.to, one.place.as_json() if one.place else None, one.changes, one.body,
-                          sole=one.sole)
+                          sole=one.sole, packed=one.packed)
                     for one in pieces
                 ]  # fmt: skip
 

@@ -22,6 +22,9 @@ from hub.store.relays import Step, Taken
 
 log = structlog.get_logger()
 
+#: Transactions that a process has under way: while some are, the groups of the others grow.
+AT_A_TIME = 2
+
 
 class _Waiting(NamedTuple):
     step: Step
@@ -37,6 +40,7 @@ class Relay:
         self._patience = patience
         self._waiting: dict[UUID, list[_Waiting]] = {}
         self._going: dict[UUID, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(AT_A_TIME)
 
     async def take(self, district_id: UUID, step: Step) -> int | None:
         """Notes that a batch was taken and freezes the next one; the version of the row, None if nothing was written.
@@ -52,8 +56,9 @@ class Relay:
     async def _go(self, district_id: UUID) -> None:
         """Takes what waits, and what has come to wait meanwhile, until nothing does."""
         try:
-            while group := self._waiting.pop(district_id, None):
-                await self._together(district_id, group)
+            while district_id in self._waiting:
+                async with self._places:
+                    await self._together(district_id, self._waiting.pop(district_id))
         finally:
             del self._going[district_id]
             for left in self._waiting.pop(district_id, ()):  # only where this was cancelled
