@@ -194,9 +194,9 @@ class Window:
         if not chosen:
             return None
         numbers = rids(chosen).tolist()
-        operations = _each(numbers, [(name, set_ & chosen) for name, set_ in sets.items()])
-        versions = _each(numbers, self._versions(entity, chosen))
-        return Rows(group, entity, numbers, list(zip(operations, versions, strict=True)))
+        touched = self._versions(entity, chosen)
+        kinds = [((name, step), set_ & part) for step, part in touched for name, set_ in sets.items()]
+        return Rows(group, entity, numbers, _each(numbers, kinds))
 
     def _versions(self, entity: str, chosen: BitMap) -> list[tuple[int, BitMap]]:
         """The last steps that touched some records, each with those of them."""

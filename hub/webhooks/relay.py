@@ -74,10 +74,9 @@ class Relay:
                 if not one.version.done():
                     one.version.set_exception(error)
             return
-        except asyncpg.PostgresError:
-            # One of them, and none knows which: each is noted by itself, and its error is its own then.
-            log.exception("batches cannot be noted together", district=str(district_id), subscriptions=len(group))
-            taken = {}
+        except asyncpg.PostgresError as error:
+            # It is one of them, and nobody knows which: each is noted by itself, and has its error for itself.
+            log.warning("batches are noted one by one", district=str(district_id), error=type(error).__name__)
         for one in group:
             if not one.version.done():
                 one.version.set_result(taken.get((one.step.subscription_id, one.step.lease_token)))
