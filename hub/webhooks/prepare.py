@@ -41,8 +41,9 @@ SUSPENDED_SECONDS = 15.0
 MOVING_SECONDS = 1.0
 
 
-#: So many batches of a window are cut at a time, and what was cut is good for so many seconds: a record may be purged.
-AHEAD, AHEAD_SECONDS = 16, 5.0
+#: So many bytes of a window are cut at a time, a batch at least; what was cut is good for so many seconds, since
+#: a record may be purged.
+AHEAD_BYTES, AHEAD_SECONDS = 320_000, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,8 @@ class _Desk:
         """The next batches of a window that tell records by id. The names of all are looked up at once."""
         terms, teller = terms_of(held), await self.teller(held)
         limit = min(terms.max_changes, held.batch_changes or terms.max_changes)
-        many = AHEAD if terms.spacing == 0 and held.batch_changes is None else 1
+        steady = terms.spacing == 0 and held.batch_changes is None
+        many = max(1, AHEAD_BYTES // terms.most_bytes) if steady else 1
         while True:
             rows = many * min(limit, teller.fitting(terms.most_bytes))
             told, through = await teller.told(self.tx, window, place, terms.wanted, limit=rows)
@@ -182,7 +184,7 @@ class _Desk:
                 return [
                     Batch(_batch_id(), envelope.to, one.place.as_json() if one.place else None, one.changes, one.body,
                           sole=one.sole, packed=one.packed)
-                    for one in pieces
+                    for one in pieces[:many]
                 ]  # fmt: skip
 
     async def _cut(

@@ -171,6 +171,17 @@ async def _one_cannot_be_noted(world: World, opened: asyncio.Event, taken: Behav
     assert sent(there, bad) == bad.users[:PARTS]
 
 
+async def test_who_wants_few_a_minute_goes_on_by_itself(world: World, groups: list[tuple[int, int]]) -> None:
+    async with receiver() as there, world.courier() as courier:
+        some = await world.subscribe(there, users=PARTS, max_bytes=2_000, rate_per_minute=60)
+        await world.feeds.move(some.district, some.grant, updated=range(PARTS))
+        (claim,) = await claims.claim(courier.db, limit=1, per_district=1, lease_seconds=20)
+        assert await deliver(courier, claim, most=5) is False
+        assert len(there.received) == 1
+        assert await claims.claim(courier.db, limit=1, per_district=1, lease_seconds=20) == []
+    assert groups == []
+
+
 @pytest.mark.threat("F1", "F15")
 @pytest.mark.parametrize(("place", "twice"), [("deliver.after_acknowledge", 0), ("deliver.after_send", 1)])
 async def test_a_worker_killed_between_the_group_and_the_next_batch_repeats_at_most_that(
