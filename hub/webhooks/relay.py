@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hub.errors import HubError
 from hub.store import relays
-from hub.store.database import Database
+from hub.store.database import Database, StatementError
 from hub.store.relays import Step, Taken
 
 log = structlog.get_logger()
@@ -74,7 +73,7 @@ class Relay:
                 if not one.version.done():
                     one.version.set_exception(error)
             return
-        except asyncpg.PostgresError as error:
+        except StatementError as error:
             # It is one of them, and nobody knows which: each is noted by itself, and has its error for itself.
             log.warning("batches are noted one by one", district=str(district_id), error=type(error).__name__)
         for one in group:
