@@ -134,7 +134,7 @@ def _marked(mark: Mark) -> dict[str, Any]:
 
 
 def batch(envelope: Envelope, told: Sequence[bytes] = (), *, more: bool = False) -> bytes:
-    """A message with changes."""
+    """A message with changes: each of them as JSON, or several with a comma between two."""
     return _body(CHANGES, envelope, more=more, changes=[orjson.Fragment(one) for one in told])
 
 

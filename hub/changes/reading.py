@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from hub.changes.cutting import Told
 from hub.changes.message import Item, href, item
 from hub.changes.records import Records
 from hub.changes.types import MARK_OF, Wanted
@@ -78,13 +79,17 @@ class Teller:
 
         Of more than fit into ``room`` bytes there are only a few: nobody has to look them up.
         """
-        most = min(limit, room // self._usual("updated") + 2)
+        most = min(limit, self.fitting(room))
         found = window.following(place, most + 1, wanted)
         changes = self._fitting(found[:most], room)
         if len(changes) == most < limit:  # of those that left more fit, since they have no address
             found = window.following(place, limit + 1, wanted)
             changes = self._fitting(found[:limit], room)
         return changes, len(changes) == len(found)
+
+    def fitting(self, room: int) -> int:
+        """No fewer than the records with usual sourcedIds that fit into so many bytes."""
+        return room // self._usual("updated") + 2
 
     def _fitting(self, changes: Sequence[Change], room: int) -> Sequence[Change]:
         for number, change in enumerate(changes):
@@ -112,6 +117,25 @@ class Teller:
         found = await self._as_known(tx, found)
         told = await self.records.members(tx, changes, after=after) if self.records is not None else {}
         return [self._item(change, found, told) for change in changes]
+
+    async def told(
+        self, tx: Transaction, window: Window, place: Place | None, wanted: Wanted, *, limit: int
+    ) -> tuple[Told, bool]:
+        """The next changes of a window by id alone, ``limit`` at most; whether they are its last."""
+        parts = window.rows(place, limit + 1, wanted)
+        through = sum(len(rows.rids) for rows in parts) <= limit
+        if not through:
+            last = parts.pop()
+            if len(last.rids) > 1:
+                parts.append(last._replace(rids=last.rids[:-1], kinds=last.kinds[:-1]))
+        numbers: dict[str, list[int]] = {}
+        for rows in parts:
+            if rows.entity:
+                numbers[rows.entity] = numbers.get(rows.entity, []) + rows.rids
+        names = {name: await feed.sourced_ids(tx, CATALOGUE[name], rids) for name, rids in numbers.items()}
+        names = await self._as_known(tx, names)
+        marks = {mark.step: mark for mark in window.marks}
+        return Told.of(parts, names, marks, self.base_url, self.district_id), through
 
     def _item(
         self, change: Change, found: dict[str, dict[int, str]], told: dict[tuple[str, int], bytes]

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from pyroaring import BitMap
 
@@ -32,6 +32,7 @@ ORDER: tuple[tuple[Group, str], ...] = (
     ("done", ""),
 )
 _ALL = Wanted()
+_Value = TypeVar("_Value")
 
 
 class Place(NamedTuple):
@@ -90,6 +91,18 @@ class Change(NamedTuple):
         return Place("left" if self.operation == "deleted" else "present", self.entity, self.rid)
 
 
+class Rows(NamedTuple):
+    """Changes of one collection in columns, in the order of their rids. Of marks, ``rids`` are their steps.
+
+    ``kinds``: operation and version of each, as in ``Change``.
+    """
+
+    group: Group
+    entity: str
+    rids: list[int]
+    kinds: list[tuple[Operation, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a feed at its step. ``mark``: the type of the mark that tells of the step; None for none."""
@@ -140,37 +153,59 @@ class Window:
 
     def following(self, place: Place | None, limit: int, wanted: Wanted = _ALL) -> list[Change]:
         """The first ``limit`` changes of the wanted types after ``place`` (None: from the beginning)."""
-        start = ORDER.index((place.group, place.entity)) if place else 0
         found: list[Change] = []
-        for index in range(start, len(ORDER)):
-            after = place.rid if place and index == start else None
-            found += self._of(*ORDER[index], after, limit - len(found), wanted)
-            if len(found) == limit:
-                break
+        for _, entity, numbers, kinds in self.rows(place, limit, wanted):
+            if entity:
+                found += [Change(name, entity, rid, step) for rid, (name, step) in zip(numbers, kinds, strict=True)]
+            else:
+                found += [Change("completed", "", mark.step, mark.step, mark) for mark in self.marks_at(numbers)]
         return found
 
-    def _of(self, group: Group, entity: str, after: int | None, limit: int, wanted: Wanted) -> list[Change]:
+    def rows(self, place: Place | None, limit: int, wanted: Wanted = _ALL) -> list[Rows]:
+        """The same in columns, by collection."""
+        start = ORDER.index((place.group, place.entity)) if place else 0
+        found: list[Rows] = []
+        for index in range(start, len(ORDER)):
+            if limit <= 0:
+                break
+            after = place.rid if place and index == start else None
+            part = self._of(*ORDER[index], after, limit, wanted)
+            if part is not None:
+                found.append(part)
+                limit -= len(part.rids)
+        return found
+
+    def marks_at(self, steps: Iterable[int]) -> list[Mark]:
+        """The marks of some steps."""
+        known = {mark.step: mark for mark in self.marks}
+        return [known[step] for step in steps]
+
+    def _of(self, group: Group, entity: str, after: int | None, limit: int, wanted: Wanted) -> Rows | None:
         if group == "done":
-            marks = [m for m in self.marks if m.type in wanted.types and (after is None or m.step > after)]
-            return [Change("completed", "", m.step, m.step, m) for m in marks[:limit]]
+            steps = [m.step for m in self.marks if m.type in wanted.types and (after is None or m.step > after)][:limit]
+            return Rows(group, entity, steps, [("completed", step) for step in steps]) if steps else None
         entry = self.merged.get(entity)
-        if entry is None or limit <= 0:
-            return []
+        if entry is None:
+            return None
         sets = _by_operation(entry, group, wanted.operations(entity))
         members = next(iter(sets.values())) if len(sets) == 1 else BitMap.union(*sets.values()) if sets else BitMap()
         first = 0 if after is None else members.rank(after)
         chosen = members[first : first + limit]
-        versions = self._versions(entity, chosen)
-        names = {rid: name for name, set_ in sets.items() for rid in set_ & chosen}
-        return [Change(names[rid], entity, rid, versions[rid]) for rid in rids(chosen).tolist()]
+        if not chosen:
+            return None
+        numbers = rids(chosen).tolist()
+        touched = self._versions(entity, chosen)
+        kinds = [((name, step), set_ & part) for step, part in touched for name, set_ in sets.items()]
+        return Rows(group, entity, numbers, _each(numbers, kinds))
 
-    def _versions(self, entity: str, chosen: BitMap) -> dict[int, int]:
-        found: dict[int, int] = {}
+    def _versions(self, entity: str, chosen: BitMap) -> list[tuple[int, BitMap]]:
+        """The last steps that touched some records, each with those of them."""
+        found: list[tuple[int, BitMap]] = []
         left = chosen
         for step, touched in self.touched[entity]:
             hit = left & touched
             if hit:
-                found |= dict.fromkeys(hit, step)
+                found.append((step, hit))
                 left = left - hit
                 if not left:
                     break
@@ -216,6 +251,17 @@ def _by_operation(entry: FeedEntry, group: Group, wanted: frozenset[str]) -> dic
         {"deleted": entry.left} if group == "left" else {"created": entry.entered, "updated": entry.updated}
     )
     return {name: members for name, members in sets.items() if name in wanted}
+
+
+def _each(numbers: list[int], parts: Sequence[tuple[_Value, BitMap]]) -> list[_Value]:
+    """What is said of each record, from the records of which it is said; mostly it is the same of all."""
+    for value, members in parts:
+        if len(members) == len(numbers):
+            return [value] * len(numbers)
+    said: dict[int, _Value] = {}
+    for value, members in parts:
+        said |= dict.fromkeys(members, value)
+    return [said[rid] for rid in numbers]
 
 
 def _mark(step: int, entries: Sequence[Entry]) -> Mark:

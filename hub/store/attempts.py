@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from uuid import UUID
 
 from hub.store.database import Transaction
+from hub.store.packing import unpacked
 
 #: Attempts are shown for this long.
 KEPT_DAYS = 30
@@ -145,7 +146,7 @@ async def sent(tx: Transaction, subscription_id: UUID, batch_id: str) -> tuple[b
         tx.district_id, subscription_id, batch_id,
     )  # fmt: skip
     if row is not None:
-        return True, row["body"] or None
+        return True, unpacked(row["body"]) or None
     tried = await tx.fetchval(
         "SELECT EXISTS (SELECT FROM attempts WHERE district_id = $1 AND subscription_id = $2 AND batch_id = $3)",
         tx.district_id, subscription_id, batch_id,

@@ -40,7 +40,8 @@ class Held:
     ``told_to``: how far the receiver was told, where that is not ``position``. ``batch_changes``, ``refused`` and
     ``isolating``: see hub.webhooks.portions and hub.webhooks.isolation. From ``mode`` on: hub.webhooks.terms.
     ``failing_told``: when people were told that it fails.
-    ``has_parked``: whether any change is; ``granted_at``: when the grant last changed.
+    ``has_parked``: whether any change is; ``granted_at``: when the grant last changed. ``version``: another one, once
+    another transaction has changed the row.
     """
 
     grant_id: UUID
@@ -72,10 +73,11 @@ class Held:
     has_parked: bool
     head: Head
     granted_at: datetime
+    version: int
 
 
 _HEAD = ("grant_state", "district_state", "steps", "district_position", "feed_from")
-_OWN = [name for name in Held.__dataclass_fields__ if name not in {"has_parked", "head", "granted_at"}]
+_OWN = [name for name in Held.__dataclass_fields__ if name not in {"has_parked", "head", "granted_at", "version"}]
 
 
 def holding(update: str, *also: str) -> str:
@@ -83,11 +85,13 @@ def holding(update: str, *also: str) -> str:
 
     ``also``: further parts of the WITH clause, in which ``s`` is the changed row.
     """
-    changed = f"s AS ({update} RETURNING district_id, subscription_id, {', '.join(_OWN)})"
+    changed = (
+        f"s AS ({update} RETURNING district_id, subscription_id, xmin::text::bigint AS version, {', '.join(_OWN)})"
+    )
     return (
         f"WITH {', '.join((changed, *also))} "
         f"SELECT {', '.join(f's.{name}' for name in _OWN)}, g.state AS grant_state, d.state AS district_state, "
-        "g.steps, d.position AS district_position, g.feed_from, g.changed_at AS granted_at, "
+        "g.steps, d.position AS district_position, g.feed_from, g.changed_at AS granted_at, s.version, "
         "EXISTS (SELECT 1 FROM parked p WHERE p.district_id = s.district_id "
         "AND p.subscription_id = s.subscription_id) AS has_parked "
         "FROM s JOIN grants g USING (district_id, grant_id) JOIN districts d USING (district_id)"

@@ -50,6 +50,8 @@ TakenError = asyncpg.UniqueViolationError
 LockTimeoutError = asyncpg.LockNotAvailableError
 #: A statement took longer than the pool allows.
 StatementTimeoutError = asyncpg.QueryCanceledError
+#: PostgreSQL refused a statement, for whichever reason.
+StatementError = asyncpg.PostgresError
 _open_in_task: ContextVar[tuple[asyncio.Task[Any] | None, UUID] | None] = ContextVar("district", default=None)
 
 

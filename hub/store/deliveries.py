@@ -14,6 +14,7 @@ from hub.store import attempts
 from hub.store.attempts import KEPT_DAYS, Tried
 from hub.store.claims import Claim, Held, held, holding
 from hub.store.database import Transaction
+from hub.store.packing import unpacked
 
 #: The class of errors that are not counted: see hub.webhooks.failure.Failure.PROXY.
 EXCUSED = "proxy"
@@ -26,6 +27,7 @@ class Batch:
     ``kind``: of the feed, a parked change once more (``parked_id``), or the message that everything has to be read
     again. ``sole``: the one record that it tells of, where it is one: its entity, rid, operation and version.
     ``granted_at``: of a batch that holds records, when the grant had last changed by which the app might see them.
+    ``packed``: the body as it is stored, where that is another way: hub.store.packing.
     """
 
     batch_id: str
@@ -37,6 +39,12 @@ class Batch:
     sole: dict[str, Any] | None = None
     parked_id: UUID | None = None
     granted_at: datetime | None = None
+    packed: bytes | None = None
+
+    @property
+    def stored(self) -> bytes:
+        """What is written down as its body."""
+        return self.packed or self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Failing:
     since_taken: float | None = None
 
 
-_BATCH = ", ".join(Batch.__dataclass_fields__)
+_BATCH = ", ".join(name for name in Batch.__dataclass_fields__ if name != "packed")
 _MINE = "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3"
 _PASS_OVER = holding(
     "UPDATE subscriptions SET told_to = coalesce(told_to, position), position = $4, window_to = NULL, inside = NULL, "
@@ -67,7 +75,7 @@ _ACKNOWLEDGE = holding(
     f"window_to = CASE WHEN {_THROUGH} THEN NULL ELSE window_to END, "
     "inside = CASE WHEN $6 = 'feed' THEN $4 ELSE inside END, batch_id = NULL, refused = 0, isolating = $8, "
     f"replaying_to = CASE WHEN {_THROUGH} AND replaying_to <= $5 THEN NULL ELSE replaying_to END, "
-    "batch_changes = $9, attempt = 0, quick = 0, ready_at = now(), attempted_at = now(), "
+    "batch_changes = $9, attempt = 0, quick = 0, ready_at = least(ready_at, now()), attempted_at = now(), "
     "taken_at = now(), failing_since = NULL, last_error = NULL, "
     f"last_status = $7, lease_until = now() + make_interval(secs => $10) {_MINE}",
     "done AS (UPDATE batches b SET delivered_at = now(), body = '' FROM s "
@@ -104,7 +112,7 @@ async def frozen(tx: Transaction, claim: Claim, batch_id: str) -> Batch:
         claim.district_id, claim.subscription_id, batch_id,
     )  # fmt: skip
     assert row is not None
-    return Batch(**row)
+    return Batch(**{**row, "body": unpacked(row["body"])})
 
 
 async def freeze(tx: Transaction, claim: Claim, batch: Batch, *, looked_to: int) -> None:
@@ -115,7 +123,7 @@ async def freeze(tx: Transaction, claim: Claim, batch: Batch, *, looked_to: int)
         "UPDATE subscriptions SET batch_id = $4, refused = 0, looked_to = greatest(looked_to, $12), "
         f"window_to = CASE WHEN $9 = 'feed' THEN $5 ELSE window_to END {_MINE}",
         claim.district_id, claim.subscription_id, claim.lease_token, batch.batch_id, batch.window_to, batch.inside,
-        batch.changes, batch.body, batch.kind, batch.sole, batch.parked_id, looked_to, batch.granted_at,
+        batch.changes, batch.stored, batch.kind, batch.sole, batch.parked_id, looked_to, batch.granted_at,
     )  # fmt: skip
 
 

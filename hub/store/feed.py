@@ -146,9 +146,11 @@ async def before(tx: Transaction, grant_id: UUID, at: datetime) -> int | None:
 
 async def sourced_ids(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, str]:
     """The sourcedIds of some records of an entity; a record that is not there any more is left out."""
-    rows = await tx.fetch(
-        f"SELECT rid, sourced_id::text AS id FROM {entity.table} WHERE district_id = $1 AND rid = ANY($2::integer[])",
+    row = await tx.fetchrow(  # two arrays are read sooner than as many rows
+        "SELECT array_agg(rid) AS rids, array_agg(sourced_id::text) AS ids "
+        f"FROM {entity.table} WHERE district_id = $1 AND rid = ANY($2::integer[])",
         tx.district_id,
         rids,
     )
-    return {row["rid"]: row["id"] for row in rows}
+    assert row is not None
+    return dict(zip(row["rids"] or (), row["ids"] or (), strict=True))

@@ -8,6 +8,7 @@ from hub.clock import Clock
 from hub.crypto import Keys
 from hub.store.database import Database
 from hub.webhooks.egress import Egress
+from hub.webhooks.relay import Relay
 from hub.webhooks.windows import Windows
 
 
@@ -22,6 +23,11 @@ class Courier:
     base_url: str
     lease_seconds: float
     windows: Windows = field(default_factory=Windows)
+    relay: Relay = field(init=False)
+
+    def __post_init__(self) -> None:
+        relay = Relay(self.db, lease_seconds=self.lease_seconds, patience=self.patience)
+        object.__setattr__(self, "relay", relay)
 
     @property
     def patience(self) -> float:

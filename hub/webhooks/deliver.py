@@ -7,17 +7,21 @@ and the same bytes by whoever gets the lease next.
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field, replace
+
 from hub.crashpoints import crash_point
 from hub.metrics.known import DELIVERIES, DELIVERY_SECONDS
 from hub.store import claims
 from hub.store.claims import Claim, Held
+from hub.store.relays import Step
 from hub.webhooks import sign
 from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
 from hub.webhooks.keyring import Keyring
 from hub.webhooks.prepare import Ready, another, prepare
-from hub.webhooks.settle import Outcome, asks_for_proof, settle
+from hub.webhooks.settle import Outcome, asks_for_proof, settle, tried_of
 
 __all__ = ["Courier", "deliver"]
 
@@ -30,23 +34,49 @@ async def deliver(courier: Courier, claim: Claim, *, most: int = 1) -> bool:
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
         held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)
         ready = await prepare(courier, tx, claim, held) if held is not None else None
+    sender = _Sender(courier, claim)
     for number in range(1, most + 1):
         if ready is None:
             return False
-        outcome = await _attempt(courier, claim, ready)
-        async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
-            held = await settle(courier, tx, claim, ready, outcome)
-            ready = await prepare(courier, tx, claim, held) if held is not None and number < most else None
+        outcome = await _attempt(sender, ready)
+        following = await _following(courier, claim, ready, outcome) if number < most else None
+        if following is None:
+            async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
+                held = await settle(courier, tx, claim, ready, outcome)
+                following = await prepare(courier, tx, claim, held) if held is not None and number < most else None
+        ready = following
         crash_point("deliver.after_acknowledge")
         if held is None:
             return False
     return True
 
 
-async def _attempt(courier: Courier, claim: Claim, ready: Ready) -> Outcome:
+async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outcome) -> Ready | None:
+    """Where a batch was taken and the next one of its window is cut: notes the one and freezes the other.
+
+    None, and nothing is written, where there is more to it than that.
+    """
+    held, batch = ready.held, ready.batch
+    taken = outcome.answer.failure is None and batch.kind == "feed" and held.attempt == 0 and held.failing_told is None
+    if not taken or not ready.following or time.monotonic() > ready.fresh_until:
+        return None
+    following, *rest = ready.following
+    step = Step.of(claim, held, batch, tried_of(outcome.answer), following)
+    version = await courier.relay.take(claim.district_id, step)
+    if version is None:
+        return None
+    now = replace(
+        held, version=version, inside=batch.inside, window_to=following.window_to, batch_id=following.batch_id,
+        refused=0,
+    )  # fmt: skip
+    return replace(ready, batch=following, held=now, following=tuple(rest))
+
+
+async def _attempt(sender: _Sender, ready: Ready) -> Outcome:
     """Sends a batch; where it is refused again, another change shows whether the receiver takes any."""
+    courier, claim = sender.courier, sender.claim
     crash_point("deliver.before_send")
-    answer = await _send(courier, claim, ready, ready.batch.batch_id, ready.batch.body)
+    answer = await sender.send(ready.held, ready.batch.batch_id, ready.batch.body)
     crash_point("deliver.after_send")
     if not asks_for_proof(ready, answer):
         return Outcome(answer)
@@ -55,22 +85,37 @@ async def _attempt(courier: Courier, claim: Claim, ready: Ready) -> Outcome:
         other = await another(courier, tx, claim, ready) if held is not None else None
     if other is None:
         return Outcome(answer)
-    return Outcome(answer, (await _send(courier, claim, ready, *other)).failure is None)
+    return Outcome(answer, (await sender.send(ready.held, *other)).failure is None)
 
 
-async def _send(courier: Courier, claim: Claim, ready: Ready, message_id: str, body: bytes) -> Answer:
-    ring = Keyring.unsealed(courier.key, ready.held.secret, claim.district_id, claim.subscription_id)
-    now = courier.clock.now()
-    headers = sign.headers(ring.live(now), message_id, int(now.timestamp()), body)
-    certificate = _certificate(courier, claim, ready.held)
-    answer = await courier.egress.post(ready.held.url, body, headers, certificate=certificate)
-    outcome = answer.failure.value if answer.failure is not None else "delivered"
-    DELIVERIES.count(outcome)
-    DELIVERY_SECONDS.took(answer.milliseconds / 1000, outcome)
-    return answer
+@dataclass(slots=True)
+class _Sender:
+    """Signs and posts for one subscription. Its keys are opened once for as long as its lease is held."""
 
+    courier: Courier
+    claim: Claim
+    _sealed: bytes = b""
+    _ring: Keyring = field(default_factory=lambda: Keyring(()))
 
-def _certificate(courier: Courier, claim: Claim, held: Held) -> ClientCertificate | None:
-    if held.certificate is None:
-        return None
-    return ClientCertificate.unsealed(courier.key, held.certificate, claim.district_id, claim.subscription_id)
+    async def send(self, held: Held, message_id: str, body: bytes) -> Answer:
+        courier = self.courier
+        now = courier.clock.now()
+        headers = sign.headers(self._keys(held.secret).live(now), message_id, int(now.timestamp()), body)
+        answer = await courier.egress.post(held.url, body, headers, certificate=self._certificate(held))
+        outcome = answer.failure.value if answer.failure is not None else "delivered"
+        DELIVERIES.count(outcome)
+        DELIVERY_SECONDS.took(answer.milliseconds / 1000, outcome)
+        return answer
+
+    def _keys(self, sealed: bytes) -> Keyring:
+        if sealed != self._sealed:  # the first time, and once they were rotated
+            claim = self.claim
+            self._ring = Keyring.unsealed(self.courier.key, sealed, claim.district_id, claim.subscription_id)
+            self._sealed = sealed
+        return self._ring
+
+    def _certificate(self, held: Held) -> ClientCertificate | None:
+        if held.certificate is None:
+            return None
+        claim = self.claim
+        return ClientCertificate.unsealed(self.courier.key, held.certificate, claim.district_id, claim.subscription_id)

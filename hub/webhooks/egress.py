@@ -281,6 +281,8 @@ async def check_host(url: URL, allow: Sequence[Network], setting: str = address.
 
 async def _drain(response: aiohttp.ClientResponse, told: bytearray) -> None:
     """Reads a short answer to its end, so that the connection can serve again; a longer one is cut off."""
+    if response.content.at_eof() and response.content.exception() is None:
+        return  # mostly there is nothing to read
     with contextlib.suppress(aiohttp.ClientError, OSError):
         async with asyncio.timeout(_DRAIN_SECONDS):
             left = MOST_ANSWER_BYTES

@@ -7,6 +7,7 @@ edited from then on, it keeps its id and its bytes.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,12 +41,22 @@ SUSPENDED_SECONDS = 15.0
 MOVING_SECONDS = 1.0
 
 
+#: So many bytes of a window are cut at a time, a batch at least; what was cut is good for so many seconds, since
+#: a record may be purged.
+AHEAD_BYTES, AHEAD_SECONDS = 320_000, 5.0
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A batch that may be sent now."""
+    """A batch that may be sent now. ``following``: the next ones of its window, which are not frozen yet.
+
+    ``fresh_until``: how long these are good for, by ``time.monotonic``.
+    """
 
     batch: Batch
     held: Held
+    following: tuple[Batch, ...] = ()
+    fresh_until: float = 0
 
 
 async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held) -> Ready | None:
@@ -114,8 +125,8 @@ class _Desk:
                 await claims.release(self.tx, self.claim, wait_seconds=wait)
                 return None
             made = await self._feed(held, stretch)
-            if made is not None:
-                return Ready(made, held)
+            if made:
+                return Ready(made[0], held, tuple(made[1:]), time.monotonic() + AHEAD_SECONDS)
             passed = await deliveries.pass_over(self.tx, self.claim, to=to)
             assert passed is not None
             held = passed
@@ -129,31 +140,52 @@ class _Desk:
         now = self.courier.clock.now()
         return terms.hush((now - stretch.since).total_seconds(), (now - stretch.at).total_seconds())
 
-    async def _feed(self, held: Held, stretch: Stretch) -> Batch | None:
-        """The next batch of a window; None where nothing of it is to be told."""
+    async def _feed(self, held: Held, stretch: Stretch) -> Sequence[Batch]:
+        """The next batch of a window, frozen, and some that follow it; none where nothing of it is to be told."""
         place = Place.from_json(held.inside)
         terms = terms_of(held)
-        if place is None and not (stretch.window and stretch.window.following(None, 1, terms.wanted)):
-            return None  # of what nobody wants nobody hears
+        if place is None and not (stretch.window and stretch.window.rows(None, 1, terms.wanted)):
+            return ()  # of what nobody wants nobody hears
         assert stretch.at is not None
         flags = ("replay",) if held.replaying_to is not None else ()
         envelope = self.envelope(held, told_to(held), stretch.to, stretch.at, flags)
+        told: list[Change] = []
         if terms.mode == "signal":
-            batch = Batch(_batch_id(), stretch.to, None, 0, message.moved(envelope))
-            told: list[Change] = []
+            batches = [Batch(_batch_id(), stretch.to, None, 0, message.moved(envelope))]
+        elif terms.mode == "refs" and not held.has_parked and held.isolating is None:
+            batches = await self._ahead(held, envelope, stretch.window, place)
         else:
             made, told = await self._cut(held, envelope, stretch.window, place)
             inside = made.place.as_json() if made.place else None
-            batch = Batch(
-                _batch_id(), stretch.to, inside, made.changes, made.body, sole=_sole(told), granted_at=_shown(held)
-            )
+            batches = [
+                Batch(
+                    _batch_id(), stretch.to, inside, made.changes, made.body, sole=_sole(told), granted_at=_shown(held)
+                )
+            ]
         # An open window was frozen when the feed was shorter: what has come since is looked at later.
         looked_to = held.head.district_position if held.window_to is None else 0
-        await deliveries.freeze(self.tx, self.claim, batch, looked_to=looked_to)
+        await deliveries.freeze(self.tx, self.claim, batches[0], looked_to=looked_to)
         records = [(one.entity, one.rid) for one in told if one.mark is None]
         if records and held.has_parked:
-            await parked.supersede(self.tx, self.claim.subscription_id, batch.batch_id, records)
-        return batch
+            await parked.supersede(self.tx, self.claim.subscription_id, batches[0].batch_id, records)
+        return batches
+
+    async def _ahead(self, held: Held, envelope: Envelope, window: Window, place: Place | None) -> list[Batch]:
+        """The next batches of a window that tell records by id. The names of all are looked up at once."""
+        terms, teller = terms_of(held), await self.teller(held)
+        limit = min(terms.max_changes, held.batch_changes or terms.max_changes)
+        steady = terms.spacing == 0 and held.batch_changes is None
+        many = max(1, AHEAD_BYTES // terms.most_bytes) if steady else 1
+        while True:
+            rows = many * min(limit, teller.fitting(terms.most_bytes))
+            told, through = await teller.told(self.tx, window, place, terms.wanted, limit=rows)
+            pieces, place = told.cut(envelope, limit=limit, most_bytes=terms.most_bytes, through=through)
+            if pieces:
+                return [
+                    Batch(_batch_id(), envelope.to, one.place.as_json() if one.place else None, one.changes, one.body,
+                          sole=one.sole, packed=one.packed)
+                    for one in pieces[:many]
+                ]  # fmt: skip
 
     async def _cut(
         self, held: Held, envelope: Envelope, window: Window, place: Place | None

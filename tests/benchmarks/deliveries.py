@@ -24,6 +24,7 @@ from hub.settings import WORKER_ROLE, role_password, role_passwords, role_url
 from hub.store.database import Database
 from hub.store.migrate import migrate
 from hub.webhooks import subscriptions
+from tests.benchmarks.meter import postmaster, server_seconds
 from tests.benchmarks.result import Result
 from tests.benchmarks.sink import Sink, sink
 from tests.benchmarks.webhook_latency import worker
@@ -36,6 +37,8 @@ DISTRICTS = 10
 EACH = 5
 CHANGES = int(os.environ.get("BENCH_DELIVERIES_CHANGES", "20000"))
 ALL = DISTRICTS * EACH * CHANGES
+#: As many at a time to one host as a worker's (HUB_WEBHOOK_HOST_CONCURRENCY).
+AT_A_TIME = 16
 #: Whatever goes wrong, it ends.
 LONGEST = 1200.0
 PROBES = 200
@@ -72,6 +75,7 @@ async def _measure(url: str) -> list[Result]:
     return [
         Result("signed deliveries, time of each", 1000 / clean.rate, 1000 / bare.rate, "ms", 2, 1.25, note=note),
         Result("signed deliveries, CPU of each", clean.cpu_each, bare.cpu_each, "ms", note="of the process alone"),
+        Result("signed deliveries, CPU of PostgreSQL", clean.server / clean.posts * 1000, None, "ms"),
         Result(f"{ALL:,} changes to {DISTRICTS * EACH} subscriptions", clean.seconds, None, "s", 600, 120, "ours"),
         Result("the same with 10 % 500s, 2 % hangs, worker kills", faulty.seconds, clean.seconds, "s", 2, 1.3,
                note=f"{faulty.posts} posts; waits after a failure and a time-out of 1 s are part of it"),
@@ -82,12 +86,13 @@ async def _measure(url: str) -> list[Result]:
 
 @dataclass(frozen=True)
 class Run:
-    """How long a number of posts took, and the CPU seconds of whoever posted them."""
+    """How long a number of posts took, and the CPU seconds of whoever posted them, and of PostgreSQL for it."""
 
     seconds: float
     posts: int
     bytes: float
     cpu: float
+    server: float = 0
 
     @property
     def rate(self) -> float:
@@ -107,7 +112,8 @@ async def _drain(url: str, db: Database, writer: Feeds, sinks: list[Sink], *, ki
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(worker(url, NO_REDIS, **limits))
         districts = await _subscribed(db, writer, sinks)
-        cpu, started = _cpu(running), time.monotonic()
+        server = await postmaster(url)
+        cpu, spent, started = _cpu(running), server_seconds(server), time.monotonic()
         for district in districts:
             await writer.announce(district)
         for _ in range(kills):
@@ -118,8 +124,9 @@ async def _drain(url: str, db: Database, writer: Feeds, sinks: list[Sink], *, ki
         await _settled(writer)
         now = [await one.counts() for one in sinks]
         seconds, cpu = time.monotonic() - started - min(one["ago"] for one in now), _cpu(running) - cpu
+        spent = server_seconds(server) - spent
     told = {n: sum(one[n] for one in now) - sum(one[n] for one in before) for n in ("taken", "bytes")}
-    return Run(seconds, round(told["taken"]), told["bytes"], cpu)
+    return Run(seconds, round(told["taken"]), told["bytes"], cpu, spent)
 
 
 async def _subscribed(db: Database, writer: Feeds, sinks: list[Sink]) -> list[UUID]:
@@ -202,5 +209,5 @@ async def _bare(sinks: list[Sink], body: bytes, posts: int) -> Run:
 
     async with aiohttp.ClientSession() as session:
         started, cpu = time.monotonic(), time.process_time()
-        await asyncio.gather(*(post(session, one) for one in sinks for _ in range(16)))
+        await asyncio.gather(*(post(session, one) for one in sinks for _ in range(AT_A_TIME)))
         return Run(time.monotonic() - started, posts, posts * len(body), time.process_time() - cpu)

@@ -1,0 +1,184 @@
+"""Bodies that tell records by id, several of one window at a time, in columns. Pure.
+
+A body tells a hundred records of which the same is said but for the id, which is put where it belongs.
+What is said of one record, and in which order, is hub.changes.message's to say.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+from uuid import UUID
+
+from hub.changes import message
+from hub.changes.message import Envelope
+from hub.changes.window import Change, Mark, Place, Rows
+from hub.store.packing import Form, packable, packed
+
+#: Stands for the id of a record while a form is made; no id that a district has.
+_ID = "0sourcedId0"
+#: By collection, what records are called.
+Names = Mapping[str, Mapping[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A body. ``place``: where the window stands after it, None where it is through; ``changes``: how many it tells.
+
+    ``sole``: the one record that it tells of, where it is one: entity, rid, operation and version. ``packed``: as it is
+    stored, see hub.store.packing; None where it is stored as it is.
+    """
+
+    body: bytes
+    changes: int
+    place: Place | None
+    sole: dict[str, Any] | None
+    packed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Changes of a window as they are told, in columns: a hundred of them are dealt with at once.
+
+    ``parts``: the collections, each with the number of its first change. ``keys``: ids, by which changes are sorted;
+    ``texts``: "" for what was purged; ``kinds``: which of ``forms`` each has, None for one of its own; ``sums``: how
+    many bytes they take up to each of them, commas included.
+    """
+
+    parts: Sequence[tuple[int, Rows]]
+    keys: list[str]
+    texts: list[str]
+    kinds: list[int | None]
+    forms: Sequence[Form]
+    sums: Sequence[int]
+
+    @classmethod
+    def of(cls, parts: Sequence[Rows], names: Names, marks: Mapping[int, Mark], base_url: str, district: UUID) -> Told:
+        """``base_url``: the hub's public address, without a slash."""
+        made = cls([], [], [], [], [], [])
+        placed: list[tuple[int, Rows]] = []
+        forms: list[Form] = []
+        sizes: list[int] = []
+        for rows in parts:
+            placed.append((len(made.texts), rows))
+            if rows.entity:
+                known = names.get(rows.entity, {})
+                ids = [known.get(rid, "") for rid in rows.rids]
+                texts, kinds = _records(rows, ids, forms, base_url, district)
+            else:
+                ids = [""] * len(rows.rids)
+                texts = [_text(Change("completed", "", step, step, marks[step]), None, None) for step in rows.rids]
+                kinds = list(range(len(forms), len(forms) + len(texts)))
+                forms += [(text,) for text in texts]
+            made.keys.extend(ids)
+            made.texts.extend(texts)
+            made.kinds.extend(kinds)
+            sizes += [size + 1 if size else 0 for size in map(len, texts if _ascii(texts) else map(str.encode, texts))]
+        return replace(made, parts=placed, forms=forms, sums=list(accumulate(sizes)))
+
+    def cut(
+        self, envelope: Envelope, *, limit: int, most_bytes: int, through: bool
+    ) -> tuple[list[Piece], Place | None]:
+        """Bodies of as many changes as fit and ``limit`` allows, one at least, and where the window stands after them.
+
+        ``through``: nothing follows. Else the last body waits for what follows it, unless it is the only one.
+        """
+        room = most_bytes - message.ENVELOPE_BYTES
+        pieces: list[Piece] = []
+        start, place = 0, None
+        while start < len(self.texts):
+            end = self._end(start, limit, room)
+            last = end == len(self.texts)
+            if last and not through and pieces:
+                break
+            more = not (last and through)
+            place = self.place(end - 1) if more else None
+            told = self._in_order(start, end)
+            if told or not more:
+                pieces.append(self._piece(envelope, told, place))
+            start = end
+        return pieces, place
+
+    def _piece(self, envelope: Envelope, told: Sequence[int], place: Place | None) -> Piece:
+        changes = ",".join([self.texts[number] for number in told]).encode()
+        body = message.batch(envelope, [changes] if told else [], more=place is not None)
+        kinds = [self.kinds[number] for number in told]
+        stored = None
+        if told and None not in kinds:
+            stored = packed(body, changes, self.forms, kinds, [self.keys[number] for number in told])  # type: ignore[arg-type]
+        return Piece(body, len(told), place, self._sole(told[0]) if len(told) == 1 else None, stored)
+
+    def _end(self, start: int, limit: int, room: int) -> int:
+        """Behind the last change of the body that begins with ``start``."""
+        most = min(start + limit, len(self.texts))
+        before = self.sums[start - 1] if start else 0
+        first = bisect_right(self.sums, before, start, most)  # the first that is told at all
+        return max(bisect_right(self.sums, before + room, start, most), min(first + 1, most))
+
+    def _in_order(self, start: int, end: int) -> list[int]:
+        """What is told of some changes: those of one collection by their ids."""
+        out: list[int] = []
+        for first, rows in self.parts:
+            part = range(max(start, first), min(end, first + len(rows.rids)))
+            out += sorted(part, key=self.keys.__getitem__) if rows.entity else part
+        return [number for number in out if self.texts[number]]
+
+    def place(self, number: int) -> Place:
+        """Where one of the changes stands in its window."""
+        first, rows = self._part(number)
+        return Place(rows.group, rows.entity, rows.rids[number - first])
+
+    def _sole(self, number: int) -> dict[str, Any] | None:
+        first, rows = self._part(number)
+        if not rows.entity:
+            return None
+        operation, version = rows.kinds[number - first]
+        return {"entity": rows.entity, "rid": rows.rids[number - first], "operation": operation, "version": version}
+
+    def _part(self, number: int) -> tuple[int, Rows]:
+        return next(part for part in reversed(self.parts) if part[0] <= number)
+
+
+def _ascii(texts: Sequence[str]) -> bool:
+    return "".join(texts).isascii()
+
+
+def _records(
+    rows: Rows, ids: Sequence[str], forms: list[Form], base_url: str, district: UUID
+) -> tuple[list[str], Sequence[int | None]]:
+    """What is told of the records of a collection, and in which form; adds to ``forms``."""
+    if not packable(ids):  # what may have to be escaped has to be one by one
+        texts = [_one(rows, number, id_, base_url, district) if id_ else "" for number, id_ in enumerate(ids)]
+        return texts, [None] * len(texts)
+    found = {kind: (number, _form(base_url, district, rows.entity, *kind)) for number, kind in
+             enumerate(dict.fromkeys(rows.kinds), len(forms))}  # fmt: skip
+    forms += [form for _, form in found.values()]
+    if len(found) == 1:
+        ((number, form),) = found.values()
+        return [id_ and id_.join(form) for id_ in ids], [number] * len(ids)
+    which = list(map(found.__getitem__, rows.kinds))
+    return [id_ and id_.join(form) for (_, form), id_ in zip(which, ids, strict=True)], [number for number, _ in which]
+
+
+@lru_cache(maxsize=1000)
+def _form(base_url: str, district: UUID, entity: str, operation: Any, version: int) -> Form:
+    """What stands before, between and behind the ids where a record is told."""
+    rows = Rows("left" if operation == "deleted" else "present", entity, [0], [(operation, version)])
+    return tuple(_one(rows, 0, _ID, base_url, district).split(_ID))
+
+
+def _one(rows: Rows, number: int, id_: str, base_url: str, district: UUID) -> str:
+    operation, version = rows.kinds[number]
+    change = Change(operation, rows.entity, rows.rids[number], version)
+    address = None if operation == "deleted" else message.href(base_url, district, rows.entity, id_)
+    return _text(change, id_, address)
+
+
+def _text(change: Change, sourced_id: str | None, address: str | None) -> str:
+    told = message.item(change, sourced_id, address).told
+    assert told is not None
+    return told.decode()
