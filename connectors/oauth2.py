@@ -21,9 +21,39 @@ from connectors.protocol import ConnectorError, Intent
 _MARGIN_SECONDS, _LONGEST_TOKEN, _MOST_BYTES = 30.0, 16_000, 1 << 20
 
 
+@dataclass(kw_only=True)
+class Fetched:
+    """A token that is fetched when it is needed, and kept until it ends or is refused. One for each pull.
+
+    Of requests side by side one fetches it.
+    """
+
+    renewable: bool = True
+    _token: str | None = field(default=None, repr=False)
+    _until: float = float("inf")
+    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    async def fetch(self) -> tuple[str, float]:
+        """A new token and its life in seconds. Raises ConnectorError."""
+        raise NotImplementedError
+
+    async def headers(self, _method: str, _url: URL) -> Mapping[str, str]:
+        """``Authorization``. Raises ConnectorError as ``fetch`` does."""
+        async with self._fetching:
+            if self._token is None or time.monotonic() >= self._until:
+                self._token, seconds = await self.fetch()
+                self._until = time.monotonic() + max(seconds - _MARGIN_SECONDS, 1.0)
+            return {"Authorization": f"Bearer {self._token}"}
+
+    def forget(self, refused: Mapping[str, str]) -> None:
+        """Drops a token that was refused, unless another took its place meanwhile."""
+        if refused.get("Authorization") == f"Bearer {self._token}":
+            self._token = None
+
+
 @dataclass
-class ClientCredentials:
-    """The ``Authorization`` of requests. One for each pull: nothing of it outlives the pull.
+class ClientCredentials(Fetched):
+    """A token for client id and secret.
 
     ``headers_besides``: what the server wants at the token's address beside the usual.
     """
@@ -36,24 +66,9 @@ class ClientCredentials:
     scope: str = ""
     client_auth: Literal["basic", "body"] = "basic"
     headers_besides: Mapping[str, str] = field(default_factory=dict)
-    renewable: bool = True
-    _token: str | None = field(default=None, repr=False)
-    _until: float = float("inf")
-    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
-    async def headers(self, _method: str, _url: URL) -> Mapping[str, str]:
-        """``Authorization``. Raises ConnectorError (``login_refused``, ``login_failed`` and those of Web)."""
-        async with self._fetching:  # of requests side by side one fetches the token
-            if self._token is None or time.monotonic() >= self._until:
-                await self._fetch()
-            return {"Authorization": f"Bearer {self._token}"}
-
-    def forget(self, refused: Mapping[str, str]) -> None:
-        """Drops a token that was refused."""
-        if refused.get("Authorization") == f"Bearer {self._token}":
-            self._token = None
-
-    async def _fetch(self) -> None:
+    async def fetch(self) -> tuple[str, float]:
+        """Asks the token's address. Raises ConnectorError (``login_refused``, ``login_failed`` and those of Web)."""
         form = {"grant_type": "client_credentials"}
         if self.scope:
             form["scope"] = self.scope
@@ -69,8 +84,7 @@ class ClientCredentials:
         answer = await self.web.send(
             "POST", url, headers=headers, body=urlencode(form).encode(), most_bytes=_MOST_BYTES
         )
-        self._token, seconds = _token(answer, self.now())
-        self._until = time.monotonic() + max(seconds - _MARGIN_SECONDS, 1.0)
+        return _token(answer, self.now())
 
 
 @dataclass(frozen=True)

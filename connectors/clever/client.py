@@ -14,7 +14,7 @@ from connectors.clever.config import Application, CleverConfig
 from connectors.client import Client as Asking
 from connectors.client import Login, json_of, number_of, refusal, secret_of
 from connectors.http import Answer, Web
-from connectors.oauth2 import Bearer
+from connectors.oauth2 import Bearer, Fetched
 from connectors.protocol import ConnectorError, Intent, SourceContext
 
 SECRET = "secret"
@@ -40,7 +40,7 @@ class Page:
 
 
 @dataclass
-class DistrictTokens:
+class DistrictTokens(Fetched):
     """The token of one district, fetched with an application's credentials."""
 
     web: Web
@@ -48,20 +48,9 @@ class DistrictTokens:
     config: CleverConfig
     login: Application
     secret: str = field(repr=False)
-    renewable: bool = True
-    _token: str | None = field(default=None, repr=False)
 
-    async def headers(self, _method: str, _url: URL) -> Mapping[str, str]:
-        """``Authorization``. Raises ConnectorError (``login_refused``, ``login_failed``, ``no_district``)."""
-        if self._token is None:
-            self._token = await self._fetch()
-        return {"Authorization": f"Bearer {self._token}"}
-
-    def forget(self) -> None:
-        """Drops a token that was refused."""
-        self._token = None
-
-    async def _fetch(self) -> str:
+    async def fetch(self) -> tuple[str, float]:
+        """Asks Clever. Raises ConnectorError (``login_refused``, ``login_failed``, ``no_district``)."""
         pair = f"{quote_plus(self.login.client_id)}:{quote_plus(self.secret)}"
         headers = {
             "Accept": "application/json", "Authorization": "Basic " + base64.b64encode(pair.encode()).decode(),
@@ -78,7 +67,7 @@ class DistrictTokens:
             owner, token = one.get("owner"), one.get("access_token")
             known = isinstance(owner, dict) and owner.get("id") == self.config.district
             if known and isinstance(token, str) and 0 < len(token) <= _LONGEST_TOKEN and token.isascii():
-                return token
+                return token, float("inf")
         text = (
             "Clever has no token of this district for the application. Check the district's id; the district must "
             "have accepted the application and share data with it."

@@ -6,7 +6,6 @@ changed: the list is asked again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +14,7 @@ from yarl import URL
 
 from connectors.client import Client, json_of
 from connectors.http import Answer, Web
-from connectors.oauth2 import Bearer
+from connectors.oauth2 import Bearer, Fetched
 from connectors.oneroster_rest.config import ClassLink
 from connectors.protocol import ConnectorError, Intent, SourceContext
 
@@ -91,26 +90,15 @@ class Partner:
 
 
 @dataclass
-class ProxyLogin:
+class ProxyLogin(Fetched):
     """The bearer of one district. A new one is asked for once it is refused."""
 
     partner: Partner
     terms: ClassLink
-    renewable: bool = True
-    _bearer: str | None = field(default=None, repr=False)
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
-    async def headers(self, _method: str, _url: URL) -> Mapping[str, str]:
-        """``Authorization``. Raises ConnectorError."""
-        async with self._asking:
-            if self._bearer is None:
-                self._bearer = (await self.partner.application(self.terms)).bearer
-            return {"Authorization": f"Bearer {self._bearer}"}
-
-    def forget(self, refused: Mapping[str, str]) -> None:
-        """Drops a bearer that was refused."""
-        if refused.get("Authorization") == f"Bearer {self._bearer}":
-            self._bearer = None
+    async def fetch(self) -> tuple[str, float]:
+        """Asks the list of districts. Raises ConnectorError."""
+        return (await self.partner.application(self.terms)).bearer, float("inf")
 
 
 def _application(one: Mapping[str, Any]) -> Application:

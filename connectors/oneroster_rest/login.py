@@ -48,7 +48,7 @@ async def connected(context: SourceContext, config: OneRosterRestConfig, web: We
         partner = Partner(context, web, URL(config.url.rstrip("/")), secret)
         application = await partner.application(terms)
         if terms.connection == "proxy":
-            return ProxyLogin(partner, terms, _bearer=application.bearer), f"{partner.proxy}/{application.key}"
+            return ProxyLogin(partner, terms, _token=application.bearer), f"{partner.proxy}/{application.key}"
         server = await partner.direct(application)
         signing = OAuth1(kind="oauth1", client_id=server.client_id)
         return Signature(signing, server.client_secret, context.now), server.url
