@@ -89,6 +89,8 @@ class Body(Payload):
         place = len(self._pieces) - 1 - self._packed
         if place < 0:
             return
+        if not self._packed:  # what looks into larger memory would keep all of that until the last piece is packed
+            self._pieces = deque(bytes(piece) if isinstance(piece, memoryview) else piece for piece in self._pieces)
         piece = self._pieces[place]
         if not isinstance(piece, _Packed):
             self._pieces[place] = _Packed(zstd.compress(piece, _PACK_LEVEL))

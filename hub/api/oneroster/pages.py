@@ -14,7 +14,7 @@ from hub.objects.bases import Bases
 PIECE = 250
 _PIECE_BYTES = 200_000
 #: Records that one statement reads of a longer page.
-STATEMENT = 5_000
+STATEMENT = 2_500
 #: Makes the JSON objects of records, in their order: texts, of which one may hold several with commas between, or all
 #: of them as bytes with commas between, in which the addresses stand already.
 Maker = Callable[[Sequence[int]], Awaitable[list[str] | memoryview]]
