@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ else:
 
 _PACK_LEVEL = 1
 _PATIENCE = 0.5  # seconds that a body waits as it is
+Piece = bytes | memoryview
 
 
 class _Packed(NamedTuple):
@@ -46,10 +48,10 @@ class Body(Payload):
 
     _autoclose = True
 
-    def __init__(self, pieces: list[bytes], under_way: UnderWay, coding: Coding | None) -> None:
+    def __init__(self, pieces: Sequence[Piece], under_way: UnderWay, coding: Coding | None) -> None:
         super().__init__(None, headers={"Content-Encoding": coding.value} if coding else None)
         self._size = sum(map(len, pieces))
-        self._pieces: deque[bytes | _Packed] = deque(pieces)
+        self._pieces: deque[Piece | _Packed] = deque(pieces)
         self._under_way = under_way
         self._packable = coding is None
         self._packed = 0  # of the pieces at the end
@@ -87,14 +89,16 @@ class Body(Payload):
         place = len(self._pieces) - 1 - self._packed
         if place < 0:
             return
+        if not self._packed:  # what looks into larger memory would keep all of that until the last piece is packed
+            self._pieces = deque(bytes(piece) if isinstance(piece, memoryview) else piece for piece in self._pieces)
         piece = self._pieces[place]
-        if isinstance(piece, bytes):
+        if not isinstance(piece, _Packed):
             self._pieces[place] = _Packed(zstd.compress(piece, _PACK_LEVEL))
             self._packed += 1
             self._forget(piece)
         self._timer = asyncio.get_running_loop().call_soon(self._pack)
 
-    def _forget(self, piece: bytes) -> None:
+    def _forget(self, piece: Piece) -> None:
         if self._packable:
             self._under_way.bytes -= len(piece)
 
@@ -105,9 +109,9 @@ class Gathering:
     def __init__(self, coding: Coding | None) -> None:
         self._coding = coding
         self._compressor = None if coding is None else Compressor(coding)
-        self._pieces: list[bytes] = []
+        self._pieces: list[Piece] = []
 
-    def add(self, *parts: bytes) -> None:
+    def add(self, *parts: Piece) -> None:
         """Adds parts, each of them a piece of its own."""
         for part in parts:
             piece = part if self._compressor is None else self._compressor.add(part)

@@ -52,7 +52,7 @@ class Compressor:
             self._zstd = zstd.ZstdCompressor(level=_ZSTD_LEVEL)
         self._gzip = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_BITS) if coding is Coding.GZIP else None
 
-    def add(self, data: bytes) -> bytes:
+    def add(self, data: bytes | memoryview) -> bytes:
         """What there is to send already; may be empty."""
         return self._zstd.compress(data) if self._gzip is None else self._gzip.compress(data)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-import polars as pl
+import numpy as np
 from pyroaring import BitMap
 
-from hub.objects.bases import Bases
+from hub.objects.bases import Bases, addressed
 from hub.objects.looking import Looking
 from hub.scope import projection as scope
 from hub.scope.identifiers import standing_in, without_head
@@ -18,7 +18,7 @@ from hub.store import records
 from hub.store.records import Row
 from transforms import spelling
 from transforms.catalogue import Entity
-from transforms.render import SHORT, spelled_out
+from transforms.render import spelled_out
 
 #: Stands for a date until it is known which: no JSON text has it, nor has it another meaning in documents.
 _DATE = "\x1f"
@@ -68,7 +68,7 @@ async def _objects(looking: Looking, entity: Entity, rids: Sequence[int], fields
             rows = [(rid, sourced_id, spelled_out(doc)) for rid, sourced_id, doc in rows]
         dates = dict(zip(whole, view.stamps.texts(whole), strict=True))
         texts = _texts(projection, rows, dates, view.gone & wanted, fields)
-        if [row[0] for row in rows] == rids:
+        if [row[0] for row in rows] == list(rids):
             return texts
         found |= zip([row[0] for row in rows], texts, strict=True)
     return [found[rid] for rid in rids]
@@ -76,7 +76,7 @@ async def _objects(looking: Looking, entity: Entity, rids: Sequence[int], fields
 
 async def joined_objects(
     looking: Looking, entity: Entity, rids: Sequence[int], bases: Bases
-) -> list[str] | bytes | None:
+) -> list[str] | memoryview | None:
     """Like ``objects`` with all members; a text may hold several, with commas between. None where this is no way.
 
     Records of which all shows are joined by PostgreSQL, those that need a look of their own come in between. Bytes are
@@ -86,39 +86,62 @@ async def joined_objects(
     wanted = BitMap(rids)
     apart = (view.trimmed | view.gone) & wanted
     special = projection.mode == "rewrite" or looking.lens.identifiers.touches(entity) or styled(looking, entity)
-    if special or len(apart) * 2 > len(rids) or list(wanted) != list(rids):
+    if special or len(apart) * 2 > len(rids) or not _ascend(rids):
         return None
     if entity.compact and len(rids) >= _COLUMNS and not projection.dangling:
-        made = await _in_columns(looking, entity, rids, bases)
-        if not apart:
-            return bytes(made.str.join(",").cast(pl.Binary).item())
-        found = made.to_list()
-    else:
-        text = await _joined(looking, entity, rids)
-        if not apart:
-            return [text.replace(_BETWEEN, ",")]
-        found = text.split(_BETWEEN)
-    places = {rid: place for place, rid in enumerate(rids) if rid in apart}
-    gone = list(apart & view.gone)
-    for rid, date in zip(gone, view.stamps.texts(gone), strict=True):
-        found[places[rid]] = scope.tombstone(found[places[rid]][_ID_START : _ID_START + _ID_LENGTH], date)
-    rest = list(apart - view.gone)
-    for rid, made_apart in zip(rest, await _objects(looking, entity, rest, None) if rest else (), strict=True):
-        found[places[rid]] = made_apart
+        return await _in_columns(looking, entity, rids, apart, bases)
+    text = await _joined(looking, entity, rids)
+    if not apart:
+        return [text.replace(_BETWEEN, ",")]
+    found = text.split(_BETWEEN)
+    ids = {place: found[place][_ID_START : _ID_START + _ID_LENGTH] for place in _places(rids, apart & view.gone)}
+    for place, made in (await _apart(looking, entity, rids, apart, ids)).items():
+        found[place] = made
     return found
 
 
-async def _in_columns(looking: Looking, entity: Entity, rids: Sequence[int], bases: Bases) -> pl.Series:
-    """The objects of many records of a compact entity, as if all of them showed."""
+async def _apart(
+    looking: Looking, entity: Entity, rids: Sequence[int], apart: BitMap, ids: Mapping[int, str]
+) -> dict[int, str]:
+    """By place the objects of records that are gone, of which ``ids`` are the sourcedIds, and of trimmed ones."""
+    view = looking.of(entity.name)
+    dates = view.stamps.texts([rids[place] for place in ids])
+    made = {place: scope.tombstone(ids[place], date) for place, date in zip(ids, dates, strict=True)}
+    rest = list(apart - view.gone)
+    if rest:
+        made |= zip(_places(rids, apart - view.gone), await _objects(looking, entity, rest, None), strict=True)
+    return made
+
+
+async def _in_columns(looking: Looking, entity: Entity, rids: Sequence[int], apart: BitMap, bases: Bases) -> memoryview:
+    """The objects of many records of a compact entity, with commas between; those ``apart`` are made apart."""
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
-    around = (spelling.MARK + SHORT, SHORT, "")
     private = shows_private(looking, entity)
-    count, text = await records.joined(looking.tx, looking.gate, entity, rids, around, SHORT, private=private)
-    _check(count, rids)
-    dates = view.stamps.common(rids) or view.stamps.column(rids)
-    before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
-    addresses = {mark.decode(): base.decode() for mark, base in bases}
-    return spelling.objects(text, count, (before, between, after, end), dates, addresses)
+    found = spelling.Records(
+        await records.joined_bytes(looking.tx, looking.gate, entity, rids, spelling.BETWEEN, private=private)
+    )
+    _check(len(found), rids)
+    common = view.stamps.common(rids)
+    dates = view.stamps.column(rids) if common is None else common.encode()
+    around = projection.render("\0", "\0", "\0", "").encode().split(b"\0")
+    made = found.objects(spelling.Around(*around), dates, dict(bases))
+    if not apart:
+        return made.joined({})
+    ids = {place: found.sourced_id(place) for place in _places(rids, apart & view.gone)}
+    others = await _apart(looking, entity, rids, apart, ids)
+    return made.joined({place: addressed(text.encode(), bases) for place, text in others.items()})
+
+
+def _ascend(rids: Sequence[int]) -> bool:
+    """Whether records are in the order in which PostgreSQL joins them, each once."""
+    numbers = np.asarray(rids)
+    return bool((numbers[1:] > numbers[:-1]).all())
+
+
+def _places(rids: Sequence[int], some: BitMap) -> list[int]:
+    """Where some of the ascending ``rids`` are among them."""
+    found: list[int] = np.searchsorted(np.asarray(rids), np.asarray(some.to_array())).tolist()
+    return found
 
 
 async def _joined(looking: Looking, entity: Entity, rids: Sequence[int]) -> str:

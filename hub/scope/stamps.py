@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from pyroaring import BitMap
 
 from hub.scope.feed import FeedEntry
@@ -90,12 +89,12 @@ class Stamps:
         written = {number: text(self.times[number - 1]) for number in set(numbers)}
         return [written[number] for number in numbers]
 
-    def column(self, wanted: Sequence[int]) -> pl.Series:
-        """Like ``texts``, as a column."""
+    def column(self, wanted: Sequence[int]) -> npt.NDArray[np.bytes_]:
+        """Like ``texts``, as a column of bytes."""
         numbers = self.layers[np.asarray(wanted, dtype=np.int64)]
         found = np.flatnonzero(np.bincount(numbers))  # few, and small: faster than sorting for them
-        written = pl.Series([text(self.times[number - 1]) for number in found.tolist()], dtype=pl.String)
-        return written.gather(np.searchsorted(found, numbers))
+        written = np.array([text(self.times[number - 1]) for number in found.tolist()], dtype=np.bytes_)
+        return written[np.searchsorted(found, numbers)]
 
     def common(self, wanted: Sequence[int]) -> str | None:
         """The stamp of these rids, of which there is one, as OneRoster writes it; None where they have several."""

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 from uuid import UUID
 
 import asyncpg
@@ -24,6 +24,7 @@ SCHEMA = "hub"
 #: A transaction in which nothing was asked for so long is ended by PostgreSQL. Shorter than the minute within which the
 #: run of a worker that hangs is taken over: its locks would keep everybody else from it.
 IDLE_SECONDS = 45.0
+_KEPT_BYTES = 8 << 20
 #: Errors after which the same call may succeed: the server is away, starting, stopping or out of connections.
 _AWAY = (
     OSError,
@@ -99,6 +100,14 @@ class Transaction:
         last = status.rsplit(" ", 1)[-1]
         return int(last) if last.isdigit() else 0
 
+    async def keep_freed_memory(self) -> None:
+        """Before a statement with an answer of megabytes: PostgreSQL's process does not give its memory back behind it.
+
+        glibc keeps twice the largest piece of memory that was freed so far (mallopt(3), M_TRIM_THRESHOLD); asking for
+        it again would cost a page fault for every 4 KiB, which is as much as the statement. Once for each connection.
+        """
+        await cast("_Connection", self.connection).keep_freed_memory()
+
     async def executemany(self, query: str, rows: list[tuple[object, ...]]) -> None:
         """Runs a statement once per row, pipelined."""
         if rows:
@@ -109,6 +118,13 @@ class _Connection(asyncpg.Connection):
     """A connection that can end a transaction and be reset in one round trip."""
 
     _is_reset = False
+    _keeps_memory = False
+
+    async def keep_freed_memory(self) -> None:
+        """See ``Transaction.keep_freed_memory``."""
+        if not self._keeps_memory:
+            await self.execute(f"SELECT octet_length(repeat(repeat(' ', 4096), {_KEPT_BYTES // 4096}))")
+            self._keeps_memory = True
 
     async def commit(self, *, readonly: bool) -> None:
         """Ends the transaction and does what the pool's own reset would do next, RESET ALL included.

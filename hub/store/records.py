@@ -18,6 +18,7 @@ from hub.store.schema import ROLE_COLUMNS
 from transforms.catalogue import Entity, Field, Kind
 
 _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
+_MANY = 1_000  # their text is large
 _FREE = PARAMETERS + 1  # the first parameter behind the gate's
 
 
@@ -66,18 +67,48 @@ async def joined(
     ``rids`` ascend; ``private`` as in ``page``. ``around``: the texts before a record's sourcedId, between that and its
     document, and behind it. Joining costs PostgreSQL less than rows cost whoever takes them apart. Raises ClosedError.
     """
-    dense = rids[-1] - rids[0] + 1 == len(rids)  # a stretch of the index, not a look-up for each
-    which = f"BETWEEN ${_FREE + 4} AND ${_FREE + 5}" if dense else f"= ANY(${_FREE + 4}::text::integer[])"
+    if len(rids) >= _MANY:
+        await tx.keep_freed_memory()
+    which, values = _listed(rids, _FREE + 4)
     row = await tx.fetchrow(
         f"SELECT count(*), string_agg(r.record, ${_FREE + 3}::text) FROM (SELECT ${_FREE}::text || "
         f"t.sourced_id::text || ${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || "
         f"${_FREE + 2}::text AS record "
         f"FROM {entity.table} t WHERE t.district_id = $1 AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
-        *gate.values(tx), *around, between, *((rids[0], rids[-1]) if dense else (literal(rids),)),
+        *gate.values(tx), *around, between, *values,
     )  # fmt: skip
     if row is None or row[1] is None:
         raise ClosedError
     return row[0], row[1]
+
+
+async def joined_bytes(
+    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], between: str, *, private: bool
+) -> bytes:
+    """Like ``joined``, with nothing around the records, as UTF-8: sourcedId and document of each. Raises ClosedError.
+
+    PostgreSQL makes a text for each step of an expression, so there are as few as can be.
+    """
+    if len(rids) >= _MANY:
+        await tx.keep_freed_memory()
+    which, values = _listed(rids, _FREE + 1)
+    doc = "CASE WHEN t.doc_private = '' THEN t.doc ELSE t.doc || t.doc_private END" if private else "t.doc"
+    text: bytes | None = await tx.fetchval(
+        f"SELECT convert_to(string_agg(t.sourced_id::text || {doc}, ${_FREE}::text), 'UTF8') FROM "
+        f"(SELECT t.sourced_id, t.doc, t.doc_private FROM {entity.table} t WHERE t.district_id = $1 AND t.rid {which} "
+        f"AND {gate.condition} ORDER BY t.rid) t",
+        *gate.values(tx), between, *values,
+    )  # fmt: skip
+    if text is None:
+        raise ClosedError
+    return text
+
+
+def _listed(rids: Sequence[int], free: int) -> tuple[str, tuple[object, ...]]:
+    """What rids that ascend are compared with, in parameters from ``free`` on, and their values."""
+    if rids[-1] - rids[0] + 1 == len(rids):  # a stretch of the index, not a look-up for each
+        return f"BETWEEN ${free} AND ${free + 1}", (rids[0], rids[-1])
+    return f"= ANY(${free}::text::integer[])", (literal(rids),)
 
 
 def literal(items: Sequence[object]) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from hub.objects.bases import Bases, addressed
 
 
-def collection(envelope: str, objects_: Sequence[str] | bytes, bases: Bases, more: str = "") -> bytes:
+def collection(envelope: str, objects_: Sequence[str] | memoryview, bases: Bases, more: str = "") -> bytes:
     """The body of a collection; the addresses in ``bases`` take the places of their bytes.
 
     ``more`` is empty, or members beside the envelope's, with a comma before them.
     """
-    if isinstance(objects_, bytes):
-        return b'{"%b":[%b]%b}' % (envelope.encode(), objects_, more.encode())
+    if isinstance(objects_, memoryview):
+        return b"".join((f'{{"{envelope}":['.encode(), objects_, f"]{more}}}".encode()))
     return addressed(f'{{"{envelope}":[{",".join(objects_)}]{more}}}'.encode(), bases)
 
 

@@ -17,7 +17,7 @@ _PIECE_BYTES = 200_000
 STATEMENT = 2_500
 #: Makes the JSON objects of records, in their order: texts, of which one may hold several with commas between, or all
 #: of them as bytes with commas between, in which the addresses stand already.
-Maker = Callable[[Sequence[int]], Awaitable[list[str] | bytes]]
+Maker = Callable[[Sequence[int]], Awaitable[list[str] | memoryview]]
 
 
 async def collected(
@@ -57,8 +57,8 @@ async def gathered(
     return gathering.body(under_way)
 
 
-def _add(gathering: Gathering, before: bytes, objects: list[str] | bytes, bases: Bases) -> None:
-    if isinstance(objects, bytes):
+def _add(gathering: Gathering, before: bytes, objects: list[str] | memoryview, bases: Bases) -> None:
+    if isinstance(objects, memoryview):
         gathering.add(before, *(objects[at : at + _PIECE_BYTES] for at in range(0, len(objects), _PIECE_BYTES)))
         return
     for start in range(0, len(objects), PIECE):

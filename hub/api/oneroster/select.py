@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +32,12 @@ class Selection:
         """How many there are."""
         return len(self.rids)
 
-    def slice(self, offset: int, limit: int) -> list[int]:
-        """Those of one page."""
+    def slice(self, offset: int, limit: int) -> Sequence[int]:
+        """Those of one page, as an array: what looks at all of them need not make a number of each."""
         if offset >= self.total:
-            return []
+            return array("I")
         part = self.rids[offset : min(offset + limit, self.total)]
-        return part.tolist() if isinstance(part, np.ndarray) else list(part)
+        return array("I", part.astype(np.uint32).tobytes()) if isinstance(part, np.ndarray) else part.to_array()
 
 
 async def select(

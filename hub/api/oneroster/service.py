@@ -167,7 +167,7 @@ class Service:
     def _maker(self, reading: Reading, entity: Entity, fields: frozenset[str] | None, bases: Bases) -> Maker:
         """What makes the objects of some records."""
 
-        async def make(rids: Sequence[int]) -> list[str] | bytes:
+        async def make(rids: Sequence[int]) -> list[str] | memoryview:
             if fields is None and len(rids) > 1 and not isinstance(reading, OldReading):
                 joined = await rendering.joined_objects(reading, entity, rids, bases)
                 if joined is not None:

@@ -133,6 +133,20 @@ async def test_a_page_that_waits_for_its_client_is_packed_and_comes_whole(
     assert counted.bytes == 0
 
 
+async def test_a_page_that_waits_keeps_nothing_of_the_memory_that_it_was_made_in() -> None:
+    made = bytearray(b"a" * 1000 + b"b" * 1000)
+    pieces = [memoryview(made)[:1000], memoryview(made)[1000:]]
+    body = bodies.Body(pieces, UnderWay(), None)
+    pieces.clear()
+    with pytest.raises(BufferError):
+        made.clear()
+    body._pack()  # one of the two
+    made.clear()
+    writer = _Slow(UnderWay())
+    await body.write(writer)
+    assert bytes(writer.got) == b"a" * 1000 + b"b" * 1000
+
+
 class _Slow(AbstractStreamWriter):
     """A writer whose client takes its time, and how many bytes waited at each piece."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-import polars as pl
+import numpy as np
 import pytest
 
 from transforms import spelling
@@ -26,9 +27,17 @@ def document(*references: str, role: str = "student") -> str:
     return f'{short},"role":"{role}"'
 
 
-def made(documents: Sequence[str], dates: pl.Series | str) -> list[str]:
-    pieces = [SHORT.join((spelling.MARK, identifier(n), document)) for n, document in enumerate(documents)]
-    return spelling.objects(SHORT.join(pieces), len(documents), AROUND, dates, ADDRESSES).to_list()
+def made(documents: Sequence[str], dates: Sequence[str] | str, instead: Mapping[int, str] | None = None) -> str:
+    pieces = [identifier(n) + document for n, document in enumerate(documents)]
+    records = spelling.Records(spelling.BETWEEN.join(pieces).encode())
+    assert len(records) == len(documents)
+    assert [records.sourced_id(n) for n in range(len(records))] == [identifier(n) for n in range(len(records))]
+    around = spelling.Around(*(text.encode() for text in AROUND))
+    written = dates.encode() if isinstance(dates, str) else np.array([date.encode() for date in dates])
+    addresses = {mark.encode(): address.encode() for mark, address in ADDRESSES.items()}
+    objects = records.objects(around, written, addresses)
+    assert len(objects) == len(documents)
+    return bytes(objects.joined({n: text.encode() for n, text in (instead or {}).items()})).decode()
 
 
 def expected(documents: Sequence[str], dates: Sequence[str]) -> list[str]:
@@ -45,6 +54,24 @@ def expected(documents: Sequence[str], dates: Sequence[str]) -> list[str]:
 USER, CLASS, SCHOOL, ITEM = ("e" + identifier(7), "d" + identifier(8), "a" + identifier(9), "k" + identifier(10))
 
 
+@pytest.fixture(params=[True, False], ids=["columns", "one by one"])
+def columns(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether rows are made in columns whatever that costs; otherwise one by one. The other way is no way."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("the other way was taken")
+
+    if request.param:
+        monkeypatch.setattr(spelling, "_GROUP", 0)
+        monkeypatch.setattr(spelling, "_LENGTH", 0)
+        monkeypatch.setattr(spelling.Records, "_one_by_one", never)
+    else:
+        monkeypatch.setattr(spelling.Records, "_groups", lambda _: [()] * 100_000)  # as if all rows differed
+        monkeypatch.setattr(spelling.Records, "_in_columns", never)
+    return bool(request.param)
+
+
+@pytest.mark.usefixtures("columns")
 @pytest.mark.parametrize(
     "documents",
     [
@@ -54,12 +81,41 @@ USER, CLASS, SCHOOL, ITEM = ("e" + identifier(7), "d" + identifier(8), "a" + ide
             document(USER, CLASS, SCHOOL),
         ],
         [document(ITEM, USER)] * 3,
-        [document(USER, CLASS), document(USER, CLASS, SCHOOL), document(USER)],  # as many pieces as of two each
+        [document(USER, CLASS), document(USER, CLASS, SCHOOL), document(USER)],  # as many marks as of two each
+        [document(USER), document(USER, CLASS, SCHOOL), document(USER, CLASS)],
         [document(USER, CLASS), document(CLASS, USER), document(USER, CLASS)],
         [document(), document(), document()],
         [document(), document(USER), document(USER, CLASS)],
+        [document(USER) + document(CLASS), document(USER, role="aide") + document(CLASS), document(USER)],
+        [document(SCHOOL, role='a"}, {\\"sourcedId\\":'), "", document(SCHOOL, role="名" * 40)],
+        [f',"school":{SHORT}{SCHOOL}{SHORT}', f',"user":{SHORT}{USER}{SHORT}', f',"school":{SHORT}{SCHOOL}{SHORT}'],
+        [f',"school":{SHORT}a{SHORT}', f',"school":{SHORT}a1/@2{SHORT}', f',"school":{SHORT}a{SHORT},"x":"1"'],
     ],
 )
 def test_objects_are_what_each_document_says(documents: list[str]) -> None:
-    assert made(documents, pl.Series(DATES)) == expected(documents, DATES)
-    assert made(documents, DATES[0]) == expected(documents, DATES[:1] * 3)
+    for times in (1, 40):
+        some, dates = documents * times, DATES * times
+        one = expected(some, dates)
+        assert made(some, dates) == ",".join(one)
+        assert made(some, DATES[0]) == ",".join(expected(some, [DATES[0]] * len(some)))
+        others = {len(some) - 1: '{"other":"é"}', 0: "{}", 1: '{"b":1}'}
+        told = [others.get(n, text) for n, text in enumerate(one)]
+        assert made(some, dates, others) == ",".join(told)
+    assert made(documents[:1], DATES[1]) == expected(documents, [DATES[1]] * 3)[0]
+
+
+def test_what_is_laid_out_alike_is_made_in_columns_and_what_is_not_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    real = spelling.Records._one_by_one
+
+    def watched(self: spelling.Records, *given: Any) -> spelling.Objects:
+        taken.append(len(self))
+        return real(self, *given)
+
+    monkeypatch.setattr(spelling.Records, "_one_by_one", watched)
+    alike = [document(USER, CLASS, SCHOOL), document(USER, CLASS, SCHOOL, role="teacher"), document(USER)] * 40
+    assert made(alike, DATES[0]) == ",".join(expected(alike, [DATES[0]] * 120))
+    assert not taken
+    odd = [document(USER, role="r" * n) + document(CLASS) for n in range(120)]
+    assert made(odd, DATES[0]) == ",".join(expected(odd, [DATES[0]] * 120))
+    assert taken == [120]
