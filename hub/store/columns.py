@@ -23,8 +23,8 @@ _WORD = re.compile(r"[A-Za-z_]+")
 async def copied(tx: Transaction, query: str, schema: Mapping[str, Any], *values: object) -> pl.DataFrame:
     """What a query answers, as a frame with this schema."""
     buffer = io.BytesIO()
-    query, values = _inlined(query, values)
-    await tx.connection.copy_from_query(query, *values, output=buffer, format="csv", null="")
+    statement, others = _inlined(query, values)
+    await tx.connection.copy_from_query(statement, *others, output=buffer, format="csv", null="")
     if not buffer.tell():
         return pl.DataFrame(schema=dict(schema))
     buffer.seek(0)
