@@ -11,8 +11,10 @@ import polars as pl
 
 from transforms.canonical import body
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
+from transforms.marks import blank, rows_of
 from transforms.render import FALLBACKS, SHORT, escaped_bases
 from transforms.shapes import SHAPES, dtype
+from transforms.sheet import spread
 
 Type = pl.DataType | type[pl.DataType]
 _REFERENCE = pl.Struct({"sourcedId": pl.String})
@@ -112,9 +114,9 @@ def _metadata(entity: Entity, whole: pl.Series) -> list[pl.Series]:
     """The metadata as the text that it is: its members are anybody's."""
     if not any(field.kind is Kind.METADATA for field in body(entity)):
         return []
-    if not whole.str.contains('"metadata":', literal=True).any():
-        return [pl.Series("metadata", [None] * whole.len(), dtype=pl.String)]
-    return [whole.str.json_path_match("$.metadata").alias("metadata")]
+    none = blank(whole.len(), pl.String).alias("metadata")
+    some = whole.str.contains('"metadata":', literal=True)
+    return [spread(none, some, rows_of(whole.to_frame("whole"), some)["whole"].str.json_path_match("$.metadata"))]
 
 
 def _absent_again(entity: Entity) -> list[pl.Expr]:

@@ -63,7 +63,7 @@ def render(name: str, frame: pl.DataFrame) -> pl.DataFrame:
 def _odd(entity: Entity, frame: pl.DataFrame) -> frozenset[str]:
     """The columns of text that have something to escape, which one look at all of them tells."""
     schema = frame.schema
-    names = [f.name for f in body(entity) if not f.many and schema[f.name] == pl.String]
+    names = [f.name for f in body(entity) if not f.many and schema[f.name] == pl.String and _is_text(f)]
     found = frame.select(needs_escaping(pl.col(names)).any()).row(0) if names and frame.height else ()
     return frozenset(name for name, needs in zip(names, found, strict=False) if needs)
 
@@ -214,6 +214,11 @@ def _text(pieces: list[Piece], columns: list[pl.Series], *, ignore_nulls: bool) 
                 columns.append(piece.alias(f"p{len(columns)}"))
                 parts.append(pl.col(columns[-1].name))
     return pl.concat_str(parts, ignore_nulls=ignore_nulls)
+
+
+def _is_text(field: Field) -> bool:
+    """Whether a member's text is anybody's: ids are the hub's own, metadata is JSON already."""
+    return field.kind is not Kind.METADATA and (field.kind is not Kind.REF or _is_uri(field))
 
 
 def _is_uri(field: Field) -> bool:

@@ -90,6 +90,11 @@ def table_columns(entity: Entity) -> tuple[str, ...]:
     return (*FIXED, *value_columns(entity), *DOCUMENTS)
 
 
+def lower_columns(entity: Entity) -> tuple[str, ...]:
+    """The columns of an entity's table that PostgreSQL computes (``LOWER_COLUMNS``)."""
+    return tuple(column for (name, _), column in LOWER_COLUMNS.items() if name == entity.name)
+
+
 def row_of(entity: Entity, values: Mapping[str, Any]) -> list[Any]:
     """The values of an entity's ``value_columns`` from canonical ones by field, for a statement's parameters.
 

@@ -22,7 +22,7 @@ async def of_records(tx: Transaction, source_id: UUID, entity: str, rids: Sequen
     """The rows that a source sent last of some objects (SCHEMA)."""
     return await copied(
         tx, "SELECT rid, file, rows FROM source_parts WHERE district_id = $1 AND source_id = $2 "
-        "AND entity = $3::text::entity_name AND rid = ANY($4::integer[])",
+        "AND entity = $3::entity_name AND rid = ANY($4::integer[])",
         SCHEMA, tx.district_id, source_id, entity, list(rids),
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from hub.errors import Code, HubError, Intent
 from hub.store.database import Database, Transaction
-from hub.store.schema import DOCUMENTS, STAGING_PREFIX, quoted, table_columns, to_table, value_columns
+from hub.store.schema import DOCUMENTS, STAGING_PREFIX, lower_columns, quoted, table_columns, to_table, value_columns
 from transforms.catalogue import CATALOGUE, Entity
 
 #: Neither can occur in a value: normalisation strips control characters and JSON escapes them.
@@ -230,11 +230,14 @@ async def hand_over(tx: Transaction, entity: Entity, source_id: UUID, to: UUID |
 
 async def keep_history(tx: Transaction, entity: Entity, rids: list[int], position: int) -> None:
     """Keeps records as they are before ``position`` changes them: documents, and all other columns as ``was``."""
-    was = "to_jsonb(t)" + "".join(f" - '{column}'" for column in DOCUMENTS)
+    # Documents made part of the JSON, to be taken out again, cost a third of the statement.
+    columns = (c for c in (*table_columns(entity), *lower_columns(entity)) if c not in DOCUMENTS)
+    was = ", ".join(f't."{column}"' for column in columns)
     await tx.execute(
         "INSERT INTO history (district_id, entity, rid, position, active, date_last_modified, doc, doc_private, was) "
-        f"SELECT district_id, $2, rid, $3, active, date_last_modified, doc, doc_private, {was} FROM {entity.table} t "
-        "WHERE district_id = $1 AND rid = ANY($4::int[])",
+        "SELECT $1, $2, t.rid, $3, t.active, t.date_last_modified, t.doc, t.doc_private, to_jsonb(w) "
+        f"FROM {entity.table} t CROSS JOIN LATERAL (SELECT {was}) w "
+        "WHERE t.district_id = $1 AND t.rid = ANY($4::int[])",
         tx.district_id, entity.name, position, rids,
     )  # fmt: skip
 

@@ -30,7 +30,7 @@ _SINCE_1970 = "(extract(epoch FROM {}) * 1000000)::bigint"
 
 async def merged(tx: Transaction, entity: str) -> pl.Series:
     """The rids of the records that are merged from statements or were, ascending."""
-    query = "SELECT rid FROM provenance WHERE district_id = $1 AND entity = $2::text::entity_name ORDER BY rid"
+    query = "SELECT rid FROM provenance WHERE district_id = $1 AND entity = $2::entity_name ORDER BY rid"
     return (await copied(tx, query, {"rid": pl.UInt32}, tx.district_id, entity))["rid"]
 
 
@@ -44,7 +44,7 @@ async def of_records(tx: Transaction, entity: str, rids: Sequence[int]) -> pl.Da
     """The statements of some records (STATEMENTS)."""
     query = (
         f"SELECT rid, source_id, {_SINCE_1970.format('said_at')}, doc, doc_private FROM statements "
-        "WHERE district_id = $1 AND entity = $2::text::entity_name AND rid = ANY($3::integer[])"
+        "WHERE district_id = $1 AND entity = $2::entity_name AND rid = ANY($3::integer[])"
     )
     return await copied(tx, query, STATEMENTS, tx.district_id, entity, list(rids))
 
@@ -61,7 +61,7 @@ async def merged_since(tx: Transaction, entity: str, rids: Sequence[int]) -> dic
 
 async def of_source(tx: Transaction, source_id: UUID, entity: str) -> pl.Series:
     """The rids of the records of an entity of which a source has a statement."""
-    query = "SELECT rid FROM statements WHERE district_id = $1 AND entity = $2::text::entity_name AND source_id = $3"
+    query = "SELECT rid FROM statements WHERE district_id = $1 AND entity = $2::entity_name AND source_id = $3"
     return (await copied(tx, query, {"rid": pl.UInt32}, tx.district_id, entity, source_id))["rid"]
 
 
@@ -73,7 +73,7 @@ async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) ->
     query = (
         f"SELECT s.rid, s.source_id, {_SINCE_1970.format('t.date_last_modified')}, t.doc, t.doc_private "
         f"FROM source_records s JOIN {table} t ON t.district_id = s.district_id AND t.rid = s.rid "
-        "WHERE s.district_id = $1 AND s.entity = $2::text::entity_name AND s.rid = ANY($3::integer[]) AND s.active "
+        "WHERE s.district_id = $1 AND s.entity = $2::entity_name AND s.rid = ANY($3::integer[]) AND s.active "
         "AND NOT EXISTS (SELECT FROM provenance p WHERE p.district_id = $1 AND p.entity = s.entity AND p.rid = s.rid)"
     )
     return await copied(tx, query, STATEMENTS, tx.district_id, entity, list(rids))

@@ -62,7 +62,10 @@ def compare(entity: Entity, old: tuple[str, str], new: tuple[str, str]) -> int:
     """A bit per field of ``entity.body`` whose value differs between two stored documents; 0 when they are equal."""
     if old == new:
         return 0
-    before, after = members(*old), members(*new)
+    # A field is in one of the two parts: of a part that stayed there is nothing to read.
+    parts = [(was, now) if was != now else ("", "") for was, now in zip(old, new, strict=True)]
+    (open_was, open_now), (private_was, private_now) = parts
+    before, after = members(open_was, private_was), members(open_now, private_now)
     bits = 0
     for bit, item in enumerate(entity.body):
         if before.get(item.name) != after.get(item.name):

@@ -32,19 +32,21 @@ class Linked:
 
 async def linked(
     tx: Transaction, parties: Parties, entity: Entity, created: pl.DataFrame, spoken: pl.Series,
-    indexes: Mapping[str, pl.DataFrame],
+    indexes: Mapping[str, pl.DataFrame], same: pl.DataFrame | None = None,
 ) -> Linked:  # fmt: skip
     """Which rows of ``created`` (canonical) are objects that the store has from other sources.
 
     ``spoken``: rids of which the run's source speaks already; they are nobody else. ``indexes``, by entity: key and rid
-    of what the rows may refer to.
+    of what the rows may refer to. ``same``: key and rid of what sources with the same keys speak of, where that is
+    known; without it, it is asked for.
     """
     found = pl.DataFrame(schema=_FOUND)
     doubtful: list[pl.DataFrame] = []
     if parties.same_keys:
-        known = await columns.keys_of(
-            tx, [s.source_id for s in parties.same_keys], entity.name, created["key"].to_list()
-        )
+        known = same
+        if known is None:
+            others = [s.source_id for s in parties.same_keys]
+            known = await columns.keys_of(tx, others, entity.name, created["key"].to_list())
         known = known.filter(~pl.col("rid").is_in(spoken.implode()))
         found = created.select("key").join(known, on="key", how="inner").select(*_FOUND)
     fields = parties.links(entity)

@@ -120,7 +120,7 @@ class Merging:
         documents = await asyncio.to_thread(render, entity.name, frame)
         new = pl.concat(
             [alone.filter(pl.col("source") != source), *([said.select(*STATEMENTS)] if said is not None else [])]
-        )
+        ).sort("rid")  # those of a record side by side: the key's index is appended to
         provenance = frame.select("rid", fields="provenance")
         await self._stage(entity, new, provenance)
         return Merged(frame.drop("provenance"), documents, provenance)

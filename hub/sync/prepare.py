@@ -143,9 +143,10 @@ class Preparation:
                 self.passed_back[entity.name] = await columns.passed_back(tx, entity.name)
             if self.merging is not None:
                 await self.merging.load(tx, entity)
-            if shared:
+            if shared and entity.name not in self.same_keys:
                 others = [source.source_id for source in self.parties.same_keys]
-                self.same_keys[entity.name] = await columns.keys_of(tx, others, entity.name, self.said.named)
+                targets = [e.name for e in CATALOGUE.entities if is_target(e)]
+                self.same_keys = await columns.every_key_of(tx, others, targets, self.said.named)
 
     async def _entity(self, entity: Entity) -> None:
         changes = self.result.entities[entity.name] = EntityChanges()
@@ -313,7 +314,10 @@ class Preparation:
             async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
                 before = self.recognised.setdefault(entity.name, [])
                 spoken = pl.concat([self.stored[entity.name]["rid"], *before])
-                same = await linked(tx, self.parties, entity, created, spoken, self.indexes)
+                theirs = self.same_keys.get(entity.name)
+                if self.result.fresh is not None:  # nobody has spoken yet
+                    theirs = self.stored[entity.name].select("key", "rid")
+                same = await linked(tx, self.parties, entity, created, spoken, self.indexes, theirs)
             self.result.issues.append(same.issues)
             found = same.found
             before.append(found["rid"])

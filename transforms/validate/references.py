@@ -77,10 +77,13 @@ def _check_one(sheet: Sheet, field: Field, target: str, keys: pl.Series, known: 
     missing = ~_among(values, keys)
     if not missing.any():
         return
-    again = trimmed(values.filter(missing))
-    values = spread(values, missing, again)
-    sheet.report(NAME_001, spread(missing, missing, _among(again, keys) & ~absent(again)), field.name)
-    missing = ~_among(values, keys)
+    unknown = values.filter(missing)
+    again = trimmed(unknown)
+    if again is not unknown:
+        there = _among(again, keys)
+        values = spread(values, missing, again)
+        sheet.report(NAME_001, spread(missing, missing, there & ~absent(again)), field.name)
+        missing = spread(missing, missing, ~there)
     if missing.any():
         lost = ORG_001 if sheet.entity.name == "roles" and target == "orgs" else REF_001
         rule = lost if required(field, sheet.version) else REF_002
