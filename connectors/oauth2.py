@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +23,7 @@ _MARGIN_SECONDS, _LONGEST_TOKEN, _MOST_BYTES = 30.0, 16_000, 1 << 20
 
 
 @dataclass(kw_only=True)
-class Fetched:
+class Fetched(ABC):
     """A token that is fetched when it is needed, and kept until it ends or is refused. One for each pull.
 
     Of requests side by side one fetches it.
@@ -33,9 +34,9 @@ class Fetched:
     _until: float = float("inf")
     _fetching: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
+    @abstractmethod
     async def fetch(self) -> tuple[str, float]:
         """A new token and its life in seconds. Raises ConnectorError."""
-        raise NotImplementedError
 
     async def headers(self, _method: str, _url: URL) -> Mapping[str, str]:
         """``Authorization``. Raises ConnectorError as ``fetch`` does."""
