@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 # Workers side by side keep all cores busy: threads inside each of them only cost. Before anybody imports Polars.
@@ -40,6 +41,16 @@ MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 
 def pytest_configure() -> None:
     stay_on_this_machine()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files of one folder stay with one worker, where ``make test`` asks for whole files."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.scheduling import FolderScheduling  # noqa: PLC0415 - where xdist is in use
+
+    return FolderScheduling(config, log)
 
 
 def pytest_collection_finish() -> None:
