@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
 from tests.api.oneroster.gradebooks import Book, Shelf, open_book
 from tests.api.oneroster.gradebooks import prepare as shelve
@@ -18,6 +19,13 @@ from tests.services import Database
 async def hub(roster_database: Database, rostered: tuple[str, Prepared]) -> AsyncIterator[Hub]:
     """A server over a copy of the districts."""
     async with running(roster_database, rostered[1]) as hub:
+        yield hub
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def read_hub(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Hub]:
+    """One server for all tests of a file in which nothing is written; they run in the loop of the file."""
+    async with copy_of(postgres, rostered[0]) as database, running(database, rostered[1]) as hub:
         yield hub
 
 

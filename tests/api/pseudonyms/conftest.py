@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
 from tests.api.oneroster.rosters import Prepared
 from tests.api.pseudonyms.world import World, opened, prepare
@@ -30,4 +31,11 @@ async def places(postgres: str, granted: tuple[str, Prepared]) -> AsyncIterator[
 async def world(places: Database, granted: tuple[str, Prepared]) -> AsyncIterator[World]:
     """A server over a copy of the district."""
     async with opened(places, granted[1]) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def read_world(postgres: str, granted: tuple[str, Prepared]) -> AsyncIterator[World]:
+    """One server for all tests of a file in which nothing is written; they run in the loop of the file."""
+    async with copy_of(postgres, granted[0]) as database, opened(database, granted[1]) as found:
         yield found
