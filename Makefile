@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 # Where packages come from is the caller's choice; where they go to is not.
-unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PYTHONPATH PYTHONHOME
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 # The name of a stamp holds a checksum of what was installed from, so that unchanged requirements install nothing.
 CHECKSUM := $(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)

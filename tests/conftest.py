@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 # Workers side by side keep all cores busy: threads inside each of them only cost. Before anybody imports Polars.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
-import asyncpg
 import pytest
 from blockbuster import blockbuster_ctx
 
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
 from hub.embedded.process import free_port as choose_port
 from hub.settings import role_passwords
-from hub.store.migrate import migrate
-from tests.services import MASTER_KEY, Database, copying, database_at, in_database, stay_on_this_machine
+from hub.store import migrate as store_migrate
+from hub.store.migrate import migrate, scram_verifier
+from tests.databases import ask, copy_of, kept, leave
+from tests.services import MASTER_KEY, Database, stay_on_this_machine
 
 # A test server may lose its data with the machine; the tests of crashes start servers of their own.
 UNSAFE = {
@@ -36,6 +41,23 @@ MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 
 def pytest_configure() -> None:
     stay_on_this_machine()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files of one folder stay with one worker, where ``make test`` asks for whole files."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.scheduling import FolderScheduling  # noqa: PLC0415 - where xdist is in use
+
+    return FolderScheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays until the end: it is not looked through again and again for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
@@ -72,11 +94,25 @@ def postgres(services_folder: Path) -> Iterator[str]:
     given = os.environ.get("HUB_DATABASE_URL")
     if given:
         yield given
+        leave(given)
         return
     build = os.environ.get("TEST_POSTGRES")
     programs = Path(build) if build else None
     with EmbeddedPostgres(services_folder / "session", settings=UNSAFE, programs=programs) as server:
-        yield server.url()
+        url = server.url()
+        with quick_logins(url):
+            yield url
+        leave(url)
+
+
+@contextmanager
+def quick_logins(url: str) -> Iterator[None]:
+    """Passwords that are set from now on are hashed once instead of 4,096 times: each test logs in many times."""
+    password = urlsplit(url).password or ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_migrate, "_SCRAM_ROUNDS", 1)
+        ask(url, f"ALTER ROLE CURRENT_USER PASSWORD '{scram_verifier(password)}'").result()
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -93,20 +129,16 @@ def redis_url(services_folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template(postgres: str) -> Iterator[str]:
     """The name of a database that was migrated once and is only ever copied."""
-    name = f"hub_template_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE template0"))
-    asyncio.run(migrate(in_database(postgres, name), passwords=role_passwords(MASTER_KEY)))
-    yield name
-    asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+    with kept(postgres, "template0", "template") as database:
+        asyncio.run(migrate(database.owner, passwords=role_passwords(MASTER_KEY)))
+        yield database.name
 
 
 @pytest.fixture
 async def database(postgres: str, template: str) -> AsyncIterator[Database]:
     """A migrated, empty database for one test, with the addresses of all its logins."""
-    name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, copying(name, template))
-    yield database_at(in_database(postgres, name))
-    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(postgres, template) as found:
+        yield found
 
 
 @pytest.fixture
@@ -123,11 +155,3 @@ def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx(scanned_modules=["hub", "connectors", "transforms"]):
         yield
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

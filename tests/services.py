@@ -45,11 +45,6 @@ def in_database(url: str, name: str) -> str:
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-def copying(name: str, template: str) -> str:
-    """The statement that makes a database like another one, file by file: half the work of PostgreSQL's usual way."""
-    return f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"
-
-
 class OutsideError(RuntimeError):
     """A test tried to talk to another machine."""
 

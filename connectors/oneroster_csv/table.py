@@ -22,6 +22,7 @@ from transforms.validate.alike import PAIR_COLUMNS, pair_marks
 
 LINE = "line"
 _FIRST_LINE = 2
+_FEW = 20_000  # rows for which starting the engine that reads in batches costs more than reading them
 _SHOWN = 100  # findings about rows that a refused file shows
 _MODE_COLUMNS = ("status", "dateLastModified")
 _NOT_IN_BULK = ("tobedeleted", "inactive", "deleted")
@@ -70,7 +71,8 @@ class Table:
 
     def marks(self) -> pl.Series:
         """The marks of all rows, of those marked as deleted too."""
-        return self._scan(list(PAIR_COLUMNS)).select(pair_marks()).collect(engine="streaming").to_series()
+        marks = self._scan(list(PAIR_COLUMNS)).select(pair_marks())
+        return marks.collect(engine="streaming" if self.rows > _FEW else "in-memory").to_series()
 
     def batches(self, size: int) -> Iterator[Batch]:
         """The rows that count, at most ``size`` at a time, with the findings made on the way."""
@@ -98,6 +100,9 @@ class Table:
     def _frames(self, columns: list[str], size: int) -> Iterator[pl.DataFrame]:
         if self.rows == 0:
             yield pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+            return
+        if self.rows <= min(size, _FEW):
+            yield self._scan(columns).collect(engine="in-memory")
             return
         for frame in self._scan(columns).collect_batches(chunk_size=size, maintain_order=True):
             yield from frame.iter_slices(size)

@@ -122,6 +122,8 @@ class Components:
         if not files or not self.all_known(entity):
             return
         keys = known["key"] if fresh is None else pl.concat([known["key"], fresh["key"]])
+        if not keys.len():
+            return
         found = []
         for component in files:
             rows = await asyncio.to_thread(_packed, kept.get(component.csv_file), keys)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from hub.clock import SystemClock
@@ -21,10 +20,11 @@ from hub.store import exports
 from hub.store.database import Database as Pool
 from hub.store.exports import Export
 from hub.store.grants import Grant
+from tests.databases import copy_of, kept
 from tests.districts import District
 from tests.export.packages import EVERY, EVERYTHING
 from tests.fakes import rosters
-from tests.services import MASTER_KEY, Database, copying, database_at, in_database
+from tests.services import MASTER_KEY, Database
 
 LOOPBACK = Settings(export_allow="127.0.0.0/8").export_allow
 
@@ -68,14 +68,6 @@ class World:
             return int(await tx.fetchval("SELECT count(*) FROM export_parts"))
 
 
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
 async def _prepare(url: str) -> tuple[District, Grant]:
     db = await Pool.open(url, name="preparing", largest=2)
     district = await District(db).create()
@@ -87,24 +79,17 @@ async def _prepare(url: str) -> tuple[District, Grant]:
 
 @pytest.fixture(scope="session")
 def exported(postgres: str, template: str) -> Iterator[tuple[str, District, Grant]]:
-    name = f"hub_exported_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, copying(name, template)))
-    prepared = asyncio.run(_prepare(database_at(in_database(postgres, name)).worker))
-    yield name, *prepared
-    asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+    with kept(postgres, template, "exported") as database:
+        yield database.name, *asyncio.run(_prepare(database.worker))
 
 
 @pytest.fixture
 async def world(postgres: str, exported: tuple[str, District, Grant], tmp_path: Path) -> AsyncIterator[World]:
     template, prepared, grant = exported
-    name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, copying(name, template))
-    database = database_at(in_database(postgres, name))
-    db = await Pool.open(database.worker, name="test", largest=6)
-    district = District(db, district_id=prepared.district_id, source_id=prepared.source_id)
     (tmp_path / "exports").mkdir()
     places = Places(tmp_path / "exports", LOOPBACK)
-    shop = Workshop(db, SystemClock(), column_key(MASTER_KEY), places)
-    yield World(district, grant, shop, database)
-    await db.close()
-    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(postgres, template) as database:
+        db = await Pool.open(database.worker, name="test", largest=6)
+        district = District(db, district_id=prepared.district_id, source_id=prepared.source_id)
+        yield World(district, grant, Workshop(db, SystemClock(), column_key(MASTER_KEY), places), database)
+        await db.close()

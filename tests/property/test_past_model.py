@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -22,9 +20,10 @@ from hub.store.database import Database as Pool
 from hub.store.runs import Run
 from hub.sync import lives
 from hub.sync.engine import work_once
+from tests.databases import kept
 from tests.districts import District
 from tests.property.test_store_sync_model import EDITS, Package, Synced
-from tests.services import Database, copying, database_at, in_database
+from tests.services import Database
 from transforms.catalogue import CATALOGUE
 
 Rows = dict[tuple[str, int], tuple[bool, str]]
@@ -155,16 +154,8 @@ class Undone(Synced):
 
 @pytest.fixture
 def own_database(postgres: str, template: str) -> Iterator[Database]:
-    name = f"hub_test_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, copying(name, template)))
-    yield database_at(in_database(postgres, name))
-    asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute(statement)
-    await connection.close()
+    with kept(postgres, template, "test") as database:
+        yield database
 
 
 def test_the_past_is_what_was_and_an_undo_leaves_nothing(own_database: Database) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
-import asyncpg
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -21,10 +19,11 @@ from hub.store import runs
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from hub.sync.engine import work_once
+from tests.databases import kept
 from tests.districts import District, Frames, sandbox
 from tests.property.small_districts import ENTITIES, definitions
 from tests.property.synced_district import Documents, Looks, compiled, documents, stored
-from tests.services import Database, copying, database_at, in_database
+from tests.services import Database
 from tests.snapshots import snapshot
 
 T = TypeVar("T")
@@ -227,16 +226,8 @@ class Synced(Granting):
 
 @pytest.fixture
 def own_database(postgres: str, template: str) -> Iterator[Database]:
-    name = f"hub_test_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, copying(name, template)))
-    yield database_at(in_database(postgres, name))
-    asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute(statement)
-    await connection.close()
+    with kept(postgres, template, "test") as database:
+        yield database
 
 
 @pytest.mark.threat("T13", "T16")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from hub.scope.grants import GrantDefinition
 from hub.store.database import Database as Pool
+from tests.databases import copy_of, kept
 from tests.districts import District, Frames, changed, sandbox, without
-from tests.services import Database, copying, database_at, in_database
+from tests.services import Database
 from tests.snapshots import Snapshot, snapshot
 
 STUDENTS = GrantDefinition.model_validate({"rules": [{"roles": ["student"]}], "privacy": ["contact"]})
@@ -62,14 +61,12 @@ async def other_district(district: District) -> District:
 @pytest.fixture(scope="session")
 def loaded(postgres: str, template: str) -> Iterator[Loaded]:
     """A loaded district, to be copied: one of its enrollments was there once and is gone."""
-    name = f"hub_loaded_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, copying(name, template)))
-    yield asyncio.run(_load(in_database(postgres, name), name))
-    asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+    with kept(postgres, template, "loaded") as database:
+        yield asyncio.run(_load(postgres, database))
 
 
-async def _load(url: str, name: str) -> Loaded:
-    db = await Pool.open(database_at(url).worker, name="test worker", largest=4)
+async def _load(postgres: str, database: Database) -> Loaded:
+    db = await Pool.open(database.worker, name="test worker", largest=4)
     try:
         district = await District(db).create()
         await district.sync(first())
@@ -80,26 +77,22 @@ async def _load(url: str, name: str) -> Loaded:
         before = await snapshot(district)
     finally:
         await db.close()
-    copy = f"{name}_after"
-    await _execute(url, copying(copy, name), elsewhere=True)
-    db = await Pool.open(database_at(in_database(url, copy)).worker, name="test worker", largest=4)
-    try:
-        other = District(db, district_id=district.district_id, source_id=district.source_id)
-        assert (await other.sync(change())).state == "applied"
-        after = await snapshot(other)
-    finally:
-        await db.close()
-    await _execute(url, f"DROP DATABASE {copy} WITH (FORCE)", elsewhere=True)
-    return Loaded(name, district.district_id, district.source_id, before, after)
+    async with copy_of(postgres, database.name) as copy:
+        db = await Pool.open(copy.worker, name="test worker", largest=4)
+        try:
+            other = District(db, district_id=district.district_id, source_id=district.source_id)
+            assert (await other.sync(change())).state == "applied"
+            after = await snapshot(other)
+        finally:
+            await db.close()
+    return Loaded(database.name, district.district_id, district.source_id, before, after)
 
 
 @pytest.fixture
 async def copied(postgres: str, loaded: Loaded) -> AsyncIterator[Database]:
     """A database of the test's own with the loaded district."""
-    name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, copying(name, loaded.name))
-    yield database_at(in_database(postgres, name))
-    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(postgres, loaded.name) as database:
+        yield database
 
 
 @pytest.fixture
@@ -118,11 +111,9 @@ def gradebooks() -> Frames:
 @pytest.fixture(scope="session")
 def graded_once(postgres: str, template: str) -> Iterator[tuple[str, UUID, UUID]]:
     """A database with the district of ``gradebooks`` and one app that sees everything, to be copied."""
-    name = f"hub_graded_{secrets.token_hex(6)}"
-    asyncio.run(_execute(postgres, copying(name, template)))
 
-    async def load() -> tuple[UUID, UUID]:
-        db = await Pool.open(database_at(in_database(postgres, name)).worker, name="test worker", largest=4)
+    async def load(database: Database) -> tuple[UUID, UUID]:
+        db = await Pool.open(database.worker, name="test worker", largest=4)
         try:
             district = await District(db).create()
             assert (await district.sync(gradebooks())).state == "applied"
@@ -131,25 +122,15 @@ def graded_once(postgres: str, template: str) -> Iterator[tuple[str, UUID, UUID]
             await db.close()
         return district.district_id, district.source_id
 
-    yield name, *asyncio.run(load())
-    asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+    with kept(postgres, template, "graded") as database:
+        yield database.name, *asyncio.run(load(database))
 
 
 @pytest.fixture
 async def graded(postgres: str, graded_once: tuple[str, UUID, UUID]) -> AsyncIterator[District]:
     """The district of ``gradebooks``, in a database of the test's own."""
     loaded, district_id, source_id = graded_once
-    name = f"hub_test_{secrets.token_hex(6)}"
-    await _execute(postgres, copying(name, loaded))
-    db = await Pool.open(database_at(in_database(postgres, name)).worker, name="test worker", largest=4)
-    yield District(db, district_id=district_id, source_id=source_id)
-    await db.close()
-    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def _execute(url: str, statement: str, *, elsewhere: bool = False) -> None:
-    connection = await asyncpg.connect(in_database(url, "postgres") if elsewhere else url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    async with copy_of(postgres, loaded) as database:
+        db = await Pool.open(database.worker, name="test worker", largest=4)
+        yield District(db, district_id=district_id, source_id=source_id)
+        await db.close()

@@ -23,9 +23,10 @@ from hub.store.runs import Run
 from hub.sync import overrides
 from hub.sync.engine import work_once
 from hub.webhooks import subscriptions
+from tests.databases import copying
 from tests.districts import District, Frames, changed, sandbox
 from tests.forks import run_module
-from tests.services import MASTER_KEY, Database, copying, database_at, in_database
+from tests.services import MASTER_KEY, Database, database_at, in_database
 from tests.sync.test_retention import everything
 from tests.sync.test_several_sources import second
 from tests.sync.test_undo import undo

@@ -52,6 +52,8 @@ def check_state_ids(sheet: Sheet) -> pl.DataFrame:
 def check_shared(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """By field the users (key, line, cause) who share an identifier with another one; the first by key is the cause."""
     twice = rows.filter(pl.struct("field", "id").is_duplicated())
+    if not twice.height:
+        return {}
     shared = twice.filter(pl.col("key").n_unique().over("field", "id") > 1)
     first = shared.with_columns(cause=pl.lit("users:") + pl.col("key").min().over("field", "id"))
     return {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -22,6 +24,7 @@ from hub.store.audit import HUB
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from tests.api.admin.service import AdminHub
+from tests.databases import copy_of, kept
 from tests.fakes.receiver import receiver
 from tests.services import Database
 
@@ -45,20 +48,27 @@ async def _district(pool: Pool, name: str) -> tuple[UUID, UUID]:
     return district, source
 
 
-@pytest.fixture
-async def hub(database: Database, tmp_path: Path) -> AsyncIterator[AdminHub]:
-    pool = await Pool.open(database.service, name="tests of the admin API", largest=8)
-    clock, rung = SystemClock(), []
+@dataclass(frozen=True)
+class Administered:
+    """The name of a database with two districts and an app of each that is only ever copied, and what is in it."""
 
-    async def wake(kind: str, district_id: UUID) -> None:
-        rung.append((kind, district_id))
+    name: str
+    own: tuple[UUID, UUID]
+    foreign: tuple[UUID, UUID]
+    apps: tuple[UUID, UUID]
+    grants: tuple[UUID, UUID]
+    tokens: Mapping[str, str]
 
-    settings = Settings(
-        data_dir=tmp_path, upload_max_bytes=UPLOAD_LIMIT, webhook_allow="127.0.0.0/8", wrong_credentials_burst=10_000,
-        export_allow="127.0.0.0/8", export_folder=tmp_path / "out", passback_allow="127.0.0.0/8",
-        source_allow="127.0.0.0/8",
-    )  # fmt: skip
-    app = build_api(ApiContext(pool, settings, clock, wake))
+
+@pytest.fixture(scope="session")
+def administered(postgres: str, template: str) -> Iterator[Administered]:
+    """Two districts with a source, an app and a grant each, and one token of each role."""
+    with kept(postgres, template, "administered") as database:
+        yield asyncio.run(_prepare(database))
+
+
+async def _prepare(database: Database) -> Administered:
+    pool, clock = await Pool.open(database.service, name="preparing", largest=2), SystemClock()
     own, foreign = await _district(pool, "Ours"), await _district(pool, "Theirs")
     vendor, stranger = new_id(), new_id()
     async with pool.district(own[0]) as tx:
@@ -72,16 +82,44 @@ async def hub(database: Database, tmp_path: Path) -> AsyncIterator[AdminHub]:
         "district": await _token(pool, "district", district=own[0]),
         "app": await _token(pool, "app", app=vendor),
     }
+    await pool.close()
+    return Administered(
+        database.name, own, foreign, (vendor, stranger), (grant.grant_id, foreign_grant.grant_id), tokens
+    )
+
+
+@pytest.fixture
+async def database(postgres: str, administered: Administered) -> AsyncIterator[Database]:
+    """A copy of the districts, instead of an empty database."""
+    async with copy_of(postgres, administered.name) as found:
+        yield found
+
+
+@pytest.fixture
+async def hub(database: Database, administered: Administered, tmp_path: Path) -> AsyncIterator[AdminHub]:
+    pool = await Pool.open(database.service, name="tests of the admin API", largest=8)
+    clock, rung = SystemClock(), []
+
+    async def wake(kind: str, district_id: UUID) -> None:
+        rung.append((kind, district_id))
+
+    settings = Settings(
+        data_dir=tmp_path, upload_max_bytes=UPLOAD_LIMIT, webhook_allow="127.0.0.0/8", wrong_credentials_burst=10_000,
+        export_allow="127.0.0.0/8", export_folder=tmp_path / "out", passback_allow="127.0.0.0/8",
+        source_allow="127.0.0.0/8",
+    )  # fmt: skip
+    there_is = administered
     async with (
-        TestServer(app) as server,
+        TestServer(build_api(ApiContext(pool, settings, clock, wake))) as server,
         ClientSession(base_url=server.make_url("/")) as session,
         receiver() as there,
     ):
         yield AdminHub(
             server=server, session=session, pool=pool, owner_url=database.owner, worker_url=database.worker,
-            tokens=tokens, rung=rung,
-            district=own[0], source=own[1], foreign_district=foreign[0], foreign_source=foreign[1], app=vendor,
-            foreign_app=stranger, grant=grant.grant_id, foreign_grant=foreign_grant.grant_id,
-            there=there,
+            tokens=dict(there_is.tokens), rung=rung,
+            district=there_is.own[0], source=there_is.own[1],
+            foreign_district=there_is.foreign[0], foreign_source=there_is.foreign[1],
+            app=there_is.apps[0], foreign_app=there_is.apps[1],
+            grant=there_is.grants[0], foreign_grant=there_is.grants[1], there=there,
         )  # fmt: skip
     await pool.close()

@@ -21,14 +21,12 @@ from hub.webhooks import subscriptions
 from hub.webhooks.deliver import Courier, deliver
 from hub.webhooks.egress import Egress
 from hub.webhooks.terms import Terms
-from tests.api.oneroster.conftest import roster_database, rostered
 from tests.api.oneroster.rosters import Hub, Prepared, issue, running
 from tests.fakes.feeds import Feeds, feeds
 from tests.fakes.receiver import receiver
 from tests.services import MASTER_KEY, Database
 from tests.webhooks.conftest import ALLOW
 
-__all__ = ["roster_database", "rostered"]
 Answer = tuple[int, Any, Mapping[str, str]]
 
 

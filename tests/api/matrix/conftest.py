@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from aiohttp import web
 from hub.embedded.process import free_port
 from tests.api.matrix.wire import Wire
 from tests.api.matrix.world import Ids, World, own_and_others, prepare
-from tests.api.oneroster.rosters import Hub, copied, execute, running
-from tests.services import copying, database_at, in_database
+from tests.api.oneroster.rosters import Hub, running
+from tests.databases import copy_of, kept
 
 #: Requests that are under way at a time: fewer than the places of one app and its queue.
 WIDTH = 16
@@ -37,12 +36,8 @@ class Matrix:
 @pytest.fixture(scope="session")
 def populated(postgres: str, template: str) -> Iterator[tuple[str, World]]:
     """The name of a database that is only ever copied, and what is in it."""
-    name = f"hub_matrix_{secrets.token_hex(6)}"
-    asyncio.run(execute(postgres, copying(name, template)))
-    database = database_at(in_database(postgres, name))
-    world = asyncio.run(prepare(database.worker, database.service))
-    yield name, world
-    asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+    with kept(postgres, template, "matrix") as database:
+        yield database.name, asyncio.run(prepare(database.worker, database.service))
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +61,7 @@ async def matrix(postgres: str, populated: tuple[str, World], tmp_path: Path) ->
                "webhook_allow": "127.0.0.0/8", "passback_allow": "127.0.0.0/8",
                "export_folder": tmp_path / "out"}  # fmt: skip
     async with (
-        copied(postgres, populated[0]) as database,
+        copy_of(postgres, populated[0]) as database,
         running(database, world, port=port, extend=apis.append, **options) as hub,
     ):
         wire = Wire(port, WIDTH)

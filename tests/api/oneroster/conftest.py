@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
 from tests.api.oneroster.gradebooks import Book, Shelf, open_book
 from tests.api.oneroster.gradebooks import prepare as shelve
-from tests.api.oneroster.rosters import Hub, Prepared, copied, execute, prepare, running
-from tests.services import Database, copying, database_at, in_database
-
-
-@pytest.fixture(scope="session")
-def rostered(postgres: str, template: str) -> Iterator[tuple[str, Prepared]]:
-    """The name of a database with synced districts that is only ever copied, and what is in it."""
-    name = f"hub_rostered_{secrets.token_hex(6)}"
-    asyncio.run(execute(postgres, copying(name, template)))
-    prepared = asyncio.run(prepare(database_at(in_database(postgres, name)).worker))
-    yield name, prepared
-    asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-@pytest.fixture
-async def roster_database(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Database]:
-    async with copied(postgres, rostered[0]) as database:
-        yield database
+from tests.api.oneroster.rosters import Hub, Prepared, running
+from tests.databases import copy_of, kept
+from tests.services import Database
 
 
 @pytest.fixture
@@ -37,19 +22,23 @@ async def hub(roster_database: Database, rostered: tuple[str, Prepared]) -> Asyn
         yield hub
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def read_hub(postgres: str, rostered: tuple[str, Prepared]) -> AsyncIterator[Hub]:
+    """One server for all tests of a file in which nothing is written; they run in the loop of the file."""
+    async with copy_of(postgres, rostered[0]) as database, running(database, rostered[1]) as hub:
+        yield hub
+
+
 @pytest.fixture(scope="session")
 def shelved(postgres: str, template: str) -> Iterator[tuple[str, Shelf]]:
     """The name of a database with a district's gradebook that is only ever copied, and what is in it."""
-    name = f"hub_shelved_{secrets.token_hex(6)}"
-    asyncio.run(execute(postgres, copying(name, template)))
-    shelf = asyncio.run(shelve(database_at(in_database(postgres, name)).worker))
-    yield name, shelf
-    asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+    with kept(postgres, template, "shelved") as database:
+        yield database.name, asyncio.run(shelve(database.worker))
 
 
 @pytest.fixture
 async def book_database(postgres: str, shelved: tuple[str, Shelf]) -> AsyncIterator[Database]:
-    async with copied(postgres, shelved[0]) as database:
+    async with copy_of(postgres, shelved[0]) as database:
         yield database
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
-import asyncpg
 import polars as pl
 from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
@@ -30,7 +28,7 @@ from hub.sync import grants
 from hub.sync.engine import work_once
 from tests.api.oneroster.edits import lose_user
 from tests.districts import EVERYTHING, District, Frames, sandbox
-from tests.services import MASTER_KEY, Database, copying, database_at, in_database
+from tests.services import MASTER_KEY, Database
 
 CORE, ROSTER, DEMOGRAPHICS = V1P2.ROSTER_CORE, V1P2.ROSTER, V1P2.DEMOGRAPHICS
 
@@ -203,24 +201,6 @@ async def running(
         yield Hub(session, prepared, db, options, chosen)
     await pool.close()
     await db.close()
-
-
-async def execute(url: str, statement: str) -> None:
-    """One statement in a database of its own connection."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-@asynccontextmanager
-async def copied(postgres: str, template: str) -> AsyncIterator[Database]:
-    """A database that starts as a copy of another."""
-    name = f"hub_test_{secrets.token_hex(6)}"
-    await execute(postgres, copying(name, template))
-    yield database_at(in_database(postgres, name))
-    await execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def land(hub: Hub, frames: Frames, clock: Clock | None = None) -> None:

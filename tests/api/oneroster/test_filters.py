@@ -10,6 +10,15 @@ import pytest
 
 from tests.api.oneroster.rosters import Hub, minor
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def hub(read_hub: Hub) -> Hub:
+    """Nothing here is written."""
+    return read_hub
+
+
 Objects = list[dict[str, Any]]
 Predicate = Callable[[dict[str, Any]], bool]
 

@@ -19,7 +19,8 @@ from hub.api.oneroster.bindings import BINDINGS, Binding
 from hub.api.oneroster.discovery import document
 from hub.api.oneroster.scopes import SCOPES
 from tests.api.oneroster.gradebooks import Shelf
-from tests.api.oneroster.rosters import Hub, copied, issue, running
+from tests.api.oneroster.rosters import Hub, issue, running
+from tests.databases import copy_of
 
 #: Requests for each operation. More find nothing else, and 81 operations take their time.
 EXAMPLES = 12
@@ -45,7 +46,7 @@ def live(postgres: str, shelved: tuple[str, Shelf]) -> Iterator[Live]:
     found: list[Live] = []
 
     async def serve() -> None:
-        async with copied(postgres, shelved[0]) as database, running(database, shelved[1].prepared) as hub:
+        async with copy_of(postgres, shelved[0]) as database, running(database, shelved[1].prepared) as hub:
             token = await issue(hub.db, hub.prepared.clients["lms"][0], list(SCOPES))
             found.append(Live(hub, token, await _some_ids(hub)))
             ready.set()

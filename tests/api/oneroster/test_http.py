@@ -12,6 +12,15 @@ from hub.api.oneroster.rostering import ROSTERING
 from tests.api.oneroster.raw import ask, request, service
 from tests.api.oneroster.rosters import Hub, minor
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def hub(read_hub: Hub) -> Hub:
+    """Nothing here is written."""
+    return read_hub
+
+
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 

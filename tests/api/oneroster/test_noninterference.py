@@ -28,8 +28,9 @@ from hub.api.oneroster.rostering import ROSTERING
 from hub.store.database import Transaction
 from tests.api.oneroster.edits import NAMES, Keys, Package, added, edited, lose_user, with_role
 from tests.api.oneroster.questions import values
-from tests.api.oneroster.rosters import Hub, Prepared, copied, land, running
+from tests.api.oneroster.rosters import Hub, Prepared, land, running
 from tests.api.oneroster.test_reads import links
+from tests.databases import copy_of
 from tests.districts import Frames, changed, sandbox, without
 from transforms.catalogue import CATALOGUE, Entity, Kind
 
@@ -337,8 +338,8 @@ def test_two_hubs_that_differ_in_hidden_things_only_cannot_be_told_apart(
     async def spying() -> None:
         name, prepared = rostered
         async with (
-            copied(postgres, name) as database,
-            copied(postgres, name) as secret,
+            copy_of(postgres, name) as database,
+            copy_of(postgres, name) as secret,
             running(database, prepared) as hub,
             running(secret, prepared) as twin,
         ):

@@ -13,6 +13,15 @@ from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.rostering import ROSTERING
 from tests.api.oneroster.rosters import Hub, answer, encoded, minor
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def hub(read_hub: Hub) -> Hub:
+    """Nothing here is written."""
+    return read_hub
+
+
 COLLECTIONS = [o for o in ROSTERING if not o.single and not o.parents]
 LINK = re.compile(r'<([^>]+)>; rel="(\w+)"')
 
@@ -266,7 +275,7 @@ async def test_other_methods_and_addresses_are_refused_in_oneroster_words(hub: H
     assert (await hub.get("/users//"))[0] == 404
 
 
-def test_every_operation_says_who_may_ask() -> None:
+async def test_every_operation_says_who_may_ask() -> None:
     assert len(ROSTERING) == 41
     assert len({o.name for o in ROSTERING}) == 41
     core = [o for o in ROSTERING if len(o.scopes) == 2]

@@ -24,9 +24,10 @@ from hub.store import apps, grants, views
 from hub.sync import grants as granting
 from tests.api.oneroster.edits import edited, lose_user, move, some
 from tests.api.oneroster.questions import question, snapshot
-from tests.api.oneroster.rosters import Hub, Prepared, copied, issue, land, minor, running
+from tests.api.oneroster.rosters import Hub, Prepared, issue, land, minor, running
 from tests.api.oneroster.slow_model import BASE, Object
 from tests.api.oneroster.test_reads import links
+from tests.databases import copy_of
 from tests.districts import EVERYTHING, changed, sandbox
 from tests.services import Database
 from transforms.catalogue import Privacy
@@ -130,7 +131,7 @@ def test_every_page_of_every_question_is_what_a_slow_model_says(
 
     async def live() -> None:
         async with (
-            copied(postgres, rostered[0]) as database,
+            copy_of(postgres, rostered[0]) as database,
             running(database, prepared) as hub,
             running(database, prepared) as other,
         ):

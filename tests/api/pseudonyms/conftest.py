@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
-from tests.api.oneroster.rosters import Prepared, copied, execute
+from tests.api.oneroster.rosters import Prepared
 from tests.api.pseudonyms.world import World, opened, prepare
-from tests.services import Database, copying, database_at, in_database
+from tests.databases import copy_of, kept
+from tests.services import Database
 
 
 @pytest.fixture(scope="session")
 def granted(postgres: str, template: str) -> Iterator[tuple[str, Prepared]]:
     """The name of a database with the synced district that is only ever copied, and what is in it."""
-    name = f"hub_granted_{secrets.token_hex(6)}"
-    asyncio.run(execute(postgres, copying(name, template)))
-    prepared = asyncio.run(prepare(database_at(in_database(postgres, name)).worker))
-    yield name, prepared
-    asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+    with kept(postgres, template, "granted") as database:
+        yield database.name, asyncio.run(prepare(database.worker))
 
 
 @pytest.fixture
 async def places(postgres: str, granted: tuple[str, Prepared]) -> AsyncIterator[Database]:
-    async with copied(postgres, granted[0]) as database:
+    async with copy_of(postgres, granted[0]) as database:
         yield database
 
 
@@ -33,4 +31,11 @@ async def places(postgres: str, granted: tuple[str, Prepared]) -> AsyncIterator[
 async def world(places: Database, granted: tuple[str, Prepared]) -> AsyncIterator[World]:
     """A server over a copy of the district."""
     async with opened(places, granted[1]) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def read_world(postgres: str, granted: tuple[str, Prepared]) -> AsyncIterator[World]:
+    """One server for all tests of a file in which nothing is written; they run in the loop of the file."""
+    async with copy_of(postgres, granted[0]) as database, opened(database, granted[1]) as found:
         yield found

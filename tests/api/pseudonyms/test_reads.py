@@ -10,9 +10,11 @@ import pytest
 
 from hub import ids
 from hub.scope.pseudonyms import is_pseudonym
+from tests.api.oneroster.rosters import Prepared
 from tests.api.oneroster.test_reads import links
 from tests.api.oneroster_v1p1.school import package
-from tests.api.pseudonyms.world import BLUE, CANONICAL, ID, PLAIN, RED, World, in_order, pseudonyms
+from tests.api.pseudonyms.world import BLUE, CANONICAL, ID, PLAIN, RED, World, in_order, opened, pseudonyms
+from tests.services import Database
 from transforms.catalogue import CATALOGUE, Version
 
 VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
@@ -20,6 +22,13 @@ OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "~": lambda shown, value: value.lower() in shown.lower(),
 }  # fmt: skip
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def world(read_world: World) -> World:
+    """Nothing here is written, but by the test of a walk, which has a server of its own."""
+    return read_world
 
 
 async def test_every_read_is_the_same_but_for_the_ids(world: World) -> None:
@@ -187,7 +196,14 @@ async def test_filters_by_ids_of_others_find_nothing(world: World) -> None:
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 @pytest.mark.parametrize("query", ["", "sort=sourcedId&orderBy=desc", "sort=enabledUser"])
-async def test_a_walk_is_exact_while_the_district_changes(world: World, version: Version, query: str) -> None:
+async def test_a_walk_is_exact_while_the_district_changes(
+    places: Database, granted: tuple[str, Prepared], version: Version, query: str
+) -> None:
+    async with opened(places, granted[1]) as world:
+        await _walk(world, version, query)
+
+
+async def _walk(world: World, version: Version, query: str) -> None:
     before = await world.ids("users", BLUE, version, **dict(part.split("=") for part in query.split("&") if part))
     service = world.book.address("/users", version, "rostering")
     following: str | None = f"{service}?limit=2&{query}"

@@ -337,6 +337,14 @@ def test_status_in_bulk_is_ignored_and_deleted_rows_are_not_there(tmp_path: Path
         assert small.filter(code="FILE-021").select("line", "key").rows() == [(3, "u2"), (4, "u3")]
 
 
+def test_what_is_read_at_once_is_what_comes_in_batches(tmp_path: Path) -> None:
+    rows = [user(f"u{n}", name) for n, name in enumerate(['""', "Zoë", '"a, b"', ""] * 5)]
+    with opened(zipped(tmp_path / "p.zip", files(text(USER_HEADER, *rows).encode()))) as package:
+        whole, parts = (pl.concat([b.frame for b in package.batches("users", size)]) for size in (50_000, 3))
+    assert whole.height == 20
+    assert whole.equals(parts)
+
+
 def test_lines_stay_true_over_many_batches(tmp_path: Path) -> None:
     rows = [user(f"u{n}") if n % 1000 else f"bad{n}" for n in range(2, 20_002)]
     with opened(zipped(tmp_path / "p.zip", files(text(USER_HEADER, *rows)))) as package:
