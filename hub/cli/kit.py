@@ -22,7 +22,7 @@ from hub.errors import Code, HubError
 def kit(*, kind: str, out: Path, options: Path | None) -> None:
     """Make what a system of KIND needs before the hub can read it, such as PowerSchool's plugin.
 
-    Needs neither a hub nor a token. The admin API gives the same (POST /connectors/{kind}/kit).
+    Needs neither a hub nor a token. The admin API gives the same (POST /kits).
     """
     from connectors.kits import archive, read_options
     from connectors.protocol import ConnectorError

@@ -17,23 +17,20 @@ from hub.errors import Code, HubError
 
 
 class KitAsked(Asked):
-    """What the kit is made for."""
+    """Which kit, and what it is made for."""
 
+    kind: str = Field(max_length=100, description="The kind of source, such as `powerschool`.")
     options: dict[str, Any] = Field(
         default={}, description="The kit's options; the whole configuration of a source will do."
     )
 
 
 async def kit(call: Call, body: KitAsked) -> web.Response:
-    """The archive, made now. A kind without a kit answers with ``not_found``."""
-    kind = call.request.match_info["kind"]
+    """The archive, made now. Raises HubError(INVALID_REQUEST) for a kind without a kit, and for other options."""
     try:
-        found = await asyncio.to_thread(kit_of, kind)
-    except ConnectorError as error:
-        raise HubError(Code.NOT_FOUND, error.message) from error
-    try:
-        options = await asyncio.to_thread(read_options, kind, body.options)
-        made = await asyncio.to_thread(archive, kind, options, call.context.clock.now())
+        found = await asyncio.to_thread(kit_of, body.kind)
+        options = await asyncio.to_thread(read_options, body.kind, body.options)
+        made = await asyncio.to_thread(archive, body.kind, options, call.context.clock.now())
     except ConnectorError as error:
         raise HubError(Code.INVALID_REQUEST, error.message) from error
     headers = {"Content-Disposition": f'attachment; filename="{found.name}"', "Cache-Control": "no-store"}
@@ -41,6 +38,6 @@ async def kit(call: Call, body: KitAsked) -> web.Response:
 
 
 ROUTES = (
-    Route("POST", "/connectors/{kind}/kit", kit, "Make what a system needs before the hub can read it", roles=STAFF,
+    Route("POST", "/kits", kit, "Make what a system needs before the hub can read it", roles=STAFF,
           body=KitAsked, media="application/zip", writes=False),
 )  # fmt: skip
