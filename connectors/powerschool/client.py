@@ -223,22 +223,30 @@ def frame(query: Query, records: Sequence[Any]) -> pl.DataFrame:
 
     Flat records hold their columns themselves, others below ``tables`` and the table's name.
     """
-    flat = [_flat(record) for record in records]
-    columns = {alias: [_text(record.get(alias)) for record in flat] for alias in query.columns}
-    return pl.DataFrame({alias: pl.Series(values, dtype=pl.String) for alias, values in columns.items()})
-
-
-def _flat(record: Any) -> Mapping[str, Any]:
-    if not isinstance(record, dict):
+    if not all(type(record) is dict for record in records):
         raise _odd("rows")
+    names: set[str] = set().union(*records)
+    plain = "tables" not in names and all(name == name.lower() for name in names)
+    flat = records if plain else [_flat(record) for record in records]
+    columns = {alias: _texts([record.get(alias) for record in flat]) for alias in query.columns}
+    read = pl.DataFrame({alias: pl.Series(values, dtype=pl.String) for alias, values in columns.items()})
+    return read.with_columns(pl.all().str.strip_chars()).with_columns(pl.all().replace("", None))
+
+
+def _flat(record: Mapping[str, Any]) -> Mapping[str, Any]:
     tables = record.get("tables")
     inner = [one for one in tables.values() if isinstance(one, dict)] if isinstance(tables, dict) else [record]
     return {name.lower(): value for one in inner for name, value in one.items()}
 
 
+def _texts(values: list[Any]) -> list[str | None]:
+    """Values as texts. A value is looked at by itself only in a column where some are none."""
+    return values if set(map(type, values)) <= {str, type(None)} else [_text(value) for value in values]
+
+
 def _text(value: Any) -> str | None:
     if isinstance(value, str):
-        return value.strip() or None
+        return value
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, float) and value.is_integer():

@@ -16,6 +16,8 @@ StaffRole = Literal[
     "systemAdministrator",
 ]  # fmt: skip
 SectionRole = Literal["teacher", "proctor", "administrator"]
+EntityName = Literal["courses", "classes", "users", "enrollments"]
+ENTITIES: tuple[EntityName, ...] = ("courses", "classes", "users", "enrollments")
 EnrollStatus = Annotated[int, Field(ge=-2, le=4)]
 #: All that the system knows: pre-registered, active, inactive, transferred out, graduated, imported.
 EVERY_STATUS: tuple[int, ...] = (-2, -1, 0, 1, 2, 3, 4)
@@ -37,6 +39,9 @@ class KitOptions(ConfigModel):
         default=None,
         description="Where students' e-mail addresses are: table.field, of the table students, of an extension that "
         "has studentsdcid, or psm_studentcontact.email. Null: students have none.",
+    )
+    entities: Annotated[tuple[EntityName, ...], Field(min_length=1)] = Field(
+        default=ENTITIES, description="What is pulled beside orgs and academic sessions."
     )
     demographics: bool = Field(default=False, description="Pull birth dates, sex and races of students.")
     contacts: bool = Field(default=False, description="Pull guardians with an account, and whose they are.")
@@ -94,7 +99,7 @@ class PowerSchoolConfig(KitOptions, QuietHours):
 
     def options(self) -> KitOptions:
         """What the plugin has to bring for this source."""
-        return KitOptions(student_email=self.student_email, demographics=self.demographics, contacts=self.contacts)
+        return KitOptions.model_validate({name: getattr(self, name) for name in KitOptions.model_fields})
 
     def at(self, path: str) -> URL:
         """The address of a path of the server."""

@@ -55,6 +55,7 @@ def parts(config: PowerSchoolConfig) -> tuple[Part, ...]:
             Rows(queries.TEACHERS, mapping.teachers, mapping.teacher_keys),
         )),
     ]  # fmt: skip
+    found = [part for part in found if part.files[0] in config.entities]
     if config.demographics:
         whose = Rows(queries.DEMOGRAPHICS, mapping.demographics, mapping.student_keys)
         found.append(Part(("demographics",), (whose,), (queries.RACES,)))

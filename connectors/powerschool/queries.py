@@ -173,12 +173,13 @@ GUARDIANS = Query(
 LINKS = Query(
     "guardian_links",
     _of("studentcontactassoc", "studentcontactassocid", "studentdcid", guardianid="guardianpersonassoc.guardianid",
-        schoolid="students.schoolid", enroll_status="students.enroll_status"),
+        guardianpersonassocid="guardianpersonassoc.guardianpersonassocid", schoolid="students.schoolid",
+        enroll_status="students.enroll_status"),
     "studentcontactassoc left join guardianpersonassoc on guardianpersonassoc.personid = studentcontactassoc.personid"
     " left join students on students.dcid = studentcontactassoc.studentdcid"
     " left join guardian on guardian.guardianid = guardianpersonassoc.guardianid"
     " left join pcas_account on pcas_account.pcas_accounttoken = guardian.accountidentifier",
-    ("studentcontactassocid", "guardianid"),
+    ("studentcontactassocid", "guardianpersonassocid"),
     "pcas_account.pcas_accountid is not null and students.enroll_status in (:statuses)",
 )  # fmt: skip
 DEMOGRAPHICS = Query(
@@ -219,9 +220,7 @@ def students(email: str | None) -> Query:
 
 def pack(options: KitOptions) -> tuple[Query, ...]:
     """All queries that a source with these options calls, but for the ones of keys and the seals."""
-    found = [DISTRICT, SCHOOLS, TERMS, COURSES, SECTIONS, students(options.student_email), STAFF, ENROLLMENTS, TEACHERS]
-    if options.contacts:
-        found += [GUARDIANS, LINKS]
-    if options.demographics:
-        found += [DEMOGRAPHICS, RACES]
-    return tuple(found)
+    people = [students(options.student_email), STAFF, *((GUARDIANS, LINKS) if options.contacts else ())]
+    of = {"courses": [COURSES], "classes": [SECTIONS], "users": people, "enrollments": [ENROLLMENTS, TEACHERS]}
+    pulled = [query for name, found in of.items() if name in options.entities for query in found]
+    return (DISTRICT, SCHOOLS, TERMS, *pulled, *((DEMOGRAPHICS, RACES) if options.demographics else ()))

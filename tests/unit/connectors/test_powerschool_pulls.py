@@ -124,6 +124,14 @@ def test_changes_lead_to_what_a_whole_pull_would_bring(quirks: Quirks, sis: Serv
     assert pull(sis, tmp_path, change.cursor).mode == {}
 
 
+def test_what_a_district_chose_is_pulled_alone(sis: Server, tmp_path: Path) -> None:
+    install(sis, entities=["users"])
+    whole = pull(sis, tmp_path, entities=["users"])
+    assert set(whole.mode) == {"orgs", "academicSessions", "users", "roles"}
+    sis.now += 24 * HOUR
+    assert set(pull(sis, tmp_path, whole.cursor, entities=["users"]).present) == {"users"}
+
+
 def test_staff_schools_and_contacts_come_whole_when_one_of_them_changed(sis: Server, tmp_path: Path) -> None:
     install(sis, **ALL)
     whole = pull(sis, tmp_path, **ALL)
@@ -216,6 +224,17 @@ def test_without_versions_everything_comes_each_time(quirks: Quirks, sis: Server
     assert pull(sis, tmp_path, data_version=None).codes == []
 
 
+def test_what_is_odd_in_the_rows_is_told_without_naming_anybody(sis: Server, tmp_path: Path) -> None:
+    never = sis.of("cc")[0]
+    sis.put("cc", never | {"dateleft": never["dateenrolled"]})
+    sis.put("courses", *({"dcid": 590 + n, "course_number": "TWICE", "course_name": f"Twice {n}"} for n in range(2)))
+    sis.put("sections", sis.of("sections")[0] | {"dcid": 7100, "id": 800, "course_number": "TWICE"})
+    found = pull(sis, tmp_path)
+    assert found.codes == ["PS-004", "PS-003"]
+    assert f"S{never['dcid']}" not in found.rows["enrollments"]
+    assert found.rows["classes"]["800"]["courseSourcedId"] in {"590", "591"}
+
+
 @dataclass
 class Meddling:
     """Does something once, before a page of a query is answered."""
@@ -295,7 +314,7 @@ def test_refusals_say_what_to_click(status: int, code: str, intent: Intent, sis:
 
 def test_a_token_that_ends_meanwhile_is_fetched_anew(sis: Server, tmp_path: Path) -> None:
     sis.before = Meddling("students", "2", sis.tokens.clear)
-    assert len(pull(sis, tmp_path, at_once=1).rows["users"]) == 29
+    assert len(pull(sis, tmp_path).rows["users"]) == 29
     assert sis.issued == 2
 
 
@@ -320,6 +339,7 @@ def test_the_plugin_asks_for_what_is_pulled_alone(sis: Server) -> None:
     assert made(student_email="u_studentsuserfields.student_email") - least == {
         "U_STUDENTSUSERFIELDS.STUDENT_EMAIL", "U_STUDENTSUSERFIELDS.STUDENTSDCID"
     }  # fmt: skip
+    assert not {"CC.DCID", "ROLEDEF.NAME", "COURSES.DCID"} & made(entities=["users"])
     whole = {"url": "https://sis.example", "client_id": "a", "contacts": True}  # a source's configuration will do
     assert "PCAS_ACCOUNT.USERNAME" in made(**whole)
     for wrong, told in (
