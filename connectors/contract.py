@@ -31,6 +31,7 @@ from connectors.protocol import (
     Pull,
     SourceContext,
     pair_marks,
+    utc_now,
 )
 from transforms import issues
 from transforms.catalogue import CATALOGUE, Kind, Privacy
@@ -70,6 +71,18 @@ class ConnectorContract:
         _refuses(model, {"no_such_setting": 1})
         _refuses(model, case.wrong_config)
         _demand(bool(model.model_json_schema()), "config_model must have a JSON schema for the admin API")
+
+    def test_a_kit_is_made_for_members_of_the_configuration(self, case: ContractCase) -> None:
+        """What a district chose for its source must do for what it installs."""
+        kit = case.spec.kit
+        if kit is None:
+            return
+        members = set(case.spec.config_model.model_fields)
+        _demand(set(kit.options.model_fields) <= members, "the options of a kit must be members of the configuration")
+        _refuses(kit.options, {"no_such_option": 1})
+        made = kit.make(kit.options(), utc_now())
+        _demand(len(made) > 0, "a kit must be made with the defaults of its options")
+        _demand(bool(re.fullmatch(r"[a-z0-9._-]+", kit.name)), "a kit must have the name of a file")
 
     def test_opening_reaches_nothing(self, case: ContractCase) -> None:
         """An unreachable system shows at the first pull, not before."""

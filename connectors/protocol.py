@@ -232,13 +232,27 @@ class SourceContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Kit:
+    """What a district installs in its system before the hub can read there, made for what it chose.
+
+    ``options``: the model of these choices. A source's configuration has members of the same names. ``make`` takes an
+    instance of it and the time now, and gives the bytes of an archive; ``name`` is what to call that file.
+    """
+
+    options: type[BaseModel]
+    make: Callable[[Any, datetime], bytes]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectorSpec:
     """One kind of source. ``open`` reads nothing and connects to nothing; the first pull does.
 
     ``mapped``: its configuration has a ``mapping`` (``transforms.shaping.definition``), so a transform may state one.
     ``secrets``: the names of what a district enters that nobody may read again, each with a description; the hub keeps
     them encrypted and hands them over as ``SourceContext.secrets``. ``places``: the members of the configuration that
-    say where these secrets go; whoever changes one enters the secrets anew.
+    say where these secrets go; whoever changes one enters the secrets anew. ``kit``: where the system needs a part of
+    its own.
     """
 
     kind: str
@@ -248,3 +262,4 @@ class ConnectorSpec:
     mapped: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
     places: frozenset[str] = frozenset()
+    kit: Kit | None = None

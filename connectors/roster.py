@@ -39,7 +39,7 @@ class Roster:
         header = CATALOGUE.files(self.version)[file].csv_header(self.version)
         self.spools[file] = Spool(self.folder, file, header, mode)
 
-    def add(self, file: str, columns: Mapping[str, Sequence[str | None]]) -> None:
+    def add(self, file: str, columns: Mapping[str, Sequence[str | None] | pl.Series]) -> None:
         """Rows of a file that was begun, column by column; columns that are missing are blank.
 
         Takes processor time, and writes to disk: call it in a thread. Raises KeyError for a column that is neither of

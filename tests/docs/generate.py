@@ -10,6 +10,7 @@ from pydantic import SecretStr
 import connectors.clever.rules
 import connectors.oneroster_csv.rules
 import connectors.oneroster_rest.rules
+import connectors.powerschool.rules
 import hub.sync.undoing
 import transforms.shaping.rules
 from hub.settings import Settings

@@ -11,6 +11,7 @@ from pydantic import Field
 import connectors.clever.rules
 import connectors.oneroster_csv.rules
 import connectors.oneroster_rest.rules
+import connectors.powerschool.rules
 import hub.sync.undoing
 import transforms.pipeline
 import transforms.shaping.rules

@@ -20,6 +20,7 @@ from hub.api.admin import (
     guards,
     identifiers,
     issues,
+    kits,
     limits,
     merging,
     parked,
@@ -43,7 +44,8 @@ from hub.api.admin import (
 from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *districts.ROUTES, *connectors.ROUTES, *sources.ROUTES, *source_tests.ROUTES, *traces.ROUTES,
+    *districts.ROUTES, *connectors.ROUTES, *sources.ROUTES, *source_tests.ROUTES, *kits.ROUTES,
+    *traces.ROUTES,
     *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *windows.ROUTES, *uploads.ROUTES,
     *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES, *limits.ROUTES,
     *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *positions.ROUTES,

@@ -148,6 +148,7 @@ POST   od  /districts/{district}/grade-targets/{target}/resend
 POST   od  /districts/{district}/grade-targets/{target}/pause
 POST   od  /districts/{district}/grade-targets/{target}/resume
 DELETE od  /districts/{district}/grade-targets/{target}
+POST   od  /kits
 GET    oda /me
 GET    o   /tokens
 POST   o   /tokens

@@ -65,6 +65,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/districts/{district}/export-schedules/{schedule}"): {"target": {"kind": "folder", "folder": "x"}},
     ("POST", "/districts/{district}/runs/{run}/undo"): {"dry_run": True},
     ("POST", "/districts/{district}/users/{user}/erase"): {"dry_run": True},
+    ("POST", "/kits"): {"kind": "powerschool"},
     ("PATCH", "/apps/{app}"): {"name": "Renamed"},
     ("PUT", "/apps/{app}/limits"): {},
     ("POST", "/apps/{app}/clients"): {},
