@@ -149,6 +149,11 @@ class Pull:
     of the source that are not among them end. A pull that could not see them all must fail, or leave the file out.
 
     ``objects``: rows of changes come with all parts of their objects (the roles of a user, say), not with changed ones.
+
+    ``unchanged``: the system has nothing but what ``cursor`` stands for already; the package has no files.
+
+    ``applied``: what is to be done at the system once the package was applied, or found to change nothing. It may be
+    called again by a later pull, since nobody knows of one that was cut short. Raises ConnectorError.
     """
 
     package: Package
@@ -156,6 +161,8 @@ class Pull:
     announced: Mapping[str, int] = field(default_factory=dict)
     present: Mapping[str, pl.Series] = field(default_factory=dict)
     objects: bool = False
+    unchanged: bool = False
+    applied: Callable[[], Awaitable[None]] | None = None
 
 
 class Source(Protocol):

@@ -62,7 +62,8 @@ class Pulled:
 
     ``cursor``: what to keep once it is applied. ``told``: whether the source tells what changed, and the cursor is to
     be kept of a pull that found nothing new as well. ``changes``: it brings what changed since the last applied pull.
-    ``objects``: rows of changes come with all parts of their objects.
+    ``objects``: rows of changes come with all parts of their objects. ``unchanged``: there is nothing new to look at.
+    ``applied``: what is to be done at the source's system once all this is applied.
     """
 
     package: Package
@@ -70,6 +71,8 @@ class Pulled:
     told: bool
     changes: bool
     objects: bool
+    unchanged: bool
+    applied: Callable[[], Awaitable[None]] | None
 
 
 @contextlib.asynccontextmanager
@@ -94,20 +97,20 @@ async def pull(job: Job, source: sources.Source, transform: Checked | None = Non
         _require_taken(opened, upload)
         told = upload is None and Capability.CHANGES in opened.capabilities
         now = job.clock.now()
-        cursor = increments.since(source, transform, now) if told else None if upload else source.cursor
+        cursor = increments.since(source, transform, now) if told else _known(job, source, transform, upload)
         changes = told and cursor is not None
         turn = turns if turns is not None and upload is None else contextlib.nullcontext()
         async with turn, tracing.recorded(recording, db, claim.district_id, source, claim.run.run_id):
             pulled = await opened.pull(cursor)
         try:
             _require_whole(pulled)
-            kept = dict(pulled.cursor) if pulled.cursor is not None else None
+            kept = increments.remembered(pulled, transform)
             if told:
                 kept = increments.kept(source, pulled, transform, now, whole=not changes)
             package = shape(pulled.package, transform)
             if changes:
                 package = await increments.ended(db, claim.district_id, source, package, pulled, transform)
-            yield Pulled(package, kept, told, changes, pulled.objects)
+            yield Pulled(package, kept, told, changes, pulled.objects, pulled.unchanged, pulled.applied)
         finally:
             await asyncio.to_thread(pulled.package.close)
 
@@ -123,6 +126,13 @@ async def private_folder() -> AsyncIterator[Path]:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         finally:
             os.close(hold)
+
+
+def _known(
+    job: Job, source: sources.Source, transform: Checked | None, upload: Path | None
+) -> Mapping[str, Any] | None:
+    """What a source has of which nothing needs to be pulled again. A dry run is there to look at it."""
+    return None if upload is not None or job.claim.run.dry_run else increments.known(source, transform)
 
 
 async def _secrets(job: Job, source: sources.Source) -> Mapping[str, str]:

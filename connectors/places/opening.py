@@ -1,0 +1,13 @@
+"""From what a district said to an open place."""
+
+from __future__ import annotations
+
+from connectors.places.place import AnyPlace
+from connectors.places.sftp import open_sftp
+from connectors.places.store import Opened
+from connectors.protocol import SourceContext
+
+
+def opened(place: AnyPlace, context: SourceContext) -> Opened:
+    """The place, to be entered. Entering raises ConnectorError."""
+    return open_sftp(place, context)
