@@ -11,6 +11,7 @@ import hub
 from hub.cli.connector import connector
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
+from hub.cli.drop import drop
 from hub.cli.erasures import erasures
 from hub.cli.export import export
 from hub.cli.guard import guard
@@ -25,7 +26,7 @@ from hub.cli.purge import purge
 from hub.cli.restored import restored
 from hub.cli.runs import runs
 from hub.cli.sandbox import sandbox
-from hub.cli.service import migrate, serve, worker
+from hub.cli.service import migrate, serve, sftp, worker
 from hub.cli.source import source
 from hub.cli.status import cancel, status
 from hub.cli.subscriptions import subscriptions
@@ -66,7 +67,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, connector, survivorship, overrides,
+    demo, serve, worker, sftp, migrate, validate, mapping, sync, status, cancel, source, drop, connector, survivorship,
+    overrides,
     runs, guard, undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures, restored, keys,
     sandbox, doctor, token,
 )  # fmt: skip
