@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
@@ -12,8 +14,16 @@ class FileSettings(BaseSettings):
     upload_max_bytes: int = Field(
         default=2_000_000_000, ge=1, description="Largest uploaded package, in bytes as it is sent."
     )
+    upload_resume_hours: int = Field(
+        default=24, ge=1, le=168, description="Hours after its last part for which an upload that was cut can go on."
+    )
     upload_days: int = Field(
         default=7, ge=1, description="Days for which an upload that no run took is kept; applied ones go at once."
+    )
+    watch_folder: Path | None = Field(
+        default=None,
+        description="Folder below which each district may have a folder, by its id, whose packages are taken by"
+        " themselves. Without it no folder is watched.",
     )
     sftp_port: int | None = Field(
         default=None,

@@ -33,6 +33,7 @@ from hub.cli.subscriptions import subscriptions
 from hub.cli.survivorship import survivorship
 from hub.cli.sync import sync
 from hub.cli.tokens import token
+from hub.cli.upload import upload
 from hub.cli.validate import validate
 from hub.errors import HubError
 
@@ -67,10 +68,9 @@ def main() -> None:
 
 
 COMMANDS = (
-    demo, serve, worker, sftp, migrate, validate, mapping, sync, status, cancel, source, drop, connector, survivorship,
-    overrides,
-    runs, guard, undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures, restored, keys,
-    sandbox, doctor, token,
+    demo, serve, worker, sftp, migrate, validate, mapping, sync, upload, status, cancel, source, drop, connector,
+    survivorship, overrides, runs, guard, undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures,
+    restored, keys, sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)
