@@ -77,12 +77,16 @@ def check_host_key(text: str) -> str:
 
 
 def read_private_key(text: str, passphrase: str | None = None) -> Any:
-    """A private key in one of the usual forms. Slow with a passphrase. Raises ValueError."""
+    """A private key in one of the usual forms; with a passphrase in PKCS#8's, and slow. Raises ValueError."""
     try:
         return asyncssh.import_private_key(text, passphrase)
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError):
-        how = "with this passphrase" if passphrase else "without a passphrase"
-        raise ValueError(f"the private key cannot be read {how}") from None
+        if passphrase:
+            how = "ssh-keygen -p -m PKCS8 -f <file>"
+            raise ValueError(
+                f"the private key cannot be read with this passphrase; of OpenSSH form: {how}"
+            ) from None
+        raise ValueError("the private key cannot be read without a passphrase") from None
 
 
 async def addresses(host: str, port: int) -> list[tuple[int, Any]]:

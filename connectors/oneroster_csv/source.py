@@ -83,6 +83,11 @@ class OneRosterCsvSource:
         )
         return Pull(package, {"digest": package.digest})
 
+    async def waiting(self, cursor: Mapping[str, Any] | None) -> list[Any] | None:
+        """What has come into the watched folder since ``cursor`` and is whole. Raises ConnectorError."""
+        config = self._config
+        return await taking.waiting(config.place, self._context, config.settle_seconds, cursor, known_file)
+
     async def probe(self) -> Sequence[Found]:
         """Looks whether there is a package, and takes nothing."""
         config = self._config

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from connectors.places.place import AnyPlace
+from connectors.places.local import open_folder
+from connectors.places.place import AnyPlace, FolderPlace
 from connectors.places.sftp import open_sftp
 from connectors.places.store import Opened
 from connectors.protocol import SourceContext
@@ -10,4 +11,4 @@ from connectors.protocol import SourceContext
 
 def opened(place: AnyPlace, context: SourceContext) -> Opened:
     """The place, to be entered. Entering raises ConnectorError."""
-    return open_sftp(place, context)
+    return open_folder(place, context) if isinstance(place, FolderPlace) else open_sftp(place, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,8 @@ from connectors import ssh
 
 _LONGEST_FOLDER = 500
 _LONGEST_NAME = 200
+_MOST_PARTS = 16
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]*\Z")
 
 
 class Place(BaseModel):
@@ -76,7 +79,21 @@ class SftpPlace(Place):
         return None if value is None else ssh.check_host_key(value)
 
 
-AnyPlace = SftpPlace
+class FolderPlace(Place):
+    """A folder of the hub's machine, below the district's own in the operator's ``HUB_WATCH_FOLDER``."""
+
+    kind: Literal["folder"]
+
+    @field_validator("folder", "move_to")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        parts = value.split("/") if value else []
+        if len(parts) > _MOST_PARTS or not all(_PART.match(part) for part in parts):
+            raise ValueError("a folder is names with / between: letters, digits, _ and -, no dots at their beginning")
+        return value
+
+
+AnyPlace = Annotated[SftpPlace | FolderPlace, Field(discriminator="kind")]
 #: What a source of files may be given as secrets.
 SECRETS: Mapping[str, str] = {
     "password": "The password at the SFTP server.",

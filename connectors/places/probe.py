@@ -18,7 +18,7 @@ _HOUR = 3600
 #: Errors after which nothing else can work, each with what was tried.
 _STEPS = {
     "login_refused": "login", "no_secret": "login", "key_unreadable": "login", "folder_missing": "folder",
-    "not_permitted": "folder", "folder_too_large": "folder", "host_key_changed": "host key",
+    "not_permitted": "folder", "folder_too_large": "folder", "watch_off": "folder", "host_key_changed": "host key",
     "host_key_missing": "host key", "no_common_method": "host key",
 }  # fmt: skip
 

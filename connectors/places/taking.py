@@ -14,7 +14,7 @@ import polars as pl
 
 from connectors.places.choosing import Candidate, Wanted, candidates, whole
 from connectors.places.opening import opened
-from connectors.places.place import AnyPlace
+from connectors.places.place import AnyPlace, FolderPlace
 from connectors.places.store import Entry, Store, unsettled
 from connectors.protocol import Batch, ConnectorError, Intent, Mode, Pull, SourceContext
 from transforms import issues
@@ -61,9 +61,12 @@ async def _taken(
         if not first or first[0].fits(cursor) or (after is not None and first[0].at < after):
             _refuse_stale(first[0].at if first else after, place, context)
             return _nothing(place, context, first[0] if first and first[0].fits(cursor) else None, cursor)
-        if place.marker is None and settle_seconds:
-            await context.sleep(settle_seconds)
-        second = candidates(await store.entries(), place, wanted)
+        if isinstance(place, FolderPlace):  # this machine's clock is the one that the files' times come from
+            second = [one for one in first if place.marker is not None or _quiet(one, context, settle_seconds)]
+        else:
+            if place.marker is None and settle_seconds:
+                await context.sleep(settle_seconds)
+            second = candidates(await store.entries(), place, wanted)
         chosen = whole(first, second, place, after)
         if chosen is None or chosen.fits(cursor):
             missing = "has no marker yet" if place.marker is not None else "changed a moment ago and may still grow"
@@ -71,6 +74,31 @@ async def _taken(
         _refuse_stale(chosen.at, place, context)
         path = await _copied(store, chosen, place, context)
         return Taken(path, chosen.cursor(), _after(place, context, chosen))
+
+
+def _quiet(candidate: Candidate, context: SourceContext, settle_seconds: int) -> bool:
+    return context.now().timestamp() - candidate.at >= settle_seconds
+
+
+async def waiting(
+    place: AnyPlace | None, context: SourceContext, settle_seconds: int, cursor: Mapping[str, Any] | None,
+    wanted: Wanted,
+) -> list[Any] | None:  # fmt: skip
+    """The files that a pull of a watched folder would take now, as a cursor names them; None for nothing new.
+
+    Raises ConnectorError.
+    """
+    if not isinstance(place, FolderPlace):
+        return None
+    known = cursor if cursor is not None and "files" in cursor else None
+    async with opened(place, context) as store:
+        found = candidates(await store.entries(), place, wanted)
+    ready = [one for one in found if place.marker is not None or _quiet(one, context, settle_seconds)]
+    chosen = whole(found, ready, place, None if known is None else float(known["at"]))
+    if chosen is None or chosen.fits(known):
+        return None
+    files: list[Any] = chosen.cursor()["files"]
+    return files
 
 
 async def _copied(store: Store, chosen: Candidate, place: AnyPlace, context: SourceContext) -> Path:

@@ -41,12 +41,14 @@ class Access:
     """How a source's system is reached: ``secrets`` by name, and the private networks to which that may lead.
 
     ``journal``: what it answered to an earlier attempt. ``observer``: who is told of each request, for a trace.
+    ``watched``: the district's own folder on this machine.
     """
 
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     allow: Sequence[Network] = ()
     journal: Journal | None = None
     observer: Callable[[Exchange], Awaitable[None]] | None = None
+    watched: Path | None = None
 
     def reachable(self, address: str, encrypted: bool) -> bool:
         """Whether a connection to an address may be opened."""
@@ -54,6 +56,11 @@ class Access:
 
 
 NO_ACCESS = Access()
+
+
+def watched(root: Path | None, district_id: UUID) -> Path | None:
+    """The folder of a district below the operator's."""
+    return None if root is None else root / str(district_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,8 @@ async def pull(job: Job, source: sources.Source, transform: Checked | None = Non
         journal = await left.enter_async_context(journals.kept(job, source)) if upload is None else None
         recording = None if upload else await tracing.asked(db, claim.district_id, source, "pull", job.clock)
         observer = recording.trace.note if recording is not None else None
-        access = Access(await _secrets(job, source), job.allow, journal, observer)
+        own = watched(job.watch, claim.district_id)
+        access = Access(await _secrets(job, source), job.allow, journal, observer, own)
         opened = await asyncio.to_thread(opened_source, source, transform, upload, folder, access)
         _require_taken(opened, upload)
         told = upload is None and Capability.CHANGES in opened.capabilities
@@ -180,7 +188,7 @@ def opened_source(
         raise ConnectorError("bad_config", text, intent=Intent.ASK_HUMAN) from None
     context = SourceContext(
         config=checked, upload=upload, work_folder=folder, secrets=access.secrets, reachable=access.reachable,
-        journal=access.journal, observer=access.observer,
+        journal=access.journal, observer=access.observer, watched=access.watched,
     )  # fmt: skip
     return spec.open(context)
 
