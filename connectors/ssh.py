@@ -83,9 +83,7 @@ def read_private_key(text: str, passphrase: str | None = None) -> Any:
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError):
         if passphrase:
             how = "ssh-keygen -p -m PKCS8 -f <file>"
-            raise ValueError(
-                f"the private key cannot be read with this passphrase; of OpenSSH form: {how}"
-            ) from None
+            raise ValueError(f"the private key cannot be read with this passphrase; of OpenSSH form: {how}") from None
         raise ValueError("the private key cannot be read without a passphrase") from None
 
 

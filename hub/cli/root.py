@@ -69,8 +69,8 @@ def main() -> None:
 
 COMMANDS = (
     demo, serve, worker, sftp, migrate, validate, mapping, sync, upload, status, cancel, source, drop, connector,
-    survivorship, overrides, runs, guard, undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures,
-    restored, keys, sandbox, doctor, token,
+    survivorship, overrides, runs, guard, undo, history, export, listen, identifiers, subscriptions, passback, purge,
+    erasures, restored, keys, sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -145,7 +145,7 @@ async def test_links_lead_nowhere(site: Site, tmp_path: Path) -> None:
     await site.configure(folder="daily/link")
     await asyncio.to_thread(secret.rename, elsewhere / "a.zip")
     assert await site.watch.look() == 0
-    found = await tried(site.district.district_id, await _source(site), None, Keys((MASTER_KEY,)), (), site.root)
+    found = await tried(site.district.district_id, await _source(site), None, Keys((MASTER_KEY,)), (), watch=site.root)
     assert [(one.step, one.outcome) for one in found] == [("folder", "bad")]
 
 
