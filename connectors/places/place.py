@@ -93,15 +93,31 @@ class FolderPlace(Place):
         return value
 
 
-AnyPlace = Annotated[SftpPlace | FolderPlace, Field(discriminator="kind")]
+class S3Place(Place):
+    """A folder (prefix) of a bucket that speaks S3."""
+
+    kind: Literal["s3"]
+    endpoint: Annotated[str, Field(max_length=500, pattern=r"^https?://[^\s/?#@]+$")] = Field(
+        description="Where the bucket is asked for, such as `https://s3.eu-central-1.amazonaws.com`."
+    )
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,50}$")] = "us-east-1"
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    path_style: bool = Field(
+        default=True, description="Whether the bucket stands in the path; else before the endpoint's name."
+    )
+
+
+AnyPlace = Annotated[SftpPlace | FolderPlace | S3Place, Field(discriminator="kind")]
 #: What a source of files may be given as secrets.
 SECRETS: Mapping[str, str] = {
     "password": "The password at the SFTP server.",
     "private_key": "The private key for the SFTP server, in OpenSSH's or PEM form.",
     "passphrase": "The passphrase of that key, where it has one.",
+    "access_key": "The name of the key to a bucket (access key ID).",
+    "secret_key": "The secret of that key.",
 }
 #: Where these go.
-TARGETS = frozenset({"place.kind", "place.host", "place.port", "place.username"})
+TARGETS = frozenset({"place.kind", "place.host", "place.port", "place.username", "place.endpoint"})
 
 
 class Placed(BaseModel):

@@ -1,4 +1,4 @@
-"""The shipped contract suite on packages that are pulled from an SFTP server: an archive, a folder, tables."""
+"""The shipped contract suite on packages that are pulled from SFTP servers and buckets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from connectors.protocol import ConnectorSpec, SourceContext
 from tests.contract.test_oneroster_csv import CLEAN, DIRTY, archive, folder
 from tests.contract.test_table_csv import CLEAN as CLEAN_TABLES
 from tests.contract.test_table_csv import OWN
+from tests.fakes import s3_server
 from tests.fakes.sftp_server import PASSWORD, running
 
 
@@ -62,3 +63,24 @@ class TestTablesOverSftp(ConnectorContract):
         for name, text in CLEAN_TABLES.items():
             (root / name).write_bytes(text.encode() if isinstance(text, str) else text)
         yield from case_of(root, table_csv.SPEC, more={"mapping": OWN}, package="folder")
+
+
+class TestArchiveInABucket(ConnectorContract):
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Iterator[ContractCase]:
+        path = archive(tmp_path / "p.zip", CLEAN)
+        with s3_server.running() as bucket:
+            bucket.objects["out/p.zip"] = (path.read_bytes(), 1_700_000_000)
+
+            def context(name: str) -> SourceContext:
+                place = bucket.place(folder="out", bucket=name)
+                config = oneroster_csv.SPEC.config_model.model_validate({"place": place, "settle_seconds": 0})
+                keys = {"access_key": s3_server.ACCESS, "secret_key": s3_server.SECRET}
+                return SourceContext(config, work_folder=tmp_path, secrets=keys, reachable=lambda *_: True)
+
+            yield ContractCase(
+                spec=oneroster_csv.SPEC,
+                context=lambda: context(bucket.name),
+                unreachable=lambda: context("nowhere"),
+                wrong_config={"place": bucket.place(endpoint="ftp://x")},
+            )
