@@ -149,6 +149,11 @@ class Pull:
     of the source that are not among them end. A pull that could not see them all must fail, or leave the file out.
 
     ``objects``: rows of changes come with all parts of their objects (the roles of a user, say), not with changed ones.
+
+    ``unchanged``: the system has nothing but what ``cursor`` stands for already; the package has no files.
+
+    ``applied``: what is to be done at the system once the package was applied, or found to change nothing. It may be
+    called again by a later pull, since nobody knows of one that was cut short. Raises ConnectorError.
     """
 
     package: Package
@@ -156,6 +161,8 @@ class Pull:
     announced: Mapping[str, int] = field(default_factory=dict)
     present: Mapping[str, pl.Series] = field(default_factory=dict)
     objects: bool = False
+    unchanged: bool = False
+    applied: Callable[[], Awaitable[None]] | None = None
 
 
 class Source(Protocol):
@@ -212,7 +219,8 @@ class SourceContext:
     """All that a source may use. ``config`` is an instance of its spec's ``config_model``.
 
     ``upload`` is the package that somebody sent (None: pull from the configured place). ``work_folder`` is where
-    temporary files may go (None: the system's place). ``secrets`` never show in a repr. ``reachable`` says of an
+    temporary files may go (None: the system's place). ``watched`` is the district's own folder for packages that are
+    put down on this machine (None: there is none). ``secrets`` never show in a repr. ``reachable`` says of an
     address, at the moment of dialling, whether a connection to it may be opened (``connectors.http`` asks it).
     ``journal`` has the answers of an attempt that was cut off, and keeps this one's (``connectors.client`` asks it).
     ``observer`` is told of each request and its answer, where somebody asked for a trace (``Web.of`` sees to that).
@@ -224,6 +232,7 @@ class SourceContext:
     limits: Limits = DEFAULT_LIMITS
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    watched: Path | None = None
     now: Callable[[], datetime] = utc_now
     reachable: Callable[[str, bool], bool] = nowhere
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

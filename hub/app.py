@@ -18,7 +18,9 @@ from hub.api.connections import Patience, listening
 from hub.api.context import ApiContext
 from hub.clock import SystemClock
 from hub.collector import settle
+from hub.drop import server as drop
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
+from hub.errors import Code, HubError
 from hub.settings import SERVICE_ROLE, WORKER_ROLE, Settings, database_urls, master_keys, role_passwords
 from hub.store.database import Database
 from hub.store.migrate import check, migrate
@@ -115,7 +117,35 @@ def _allow_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-__all__ = ["Services", "api", "migrate_all", "serve", "services"]
+__all__ = ["Services", "api", "migrate_all", "serve", "services", "take_files"]
+
+
+async def take_files(settings: Settings, *, ready: Callable[[int], None] | None = None) -> None:
+    """Takes what vendors put down by SFTP until SIGTERM or SIGINT.
+
+    ``ready`` is called with the port. Raises HubError(SETTINGS_CONTRADICT | SCHEMA_OUTDATED | ROLE_TOO_STRONG |
+    UNAVAILABLE).
+    """
+    if settings.sftp_port is None:
+        raise HubError(Code.SETTINGS_CONTRADICT, "Set HUB_SFTP_PORT: the port that vendors reach.")
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with services(settings) as found:
+        if settings.embedded_postgres:
+            await migrate_all(settings, found)
+        url = found.database_urls[SERVICE_ROLE]
+        await check(url)
+        db = await Database.open(url, name="hub sftp", largest=settings.service_pool_size)
+        doorbell = Doorbell(found.redis_url)
+        try:
+            async with drop.serving(settings, db, doorbell.wake, port=settings.sftp_port) as listener:
+                if ready is not None:
+                    ready(listener.get_port())
+                await stop.wait()
+        finally:
+            await doorbell.close()
+            await db.close()
 
 
 async def work(settings: Settings) -> None:

@@ -30,7 +30,9 @@ KEY_BYTES = 32
 _NONCE_BYTES = 12
 _ID_BYTES = 16
 #: What other keys than data keys are for: they are wrapped too, so that they outlive the master key that made them.
-WALKS, ERASURES = "walks", "erasures"
+WALKS, ERASURES, DROPS = "walks", "erasures", "drops"
+#: All of them.
+FIXED = (WALKS, ERASURES, DROPS)
 
 
 class Keys:
@@ -44,7 +46,9 @@ class Keys:
         self._derived = tuple(AESGCM(_column_key(master)) for master in masters)
         self._wrapping = {_master_id(master): AESGCM(_wrapping_key(master)) for master in masters}
         self.master_id = _master_id(masters[0])
-        self._first_made = {WALKS: _walk_key(masters[-1]), ERASURES: _erasure_key(masters[-1])}
+        self._first_made = {
+            WALKS: _walk_key(masters[-1]), ERASURES: _erasure_key(masters[-1]), DROPS: _drop_key(masters[-1]),
+        }  # fmt: skip
         self._journals = _derive(masters[0], b"rosterhub journals of pulls 1")
         self._fixed: dict[str, bytes] = {}
         self._data: dict[UUID, bytes] = {}
@@ -224,3 +228,8 @@ def _walk_key(master: bytes) -> bytes:
 def _erasure_key(master: bytes) -> bytes:
     """The key of the digests of erased people's keys."""
     return _derive(_column_key(master), b"rosterhub erased keys 1")
+
+
+def _drop_key(master: bytes) -> bytes:
+    """What the key of the hub's own SFTP server is made of, see hub/drop/host_key.py."""
+    return _derive(master, b"rosterhub sftp host key 1")

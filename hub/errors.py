@@ -49,6 +49,10 @@ class Code(StrEnum):
     RESYNC_REQUIRED = "resync_required"
     RATE_LIMITED = "rate_limited"
     NOT_ACCEPTABLE = "not_acceptable"
+    UPLOAD_GONE = "upload_gone"
+    OFFSET_MISMATCH = "offset_mismatch"
+    CHECKSUM_MISMATCH = "checksum_mismatch"
+    TUS_VERSION = "tus_version"
 
 
 HTTP_STATUS: dict[Code, int] = {
@@ -70,6 +74,10 @@ HTTP_STATUS: dict[Code, int] = {
     Code.RESYNC_REQUIRED: 410,
     Code.RATE_LIMITED: 429,
     Code.NOT_ACCEPTABLE: 406,
+    Code.UPLOAD_GONE: 410,
+    Code.OFFSET_MISMATCH: 409,
+    Code.CHECKSUM_MISMATCH: 460,  # tus has a status of its own for it
+    Code.TUS_VERSION: 412,
 }
 
 

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from hub.checks import KEY_BYTES, as_proxy, check_mail_server, complaints, long, split
 from hub.errors import Code, HubError
+from hub.file_settings import FileSettings
 
 SERVICE_ROLE = "hub_service"
 WORKER_ROLE = "hub_worker"
@@ -24,7 +25,7 @@ ROLES = (SERVICE_ROLE, WORKER_ROLE, SUPPORT_ROLE)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Settings(BaseSettings):
+class Settings(FileSettings):
     """What an operator can set. Build it with ``load``, which turns every refusal into a ``HubError``."""
 
     model_config = SettingsConfigDict(
@@ -84,9 +85,6 @@ class Settings(BaseSettings):
         le=200,
         description="Most database connections of a worker for syncs and webhooks, at least two for each sync that it"
         " has at a time and one more; it has three more for exports and two for pass-back.",
-    )
-    upload_max_bytes: int = Field(
-        default=2_000_000_000, ge=1, description="Largest uploaded package, in bytes as it is sent."
     )
     token_lifetime_seconds: int = Field(default=3600, ge=1, le=3600, description="Life of an access token.")
     wrong_credentials_burst: int = Field(
@@ -267,9 +265,6 @@ class Settings(BaseSettings):
         description="Days for which is kept what an ended record said; never less than those of the history.",
     )
     issue_days: int = Field(default=90, ge=1, description="Days for which a run's findings are kept one by one.")
-    upload_days: int = Field(
-        default=7, ge=1, description="Days for which an upload that no run took is kept; applied ones go at once."
-    )
     trace_days: int = Field(
         default=14, ge=1, description="Days for which a recorded trace of a source's requests is kept, for support."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from uuid import uuid4
 
-from hub.crypto import ERASURES, KEY_BYTES, WALKS, Keys, Sealer
+from hub.crypto import FIXED, KEY_BYTES, Keys, Sealer
 from hub.store import data_keys
 from hub.store.audit import HUB
 from hub.store.data_keys import COLUMNS, DataKey
@@ -84,7 +84,7 @@ async def fix(db: Database, keys: Keys) -> None:
     Raises HubError(SETTINGS_CONTRADICT) with a master key under which they are not wrapped.
     """
     async with db.district(HUB) as tx:
-        for purpose in (WALKS, ERASURES):
+        for purpose in FIXED:
             found = await data_keys.fixed(tx, purpose)
             if found is None:
                 key_id, key = uuid4(), keys.fixed(purpose)

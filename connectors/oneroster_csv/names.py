@@ -9,13 +9,18 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from connectors.names import is_unsafe
 from transforms.catalogue import CATALOGUE, Version
+
+__all__ = [
+    "MANIFEST", "VERSIONS", "clashing", "data_files", "is_archive", "is_exact", "is_junk", "is_unsafe", "known_file",
+    "top_folder",
+]  # fmt: skip
 
 MANIFEST = "manifest"
 VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
 #: A misprint of the official list of files, copied by producers.
 _FILE_ALIASES = {"courseresourses": "courseResources"}
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 _JUNK = {".ds_store", "thumbs.db", "desktop.ini"}
 _ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst", ".jar")
 
@@ -50,16 +55,6 @@ def is_junk(path: str) -> bool:
 def is_archive(path: str) -> bool:
     """Whether the name says that the entry is itself an archive."""
     return path.lower().endswith(_ARCHIVES)
-
-
-def is_unsafe(path: str) -> bool:
-    """Whether a name could lead outside a folder or to a device on any system, or hides characters."""
-    if not path or "\\" in path or path.startswith("/") or ":" in path or len(path) > 1024:
-        return True
-    if any(unicodedata.category(c) in {"Cc", "Cf", "Cs"} for c in path):
-        return True
-    parts = path.rstrip("/").split("/")
-    return any(part in {"", ".", ".."} or part.split(".")[0].strip().lower() in _DEVICES for part in parts)
 
 
 def clashing(paths: Iterable[str]) -> bool:

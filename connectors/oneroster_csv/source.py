@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from connectors.oneroster_csv.encoding import Encoding
+from connectors.oneroster_csv.names import known_file
 from connectors.oneroster_csv.reader import open_package
 from connectors.oneroster_csv.table import Reading
-from connectors.protocol import Capability, ConnectorError, Intent, Pull, SourceContext
+from connectors.places import taking
+from connectors.places.place import Placed
+from connectors.places.probe import probe
+from connectors.places.settled import settled
+from connectors.protocol import Capability, ConnectorError, Found, Intent, Pull, SourceContext
 
 
-class OneRosterCsvConfig(BaseModel):
+class OneRosterCsvConfig(Placed):
     """What a district may set for its OneRoster CSV source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,47 +55,43 @@ class OneRosterCsvSource:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Packages that are sent, and pulls where there is a path."""
+        """Packages that are sent, and pulls where there is a path or a place."""
         sent = frozenset({Capability.BULK, Capability.DELTA, Capability.UPLOAD})
-        return sent if self._config.path is None else sent | {Capability.PULL}
+        return sent | {Capability.PULL} if self._config.path or self._config.place else sent
 
     async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
-        """Opens the package that was sent, or the one at the configured path.
+        """Opens the package that was sent, or the newest one at the configured path or place.
 
-        A package is always read whole, whatever ``cursor`` says; the new cursor holds its digest. Raises ConnectorError
-        (``no_package``, ``package_missing``, ``package_unsettled``, ``unreadable``).
+        A package is always read whole; the new cursor holds its digest. At a place nothing is copied that ``cursor``
+        says is known. Raises ConnectorError (``no_package``, ``package_missing``, ``package_unsettled``,
+        ``unreadable``, and for a place what ``connectors.places.taking.pull`` raises).
         """
+        config, context = self._config, self._context
+        if context.upload is None and config.place is not None:
+            return await taking.pull(config.place, context, config.settle_seconds, cursor, known_file, self._read)
         return await asyncio.to_thread(self._pull)
 
     def _pull(self) -> Pull:
         config, context = self._config, self._context
-        path = context.upload or settled(config.path, config.settle_seconds, context.now)
+        return self._read(context.upload or settled(config.path, config.settle_seconds, context.now))
+
+    def _read(self, path: Path) -> Pull:
+        config, context = self._config, self._context
         reading = Reading(config.encoding, config.aliases)
         package = open_package(
             path, context.limits, reading=reading, partial=config.partial, work_folder=context.work_folder
         )
         return Pull(package, {"digest": package.digest})
 
+    async def waiting(self, cursor: Mapping[str, Any] | None) -> list[Any] | None:
+        """What has come into the watched folder since ``cursor`` and is whole. Raises ConnectorError."""
+        config = self._config
+        return await taking.waiting(config.place, self._context, config.settle_seconds, cursor, known_file)
 
-def settled(path: Path | None, settle_seconds: int, now: Callable[[], datetime]) -> Path:
-    """The configured place, where nothing is being written any more.
-
-    Raises ConnectorError (``no_package``, ``package_missing``, ``package_unsettled``).
-    """
-    if path is None:
-        message = "Nothing was uploaded and the source has no path to pull from."
-        raise ConnectorError("no_package", message, intent=Intent.ASK_HUMAN)
-    try:
-        parts = [path, *path.iterdir()] if path.is_dir() else [path]
-        newest = max(part.stat().st_mtime for part in parts)
-    except OSError as error:
-        message = "There is no package at the source's path yet, or it cannot be read."
-        raise ConnectorError("package_missing", message, intent=Intent.RETRY) from error
-    age = now() - datetime.fromtimestamp(newest, now().tzinfo)
-    if age.total_seconds() < settle_seconds:
-        message = "The package at the source's path changed a moment ago and may still be growing."
-        raise ConnectorError("package_unsettled", message, intent=Intent.RETRY)
-    return path
+    async def probe(self) -> Sequence[Found]:
+        """Looks whether there is a package, and takes nothing."""
+        config = self._config
+        return await probe(config.place, config.path, config.settle_seconds, self._context, known_file)
 
 
 def open_source(context: SourceContext) -> OneRosterCsvSource:

@@ -1,5 +1,6 @@
 """Tables with headers of their own: School Data Sync, dumps of databases. README.md has the district's side."""
 
+from connectors.places.place import SECRETS, TARGETS
 from connectors.protocol import ConnectorSpec
 from connectors.table_csv.opening import headers, open_tables
 from connectors.table_csv.package import TablePackage
@@ -10,6 +11,8 @@ SPEC = ConnectorSpec(
     title="Tables as CSV: School Data Sync, dumps of databases",
     config_model=TableCsvConfig,
     open=open_source,
+    secrets=SECRETS,
+    places=TARGETS,
     mapped=True,
 )
 

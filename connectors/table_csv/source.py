@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from connectors.oneroster_csv.encoding import Encoding
-from connectors.oneroster_csv.source import settled
 from connectors.oneroster_csv.table import Reading
-from connectors.protocol import Capability, ConnectorError, Intent, Pull, SourceContext
-from connectors.table_csv.opening import open_tables
+from connectors.places import taking
+from connectors.places.place import Placed
+from connectors.places.probe import probe
+from connectors.places.settled import settled
+from connectors.protocol import Capability, ConnectorError, Found, Intent, Pull, SourceContext
+from connectors.table_csv.opening import open_tables, stem
 from transforms.shaping import definition
 from transforms.shaping.mapping import AUTO, check_mapping
 from transforms.shaping.steps import Fault
 
 
-class TableCsvConfig(BaseModel):
+class TableCsvConfig(Placed):
     """What a district may set for a source of tables."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,26 +55,47 @@ class TableCsvConfig(BaseModel):
 class TableCsvSource:
     """One district's tables."""
 
-    capabilities = frozenset({Capability.BULK, Capability.UPLOAD})
-
     def __init__(self, context: SourceContext, config: TableCsvConfig) -> None:
         self._context = context
         self._config = config
 
-    async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
-        """Opens the package that was sent, or the one at the configured path.
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Packages that are sent, and pulls where there is a path or a place."""
+        sent = frozenset({Capability.BULK, Capability.UPLOAD})
+        return sent | {Capability.PULL} if self._config.path or self._config.place else sent
 
-        A package is always read whole, whatever ``cursor`` says; the new cursor holds its digest. Raises ConnectorError
-        (``no_package``, ``package_missing``, ``package_unsettled``, ``unreadable``, ``bad_mapping``).
+    async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
+        """Opens the package that was sent, or the newest one at the configured path or place.
+
+        A package is always read whole; the new cursor holds its digest. At a place nothing is copied that ``cursor``
+        says is known. Raises ConnectorError (``no_package``, ``package_missing``, ``package_unsettled``,
+        ``unreadable``, ``bad_mapping``, and for a place what ``connectors.places.taking.pull`` raises).
         """
+        config, context = self._config, self._context
+        if context.upload is None and config.place is not None:
+            return await taking.pull(config.place, context, config.settle_seconds, cursor, stem, self._read)
         return await asyncio.to_thread(self._pull)
 
     def _pull(self) -> Pull:
         config, context = self._config, self._context
-        path = context.upload or settled(config.path, config.settle_seconds, context.now)
+        return self._read(context.upload or settled(config.path, config.settle_seconds, context.now))
+
+    def _read(self, path: Path) -> Pull:
+        config, context = self._config, self._context
         reading = Reading(config.encoding)
         package = open_tables(path, config.mapping, context.limits, reading=reading, work_folder=context.work_folder)
         return Pull(package, {"digest": package.digest})
+
+    async def waiting(self, cursor: Mapping[str, Any] | None) -> list[Any] | None:
+        """What has come into the watched folder since ``cursor`` and is whole. Raises ConnectorError."""
+        config = self._config
+        return await taking.waiting(config.place, self._context, config.settle_seconds, cursor, stem)
+
+    async def probe(self) -> Sequence[Found]:
+        """Looks whether there is a package, and takes nothing."""
+        config = self._config
+        return await probe(config.place, config.path, config.settle_seconds, self._context, stem)
 
 
 def open_source(context: SourceContext) -> TableCsvSource:

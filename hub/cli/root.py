@@ -11,6 +11,7 @@ import hub
 from hub.cli.connector import connector
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
+from hub.cli.drop import drop
 from hub.cli.erasures import erasures
 from hub.cli.export import export
 from hub.cli.guard import guard
@@ -25,13 +26,14 @@ from hub.cli.purge import purge
 from hub.cli.restored import restored
 from hub.cli.runs import runs
 from hub.cli.sandbox import sandbox
-from hub.cli.service import migrate, serve, worker
+from hub.cli.service import migrate, serve, sftp, worker
 from hub.cli.source import source
 from hub.cli.status import cancel, status
 from hub.cli.subscriptions import subscriptions
 from hub.cli.survivorship import survivorship
 from hub.cli.sync import sync
 from hub.cli.tokens import token
+from hub.cli.upload import upload
 from hub.cli.validate import validate
 from hub.errors import HubError
 
@@ -66,9 +68,9 @@ def main() -> None:
 
 
 COMMANDS = (
-    demo, serve, worker, migrate, validate, mapping, sync, status, cancel, source, connector, survivorship, overrides,
-    runs, guard, undo, history, export, listen, identifiers, subscriptions, passback, purge, erasures, restored, keys,
-    sandbox, doctor, token,
+    demo, serve, worker, sftp, migrate, validate, mapping, sync, upload, status, cancel, source, drop, connector,
+    survivorship, overrides, runs, guard, undo, history, export, listen, identifiers, subscriptions, passback, purge,
+    erasures, restored, keys, sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -55,6 +55,26 @@ def worker() -> None:
 
 
 @click.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; HUB_SFTP_PORT without it.")
+def sftp(port: int | None) -> None:
+    """Take the packages that vendors put down by SFTP, until SIGTERM or Ctrl-C.
+
+    Each source has a login of its own (`hub drop create`), which can put files down and do nothing else.
+    """
+    from hub import logs
+    from hub.settings import load
+
+    settings = load(**({} if port is None else {"sftp_port": port}))
+    logs.configure(settings)
+    from hub import app
+
+    def ready(port: int) -> None:
+        click.echo(f"Taking packages by SFTP on {settings.sftp_host}, port {port}")
+
+    asyncio.run(app.take_files(settings, ready=ready))
+
+
+@click.command()
 def migrate() -> None:
     """Bring the database to the schema of this release.
 

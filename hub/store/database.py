@@ -229,6 +229,16 @@ class Database:
             yield tx
 
     @asynccontextmanager
+    async def drop(self, username: str, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+        """A read-only transaction that sees the drop of one name, and nothing else of a district."""
+        if not all(c.isalnum() or c == "-" for c in username) or not username.isascii():
+            raise ValueError("only plain names are ever written into the statement")
+        async with self._transaction(
+            f"BEGIN READ ONLY; SET LOCAL hub.drop = '{username}'", None, wait_seconds, readonly=True
+        ) as tx:
+            yield tx
+
+    @asynccontextmanager
     async def shared(self, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
         """A transaction without a district: it sees shared tables, and nothing of any district but its name."""
         async with self._transaction("BEGIN", None, wait_seconds) as tx:

@@ -46,6 +46,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "departures": "state",
     "data_keys": "purpose wrapped",
     "districts": "name state retention survivorship guard",
+    "drops": "username password_hash public_keys",
     "erased_keys": "digest",
     "erasures": "requested_by",
     "export_schedules": "version mode zone target secret state",

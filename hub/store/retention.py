@@ -171,7 +171,7 @@ async def uploads(tx: Transaction, before: datetime | None) -> list[UUID]:
     """Uploads, from before a time or from any, whose bytes are there still and that no run waits for."""
     rows = await tx.fetch(
         "SELECT u.upload_id FROM uploads u WHERE u.district_id = $1 AND u.state <> 'deleted' "
-        "AND ($2::timestamptz IS NULL OR u.created_at < $2) "
+        "AND ($2::timestamptz IS NULL OR u.created_at < $2 OR u.state = 'receiving' AND u.expires_at < now()) "
         "AND NOT EXISTS (SELECT FROM runs r WHERE r.district_id = $1 AND r.upload_id = u.upload_id "
         f"AND r.state NOT IN {_OVER})",
         tx.district_id, before,

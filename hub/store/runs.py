@@ -107,6 +107,15 @@ async def get(tx: Transaction, run_id: UUID) -> Run:
     return Run(**row)
 
 
+async def of_upload(tx: Transaction, upload_id: UUID) -> UUID | None:
+    """The newest run of an upload."""
+    found: UUID | None = await tx.fetchval(
+        "SELECT run_id FROM runs WHERE district_id = $1 AND upload_id = $2 ORDER BY requested_at DESC LIMIT 1",
+        tx.district_id, upload_id,
+    )  # fmt: skip
+    return found
+
+
 async def listing(tx: Transaction, *, before: datetime | None = None, limit: int = 50) -> list[Run]:
     """Runs of the district, newest first, requested before ``before``."""
     rows = await tx.fetch(

@@ -125,6 +125,13 @@ async def set_parts(
     return Source(**row)
 
 
+async def hold(tx: Transaction, source_id: UUID) -> None:
+    """Keeps others from changing the source, or from holding it, until the transaction ends."""
+    await tx.execute(
+        "SELECT FROM sources WHERE district_id = $1 AND source_id = $2 FOR UPDATE", tx.district_id, source_id
+    )
+
+
 async def returned(tx: Transaction, source_id: UUID, state: str) -> None:
     """Brings a source that departed back to a state. Its next run pulls all and compares row by row."""
     await tx.execute(

@@ -71,8 +71,10 @@ class _RollBackError(Exception):
         self.reasons, self.report, self.rows = reasons, report, rows
 
 
-async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Applying) -> None:
+async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Applying) -> bool:
     """Applies, or holds, or previews; then empties staging and wakes the dispatchers.
+
+    Returns whether records are now as the run wants them: it was applied, or there was nothing to change.
 
     ``taken``: the package that the difference comes from; None for a run of another kind. Raises what ``apply`` and
     ``Applying.open`` raise.
@@ -91,16 +93,19 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     if not (prepared or job.claim.run.dry_run or any(r.holds for r in lacking)):
         await applying.close()
         await _nothing_changed(ending)
-        return
+        return True
     crash_point("sync.staged")
     job.progress.enter("apply")
     await asyncio.create_task(job.beat())  # this task may have a transaction open
+    stands = True
     try:
         await _apply(ending, applying)
     except _RollBackError as found:
         await _stayed_out(ending, found)
+        stands = False
     crash_point("apply.after_commit")
     await _after(job)
+    return stands
 
 
 def _files(ending: _End) -> guard.Facts:

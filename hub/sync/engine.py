@@ -62,8 +62,8 @@ async def work_once(
         return False
     crash_point("sync.claimed")
     try:
-        pulls, allow = (room.pulls, room.allow) if room is not None else (None, ())
-        await _attempt(Job(db, claim, clock, Progress(), pulls, key, allow), heartbeat_seconds)
+        pulls, allow, watch = (room.pulls, room.allow, room.watch) if room is not None else (None, (), None)
+        await _attempt(Job(db, claim, clock, Progress(), pulls, key, allow, watch), heartbeat_seconds)
     finally:
         if room is not None:
             room.leave(claim)

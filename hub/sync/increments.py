@@ -52,6 +52,22 @@ def kept(source: Source, pulled: Pull, transform: Checked | None, now: datetime,
     return {"of": of, "reading": _reading(transform), "whole_at": whole_at}
 
 
+def known(source: Source, transform: Checked | None) -> Mapping[str, Any] | None:
+    """The cursor of a source that tells nothing of changes: by it a package is known that was applied already.
+
+    None where the same package could give other records than it gave.
+    """
+    kept = source.cursor or {}
+    if source.digest is None or kept.get("reading") != _reading(transform):
+        return None
+    return kept
+
+
+def remembered(pulled: Pull, transform: Checked | None) -> dict[str, Any] | None:
+    """What to keep of such a pull's cursor once its package is applied."""
+    return None if pulled.cursor is None else {**pulled.cursor, "reading": _reading(transform)}
+
+
 def _reading(transform: Checked | None) -> str:
     """What decides beside the rows what comes of them: changes alone say nothing of the others."""
     return f"{REVISION}:{transform.mark if transform is not None else ''}"

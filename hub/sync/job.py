@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 from hub.addresses import Network
 from hub.clock import Clock
@@ -20,7 +21,8 @@ class Job:
     """One claimed run under way.
 
     ``pulls`` has a place for each pull of this process; None: there is no bound. ``key``: hub.crypto.load_key; None
-    where no worker gave it. ``allow``: the private networks that a pull may reach.
+    where no worker gave it. ``allow``: the private networks that a pull may reach. ``watch``: below it, a folder for
+    each district.
     """
 
     db: Database
@@ -30,6 +32,7 @@ class Job:
     pulls: asyncio.Semaphore | None = None
     key: Keys | None = None
     allow: tuple[Network, ...] = ()
+    watch: Path | None = None
 
     @property
     def secret(self) -> Keys:

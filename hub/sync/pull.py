@@ -41,12 +41,14 @@ class Access:
     """How a source's system is reached: ``secrets`` by name, and the private networks to which that may lead.
 
     ``journal``: what it answered to an earlier attempt. ``observer``: who is told of each request, for a trace.
+    ``watched``: the district's own folder on this machine.
     """
 
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     allow: Sequence[Network] = ()
     journal: Journal | None = None
     observer: Callable[[Exchange], Awaitable[None]] | None = None
+    watched: Path | None = None
 
     def reachable(self, address: str, encrypted: bool) -> bool:
         """Whether a connection to an address may be opened."""
@@ -56,13 +58,19 @@ class Access:
 NO_ACCESS = Access()
 
 
+def watched(root: Path | None, district_id: UUID) -> Path | None:
+    """The folder of a district below the operator's."""
+    return None if root is None else root / str(district_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """The package of a run after the source's transform.
 
     ``cursor``: what to keep once it is applied. ``told``: whether the source tells what changed, and the cursor is to
     be kept of a pull that found nothing new as well. ``changes``: it brings what changed since the last applied pull.
-    ``objects``: rows of changes come with all parts of their objects.
+    ``objects``: rows of changes come with all parts of their objects. ``unchanged``: there is nothing new to look at.
+    ``applied``: what is to be done at the source's system once all this is applied.
     """
 
     package: Package
@@ -70,6 +78,8 @@ class Pulled:
     told: bool
     changes: bool
     objects: bool
+    unchanged: bool
+    applied: Callable[[], Awaitable[None]] | None
 
 
 @contextlib.asynccontextmanager
@@ -89,25 +99,26 @@ async def pull(job: Job, source: sources.Source, transform: Checked | None = Non
         journal = await left.enter_async_context(journals.kept(job, source)) if upload is None else None
         recording = None if upload else await tracing.asked(db, claim.district_id, source, "pull", job.clock)
         observer = recording.trace.note if recording is not None else None
-        access = Access(await _secrets(job, source), job.allow, journal, observer)
+        own = watched(job.watch, claim.district_id)
+        access = Access(await _secrets(job, source), job.allow, journal, observer, own)
         opened = await asyncio.to_thread(opened_source, source, transform, upload, folder, access)
         _require_taken(opened, upload)
         told = upload is None and Capability.CHANGES in opened.capabilities
         now = job.clock.now()
-        cursor = increments.since(source, transform, now) if told else None if upload else source.cursor
+        cursor = increments.since(source, transform, now) if told else _known(job, source, transform, upload)
         changes = told and cursor is not None
         turn = turns if turns is not None and upload is None else contextlib.nullcontext()
         async with turn, tracing.recorded(recording, db, claim.district_id, source, claim.run.run_id):
             pulled = await opened.pull(cursor)
         try:
             _require_whole(pulled)
-            kept = dict(pulled.cursor) if pulled.cursor is not None else None
+            kept = increments.remembered(pulled, transform)
             if told:
                 kept = increments.kept(source, pulled, transform, now, whole=not changes)
             package = shape(pulled.package, transform)
             if changes:
                 package = await increments.ended(db, claim.district_id, source, package, pulled, transform)
-            yield Pulled(package, kept, told, changes, pulled.objects)
+            yield Pulled(package, kept, told, changes, pulled.objects, pulled.unchanged, pulled.applied)
         finally:
             await asyncio.to_thread(pulled.package.close)
 
@@ -123,6 +134,13 @@ async def private_folder() -> AsyncIterator[Path]:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         finally:
             os.close(hold)
+
+
+def _known(
+    job: Job, source: sources.Source, transform: Checked | None, upload: Path | None
+) -> Mapping[str, Any] | None:
+    """What a source has of which nothing needs to be pulled again. A dry run is there to look at it."""
+    return None if upload is not None or job.claim.run.dry_run else increments.known(source, transform)
 
 
 async def _secrets(job: Job, source: sources.Source) -> Mapping[str, str]:
@@ -170,7 +188,7 @@ def opened_source(
         raise ConnectorError("bad_config", text, intent=Intent.ASK_HUMAN) from None
     context = SourceContext(
         config=checked, upload=upload, work_folder=folder, secrets=access.secrets, reachable=access.reachable,
-        journal=access.journal, observer=access.observer,
+        journal=access.journal, observer=access.observer, watched=access.watched,
     )  # fmt: skip
     return spec.open(context)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import UUID
 
 from hub.addresses import Network
@@ -25,11 +26,14 @@ BASE_BYTES = 200_000_000
 class Room:
     """The room of one process. ``small_rows``: what counts as small; ``rows``: that fit into memory together.
 
-    ``allow``: the private networks that its pulls may reach.
+    ``allow``: the private networks that its pulls may reach; ``watch``: the folder with those of districts.
     """
 
-    def __init__(self, *, small_rows: int, rows: int, pulls: int, allow: Sequence[Network] = ()) -> None:
+    def __init__(
+        self, *, small_rows: int, rows: int, pulls: int, allow: Sequence[Network] = (), watch: Path | None = None
+    ) -> None:
         self.small_rows, self.rows, self.allow = small_rows, rows, tuple(allow)
+        self.watch = watch
         self.pulls = asyncio.Semaphore(pulls)
         self._taken: dict[UUID, int] = {}
         self._turn = asyncio.Lock()
@@ -39,7 +43,11 @@ class Room:
         """The room that the settings give."""
         rows = max(0, settings.sync_memory_mb * 1_000_000 - BASE_BYTES) // BYTES_PER_ROW
         return cls(
-            small_rows=settings.sync_small_rows, rows=rows, pulls=settings.sync_pulls, allow=settings.source_allow
+            small_rows=settings.sync_small_rows,
+            rows=rows,
+            pulls=settings.sync_pulls,
+            allow=settings.source_allow,
+            watch=settings.watch_folder,
         )
 
     async def claim(self, db: Database, *, small: bool) -> Claim | None:

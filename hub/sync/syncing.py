@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from connectors.protocol import Package, located
+import structlog
+
+from connectors.protocol import ConnectorError, Package, located
 from hub import crypto
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
@@ -26,6 +28,10 @@ from transforms.catalogue import CATALOGUE
 from transforms.issues import RULES, Severity
 from transforms.pipeline import REVISION
 from transforms.report import summary
+
+log = structlog.get_logger()
+#: A source's system has so long to move a package away.
+LONGEST_TELLING_SECONDS = 60.0
 
 
 async def sync(job: Job) -> None:
@@ -66,8 +72,9 @@ async def _take(
     """Compares what was pulled (``package``: without who was erased) and hands it over to its end."""
     claim = job.claim
     known = pulled.cursor if pulled.told else None
-    if pulled.changes and not package.mode:
+    if pulled.unchanged or (pulled.changes and not package.mode):
         await _unchanged(job, whole=True, cursor=known)
+        await _at_the_source(job, pulled)
         return
     job.progress.rows_total = _rows(package)
     blocking = {code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC}
@@ -77,7 +84,8 @@ async def _take(
     digest = f"{REVISION}:{package.digest}"
     taken = replace(_taken(source, spoken, package, pulled), digest=digest, archive=archive)
     if digest == source.digest and not claim.run.dry_run:
-        await _unchanged(job, whole=taken.whole, cursor=known)
+        await _unchanged(job, whole=taken.whole, cursor=pulled.cursor if claim.run.upload_id is None else known)
+        await _at_the_source(job, pulled)
         return
     await staging.sweep(job.db, claim.district_id)
     crash_point("stage.swept")
@@ -89,7 +97,25 @@ async def _take(
         prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
         prepared.issues = [located(pulled.package, found) for found in prepared.issues]
         crash_point("sync.transformed")
-        await end(job, prepared, taken, applying)
+        stands = await end(job, prepared, taken, applying)
+    if stands:
+        await _at_the_source(job, pulled)
+
+
+async def _at_the_source(job: Job, pulled: Pulled) -> None:
+    """Does what the source's system is to be told of: that its package was applied.
+
+    The run has ended well whatever becomes of this; the next pull does it again.
+    """
+    if pulled.applied is None or job.claim.run.dry_run:
+        return
+    try:
+        async with asyncio.timeout(LONGEST_TELLING_SECONDS):
+            await pulled.applied()
+    except ConnectorError as error:
+        log.warning("package stays at its place", run=str(job.claim.run.run_id), code=error.code)
+    except TimeoutError:
+        log.warning("package stays at its place", run=str(job.claim.run.run_id), code="timed_out")
 
 
 def _taken(source: sources.Source, spoken: Parties, package: Package, pulled: Pulled) -> Taken:

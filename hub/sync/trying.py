@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import UUID
 
 from connectors.protocol import ConnectorError, Found
@@ -11,7 +12,7 @@ from hub.addresses import Network
 from hub.crypto import Keys
 from hub.store.sources import Source
 from hub.sync import source_secrets
-from hub.sync.pull import Access, opened_source, private_folder
+from hub.sync.pull import Access, opened_source, private_folder, watched
 from hub.sync.tracing import Recording
 from transforms.shaping.checking import Checked
 
@@ -21,14 +22,15 @@ LONGEST_SECONDS = 60.0
 
 async def tried(
     district_id: UUID, source: Source, transform: Checked | None, key: Keys, allow: Sequence[Network],
-    recording: Recording | None = None,
+    recording: Recording | None = None, *, watch: Path | None = None,
 ) -> Sequence[Found]:  # fmt: skip
     """What a source's connector finds out about its system.
 
     Raises HubError(INTERNAL) for secrets that cannot be opened.
     """
     secrets = source_secrets.opened(key, district_id, source)
-    access = Access(secrets, allow, observer=recording.trace.note if recording else None)
+    observer = recording.trace.note if recording else None
+    access = Access(secrets, allow, observer=observer, watched=watched(watch, district_id))
     try:
         async with private_folder() as folder, asyncio.timeout(LONGEST_SECONDS):
             opened = await asyncio.to_thread(opened_source, source, transform, None, folder, access)

@@ -32,6 +32,7 @@ from hub.sync import schedules
 from hub.sync.engine import work_once
 from hub.sync.retention import Retention, purge_once
 from hub.sync.room import Room
+from hub.sync.watch import Watch
 from hub.webhooks.deliver import Courier
 from hub.webhooks.dispatcher import Dispatcher, Limits
 from hub.webhooks.egress import Egress
@@ -98,6 +99,7 @@ async def run_worker(
             *_syncs(settings, syncs, clock, key, due, stop, work),
             _carry_out("exports", lambda: make_exports(shop), asked, stop),
             _look_after("schedules", lambda: _schedules(settings, deliveries, clock, due), stop),
+            *_watch(settings, deliveries, due, stop),
             Telling(Notices(teller), in_process=NOTICES_AT_A_TIME).run(stop),
             _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]
@@ -156,6 +158,21 @@ def _syncs(
     return [
         _carry_out("syncs", partial(work_once, db, clock, key=key, room=room, small=lane), due, stop) for lane in small
     ]
+
+
+def _watch(
+    settings: Settings, db: Database, due: asyncio.Event, stop: asyncio.Event
+) -> list[Coroutine[Any, Any, None]]:
+    """Looks into the folders of districts, where the operator has some watched."""
+    if settings.watch_folder is None:
+        return []
+    watch = Watch(db, settings.watch_folder)
+
+    async def look() -> None:
+        if await watch.look():
+            due.set()
+
+    return [_look_after("watched folders", look, stop)]
 
 
 async def _schedules(settings: Settings, db: Database, clock: Clock, due: asyncio.Event) -> None:

@@ -35,6 +35,7 @@ ALL = (
     "deliveries",
     "pull",
     "source_pull",
+    "sftp_pull",
     "passback",
     "export",
     "past",

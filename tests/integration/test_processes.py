@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 import os
 import re
@@ -15,9 +17,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID, uuid4
 
+import asyncpg
+import asyncssh
 import pytest
 
+from hub.store import districts, drops, sources
+from hub.store.database import Database as Pool
 from tests.services import MASTER_KEY, Database
 
 ROOT = Path(__file__).parents[2]
@@ -156,3 +163,73 @@ def test_they_start_from_the_environment_alone_serve_and_stop_when_asked(
     assert [path.name for path in Path(environment["HUB_DATA_DIR"]).iterdir()] == ["metrics"]
     refused = subprocess.run([sys.executable, "-c", healthcheck()], env=environment, capture_output=True, check=False)
     assert refused.returncode != 0
+
+
+@pytest.mark.threat("F1", "T42")
+def test_a_drop_that_is_killed_loses_nothing_that_it_took(
+    environment: Mapping[str, str], database: Database, tmp_path: Path
+) -> None:
+    own = {**environment, "HUB_SFTP_PORT": str(_free_port()), "HUB_DATA_DIR": str(tmp_path / "data")}
+    run(own, "migrate")
+    username, source, key = asyncio.run(_with_a_drop(database))
+    data = b"PK no archive, but nobody looks into it here"
+    first = _started(own, tmp_path / "first.log")
+    asyncio.run(_put_down(int(own["HUB_SFTP_PORT"]), username, key, data))
+    first.popen.kill()  # before the quiet time of an archive is over
+    first.popen.wait()
+    second = _started(own, tmp_path / "second.log")
+    found = asyncio.run(_upload_of(database, source))
+    assert second.stop()
+    assert found == (len(data), hashlib.sha256(data).hexdigest(), 1)
+
+
+def _started(environment: Mapping[str, str], log: Path) -> Process:
+    with log.open("wb") as output:
+        popen = subprocess.Popen([*HUB, "sftp"], cwd=ROOT, env=environment, stdout=output, stderr=output)
+    deadline = time.monotonic() + START_SECONDS
+    while b"Taking packages" not in log.read_bytes():
+        assert popen.poll() is None, log.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return Process(popen, log)
+
+
+async def _with_a_drop(database: Database) -> tuple[str, UUID, asyncssh.SSHKey]:
+    """A login's name, its source and its key."""
+    pool = await Pool.open(database.service, name="test", largest=1)
+    district, source, username = uuid4(), uuid4(), drops.new_username()
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    async with pool.district(district) as tx:
+        await districts.create(tx, "District")
+        await sources.create(tx, source, name="SIS", kind="oneroster_csv", config={})
+        public = key.export_public_key().decode().strip()
+        await drops.create(tx, source, username=username, password_hash=None, public_keys=[public])
+    await pool.close()
+    return username, source, key
+
+
+async def _put_down(port: int, username: str, key: asyncssh.SSHKey, data: bytes) -> None:
+    async with (
+        asyncssh.connect("127.0.0.1", port, username=username, client_keys=[key], known_hosts=None, config=[],
+                         agent_path=None) as connection,
+        connection.start_sftp_client() as client, client.open("a.zip", "wb") as file,
+    ):  # fmt: skip
+        await file.write(data)
+
+
+async def _upload_of(database: Database, source: UUID) -> tuple[int, str, int]:
+    """Bytes and digest of the source's one upload, once it is whole, and its runs."""
+    owner = await asyncpg.connect(database.owner, server_settings={"search_path": "hub"})
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                rows = await owner.fetch(
+                    "SELECT bytes, sha256, (SELECT count(*) FROM runs r WHERE r.upload_id = u.upload_id) AS runs "
+                    "FROM uploads u WHERE source_id = $1 AND state = 'complete'", source,
+                )  # fmt: skip
+                if rows:
+                    (row,) = rows
+                    return row["bytes"], row["sha256"], row["runs"]
+                await asyncio.sleep(0.1)
+    finally:
+        await owner.close()

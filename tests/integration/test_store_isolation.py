@@ -12,7 +12,7 @@ import pytest
 
 from hub.errors import Code, HubError
 from hub.settings import role_passwords, role_url
-from hub.store import districts, sources
+from hub.store import districts, drops, sources
 from hub.store.database import Database as Pool
 from hub.store.database import Transaction
 from hub.store.migrate import check, migrate
@@ -82,6 +82,7 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("districts", "SELECT", ("hub_service", "hub_worker")),
         ("export_schedules", "SELECT", ("hub_worker",)),
         ("data_keys", "SELECT", ("hub_service", "hub_worker")),  # the hub's own
+        ("drops", "SELECT", ("hub_service",)),  # the one whose name somebody knows
         ("exports", "SELECT", ("hub_worker",)),
         ("exports", "UPDATE", ("hub_worker",)),
         ("feed", "SELECT", ("hub_worker",)),  # where it says that it watches, for metrics
@@ -359,3 +360,26 @@ async def test_a_login_that_is_not_there_yet_is_told_to_migrate(database: Databa
         await check(wrong)
     assert refused.value.code is Code.SCHEMA_OUTDATED
     assert "hub migrate" in refused.value.message
+
+
+@pytest.mark.threat("T1", "T21")
+async def test_a_drop_is_seen_by_its_name_alone(database: Database) -> None:
+    pool = await Pool.open(database.service, name="test drops", largest=1)
+    names = [drops.new_username() for _ in range(2)]
+    for name in names:
+        district, source = uuid4(), uuid4()
+        async with pool.district(district) as tx:
+            await districts.create(tx, name)
+            await sources.create(tx, source, name="SIS", kind="oneroster_csv", config={})
+            await drops.create(tx, source, username=name, password_hash=None, public_keys=[])
+    async with pool.drop(names[0]) as tx:
+        assert [row["username"] for row in await tx.fetch("SELECT username FROM drops")] == [names[0]]
+        assert await tx.fetchval("SELECT count(*) FROM sources") == 0
+    async with pool.shared() as tx:
+        assert await tx.fetchval("SELECT count(*) FROM drops") == 0
+    for bad in ("x' OR true --", "drop-ä", ""):
+        assert await drops.find(pool, bad) is None
+    with pytest.raises(ValueError, match="plain"):
+        async with pool.drop("x'; --"):
+            pass
+    await pool.close()

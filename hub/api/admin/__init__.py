@@ -6,7 +6,7 @@ Rosters are shown to a district's own tokens alone: whoever runs the hub does no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -34,6 +34,10 @@ def add_admin(app: web.Application) -> None:
     admin = web.Application(middlewares=[problem.problems])
     for route in ROUTES:
         admin.router.add_route(route.method, route.path, _endpoint(route))
+        if route.head:
+            admin.router.add_route("HEAD", route.path, _endpoint(route))
+        if route.options is not None:
+            admin.router.add_route("OPTIONS", route.path, _options(route.options))
     admin[TABLE] = ROUTES
     admin[STOPPING] = asyncio.Event()
     admin[SENDING] = set()
@@ -43,6 +47,13 @@ def add_admin(app: web.Application) -> None:
 
 async def _stop(admin: web.Application) -> None:
     admin[STOPPING].set()
+
+
+def _options(headers: Iterable[tuple[str, str]]) -> Callable[[web.Request], Any]:
+    async def options(_request: web.Request) -> web.Response:
+        return web.Response(status=204, headers={"Cache-Control": "no-store", **dict(headers)})
+
+    return options
 
 
 def _endpoint(route: Route) -> Callable[[web.Request], Any]:
@@ -56,7 +67,7 @@ def _endpoint(route: Route) -> Callable[[web.Request], Any]:
         if route.body is not None:
             streamed = request.content_type in route.streams
             arguments.append(None if streamed else await _body(route.body, request))
-        return _answer(route, await route.handler(call, *arguments))
+        return _answer(route, await route.handler(call, *arguments), call.headers)
 
     return endpoint
 
@@ -77,7 +88,7 @@ async def _body(model: type[BaseModel], request: web.Request) -> BaseModel:
         raise problem.invalid("body", error) from None
 
 
-def _answer(route: Route, result: object) -> web.StreamResponse:
+def _answer(route: Route, result: object, headers: Mapping[str, str]) -> web.StreamResponse:
     if isinstance(result, web.StreamResponse):
         return result
     if result is None:
@@ -86,5 +97,8 @@ def _answer(route: Route, result: object) -> web.StreamResponse:
         raise TypeError(f"{route.operation} answers with {type(result).__name__}")
     body = orjson.dumps(result.model_dump(mode="json"))
     return web.Response(
-        body=body, status=route.status, content_type="application/json", headers={"Cache-Control": "no-store"}
+        body=body,
+        status=route.status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store", **headers},
     )

@@ -44,6 +44,7 @@ class Call:
     route: Route
     token: AdminToken | None
     district: UUID | None
+    headers: dict[str, str] = field(default_factory=dict)  # of the answer, beside the usual ones
 
     @property
     def actor(self) -> AdminToken:

@@ -39,6 +39,10 @@ TITLES: dict[Code, str] = {
     Code.RESYNC_REQUIRED: "Nothing can be told from that position",
     Code.RATE_LIMITED: "Too many requests",
     Code.NOT_ACCEPTABLE: "The answer is of another media type",
+    Code.UPLOAD_GONE: "The upload is gone",
+    Code.OFFSET_MISMATCH: "The upload goes on from another byte",
+    Code.CHECKSUM_MISMATCH: "The part is not what was sent",
+    Code.TUS_VERSION: "Another version of the protocol is spoken",
 }
 _BY_STATUS = {
     400: (Code.INVALID_REQUEST, "Look at the request line, the headers and the body, and send it again."),
@@ -86,6 +90,8 @@ def response(
         headers["Retry-After"] = "2"
     if code is Code.STORAGE_FULL:
         headers["Retry-After"] = "60"
+    if code is Code.TUS_VERSION:
+        headers["Tus-Version"] = "1.0.0"
     body = orjson.dumps(problem.model_dump(mode="json", exclude_none=True))
     return web.Response(body=body, status=problem.status, content_type=MEDIA_TYPE, headers=headers)
 
@@ -118,6 +124,13 @@ def _path(loc: tuple[int | str, ...]) -> str:
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns every error below the admin API into a problem."""
+    answer = await _answered(request, handler)
+    if "Tus-Resumable" in request.headers and not answer.prepared:  # that protocol wants it with errors, too
+        answer.headers["Tus-Resumable"] = "1.0.0"
+    return answer
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except HubError as error:

@@ -65,6 +65,8 @@ class Route:
     action: str | None = field(default=None, kw_only=True)
     writes: bool | None = field(default=None, kw_only=True)  # None: every method but GET does
     errors: tuple[Code, ...] = field(default=(), kw_only=True)
+    head: bool = field(default=False, kw_only=True)  # a GET that HEAD asks for too, as a protocol says
+    options: tuple[tuple[str, str], ...] | None = field(default=None, kw_only=True)  # headers that OPTIONS answers with
 
     @property
     def changes(self) -> bool:

@@ -46,7 +46,9 @@ async def test(call: Call) -> SourceTest:
     db, clock = call.context.db, call.context.clock
     recording = await tracing.asked(db, call.district_id, source, "test", clock)
     async with tracing.recorded(recording, db, call.district_id, source):
-        found = await tried(call.district_id, source, transform, key, settings.source_allow, recording)
+        found = await tried(
+            call.district_id, source, transform, key, settings.source_allow, recording, watch=settings.watch_folder
+        )
         if recording is not None and any(one.outcome == "bad" for one in found):
             recording.outcome = "bad"
     items = [SourceFinding.model_validate(one) for one in found]

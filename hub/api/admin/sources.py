@@ -262,11 +262,19 @@ async def _secrets(
     left = {name: text for name, text in old.secrets.items() if name not in given}
     if config is not None and left:
         places = (await asyncio.to_thread(connector, old.kind)).places
-        if moved := sorted(name for name in places if config.get(name) != old.config.get(name)):
+        if moved := sorted(name for name in places if _said(config, name) != _said(old.config, name)):
             raise HubError(
                 Code.INVALID_REQUEST, f"State {', '.join(sorted(left))} among secrets again, since {moved[0]} changes."
             )
     return {**left, **{name: text for name, text in given.items() if text}} if given else None
+
+
+def _said(config: Mapping[str, Any], name: str) -> Any:
+    """What a configuration has under a name; dots lead into its parts."""
+    found: Any = config
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 _PARTS = frozenset({"speaks_for", "key_space", "links"})

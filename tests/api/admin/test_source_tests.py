@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,7 @@ import pytest
 
 from tests.api.admin.commands import command
 from tests.api.admin.service import AdminHub
-from tests.fakes import rosters
+from tests.fakes import rosters, sftp_server
 from tests.fakes.oneroster_server import CLIENT, SECRET, Server, filled, running
 
 
@@ -105,3 +106,28 @@ async def test_a_try_does_not_reach_private_networks_that_nobody_allowed(hub: Ad
     source = await made(hub, sis, config=inside)
     code, text = await command(hub, "source", "test", "--source", source["source_id"])
     assert (code, "HUB_SOURCE_ALLOW" in text, "FAILS" in text) == (1, True, True), text
+
+
+async def test_a_source_at_an_sftp_server_is_pinned_by_what_its_test_shows(hub: AdminHub, tmp_path: Path) -> None:
+    with sftp_server.running(tmp_path) as vendor:
+        config = {"place": vendor.place(host_key=None)}
+        body = {
+            "name": "Files", "kind": "oneroster_csv", "config": config, "secrets": {"password": sftp_server.PASSWORD},
+        }  # fmt: skip
+        source = await hub.made("POST", f"/districts/{hub.district}/sources", role="district", json=body)
+        path = f"/districts/{hub.district}/sources/{source['source_id']}"
+        shown = await hub.made("POST", f"{path}/test", role="district", json={})
+        (found,) = [item for item in shown["items"] if item["step"] == "host key"]
+        assert not shown["works"]
+        assert (vendor.fingerprint in found["text"], vendor.logins) == (True, [])
+
+        pinned = {"config": {"place": vendor.place(host_key=vendor.fingerprint)}}
+        await hub.made("PATCH", path, role="district", json=pinned)  # the login goes where it was meant for
+        tried = await hub.made("POST", f"{path}/test", role="district", json={})
+        steps = {item["step"]: item["outcome"] for item in tried["items"]}
+        assert steps == {"host key": "good", "login": "good", "packages": "warning"}
+        elsewhere = {"config": {"place": vendor.place(host="sftp.elsewhere.example")}}
+        refused = await hub.call("PATCH", path, role="district", json=elsewhere)
+        assert (refused.status, "password" in refused.json["detail"]) == (400, True)
+        anew = elsewhere | {"secrets": {"password": "another"}}
+        assert (await hub.call("PATCH", path, role="district", json=anew)).status == 200

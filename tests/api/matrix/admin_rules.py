@@ -48,6 +48,14 @@ POST   d   /districts/{district}/overrides
 DELETE d   /districts/{district}/overrides/{override}
 GET    d   /districts/{district}/provenance
 GET    od  /districts/{district}/uploads/{upload}
+POST   od  /districts/{district}/sources/{source}/resumable
+GET    od  /districts/{district}/resumable/{upload}
+PATCH  od  /districts/{district}/resumable/{upload}
+DELETE od  /districts/{district}/resumable/{upload}
+POST   od  /districts/{district}/sources/{source}/drop
+GET    od  /districts/{district}/sources/{source}/drop
+POST   od  /districts/{district}/sources/{source}/drop/rotate
+DELETE od  /districts/{district}/sources/{source}/drop
 POST   od  /districts/{district}/runs
 GET    od  /districts/{district}/runs
 GET    od  /districts/{district}/runs/{run}

@@ -1,0 +1,186 @@
+"""Packages that are pulled from a vendor's server, with the real engine: once, and put away only when they count."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from hub import vault
+from hub.clock import SystemClock
+from hub.crypto import Keys
+from hub.errors import Code
+from hub.settings import Settings
+from hub.store import runs, sources
+from hub.store.database import Database as Pool
+from hub.store.runs import Run
+from hub.sync import schedules, source_secrets
+from hub.sync.engine import work_once
+from hub.sync.room import Room
+from tests.districts import District, changed, packed, sandbox, without
+from tests.fakes.sftp_server import PASSWORD, Vendor, running
+from tests.services import MASTER_KEY, Database
+from tests.snapshots import snapshot
+
+FRAMES = sandbox(students=100, seed=11).frames
+USER = FRAMES["demographics"]["sourcedId"][0]
+NEXT = changed(FRAMES, "users", USER, givenName="Zebulon")
+FEWER = without(FRAMES, "enrollments", FRAMES["enrollments"]["sourcedId"].to_list()[5:])
+
+
+@dataclass
+class Site:
+    """A district whose packages lie at a vendor's."""
+
+    district: District
+    vendor: Vendor
+    keys: Keys
+    allow: str = "127.0.0.0/8"
+
+    async def put(self, frames: Any, name: str, at: int) -> Path:
+        path = self.vendor.root / name
+        await asyncio.to_thread(path.write_bytes, await asyncio.to_thread(packed, frames, "1.2"))
+        await asyncio.to_thread(os.utime, path, (at, at))
+        return path
+
+    async def configure(self, **place: Any) -> None:
+        config = {"place": self.vendor.place(**place), "settle_seconds": 0}
+        async with self.district.db.district(self.district.district_id) as tx:
+            sealer = await vault.to_seal(tx, self.keys)
+            sealed = source_secrets.sealed(
+                sealer, PASSWORD, self.district.district_id, self.district.source_id, "password"
+            )
+            await sources.change(tx, self.district.source_id, config=config, secrets={"password": sealed})
+
+    async def pull(self, *, dry_run: bool = False) -> Run:
+        run_id = uuid4()
+        async with self.district.db.district(self.district.district_id) as tx:
+            await runs.request(
+                tx, run_id, source_id=self.district.source_id, upload_id=None, dry_run=dry_run, requested_by="test"
+            )
+        await self.work()
+        return await self.district.run(run_id)
+
+    async def work(self) -> None:
+        while await self.work_once():
+            pass
+
+    async def work_once(self) -> bool:
+        room = Room.of(Settings(source_allow=self.allow))
+        return await work_once(self.district.db, SystemClock(), key=self.keys, room=room)
+
+    async def names(self) -> list[str]:
+        return sorted(p.name for p in await asyncio.to_thread(lambda: [*self.vendor.root.rglob("*.zip")]))
+
+
+@pytest.fixture
+async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
+    db = await Pool.open(database.worker, name="test worker", largest=8)
+    with running(tmp_path) as vendor:
+        made = Site(await District(db).create(), vendor, Keys((MASTER_KEY,)))
+        await made.configure()
+        yield made
+    await db.close()
+
+
+async def test_a_package_is_pulled_applied_and_known_from_then_on(site: Site) -> None:
+    await site.put(FRAMES, "monday.zip", 1_700_000_000)
+    run = await site.pull()
+    assert run.state == "applied", run.error_message
+    site.vendor.opened.clear()
+    assert (await site.pull()).state == "unchanged"
+    assert site.vendor.opened == []
+
+    await site.put(FRAMES, "tuesday.zip", 1_700_086_400)  # the same once more, under another name
+    assert (await site.pull()).state == "unchanged"
+    assert site.vendor.opened == ["tuesday.zip"]
+    assert (await site.pull()).state == "unchanged"
+    assert site.vendor.opened == ["tuesday.zip"]  # it is known now as well
+
+    assert (await site.pull(dry_run=True)).state == "previewed"
+    assert site.vendor.opened == ["tuesday.zip"] * 2
+    await site.put(NEXT, "wednesday.zip", 1_700_172_800)
+    assert (await site.pull()).counts["users"]["updated"] == 1
+    site.vendor.opened.clear()
+    await site.configure(stale_hours=8_000)  # another configuration may read the same in another way
+    stale = await site.pull()
+    assert (stale.state, stale.error_code) == ("failed", Code.SOURCE_FAILED.value)
+    assert "package_stale" in (stale.error_message or "")
+    await site.configure(pattern="w*.zip")
+    assert (await site.pull()).state == "unchanged"
+    assert site.vendor.opened == ["wednesday.zip"]
+
+
+async def test_only_what_was_applied_is_put_away(site: Site) -> None:
+    await asyncio.to_thread((site.vendor.root / "taken").mkdir)
+    await site.configure(after="move")
+    first = await site.put(FRAMES, "a.zip", 1_700_000_000)
+    assert (await site.pull(dry_run=True)).state == "previewed"
+    assert await asyncio.to_thread(first.exists)
+    assert (await site.pull()).state == "applied"
+    assert await site.names() == ["20231114T221320Z-a.zip"]
+
+    await site.put(FEWER, "b.zip", 1_700_086_400)
+    before = await snapshot(site.district)
+    held = await site.pull()
+    assert held.state == "held"
+    assert await site.names() == ["20231114T221320Z-a.zip", "b.zip"]
+    assert await snapshot(site.district) == before
+    async with site.district.db.district(site.district.district_id) as tx:
+        await runs.decide(tx, held.run_id, approve=True, actor="test")
+    await site.work()
+    assert (await site.district.run(held.run_id)).state == "applied"
+    assert await site.names() == ["20231114T221320Z-a.zip", "20231115T221320Z-b.zip"]
+
+
+async def test_a_package_that_cannot_be_put_away_counts_all_the_same(site: Site) -> None:
+    await site.configure(after="delete")
+    await site.put(FRAMES, "a.zip", 1_700_000_000)
+    site.vendor.read_only = True
+    assert (await site.pull()).state == "applied"
+    assert await site.names() == ["a.zip"]
+    site.vendor.read_only = False
+    site.vendor.opened.clear()
+    assert (await site.pull()).state == "unchanged"
+    assert (await site.names(), site.vendor.opened) == ([], [])
+
+
+@pytest.mark.threat("T42", "F7")
+async def test_a_connection_that_is_cut_is_tried_again_and_nothing_is_half_applied(site: Site) -> None:
+    await site.put(FRAMES, "a.zip", 1_700_000_000)
+    site.vendor.cut_after = 2_000
+    run_id = uuid4()
+    async with site.district.db.district(site.district.district_id) as tx:
+        await runs.request(
+            tx, run_id, source_id=site.district.source_id, upload_id=None, dry_run=False, requested_by="test"
+        )
+    assert await site.work_once()
+    waits = await site.district.run(run_id)
+    assert (waits.state, waits.attempt) == ("queued", 1)
+    assert "not_connected" in (waits.error_message or "")
+    assert await site.district.counts() == {}
+    async with site.district.db.district(site.district.district_id) as tx:
+        await tx.execute("UPDATE runs SET lease_until = NULL")
+    await site.work()
+    assert (await site.district.run(run_id)).state == "applied"
+
+
+@pytest.mark.threat("T31")
+async def test_a_private_network_must_be_allowed(site: Site) -> None:
+    await site.put(FRAMES, "a.zip", 1_700_000_000)
+    site.allow = "10.0.0.0/8"
+    run = await site.pull()
+    assert run.state == "failed"
+    assert "HUB_SOURCE_ALLOW" in (run.error_message or "")
+    assert site.vendor.logins == []
+
+
+async def test_a_source_with_a_place_can_be_scheduled(site: Site) -> None:
+    async with site.district.db.district(site.district.district_id) as tx:
+        await schedules.check_pulled(await sources.get(tx, site.district.source_id))
