@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote_plus
@@ -14,6 +14,7 @@ from connectors.clever.config import Application, CleverConfig
 from connectors.client import Client as Asking
 from connectors.client import Login, json_of, number_of, refusal, secret_of
 from connectors.http import Answer, Web
+from connectors.members import Objects
 from connectors.oauth2 import Bearer, Fetched
 from connectors.protocol import ConnectorError, Intent, SourceContext
 
@@ -23,7 +24,6 @@ _RESERVE = 5
 _LONGEST_TOKEN, _TOKEN_BYTES = 4_000, 1 << 20
 #: Sections name all their students; an answer with more than so much for each row is cut off.
 _BYTES_PER_ROW, _LEAST_BYTES, _MOST_BYTES = 32 << 10, 4 << 20, 64 << 20
-Objects = Sequence[Mapping[str, Any]]
 
 
 class PageTooLargeError(Exception):
