@@ -2,8 +2,8 @@
 
 Rows that go, or that leave a window of changes because they change again, make those behind them move up: who walks
 forwards by offsets misses rows. So pages are told by tokens where the host has them (7.3), else the walk goes from the
-end to the beginning: what moves up comes twice then, and nothing is missed. A walk counts where there were as many
-different rows as the host counted before and after it, or where two walks in a row saw the same.
+end to the beginning: what moves up comes twice then, and nothing is missed. A walk counts where there were no more
+different rows than the host counted before it, and no fewer than afterwards, or where two walks in a row saw the same.
 """
 
 from __future__ import annotations
@@ -68,12 +68,21 @@ async def _with_limit(client: Client, wanted: Wanted, sink: Sink) -> Walked:
                 await asyncio.to_thread(sink.begin_again)
                 continue
             after = await client.count(wanted.url(client), wanted.name)
-            found.total, found.steady = after, found.steady and after == total
-            return found
+            return await asyncio.to_thread(_judged, found, total, after)
     except NotUnderstoodError:
         pass
     text = f"The system does not understand a plain request for {wanted.name} (HTTP 400). Check address and version."
     raise ConnectorError("query_refused", text, intent=Intent.ASK_HUMAN)
+
+
+def _judged(found: Walked, before: int, after: int) -> Walked:
+    """The walk, with how many rows there had to be. Rows may have gone meanwhile; that made it miss no others."""
+    different = found.different()
+    if after <= different <= before:
+        found.total = different
+    else:
+        found.total, found.steady = after, after == before
+    return found
 
 
 @dataclass
@@ -112,7 +121,7 @@ class _Walking:
             page = await self.client.page(self.wanted.url(self.client).update_query(query), self.wanted.name)
             await self._take(page.objects)
             token = page.token
-            if token is None and not asked and len(page.objects) < self.total:
+            if token is None and not asked and 0 < len(page.objects) < self.total:
                 # The host has no tokens after all, and knows nothing of the size of pages.
                 self.client.by_tokens = False
                 await self._again()

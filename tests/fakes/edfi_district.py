@@ -51,7 +51,7 @@ def ods(students: int = 24, *, model: int = 5) -> State:
         "studentSchoolAssociations": [one for n in range(students) for one in _enrolled(n, schools)],
         "studentEducationOrganizationAssociations": [one for n in range(students) for one in _said(n, schools)],
         "staffs": [_staff(n) for n in range(staff + 1)],
-        "staffEducationOrganizationAssignmentAssociations": _assignments(staff),
+        "staffEducationOrganizationAssignmentAssociations": _assignments(),
         "staffSchoolAssociations": [
             {"staffReference": {"staffUniqueId": f"T{n}"}, "schoolReference": {"schoolId": FIRST_SCHOOL + n % schools}}
             for n in range(staff)],
@@ -176,8 +176,8 @@ def _staff(n: int) -> Row:
     }  # fmt: skip
 
 
-def _assignments(staff: int) -> list[Row]:
-    """One is the superintendent, one a principal; the last one of all left no trace but an odd classification."""
+def _assignments() -> list[Row]:
+    """One is the superintendent, one a principal, and one of a kind that only this site has."""
 
     def one(n: int, org: int, classification: str, **more: str) -> Row:
         return {"staffReference": {"staffUniqueId": f"T{n}"}, "beginDate": "2024-08-01",

@@ -211,6 +211,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         route = f"/{quirks.route}" if quirks.route else ""
         root, changes = f"/data/v3{route}/ed-fi/", f"/changeQueries/v1{route}/"
+        if not path.startswith((root, changes)):
+            self._answer(404, {"detail": "not there"})
+            return
         name = path.removeprefix(root) if path.startswith(root) else path.removeprefix(changes)
         resource, _, part = name.partition("/")
         asked = Asked(resource, part, query, dict(self.headers))
@@ -283,9 +286,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-def _by_token(
-    asked: Asked, rows: list[Object], headers: dict[str, str]
-) -> tuple[list[Object], dict[str, str]]:
+def _by_token(asked: Asked, rows: list[Object], headers: dict[str, str]) -> tuple[list[Object], dict[str, str]]:
     """A page behind the row that the token names, in the order of their numbers, whatever went meanwhile."""
     after = int(base64.b64decode(asked.query["pageToken"])) if "pageToken" in asked.query else -1
     behind = [one for one in rows if int(one["id"].rpartition("-")[2]) > after]
