@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote_plus
@@ -32,11 +31,15 @@ class PageTooLargeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. ``total``: how many objects there are, where the answer says so. ``following``: the next page."""
+    """One page. ``total``: how many objects there are, where the answer says so. ``following``: the next page.
+
+    ``size``: in bytes.
+    """
 
     objects: Objects = field(repr=False)
     total: int | None
     following: URL | None
+    size: int = 0
 
 
 @dataclass
@@ -104,7 +107,7 @@ class Client(Asking):
         def read(answer: Answer) -> Page:
             parsed = json_of(answer, name, "not_clever")
             objects = _inner(parsed, name)
-            return Page(objects, _total(parsed), self._following(parsed, url))
+            return Page(objects, _total(parsed), self._following(parsed, url), len(answer.body))
 
         most = min(max(_LEAST_BYTES, rows * _BYTES_PER_ROW), _MOST_BYTES)
         return await self.ask(url, name, read, most_bytes=most)

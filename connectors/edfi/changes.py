@@ -21,6 +21,24 @@ _NOT_TOLD = frozenset({"not_found"})
 
 
 @dataclass(frozen=True, slots=True)
+class Since:
+    """A cursor. ``by_clock``: the year follows from the date, since neither host nor configuration says which it is."""
+
+    version: int
+    year: str
+    by_clock: bool
+
+    @classmethod
+    def of(cls, cursor: Mapping[str, Any] | None) -> Since | None:
+        """The cursor of an earlier pull."""
+        return None if cursor is None else cls(cursor["version"], cursor["year"], cursor["by_clock"])
+
+    def cursor(self) -> dict[str, Any]:
+        """The cursor as JSON."""
+        return {"version": self.version, "year": self.year, "by_clock": self.by_clock}
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """How many rows of a resource changed, how many went, and how many have another key. None: the host cannot tell."""
 

@@ -36,7 +36,7 @@ class Anonymous:
         """None."""
         return {}
 
-    def forget(self) -> None:
+    def forget(self, refused: Mapping[str, str]) -> None:
         """There is no token."""
 
 
@@ -64,10 +64,11 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. ``token``: of the page behind it, where pages have tokens."""
+    """One page. ``token``: of the page behind it, where pages have tokens. ``size``: in bytes."""
 
     objects: Objects = field(repr=False)
     token: str | None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ class Client(Asking):
         """One page of the resource ``name``. Raises as ``ask`` does, and ConnectorError (``not_edfi``)."""
 
         def read(answer: Answer) -> Page:
-            return Page(_objects(answer, name), answer.headers.get("Next-Page-Token") or None)
+            token = answer.headers.get("Next-Page-Token") or None
+            return Page(_objects(answer, name), token, len(answer.body))
 
         most = max(_LEAST_BYTES, self.config.page_rows * _BYTES_PER_ROW)
         return await self.ask(url, name, read, most_bytes=most)

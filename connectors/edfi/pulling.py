@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from connectors.edfi import keys, people, resources, rules, schools, tables
-from connectors.edfi.changes import MOST_CHANGED, Moved, gone, moved, window
+from connectors.edfi.changes import MOST_CHANGED, Moved, Since, gone, moved, window
 from connectors.edfi.client import Client, Versions
 from connectors.edfi.descriptors import Descriptors
 from connectors.edfi.people import Made, Side
@@ -31,24 +31,6 @@ from transforms.issues import Rule
 _ENROLLMENT = ("sourcedId", "classSourcedId", "schoolSourcedId", "userSourcedId", "role", "primary", "beginDate",
                "endDate")  # fmt: skip
 _KINDS = {keys.STUDENT: resources.STUDENT_SECTIONS, keys.STAFF: resources.STAFF_SECTIONS}
-
-
-@dataclass(frozen=True, slots=True)
-class Since:
-    """A cursor. ``by_clock``: the year follows from the date, since neither host nor configuration says which it is."""
-
-    version: int
-    year: str
-    by_clock: bool
-
-    @classmethod
-    def of(cls, cursor: Mapping[str, Any] | None) -> Since | None:
-        """The cursor of an earlier pull."""
-        return None if cursor is None else cls(cursor["version"], cursor["year"], cursor["by_clock"])
-
-    def cursor(self) -> dict[str, Any]:
-        """The cursor as JSON."""
-        return {"version": self.version, "year": self.year, "by_clock": self.by_clock}
 
 
 @dataclass

@@ -194,7 +194,9 @@ def test_who_is_not_asked_for_is_not_there(tmp_path: Path) -> None:
         assert {user[:3] for user in rows(frames, "users")} == {"stu", "sta"}
         assert not {"contacts", "studentContactAssociations", "sections"} & {one.resource for one in server.asked}
         # Another district's key alone: nothing of this one.
-        frames, _ = pull(server, tmp_path, district=7)
+        frames, found = pull(server, tmp_path, district=7)
+        told = {row["code"]: row["cause"] for row in found.to_dicts()}
+        assert (told["EDFI-002"], told["EDFI-003"], told["EDFI-004"]) == ("24", "4", "8")
         assert {file: frame.height for file, frame in frames.items()} == dict.fromkeys(frames, 0)
 
 
