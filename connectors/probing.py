@@ -14,26 +14,14 @@ from connectors.protocol import ConnectorError, Found
 
 #: A certificate that ends sooner is warned of: vendors renew theirs about a month before.
 RENEWAL = timedelta(days=21)
+#: After so long no more is asked for: whoever waits for the answer gets what is known by then.
+PATIENCE_SECONDS, REQUEST_SECONDS = 35.0, 15.0
 #: Signatures and tokens of most systems bear so much.
 SKEW = timedelta(minutes=5)
 #: Errors after which nothing else can work.
 FINAL = frozenset({"address_blocked", "host_unknown", "not_connected", "tls_failed", "timed_out", "no_secret"})
 _STEPS = {"host_unknown": "name", "tls_failed": "certificate"}
 _MINUTE, _HOUR, _KB = 60, 3600, 1000
-
-
-def reached(url: str) -> Found:
-    """That a system at this address answers, and whether the way to it is encrypted."""
-    if url.startswith("https:"):
-        return Found("connection", "good", "The system can be reached, encrypted.")
-    return Found("connection", "warning", "The system can be reached, not encrypted.")
-
-
-def not_logged_in(error: ConnectorError, url: str) -> list[Found]:
-    """That nothing could be asked for: the system cannot be reached, or it refuses the login."""
-    if error.code in FINAL:
-        return [Found("connection", "bad", error.message)]
-    return [reached(url), Found("login", "bad", error.message)]
 
 
 async def greeted(web: Web, addresses: Iterable[str], now: datetime) -> list[Found]:
@@ -49,6 +37,11 @@ async def greeted(web: Web, addresses: Iterable[str], now: datetime) -> list[Fou
             text = f"{origin.host}: {error.message}"
             return [*found, Found(_STEPS.get(error.code, "connection"), "bad", text)]
     return found
+
+
+def not_tried(step: str) -> Found:
+    """That there was no time left for a step."""
+    return Found(step, "warning", "Not tried, since the system is slow. Try it later.")
 
 
 def works(found: Iterable[Found]) -> bool:

@@ -45,10 +45,13 @@ class Roster:
         Takes processor time, and writes to disk: call it in a thread. Raises KeyError for a column that is neither of
         the file's header nor ``metadata.<name>``.
         """
-        spool = self.spools[file]
+        self.put(file, pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in columns.items()}))
+
+    def put(self, file: str, frame: pl.DataFrame) -> None:
+        """The same of a frame of String columns."""
+        spool, columns = self.spools[file], frame.columns
         if unknown := [n for n in columns if n not in spool.header and not n.startswith(METADATA)]:
             raise KeyError(f"{file}.csv has no column {unknown[0]}")
-        frame = pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in columns.items()})
         missing = [n for n in spool.header if n not in columns]
         frame = frame.with_columns(pl.all().replace("", None), *(pl.lit(None, pl.String).alias(n) for n in missing))
         if spool.mode == "delta" and "status" not in columns:

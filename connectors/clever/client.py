@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote_plus
@@ -14,6 +13,7 @@ from connectors.clever.config import Application, CleverConfig
 from connectors.client import Client as Asking
 from connectors.client import Login, json_of, number_of, refusal, secret_of
 from connectors.http import Answer, Web
+from connectors.members import Objects
 from connectors.oauth2 import Bearer, Fetched
 from connectors.protocol import ConnectorError, Intent, SourceContext
 
@@ -23,7 +23,6 @@ _RESERVE = 5
 _LONGEST_TOKEN, _TOKEN_BYTES = 4_000, 1 << 20
 #: Sections name all their students; an answer with more than so much for each row is cut off.
 _BYTES_PER_ROW, _LEAST_BYTES, _MOST_BYTES = 32 << 10, 4 << 20, 64 << 20
-Objects = Sequence[Mapping[str, Any]]
 
 
 class PageTooLargeError(Exception):
@@ -32,11 +31,15 @@ class PageTooLargeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. ``total``: how many objects there are, where the answer says so. ``following``: the next page."""
+    """One page. ``total``: how many objects there are, where the answer says so. ``following``: the next page.
+
+    ``size``: in bytes.
+    """
 
     objects: Objects = field(repr=False)
     total: int | None
     following: URL | None
+    size: int = 0
 
 
 @dataclass
@@ -104,7 +107,7 @@ class Client(Asking):
         def read(answer: Answer) -> Page:
             parsed = json_of(answer, name, "not_clever")
             objects = _inner(parsed, name)
-            return Page(objects, _total(parsed), self._following(parsed, url))
+            return Page(objects, _total(parsed), self._following(parsed, url), len(answer.body))
 
         most = min(max(_LEAST_BYTES, rows * _BYTES_PER_ROW), _MOST_BYTES)
         return await self.ask(url, name, read, most_bytes=most)

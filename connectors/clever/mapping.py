@@ -7,15 +7,15 @@ enrollment, ``<user>.<number>`` a role.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from connectors.clever.values import after, day, grade, ids, school_year, subject, text
+from connectors.clever.values import grade, ids, subject
+from connectors.members import Objects, after, day, school_year, text
 
 Columns = dict[str, list[str | None]]
-Objects = Sequence[Mapping[str, Any]]
 
 
 def columns(rows: Sequence[Mapping[str, str | None]], *header: str) -> Columns:
@@ -159,8 +159,3 @@ def enrollments(objects: Objects) -> Columns:
     ]  # fmt: skip
     header = ("sourcedId", "classSourcedId", "schoolSourcedId", "userSourcedId", "role", "primary")
     return {name: [row[place] for row in rows] for place, name in enumerate(header)}
-
-
-def objects_of(values: Iterable[Any]) -> list[Mapping[str, Any]]:
-    """The objects among some values."""
-    return [one for one in values if isinstance(one, Mapping)]

@@ -9,21 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from connectors.clever.mapping import Columns, Objects, columns, objects_of
-from connectors.clever.values import (
-    RACES,
-    SEXES,
-    after,
-    birth_date,
-    contact_role,
-    day,
-    grade,
-    ids,
-    member,
-    names,
-    staff_role,
-    text,
-)
+from connectors.clever.mapping import Columns, columns
+from connectors.clever.values import RACES, SEXES, birth_date, contact_role, grade, ids, names, staff_role
+from connectors.members import Objects, after, day, member, objects_of, text
 
 ROLES = ("student", "teacher", "staff", "district_admin", "contact")
 _NOT_IN_PAIRS = re.compile(r"[{},]")
@@ -101,7 +89,7 @@ def _person(one: Mapping[str, Any]) -> _Person:
     given = one.get("roles")
     roles = {name: given[name] for name in ROLES if isinstance(member(given, name), Mapping)} if given else {}
     told = member(roles, "contact", "student_relationships")
-    return _Person(text(one.get("id")) or "", roles, objects_of(told if isinstance(told, list) else ()))
+    return _Person(text(one.get("id")) or "", roles, objects_of(told))
 
 
 def _username(one: Mapping[str, Any], person: _Person) -> tuple[str | None, bool]:
@@ -179,7 +167,7 @@ def _held(
         return [(org, staff_role(role.get("title"), usual), {}) for org in _schools(role) or [district]]
     if name == "teacher":
         return [(org, "teacher", {}) for org in _schools(role) or [district]]
-    spans = {text(one.get("school")): one for one in objects_of(role.get("enrollments") or ())}
+    spans = {text(one.get("school")): one for one in objects_of(role.get("enrollments"))}
     return [(org, "student", _dates(spans.get(org, {}))) for org in _schools(role)]
 
 

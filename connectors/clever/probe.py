@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 
 from yarl import URL
 
+from connectors import probing
 from connectors.clever import state
 from connectors.clever.client import Client, Page, PageTooLargeError
-from connectors.clever.config import CleverConfig
+from connectors.clever.config import Application, CleverConfig
 from connectors.clever.events import last_event
 from connectors.client import NotUnderstoodError
 from connectors.http import Web
-from connectors.probing import FINAL, clock, not_logged_in, reached
+from connectors.probing import FINAL, PATIENCE_SECONDS, Sample
 from connectors.protocol import ConnectorError, Found, SourceContext
 
-SAMPLE_ROWS = 5
+SAMPLE_ROWS, LARGE_ROWS = 5, 200
 COLLECTIONS = ("schools", "terms", "courses", "sections", "users")
 _NEEDED = frozenset({"schools", "sections", "users"})
 #: Errors of the district's state: the login works, and everything else may be tried.
@@ -23,60 +25,99 @@ _STATES = frozenset({"district_paused", "district_failed", "district_pending"})
 
 
 async def probe(context: SourceContext, config: CleverConfig, web: Web) -> list[Found]:
-    """Logs in and asks for a few objects of each collection. Never raises ConnectorError."""
+    """Reaches Clever, logs in and asks for a few objects of each collection. Never raises ConnectorError."""
+    tokens = [config.token_url] if isinstance(config.login, Application) else []
+    found = await probing.greeted(web, [config.url, *tokens], context.now())
+    if not probing.works(found):
+        return found
+    district = Found("district", "good", "The district's syncs run at Clever.")
     try:
         client = Client.of(context, config, web)
     except ConnectorError as error:
-        return not_logged_in(error, config.url)
+        return [*found, Found("login", "bad", error.message)]
+    client.tries = 1  # whoever waits for the answer tries again themselves
     try:
-        client.tries = 1  # whoever waits for the answer tries again themselves
         await client.login.headers("GET", URL(config.url))
         await state.district(client)
-        district = Found("district", "good", "The district's syncs run at Clever.")
     except ConnectorError as error:
         if error.code not in _STATES:
-            return not_logged_in(error, config.url)
+            step = "connection" if error.code in FINAL else "login"
+            return [*found, Found(step, "bad", error.message)]
         district = Found("district", "bad", error.message)
-    found = [await _collection(client, name) for name in COLLECTIONS]
-    told = clock(client.started, context.now(), "the hub's clock counts", "Pulls go by its clock.")
-    return [
-        reached(config.url), Found("login", "good", "Clever accepts the token."), district, told, *found,
-        await _events(client),
-    ]  # fmt: skip
+    trying = _Trying(client)
+    collections = [await trying.collection(name) for name in COLLECTIONS]
+    clock = probing.clock(client.started, context.now(), "the hub's clock counts", "Pulls go by its clock.")
+    login = Found("login", "good", "Clever accepts the token.")
+    return [*found, login, district, clock, *collections, await trying.events(), *await trying.whole()]
 
 
-async def _collection(client: Client, name: str) -> Found:
-    url = client.config.collection(name).with_query({"limit": str(SAMPLE_ROWS), "count": "true"})
-    begun = time.monotonic()
-    try:
-        page = await client.page(url, name, SAMPLE_ROWS)
-    except (NotUnderstoodError, PageTooLargeError):
-        return Found(name, "bad", "Clever does not understand the request. Check the version.")
-    except ConnectorError as error:
-        return Found(name, "bad", error.message)
-    return _told(client, name, page, time.monotonic() - begun)
+@dataclass
+class _Trying:
+    """What is seen of the collections. ``counts``: of those that were counted."""
 
+    client: Client
+    counts: dict[str, int] = field(default_factory=dict)
+    samples: dict[str, Sample] = field(default_factory=dict)
+    begun: float = field(default_factory=time.monotonic)
 
-def _told(client: Client, name: str, page: Page, seconds: float) -> Found:
-    if not page.objects:
-        text = "There are none. If the district has some, share them with the application in Clever's dashboard."
-        return Found(name, "warning" if name in _NEEDED else "good", text)
-    if page.total is None:
-        text = "Clever does not count them, so they are read twice to be sure."
-        return Found(name, "warning", text)
-    pages = -(-page.total // client.config.page_rows)
-    text = f"{page.total:,} objects; {len(page.objects)} of them came in {seconds:.1f} s."
-    return Found(name, "good", f"{text} A whole pull asks {pages} times.")
+    def late(self) -> bool:
+        """Whether whoever asked has waited long enough."""
+        return time.monotonic() - self.begun > PATIENCE_SECONDS
 
+    async def collection(self, name: str) -> Found:
+        """A few objects of one collection."""
+        if self.late():
+            return probing.not_tried(name)
+        try:
+            page = await self._page(name, SAMPLE_ROWS)
+        except (NotUnderstoodError, PageTooLargeError):
+            return Found(name, "bad", "Clever does not understand the request. Check the version.")
+        except ConnectorError as error:
+            return Found(name, "bad", error.message)
+        if page.total is not None:
+            self.counts[name] = page.total
+        return self._told(name, page)
 
-async def _events(client: Client) -> Found:
-    if not client.config.changes:
-        return Found("events", "good", "The source does not ask for events: everything is pulled each time.")
-    try:
-        last = await last_event(client)
-    except ConnectorError as error:
-        return Found("events", "bad" if error.code in FINAL else "warning", error.message)
-    if last is None:
-        text = "Everything is pulled each time, since the application gets no events. Switch them on in the dashboard."
-        return Found("events", "warning", text)
-    return Found("events", "good", "Changes come as events.")
+    async def _page(self, name: str, rows: int) -> Page:
+        url = self.client.config.collection(name).with_query({"limit": str(rows), "count": "true"})
+        begun = time.monotonic()
+        page = await self.client.page(url, name, rows)
+        self.samples[name] = Sample(len(page.objects), page.size, time.monotonic() - begun)
+        return page
+
+    def _told(self, name: str, page: Page) -> Found:
+        if not page.objects:
+            text = "There are none. If the district has some, share them with the application in Clever's dashboard."
+            return Found(name, "warning" if name in _NEEDED else "good", text)
+        if page.total is None:
+            return Found(name, "warning", "Clever does not count them, so they are read twice to be sure.")
+        text = f"{page.total:,} objects; {len(page.objects)} of them came in {self.samples[name].seconds:.1f} s."
+        pages = -(-page.total // self.client.config.page_rows)
+        return Found(name, "good", f"{text} A whole pull asks {pages:,} times." if pages > 1 else text)
+
+    async def events(self) -> Found:
+        """Whether what changed can be asked for."""
+        if not self.client.config.changes:
+            return Found("events", "good", "The source does not ask for events: everything is pulled each time.")
+        if self.late():
+            return probing.not_tried("events")
+        try:
+            last = await last_event(self.client)
+        except ConnectorError as error:
+            return Found("events", "bad" if error.code in FINAL else "warning", error.message)
+        if last is None:
+            text = "The application gets no events, so everything is pulled each time. Switch them on at Clever."
+            return Found("events", "warning", text)
+        return Found("events", "good", "Changes come as events.")
+
+    async def whole(self) -> list[Found]:
+        """What a pull of everything costs, by the users."""
+        if self.counts.keys() != set(COLLECTIONS) or not self.counts["users"] or self.late():
+            return []
+        small, rows = self.samples["users"], min(LARGE_ROWS, self.client.config.page_rows)
+        try:
+            await self._page("users", rows)
+        except (ConnectorError, NotUnderstoodError, PageTooLargeError):
+            return []  # it gave a page before: what is wrong now is no matter of the configuration
+        requests = sum(max(1, -(-count // self.client.config.page_rows)) for count in self.counts.values())
+        return [probing.whole(sum(self.counts.values()), requests, small, self.samples["users"])]

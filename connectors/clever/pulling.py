@@ -16,12 +16,12 @@ from typing import Any
 import polars as pl
 
 from connectors.clever import mapping, rules, state
-from connectors.clever.client import Client, Objects
+from connectors.clever.client import Client
 from connectors.clever.events import Changes, changes, last_event
 from connectors.clever.mapping import course_id
 from connectors.clever.people import has_role, people
-from connectors.clever.values import school_year
 from connectors.clever.walk import walk
+from connectors.members import Objects, school_year
 from connectors.protocol import Mode, Pull
 from connectors.roster import Roster
 from connectors.walking import Walked

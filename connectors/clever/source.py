@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from connectors.clever.client import Client
@@ -11,6 +12,7 @@ from connectors.clever.config import CleverConfig
 from connectors.clever.probe import probe
 from connectors.clever.pulling import Pulling
 from connectors.http import Web
+from connectors.probing import REQUEST_SECONDS
 from connectors.protocol import Capability, ConnectorError, Found, Intent, Pull, SourceContext
 from connectors.roster import Roster, pulling
 
@@ -28,17 +30,21 @@ class CleverSource:
         pulled = frozenset({Capability.BULK, Capability.PULL})
         return pulled | {Capability.DELTA, Capability.CHANGES} if self._config.changes else pulled
 
+    def quiet_seconds(self, now: datetime) -> float:
+        """For how long the district wants the system to be left alone."""
+        return self._config.quiet_seconds(now)
+
     async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
         """Everything, or with a cursor what changed since. Raises ConnectorError (``quiet_hours`` and many more)."""
         context, config = self._context, self._config
-        quiet = await asyncio.to_thread(config.quiet_seconds, context.now())
+        quiet = await asyncio.to_thread(self.quiet_seconds, context.now())
         async with pulling(context, quiet) as (web, folder):
             work = Pulling(Client.of(context, config, web), Roster(folder))
             return await work.run(cursor if config.changes else None)
 
     async def probe(self) -> Sequence[Found]:
         """Asks for a few objects of each collection."""
-        async with Web(self._context.reachable, timeouts=self._context.timeouts) as web:
+        async with Web.of(self._context, most_seconds=REQUEST_SECONDS) as web:
             return await probe(self._context, self._config, web)
 
 

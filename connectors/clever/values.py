@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, timedelta
 from typing import Any
+
+from connectors.members import text
 
 #: Clever's words for grades beside the numbers, to CEDS codes.
 _GRADES = {
@@ -36,21 +37,6 @@ _TITLES = (
     ("aide", re.compile(r"\b(?:aide|para(?:professional|educator)?)\b", re.IGNORECASE)),
 )  # fmt: skip
 _DAY = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})", re.ASCII)
-_JULY = 7
-
-
-def text(value: Any) -> str | None:
-    """A cell; None for what is blank or no text."""
-    if isinstance(value, str):
-        return value.strip() or None
-    return str(value) if type(value) is int else None
-
-
-def member(one: Any, *names: str) -> Any:
-    """A member of members; None where one of them is missing."""
-    for name in names:
-        one = one.get(name) if isinstance(one, Mapping) else None
-    return one
 
 
 def ids(value: Any) -> list[str]:
@@ -97,26 +83,8 @@ def names(whole: str) -> tuple[str | None, str]:
     return given.strip() or None, family
 
 
-def day(value: Any) -> date | None:
-    """The day in one of Clever's dates (ISO 8601, with or without a time)."""
-    try:
-        return date.fromisoformat((text(value) or "")[:10])
-    except ValueError:
-        return None
-
-
 def birth_date(value: Any) -> str | None:
     """A birthday, which Clever writes as month/day/year; what is no such date stays, for the hub to tell."""
     given = text(value)
     found = _DAY.fullmatch(given or "")
     return given if found is None else f"{found[3]}-{int(found[1]):02d}-{int(found[2]):02d}"
-
-
-def after(last: date) -> date:
-    """The day after the last one: OneRoster's ends are exclusive."""
-    return last + timedelta(days=1)
-
-
-def school_year(at: date) -> int:
-    """The calendar year in which the school year of a day ends. It begins in July."""
-    return at.year + (at.month >= _JULY)

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from yarl import URL
 
-from connectors.clever.client import Client, Objects, Page, PageTooLargeError
+from connectors.clever.client import Client, Page, PageTooLargeError
 from connectors.client import NotUnderstoodError
+from connectors.members import Objects
 from connectors.protocol import ConnectorError, Intent
 from connectors.walking import Walked, endless, repeated, steadily, too_many
 

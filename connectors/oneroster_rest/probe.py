@@ -15,13 +15,11 @@ from connectors.http import Web
 from connectors.oneroster_rest.client import Client, Page
 from connectors.oneroster_rest.config import ClassLink, OAuth2, OneRosterRestConfig
 from connectors.oneroster_rest.mapping import Members
-from connectors.probing import FINAL, Sample
+from connectors.probing import FINAL, PATIENCE_SECONDS, Sample
 from connectors.protocol import ConnectorError, Found, SourceContext
 from transforms.catalogue import BASE_NAMES, Entity, Need
 
 SAMPLE_ROWS, LARGE_ROWS = 5, 200
-#: After so long no more is asked for: whoever waits for the answer gets what is known by then.
-PATIENCE_SECONDS, REQUEST_SECONDS = 35.0, 15.0
 _SILENT = "everything is pulled each time"
 _WRONG = "Pulls go by its clock; signatures of OAuth 1 may fail."
 
@@ -71,7 +69,7 @@ class _Trying:
         found: list[Found] = []
         for entity in self.client.config.pulled():
             if self.late():
-                found.append(Found(entity.name, "warning", "Not tried, since the system is slow. Try it later."))
+                found.append(probing.not_tried(entity.name))
                 continue
             found.append(await self._entity(entity))
             if self.codes and self.codes[-1] in FINAL:

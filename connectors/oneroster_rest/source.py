@@ -10,8 +10,9 @@ from typing import Any
 from connectors.http import Web
 from connectors.oneroster_rest.client import Client
 from connectors.oneroster_rest.config import OneRosterRestConfig
-from connectors.oneroster_rest.probe import REQUEST_SECONDS, probe
+from connectors.oneroster_rest.probe import probe
 from connectors.oneroster_rest.pulling import Pulling
+from connectors.probing import REQUEST_SECONDS
 from connectors.protocol import Capability, ConnectorError, Found, Intent, Pull, SourceContext
 from connectors.roster import pulling
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 import connectors.clever.rules
+import connectors.edfi.rules
 import connectors.oneroster_csv.rules
 import connectors.oneroster_rest.rules
 import connectors.powerschool.rules

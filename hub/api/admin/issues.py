@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 import connectors.clever.rules
+import connectors.edfi.rules
 import connectors.oneroster_csv.rules
 import connectors.oneroster_rest.rules
 import connectors.powerschool.rules
