@@ -100,7 +100,7 @@ def _hang_in_body(one: Exchange) -> None:
 def _drip(one: Exchange) -> None:
     with suppress(OSError):
         one.wire.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
-        end = time.monotonic() + one.pause * 2
+        end = time.monotonic() + one.pause * 4
         while time.monotonic() < end:
             one.wire.sendall(b" ")
             time.sleep(one.pause / 20)
@@ -237,6 +237,8 @@ class FaultContract:
         """Neither is anything left of it, nor does the next pull suffer from it."""
         clean, pages = _clean(faulty)
         wrong: list[str] = []
+        for form in (15, 31):
+            _packed(form)  # it takes longer than a request may
         for name, (fault, intents) in LASTING.items():
             for page in (0, pages - 1):
                 faulty.proxy.begin_again(_from(page, fault))

@@ -18,7 +18,7 @@ from tests.contract.test_clever import context
 from tests.fakes.clever_district import district
 from tests.fakes.clever_server import Quirks, Server, running
 
-HASTY = Timeouts(connect=2.0, idle=0.3, total=0.6)
+HASTY = Timeouts(connect=2.0, idle=0.3, total=2.5)
 
 
 def kind_of(method: str, path: str) -> str | None:

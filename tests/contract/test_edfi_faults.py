@@ -18,7 +18,7 @@ from tests.contract.test_edfi import context
 from tests.fakes.edfi_district import ods
 from tests.fakes.edfi_server import Quirks, Server, running
 
-HASTY = Timeouts(connect=2.0, idle=0.3, total=0.6)
+HASTY = Timeouts(connect=2.0, idle=0.3, total=2.5)
 
 
 def kind_of(method: str, path: str) -> str | None:

@@ -18,7 +18,7 @@ from tests.contract.test_oneroster_rest import context
 from tests.fakes import rosters
 from tests.fakes.oneroster_server import Quirks, filled, running
 
-HASTY = Timeouts(connect=2.0, idle=0.3, total=0.6)
+HASTY = Timeouts(connect=2.0, idle=0.3, total=2.5)
 
 
 def kind_of(method: str, path: str) -> str | None:

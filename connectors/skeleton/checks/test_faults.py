@@ -27,6 +27,6 @@ class TestExampleSisFaults(FaultContract):
 
     @pytest.fixture
     def faulty(self, tmp_path: Path) -> Iterator[FaultCase]:
-        hasty = Timeouts(connect=2.0, idle=0.3, total=0.6)
+        hasty = Timeouts(connect=2.0, idle=0.3, total=2.5)
         with running() as url, standing(FaultyProxy(url, kind_of)) as proxy:
             yield FaultCase(SPEC, proxy, lambda at: replace(context(at, tmp_path), timeouts=hasty), tmp_path)
