@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+import connectors.aeries.rules
 import connectors.clever.rules
 import connectors.edfi.rules
 import connectors.oneroster_csv.rules

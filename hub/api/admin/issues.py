@@ -8,6 +8,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import Field
 
+import connectors.aeries.rules
 import connectors.clever.rules
 import connectors.edfi.rules
 import connectors.oneroster_csv.rules
