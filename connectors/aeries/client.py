@@ -37,10 +37,10 @@ class SwitchedOffError(Exception):
 
 @dataclass(frozen=True)
 class Certificate:
-    """The header of all requests."""
+    """The header of all requests. One refusal is not believed: Aeries stands behind balancers that may be mistaken."""
 
     certificate: str = field(repr=False)
-    renewable: bool = False
+    renewable: bool = True
 
     async def headers(self, _method: str, _url: URL) -> Mapping[str, str]:
         """``AERIES-CERT``."""

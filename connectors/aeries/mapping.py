@@ -147,7 +147,7 @@ def courses(objects: Objects, config: AeriesConfig) -> Columns:
         {"sourcedId": text(one, "course"), "title": text(one, "course_title") or text(one, "course"),
          "courseCode": text(one, "course"), "orgSourcedId": str(DISTRICT), "subjects": text(one, "department"),
          "grades": _range(one, config)}
-        for one in objects if is_active(one)
+        for one in sorted(objects, key=lambda each: text(each, "course") or "") if is_active(one)
     ]  # fmt: skip
     return columns(rows, "sourcedId", "title", "courseCode", "orgSourcedId", "subjects", "grades")
 
@@ -234,7 +234,7 @@ def section_staff(one: Mapping[str, Any], teachers: Mapping[int | None, Mapping[
             if (called := positive(one.get(name))) is not None:
                 user = next(iter(teacher_staff(teachers.get(called, {}))), None)
                 found.setdefault(user, (place == 0, {}))
-    return [(user, primary, span) for user, (primary, span) in found.items()]
+    return [(user, *found[user]) for user in sorted(found, key=lambda user: (user is None, user or ""))]
 
 
 def teacher_staff(teacher: Mapping[str, Any]) -> list[str]:
@@ -269,7 +269,7 @@ def elementary(school: int, teachers: Objects, pupils: Mapping[int, list[tuple[s
         })  # fmt: skip
         for place, user in enumerate(known):
             found.teach(school, key, user, primary=place == 0)
-        for user, _ in in_it:
+        for user in sorted({user for user, _ in in_it}):
             found.enroll(school, key, user, "student")
     return found
 

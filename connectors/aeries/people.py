@@ -40,6 +40,14 @@ class People:
     unnamed: int = 0
     split: int = 0
 
+    @classmethod
+    def together(cls, pages: Sequence[People]) -> People:
+        """What several pages become, in an order that does not depend on theirs."""
+        rows = ([row for page in pages for row in getattr(page, name)] for name in ("users", "roles", "demographics"))
+        users, roles, demographics = (sorted(some, key=lambda row: str(row["sourcedId"])) for some in rows)
+        unnamed, split = sum(page.unnamed for page in pages), sum(page.split for page in pages)
+        return cls(users, roles, demographics, unnamed, split)
+
     @property
     def files(self) -> Mapping[str, Columns]:
         """The columns by file."""

@@ -152,8 +152,7 @@ class Pulling:
         here = _School(self, code, people.contact_lists(given))
         if config.asks("users", "demographics", "enrollments"):
             await students(self.client, code, here.begin, here.take)
-            for made in here.pages:
-                await asyncio.to_thread(self._people, made)
+            await asyncio.to_thread(self._people, People.together(here.pages))
         if not config.asks("users", "courses", "classes", "enrollments"):
             return
         teachers = await self.client.of_school(TEACHERS, code)

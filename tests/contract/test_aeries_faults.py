@@ -43,6 +43,6 @@ class TestAeries(FaultContract):
                     "changes": False,
                     "schools": (HIGH,),
                 }
-                return replace(context(server, tmp_path, url=f"{url}/aeries", page_rows=6, **some), timeouts=HASTY)
+                return replace(context(server, tmp_path, url=f"{url}/aeries", **some), timeouts=HASTY)
 
             yield FaultCase(SPEC, proxy, hasty, tmp_path)

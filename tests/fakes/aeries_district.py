@@ -129,7 +129,8 @@ def _flex() -> Object:
         {"StaffID": 700006, "IsPrimaryTeacher": False, "InactiveStatusCode": "I"},
     ]  # fmt: skip
     return {"SchoolCode": FLEX, "SectionNumber": 7, "Period": "", "PeriodBlock": 0, "Semester": "Y",
-            "CourseID": "030A", "SectionStaffMembers": staff, "Room": "", "LowGrade": 0, "HighGrade": 0, "InactiveStatusCode": ""}  # fmt: skip
+            "CourseID": "030A", "SectionStaffMembers": staff, "Room": "", "LowGrade": 0, "HighGrade": 0,
+            "InactiveStatusCode": ""}  # fmt: skip
 
 
 def _schedules(students: list[Object], sections: list[Object]) -> list[Object]:
