@@ -12,8 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from connectors.aeries.config import AeriesConfig
-from connectors.aeries.fields import RACES, Objects, positive, text, value
+from connectors.aeries.fields import NAMES, RACES, Objects, positive, text, value
 from connectors.aeries.mapping import DISTRICT, Columns, Row, columns, is_active, staff_id
 from connectors.aeries.values import SEXES, after, day_text, grade, names, races
 
@@ -26,6 +28,11 @@ ROLE_COLUMNS = ("sourcedId", "userSourcedId", "roleType", "role", "beginDate", "
 DEMOGRAPHIC_COLUMNS = (
     "sourcedId", "birthDate", "sex", "hispanicOrLatinoEthnicity", "americanIndianOrAlaskaNative", "asian",
     "blackOrAfricanAmerican", "nativeHawaiianOrOtherPacificIslander", "white",
+)  # fmt: skip
+#: What is kept of a contact until its student comes.
+_OF_CONTACTS = tuple(
+    called for name in ("sequence", "first", "last", "middle", "mailing_name", "relationship", "contact_email",
+                        "contact_mobile", "home_phone") for called in NAMES[name]
 )  # fmt: skip
 _NOT_IN_PAIRS = re.compile(r"[{},]")
 
@@ -40,13 +47,10 @@ class People:
     unnamed: int = 0
     split: int = 0
 
-    @classmethod
-    def together(cls, pages: Sequence[People]) -> People:
-        """What several pages become, in an order that does not depend on theirs."""
-        rows = ([row for page in pages for row in getattr(page, name)] for name in ("users", "roles", "demographics"))
-        users, roles, demographics = (sorted(some, key=lambda row: str(row["sourcedId"])) for some in rows)
-        unnamed, split = sum(page.unnamed for page in pages), sum(page.split for page in pages)
-        return cls(users, roles, demographics, unnamed, split)
+    @property
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """The rows by file, in little memory."""
+        return {file: pl.DataFrame(some, schema=dict.fromkeys(some, pl.String)) for file, some in self.files.items()}
 
     @property
     def files(self) -> Mapping[str, Columns]:
@@ -108,7 +112,7 @@ def contact_lists(objects: Objects) -> dict[str, list[Mapping[str, Any]]]:
     for one in objects:
         student = text(one, "student")
         if student is not None and text(one, "sequence") is not None and _names(one) is not None:
-            found.setdefault(student, []).append(one)
+            found.setdefault(student, []).append({name: one[name] for name in _OF_CONTACTS if name in one})
     for several in found.values():
         several.sort(key=lambda one: positive(value(one, "sequence")) or 0)
     return found

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import polars as pl
+
 from connectors.aeries import changes, mapping, people, rules
 from connectors.aeries.changes import Server, Since
 from connectors.aeries.client import Client
@@ -36,6 +38,7 @@ from transforms import issues
 from transforms.issues import Rule
 
 _PEOPLE = ("users", "roles", "demographics")
+_ROWS = 5_000
 _ROSTERED = ("classes", "enrollments")
 COURSE_COLUMNS = ("sourcedId", "title", "orgSourcedId", "grades")
 CLASS_COLUMNS = ("sourcedId", "title", "classType", "classCode", "courseSourcedId", "schoolSourcedId", "termSourcedIds",
@@ -46,18 +49,25 @@ ENROLLMENT_COLUMNS = ("sourcedId", "classSourcedId", "schoolSourcedId", "userSou
 
 @dataclass
 class _School:
-    """The students of one school while they are read. Nothing of it is a row before the walk counts."""
+    """The students of one school while they are read. Nothing of it is a row before the walk counts.
+
+    ``new``: the sourcedIds of those who were at no earlier school.
+    """
 
     work: Pulling
     code: int
     contacts: Mapping[str, Objects]
-    pages: list[People] = field(default_factory=list)
+    pages: list[dict[str, pl.DataFrame]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     pupils: dict[int, list[tuple[str, str | None]]] = field(default_factory=dict)
+    unnamed: int = 0
+    split: int = 0
+    new: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def begin(self) -> None:
         """Forgets everything."""
         self.pages, self.keys, self.pupils = [], set(), {}
+        self.unnamed = self.split = 0
 
     def take(self, objects: Objects) -> None:
         """Some more records."""
@@ -65,7 +75,9 @@ class _School:
         made = people.students(objects, self.code, self.contacts, config)
         keys = [str(row["sourcedId"]) for row in made.users]
         self.keys |= {*keys}
-        self.pages += [made, people.contacts(self.contacts, keys, config)]
+        for page in (made, people.contacts(self.contacts, keys, config)):
+            self.pages.append(page.frames)
+            self.unnamed, self.split = self.unnamed + page.unnamed, self.split + page.split
         for one in objects:
             seat = mapping.homeroom(one, config)
             if seat is not None and seat[1][0] in self.keys:
@@ -76,7 +88,8 @@ class _School:
 class Pulling:
     """One pull. ``counts``: how often each rule was met, by the file that it is about.
 
-    ``teaching``: by sourcedId of the staff the schools at which somebody teaches.
+    ``teaching``: by sourcedId of the staff the schools at which somebody teaches. ``seen``: hashes of the students' ids
+    and their contacts', of the schools so far.
     """
 
     client: Client
@@ -85,6 +98,7 @@ class Pulling:
     titles: dict[str, str | None] = field(default_factory=dict)
     staff: frozenset[str] = frozenset()
     teaching: dict[str, set[int]] = field(default_factory=dict)
+    seen: pl.Series = field(default_factory=lambda: pl.Series([], dtype=pl.UInt64))
     counts: dict[tuple[Rule, str], int] = field(default_factory=dict)
 
     async def run(self, cursor: Mapping[str, Any] | None) -> Pull:
@@ -123,8 +137,7 @@ class Pulling:
         staff = await self.client.whole(STAFF, STAFF.path) if config.asks("users", "enrollments") else []
         self.staff = frozenset(filter(None, (mapping.staff_id(value(one, "staff")) for one in staff
                                              if mapping.is_active(one))))  # fmt: skip
-        # Who is at two schools is there once, with what the school of the lower number says.
-        for school in reversed(schools):
+        for school in schools:
             await self._school(school)
         codes = frozenset(code_of(school) for school in schools)
         await asyncio.to_thread(self._people, people.staff(staff, self.teaching, codes, config))
@@ -152,7 +165,7 @@ class Pulling:
         here = _School(self, code, people.contact_lists(given))
         if config.asks("users", "demographics", "enrollments"):
             await students(self.client, code, here.begin, here.take)
-            await asyncio.to_thread(self._people, People.together(here.pages))
+            await asyncio.to_thread(self._students, here)
         if not config.asks("users", "courses", "classes", "enrollments"):
             return
         teachers = await self.client.of_school(TEACHERS, code)
@@ -190,8 +203,26 @@ class Pulling:
 
     def _people(self, made: People) -> None:
         self._put(made.files)
-        self._count(rules.NO_USERNAME, "users", made.unnamed)
-        self._count(rules.SPLIT_NAME, "users", made.split)
+        self._named(made.unnamed, made.split)
+
+    def _students(self, here: _School) -> None:
+        """Students and contacts of a school. Who was at an earlier one has another role here, and is there already."""
+        for file in (*_PEOPLE,) if here.pages else ():
+            rows = pl.concat(page[file] for page in here.pages).sort("sourcedId", maintain_order=True)
+            if file == "users":
+                here.pages[0]["new"] = new = rows.select(
+                    "sourcedId", new=~rows["sourcedId"].hash().is_in(self.seen.implode())
+                )
+                self.seen = pl.concat([self.seen, new.filter("new")["sourcedId"].hash()])
+            if file != "roles":
+                rows = rows.join(here.pages[0]["new"].filter("new"), on="sourcedId", how="semi")
+            for some in rows.unique("sourcedId", keep="last", maintain_order=True).iter_slices(_ROWS):
+                self._put({file: some.to_dict(as_series=False)})
+        self._named(here.unnamed, here.split)
+
+    def _named(self, unnamed: int, split: int) -> None:
+        self._count(rules.NO_USERNAME, "users", unnamed)
+        self._count(rules.SPLIT_NAME, "users", split)
 
     def _put(self, files: Mapping[str, Columns]) -> None:
         for file, columns in files.items():

@@ -43,7 +43,7 @@ async def changed_students(client: Client, schools: Objects, keys: Collection[st
             return None
         if not records or any(text(one, "student") != key for one in records):
             return None
-        here = sorted((one for one in records if number(one, "school") in codes), key=code_of, reverse=True)
+        here = sorted((one for one in records if number(one, "school") in codes), key=code_of)
         active = [one for one in here if is_active(one)]
         if not active:
             return None
@@ -61,14 +61,14 @@ async def _rows(client: Client, found: Changed, key: str, active: list[Mapping[s
     config, contacts = client.config, dict[str, list[Mapping[str, Any]]]()
     if config.contacts and config.asks("users"):
         try:
-            given = await client.objects(CONTACTS, f"{CONTACTS.at(code_of(active[-1]))}/{key}")
+            given = await client.objects(CONTACTS, f"{CONTACTS.at(code_of(active[0]))}/{key}")
         except MissingError:
             given = []
         contacts = people.contact_lists(given)
     for made in (people.students(active, None, contacts, config), people.contacts(contacts, [key], config)):
-        found.people.users += made.users
+        found.people.users += list({str(row["sourcedId"]): row for row in reversed(made.users)}.values())
         found.people.roles += made.roles
-        found.people.demographics += made.demographics
+        found.people.demographics += made.demographics[:1]
     if not any(row["sourcedId"] == key for row in found.people.demographics):
         found.ended["demographics"].append(key)
 

@@ -12,8 +12,11 @@ _YEAR = {"StartDate": "2025-08-18T00:00:00", "EndDate": "2026-06-05T00:00:00"}
 
 
 def district(students: int = 24) -> Objects:
-    """Everything by list, of all schools; ``students`` of the high school (a third as many at the others)."""
-    few = max(4, students // 3)
+    """Everything by list, of all schools; ``students`` of the high school.
+
+    At the others there are a third as many, and no more than 800.
+    """
+    few = max(4, min(students // 3, 800))
     pupils = [_student(ELEMENTARY, n, few) for n in range(few)]
     high = [_student(HIGH, n, students) for n in range(students)]
     flex = [_student(FLEX, n, few) for n in range(few)]

@@ -93,7 +93,7 @@ def test_courses_and_classes(pulled: Pulled) -> None:
     assert classes["994_101"] == {
         "sourcedId": "994_101", "title": "Mathematics 2", "classType": "scheduled", "classCode": "101",
         "courseSourcedId": "032A", "schoolSourcedId": "994", "termSourcedIds": "994_Y", "location": "B101",
-        "grades": "09,10,11,12", "periods": "6,7", "line": 4,
+        "grades": "09,10,11,12", "periods": "6,7", "line": 6,
     }  # fmt: skip
     assert classes["994_100"]["termSourcedIds"] == "994_Y"  # term Q, which the school does not have
     assert classes["996_7"].keys() & {"grades", "periods", "location"} == set()
@@ -243,7 +243,7 @@ def test_students_that_move_while_they_are_read_are_read_again(tmp_path: Path) -
 @pytest.mark.parametrize(("quirks", "code", "says"), [
     (Quirks(off={"contacts"}), "switched_off", "Feature Flags"),
     (Quirks(forbidden={"classes"}), "not_permitted", "'Class Schedules/History'"),
-    (Quirks(missing={"sections"}), "not_found", "school 996"),
+    (Quirks(missing={"sections"}), "not_found", "school 994"),
     (Quirks(missing={"courses"}), "not_found", "API 5"),
 ])  # fmt: skip
 def test_what_is_switched_off_missing_or_forbidden_is_told_by_pull_and_try(
