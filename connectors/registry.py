@@ -15,7 +15,7 @@ GROUP = "rosterhub.connectors"
 BUILT_IN = {"oneroster_csv": "connectors.oneroster_csv:SPEC", "table_csv": "connectors.table_csv:SPEC",
             "oneroster_rest": "connectors.oneroster_rest:SPEC", "clever": "connectors.clever:SPEC",
             "powerschool": "connectors.powerschool:SPEC", "edfi": "connectors.edfi:SPEC",
-            "aeries": "connectors.aeries:SPEC"}  # fmt: skip
+            "aeries": "connectors.aeries:SPEC", "skyward_qmlativ": "connectors.skyward_qmlativ:SPEC"}  # fmt: skip
 
 
 def kinds() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import connectors.edfi.rules
 import connectors.oneroster_csv.rules
 import connectors.oneroster_rest.rules
 import connectors.powerschool.rules
+import connectors.skyward_qmlativ.rules
 import hub.sync.undoing
 import transforms.pipeline
 import transforms.shaping.rules
