@@ -14,7 +14,8 @@ GROUP = "rosterhub.connectors"
 # Also stated as entry points of this distribution; here they work from a bare checkout and cannot be taken over.
 BUILT_IN = {"oneroster_csv": "connectors.oneroster_csv:SPEC", "table_csv": "connectors.table_csv:SPEC",
             "oneroster_rest": "connectors.oneroster_rest:SPEC", "clever": "connectors.clever:SPEC",
-            "powerschool": "connectors.powerschool:SPEC", "edfi": "connectors.edfi:SPEC"}  # fmt: skip
+            "powerschool": "connectors.powerschool:SPEC", "edfi": "connectors.edfi:SPEC",
+            "aeries": "connectors.aeries:SPEC", "skyward_qmlativ": "connectors.skyward_qmlativ:SPEC"}  # fmt: skip
 
 
 def kinds() -> tuple[str, ...]:

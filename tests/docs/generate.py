@@ -7,11 +7,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+import connectors.aeries.rules
 import connectors.clever.rules
 import connectors.edfi.rules
 import connectors.oneroster_csv.rules
 import connectors.oneroster_rest.rules
 import connectors.powerschool.rules
+import connectors.skyward_qmlativ.rules
 import hub.sync.undoing
 import transforms.shaping.rules
 from hub.settings import Settings

@@ -21,14 +21,14 @@ KEY = column_key(bytes(32))
 
 async def made(
     district: District, kind: str, config: Mapping[str, Any], secrets: Mapping[str, str],
-    links: Mapping[str, Sequence[str]] | None = None,
+    links: Mapping[str, Sequence[str]] | None = None, key_space: str | None = None,
 ) -> UUID:  # fmt: skip
     """A new source of the district."""
     source_id = uuid4()
     hidden = {n: sealed(KEY, text, district.district_id, source_id, n) for n, text in secrets.items()}
     async with district.db.district(district.district_id) as tx:
         told = {name: list(fields) for name, fields in (links or {}).items()}
-        await sources.create(tx, source_id, name=kind, kind=kind, config=dict(config), links=told)
+        await sources.create(tx, source_id, name=kind, kind=kind, config=dict(config), links=told, key_space=key_space)
         await sources.change(tx, source_id, secrets=hidden)
     return source_id
 

@@ -8,11 +8,13 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import Field
 
+import connectors.aeries.rules
 import connectors.clever.rules
 import connectors.edfi.rules
 import connectors.oneroster_csv.rules
 import connectors.oneroster_rest.rules
 import connectors.powerschool.rules
+import connectors.skyward_qmlativ.rules
 import hub.sync.undoing
 import transforms.pipeline
 import transforms.shaping.rules
