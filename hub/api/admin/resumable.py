@@ -142,7 +142,7 @@ def _headers(upload: Resumable) -> dict[str, str]:
 async def get(call: Call) -> Progress:
     """How far an upload is. Go on from its offset."""
     _check_version(call.request)
-    upload_id = call.id("upload")
+    upload_id = call.id("resumable")
     async with call.reading() as tx:
         found = await store.get(tx, upload_id, call.context.clock.now())
         run_id = await runs.of_upload(tx, upload_id)
@@ -188,7 +188,7 @@ async def add(call: Call) -> web.Response:
         raise HubError(Code.UNSUPPORTED_MEDIA_TYPE, f"Send the part as {MEDIA}.")
     checksum = _Checksum.of(request)
     writer = await Writer.take(
-        context.db, call.district_id, call.id("upload"), _number(request, "Upload-Offset"), now=context.clock.now(),
+        context.db, call.district_id, call.id("resumable"), _number(request, "Upload-Offset"), now=context.clock.now(),
         keep=_kept(call),
     )  # fmt: skip
     if (request.content_length or 0) > writer.upload.length - writer.offset:
@@ -297,7 +297,7 @@ class _Adding:
 async def end(call: Call) -> web.Response:
     """Ends an upload that is not whole; its bytes are gone."""
     _check_version(call.request)
-    upload_id = call.id("upload")
+    upload_id = call.id("resumable")
     async with call.writing() as writing:
         found = await store.end(writing.tx, upload_id, call.context.clock.now())
         await uploads.discard(writing.tx, upload_id)
@@ -305,7 +305,7 @@ async def end(call: Call) -> web.Response:
     return web.Response(status=204, headers={"Tus-Resumable": VERSION})
 
 
-_UPLOAD = "/districts/{district}/resumable/{upload}"
+_UPLOAD = "/districts/{district}/resumable/{resumable}"
 ROUTES = (
     Route("POST", "/districts/{district}/sources/{source}/resumable", create, "Begin an upload that may be cut (tus)",
           roles=STAFF, action="upload.begin", status=201, options=TOLD,

@@ -145,7 +145,7 @@ async def test_rules_that_mean_nothing_are_refused(hub: AdminHub, rules: dict[st
 @pytest.mark.parametrize(
     "more",
     [{"speaks_for": {"people": None}}, {"speaks_for": {"users": ["nonsense"]}}, {"links": {"users": ["phone"]}},
-     {"links": {"enrollments": ["class"]}}, {"key_space": "x" * 101}],
+     {"links": {"enrollments": ["role"]}}, {"key_space": "x" * 101}],
 )  # fmt: skip
 async def test_parts_of_a_source_that_mean_nothing_are_refused(hub: AdminHub, more: dict[str, Any]) -> None:
     body = {"name": "HR", "kind": "oneroster_csv"} | more

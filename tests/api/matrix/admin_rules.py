@@ -49,9 +49,9 @@ DELETE d   /districts/{district}/overrides/{override}
 GET    d   /districts/{district}/provenance
 GET    od  /districts/{district}/uploads/{upload}
 POST   od  /districts/{district}/sources/{source}/resumable
-GET    od  /districts/{district}/resumable/{upload}
-PATCH  od  /districts/{district}/resumable/{upload}
-DELETE od  /districts/{district}/resumable/{upload}
+GET    od  /districts/{district}/resumable/{resumable}
+PATCH  od  /districts/{district}/resumable/{resumable}
+DELETE od  /districts/{district}/resumable/{resumable}
 POST   od  /districts/{district}/sources/{source}/drop
 GET    od  /districts/{district}/sources/{source}/drop
 POST   od  /districts/{district}/sources/{source}/drop/rotate
@@ -167,4 +167,7 @@ GET    -   /openapi.json
 GET    -   /docs
 """
 EXPECTED = {(m, p): r for m, r, p in (line.split() for line in MATRIX.strip().splitlines())}
+#: Beside GET these are asked by HEAD, and what OPTIONS tells of them is more than their methods.
+HEADS = ("/districts/{district}/resumable/{resumable}",)
+OPTIONS = ("/districts/{district}/sources/{source}/resumable",)
 LETTERS = {"o": "operator", "d": "district", "a": "app"}

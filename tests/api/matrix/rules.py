@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tests.api.matrix.admin_rules import EXPECTED as ADMIN
+from tests.api.matrix.admin_rules import HEADS, OPTIONS
 
 #: Where the same service stands: in one district, and over all that grant an app something.
 DISTRICT, EVERYWHERE = "/d/*/ims/oneroster", "/ims/oneroster"
@@ -161,6 +162,8 @@ TABLE: Table = {
     **{(method, path): access for path, access in _gets() for method in ("GET", "HEAD")},
     **{(method, path): access for method, path, access in _others()},
     **{(method, "/admin/v1" + plain(path)): Access("admin", roles=roles) for (method, path), roles in ADMIN.items()},
+    **{("HEAD", "/admin/v1" + plain(path)): Access("admin", roles=ADMIN["GET", path]) for path in HEADS},
+    **{("OPTIONS", "/admin/v1" + plain(path)): Access("admin", roles="-") for path in OPTIONS},
 }
 #: Where a second id of a path has to be inside the first, as its own reference says.
 CONTAINED = ("schools/*/classes/*", "classes/*/lineItems/*")

@@ -87,6 +87,17 @@ UPLOAD = ("POST", "/districts/{district}/sources/{source}/uploads")
 UNKNOWN_MEMBER = b'{"unknown": 1}'
 
 
+#: What clients of tus say with each request.
+_TUS = ("Tus-Resumable: 1.0.0", "Upload-Length: 10", "Upload-Offset: 0")
+
+
+def besides(method: str, path: str) -> tuple[str, ...]:
+    """The headers without which a route understands nobody."""
+    if "/resumable" not in path:
+        return ()
+    return (*_TUS, "Content-Type: application/offset+octet-stream") if method == "PATCH" else _TUS
+
+
 def variables(path: str) -> list[str]:
     return re.findall(r"\{(\w+)\}", path)
 
@@ -114,13 +125,14 @@ async def test_each_token_reaches_what_the_table_says_and_has_one_answer_for_all
                 )
                 body = b"" if method == "GET" else _body(method, path, valid=status is not None)
                 media = (ZIP,) if (method, path) == UPLOAD else (JSON,)
-                headers = (*bearer(matrix.world.admins[who]), *(media if body else ()))
+                headers = (*bearer(matrix.world.admins[who]), *besides(method, path), *(media if body else ()))
                 asks.append(Ask(method, address, headers, body, (who, *kinds)))
                 wanted.append({status} if status else {"GET": {200}}.get(method, {400, 415}))
     told = await matrix.wire.all(asks)
     assert wrong(told, wanted) == []
     assert len(told) > 800
-    assert len({one.shown for one in told if one.status == 404}) == 1
+    for tus in (False, True):  # whose answers name the protocol's version, as the request did
+        assert len({t.shown for t in told if t.status == 404 and ("tus-resumable" in t.headers) == tus}) == 1
 
 
 def expected(roles: str, who: str, letter: str, kinds: Mapping[str, str]) -> int | None:
@@ -197,7 +209,8 @@ async def test_what_a_role_may_do_is_done(matrix: Matrix) -> None:
         for (method, path), roles in done_last:
             if letter in roles and method != "GET" and not takes_body(method, path) and path not in ELSEWHERE:
                 address = _filled(method, path, [own[name] for name in variables(path)])
-                told.append(await matrix.wire.one(Ask(method, address, bearer(matrix.world.admins[who]), label=(who,))))
+                headers = (*bearer(matrix.world.admins[who]), *besides(method, path))
+                told.append(await matrix.wire.one(Ask(method, address, headers, label=(who,))))
     # A run that is over has nothing to be decided, and a client without OAuth 1 nothing to be switched off.
     assert wrong(told, [{200, 201, 204, 409}] * len(told)) == []
     done = {(one.ask.label[0], re.sub(r"[^/]*[0-9][^/]*", "*", one.ask.path)) for one in told if one.status < 300}
@@ -245,16 +258,30 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     told = await matrix.wire.one(Ask("POST", f"/d/{district}/export/v1/exports", bearer(world.tokens[app])))
     client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
     token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
+    drop = await matrix.wire.one(
+        Ask("POST", f"/admin/v1{root}/sources/{source}/drop", bearer(world.admins["operator"]))
+    )
+    assert drop.status in {201, 409}, drop  # a source has one
     return {
         "district": str(district), "record": str(record), "user": str(user),
         "erasure": str(erasure), "source": str(source), "app": str(world.apps[app]),
         "run": str(run.run_id),
-        "upload": str(run.upload_id), "export": orjson.loads(told.body)["export"], "client": client["client_id"],
+        "upload": str(run.upload_id), "resumable": await _resumable(matrix, district, source),
+        "export": orjson.loads(told.body)["export"], "client": client["client_id"],
         "subscription": subscription["subscription_id"], "parked": parked, "schedule": schedule["schedule_id"],
         "target": target["target_id"], "override": override, "recipient": recipient["recipient_id"],
         "app_recipient": ears["recipient_id"], "trace": await _trace(matrix, staff, district, source),
         "token": token["token_id"], **grant, "grant": grant["grant_id"],
     }  # fmt: skip
+
+
+async def _resumable(matrix: Matrix, district: UUID, source: UUID) -> str:
+    """An upload that has begun."""
+    path = f"/districts/{district}/sources/{source}/resumable"
+    headers = (*bearer(matrix.world.admins["operator"]), *besides("POST", path))
+    told = await matrix.wire.one(Ask("POST", "/admin/v1" + path, headers))
+    assert told.status == 201, told
+    return str(told.headers["location"]).rpartition("/")[2]
 
 
 async def _override(tx: Transaction) -> str:
