@@ -131,10 +131,12 @@ class Pulling:
         pupils = people.students(self._of(STUDENTS), self._of(STUDENT_YEARS), known, key)
         staff = people.staff(self._of(STAFF), self._of(STAFF_YEARS), known, key, config)
         there = {"StudentID": pupils.ids, "StaffID": staff.ids}
+        for kind in (ENTITIES, TERMS, COURSES, SECTIONS, STUDENT_YEARS, STAFF_YEARS):
+            self.tables.pop(kind, None)
         self._put({"enrollments": mapping.enrollments(self._of(SEATS), self._of(TEACHING), classes, there)})
+        for kind in (SEATS, TEACHING):
+            self.tables.pop(kind, None)
         self._people(pupils, staff)
-        for file in self.roster.spools:
-            self.roster.finish(file)
 
     def _people(self, pupils: Held, staff: Held) -> None:
         config, names = self.client.config, self._of(NAMES)
@@ -143,27 +145,33 @@ class Pulling:
             others, agents = people.guardians(self._of(GUARDIANS), pupils, config)
             held.append(others.rows)
         every = pl.concat(held)
-        of_students = (
-            self._of(STUDENTS).join(pupils.ids, on="StudentID", how="semi").unique("NameID", maintain_order=True)
-        )
-        of_staff = self._of(STAFF).join(staff.ids, on="StaffID", how="semi").unique("NameID", maintain_order=True)
         tables = {
             "names": names, "emails": self._of(EMAILS), "logins": self._of(LOGINS),
-            "students": of_students.unique("NameID", keep="first", maintain_order=True).select(
+            "students": _once(self._of(STUDENTS), pupils.ids, "StudentID").select(
                 "NameID", "StudentNumber", "Grade", "CalculatedStudentStateID"
             ),
-            "staff": of_staff.unique("NameID", keep="first", maintain_order=True).select("NameID", "StaffNumber"),
+            "staff": _once(self._of(STAFF), staff.ids, "StaffID").select("NameID", "StaffNumber"),
         }  # fmt: skip
         users, nameless, unnamed = people.users(every, tables, agents, config)
         roles = people.roles(every.join(users.select(NameID="sourcedId"), on="NameID", how="semi"))
-        self._put({"users": users, "roles": roles, "demographics": people.demographics(pupils, names)})
+        self._put({"users": users})
+        del users
+        self._put({"roles": roles})
+        self._put({"demographics": people.demographics(pupils, names)})
         if config.asks("users"):
             self.counts[rules.NO_NAME, "users"] = nameless
             self.counts[rules.NO_USERNAME, "users"] = unnamed
 
     def _put(self, files: Mapping[str, pl.DataFrame]) -> None:
+        """Whole files; what waits in memory goes to disk."""
         for file, rows in files.items():
             if file in self.roster.spools:
                 for some in rows.iter_slices(_ROWS):
                     columns: dict[str, Any] = some.to_dict(as_series=False)
                     self.roster.add(file, columns)
+                self.roster.finish(file)
+
+
+def _once(rows: pl.DataFrame, ids: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Of rows that count, one for each person."""
+    return rows.join(ids, on=key, how="semi", maintain_order="left").unique("NameID", keep="first", maintain_order=True)
