@@ -110,9 +110,9 @@ def users(held: pl.DataFrame, tables: Mapping[str, pl.DataFrame], agents: pl.Dat
     return rows.sort("sourcedId"), people.height - there.height, int(found["Username"].null_count())
 
 
-def demographics(of: Held, names: pl.DataFrame) -> pl.DataFrame:
-    """Birthdays and sexes of the students who have one of them."""
-    found = of.ids.select("NameID").unique(maintain_order=True).join(names, on="NameID", maintain_order="left")
+def demographics(students: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """Birthdays and sexes of some students, where they have one of them."""
+    found = students.select("NameID").unique(maintain_order=True).join(names, on="NameID", maintain_order="left")
     sex = pl.col("GenderCode").str.to_uppercase().replace_strict(SEXES, default=None, return_dtype=pl.String)
     rows = found.select(sourcedId="NameID", birthDate=text_of(day("BirthDate")), sex=sex)
     return rows.filter(pl.col("birthDate").is_not_null() | pl.col("sex").is_not_null()).sort("sourcedId")

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from connectors.protocol import ConnectorError, Found, Intent, Tried
-from connectors.skyward_qmlativ import SPEC, mapping
+from connectors.skyward_qmlativ import SPEC, mapping, pulling
 from tests.contract.test_skyward_qmlativ import context
 from tests.fakes import rosters
 from tests.fakes.qmlativ_district import district
@@ -214,6 +214,20 @@ def test_what_a_person_must_mend_is_told_by_pull_and_try(
     assert bad
     if code in {"login_refused", "not_permitted"}:
         assert "expiry date" in found["where to look"].text
+
+
+def test_parts_of_a_large_district_come_to_the_same(
+    pulled: Pulled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling, "_PART_ROWS", 7)
+    with running(Server(district())) as server:
+        found = pulled_from(server, tmp_path)
+        assert digest(server, tmp_path) == digest(server, tmp_path)
+    for file in pulled[0]:
+        one, other = ({k: {n: v for n, v in row.items() if n != "line"} for k, row in rows(some, file).items()}
+                      for some in (pulled, found))  # fmt: skip
+        assert one == other, file
+    assert found[1].equals(pulled[1])
 
 
 def test_what_a_district_does_without_is_left_out(tmp_path: Path) -> None:
