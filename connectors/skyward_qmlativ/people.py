@@ -24,12 +24,16 @@ class Held:
     ids: pl.DataFrame
 
 
+def _held(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(pl.col(name).cast(kind) for name, kind in _HELD.items())
+
+
 def students(rows: pl.DataFrame, years: pl.DataFrame, orgs: pl.Series, year: str) -> Held:
     """The students who are active at one of the district's schools in a year."""
     here = years.filter((pl.col("SchoolYearID") == year) & flag("IsActive") & pl.col("EntityID").is_in(orgs.implode()))
     found = here.join(rows, on="StudentID", maintain_order="left")
     held = found.select("NameID", role=pl.lit("student"), org="EntityID", first=flag("IsDefaultEntity"))
-    return Held(held.cast(_HELD), found.select("StudentID", "NameID").unique("StudentID", maintain_order=True))  # type: ignore[arg-type]
+    return Held(_held(held), found.select("StudentID", "NameID").unique("StudentID", maintain_order=True))
 
 
 def staff(rows: pl.DataFrame, years: pl.DataFrame, orgs: pl.Series, year: str, config: QmlativConfig) -> Held:
@@ -43,7 +47,7 @@ def staff(rows: pl.DataFrame, years: pl.DataFrame, orgs: pl.Series, year: str, c
     held = found.select(
         "NameID", role=role, org=pl.coalesce("EntityID", pl.lit(str(config.entity))), first=flag("IsTeacher")
     )
-    return Held(held.cast(_HELD), active.select("StaffID", "NameID"))  # type: ignore[arg-type]
+    return Held(_held(held), active.select("StaffID", "NameID"))
 
 
 def guardians(rows: pl.DataFrame, of: Held, config: QmlativConfig) -> tuple[Held, pl.DataFrame]:
@@ -54,7 +58,7 @@ def guardians(rows: pl.DataFrame, of: Held, config: QmlativConfig) -> tuple[Held
     ).unique(maintain_order=True)
     pairs = found.select(user="NameID", agent="guardian")
     both = pl.concat([pairs, pairs.select(user="agent", agent="user")])
-    return Held(held.cast(_HELD), of.ids.clear()), both  # type: ignore[arg-type]
+    return Held(_held(held), of.ids.clear()), both
 
 
 def roles(held: pl.DataFrame) -> pl.DataFrame:

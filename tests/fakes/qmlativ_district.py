@@ -47,12 +47,7 @@ def district(students: int = 24) -> dict[str, list[Object]]:
             *(_name(TEACHER + n, f"Teach{n}", f"Er{n}") for n in (*range(teachers), 9_990, 9_991)),
             *(_name(PARENT + n, f"Guard{n}", f"Ian{n}") for n in range(students // 3)), _name(90_000_007, "No", "Body"),
         ],
-        "Demographics/NameEmail": [
-            *({"NameEmailID": n, "NameID": PUPIL + n, "EmailAddress": f"s{n}@example.org", "Rank": 1}
-              for n in range(students)),
-            {"NameEmailID": 90_000_003, "NameID": PUPIL, "EmailAddress": "private@example.net", "Rank": 2},
-            {"NameEmailID": 90_000_004, "NameID": TEACHER, "EmailAddress": "t0@example.org", "Rank": 1},
-        ],
+        "Demographics/NameEmail": _emails(students),
         "Security/User": [
             *({"UserID": n, "NameID": PUPIL + n, "Username": f"stu{n}", "IsActive": n % 4 > 0}
               for n in range(students)),
@@ -121,3 +116,12 @@ def _staff_year(n: int) -> Object:
 def _name(key: int, first: str, last: str) -> Object:
     return {"NameID": key, "FirstName": first, "LastName": last, "MiddleName": "", "GenderCode": "MFX"[key % 3],
             "BirthDate": f"2010-0{1 + key % 9}-11T00:00:00"}  # fmt: skip
+
+
+def _emails(students: int) -> list[Object]:
+    def email(key: int, person: int, address: str, rank: int = 1) -> Object:
+        return {"NameEmailID": key, "NameID": person, "EmailAddress": address, "Rank": rank}
+
+    of_pupils = [email(n, PUPIL + n, f"s{n}@example.org") for n in range(students)]
+    private = email(90_000_003, PUPIL, "private@example.net", 2)
+    return [*of_pupils, private, email(90_000_004, TEACHER, "t0@example.org")]
