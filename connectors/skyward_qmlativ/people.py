@@ -24,12 +24,16 @@ class Held:
     ids: pl.DataFrame
 
 
+def _held(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(pl.col(name).cast(kind) for name, kind in _HELD.items())
+
+
 def students(rows: pl.DataFrame, years: pl.DataFrame, orgs: pl.Series, year: str) -> Held:
     """The students who are active at one of the district's schools in a year."""
     here = years.filter((pl.col("SchoolYearID") == year) & flag("IsActive") & pl.col("EntityID").is_in(orgs.implode()))
     found = here.join(rows, on="StudentID", maintain_order="left")
     held = found.select("NameID", role=pl.lit("student"), org="EntityID", first=flag("IsDefaultEntity"))
-    return Held(held.cast(_HELD), found.select("StudentID", "NameID").unique("StudentID", maintain_order=True))  # type: ignore[arg-type]
+    return Held(_held(held), found.select("StudentID", "NameID").unique("StudentID", maintain_order=True))
 
 
 def staff(rows: pl.DataFrame, years: pl.DataFrame, orgs: pl.Series, year: str, config: QmlativConfig) -> Held:
@@ -43,7 +47,7 @@ def staff(rows: pl.DataFrame, years: pl.DataFrame, orgs: pl.Series, year: str, c
     held = found.select(
         "NameID", role=role, org=pl.coalesce("EntityID", pl.lit(str(config.entity))), first=flag("IsTeacher")
     )
-    return Held(held.cast(_HELD), active.select("StaffID", "NameID"))  # type: ignore[arg-type]
+    return Held(_held(held), active.select("StaffID", "NameID"))
 
 
 def guardians(rows: pl.DataFrame, of: Held, config: QmlativConfig) -> tuple[Held, pl.DataFrame]:
@@ -54,7 +58,7 @@ def guardians(rows: pl.DataFrame, of: Held, config: QmlativConfig) -> tuple[Held
     ).unique(maintain_order=True)
     pairs = found.select(user="NameID", agent="guardian")
     both = pl.concat([pairs, pairs.select(user="agent", agent="user")])
-    return Held(held.cast(_HELD), of.ids.clear()), both  # type: ignore[arg-type]
+    return Held(_held(held), of.ids.clear()), both
 
 
 def roles(held: pl.DataFrame) -> pl.DataFrame:
@@ -110,9 +114,9 @@ def users(held: pl.DataFrame, tables: Mapping[str, pl.DataFrame], agents: pl.Dat
     return rows.sort("sourcedId"), people.height - there.height, int(found["Username"].null_count())
 
 
-def demographics(of: Held, names: pl.DataFrame) -> pl.DataFrame:
-    """Birthdays and sexes of the students who have one of them."""
-    found = of.ids.select("NameID").unique(maintain_order=True).join(names, on="NameID", maintain_order="left")
+def demographics(students: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """Birthdays and sexes of some students, where they have one of them."""
+    found = students.select("NameID").unique(maintain_order=True).join(names, on="NameID", maintain_order="left")
     sex = pl.col("GenderCode").str.to_uppercase().replace_strict(SEXES, default=None, return_dtype=pl.String)
     rows = found.select(sourcedId="NameID", birthDate=text_of(day("BirthDate")), sex=sex)
     return rows.filter(pl.col("birthDate").is_not_null() | pl.col("sex").is_not_null()).sort("sourcedId")

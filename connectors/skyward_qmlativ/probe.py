@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 import time
+from pathlib import Path
 
+import polars as pl
 from yarl import URL
 
 from connectors import probing
@@ -33,7 +37,7 @@ async def probe(context: SourceContext, config: QmlativConfig, web: Web) -> list
         client = Client.of(context, config, web)
         client.tries = 1  # whoever waits for the answer tries again themselves
         await client.login.headers("GET", URL(config.url))
-        entities = await table(client, ENTITIES, await Asked.of(client, ENTITIES), None)
+        entities = await _table(client, ENTITIES)
     except ConnectorError as error:
         step = "connection" if error.code in FINAL - {"no_secret"} else "login"
         return [*found, Found(step, "bad", error.message), Found("where to look", "warning", ACCESS)]
@@ -41,6 +45,13 @@ async def probe(context: SourceContext, config: QmlativConfig, web: Web) -> list
     clock = probing.clock(client.started, context.now(), "the hub's clock counts", "Pulls go by no clock.")
     own = mapping.orgs(mapping.entities(entities, str(config.entity)), str(config.entity))
     return [*found, login, clock, _entity(own["type"].to_list(), config), *await _objects(client)]
+
+
+async def _table(client: Client, kind: Kind) -> pl.DataFrame:
+    """All objects of a kind that has few. Raises ConnectorError."""
+    with tempfile.TemporaryDirectory(dir=client.context.work_folder) as folder:
+        found = await table(client, kind, await Asked.of(client, kind), None, Path(folder))
+        return await asyncio.to_thread(found.read)
 
 
 def _entity(types: list[str], config: QmlativConfig) -> Found:
@@ -55,7 +66,7 @@ async def _objects(client: Client) -> list[Found]:
     """Fields and a few of each kind, as far as there is use in asking."""
     found: list[Found] = []
     try:
-        year = current_year(await table(client, YEARS, await Asked.of(client, YEARS), None), client)
+        year = current_year(await _table(client, YEARS), client)
     except ConnectorError as error:
         return [Found("school year", "bad", error.message)]
     found.append(Found("school year", "good", f"{year['Description'] or year['NumericYear']} is pulled."))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,11 +32,13 @@ from connectors.skyward_qmlativ.objects import (
     Kind,
 )
 from connectors.skyward_qmlativ.people import Held
-from connectors.skyward_qmlativ.walk import Asked, table
+from connectors.skyward_qmlativ.walk import Asked, Part, Table, table
 from transforms import issues
 from transforms.issues import Rule
 
 _ROWS = 5_000
+#: Of more people, or seats, a part at a time is joined.
+_PART_ROWS = 20_000
 _AGENTS = {"user": pl.String, "agent": pl.String}
 
 
@@ -80,7 +82,7 @@ class Pulling:
 
     client: Client
     roster: Roster
-    tables: dict[Kind, pl.DataFrame] = field(default_factory=dict)
+    tables: dict[Kind, Table] = field(default_factory=dict)
     counts: dict[tuple[Rule, str], int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
@@ -88,7 +90,7 @@ class Pulling:
         """The whole pull. Raises ConnectorError; nothing is left out of what it returns."""
         await self._read(ENTITIES, None)
         await self._read(YEARS, None)
-        year = current_year(self.tables[YEARS], self.client)
+        year = current_year(await asyncio.to_thread(self._of, YEARS), self.client)
         for kind in wanted(self.client):
             if kind not in self.tables:
                 await self._read(kind, year["SchoolYearID"])
@@ -103,11 +105,17 @@ class Pulling:
     async def _read(self, kind: Kind, year: str | None) -> None:
         asked = await Asked.of(self.client, kind)
         self.missing += [f"{kind.path}: {name}" for name in asked.missing]
-        self.tables[kind] = await table(self.client, kind, asked, year)
+        self.tables[kind] = await table(self.client, kind, asked, year, self.roster.folder)
 
-    def _of(self, kind: Kind) -> pl.DataFrame:
+    def _of(self, kind: Kind, *columns: str, part: Part | None = None) -> pl.DataFrame:
         """What was read of a kind; nothing where it was not asked for."""
-        return self.tables.get(kind, pl.DataFrame(schema=dict.fromkeys((*kind.needed, *kind.useful), pl.String)))
+        return self.tables.get(kind, Table(kind, self.roster.folder)).read(*columns, part=part)
+
+    def _parts(self, by: str, *kinds: Kind) -> Iterator[Part]:
+        """As many parts as it takes for none to be large."""
+        rows = sum(self.tables[kind].rows for kind in kinds if kind in self.tables)
+        of = max(1, -(-rows // _PART_ROWS))
+        return (Part(by, number, of) for number in range(of))
 
     def _made(self, year: Mapping[str, str | None]) -> None:
         """All files of the tables. CPU-bound, and writes to disk."""
@@ -119,47 +127,51 @@ class Pulling:
             text = f"Qmlativ lists no entity {district}. {ACCESS}"
             raise ConnectorError("no_entity", text, intent=Intent.ASK_HUMAN)
         known, key = orgs["sourcedId"], str(year["SchoolYearID"])
-        sessions, undated = mapping.sessions(
-            {name: year[name] for name in ("SchoolYearID", "Description", "StartDate", "EndDate", "NumericYear")},
-            self._of(TERMS),
-        )  # fmt: skip
+        sessions, undated = mapping.sessions(year, self._of(TERMS))
         courses = mapping.courses(self._of(COURSES), known, district)
         classes, no_term = mapping.classes(self._of(SECTIONS), courses, sessions["sourcedId"], key, known)
         self._put({"orgs": orgs, "academicSessions": sessions, "courses": courses, "classes": classes})
         self.counts[rules.UNDATED, "academicSessions"] = undated
         self.counts[rules.NO_TERM, "classes"] = no_term
-        pupils = people.students(self._of(STUDENTS), self._of(STUDENT_YEARS), known, key)
+        pupils = people.students(self._of(STUDENTS, "NameID"), self._of(STUDENT_YEARS), known, key)
         staff = people.staff(self._of(STAFF), self._of(STAFF_YEARS), known, key, config)
         there = {"StudentID": pupils.ids, "StaffID": staff.ids}
-        self._put({"enrollments": mapping.enrollments(self._of(SEATS), self._of(TEACHING), classes, there)})
+        for part in self._parts("SectionID", SEATS):
+            seats, taught = self._of(SEATS, part=part), self._of(TEACHING, part=part)
+            self._put({"enrollments": mapping.enrollments(seats, taught, classes, there)})
         self._people(pupils, staff)
         for file in self.roster.spools:
             self.roster.finish(file)
+        for one in self.tables.values():
+            one.begin_again()
 
     def _people(self, pupils: Held, staff: Held) -> None:
-        config, names = self.client.config, self._of(NAMES)
-        held, agents = [pupils.rows, staff.rows], pl.DataFrame(schema=_AGENTS)
+        config, agents = self.client.config, pl.DataFrame(schema=_AGENTS)
+        held = [pupils.rows, staff.rows]
         if config.guardians:
             others, agents = people.guardians(self._of(GUARDIANS), pupils, config)
             held.append(others.rows)
         every = pl.concat(held)
-        of_students = (
-            self._of(STUDENTS).join(pupils.ids, on="StudentID", how="semi").unique("NameID", maintain_order=True)
-        )
-        of_staff = self._of(STAFF).join(staff.ids, on="StaffID", how="semi").unique("NameID", maintain_order=True)
-        tables = {
-            "names": names, "emails": self._of(EMAILS), "logins": self._of(LOGINS),
-            "students": of_students.unique("NameID", keep="first", maintain_order=True).select(
-                "NameID", "StudentNumber", "Grade", "CalculatedStudentStateID"
-            ),
-            "staff": of_staff.unique("NameID", keep="first", maintain_order=True).select("NameID", "StaffNumber"),
-        }  # fmt: skip
-        users, nameless, unnamed = people.users(every, tables, agents, config)
-        roles = people.roles(every.join(users.select(NameID="sourcedId"), on="NameID", how="semi"))
-        self._put({"users": users, "roles": roles, "demographics": people.demographics(pupils, names)})
-        if config.asks("users"):
-            self.counts[rules.NO_NAME, "users"] = nameless
-            self.counts[rules.NO_USERNAME, "users"] = unnamed
+        for part in self._parts("NameID", STUDENTS, STAFF, GUARDIANS):
+            names, some = self._of(NAMES, part=part), every.filter(part.has())
+            tables = {
+                "names": names, "emails": self._of(EMAILS, part=part), "logins": self._of(LOGINS, part=part),
+                "students": _once(self._of(STUDENTS, part=part), pupils.ids, "StudentID").select(
+                    "NameID", "StudentNumber", "Grade", "CalculatedStudentStateID"
+                ),
+                "staff": _once(self._of(STAFF, part=part), staff.ids, "StaffID").select("NameID", "StaffNumber"),
+            }  # fmt: skip
+            theirs = agents.filter(Part("user", part.number, part.of).has())
+            users, nameless, unnamed = people.users(some, tables, theirs, config)
+            roles = people.roles(some.join(users.select(NameID="sourcedId"), on="NameID", how="semi"))
+            students = pupils.ids.filter(part.has())
+            self._put({"users": users, "roles": roles, "demographics": people.demographics(students, names)})
+            if config.asks("users"):
+                self._count(rules.NO_NAME, nameless)
+                self._count(rules.NO_USERNAME, unnamed)
+
+    def _count(self, rule: Rule, more: int) -> None:
+        self.counts[rule, "users"] = self.counts.get((rule, "users"), 0) + more
 
     def _put(self, files: Mapping[str, pl.DataFrame]) -> None:
         for file, rows in files.items():
@@ -167,3 +179,8 @@ class Pulling:
                 for some in rows.iter_slices(_ROWS):
                     columns: dict[str, Any] = some.to_dict(as_series=False)
                     self.roster.add(file, columns)
+
+
+def _once(rows: pl.DataFrame, ids: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Of rows that count, one for each person."""
+    return rows.join(ids, on=key, how="semi", maintain_order="left").unique("NameID", keep="first", maintain_order=True)

@@ -7,8 +7,9 @@ comes in one page is whole; of more pages two walks in a row have to see the sam
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -54,56 +55,83 @@ class Asked:
         return client.path(kind, 1, rows).with_query(query)
 
 
-async def table(client: Client, kind: Kind, asked: Asked, year: str | None) -> pl.DataFrame:
-    """All objects, one row each by their key in ascending order; all columns of ``kind`` as String.
+@dataclass
+class Table:
+    """All objects of one kind, on disk: one file for each page. ``rows``: how many there are."""
+
+    kind: Kind
+    folder: Path
+    files: list[Path] = field(default_factory=list)
+    rows: int = 0
+
+    def begin_again(self) -> None:
+        """Forgets everything."""
+        for file in self.files:
+            file.unlink()
+        self.files, self.rows = [], 0
+
+    def add(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        """Adds a page. Writes to disk: call it in a thread."""
+        columns = (*self.kind.needed, *self.kind.useful)
+        cells = {name: [_cell(one.get(name)) for one in objects] for name in columns}
+        self.files.append(self.folder / f"{self.kind.module}-{self.kind.name}-{len(self.files)}.arrow")
+        pl.DataFrame(cells, schema=dict.fromkeys(columns, pl.String)).write_ipc(self.files[-1])
+        self.rows += len(objects)
+
+    def read(self, *columns: str, part: Part | None = None) -> pl.DataFrame:
+        """Rows by their key in ascending order, of those with one key the last; some columns, or all.
+
+        Reads from disk, and takes processor time: call it in a thread.
+        """
+        wanted = [*dict.fromkeys((self.kind.key, *(columns or (*self.kind.needed, *self.kind.useful))))]
+        empty = pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
+        kept = pl.lit(value=True) if part is None else part.has()
+        pages = (pl.read_ipc(file).filter(kept).select(wanted) for file in self.files)
+        rows = pl.concat([empty, *pages]).filter(pl.col(self.kind.key).is_not_null())
+        order = pl.col(self.kind.key).cast(pl.Int64, strict=False)
+        return rows.unique(self.kind.key, keep="last", maintain_order=True).sort(order, self.kind.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of all rows, by an id in them, so that no more than these stand in memory while tables are joined."""
+
+    by: str
+    number: int
+    of: int
+
+    def has(self) -> pl.Expr:
+        """Which rows are in the part; ids that are no numbers are all in the first."""
+        return pl.col(self.by).cast(pl.Int64, strict=False).fill_null(0) % self.of == self.number
+
+
+async def table(client: Client, kind: Kind, asked: Asked, year: str | None, folder: Path) -> Table:
+    """All objects, with all columns of ``kind`` as String.
 
     Raises ConnectorError as ``Client.page`` and ``steadily`` do and besides (``endless``, ``too_many_rows``).
     """
-    walking = _Walking(client, kind, asked, year)
-    await steadily(walking.once, walking.pages.clear, kind.path)
-    return await asyncio.to_thread(walking.table)
+    found = Table(kind, folder)
+    await steadily(lambda: _walked(client, asked, year, found), found.begin_again, kind.path)
+    return found
 
 
-@dataclass
-class _Walking:
-    """The pages of the last walk."""
-
-    client: Client
-    kind: Kind
-    asked: Asked
-    year: str | None
-    pages: list[pl.DataFrame] = field(default_factory=list)
-
-    async def once(self) -> Walked:
-        """Goes through all pages."""
-        found, condition = Walked(), self.asked.condition(self.kind)
-        url: URL | None = self.asked.url(self.client, self.kind, self.year, self.client.config.page_rows)
-        seen: set[URL] = set()
-        while url is not None:
-            if url in seen:
-                raise endless(self.kind.path)
-            seen.add(url)
-            page = await self.client.page(self.kind, url, self.asked.fields, condition)
-            found.note([one.get(self.kind.key) for one in page.objects])
-            if found.count > self.client.context.limits.rows:
-                raise too_many(self.client.context.limits.rows, self.kind.path)
-            await asyncio.to_thread(self._take, page.objects)
-            url = page.following if page.objects else None
-        found.steady = len(seen) == 1 and found.count > 0
-        return found
-
-    def _take(self, objects: Any) -> None:
-        columns = (*self.kind.needed, *self.kind.useful)
-        self.pages.append(pl.DataFrame(
-            {name: [_cell(one.get(name)) for one in objects] for name in columns},
-            schema=dict.fromkeys(columns, pl.String),
-        ))  # fmt: skip
-
-    def table(self) -> pl.DataFrame:
-        """The rows: of those with one key the last."""
-        rows = pl.concat(self.pages).filter(pl.col(self.kind.key).is_not_null())
-        order = pl.col(self.kind.key).cast(pl.Int64, strict=False)
-        return rows.unique(self.kind.key, keep="last", maintain_order=True).sort(order, self.kind.key)
+async def _walked(client: Client, asked: Asked, year: str | None, into: Table) -> Walked:
+    """Goes through all pages."""
+    kind, found, condition = into.kind, Walked(), asked.condition(into.kind)
+    url: URL | None = asked.url(client, kind, year, client.config.page_rows)
+    seen: set[URL] = set()
+    while url is not None:
+        if url in seen:
+            raise endless(kind.path)
+        seen.add(url)
+        page = await client.page(kind, url, asked.fields, condition)
+        found.note([one.get(kind.key) for one in page.objects])
+        if found.count > client.context.limits.rows:
+            raise too_many(client.context.limits.rows, kind.path)
+        await asyncio.to_thread(into.add, page.objects)
+        url = page.following if page.objects else None
+    found.steady = len(seen) == 1 and found.count > 0
+    return found
 
 
 def _cell(value: Any) -> str | None:

