@@ -22,6 +22,8 @@ T = TypeVar("T")
 class Walked:
     """What one walk saw. ``ids``: hashes of all ids, page by page. ``steady``: nothing moved meanwhile.
 
+    ``distinct``: how many different ones they are, once that was counted.
+
     ``total``: how many the system says there are, None where it does not. ``unnamed``: objects without an id.
     """
 
@@ -29,6 +31,7 @@ class Walked:
     steady: bool = True
     count: int = 0
     unnamed: int = 0
+    distinct: int | None = None
     ids: list[pl.Series] = field(default_factory=list)
 
     def different(self) -> int:
@@ -60,7 +63,7 @@ async def steadily(once: Callable[[], Awaitable[Walked]], begin_again: Callable[
     for _ in range(WALKS):
         await asyncio.to_thread(begin_again)
         found = await once()
-        different = await asyncio.to_thread(found.different)
+        different = found.distinct = await asyncio.to_thread(found.different)
         if found.steady and different == (found.count if found.total is None else found.total):
             return found
         if before is not None and await asyncio.to_thread(found.same_ids, before):

@@ -74,11 +74,11 @@ class Rows:
         for file, item in self.nested.items():
             self.spools[file].add(nested.rows(file, item, self.version, there, self.odd, changes=changes))
 
-    def finish(self) -> int:
-        """Ends the files; how many objects came twice."""
+    def finish(self, *, distinct: bool) -> int:
+        """Ends the files; how many objects came twice. ``distinct``: none did."""
         for spool in self.spools.values():
             spool.finish()
-        return self.spools[self.entity.csv_file].keep_last()
+        return 0 if distinct else self.spools[self.entity.csv_file].keep_last()
 
 
 @dataclass
@@ -216,7 +216,8 @@ class Pulling:
 
     async def _keep(self, rows: Rows, found: Walked) -> None:
         entity, file = rows.entity, rows.entity.csv_file
-        repeated, joined = await asyncio.to_thread(rows.finish), 0
+        distinct = found.distinct == found.count and not found.unnamed
+        repeated, joined = await asyncio.to_thread(rows.finish, distinct=distinct), 0
         if self.people is not None and entity.name == "users" and rows.mode == "bulk":
             self.findings += await asyncio.to_thread(self.people.join, rows.spools)
             joined = found.count - rows.left_out - repeated - rows.spools[file].rows
