@@ -85,6 +85,9 @@ class OneRosterRestConfig(QuietHours):
     people: Literal["each_role", "joined"] | None = Field(
         default=None, description="1.1: whether records such as s123 and t123 are one person, 123. Null: the profile's."
     )
+    titles: Literal["given", "made"] | None = Field(
+        default=None, description="Whether classes without a title get their code or id as one. Null: the profile's."
+    )
     changes: bool = Field(default=True, description="Pull what changed since the last time alone, by dateLastModified.")
     overlap_minutes: int = Field(
         default=120, ge=0, le=10_080,
@@ -124,6 +127,11 @@ class OneRosterRestConfig(QuietHours):
     def joins_people(self) -> bool:
         """Whether records of one person become one."""
         return self.version == "1.1" and (self.people or self.vendor.people) == "joined"
+
+    @property
+    def makes_titles(self) -> bool:
+        """Whether classes without a title get one; without, they are kept out."""
+        return (self.titles or self.vendor.titles) == "made"
 
     @property
     def files(self) -> Version:

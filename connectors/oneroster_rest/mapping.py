@@ -98,6 +98,18 @@ def rows(
     return framed({name: columns.get(name, nothing) for name in header} | dict(sorted(found.items())))
 
 
+def titled(classes: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Classes of which those without a title are called by their code, or else their id; how many there were.
+
+    Of what the object itself says alone, so that a title does not depend on what else a pull brings.
+    """
+    titles = classes["title"].str.strip_chars().replace("", None)
+    if not titles.null_count():
+        return classes, 0
+    found = classes.with_columns(titles).with_columns(pl.coalesce("title", "classCode", "sourcedId").alias("title"))
+    return found, titles.null_count()
+
+
 def framed(columns: Mapping[str, Sequence[str | None]]) -> pl.DataFrame:
     """String columns, blank cells as null."""
     frame = pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in columns.items()})

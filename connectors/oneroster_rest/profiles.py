@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 People = Literal["each_role", "joined"]
+Titles = Literal["given", "made"]
 Profile = Literal["standard", "infinite_campus", "skyward", "aeries", "classlink", "edfi"]
 
 
@@ -23,6 +24,7 @@ class Vendor:
     ``note``: where the district's staff makes or permits the credentials.
 
     ``people``: whether records that 1.1 keeps for each role of a person become one (connectors.oneroster_rest.people).
+    ``titles``: whether classes without a title get one, since all elementary ones have none.
     ``quiet``: local hours in which a district's staff works with the system, and it should not be asked for everything.
     """
 
@@ -31,6 +33,7 @@ class Vendor:
     quiet: str | None = None
     scopes: bool = True
     people: People = "each_role"
+    titles: Titles = "given"
     headers: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
@@ -48,7 +51,10 @@ PROFILES: Mapping[Profile, Vendor] = MappingProxyType({
         page_rows=1_000, headers=MappingProxyType({"Suppress-Development-Permissions": "true"}),
         note="Make an Integration Access; it must be active, not expired, and name the entity of the district.",
     ),
-    "aeries": Vendor(note="The token's address is the server's address with /token. Elementary classes have no title."),
+    "aeries": Vendor(
+        titles="made",
+        note="The token's address is the server's address with /token. Elementary classes have no title there.",
+    ),
     "classlink": Vendor(
         page_rows=10_000, note="By the proxy with a bearer token (login of the kind bearer), or directly with OAuth 1.",
     ),

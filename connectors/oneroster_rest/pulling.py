@@ -41,10 +41,12 @@ class Rows:
     most_metadata: int
     mode: Mode
     people: People | None = None
+    makes_titles: bool = False
     odd: Odd = field(default_factory=Odd)
     spools: dict[str, Spool] = field(default_factory=dict)
     left_out: int = 0
     undated: int = 0
+    untitled: int = 0
 
     def begin_again(self) -> None:
         """Forgets everything."""
@@ -55,7 +57,7 @@ class Rows:
             file: Spool(self.folder, file, files[file].csv_header(self.version), self.mode)
             for file in (self.entity.csv_file, *self.nested)
         }
-        self.odd, self.left_out, self.undated = Odd(), 0, 0
+        self.odd, self.left_out, self.undated, self.untitled = Odd(), 0, 0, 0
 
     def take(self, objects: Objects) -> None:
         """The objects of one more page."""
@@ -70,6 +72,9 @@ class Rows:
         frame = mapping.rows(self.entity, self.version, kept, self.odd, metadata=self.most_metadata, changes=changes)
         if self.people is not None and self.entity.name != "users":
             frame = self.people.led(self.entity, self.version, frame)
+        if self.makes_titles and self.entity.name == "classes":
+            frame, untitled = mapping.titled(frame)
+            self.untitled += untitled
         self.spools[self.entity.csv_file].add(frame)
         for file, item in self.nested.items():
             self.spools[file].add(nested.rows(file, item, self.version, there, self.odd, changes=changes))
@@ -212,7 +217,7 @@ class Pulling:
         config = self.client.config
         files = nested.files(entity, config.files, frozenset(config.entities))
         most = self.client.context.limits.columns
-        return Rows(entity, config.files, self.folder, files, most, mode, self.people)
+        return Rows(entity, config.files, self.folder, files, most, mode, self.people, config.makes_titles)
 
     async def _keep(self, rows: Rows, found: Walked) -> None:
         entity, file = rows.entity, rows.entity.csv_file
@@ -225,7 +230,8 @@ class Pulling:
             issues.one(rules.ODD_VALUE, entity=entity.name, file=f"{name}.csv", field=column, cause=f"{n:,} values")
             for (name, column), n in sorted(rows.odd.counts.items())
         ]
-        counted = ((rules.REPEATED, repeated), (rules.UNDATED, rows.undated), (rules.NO_ACCOUNT, rows.odd.profiles))
+        counted = ((rules.REPEATED, repeated), (rules.UNDATED, rows.undated), (rules.NO_ACCOUNT, rows.odd.profiles),
+                   (rules.UNTITLED, rows.untitled))  # fmt: skip
         for rule, number in counted:
             if number:
                 cause = f"{number:,} objects"

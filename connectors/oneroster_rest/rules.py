@@ -24,3 +24,7 @@ APART = declare(
     "REST-005", Severity.WARN, Action.REPORT, "Records of one number and different names, which stay apart",
     "If they are one person, give them one name in the system. If they are not, nothing needs doing.",
 )  # fmt: skip
+UNTITLED = declare(
+    "REST-006", Severity.INFO, Action.FIX, "Classes without a title, which are called by their code or id",
+    "Nothing needs doing. With titles in the system, teachers see these in their applications.",
+)  # fmt: skip
