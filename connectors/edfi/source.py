@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from pathlib import Path
 
 from connectors.edfi.client import Client
 from connectors.edfi.config import EdFiConfig
 from connectors.edfi.probe import probe
 from connectors.edfi.pulling import Pulling
 from connectors.http import Web
-from connectors.probing import REQUEST_SECONDS
-from connectors.protocol import Capability, ConnectorError, Found, Intent, Pull, SourceContext
-from connectors.roster import Roster, pulling
+from connectors.protocol import Pull, SourceContext
+from connectors.roster import Roster
+from connectors.source import Cursor, SystemSource, configured
 
 
-class EdFiSource:
-    """One district's Ed-Fi ODS."""
-
-    def __init__(self, context: SourceContext, config: EdFiConfig) -> None:
-        self._context = context
-        self._config = config
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """It is pulled, and knows what changed unless it is told not to ask."""
-        pulled = frozenset({Capability.BULK, Capability.PULL})
-        return pulled | {Capability.DELTA, Capability.CHANGES} if self._config.changes else pulled
-
-    def quiet_seconds(self, now: datetime) -> float:
-        """For how long the district wants the system to be left alone."""
-        return self._config.quiet_seconds(now)
-
-    async def pull(self, cursor: Mapping[str, Any] | None) -> Pull:
-        """Everything, or with a cursor the files of what changed. Raises ConnectorError (``quiet_hours`` and more)."""
-        context, config = self._context, self._config
-        quiet = await asyncio.to_thread(self.quiet_seconds, context.now())
-        async with pulling(context, quiet) as (web, folder):
-            client = await Client.of(context, config, web)
-            return await Pulling(client, Roster(folder)).run(cursor if config.changes else None)
-
-    async def probe(self) -> Sequence[Found]:
-        """Asks for a few rows of each resource."""
-        async with Web.of(self._context, most_seconds=REQUEST_SECONDS) as web:
-            return await probe(self._context, self._config, web)
+async def _pull(context: SourceContext, config: EdFiConfig, web: Web, folder: Path, cursor: Cursor) -> Pull:
+    return await Pulling(await Client.of(context, config, web), Roster(folder)).run(cursor)
 
 
-def open_source(context: SourceContext) -> EdFiSource:
+def open_source(context: SourceContext) -> SystemSource[EdFiConfig]:
     """The source of one configuration. Raises ConnectorError (``wrong_config``) for a configuration of another kind."""
-    if not isinstance(context.config, EdFiConfig):
-        raise ConnectorError("wrong_config", "The configuration is of another connector.", intent=Intent.GIVE_UP)
-    return EdFiSource(context, context.config)
+    config = configured(context, EdFiConfig)
+    return SystemSource(context, config, _pull, probe, changes=config.changes)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from tests.fakes.listening import Answering, listening
 
 CLIENT, SECRET, TOKEN = "app client", "s3cret/with+signs", "district-token-1"
 Object = dict[str, Any]
@@ -108,34 +108,16 @@ class Server:
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
     """The server on a port of this machine."""
-
-    class Handler(_Handler):
-        clever = server
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listening.daemon_threads = True
-    server.url = f"http://127.0.0.1:{listening.server_address[1]}"
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with listening(_Handler, clever=server) as url:
+        server.url = url
         yield server
-    finally:
-        listening.shutdown()
-        listening.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answering):
     clever: Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = 1 << 16
 
-    def log_message(self, *_args: object) -> None:
-        """Says nothing."""
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        return format_datetime(self.clever.now, usegmt=True)
+    def now(self) -> datetime:
+        return self.clever.now
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)

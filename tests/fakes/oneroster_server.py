@@ -9,20 +9,19 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import oauthlib.oauth1.rfc5849.signature as oauth
+
+from tests.fakes.listening import Answering, listening
 
 CLIENT, SECRET = "hub client", "s3cret+with/signs"
 Files = Mapping[str, list[dict[str, str | None]]]
@@ -202,40 +201,18 @@ def _nest(user: Object, files: Files) -> None:
 
 @contextmanager
 def running(
-    server: Server, certificate: Path | None = None, handler: type[BaseHTTPRequestHandler] | None = None
+    server: Server, certificate: Path | None = None, handler: type[Answering] | None = None
 ) -> Iterator[Server]:
     """The server on a port of this machine, with TLS where there is a certificate."""
-    bound = type("Handler", (handler or Handler,), {"sis": server})
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), bound)
-    listening.daemon_threads = True
-    if certificate is not None:
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(certificate)
-        listening.socket = tls.wrap_socket(listening.socket, server_side=True)
-        listening.handle_error = lambda *_: None  # type: ignore[method-assign]
-    scheme = "http" if certificate is None else "https"
-    server.url = f"{scheme}://127.0.0.1:{listening.server_address[1]}"
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with listening(handler or Handler, certificate, sis=server) as server.url:
         yield server
-    finally:
-        listening.shutdown()
-        listening.server_close()
-        thread.join()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Answering):
     sis: Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = 1 << 16
 
-    def log_message(self, *_args: object) -> None:
-        """Says nothing."""
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        return format_datetime((self.sis.now + self.sis.quirks.skew).astimezone(UTC), usegmt=True)
+    def now(self) -> datetime:
+        return self.sis.now + self.sis.quirks.skew
 
     def send_response(self, code: int, message: str | None = None) -> None:
         self.send_response_only(code, message)

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree as ET
+
+from tests.fakes.listening import Answering, listening
 
 CLIENT, SECRET = "382966ec-7b62-4aa4", "019080b5-8b37-454e"
 START = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -219,35 +219,17 @@ class Server:
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
     """The server on a port of this machine."""
-
-    class Handler(_Handler):
-        sis = server
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listening.daemon_threads = True
-    server.url = f"http://127.0.0.1:{listening.server_address[1]}"
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with listening(_Handler, sis=server) as url:
+        server.url = url
         yield server
-    finally:
-        listening.shutdown()
-        listening.server_close()
-        thread.join()
-        server.database.close()
+    server.database.close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answering):
     sis: Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = 1 << 16
 
-    def log_message(self, *_args: object) -> None:
-        """Says nothing."""
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        return format_datetime((self.sis.now + self.sis.quirks.skew).astimezone(UTC), usegmt=True)
+    def now(self) -> datetime:
+        return self.sis.now + self.sis.quirks.skew
 
     def do_GET(self) -> None:
         self._handle(b"")

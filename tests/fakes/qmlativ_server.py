@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes.listening import Answering, listening
 
 KEY, SECRET = "hub key", "s3cret+with/signs"
 START = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -76,34 +76,16 @@ class Server:
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
     """The server on a port of this machine."""
-
-    class Handler(_Handler):
-        qmlativ = server
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listening.daemon_threads = True
-    server.url = f"http://127.0.0.1:{listening.server_address[1]}{ROOT}"
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with listening(_Handler, qmlativ=server) as url:
+        server.url = url + ROOT
         yield server
-    finally:
-        listening.shutdown()
-        listening.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answering):
     qmlativ: Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = 1 << 16
 
-    def log_message(self, *_args: object) -> None:
-        """Says nothing."""
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        return format_datetime(self.qmlativ.now, usegmt=True)
+    def now(self) -> datetime:
+        return self.qmlativ.now
 
     def do_GET(self) -> None:
         self._served("GET")

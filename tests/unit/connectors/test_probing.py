@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from connectors import probing
+from connectors import probing, source
 from connectors.http import Web
 from connectors.limits import DEFAULT_TIMEOUTS, Timeouts
-from connectors.oneroster_rest import SPEC, probe, source
+from connectors.oneroster_rest import SPEC, probe
 from connectors.probing import Sample
 from connectors.protocol import Found, SourceContext
 from tests.fakes import rosters
