@@ -75,11 +75,11 @@ async def _begins(_: AdminHub) -> Prepared:
 
 async def _last_byte(hub: AdminHub) -> Prepared:
     headers = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
-    return {"upload": await _begun(hub)}, {"data": b"x", "headers": headers}
+    return {"resumable": await _begun(hub)}, {"data": b"x", "headers": headers}
 
 
 async def _unfinished(hub: AdminHub) -> Prepared:
-    return {"upload": await _begun(hub)}, {"headers": {"Tus-Resumable": "1.0.0"}}
+    return {"resumable": await _begun(hub)}, {"headers": {"Tus-Resumable": "1.0.0"}}
 
 
 async def _held(hub: AdminHub) -> Prepared:
