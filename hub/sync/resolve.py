@@ -18,12 +18,8 @@ from transforms.marks import blank, empty, numbers
 #: key (String) -> rid (UInt32), sourcedId (String) of everything that may be referred to.
 INDEX_SCHEMA = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
 
-#: New records get their rids in this order: school by school, so that an enrollment's class and user have their places
-#: in indexes near those of the one before, and the index on a result's line item is appended to.
-_LOAD_ORDER: dict[str, list[str | pl.Expr]] = {
-    "classes": ["school", "key"], "users": [pl.col("roles").list.first().struct.field("org"), "key"],
-    "enrollments": ["school", "class", "key"], "results": ["lineItem", "key"],
-}  # fmt: skip
+#: New records get their rids in this order: the index on an enrollment's class or a result's line item is appended to.
+_LOAD_ORDER = {"enrollments": ["class", "key"], "results": ["lineItem", "key"]}
 
 
 @dataclass(frozen=True, slots=True)

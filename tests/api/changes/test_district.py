@@ -93,10 +93,7 @@ async def test_what_a_token_may_not_read_shows_nowhere(follower: Follower) -> No
     hub = follower.hub
     token = await issue(hub.db, hub.prepared.clients["lms"][0], [V1P2.ROSTER_CORE])
     head = (await follower.told())["next"]
-    there = await follower.feeds.connection.fetch(
-        "SELECT rid FROM demographics WHERE district_id = $1 AND active ORDER BY rid LIMIT 3", follower.here
-    )
-    await follower.move("demographics", updated=[row["rid"] for row in there])
+    await follower.move("demographics", updated=[0, 1, 2])
     body = await follower.told(after=head, token=token)
     assert body["changes"] == []
     await follower.move("users", updated=[1])

@@ -63,8 +63,6 @@ async def view(hub: Hub, district: UUID, token: str, version: Version) -> dict[s
         assert status == 200, body
         text = re.sub(r'"href":"[^"]*"', '"href":""', orjson.dumps(body[entity]).decode())
         objects = orjson.loads(UUIDS.sub(lambda found: called.get(found[0], found[0]), text))
-        for one in objects:  # in no order that says anything: each hub's is that in which it met them
-            one.get("agents", []).sort(key=lambda agent: agent["sourcedId"])
         found[entity] = {one["sourcedId"]: one | {"dateLastModified": ""} for one in objects}
     return found
 
