@@ -125,6 +125,11 @@ class _Walking:
 
     async def _ask(self, url: URL) -> Page:
         self.asked.add(url)
+        page = await self.client.page(url, self.entity.name, self.limit)
+        counted = page.total is not None or self.found.total is not None
+        if page.objects or counted or "filter" in self.query:  # of what changed there is mostly nothing
+            return page
+        # No count vouches for an empty page, and it ends the walk: it has to be empty twice.
         return await self.client.page(url, self.entity.name, self.limit)
 
     def _counted(self, first: Page) -> bool:
@@ -161,9 +166,6 @@ class _Walking:
     def _next(self, page: Page, objects: Objects) -> tuple[URL | None, bool]:
         """Where the next page is, and whether it should begin with the last row of this one."""
         if not objects:
-            # No count vouches for an empty page, so another walk has to; what changed is mostly nothing.
-            vouched = page.objects or self.found.total is not None or "filter" in self.query
-            self.found.steady = self.found.steady and bool(vouched)
             return None, False
         if page.following is not None:
             self.linked = True
