@@ -85,8 +85,12 @@ class Told:
     ) -> tuple[list[Piece], Place | None]:
         """Bodies of as many changes as fit and ``limit`` allows, one at least, and where the window stands after them.
 
+        Where there are no changes the window ends with a body that tells of none.
+
         ``through``: nothing follows. Else the last body waits for what follows it, unless it is the only one.
         """
+        if not self.texts:  # what is left of an open window was purged, or is of types that are not wanted any more
+            return [self._piece(envelope, [], None)], None
         room = most_bytes - message.ENVELOPE_BYTES
         pieces: list[Piece] = []
         start, place = 0, None

@@ -67,7 +67,7 @@ async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outc
         return None
     now = replace(
         held, version=version, inside=batch.inside, window_to=following.window_to, batch_id=following.batch_id,
-        refused=0,
+        refused=0, quick=0,
     )  # fmt: skip
     return replace(ready, batch=following, held=now, following=tuple(rest))
 

@@ -76,6 +76,11 @@ class Relay:
         except StatementError as error:
             # It is one of them, and nobody knows which: each is noted by itself, and has its error for itself.
             log.warning("batches are noted one by one", district=str(district_id), error=type(error).__name__)
+        except Exception as error:  # a bug of ours: each of them hears of it, or its delivery would wait for ever
+            for one in group:
+                if not one.version.done():
+                    one.version.set_exception(error)
+            return
         for one in group:
             if not one.version.done():
                 one.version.set_result(taken.get((one.step.subscription_id, one.step.lease_token)))
