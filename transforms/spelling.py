@@ -127,7 +127,7 @@ class Records:
     def _groups(self) -> list[tuple[Rows, list[int]]]:
         """The rows that are laid out alike, and where in them the marks of their references are."""
         each, rest = divmod(len(self._marks), len(self))
-        if not rest:
+        if not rest and each % 2 == 0:  # references have two marks: with an odd share of them rows cannot be alike
             marks = self._marks.reshape(len(self), each)
             within = marks - self._starts[:, None]
             codes = self._bytes[marks[:, ::2] + 1]

@@ -119,3 +119,9 @@ def test_what_is_laid_out_alike_is_made_in_columns_and_what_is_not_one_by_one(mo
     odd = [document(USER, role="r" * n) + document(CLASS) for n in range(120)]
     assert made(odd, DATES[0]) == ",".join(expected(odd, [DATES[0]] * 120))
     assert taken == [120]
+
+
+def test_half_of_the_objects_may_end_in_one_reference_more() -> None:
+    more = document(USER, CLASS) + f',"school":{SHORT}{SCHOOL}{SHORT}'
+    for some in ([document(USER, CLASS), more] * 3, [more, document(USER, CLASS)] * 3):
+        assert made(some, DATES[0]) == ",".join(expected(some, [DATES[0]] * len(some)))
