@@ -77,25 +77,27 @@ class Client:
 
     async def ask(
         self, url: URL, what: str, read: Callable[[Answer], T], *, method: str = "GET", body: bytes | None = None,
-        most_bytes: int = MOST_BYTES,
+        most_bytes: int = MOST_BYTES, kept: bool = True,
     ) -> T:  # fmt: skip
         """What ``read`` makes, in a thread, of the answer with status 200. ``what``: people's word for what is asked.
 
-        What ``read`` refuses with an intent to retry is asked for again. Raises NotUnderstoodError, and ConnectorError
-        as ``Web.send``, ``Login.headers`` and ``read`` do and besides (``not_found``, ``not_permitted``,
-        ``login_refused``, ``moved``, ``busy``, ``server_failed``).
+        ``kept``: whether an earlier attempt's answer will do, and this one is kept for a later attempt; not for what
+        must be true now. What ``read`` refuses with an intent to retry is asked for again. Raises NotUnderstoodError,
+        and ConnectorError as ``Web.send``, ``Login.headers`` and ``read`` do and besides (``not_found``,
+        ``not_permitted``, ``login_refused``, ``moved``, ``busy``, ``server_failed``).
         """
-        journal = self.context.journal
+        journal = self.context.journal if kept else None
+        asked = (method, url, self.headers, body)
 
         async def once() -> T:
-            earlier = await asyncio.to_thread(journal.answered, method, url, body) if journal is not None else None
+            earlier = await asyncio.to_thread(journal.answered, *asked) if journal is not None else None
             answer = earlier or await self._answer(method, url, body, most_bytes)
             self.started = self.started or answer.at
             if answer.status != 200:
                 raise refusal(answer, what, self.context.now())
             found = await asyncio.to_thread(read, answer)
             if journal is not None and earlier is None:
-                await asyncio.to_thread(journal.keep, method, url, body, answer)
+                await asyncio.to_thread(journal.keep, *asked, answer)
             return found
 
         return await patiently(self.context, once, self.tries)

@@ -47,12 +47,16 @@ _FAILURES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], st
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a system answered. ``following``: the address that its ``Link`` header calls the next one."""
+    """What a system answered. ``following``: the address that its ``Link`` header calls the next one.
+
+    ``kept``: it was answered to an earlier attempt of the same pull.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     following: URL | None = None
+    kept: bool = False
 
     @property
     def at(self) -> datetime | None:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import struct
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import blake2b
@@ -84,9 +85,12 @@ class Journal:
         self.path.unlink(missing_ok=True)
         self._file.close()
 
-    def answered(self, method: str, url: URL, body: bytes | None) -> Answer | None:
-        """What was answered to a request in an earlier attempt; each answer is given once, in the order they came."""
-        name = self._name(method, url, body)
+    def answered(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Answer | None:
+        """What was answered to a request in an earlier attempt; each answer is given once, in the order they came.
+
+        ``headers``: those that decide what is answered; nothing of the login.
+        """
+        name = self._name(method, url, headers, body)
         with self._lock:
             places = self._places.get(name)
             if not places:
@@ -101,17 +105,17 @@ class Journal:
         size = _LENGTH.unpack_from(plain)[0]
         head = orjson.loads(plain[_LENGTH.size : _LENGTH.size + size])
         following = URL(head["following"], encoded=True) if head["following"] else None
-        return Answer(head["status"], CIMultiDict(head["headers"]), plain[_LENGTH.size + size :], following)
+        return Answer(head["status"], CIMultiDict(head["headers"]), plain[_LENGTH.size + size :], following, kept=True)
 
-    def keep(self, method: str, url: URL, body: bytes | None, answer: Answer) -> None:
+    def keep(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, answer: Answer) -> None:
         """Adds an answer that was understood. The kernel's pages outlive this process: nothing waits for the disk.
 
         A disk that is full ends the journal, not the pull.
         """
         following = str(answer.following) if answer.following is not None else None
-        headers = [(name, value) for name, value in answer.headers.items() if name.lower() != "set-cookie"]
-        head = orjson.dumps({"status": answer.status, "headers": headers, "following": following})
-        name, nonce = self._name(method, url, body), os.urandom(_NONCE_BYTES)
+        given = [(name, value) for name, value in answer.headers.items() if name.lower() != "set-cookie"]
+        head = orjson.dumps({"status": answer.status, "headers": given, "following": following})
+        name, nonce = self._name(method, url, headers, body), os.urandom(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, _LENGTH.pack(len(head)) + head + answer.body, name)
         record = name + _LENGTH.pack(len(sealed)) + sealed
         with self._lock:
@@ -126,8 +130,8 @@ class Journal:
                 return
             self._end += len(record)
 
-    def _name(self, method: str, url: URL, body: bytes | None) -> bytes:
-        told = f"{method} {url.raw_path_qs}\n".encode() + (body or b"")
+    def _name(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> bytes:
+        told = f"{method} {url.raw_path_qs}\n{sorted(headers.items())}\n".encode() + (body or b"")
         return blake2b(told, digest_size=_NAME_BYTES, key=self.key).digest()
 
     def _read_index(self, size: int) -> int:

@@ -64,11 +64,15 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. ``token``: of the page behind it, where pages have tokens. ``size``: in bytes."""
+    """One page. ``token``: of the page behind it, where pages have tokens. ``size``: in bytes.
+
+    ``kept``: an earlier attempt of the pull read it.
+    """
 
     objects: Objects = field(repr=False)
     token: str | None
     size: int = 0
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class Client(Asking):
 
         def read(answer: Answer) -> Page:
             token = answer.headers.get("Next-Page-Token") or None
-            return Page(_objects(answer, name), token, len(answer.body))
+            return Page(_objects(answer, name), token, len(answer.body), answer.kept)
 
         most = max(_LEAST_BYTES, self.config.page_rows * _BYTES_PER_ROW)
         return await self.ask(url, name, read, most_bytes=most)

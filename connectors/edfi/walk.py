@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from yarl import URL
 
 from connectors.client import NotUnderstoodError
-from connectors.edfi.client import Client
+from connectors.edfi.client import Client, Page
 from connectors.members import Objects
 from connectors.protocol import ConnectorError, Intent
 from connectors.walking import Walked, endless, repeated, steadily, too_many
@@ -68,7 +68,10 @@ async def _with_limit(client: Client, wanted: Wanted, sink: Sink) -> Walked:
                 await asyncio.to_thread(sink.begin_again)
                 continue
             after = await client.count(wanted.url(client), wanted.name)
-            return await asyncio.to_thread(_judged, found, total, after)
+            judged = await asyncio.to_thread(_judged, found, total, after)
+            # Rows may have come and gone between the attempts of a pull, in equal numbers: another walk has to agree.
+            judged.steady = judged.steady and len(walking.kept) < 2
+            return judged
     except NotUnderstoodError:
         pass
     text = f"The system does not understand a plain request for {wanted.name} (HTTP 400). Check address and version."
@@ -87,7 +90,10 @@ def _judged(found: Walked, before: int, after: int) -> Walked:
 
 @dataclass
 class _Walking:
-    """One walk under way. ``before``: the ids of the page before."""
+    """One walk under way. ``before``: the ids of the page before.
+
+    ``kept``: whether pages were read by an earlier attempt, by this one, or both.
+    """
 
     client: Client
     wanted: Wanted
@@ -96,6 +102,7 @@ class _Walking:
     total: int
     found: Walked = field(default_factory=Walked)
     before: frozenset[Any] = frozenset()
+    kept: set[bool] = field(default_factory=set)
     _taking: asyncio.Task[None] | None = None
 
     async def once(self) -> Walked:
@@ -119,7 +126,7 @@ class _Walking:
         while True:
             query = {"pageSize": str(self.limit)} | ({"pageToken": token} if token else {})
             page = await self.client.page(self.wanted.url(self.client).update_query(query), self.wanted.name)
-            await self._take(page.objects)
+            await self._take(page, page.objects)
             token = page.token
             if token is None and not asked and 0 < len(page.objects) < self.total:
                 # The host has no tokens after all, and knows nothing of the size of pages.
@@ -147,10 +154,11 @@ class _Walking:
             ids = {one.get("id") for one in page.objects}
             if self.before and ids == self.before:
                 raise repeated(self.wanted.name)
-            await self._take(page.objects[::-1])
+            await self._take(page, page.objects[::-1])
 
-    async def _take(self, objects: Objects) -> None:
+    async def _take(self, page: Page, objects: Objects) -> None:
         """Takes those rows of a page that the one before did not have. Raises ConnectorError."""
+        self.kept.add(page.kept)
         names = [one.get("id") if not self.wanted.part else None for one in objects]
         fresh = [one for one, name in zip(objects, names, strict=True) if name is None or name not in self.before]
         self.before = frozenset(name for name in names if name is not None)

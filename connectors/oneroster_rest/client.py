@@ -24,12 +24,17 @@ _BYTES_PER_ROW, _LEAST_BYTES = 8 << 10, 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. ``total``: what ``X-Total-Count`` says. ``following``: the address in ``Link``. ``size``: in bytes."""
+    """One page. ``total``: what ``X-Total-Count`` says. ``following``: the address in ``Link``. ``size``: in bytes.
 
+    ``kept``: an earlier attempt of the pull read it.
+    """
+
+    url: URL
     objects: Sequence[Mapping[str, Any]] = field(repr=False)
     total: int | None
     following: URL | None
     at: datetime | None
+    kept: bool = False
     size: int = 0
 
 
@@ -59,8 +64,8 @@ class Client(Asking):
         """The address of an entity's collection."""
         return self.config.collection(entity, self.url)
 
-    async def page(self, url: URL, name: str, rows: int) -> Page:
-        """One page of the collection ``name``.
+    async def page(self, url: URL, name: str, rows: int, *, kept: bool = True) -> Page:
+        """One page of the collection ``name``. ``kept`` as ``ask`` has it.
 
         Raises as ``ask`` does, and ConnectorError (``not_oneroster``), RevisionError.
         """
@@ -69,9 +74,9 @@ class Client(Asking):
             objects = _objects(answer, name)
             self._note(answer.headers.get(_REVISION))
             total = number_of(answer.headers.get("X-Total-Count"))
-            return Page(objects, total, answer.following, answer.at, len(answer.body))
+            return Page(url, objects, total, answer.following, answer.at, answer.kept, len(answer.body))
 
-        return await self.ask(url, name, read, most_bytes=max(_LEAST_BYTES, rows * _BYTES_PER_ROW))
+        return await self.ask(url, name, read, most_bytes=max(_LEAST_BYTES, rows * _BYTES_PER_ROW), kept=kept)
 
     def _note(self, revision: str | None) -> None:
         if revision is not None and self.revision not in {None, revision}:

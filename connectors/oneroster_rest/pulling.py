@@ -189,7 +189,7 @@ class Pulling:
 
     async def _entity(self, entity: Entity, since: _Since | None) -> None:
         """Pulls one entity: what changed where that can be asked for, else all of it."""
-        if since is not None and entity.name not in since.undated:
+        if since is not None and entity.name not in since.undated and not self._regrouped(since):
             at = since.since - timedelta(minutes=self.client.config.overlap_minutes)
             query = {"filter": f"dateLastModified>'{at:%Y-%m-%dT%H:%M:%S}.000Z'"}
             rows = self._rows(entity, "delta")
@@ -209,6 +209,10 @@ class Pulling:
         """Whether changed objects of an entity say too little without the others."""
         return entity.is_tree or (self.people is not None and entity.name == "users")
 
+    def _regrouped(self, since: _Since) -> bool:
+        """Whether other records than before are one person: what refers to them says another id then, unchanged."""
+        return self.people is not None and self.people.apart != since.apart
+
     async def _whole(self, entity: Entity) -> None:
         rows = self._rows(entity, "bulk")
         await self._keep(rows, await walk(self.client, entity, {}, rows))
@@ -221,7 +225,8 @@ class Pulling:
 
     async def _keep(self, rows: Rows, found: Walked) -> None:
         entity, file = rows.entity, rows.entity.csv_file
-        distinct = found.distinct == found.count and not found.unnamed
+        joins = self.people is not None and entity.name == "demographics"  # ids that differ at the server may be one
+        distinct = found.distinct == found.count and not found.unnamed and not joins
         repeated, joined = await asyncio.to_thread(rows.finish, distinct=distinct), 0
         if self.people is not None and entity.name == "users" and rows.mode == "bulk":
             self.findings += await asyncio.to_thread(self.people.join, rows.spools)

@@ -80,6 +80,7 @@ class _Walking:
     found: Walked = field(default_factory=Walked)
     asked: set[URL] = field(default_factory=set)
     linked: bool = False
+    before: Page | None = None
     last: Any = None
     keys: list[Any] = field(default_factory=list)
 
@@ -102,13 +103,13 @@ class _Walking:
     async def _pages(self) -> AsyncGenerator[Objects]:
         """The new objects of each page, in order; none of them is empty."""
         page = await self._ask(self._offset(0))
-        objects = self._new(page, overlapping=False)
+        objects = await self._taken(page, overlapping=False)
         if objects:
             yield objects
         if self._counted(page):
             async with aclosing(side_by_side(self._others(len(objects)), self.at_once)) as pages:
                 async for page in pages:
-                    objects = self._new(page, overlapping=False)
+                    objects = await self._taken(page, overlapping=False)
                     if not objects:
                         return  # fewer than were counted: the walk begins again
                     yield objects
@@ -118,7 +119,7 @@ class _Walking:
             if url in self.asked:
                 raise endless(self.entity.name)
             page = await self._ask(url)
-            objects = self._new(page, overlapping=overlapping)
+            objects = await self._taken(page, overlapping=overlapping)
             if objects:
                 yield objects
             url, overlapping = self._next(page, objects)
@@ -131,6 +132,22 @@ class _Walking:
             return page
         # No count vouches for an empty page, and it ends the walk: it has to be empty twice.
         return await self.client.page(url, self.entity.name, self.limit)
+
+    async def _taken(self, page: Page, *, overlapping: bool) -> Objects:
+        """The new objects of the next page.
+
+        Pages that an earlier attempt read go together with those of this one where the last of them is still the same:
+        what went or came before it moved it.
+        """
+        before, self.before = self.before, page
+        if before is not None and before.kept != page.kept:
+            if page.kept:
+                self.found.steady = False
+            else:
+                now = await self.client.page(before.url, self.entity.name, self.limit, kept=False)
+                same = Members(now.objects).of("sourcedId") == Members(before.objects).of("sourcedId")
+                self.found.steady = self.found.steady and same
+        return self._new(page, overlapping=overlapping)
 
     def _counted(self, first: Page) -> bool:
         """Whether the other pages may be asked for side by side: by offset, as many as the total says."""

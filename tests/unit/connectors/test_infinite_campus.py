@@ -124,3 +124,26 @@ def test_changes_of_one_record_bring_the_person_whole(campus: Server, tmp_path: 
         assert rows(pulled, "enrollments", "sourcedId", "userSourcedId") == [("e2", "7")]
     with closing(pull(campus, tmp_path, people="each_role").package) as apart:
         assert (apart.version, sorted(apart.keys("users"))) == ("1.1", ["p12", "p9", "s7", "s9", "t12"])
+
+
+def test_records_that_become_one_person_take_what_refers_to_them_along(campus: Server, tmp_path: Path) -> None:
+    campus.objects["users"] |= person("t9", "teacher", "Bob", "s1")
+    campus.objects["enrollments"] |= made(
+        "e3", role="teacher", user=leads("t9"), school=leads("s1"), **{"class": leads("c1")}
+    )
+    first = pull(campus, tmp_path)
+    assert ("e3", "t9") in rows(first, "enrollments", "sourcedId", "userSourcedId")
+    campus.put("users", "t9", givenName="Bo")
+    second, whole = pull(campus, tmp_path, cursor=first.cursor), pull(campus, tmp_path)
+    for pulled in (second, whole):
+        assert dict(pulled.package.mode)["enrollments"] == "bulk"
+        assert ("e3", "9") in rows(pulled, "enrollments", "sourcedId", "userSourcedId")
+    assert second.cursor is not None
+    assert "t9" not in second.cursor["apart"]
+
+
+def test_demographics_of_two_records_of_one_person_are_one_row(campus: Server, tmp_path: Path) -> None:
+    campus.objects["demographics"] = made("t12", birthDate="1980-01-01") | made("p12", birthDate="1980-01-02")
+    pulled = pull(campus, tmp_path)
+    assert rows(pulled, "demographics", "sourcedId", "birthDate") == [("12", "1980-01-02")]
+    assert "demographics" not in pulled.announced
