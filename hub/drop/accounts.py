@@ -6,21 +6,18 @@ import asyncio
 import ipaddress
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import asyncssh
 
 from hub.api.buckets import Buckets
 from hub.api.client_secrets import LONGEST_SECRET, Verifier
+from hub.drop.handle import Handle
 from hub.drop.pace import Pace
 from hub.drop.spool import Folder
 from hub.settings import Settings
 from hub.store import drops
 from hub.store.database import Database
 from hub.store.drops import Drop
-
-if TYPE_CHECKING:
-    from hub.drop.files import Handle
 
 _NETWORK_BITS = 64  # of IPv6: who has one address there has all of them
 #: One login may be tried from many addresses.

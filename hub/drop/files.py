@@ -18,6 +18,7 @@ import asyncssh
 
 from hub.drop import names
 from hub.drop.accounts import Account
+from hub.drop.handle import Handle
 from hub.drop.pace import Pace
 from hub.drop.spool import Item
 from hub.errors import HubError
@@ -26,24 +27,6 @@ from hub.errors import HubError
 MOST_FILES = 64
 _NO_READING = "Files are put down here, not read."
 _NO_FOLDERS = "There are no folders and no links here."
-
-
-class Handle:
-    """A file that is being written."""
-
-    def __init__(self, name: str, descriptor: int, size: int, *, appends: bool) -> None:
-        self.name, self.descriptor, self.size, self.appends = name, descriptor, size, appends
-
-    @property
-    def live(self) -> bool:
-        """Whether it may still be written: not once another session opened the same file."""
-        return self.descriptor >= 0
-
-    def close(self) -> None:
-        """Closes the file as it is."""
-        if self.live:
-            os.close(self.descriptor)
-            self.descriptor = -1
 
 
 class Files(asyncssh.SFTPServer):
@@ -73,7 +56,7 @@ class Files(asyncssh.SFTPServer):
         self._account.take_over(name)
         fresh = bool(pflags & asyncssh.FXF_TRUNC)
         descriptor = await _on_disk(self._folder.open, name, fresh=fresh)
-        size = 0 if fresh or there is None else there.size
+        size = await _on_disk(lambda: os.fstat(descriptor).st_size)
         handle = Handle(name, descriptor, size, appends=bool(pflags & asyncssh.FXF_APPEND))
         self._account.handles[name] = handle
         return handle
@@ -82,22 +65,31 @@ class Files(asyncssh.SFTPServer):
         """Writes where the client says, as fast as the account may."""
         handle = _live(file_obj)
         offset = handle.size if handle.appends else offset
-        waiting = sum(h.size for h in self._account.handles.values() if h is not handle)
-        if offset + len(data) + waiting > self._most:
-            raise asyncssh.SFTPFailure(f"A package has no more than {self._most:,} bytes.")
-        await asyncio.sleep(self._pace.owed(len(data)))
-        await _on_disk(_write, handle.descriptor, data, offset)
-        handle.size = max(handle.size, offset + len(data))
+        end = offset + len(data)
+        try:
+            self._check_room(handle, end)
+            await asyncio.sleep(self._pace.owed(len(data)))
+            await _on_disk(_write, handle.descriptor, data, offset)
+        except Exception as error:
+            handle.failed(offset, end, _reason(error))
+            raise
+        handle.wrote(offset, end)
         return len(data)
 
     async def close(self, file_obj: object) -> None:
-        """Ends a file: it is whole, unless the client was gone before it said so."""
+        """Ends a file: it is whole, unless the client was gone before it said so, or was refused some of it.
+
+        Clients close a file after a refusal, too. Raises SFTPFailure then: some look at this answer alone.
+        """
         handle = _live(file_obj, gone_is_fine=self.over)
         if self._account.handles.get(handle.name) is handle:
             del self._account.handles[handle.name]
         if self.over or not handle.live:
             handle.close()
             return
+        if handle.missing:
+            await _on_disk(handle.close)
+            raise asyncssh.SFTPFailure(f"The file is not whole. {handle.why}")
         descriptor, handle.descriptor = handle.descriptor, -1
         await _on_disk(self._folder.finish, handle.name, descriptor)
 
@@ -157,15 +149,27 @@ class Files(asyncssh.SFTPServer):
     async def fsetstat(self, file_obj: object, attrs: asyncssh.SFTPAttrs) -> None:
         """The same; a size is what clients set that resume."""
         handle = _live(file_obj)
-        if attrs.size is not None:
-            if attrs.size > handle.size:
-                raise asyncssh.SFTPFailure("A file grows by what is written to it.")
+        if attrs.size is None:
+            return
+        if attrs.size > handle.size:
+            text = "A file grows by what is written to it."
+            handle.failed(handle.size, attrs.size, text)
+            raise asyncssh.SFTPFailure(text)
+        try:
             await _on_disk(os.ftruncate, handle.descriptor, attrs.size)
-            handle.size = attrs.size
+        except Exception as error:
+            handle.spoiled(_reason(error))
+            raise
+        handle.cut(attrs.size)
 
     async def fsync(self, file_obj: object) -> None:
-        """Writes an open file through."""
-        await _on_disk(os.fsync, _live(file_obj).descriptor)
+        """Writes an open file through. What could not be written may be lost, wherever it stands in the file."""
+        handle = _live(file_obj)
+        try:
+            await _on_disk(os.fsync, handle.descriptor)
+        except Exception as error:
+            handle.spoiled(_reason(error))
+            raise
 
     def realpath(self, path: bytes) -> bytes:
         """Paths begin at the one folder."""
@@ -224,6 +228,12 @@ class Files(asyncssh.SFTPServer):
     def exit(self) -> None:
         """Nothing is left to do: the protocol's own end has closed what was open."""
 
+    def _check_room(self, handle: Handle, end: int) -> None:
+        """Raises SFTPFailure where a file may not reach so far."""
+        waiting = sum(h.size for h in self._account.handles.values() if h is not handle)
+        if end + waiting > self._most:
+            raise asyncssh.SFTPFailure(f"A package has no more than {self._most:,} bytes.")
+
     async def _still_welcome(self) -> None:
         """Raises SFTPPermissionDenied once the login was changed or taken away, and ends the connection."""
         try:
@@ -254,6 +264,10 @@ async def _on_disk(act: Callable[..., Any], *arguments: Any, **more: Any) -> Any
             text = "The hub's disk is full; nothing of this was kept. Try again later."
             raise asyncssh.SFTPNoSpaceOnFilesystem(text) from None
         raise asyncssh.SFTPFailure("The hub cannot keep the file.") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error.reason) if isinstance(error, asyncssh.SFTPError) else "The hub could not keep all of it."
 
 
 def _write(descriptor: int, data: bytes, offset: int) -> None:

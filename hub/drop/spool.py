@@ -72,9 +72,16 @@ class Folder:
         return os.open(target, flags, 0o600)
 
     def finish(self, name: str, descriptor: int) -> None:
-        """Writes a file through and closes it: it is whole, and stays so after a kill."""
+        """Writes a file through and closes it: it is whole, and stays so after a kill.
+
+        What cannot be written through is emptied, so that nobody goes on from it. Raises OSError.
+        """
         try:
-            os.fsync(descriptor)
+            try:
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, 0)
+                raise
             (self.path / _kept(_OPEN, name)).rename(self.path / _kept(_WHOLE, name))
             _through(self.path)
         finally:
