@@ -12,6 +12,7 @@ import os
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import asyncssh
@@ -30,13 +31,13 @@ _NO_FOLDERS = "There are no folders and no links here."
 
 
 class Files(asyncssh.SFTPServer):
-    """One session. ``over`` is set when the client is gone: what it left open is not whole."""
+    """One session."""
 
     def __init__(self, channel: Any, account: Account, most_bytes: int, pace: Pace) -> None:
         super().__init__(channel)
         self._account, self._folder = account, account.folder
         self._most, self._pace = most_bytes, pace
-        self.over = False
+        self._open: set[Handle] = set()
 
     async def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> Handle:
         """Opens a file for writing, one session at a time; the newest has it."""
@@ -59,6 +60,7 @@ class Files(asyncssh.SFTPServer):
         size = await _on_disk(lambda: os.fstat(descriptor).st_size)
         handle = Handle(name, descriptor, size, appends=bool(pflags & asyncssh.FXF_APPEND))
         self._account.handles[name] = handle
+        self._open.add(handle)
         return handle
 
     async def write(self, file_obj: object, offset: int, data: bytes) -> int:
@@ -77,21 +79,29 @@ class Files(asyncssh.SFTPServer):
         return len(data)
 
     async def close(self, file_obj: object) -> None:
-        """Ends a file: it is whole, unless the client was gone before it said so, or was refused some of it.
+        """Ends a file at its client's word: it is whole, unless some of it was refused.
 
         Clients close a file after a refusal, too. Raises SFTPFailure then: some look at this answer alone.
         """
-        handle = _live(file_obj, gone_is_fine=self.over)
-        if self._account.handles.get(handle.name) is handle:
-            del self._account.handles[handle.name]
-        if self.over or not handle.live:
-            handle.close()
-            return
+        assert isinstance(file_obj, Handle)
+        if file_obj not in self._open:
+            return  # the protocol's own end: ``leave`` was there before
+        self._open.discard(file_obj)
+        handle = _live(file_obj)
+        self._forget(handle)
         if handle.missing:
             await _on_disk(handle.close)
             raise asyncssh.SFTPFailure(f"The file is not whole. {handle.why}")
         descriptor, handle.descriptor = handle.descriptor, -1
         await _on_disk(self._folder.finish, handle.name, descriptor)
+
+    async def leave(self) -> None:
+        """Closes what a client that is gone left open, as it is: it is not whole. Raises nothing."""
+        while self._open:
+            handle = self._open.pop()
+            self._forget(handle)
+            with suppress(OSError):
+                await asyncio.to_thread(handle.close)
 
     async def rename(self, oldpath: bytes, newpath: bytes) -> None:
         """Gives a whole file its final name. One that has the name is replaced, as clients expect of an upload."""
@@ -228,6 +238,10 @@ class Files(asyncssh.SFTPServer):
     def exit(self) -> None:
         """Nothing is left to do: the protocol's own end has closed what was open."""
 
+    def _forget(self, handle: Handle) -> None:
+        if self._account.handles.get(handle.name) is handle:
+            del self._account.handles[handle.name]
+
     def _check_room(self, handle: Handle, end: int) -> None:
         """Raises SFTPFailure where a file may not reach so far."""
         waiting = sum(h.size for h in self._account.handles.values() if h is not handle)
@@ -245,10 +259,10 @@ class Files(asyncssh.SFTPServer):
             raise asyncssh.SFTPPermissionDenied("The login has changed.")
 
 
-def _live(file_obj: object, *, gone_is_fine: bool = False) -> Handle:
+def _live(file_obj: object) -> Handle:
     """The open file. Raises SFTPFailure where another session has it by now."""
     assert isinstance(file_obj, Handle)
-    if not file_obj.live and not gone_is_fine:
+    if not file_obj.live:
         raise asyncssh.SFTPFailure("Another session writes this file now.")
     return file_obj
 

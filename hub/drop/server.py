@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import asyncssh
 import structlog
+from asyncssh.sftp import MIN_SFTP_VERSION, SFTPServerHandler
 from asyncssh.stream import SSHServerStreamSession
 
 from hub import vault
@@ -35,35 +36,39 @@ _KEEP_ALIVE_SECONDS, _KEEP_ALIVE_COUNT = 30, 3
 _ADDRESS_SHARE = 10
 
 
+class _Protocol(SFTPServerHandler):
+    """The protocol of one channel. Its own end closes files by the same call as a client: it says so beforehand."""
+
+    def __init__(self, files: Files, reader: asyncssh.SSHReader[bytes], writer: asyncssh.SSHWriter[bytes]) -> None:
+        super().__init__(files, reader, writer, MIN_SFTP_VERSION)
+        self._files = files
+
+    async def run(self) -> None:
+        """Answers until the client goes, or says what cannot be understood."""
+        try:
+            await super().run()
+        finally:
+            await self._files.leave()  # some errors reach no ``_cleanup``
+
+    async def _cleanup(self, exc: Exception | None) -> None:
+        await self._files.leave()
+        await super()._cleanup(exc)
+
+
 class _Session(SSHServerStreamSession[bytes]):
-    """A channel. It tells its files when the client is gone, before these are closed."""
+    """A channel, for SFTP alone."""
 
     def __init__(self, made: Callable[[Any], Files]) -> None:
-        super().__init__(None, self._files, asyncssh.sftp.MIN_SFTP_VERSION, allow_scp=False)
-        self._made, self._open = made, cast("Files | None", None)
+        super().__init__(None, made, MIN_SFTP_VERSION, allow_scp=False)
+        self._speaking: asyncio.Task[None] | None = None
 
-    def _files(self, channel: Any) -> Files:
-        self._open = self._made(channel)
-        return self._open
-
-    def _over(self) -> None:
-        if self._open is not None:
-            self._open.over = True
-
-    def eof_received(self) -> bool:
-        """The client ends, or breaks off."""
-        self._over()
-        return bool(super().eof_received())
-
-    def exception_received(self, exc: Exception) -> None:
-        """The client, or the network, breaks off."""
-        self._over()
-        super().exception_received(exc)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client, or the network, broke off."""
-        self._over()
-        super().connection_lost(exc)
+    def session_started(self) -> None:
+        """Begins to answer."""
+        channel, files = self._chan, self._init_sftp_server()
+        assert channel is not None
+        assert isinstance(files, Files)
+        reader, writer = asyncssh.SSHReader(self, channel), asyncssh.SSHWriter(self, channel)
+        self._speaking = channel.get_connection().create_task(_Protocol(files, reader, writer).run(), reader.logger)
 
 
 class Door:

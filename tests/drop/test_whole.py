@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from typing import Any, cast
 
 import asyncssh
 import pytest
+from asyncssh.packet import String, UInt32, UInt64
 
 from hub.drop import files
 from hub.drop.handle import Handle
@@ -116,6 +117,83 @@ async def test_what_the_disk_lost_or_a_client_skipped_is_not_whole(site: Site, m
             "added.csv": (10, False), "synced.csv": (10, False), "anew.csv": (7, True), "grown.csv": (19, False),
             "skipped.csv": (0, False), "ended.csv": (0, False),
         }  # fmt: skip
+
+
+class Raw:
+    """A client that says what it likes, packet by packet (SFTP version 3)."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
+        self._connection, self._number = connection, 0
+
+    async def begin(self) -> None:
+        self.writer, self.reader, _ = await self._connection.open_session(subsystem="sftp", encoding=None)
+        self.send(1, UInt32(3))
+        await self.answer()
+
+    def send(self, kind: int, rest: bytes) -> None:
+        self.writer.write(UInt32(1 + len(rest)) + bytes([kind]) + rest)
+
+    def ask(self, kind: int, rest: bytes) -> None:
+        self._number += 1
+        self.send(kind, UInt32(self._number) + rest)
+
+    async def answer(self) -> bytes:
+        size = int.from_bytes(await self.reader.readexactly(4), "big")
+        found: bytes = await self.reader.readexactly(size)
+        return found
+
+    async def begun(self, name: str, data: bytes = b"x" * 10) -> bytes:
+        """A file that is open, with some bytes; its handle."""
+        self.ask(3, String(name) + UInt32(asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_TRUNC) + UInt32(0))
+        handle = (await self.answer())[5:]
+        self.ask(6, handle + UInt64(0) + String(data))
+        await self.answer()
+        return handle
+
+
+@pytest.mark.threat("T42")
+async def test_only_a_client_that_says_so_ends_a_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.quiet = 3600
+    opened: list[Handle] = []
+
+    class Seen(Handle):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **more)
+            opened.append(self)
+
+    monkeypatch.setattr(files, "Handle", Seen)
+    async with site.running():
+        async with site.connected() as connection:
+            for name, bad in (
+                ("long.csv", UInt32(1 << 30)),
+                ("empty.csv", UInt32(0)),
+                ("cut.csv", UInt32(2) + b"\4\0"),
+            ):
+                client = Raw(connection)
+                await client.begin()
+                await client.begun(name)
+                await client.begun("also " + name, bytes(1_000_001))  # refused: none hinders the other
+                client.writer.write(bad)  # no request at all: the protocol ends
+                assert await client.reader.read() == b""
+            client = Raw(connection)
+            await client.begin()
+            handle = await client.begun("said.csv")
+            client.ask(4, handle)
+            client.writer.write_eof()  # at once: the word stands before it
+            await client.answer()
+            client = Raw(connection)
+            await client.begin()
+            await client.begun("lost.csv")
+            await client.begun("hurt.csv", bytes(1_000_001))
+            monkeypatch.setattr(os, "ftruncate", full)
+            cast("Any", client.writer.channel).send_signal("INT")
+            with pytest.raises(asyncssh.Error):
+                await client.reader.read()
+        async with asyncio.timeout(10):
+            while any(handle.live for handle in opened):
+                await asyncio.sleep(0.01)
+        assert len(opened) == len(await states(site)) == 9
+        assert {name for name, (_, whole) in (await states(site)).items() if whole} == {"said.csv"}
 
 
 def test_gaps_are_known_and_bounded() -> None:
