@@ -32,6 +32,8 @@ LOGIN_SECONDS = 30
 #: Wrong passwords and keys of one connection.
 MOST_TRIES = 6
 _KEEP_ALIVE_SECONDS, _KEEP_ALIVE_COUNT = 30, 3
+#: Sessions of one connection at a time; each holds memory.
+MOST_SESSIONS = 8
 #: Of all connections, those that one address may have.
 _ADDRESS_SHARE = 10
 
@@ -58,8 +60,9 @@ class _Protocol(SFTPServerHandler):
 class _Session(SSHServerStreamSession[bytes]):
     """A channel, for SFTP alone."""
 
-    def __init__(self, made: Callable[[Any], Files]) -> None:
+    def __init__(self, made: Callable[[Any], Files], ended: Callable[[], None]) -> None:
         super().__init__(None, made, MIN_SFTP_VERSION, allow_scp=False)
+        self._ended = ended
         self._speaking: asyncio.Task[None] | None = None
 
     def session_started(self) -> None:
@@ -69,6 +72,14 @@ class _Session(SSHServerStreamSession[bytes]):
         assert isinstance(files, Files)
         reader, writer = asyncssh.SSHReader(self, channel), asyncssh.SSHWriter(self, channel)
         self._speaking = channel.get_connection().create_task(_Protocol(files, reader, writer).run(), reader.logger)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel, or all of the connection, is closed."""
+        super().connection_lost(exc)
+        if self._speaking is None:
+            self._ended()
+        else:  # it answers what came before
+            self._speaking.add_done_callback(lambda _: self._ended())
 
 
 class Door:
@@ -113,7 +124,7 @@ class Visitor(asyncssh.SSHServer):
         self._address: str | None = None
         self._connection: asyncssh.SSHServerConnection | None = None
         self._account: Account | None = None
-        self._tries = 0
+        self._tries = self._sessions = 0
         self._noting: asyncio.Task[None] | None = None  # a task without a name to it could be collected
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -173,9 +184,15 @@ class Visitor(asyncssh.SSHServer):
     def session_requested(self) -> Any:
         """A channel for SFTP."""
         account = self._account
-        if account is None:
+        if account is None or self._sessions >= MOST_SESSIONS:
             return False
-        return _Session(lambda channel: Files(channel, account, self._door.most_bytes, account.pace))
+        self._sessions += 1
+        return _Session(
+            lambda channel: Files(channel, account, self._door.most_bytes, account.pace), self._session_ended
+        )
+
+    def _session_ended(self) -> None:
+        self._sessions -= 1
 
     def auth_completed(self) -> None:
         """Notes the login."""

@@ -266,6 +266,18 @@ async def test_sizes_counts_and_connections_are_bounded(site: Site, monkeypatch:
             pass
 
 
+async def test_sessions_of_one_connection_are_bounded(site: Site) -> None:
+    async with site.running(), site.connected() as connection:
+        for _ in range(3):  # places are given back
+            clients = [await connection.start_sftp_client() for _ in range(8)]
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await connection.start_sftp_client()
+            for client in clients:
+                assert await client.listdir("/") == [".", ".."]
+                client.exit()
+                await client.wait_closed()
+
+
 @pytest.mark.threat("F16")
 async def test_a_full_disk_is_told_and_keeps_nothing_as_whole(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
