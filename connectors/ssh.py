@@ -150,6 +150,7 @@ async def connected(
             sock=dialled, username=login.username, password=login.password, client_keys=keys,
             known_hosts=([key], [], []), config=[], agent_path=None, gss_host=None,
             login_timeout=LOGIN_SECONDS, keepalive_interval=KEEP_ALIVE_SECONDS,
+            compression_algs=None,  # a packet of some kB could become one of many MB
         )  # fmt: skip
     except BaseException:
         dialled.close()

@@ -228,6 +228,7 @@ async def serving(
             login_timeout=LOGIN_SECONDS, keepalive_interval=_KEEP_ALIVE_SECONDS,
             keepalive_count_max=_KEEP_ALIVE_COUNT, agent_forwarding=False, x11_forwarding=False, allow_scp=False,
             gss_host=None, server_version="RosterHub", reuse_address=True,
+            compression_algs=None,  # a packet of some kB could become one of many MB
         )  # fmt: skip
         task = asyncio.create_task(handing.run(stop))
         try:

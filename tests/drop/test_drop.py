@@ -180,8 +180,9 @@ def test_every_operation_is_answered_by_us() -> None:
     assert known - harmless - set(vars(Files)) == set()
 
 
-async def test_no_shell_no_forwarding_no_scp(site: Site) -> None:
-    async with site.running(), site.connected() as connection:
+async def test_no_shell_no_forwarding_no_scp_nothing_compressed(site: Site) -> None:
+    async with site.running(), site.connected(compression_algs=["zlib@openssh.com", "none"]) as connection:
+        assert [connection.get_extra_info(f"{way}_compression") for way in ("send", "recv")] == ["none", "none"]
         with pytest.raises(asyncssh.ChannelOpenError):
             await connection.run("id", check=True)
         with pytest.raises(asyncssh.ChannelOpenError):

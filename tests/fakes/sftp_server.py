@@ -132,8 +132,11 @@ class _Files(asyncssh.SFTPServer):
 
 
 @contextmanager
-def running(root: Path, *, key: asyncssh.SSHKey | None = None) -> Iterator[Vendor]:
-    """A server on a free port, with the files below ``root``. ``key``: its own, other than that of ``keys``."""
+def running(root: Path, *, key: asyncssh.SSHKey | None = None, compression: tuple[str, ...] = ()) -> Iterator[Vendor]:
+    """A server on a free port, with the files below ``root``. ``key``: its own, other than that of ``keys``.
+
+    ``compression``: what it speaks; what asyncssh does without it.
+    """
     vendor = Vendor(root)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -143,6 +146,7 @@ def running(root: Path, *, key: asyncssh.SSHKey | None = None) -> Iterator[Vendo
         return await asyncssh.listen(
             "127.0.0.1", 0, server_host_keys=[key or keys()[0]], server_factory=lambda: _Accounts(vendor),
             sftp_factory=lambda channel: _Files(channel, vendor), config=[], agent_forwarding=False,
+            compression_algs=compression,
         )  # fmt: skip
 
     async def end(listener: asyncssh.SSHAcceptor) -> None:

@@ -86,6 +86,14 @@ def put(vendor: Vendor, name: str, at: int = NEW, *, schools: int = 9) -> Path:
     return path
 
 
+async def test_nothing_compressed_is_read(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "work").mkdir()
+    with running(tmp_path / "root", compression=("zlib@openssh.com",)) as vendor:
+        put(vendor, "monday.zip")
+        assert await Pulling(vendor).refused() == ("no_common_method", Intent.ASK_HUMAN)
+
+
 async def test_the_newest_package_is_pulled_once(vendor: Vendor) -> None:
     put(vendor, "monday.zip", OLD)
     newest = put(vendor, "tuesday.zip", NEW)
