@@ -47,8 +47,6 @@ class HandingOver:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Looks every second until ``stop``."""
-        for folder in await asyncio.to_thread(lambda: list(spool.folders(self.root))):
-            await asyncio.to_thread(folder.mend)
         while not stop.is_set():
             try:
                 await self.look()
@@ -73,6 +71,7 @@ class HandingOver:
         return handed
 
     async def _look_into(self, folder: Folder) -> int:
+        await asyncio.to_thread(folder.mend)
         items = await asyncio.to_thread(folder.items)
         for group in await self._ready(folder, items):
             await asyncio.to_thread(folder.take, group)

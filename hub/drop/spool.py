@@ -105,13 +105,21 @@ class Folder:
             raise FileNotFoundError(name)
 
     def take(self, names: list[str]) -> Path:
-        """Puts whole files together as one batch, in one step, so that the next ones may come under the same names."""
+        """Puts whole files together as one batch, in one step, so that the next ones may come under the same names.
+
+        Raises OSError where one of them went meanwhile, or the disk fails: they all wait again then.
+        """
         batch = self.path / f"{_BATCH}{uuid4()}"
         draft = self.path / f"draft-{uuid4()}"
         draft.mkdir(mode=0o700)
-        for name in names:
-            (self.path / _kept(_WHOLE, name)).rename(draft / _kept(_WHOLE, name))
-        draft.rename(batch)
+        try:
+            for name in names:
+                (self.path / _kept(_WHOLE, name)).rename(draft / _kept(_WHOLE, name))
+            draft.rename(batch)
+        except OSError:
+            with contextlib.suppress(OSError):  # ``mend`` does it when next it can be done
+                self._put_back(draft)
+            raise
         _through(self.path)
         return batch
 
@@ -121,11 +129,19 @@ class Folder:
         return sorted(found, key=lambda path: path.stat().st_mtime)
 
     def mend(self) -> None:
-        """After a kill in the middle of ``take``: what was to be taken waits again."""
+        """After a ``take`` that a kill or the disk cut short: what was to be taken waits again. Raises OSError."""
         for draft in self.path.glob("draft-*"):
-            for file in draft.iterdir():
+            self._put_back(draft)
+
+    def _put_back(self, draft: Path) -> None:
+        """Lets the files of a draft wait again, but for those whose next ones came under the same names."""
+        newer = {item.name for item in self.items()}
+        for file in draft.iterdir():
+            if _name(file.name) in newer:
+                file.unlink()
+            else:
                 file.rename(self.path / file.name)
-            draft.rmdir()
+        draft.rmdir()
 
     def sweep(self, older_seconds: float) -> list[str]:
         """Removes what waits for so long without a change, and the folder when it is empty; the names of the files."""
