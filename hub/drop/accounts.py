@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import asyncssh
@@ -25,14 +26,20 @@ _LOGIN_SHARE = 2
 
 
 class Account:
-    """A drop that somebody logged in to. ``handles``: its files that are being written, in whichever session."""
+    """A drop that somebody logged in to. ``handles``: its files that are being written, in whichever session.
 
-    def __init__(self, db: Database, drop: Drop, folder: Folder, pace: Pace) -> None:
+    ``lock`` is held by whoever changes the folder's files or their handles: two sessions that open, write and end one
+    file would mix their bytes otherwise, or write to a descriptor that is another file's by then.
+    """
+
+    def __init__(self, db: Database, drop: Drop, folder: Folder, pace: Pace, former: Account | None) -> None:
         self._db, self.drop, self.folder, self.pace = db, drop, folder, pace
-        self.handles: dict[str, Handle] = {}
+        # Sessions of the login as it was may still be there: they and the new ones know of each other.
+        self.handles: dict[str, Handle] = former.handles if former is not None else {}
+        self.lock: asyncio.Lock = former.lock if former is not None else asyncio.Lock()
 
     def take_over(self, name: str) -> None:
-        """Ends what another session does with a file."""
+        """Ends what another session does with a file; under the lock and in a thread. Raises OSError."""
         handle = self.handles.pop(name, None)
         if handle is not None:
             handle.close()
@@ -85,11 +92,12 @@ class Accounts:
     async def _admitted(self, found: Drop) -> Account:
         account = self._live.get(found.username)
         if account is None or account.drop.changed_at != found.changed_at:
-            former = account.handles if account is not None else {}
-            for name in list(former):
-                former.pop(name).close()
-            folder = Folder(self._root, found.district_id, found.source_id)
-            account = self._live[found.username] = Account(self._db, found, folder, Pace(self._per_second, self._now))
+            folder, pace = Folder(self._root, found.district_id, found.source_id), Pace(self._per_second, self._now)
+            account = self._live[found.username] = Account(self._db, found, folder, pace, account)
+            async with account.lock:
+                for name in list(account.handles):
+                    with suppress(OSError):
+                        await asyncio.to_thread(account.take_over, name)
         return account
 
     async def used(self, account: Account) -> None:

@@ -46,6 +46,10 @@ class Files(asyncssh.SFTPServer):
         name = names.plain(path)
         names.check_kind(name)
         await self._still_welcome()
+        async with self._account.lock:
+            return await self._opened(name, pflags)
+
+    async def _opened(self, name: str, pflags: int) -> Handle:
         items = {item.name: item for item in await asyncio.to_thread(self._folder.items)}
         there = items.get(name)
         if there is None and not pflags & asyncssh.FXF_CREAT:
@@ -54,7 +58,7 @@ class Files(asyncssh.SFTPServer):
             raise asyncssh.SFTPFailure("There is a file of this name already.")
         if there is None and len(items) >= MOST_FILES:
             raise asyncssh.SFTPFailure(f"No more than {MOST_FILES} files may wait here.")
-        self._account.take_over(name)
+        await _on_disk(self._account.take_over, name)
         fresh = bool(pflags & asyncssh.FXF_TRUNC)
         descriptor = await _on_disk(self._folder.open, name, fresh=fresh)
         size = await _on_disk(lambda: os.fstat(descriptor).st_size)
@@ -65,17 +69,19 @@ class Files(asyncssh.SFTPServer):
 
     async def write(self, file_obj: object, offset: int, data: bytes) -> int:
         """Writes where the client says, as fast as the account may."""
-        handle = _live(file_obj)
-        offset = handle.size if handle.appends else offset
-        end = offset + len(data)
-        try:
-            self._check_room(handle, end)
-            await asyncio.sleep(self._pace.owed(len(data)))
-            await _on_disk(_write, handle.descriptor, data, offset)
-        except Exception as error:
-            handle.failed(offset, end, _reason(error))
-            raise
-        handle.wrote(offset, end)
+        _live(file_obj)
+        await asyncio.sleep(self._pace.owed(len(data)))
+        async with self._account.lock:
+            handle = _live(file_obj)
+            offset = handle.size if handle.appends else offset
+            end = offset + len(data)
+            try:
+                self._check_room(handle, end)
+                await _on_disk(_write, handle.descriptor, data, offset)
+            except Exception as error:
+                handle.failed(offset, end, _reason(error))
+                raise
+            handle.wrote(offset, end)
         return len(data)
 
     async def close(self, file_obj: object) -> None:
@@ -87,44 +93,48 @@ class Files(asyncssh.SFTPServer):
         if file_obj not in self._open:
             return  # the protocol's own end: ``leave`` was there before
         self._open.discard(file_obj)
-        handle = _live(file_obj)
-        self._forget(handle)
-        if handle.missing:
-            await _on_disk(handle.close)
-            raise asyncssh.SFTPFailure(f"The file is not whole. {handle.why}")
-        descriptor, handle.descriptor = handle.descriptor, -1
-        await _on_disk(self._folder.finish, handle.name, descriptor)
+        async with self._account.lock:
+            handle = _live(file_obj)
+            self._forget(handle)
+            if handle.missing:
+                await _on_disk(handle.close)
+                raise asyncssh.SFTPFailure(f"The file is not whole. {handle.why}")
+            descriptor, handle.descriptor = handle.descriptor, -1
+            await _on_disk(self._folder.finish, handle.name, descriptor)
 
     async def leave(self) -> None:
         """Closes what a client that is gone left open, as it is: it is not whole. Raises nothing."""
         while self._open:
             handle = self._open.pop()
-            self._forget(handle)
-            with suppress(OSError):
-                await asyncio.to_thread(handle.close)
+            async with self._account.lock:
+                self._forget(handle)
+                with suppress(OSError):
+                    await asyncio.to_thread(handle.close)
 
     async def rename(self, oldpath: bytes, newpath: bytes) -> None:
         """Gives a whole file its final name. One that has the name is replaced, as clients expect of an upload."""
         old, new = names.plain(oldpath), names.plain(newpath)
         names.check_kind(new)
         await self._still_welcome()
-        if old in self._account.handles:
-            raise asyncssh.SFTPFailure("The file is still open.")
-        there = await asyncio.to_thread(self._folder.item, old)
-        if there is None:
-            raise asyncssh.SFTPNoSuchFile("There is no such file.")
-        if not there.whole:
-            raise asyncssh.SFTPFailure("The file was not uploaded to its end. Upload it again.")
-        self._account.take_over(new)
-        await _on_disk(self._folder.rename, old, new)
+        async with self._account.lock:
+            if old in self._account.handles:
+                raise asyncssh.SFTPFailure("The file is still open.")
+            there = await asyncio.to_thread(self._folder.item, old)
+            if there is None:
+                raise asyncssh.SFTPNoSuchFile("There is no such file.")
+            if not there.whole:
+                raise asyncssh.SFTPFailure("The file was not uploaded to its end. Upload it again.")
+            await _on_disk(self._account.take_over, new)
+            await _on_disk(self._folder.rename, old, new)
 
     posix_rename = rename
 
     async def remove(self, path: bytes) -> None:
         """Removes a file that waits."""
         name = names.plain(path)
-        self._account.take_over(name)
-        await _on_disk(self._folder.remove, name)
+        async with self._account.lock:
+            await _on_disk(self._account.take_over, name)
+            await _on_disk(self._folder.remove, name)
 
     async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
         """Names and sizes of what this source's vendor put down and what was not taken yet."""
@@ -158,28 +168,30 @@ class Files(asyncssh.SFTPServer):
 
     async def fsetstat(self, file_obj: object, attrs: asyncssh.SFTPAttrs) -> None:
         """The same; a size is what clients set that resume."""
-        handle = _live(file_obj)
         if attrs.size is None:
             return
-        if attrs.size > handle.size:
-            text = "A file grows by what is written to it."
-            handle.failed(handle.size, attrs.size, text)
-            raise asyncssh.SFTPFailure(text)
-        try:
-            await _on_disk(os.ftruncate, handle.descriptor, attrs.size)
-        except Exception as error:
-            handle.spoiled(_reason(error))
-            raise
-        handle.cut(attrs.size)
+        async with self._account.lock:
+            handle = _live(file_obj)
+            if attrs.size > handle.size:
+                text = "A file grows by what is written to it."
+                handle.failed(handle.size, attrs.size, text)
+                raise asyncssh.SFTPFailure(text)
+            try:
+                await _on_disk(os.ftruncate, handle.descriptor, attrs.size)
+            except Exception as error:
+                handle.spoiled(_reason(error))
+                raise
+            handle.cut(attrs.size)
 
     async def fsync(self, file_obj: object) -> None:
         """Writes an open file through. What could not be written may be lost, wherever it stands in the file."""
-        handle = _live(file_obj)
-        try:
-            await _on_disk(os.fsync, handle.descriptor)
-        except Exception as error:
-            handle.spoiled(_reason(error))
-            raise
+        async with self._account.lock:
+            handle = _live(file_obj)
+            try:
+                await _on_disk(os.fsync, handle.descriptor)
+            except Exception as error:
+                handle.spoiled(_reason(error))
+                raise
 
     def realpath(self, path: bytes) -> bytes:
         """Paths begin at the one folder."""

@@ -1,0 +1,54 @@
+"""Two sessions of one login at a time: one has a file, and none writes to what is not its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import asyncssh
+import pytest
+
+from hub.drop import files
+from hub.drop.spool import Folder
+from tests.drop.conftest import Site
+
+
+@pytest.mark.threat("T42")
+async def test_two_sessions_do_not_race(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.quiet = 3600
+    monkeypatch.setattr(files, "MOST_FILES", 3)
+    really_open, really_write = Folder.open, files._write
+
+    def slow_open(folder: Folder, name: str, *, fresh: bool) -> int:
+        time.sleep(0.05)
+        return really_open(folder, name, fresh=fresh)
+
+    def slow_write(*arguments: Any) -> None:
+        time.sleep(0.2)
+        really_write(*arguments)
+
+    monkeypatch.setattr(Folder, "open", slow_open)
+    async with site.running(), site.client() as one, site.client() as other:
+        both = await asyncio.gather(*(client.open("a.csv", "wb") for client in (one, other)))
+        wrote = await asyncio.gather(*(file.write(b"x" * 10) for file in both), return_exceptions=True)
+        assert sorted(str(result) for result in wrote) == ["10", "Another session writes this file now."]
+        only = await asyncio.gather(*(client.open("b.csv", "xb") for client in (one, other)), return_exceptions=True)
+        assert [str(file) for file in only if isinstance(file, Exception)] == ["There is a file of this name already."]
+        last = await asyncio.gather(
+            one.open("c.csv", "wb"), other.open("d.csv", "wb"), return_exceptions=True
+        )  # one place is left
+        assert [str(file) for file in last if isinstance(file, Exception)] == ["No more than 3 files may wait here."]
+
+        first = await one.open("a.csv", "wb")
+        monkeypatch.setattr(files, "_write", slow_write)
+        writing = asyncio.create_task(first.write(b"first"))
+        await asyncio.sleep(0.1)  # it is under way
+        second = await other.open("a.csv", "wb")  # has the same descriptor, if that one is closed meanwhile
+        assert await writing == 5
+        await second.write(b"2nd")
+        with pytest.raises(asyncssh.SFTPFailure, match="Another session"):
+            await first.close()
+        await second.close()
+        (item,) = [item for item in await asyncio.to_thread(site.folder.items) if item.name == "a.csv"]
+        assert (item.size, item.whole) == (3, True)
