@@ -26,7 +26,10 @@ _LOGIN_SHARE = 2
 
 
 class Account:
-    """A drop that somebody logged in to. ``handles``: its files that are being written, in whichever session.
+    """A drop that somebody logged in to.
+
+    ``handles``: its files that are being written, in whichever session. ``granted``: bytes by which they may grow
+    before the folder is counted again.
 
     ``lock`` is held by whoever changes the folder's files or their handles: two sessions that open, write and end one
     file would mix their bytes otherwise, or write to a descriptor that is another file's by then.
@@ -36,6 +39,7 @@ class Account:
         self._db, self.drop, self.folder, self.pace = db, drop, folder, pace
         # Sessions of the login as it was may still be there: they and the new ones know of each other.
         self.handles: dict[str, Handle] = former.handles if former is not None else {}
+        self.granted = 0
         self.lock: asyncio.Lock = former.lock if former is not None else asyncio.Lock()
 
     def take_over(self, name: str) -> None:

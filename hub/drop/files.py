@@ -26,6 +26,10 @@ from hub.errors import HubError
 
 #: Files that may wait in the folder of one source.
 MOST_FILES = 64
+#: Of the largest size that one login may have on the disk: one that comes, and one that is handed over.
+MOST_PACKAGES = 2
+#: Bytes; to count for each write would cost more than the write.
+_COUNTED_EVERY = 8 << 20
 _NO_READING = "Files are put down here, not read."
 _NO_FOLDERS = "There are no folders and no links here."
 
@@ -76,8 +80,7 @@ class Files(asyncssh.SFTPServer):
             offset = handle.size if handle.appends else offset
             end = offset + len(data)
             try:
-                self._check_room(handle, end)
-                await _on_disk(_write, handle.descriptor, data, offset)
+                await _on_disk(self._write, handle, data, offset)
             except Exception as error:
                 handle.failed(offset, end, _reason(error))
                 raise
@@ -254,11 +257,20 @@ class Files(asyncssh.SFTPServer):
         if self._account.handles.get(handle.name) is handle:
             del self._account.handles[handle.name]
 
-    def _check_room(self, handle: Handle, end: int) -> None:
-        """Raises SFTPFailure where a file may not reach so far."""
-        waiting = sum(h.size for h in self._account.handles.values() if h is not handle)
-        if end + waiting > self._most:
-            raise asyncssh.SFTPFailure(f"A package has no more than {self._most:,} bytes.")
+    def _write(self, handle: Handle, data: bytes, offset: int) -> None:
+        """In a thread. Raises OSError, and SFTPFailure where a file may not reach so far."""
+        grows = offset + len(data) - handle.size
+        if grows > self._account.granted:
+            waiting, taken = self._folder.bytes()
+            if waiting + grows > self._most:
+                text = f"A package has no more than {self._most:,} bytes, and so have all files that wait here."
+                raise asyncssh.SFTPFailure(text)
+            room = min(self._most, self._most * MOST_PACKAGES - taken) - waiting
+            if grows > room:
+                raise asyncssh.SFTPFailure("The hub has not taken yet what came before. Try again later.")
+            self._account.granted = min(room, max(grows, _COUNTED_EVERY))
+        self._account.granted -= max(0, grows)
+        _write(handle.descriptor, data, offset)
 
     async def _still_welcome(self) -> None:
         """Raises SFTPPermissionDenied once the login was changed or taken away, and ends the connection."""

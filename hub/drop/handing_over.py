@@ -72,11 +72,15 @@ class HandingOver:
 
     async def _look_into(self, folder: Folder) -> int:
         await asyncio.to_thread(folder.mend)
-        items = await asyncio.to_thread(folder.items)
-        for group in await self._ready(folder, items):
-            await asyncio.to_thread(folder.take, group)
+        batches = await asyncio.to_thread(folder.batches)
+        if not batches:  # else the rest waits where its bytes are counted, and where new ones may replace it
+            for group in await self._ready(folder, await asyncio.to_thread(folder.items)):
+                await asyncio.to_thread(folder.take, group)
+            for _ in await asyncio.to_thread(folder.sweep, LONGEST_WAIT_SECONDS):
+                log.warning("an upload to the drop was never finished", source=str(folder.source_id))
+            batches = await asyncio.to_thread(folder.batches)
         handed = 0
-        for batch in await asyncio.to_thread(folder.batches):
+        for batch in batches:
             if self.often.take(folder.source_id):
                 break  # each run takes a worker's time: the rest waits
             try:
@@ -88,8 +92,6 @@ class HandingOver:
                 await asyncio.to_thread(spool.gone, batch)
                 continue
             handed += 1
-        for _ in await asyncio.to_thread(folder.sweep, LONGEST_WAIT_SECONDS):
-            log.warning("an upload to the drop was never finished", source=str(folder.source_id))
         return handed
 
     async def _ready(self, folder: Folder, items: list[Item]) -> list[list[str]]:
@@ -113,7 +115,7 @@ class HandingOver:
 
     async def _hand_over(self, folder: Folder, batch: Path) -> None:
         """Makes an upload of a batch, and its run. After a kill in between it is done again, and changes nothing."""
-        path, name = await asyncio.to_thread(spool.packed, batch)
+        path, name = await asyncio.to_thread(spool.packed, batch, self.limit)
         upload_id, district_id = new_id(), folder.district_id
         async with self.db.district(district_id) as tx:
             await uploads.begin(tx, upload_id, source_id=folder.source_id, filename=name)

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
-_OPEN, _WHOLE, _BATCH = "o-", "w-", "b-"
+from hub.errors import Code, HubError
+
+_OPEN, _WHOLE, _BATCH, _DRAFT = "o-", "w-", "b-", "draft-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,14 @@ class Folder:
     def item(self, name: str) -> Item | None:
         """One file."""
         return next((item for item in self.items() if item.name == name), None)
+
+    def bytes(self) -> tuple[int, int]:
+        """Bytes of the files that wait, and of those that were taken and are there still."""
+        taken = 0
+        for folder in (*self.path.glob(f"{_BATCH}*"), *self.path.glob(f"{_DRAFT}*")):
+            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as listing:
+                taken += sum(entry.stat(follow_symlinks=False).st_size for entry in listing)
+        return sum(item.size for item in self.items()), taken
 
     def open(self, name: str, *, fresh: bool) -> int:
         """A descriptor to write to; the file is not whole from now on. ``fresh``: without what was there."""
@@ -110,7 +120,7 @@ class Folder:
         Raises OSError where one of them went meanwhile, or the disk fails: they all wait again then.
         """
         batch = self.path / f"{_BATCH}{uuid4()}"
-        draft = self.path / f"draft-{uuid4()}"
+        draft = self.path / f"{_DRAFT}{uuid4()}"
         draft.mkdir(mode=0o700)
         try:
             for name in names:
@@ -130,7 +140,7 @@ class Folder:
 
     def mend(self) -> None:
         """After a ``take`` that a kill or the disk cut short: what was to be taken waits again. Raises OSError."""
-        for draft in self.path.glob("draft-*"):
+        for draft in self.path.glob(f"{_DRAFT}*"):
             self._put_back(draft)
 
     def _put_back(self, draft: Path) -> None:
@@ -154,9 +164,14 @@ class Folder:
         return old
 
 
-def packed(batch: Path) -> tuple[Path, str]:
-    """One file with a batch's package, and its name for people: the archive that came, or one made of the tables."""
+def packed(batch: Path, most: int) -> tuple[Path, str]:
+    """One file with a batch's package, and its name for people: the archive that came, or one made of the tables.
+
+    Raises HubError(TOO_LARGE) where the files have more bytes than ``most``: the disk has no room for all that twice.
+    """
     files = {name: path for path in batch.iterdir() if (name := _name(path.name)) is not None}
+    if sum(path.stat().st_size for path in files.values()) > most:
+        raise HubError(Code.TOO_LARGE, f"The package is larger than the limit of {most} bytes.")
     if len(files) == 1 and next(iter(files)).lower().endswith(".zip"):
         name, path = next(iter(files.items()))
         return path, name
