@@ -175,10 +175,15 @@ def packed(batch: Path, most: int) -> tuple[Path, str]:
     if len(files) == 1 and next(iter(files)).lower().endswith(".zip"):
         name, path = next(iter(files.items()))
         return path, name
-    made = batch / "package"
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in sorted(files.items()):
-            archive.write(path, name)
+    made, draft = batch / "package", batch / "packing"
+    if not made.exists():  # it is tried again each second while the database is away
+        with draft.open("wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name, path in sorted(files.items()):
+                    archive.write(path, name)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(made)
     return made, "package.zip"
 
 

@@ -51,7 +51,7 @@ def test_a_taking_that_fails_puts_everything_back(tmp_path: Path) -> None:
         assert len(list(folder.path.iterdir())) == 3
 
 
-def test_a_package_that_is_too_large_is_not_packed_first(tmp_path: Path) -> None:
+def test_a_package_is_packed_once_and_not_if_it_is_too_large(tmp_path: Path) -> None:
     folder = Folder(tmp_path, uuid4(), uuid4())
     for name in ("a.csv", "b.csv"):
         descriptor = folder.open(name, fresh=True)
@@ -65,6 +65,9 @@ def test_a_package_that_is_too_large_is_not_packed_first(tmp_path: Path) -> None
     assert len(list(batch.iterdir())) == 2
     made, name = spool.packed(batch, 20)
     assert (made.parent, name) == (batch, "package.zip")
+    assert len(list(batch.iterdir())) == 3
+    os.utime(made, (1, 1))
+    assert spool.packed(batch, 20)[0].stat().st_mtime == 1
 
 
 @pytest.mark.threat("F16")
@@ -96,7 +99,10 @@ async def test_what_waits_of_one_login_is_bounded(site: Site, monkeypatch: pytes
         with pytest.raises(asyncssh.SFTPFailure, match="no more than 1,000,000"):
             await last.write(b"x")
         await client.remove("c.csv")
-        await waiting(batches=1)  # it is packed as well, and cannot be handed over
+        await waiting(batches=1)
+        async with asyncio.timeout(10):  # it is packed as well, and cannot be handed over
+            while (await asyncio.to_thread(site.folder.bytes))[1] <= 1_200_000:
+                await asyncio.sleep(0.05)
         await put(client, "d.zip", await package())
         monkeypatch.setattr(handing_over, "LONGEST_WAIT_SECONDS", 0.0)
         with pytest.raises(asyncssh.SFTPFailure, match="not taken yet"):
