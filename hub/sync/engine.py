@@ -21,7 +21,7 @@ from hub.metrics.known import SYNC_SECONDS
 from hub.store import holds, runs, staging
 from hub.store.database import Database
 from hub.store.runs import Claim
-from hub.sync import erasing, overrides, remerging, undoing
+from hub.sync import erasing, overrides, people, remerging, undoing
 from hub.sync.job import Job
 from hub.sync.progress import ENDING, Progress
 from hub.sync.room import Room
@@ -40,7 +40,7 @@ _CHANCE = random.SystemRandom()
 #: How each kind of run is carried out, up to a row that says how it ended.
 KINDS: Final[Mapping[str, Callable[[Job], Awaitable[None]]]] = {
     "sync": sync, "override": remerging.override, "remerge": remerging.remerge, "departure": remerging.departure,
-    undoing.KIND: undoing.undo, erasing.KIND: erasing.erase,
+    undoing.KIND: undoing.undo, erasing.KIND: erasing.erase, people.KIND: people.regroup,
 }  # fmt: skip
 
 

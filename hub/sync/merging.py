@@ -101,7 +101,7 @@ class Merging:
             alone = await statements.sole(tx, entity.name, entity.table, lone)
             set_by_hand = await statements.overrides(tx, entity=entity.name, rids=rids) if rids else []
         if words is not None:
-            known = known.join(words.replaced, on=list(REPLACED), how="anti")
+            known, alone = (said.join(words.replaced, on=list(REPLACED), how="anti") for said in (known, alone))
             alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in(ids["rid"].implode()))])
         return await self._merged(entity, ids, own, known, alone, set_by_hand)
 

@@ -130,7 +130,7 @@ class Remerging:
             rows = merged.frame.with_columns(key=pl.lit(""), hash=pl.lit(0, pl.UInt64))
             await stage_differences(
                 self.job, self.writer, entity, rows, merged.documents, changes, task=staging.REMERGE,
-                indexes=await self._by_id(entity),
+                indexes=await self.by_id(entity),
             )  # fmt: skip
             left |= set(part) - set(merged.frame["rid"])
             self.job.progress.rows += len(part)
@@ -162,7 +162,8 @@ class Remerging:
                 self._ids[entity.name] = await columns.sourced_ids(tx, entity)
         return self._ids[entity.name]
 
-    async def _by_id(self, entity: Entity) -> Indexes:
+    async def by_id(self, entity: Entity) -> Indexes:
+        """Indexes by sourcedId of what records of an entity refer to."""
         found: Indexes = {}
         for target in reference_targets(entity):
             found[target.name] = by_id(await self._of(target))

@@ -1,0 +1,210 @@
+"""Which records of users are one person: what was decided of pairs, whose word is where, and where old ids lead.
+
+A record's *home* is the rid to which a source's word led by itself. Decisions are about homes, so that they hold
+whatever was merged or split since; the words of all homes of one person stand at the oldest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from hub.store.database import Transaction
+from transforms.catalogue import CATALOGUE, Entity
+
+State = Literal["review", "unsure", "same", "different"]
+Pair = tuple[int, int]
+USERS: Final = CATALOGUE["users"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Two records (rids of homes) that are one person, are not, or may be."""
+
+    left_rid: int
+    right_rid: int
+    state: State
+    tier: str
+    score: float | None
+    model: str
+    evidence: list[dict[str, Any]]
+    found_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+    seconded_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a source says of an object: by which key, of which record, and to which it led by itself."""
+
+    source_id: UUID
+    key: str
+    rid: int
+    home: int
+    active: bool
+
+
+_MATCH = ", ".join(Match.__dataclass_fields__)
+
+
+async def decided(tx: Transaction, rids: Collection[int]) -> list[tuple[Pair, State]]:
+    """The pairs told to be the same or different that touch some homes, or what these are the same as, and so on."""
+    rows = await tx.fetch(
+        "WITH RECURSIVE near(rid) AS (SELECT unnest($2::integer[]) UNION SELECT CASE WHEN m.left_rid = n.rid "
+        "THEN m.right_rid ELSE m.left_rid END FROM near n JOIN matches m ON m.district_id = $1 "
+        "AND m.state = 'same' AND (m.left_rid = n.rid OR m.right_rid = n.rid)) "
+        "SELECT left_rid, right_rid, state FROM matches WHERE district_id = $1 AND state IN ('same', 'different') "
+        "AND (left_rid IN (SELECT rid FROM near) OR right_rid IN (SELECT rid FROM near))",
+        tx.district_id, list(rids),
+    )  # fmt: skip
+    return [((row["left_rid"], row["right_rid"]), row["state"]) for row in rows]
+
+
+async def decide(tx: Transaction, pairs: Mapping[Pair, State], *, by: str, seconded_by: str | None = None) -> None:
+    """Notes decisions, with or without a match that was found before."""
+    await tx.executemany(
+        "INSERT INTO matches (district_id, left_rid, right_rid, state, decided_at, decided_by, seconded_by) "
+        "VALUES ($1, $2, $3, $4, now(), $5, $6) ON CONFLICT (district_id, left_rid, right_rid) DO UPDATE "
+        "SET state = EXCLUDED.state, decided_at = now(), decided_by = $5, seconded_by = $6",
+        [(tx.district_id, left, right, state, by, seconded_by) for (left, right), state in sorted(pairs.items())],
+    )
+
+
+async def claims(tx: Transaction, entity: Entity, homes: Collection[int]) -> list[Claim]:
+    """All words of sources about some homes, wherever they stand now; of an entity that shares the rids of users."""
+    rows = await tx.fetch(
+        "SELECT source_id, key, rid, coalesce(home_rid, rid) AS home, active FROM source_records "
+        "WHERE district_id = $1 AND entity = $2::text::entity_name AND rid = ANY($3::integer[]) "
+        "AND (home_rid IS NULL OR home_rid = ANY($4::integer[]))",
+        tx.district_id, entity.name, await _places(tx, homes), list(homes),
+    )  # fmt: skip
+    found = [Claim(**row) for row in rows]
+    return [one for one in found if one.home in set(homes)]
+
+
+async def _places(tx: Transaction, homes: Collection[int]) -> list[int]:
+    """The rids at which words about some homes may stand."""
+    rows = await tx.fetch(
+        "SELECT into_rid FROM aliases WHERE district_id = $1 AND rid = ANY($2::integer[])", tx.district_id, list(homes)
+    )
+    return sorted({*homes, *(row[0] for row in rows)})
+
+
+async def speakers(tx: Transaction, entity: Entity, rids: Collection[int]) -> dict[int, list[UUID]]:
+    """The sources that speak of some records."""
+    rows = await tx.fetch(
+        "SELECT rid, source_id FROM source_records WHERE district_id = $1 AND entity = $2::text::entity_name "
+        "AND rid = ANY($3::integer[]) AND active",
+        tx.district_id, entity.name, list(rids),
+    )  # fmt: skip
+    found: dict[int, list[UUID]] = {}
+    for row in rows:
+        found.setdefault(row["rid"], []).append(row["source_id"])
+    return found
+
+
+async def move(tx: Transaction, entity: Entity, moves: Sequence[tuple[Claim, int]]) -> None:
+    """Brings words of sources, and the rows of component files that belong to them, to other records."""
+    arrays = [
+        [claim.source_id for claim, _ in moves], [claim.rid for claim, _ in moves], [to for _, to in moves],
+        [None if claim.home == to else claim.home for claim, to in moves],
+    ]  # fmt: skip
+    moved = "unnest($3::uuid[], $4::integer[], $5::integer[], $6::integer[]) AS m(source_id, was, rid, home_rid)"
+    here = "s.district_id = $1 AND s.entity = $2::text::entity_name AND s.source_id = m.source_id AND s.rid = m.was"
+    for table, names in (("source_records", "key, hash, active"), ("source_parts", "file, rows")):
+        with_home = table == "source_records"
+        rows = await tx.fetch(
+            f"DELETE FROM {table} s USING {moved} WHERE {here} "
+            f"RETURNING m.source_id, m.rid, m.home_rid, {', '.join(f's.{n}' for n in names.split(', '))}",
+            tx.district_id, entity.name, *arrays,
+        )  # fmt: skip
+        own = "source_id, rid, home_rid" if with_home else "source_id, rid"
+        columns = f"{own}, {names}".split(", ")
+        places = ", ".join(f"${n + 3}" for n in range(len(columns)))
+        await tx.executemany(
+            f"INSERT INTO {table} (district_id, entity, {', '.join(columns)}) "
+            f"VALUES ($1, $2::text::entity_name, {places})",
+            [(tx.district_id, entity.name, *(row[c] for c in columns)) for row in rows],
+        )
+
+
+async def set_aliases(tx: Transaction, into: Mapping[int, int], position: int) -> None:
+    """Notes to which record each of some homes belongs now: to itself, or to another one."""
+    await tx.execute(
+        "DELETE FROM aliases a USING unnest($2::integer[], $3::integer[]) AS w(rid, into_rid) "
+        "WHERE a.district_id = $1 AND a.rid = w.rid AND a.into_rid <> w.into_rid",
+        tx.district_id, list(into), list(into.values()),
+    )  # fmt: skip
+    await tx.execute(
+        "INSERT INTO aliases (district_id, rid, into_rid, since) SELECT $1, w.rid, w.into_rid, $4 "
+        "FROM unnest($2::integer[], $3::integer[]) AS w(rid, into_rid) WHERE w.rid <> w.into_rid "
+        "ON CONFLICT (district_id, rid) DO NOTHING",
+        tx.district_id, list(into), list(into.values()), position,
+    )  # fmt: skip
+
+
+async def any_aliases(tx: Transaction) -> bool:
+    """Whether the district has merged people."""
+    found: bool = await tx.fetchval("SELECT EXISTS (SELECT FROM aliases WHERE district_id = $1)", tx.district_id)
+    return found
+
+
+async def aliases_of(tx: Transaction, rids: Collection[int]) -> list[int]:
+    """The homes, beside themselves, that belong to some records now."""
+    rows = await tx.fetch(
+        "SELECT rid FROM aliases WHERE district_id = $1 AND into_rid = ANY($2::integer[]) ORDER BY rid",
+        tx.district_id, list(rids),
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
+async def into(tx: Transaction, rids: Collection[int]) -> dict[int, int]:
+    """To which records those of some belong now that belong to another one."""
+    rows = await tx.fetch(
+        "SELECT rid, into_rid FROM aliases WHERE district_id = $1 AND rid = ANY($2::integer[])",
+        tx.district_id, list(rids),
+    )  # fmt: skip
+    return {row["rid"]: row["into_rid"] for row in rows}
+
+
+async def referrers(tx: Transaction, entity: Entity, field: str, rids: Collection[int]) -> list[tuple[int, int]]:
+    """The active records whose field refers to some users: rid, and the user's."""
+    which = entity[field]
+    column = f't."{which.table_column}"'
+    found = f"unnest({column}) AS r(rid)" if which.many else f"(VALUES ({column})) AS r(rid)"
+    test = f"{column} && $2::integer[]" if which.many else f"{column} = ANY($2::integer[])"
+    rows = await tx.fetch(
+        f"SELECT t.rid, r.rid AS user_rid FROM {entity.table} t CROSS JOIN LATERAL {found} "
+        f"WHERE t.district_id = $1 AND t.active AND {test} AND r.rid = ANY($2::integer[]) ORDER BY t.rid, r.rid",
+        tx.district_id, list(rids),
+    )  # fmt: skip
+    return [(row["rid"], row["user_rid"]) for row in rows]
+
+
+async def reference_homes(tx: Transaction, entity: Entity, rids: Collection[int]) -> dict[int, int]:
+    """The users to which references were made that were brought to others since."""
+    rows = await tx.fetch(
+        "SELECT rid, home_rid FROM moved_references WHERE district_id = $1 AND entity = $2::text::entity_name "
+        "AND rid = ANY($3::integer[])",
+        tx.district_id, entity.name, list(rids),
+    )  # fmt: skip
+    return {row["rid"]: row["home_rid"] for row in rows}
+
+
+async def note_reference_homes(tx: Transaction, entity: Entity, homes: Mapping[int, int | None]) -> None:
+    """Notes of references where they belong by themselves; None: where they are."""
+    gone = [rid for rid, home in homes.items() if home is None]
+    await tx.execute(
+        "DELETE FROM moved_references WHERE district_id = $1 AND entity = $2::text::entity_name "
+        "AND rid = ANY($3::integer[])",
+        tx.district_id, entity.name, gone,
+    )  # fmt: skip
+    await tx.executemany(
+        "INSERT INTO moved_references (district_id, entity, rid, home_rid) VALUES ($1, $2::text::entity_name, $3, $4) "
+        "ON CONFLICT (district_id, entity, rid) DO NOTHING",
+        [(tx.district_id, entity.name, rid, home) for rid, home in homes.items() if home is not None],
+    )
