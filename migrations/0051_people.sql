@@ -13,6 +13,7 @@ CREATE TABLE matches (                       -- two records that are one person,
     model        text NOT NULL DEFAULT '',
     evidence     jsonb NOT NULL DEFAULT '[]', -- fields and levels of likeness; never a value
     found_at     timestamptz NOT NULL DEFAULT now(),
+    proposed_by  text,                       -- who said first that they are the same, where a second word is needed
     decided_at   timestamptz,
     decided_by   text,
     seconded_by  text,                       -- who agreed, where one person's word is not enough

@@ -18,6 +18,7 @@ from hub.changes import message
 from hub.changes.message import Envelope
 from hub.changes.window import Change, Mark, Place, Rows
 from hub.store.packing import Form, packable, packed
+from hub.store.people import USERS
 
 #: Stands for the id of a record while a form is made; no id that a district has.
 _ID = "0sourcedId0"
@@ -57,8 +58,14 @@ class Told:
     sums: Sequence[int]
 
     @classmethod
-    def of(cls, parts: Sequence[Rows], names: Names, marks: Mapping[int, Mark], base_url: str, district: UUID) -> Told:
-        """``base_url``: the hub's public address, without a slash."""
+    def of(
+        cls, parts: Sequence[Rows], names: Names, marks: Mapping[int, Mark], base_url: str, district: UUID,
+        led: Mapping[int, str],
+    ) -> Told:  # fmt: skip
+        """``base_url``: the hub's public address, without a slash.
+
+        ``led``: users that left, by rid, to the sourcedId of the record that speaks of them now.
+        """
         made = cls([], [], [], [], [], [])
         placed: list[tuple[int, Rows]] = []
         forms: list[Form] = []
@@ -69,6 +76,8 @@ class Told:
                 known = names.get(rows.entity, {})
                 ids = [known.get(rid, "") for rid in rows.rids]
                 texts, kinds = _records(rows, ids, forms, base_url, district)
+                if led and rows.entity == USERS.name:
+                    texts, kinds = _pointing(rows, ids, texts, kinds, led)
             else:
                 ids = [""] * len(rows.rids)
                 texts = [_text(Change("completed", "", step, step, marks[step]), None, None) for step in rows.rids]
@@ -166,6 +175,21 @@ def _records(
         return [id_ and id_.join(form) for id_ in ids], [number] * len(ids)
     which = list(map(found.__getitem__, rows.kinds))
     return [id_ and id_.join(form) for (_, form), id_ in zip(which, ids, strict=True)], [number for number, _ in which]
+
+
+def _pointing(
+    rows: Rows, ids: Sequence[str], texts: list[str], kinds: Sequence[int | None], led: Mapping[int, str]
+) -> tuple[list[str], Sequence[int | None]]:
+    """The same with where people went; what says that has no form."""
+    texts, kinds = list(texts), list(kinds)
+    for number, (rid, id_) in enumerate(zip(rows.rids, ids, strict=True)):
+        operation, version = rows.kinds[number]
+        if id_ and operation == "deleted" and rid in led:
+            change = Change(operation, rows.entity, rid, version)
+            told = message.item(change, id_, None, message.pointer(led[rid])).told
+            assert told is not None
+            texts[number], kinds[number] = told.decode(), None
+    return texts, kinds
 
 
 @lru_cache(maxsize=1000)

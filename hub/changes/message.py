@@ -87,6 +87,11 @@ def item(change: Change, sourced_id: str | None, address: str | None, more: byte
     return Item(change.place, text[:-1] + more + b"}" if more else text, sourced_id)
 
 
+def pointer(sourced_id: str) -> bytes:
+    """The member of a change that says which record speaks of a person now, with a comma before it."""
+    return b',"mergedInto":' + orjson.dumps(sourced_id)
+
+
 def cut(envelope: Envelope, items: Sequence[Item], *, most_bytes: int, through: bool) -> Cut:
     """The next message from ``items``, as many as fit, one at least. ``through``: nothing follows them."""
     chosen, place = fitting(items, most_bytes - ENVELOPE_BYTES)

@@ -9,7 +9,8 @@ from datetime import datetime
 from uuid import UUID
 
 from hub.changes.cutting import Told
-from hub.changes.message import Item, href, item
+from hub.changes.message import Item, href, item, pointer
+from hub.changes.pointers import merged_into
 from hub.changes.records import Records
 from hub.changes.types import MARK_OF, Wanted
 from hub.changes.window import Change, Entry, Place, Window
@@ -18,6 +19,7 @@ from hub.scope.feed import FeedEntry
 from hub.scope.sets import unpack
 from hub.store import feed
 from hub.store.database import Transaction
+from hub.store.people import USERS
 from transforms.catalogue import CATALOGUE
 
 
@@ -116,6 +118,9 @@ class Teller:
         found = {name: await feed.sourced_ids(tx, CATALOGUE[name], rids) for name, rids in wanted.items()}
         found = await self._as_known(tx, found)
         told = await self.records.members(tx, changes, after=after) if self.records is not None else {}
+        gone = [c.rid for c in changes if c.entity == USERS.name and c.operation == "deleted"]
+        for rid, id_ in (await merged_into(tx, self.grant_id, self.identifiers, gone)).items():
+            told[USERS.name, rid] = pointer(id_)
         return [self._item(change, found, told) for change in changes]
 
     async def told(
@@ -135,7 +140,15 @@ class Teller:
         names = {name: await feed.sourced_ids(tx, CATALOGUE[name], rids) for name, rids in numbers.items()}
         names = await self._as_known(tx, names)
         marks = {mark.step: mark for mark in window.marks}
-        return Told.of(parts, names, marks, self.base_url, self.district_id), through
+        gone = [
+            rid
+            for rows in parts
+            if rows.entity == USERS.name
+            for rid, (did, _) in zip(rows.rids, rows.kinds, strict=True)
+            if did == "deleted"
+        ]
+        led = await merged_into(tx, self.grant_id, self.identifiers, gone)
+        return Told.of(parts, names, marks, self.base_url, self.district_id, led), through
 
     def _item(
         self, change: Change, found: dict[str, dict[int, str]], told: dict[tuple[str, int], bytes]

@@ -22,6 +22,7 @@ from hub.cli.listen import listen
 from hub.cli.mapping import mapping
 from hub.cli.overrides import overrides
 from hub.cli.passback import passback
+from hub.cli.people import people
 from hub.cli.purge import purge
 from hub.cli.restored import restored
 from hub.cli.runs import runs
@@ -69,8 +70,8 @@ def main() -> None:
 
 COMMANDS = (
     demo, serve, worker, sftp, migrate, validate, mapping, sync, upload, status, cancel, source, drop, connector,
-    survivorship, overrides, runs, guard, undo, history, export, listen, identifiers, subscriptions, passback, purge,
-    erasures, restored, keys, sandbox, doctor, token,
+    survivorship, overrides, people, runs, guard, undo, history, export, listen, identifiers, subscriptions, passback,
+    purge, erasures, restored, keys, sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

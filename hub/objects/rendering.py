@@ -14,7 +14,8 @@ from hub.scope import projection as scope
 from hub.scope.identifiers import standing_in, without_head
 from hub.scope.projection import Projection
 from hub.scope.v1p1 import booleans, json_booleans
-from hub.store import records
+from hub.store import people, records
+from hub.store.people import USERS
 from hub.store.records import Row
 from transforms import spelling
 from transforms.catalogue import Entity
@@ -25,6 +26,7 @@ _DATE = "\x1f"
 _BETWEEN = "\x1e"  # no JSON text has it
 #: From so many records of a compact entity on, their objects are made in columns: these cost some calls at the least.
 _COLUMNS = 250
+_METADATA = "metadata"
 _ID_START, _ID_LENGTH = len('{"sourcedId":"'), 36
 
 
@@ -33,9 +35,23 @@ async def objects(looking: Looking, entity: Entity, rids: Sequence[int], fields:
 
     Raises gate.ClosedError.
     """
-    return await named(
-        looking, entity, await _objects(looking, entity, rids, rendered(looking, entity, fields)), fields
-    )
+    shown = rendered(looking, entity, fields)
+    texts = await _objects(looking, entity, rids, shown)
+    return await named(looking, entity, await pointing(looking, entity, rids, texts, shown), fields)
+
+
+async def pointing(
+    looking: Looking, entity: Entity, rids: Sequence[int], texts: list[str], fields: frozenset[str] | None
+) -> list[str]:
+    """Objects, of which those that are gone say which record speaks of the person now, if the view shows it."""
+    view = looking.of(entity.name)
+    if entity is not USERS or not (fields is None or _METADATA in fields) or not (gone := view.gone & BitMap(rids)):
+        return texts
+    led = await people.into_ids(looking.tx, list(gone))
+    found = {rid: str(id_) for rid, (to, id_) in led.items() if to in view.present}
+    return [
+        scope.pointing(text, found[rid]) if rid in found else text for rid, text in zip(rids, texts, strict=True)
+    ] if found else texts  # fmt: skip
 
 
 def rendered(looking: Looking, entity: Entity, fields: frozenset[str] | None) -> frozenset[str] | None:
@@ -106,7 +122,9 @@ async def _apart(
     """By place the objects of records that are gone, of which ``ids`` are the sourcedIds, and of trimmed ones."""
     view = looking.of(entity.name)
     dates = view.stamps.texts([rids[place] for place in ids])
-    made = {place: scope.tombstone(ids[place], date) for place, date in zip(ids, dates, strict=True)}
+    texts = [scope.tombstone(ids[place], date) for place, date in zip(ids, dates, strict=True)]
+    texts = await pointing(looking, entity, [rids[place] for place in ids], texts, None)
+    made = dict(zip(ids, texts, strict=True))
     rest = list(apart - view.gone)
     if rest:
         made |= zip(_places(rids, apart - view.gone), await _objects(looking, entity, rest, None), strict=True)

@@ -204,7 +204,16 @@ def tombstone(sourced_id: str, modified: str, *, fields: frozenset[str] | None =
     return "{" + _head(sourced_id, "tobedeleted", modified, fields)[1:] + "}"
 
 
+def pointing(text: str, sourced_id: str) -> str:
+    """A record that left the view, with the reference to the user who stands for the person now."""
+    href = f"{BASES[_USERS.service]}/{_USERS.name}/{sourced_id}"
+    reference = f'{{"href":"{href}","sourcedId":"{sourced_id}","type":"{_USERS.singular}"}}'
+    comma = "," if len(text) > len("{}") else ""
+    return f'{text[:-1]}{comma}"metadata":{{"mergedInto":{reference}}}}}'
+
+
 _ENTITIES = frozenset(e.name for e in CATALOGUE.entities)
+_USERS = CATALOGUE["users"]
 
 
 def _head(sourced_id: str, status: str, modified: str, fields: frozenset[str] | None) -> str:

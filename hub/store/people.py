@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from hub.scope.sets import unpack
 from hub.store.database import Transaction
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -32,6 +33,7 @@ class Match:
     model: str
     evidence: list[dict[str, Any]]
     found_at: datetime
+    proposed_by: str | None
     decided_at: datetime | None
     decided_by: str | None
     seconded_by: str | None
@@ -46,6 +48,16 @@ class Claim:
     rid: int
     home: int
     active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A word of a source about a user. ``home``: the sourcedId of the record to which it led by itself."""
+
+    source_id: UUID
+    key: str
+    active: bool
+    home: UUID
 
 
 _MATCH = ", ".join(Match.__dataclass_fields__)
@@ -72,6 +84,73 @@ async def decide(tx: Transaction, pairs: Mapping[Pair, State], *, by: str, secon
         "SET state = EXCLUDED.state, decided_at = now(), decided_by = $5, seconded_by = $6",
         [(tx.district_id, left, right, state, by, seconded_by) for (left, right), state in sorted(pairs.items())],
     )
+
+
+async def match(tx: Transaction, pair: Pair) -> Match | None:
+    """What is known of two records."""
+    row = await tx.fetchrow(
+        f"SELECT {_MATCH} FROM matches WHERE district_id = $1 AND left_rid = $2 AND right_rid = $3",
+        tx.district_id, *pair,
+    )  # fmt: skip
+    return None if row is None else Match(**row)
+
+
+async def matches(tx: Transaction, states: Collection[State], *, after: Pair | None, limit: int) -> list[Match]:
+    """The pairs in some states, by their rids."""
+    rows = await tx.fetch(
+        f"SELECT {_MATCH} FROM matches WHERE district_id = $1 AND state = ANY($2::text[]) "
+        "AND (left_rid, right_rid) > ($3, $4) ORDER BY left_rid, right_rid LIMIT $5",
+        tx.district_id, list(states), *(after or (-1, -1)), limit,
+    )  # fmt: skip
+    return [Match(**row) for row in rows]
+
+
+async def propose(tx: Transaction, pair: Pair, *, by: str) -> None:
+    """Notes that somebody took two records for the same, where another one's word is needed too."""
+    await tx.execute(
+        "INSERT INTO matches (district_id, left_rid, right_rid, state, proposed_by) VALUES ($1, $2, $3, 'review', $4) "
+        "ON CONFLICT (district_id, left_rid, right_rid) DO UPDATE SET state = 'review', proposed_by = $4",
+        tx.district_id, *pair, by,
+    )  # fmt: skip
+
+
+async def seats(tx: Transaction, rids: Collection[int]) -> int:
+    """How many active enrollments some users have."""
+    found: int = await tx.fetchval(
+        "SELECT count(*) FROM enrollments WHERE district_id = $1 AND active AND user_rid = ANY($2::integer[])",
+        tx.district_id, list(rids),
+    )  # fmt: skip
+    return found
+
+
+async def standing(tx: Transaction, rid: int) -> list[Standing]:
+    """All words about one user: by source, each with the record that it led to by itself, those of now first."""
+    rows = await tx.fetch(
+        "SELECT s.source_id, s.key, s.active, u.sourced_id AS home FROM source_records s "
+        "JOIN users u ON u.district_id = s.district_id AND u.rid = coalesce(s.home_rid, s.rid) "
+        "WHERE s.district_id = $1 AND s.entity = 'users' AND s.rid = $2 ORDER BY NOT s.active, s.source_id, s.key",
+        tx.district_id, rid,
+    )  # fmt: skip
+    return [Standing(**row) for row in rows]
+
+
+async def by_key(tx: Transaction, key: str, source_id: UUID | None) -> list[int]:
+    """The users that a source, or any, calls by a key, or once did."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT rid FROM source_records WHERE district_id = $1 AND entity = 'users' AND key = $2 "
+        "AND ($3::uuid IS NULL OR source_id = $3) ORDER BY rid",
+        tx.district_id, key, source_id,
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
+async def named(tx: Transaction, rids: Collection[int]) -> dict[int, tuple[UUID, bool]]:
+    """The sourcedIds of users, and whether they are active."""
+    rows = await tx.fetch(
+        "SELECT rid, sourced_id, active FROM users WHERE district_id = $1 AND rid = ANY($2::integer[])",
+        tx.district_id, list(rids),
+    )  # fmt: skip
+    return {row["rid"]: (row["sourced_id"], row["active"]) for row in rows}
 
 
 async def claims(tx: Transaction, entity: Entity, homes: Collection[int]) -> list[Claim]:
@@ -147,16 +226,31 @@ async def set_aliases(tx: Transaction, into: Mapping[int, int], position: int) -
     )  # fmt: skip
 
 
-async def any_aliases(tx: Transaction) -> bool:
-    """Whether the district has merged people."""
-    found: bool = await tx.fetchval("SELECT EXISTS (SELECT FROM aliases WHERE district_id = $1)", tx.district_id)
-    return found
+async def regrouped_since(tx: Transaction, position: int) -> bool:
+    """Whether a run has merged or split people since a position at which something was done to one of them."""
+    rows = await tx.fetch(
+        "SELECT c.created, c.updated, c.deleted FROM changes c LEFT JOIN runs r ON r.district_id = c.district_id "
+        "AND r.run_id = c.run_id WHERE c.district_id = $1 AND c.entity = 'users' "
+        "AND (c.position = $2 OR (c.position > $2 AND r.kind = 'people')) ORDER BY c.position",
+        tx.district_id, position,
+    )  # fmt: skip
+    touched = [unpack(row["created"]) | unpack(row["updated"]) | unpack(row["deleted"]) for row in rows]
+    return bool(touched) and any(touched[0] & later for later in touched[1:])
 
 
 async def aliases_of(tx: Transaction, rids: Collection[int]) -> list[int]:
     """The homes, beside themselves, that belong to some records now."""
     rows = await tx.fetch(
         "SELECT rid FROM aliases WHERE district_id = $1 AND into_rid = ANY($2::integer[]) ORDER BY rid",
+        tx.district_id, list(rids),
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
+async def whole(tx: Transaction, rids: Collection[int]) -> list[int]:
+    """Those of some records to which others belong."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT into_rid FROM aliases WHERE district_id = $1 AND into_rid = ANY($2::integer[])",
         tx.district_id, list(rids),
     )  # fmt: skip
     return [row[0] for row in rows]
@@ -169,6 +263,26 @@ async def into(tx: Transaction, rids: Collection[int]) -> dict[int, int]:
         tx.district_id, list(rids),
     )  # fmt: skip
     return {row["rid"]: row["into_rid"] for row in rows}
+
+
+async def into_ids(tx: Transaction, rids: Collection[int]) -> dict[int, tuple[int, UUID]]:
+    """The same with the sourcedIds of those records."""
+    rows = await tx.fetch(
+        "SELECT a.rid, a.into_rid, u.sourced_id FROM aliases a JOIN users u ON u.district_id = a.district_id "
+        "AND u.rid = a.into_rid WHERE a.district_id = $1 AND a.rid = ANY($2::integer[])",
+        tx.district_id, list(rids),
+    )  # fmt: skip
+    return {row["rid"]: (row["into_rid"], row["sourced_id"]) for row in rows}
+
+
+async def forget(tx: Transaction, rids: Collection[int]) -> None:
+    """Forgets with whom some users were compared or merged."""
+    for condition in (
+        "matches WHERE district_id = $1 AND (left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))",
+        "aliases WHERE district_id = $1 AND (rid = ANY($2::integer[]) OR into_rid = ANY($2::integer[]))",
+        "moved_references WHERE district_id = $1 AND home_rid = ANY($2::integer[])",
+    ):
+        await tx.execute(f"DELETE FROM {condition}", tx.district_id, list(rids))
 
 
 async def referrers(tx: Transaction, entity: Entity, field: str, rids: Collection[int]) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ from hub import crypto
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.scope.closure import deciding
-from hub.store import districts, past, runs, staging
+from hub.store import districts, past, people, runs, staging
 from hub.store import erasures as store
 from hub.store.database import Transaction
 from hub.store.erasures import Erasure
@@ -63,6 +63,7 @@ async def erase(job: Job) -> None:
             await store.add_keys(tx, erasure_id, digests)
         names = {name: [each for _, each in found] for name, found in keys.items()}
         await store.remove(tx, {name: list(rids) for name, rids in whole.items()}, names)
+        await people.forget(tx, whole[PEOPLE])
 
     prepared.last = last
     async with Applying(db, claim) as applying:
@@ -74,9 +75,10 @@ async def _about(tx: Transaction, sourced_id: UUID) -> About:
     found = await store.person(tx, sourced_id)
     if found is None:
         raise HubError(Code.NOT_FOUND, "This district has no such person.")
+    rid = (await people.into(tx, [found[0]])).get(found[0], found[0])
     about: dict[str, dict[int, bool]] = {}
     for entity in CATALOGUE.entities:
-        records = await _of(tx, entity, found[0], about)
+        records = await _of(tx, entity, rid, about)
         if records:
             about[entity.name] = records
     return about
@@ -84,7 +86,7 @@ async def _about(tx: Transaction, sourced_id: UUID) -> About:
 
 async def _of(tx: Transaction, entity: Entity, rid: int, about: About) -> dict[int, bool]:
     if PEOPLE in {entity.name, entity.rid_of}:
-        return await store.states(tx, entity, [rid])
+        return await store.states(tx, entity, [rid, *await people.aliases_of(tx, [rid])])
     records: dict[int, bool] = {}
     for field in deciding(entity):
         if rids := about.get(field.target or ""):

@@ -16,7 +16,7 @@ import orjson
 import polars as pl
 
 from hub.crashpoints import crash_point
-from hub.store import statement_history, statements
+from hub.store import people, statement_history, statements
 from hub.store.database import Database, Transaction
 from hub.store.statements import STATEMENTS, Override
 from hub.sync.metadata import METADATA, OVERRIDE, member, with_members
@@ -26,6 +26,7 @@ from transforms.catalogue import Entity, Kind, Privacy
 from transforms.merge import STATEMENT, merge
 from transforms.parse import parse
 from transforms.render import render
+from transforms.uniting import unite_roles
 
 #: Whose words are replaced by others.
 REPLACED = {"rid": pl.UInt32, "source": pl.String}
@@ -56,7 +57,8 @@ class Words:
 class Merging:
     """The merging of one run. ``shared``, by entity: the rids (UInt32) of records that are merged.
 
-    ``staged``: whether statements or provenance wait in staging.
+    ``staged``: whether statements or provenance wait in staging. ``persons``: the users of whom several records came,
+    where the run decides that itself; None: as the store has them.
     """
 
     def __init__(self, db: Database, district_id: UUID, run_id: UUID, parties: Parties, at: datetime) -> None:
@@ -64,6 +66,7 @@ class Merging:
         self.parties = parties
         self.shared: dict[str, pl.Series] = {}
         self.staged = False
+        self.persons: frozenset[int] | None = None
 
     def begin(self, entity: Entity) -> None:
         """Begins with an entity of which nothing is merged."""
@@ -100,20 +103,29 @@ class Merging:
             lone = ids.filter(~pl.col("rid").is_in(known["rid"].implode()))["rid"].to_list()
             alone = await statements.sole(tx, entity.name, entity.table, lone)
             set_by_hand = await statements.overrides(tx, entity=entity.name, rids=rids) if rids else []
+            persons = await self._persons(tx, entity, rids)
         if words is not None:
             known, alone = (said.join(words.replaced, on=list(REPLACED), how="anti") for said in (known, alone))
             alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in(ids["rid"].implode()))])
-        return await self._merged(entity, ids, own, known, alone, set_by_hand)
+        return await self._merged(entity, ids, own, known, alone, set_by_hand, persons)
+
+    async def _persons(self, tx: Transaction, entity: Entity, rids: Sequence[int]) -> frozenset[int]:
+        """Those of some records that stand for several that came."""
+        if entity is not people.USERS:
+            return frozenset()
+        return self.persons if self.persons is not None else frozenset(await people.whole(tx, rids))
 
     async def _merged(
         self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, known: pl.DataFrame, alone: pl.DataFrame,
-        set_by_hand: list[Override],
+        set_by_hand: list[Override], persons: frozenset[int],
     ) -> Merged:  # fmt: skip
         source = str(self.parties.own.source_id) if self.parties.own else ""
         said = await asyncio.to_thread(self._own, entity, ids, own, known, source) if own is not None else None
         others = pl.concat([known, alone]).filter(pl.col("source") != source)
         everybody = await asyncio.to_thread(self._together, entity, ids, said, others, set_by_hand)
         found = await asyncio.to_thread(merge, entity.name, everybody, self.parties.survivorship(entity.name))
+        if persons:
+            found = await asyncio.to_thread(unite_roles, found, everybody, persons)
         if METADATA in found.columns:
             found = await asyncio.to_thread(with_members, found, set_by_hand)
         frame = found.join(ids.select("rid", "sourcedId"), on="rid", how="inner", maintain_order="left")

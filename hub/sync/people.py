@@ -80,6 +80,7 @@ async def regroup(job: Job) -> None:
         planned = await plan(tx, decisions)
         steps = Remerging(job, await parties(tx, None))
     steps.result.retold = Retold()
+    steps.merging.persons = frozenset(to for home, to in planned.into.items() if home != to)
     homes: dict[str, dict[int, int | None]] = {}
     async with Applying(job.db, job.claim) as applying:
         try:

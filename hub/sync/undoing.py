@@ -21,7 +21,7 @@ from pyroaring import BitMap
 from hub.errors import Code, HubError
 from hub.scope.closure import deciding
 from hub.scope.sets import unpack
-from hub.store import districts, feed, past, runs, staging
+from hub.store import districts, feed, past, people, runs, staging
 from hub.store.database import Transaction
 from hub.store.past import Image, Part, Versions
 from hub.store.runs import Claim
@@ -42,6 +42,7 @@ KIND: Final = "undo"
 INSTEAD: Final[Mapping[str, str]] = {
     "erase": "An erasure cannot be undone. Release the person, and sources may send the person again.",
     "override": "What was overridden would be overridden again by the next sync. End the override instead.",
+    "people": "What it decided would stand. Split the people instead, or say again that they are one person.",
     "remerge": "The rules that it applied would apply again. Set the rules, or the source's priority, as they were.",
 }
 UND_001 = declare(
@@ -154,6 +155,10 @@ async def undoable(tx: Transaction, run_id: UUID) -> runs.Run:
         raise HubError(Code.CONFLICT, "The source is back and may have spoken since. Let it depart again instead.")
     if run.position <= await districts.history_from(tx):
         raise HubError(Code.PAST_GONE, "What records said before this run is not kept any more.")
+    if await people.regrouped_since(tx, run.position):
+        raise HubError(
+            Code.CONFLICT, "People of whom the run speaks were merged or split since. Take back those decisions first.",
+        )  # fmt: skip
     return run
 
 

@@ -25,6 +25,7 @@ from hub.api.admin import (
     limits,
     merging,
     parked,
+    people,
     positions,
     recipients,
     records,
@@ -52,5 +53,5 @@ ROUTES: tuple[Route, ...] = (
     *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *positions.ROUTES,
     *parked.ROUTES, *attempts.ROUTES, *subscription_tests.ROUTES, *exports.ROUTES, *grade_targets.ROUTES,
     *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES, *recipients.ROUTES,
-    *app_recipients.ROUTES, *records.ROUTES, *retention.ROUTES, *erasures.ROUTES,
+    *app_recipients.ROUTES, *records.ROUTES, *people.ROUTES, *retention.ROUTES, *erasures.ROUTES,
 )  # fmt: skip

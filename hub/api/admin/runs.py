@@ -68,7 +68,7 @@ class Run(Shown):
 
     run_id: UUID
     kind: str = Field(
-        description="`sync` for a source's package, `undo`, `erase`, `override`, `remerge` or `departure`."
+        description="`sync` for a source's package, `undo`, `erase`, `override`, `remerge`, `departure` or `people`."
     )
     task: dict[str, Any] = Field(
         description="What a run of another kind is about; of an undo: `run`, of an erasure: `person`; the transform"

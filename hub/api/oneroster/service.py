@@ -209,7 +209,9 @@ async def _one(reading: Reading, operation: Operation, given: str, fields: froze
     told = view.gone if reading.tells_gone(entity) else ()
     if found is None or not (found.row.rid in told or (found.fits and found.row.rid in view.present)):
         raise unknown_object()
-    text = rendering.render(reading, entity, found.row, rendering.rendered(reading, entity, fields))
+    members = rendering.rendered(reading, entity, fields)
+    text = rendering.render(reading, entity, found.row, members)
+    (text,) = await rendering.pointing(reading, entity, [found.row.rid], [text], members)
     return (await rendering.named(reading, entity, rendering.in_style(reading, entity, [text]), fields))[0]
 
 
