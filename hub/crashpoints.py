@@ -35,6 +35,7 @@ PLACES = (
     "apply.views_written",
     "apply.guard_looked",
     "apply.differences_kept",
+    "people.moved",
     "apply.before_commit",
     "apply.after_commit",
     "notify.announced",

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -60,7 +61,7 @@ class Told:
     @classmethod
     def of(
         cls, parts: Sequence[Rows], names: Names, marks: Mapping[int, Mark], base_url: str, district: UUID,
-        led: Mapping[int, str],
+        led: Mapping[int, str] = MappingProxyType({}),
     ) -> Told:  # fmt: skip
         """``base_url``: the hub's public address, without a slash.
 

@@ -67,13 +67,13 @@ def show(*, district: UUID, url: str, token: str, left: UUID, right: UUID) -> No
 @reaching
 @click.argument("left", type=click.UUID)
 @click.argument("right", type=click.UUID)
-@click.argument("decision", type=click.Choice(["same", "different", "unsure"]))
+@click.argument("decision", metavar="DECISION", type=click.Choice(["same", "different", "unsure"]))
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @click.pass_context
 def decide(
     ctx: click.Context, *, district: UUID, url: str, token: str, left: UUID, right: UUID, decision: str, dry_run: bool
 ) -> None:  # fmt: skip
-    """Say whether LEFT and RIGHT (sourcedIds) are the same person, different people, or that you are unsure.
+    """Say whether LEFT and RIGHT (sourcedIds) are one person: DECISION is `same`, `different` or `unsure`.
 
     `same` merges them into the older record, whose sourcedId stays. `different` keeps them apart for ever. Records with
     many enrollments need the word of a second person, with a token of their own. Exits as `hub sync` does.
@@ -97,15 +97,15 @@ def split(ctx: click.Context, *, district: UUID, url: str, token: str, user: UUI
 
 @people.command()
 @reaching
-@click.argument("id_", metavar="ID")
-@click.option("--key", is_flag=True, help="ID is what a source calls the person, and no sourcedId of the hub.")
+@click.argument("alias")
+@click.option("--key", is_flag=True, help="ALIAS is what a source calls the person, and no sourcedId of the hub.")
 @click.option("--source", type=click.UUID, help="With --key: of this source alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def who(
-    *, district: UUID, url: str, token: str, id_: str, key: bool, source: UUID | None, as_json: bool
+    *, district: UUID, url: str, token: str, alias: str, key: bool, source: UUID | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Say whom ID means now, and by which other ids the person is known."""
-    query = {"key" if key else "sourced_id": id_} | ({"source": str(source)} if source else {})
+    """Say whom ALIAS means now, and by which other ids the person is known."""
+    query = {"key" if key else "sourced_id": alias} | ({"source": str(source)} if source else {})
     found = asyncio.run(call(url, token, "GET", f"/districts/{district}/crosswalk", params=query))["items"]
     if as_json:
         click.echo(json.dumps(found, indent=2))

@@ -58,7 +58,6 @@ IMPERSONAL: Final[dict[str, str]] = {
     "grade_targets": "version url login secret entities apps state last_error",
     "gradebook_objects": "entity",
     "matches": "state tier model evidence proposed_by decided_by seconded_by",
-    "moved_references": "entity",
     "gradebook_posts": "target",
     "gradebook_writes": "entity operation notes",
     "grants": "definition state id_key",

@@ -21,7 +21,8 @@ from hub.webhooks.sign import SECRET
 #: The order in which the hub writes the members of its messages; others keep theirs.
 _MEMBERS = (
     "id", "type", "timestamp", "data", "subscription", "district", "grant", "from", "to", "more", "changes", "entity",
-    "operation", "sourcedId", "version", "at", "counts", "href", "record", "previous",
+    "operation", "sourcedId", "version", "at", "counts", "href", "mergedInto", "record",
+    "previous",
 )  # fmt: skip
 _RANK = {name: rank for rank, name in enumerate(_MEMBERS)}
 _BOM = b"\xef\xbb\xbf"

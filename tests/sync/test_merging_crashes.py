@@ -9,6 +9,7 @@ from tests import worker_process
 from tests.districts import District, changed, sandbox
 from tests.services import Database
 from tests.snapshots import snapshot
+from tests.sync.test_people import FRAMES, another, decide, picture, sourced_id, split, told
 from tests.sync.test_several_sources import a_user, applied, only, second
 from tests.sync.test_store_crashes import KILLED, finished, lease_ends
 
@@ -31,7 +32,7 @@ async def test_a_second_source_is_merged_wholly_or_not_at_all(
     package = changed(
         only(frames, "users", "roles", "userProfiles"), "users", a_user(frames), email="n@district.example"
     )
-    told = []
+    found = []
     for here in (other_district, district):
         await applied(here, frames)
         other = await second(here, priority=1)
@@ -46,7 +47,7 @@ async def test_a_second_source_is_merged_wholly_or_not_at_all(
             await finished(here)
             assert (await here.run(run_id)).state == "applied"
         async with here.db.district(here.district_id) as tx:
-            told.append(
+            found.append(
                 await tx.fetchrow(
                     "SELECT (SELECT count(*) FROM statements WHERE district_id = $1), "
                     "(SELECT count(*) FROM provenance WHERE district_id = $1), "
@@ -55,8 +56,8 @@ async def test_a_second_source_is_merged_wholly_or_not_at_all(
                     here.district_id,
                 )
             )  # fmt: skip
-    assert tuple(told[0]) == tuple(told[1])
-    assert told[0][3] == 1
+    assert tuple(found[0]) == tuple(found[1])
+    assert found[0][3] == 1
 
 
 @pytest.mark.threat("F1")
@@ -81,3 +82,27 @@ async def test_a_source_departs_wholly_or_not_at_all(district: District, databas
     async with district.db.district(district.district_id) as tx:
         left = await tx.fetchval("SELECT count(*) FROM statements WHERE source_id = $1", other.source_id)
     assert left == 0
+
+
+@pytest.mark.threat("F1")
+@pytest.mark.parametrize("place", ["stage.differences", "people.moved", "apply.after_commit"])
+async def test_people_are_merged_wholly_or_not_at_all(district: District, database: Database, place: str) -> None:
+    key = a_user(FRAMES)
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told([key], "hr"))
+    left, right = await sourced_id(district, key), await sourced_id(district, f"hr-{key}")
+    before = await picture(district)
+    made = await decide(district, left, right, "same")
+
+    assert await worker_process.ended(worker_process.start(database.worker, crash_at=place)) == KILLED
+    assert (await picture(district) == before) == (place != "apply.after_commit")
+    await lease_ends(district)
+    await finished(district)
+
+    assert made.run is not None
+    assert (await district.run(made.run.run_id)).state == "applied"
+    assert await sourced_id(district, f"hr-{key}") == left
+    assert (await applied(hr, told([key], "hr"))).state == "unchanged"
+    await split(district, right)
+    assert await picture(district) == before

@@ -47,6 +47,11 @@ GET    d   /districts/{district}/overrides
 POST   d   /districts/{district}/overrides
 DELETE d   /districts/{district}/overrides/{override}
 GET    d   /districts/{district}/provenance
+GET    d   /districts/{district}/matches
+GET    d   /districts/{district}/matches/{left}/{right}
+POST   d   /districts/{district}/matches
+POST   d   /districts/{district}/users/{user}/split
+GET    d   /districts/{district}/crosswalk
 GET    od  /districts/{district}/uploads/{upload}
 POST   od  /districts/{district}/sources/{source}/resumable
 GET    od  /districts/{district}/resumable/{resumable}

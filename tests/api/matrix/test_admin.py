@@ -11,7 +11,7 @@ import orjson
 import pytest
 from joserfc import jwk
 
-from hub.store import admin_tokens, runs, source_schedules, statements, traces
+from hub.store import admin_tokens, people, runs, source_schedules, statements, traces
 from hub.store.database import Transaction
 from tests.api.matrix.admin_rules import EXPECTED
 from tests.api.matrix.conftest import Matrix
@@ -39,6 +39,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/districts/{district}/guard/windows"): WINDOW,
     ("POST", "/districts/{district}/sources/{source}/guard/windows"): WINDOW,
     ("POST", "/districts/{district}/runs/{run}/release"): {},
+    ("POST", "/districts/{district}/users/{user}/split"): {},
     ("POST", "/districts/{district}/sources/{source}/depart"): {"dry_run": True},
     ("PUT", "/districts/{district}/survivorship"): {"rules": {}},
     ("PATCH", "/districts/{district}/survivorship"): {"rules": {}},
@@ -76,6 +77,7 @@ BODIES: dict[tuple[str, str], Any] = {
 }
 #: What has to be said behind the path, for the same reason.
 QUERIES = {
+    ("GET", "/districts/{district}/crosswalk"): "?key=x",
     ("DELETE", "/districts/{district}/guard/windows"): "?name=x",
     ("DELETE", "/districts/{district}/sources/{source}/guard/windows"): "?name=x",
 }
@@ -106,7 +108,8 @@ def takes_body(method: str, path: str) -> bool:
     """Whether a route reads a body: those that make something, or that have one above."""
     return method in {"POST", "PUT", "PATCH"} and ((method, path) in BODIES or path.rpartition("/")[2] in {
         "districts", "sources", "uploads", "runs", "grants", "preview", "apps", "subscriptions", "export-schedules",
-        "grade-targets", "tokens", "overrides", "recipients", "windows",
+        "grade-targets", "tokens", "overrides", "recipients", "windows", "matches",
+        "split",
     })  # fmt: skip
 
 
@@ -241,7 +244,8 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         run = next(one for one in await runs.listing(tx, limit=500) if one.upload_id)
         override = await _override(tx)
         record = await tx.fetchval("SELECT sourced_id FROM orgs LIMIT 1")
-        user = await tx.fetchval("SELECT sourced_id FROM users LIMIT 1")
+        users = [row[0] for row in await tx.fetch("SELECT sourced_id FROM users ORDER BY rid LIMIT 2")]
+        await people.decide(tx, {(0, 1): "unsure"}, by="test")
         erasure = await tx.fetchval("SELECT erasure_id FROM erasures LIMIT 1")
     root, grant = f"/districts/{district}", {"grant_id": str(world.grants[app])}
     subscription = await _made(matrix, "operator", f"{root}/subscriptions", grant | {"url": "https://127.0.0.1/hook"})
@@ -263,7 +267,8 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     )
     assert drop.status in {201, 409}, drop  # a source has one
     return {
-        "district": str(district), "record": str(record), "user": str(user),
+        "district": str(district), "record": str(record), "user": str(users[0]),
+        "left": str(users[0]), "right": str(users[1]),
         "erasure": str(erasure), "source": str(source), "app": str(world.apps[app]),
         "run": str(run.run_id),
         "upload": str(run.upload_id), "resumable": await _resumable(matrix, district, source),

@@ -30,6 +30,7 @@ COMMANDS = (
     "migrate",
     "overrides",
     "passback",
+    "people",
     "restored",
     "runs",
     "sandbox",

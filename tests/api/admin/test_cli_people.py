@@ -1,0 +1,74 @@
+"""``hub people`` against a real server and worker: found, compared, merged, split, and told whom an id means."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from hub.sync import deciding
+from tests.api.admin.commands import command, working
+from tests.api.admin.service import AdminHub
+from tests.api.admin.test_cli_merging import sent
+from tests.sync.test_people import FRAMES, told
+
+KEY = str(FRAMES["demographics"]["sourcedId"][1])
+
+
+async def two_records(hub: AdminHub) -> tuple[str, str]:
+    """The sourcedIds of one person's records, of two sources, the older one first."""
+    sources = f"/districts/{hub.district}/sources"
+    await hub.made("PATCH", f"{sources}/{hub.source}", json={"key_space": "district"})
+    more = {"config": {"partial": True}, "key_space": "district", "priority": 500}
+    other = str((await hub.made("POST", sources, json={"name": "HR", "kind": "oneroster_csv"} | more))["source_id"])
+    await sent(hub, str(hub.source), dict(FRAMES))
+    await sent(hub, other, dict(told([KEY], "hr")))
+    found = []
+    for key in (KEY, f"hr-{KEY}"):
+        (one,) = json.loads(await said(hub, "who", key, "--key", "--json"))
+        found.append(one["sourced_id"])
+    return found[0], found[1]
+
+
+async def said(hub: AdminHub, *words: str, code: int = 0) -> str:
+    ended, text = await command(hub, "people", *words)
+    assert ended == code, text
+    return text
+
+
+async def test_people_are_found_merged_and_split(hub: AdminHub) -> None:
+    async with working(hub):
+        left, right = await two_records(hub)
+        assert "no pair" in await said(hub, "matches")
+        assert "previewed" in await said(hub, "decide", left, right, "same", "--dry-run")
+        assert "noted; no record changes" in await said(hub, "decide", right, left, "unsure")
+        shown = await said(hub, "show", left, right)
+        assert '| "hr"\n' in shown
+        assert "= birthDate: " in shown
+        assert right in await said(hub, "matches", "--state", "unsure")
+
+        assert "applied" in await said(hub, "decide", left, right, "same")
+        known = await said(hub, "who", right)
+        assert known.startswith(f"{left}\n  earlier {right}\n")
+        assert f": hr-{KEY}" in known
+        assert "told to be different" not in known
+        assert "applied" in await said(hub, "split", right)
+        assert (await said(hub, "who", right)).startswith(f"{right}\n  source ")
+        assert left in await said(hub, "matches", "--state", "different")
+        assert "No other record" in await said(hub, "split", right, code=2)
+        assert "nobody" in await said(hub, "who", "nobody's", "--key")
+
+
+@pytest.mark.threat("T48")
+async def test_many_seats_need_two_words_and_the_audit_log_names_nobody(
+    hub: AdminHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "MOST_ALONE", 0)
+    async with working(hub):
+        left, right = await two_records(hub)
+        assert "Somebody else has to say the same" in await said(hub, "decide", left, right, "same")
+    row = (await hub.audit_rows())[-1]
+    assert (row["action"], row["object"]) == ("match.decide", f"user/{left}")
+    (name,) = FRAMES["users"].filter(pl.col("sourcedId") == KEY)["familyName"]
+    assert name not in str(dict(row))
