@@ -112,8 +112,8 @@ def who(
         return
     for one in found:
         click.echo(f"{one['sourced_id']}{'' if one['active'] else '  (ended)'}")
-        for alias in one["aliases"]:
-            click.echo(f"  earlier {alias}")
+        for earlier in one["aliases"]:
+            click.echo(f"  earlier {earlier}")
         for said in one["sources"]:
             click.echo(f"  source {said['source_id']}: {said['key']}{'' if said['active'] else '  (no more)'}")
     if not found:
