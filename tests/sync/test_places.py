@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import polars as pl
 import pytest
 
 from hub import vault
@@ -27,11 +28,14 @@ from tests.districts import District, changed, packed, sandbox, without
 from tests.fakes.sftp_server import PASSWORD, Vendor, running
 from tests.services import MASTER_KEY, Database
 from tests.snapshots import snapshot
+from tests.sync.guarding import around, rest, schools, setting
 
 FRAMES = sandbox(students=100, seed=11).frames
 USER = FRAMES["demographics"]["sourcedId"][0]
 NEXT = changed(FRAMES, "users", USER, givenName="Zebulon")
 FEWER = without(FRAMES, "enrollments", FRAMES["enrollments"]["sourcedId"].to_list()[5:])
+SCHOOL = FRAMES["orgs"].filter(pl.col("type") == "school")["sourcedId"][0]
+LOST = FRAMES["enrollments"].height - FEWER["enrollments"].height
 
 
 @dataclass
@@ -137,6 +141,53 @@ async def test_only_what_was_applied_is_put_away(site: Site) -> None:
     await site.work()
     assert (await site.district.run(held.run_id)).state == "applied"
     assert await site.names() == ["20231114T221320Z-a.zip", "20231115T221320Z-b.zip"]
+
+
+@pytest.mark.threat("F11")
+async def test_a_package_stays_until_all_of_it_was_applied(site: Site) -> None:
+    """Somebody has to read it again for what was withheld: in a window that only adds, and by a release in part."""
+    district = site.district
+    await site.configure(after="delete")
+    await site.put(FRAMES, "a.zip", 1_700_000_000)
+    assert (await site.pull()).state == "applied"
+    assert await site.names() == []
+
+    await site.put(changed(FEWER, "users", USER, givenName="Zebulon"), "b.zip", 1_700_086_400)
+    await setting(district, around(SystemClock(), "additive") | {"emptied_school": "allow"})
+    for state in ("applied", "unchanged"):  # the second finds all but what is withheld
+        run = await site.pull()
+        assert (run.state, run.counts["enrollments"]["withheld"], await site.names()) == (state, LOST, ["b.zip"])
+    await setting(district, {"limits": {"default": {"deleted": None}}, "per_school": {"default": {"deleted": None}},
+                             "emptied_school": "allow"})  # fmt: skip
+    site.vendor.opened.clear()
+    run = await site.pull()
+    assert (run.state, run.counts["enrollments"]["deleted"], await site.names()) == ("applied", LOST, [])
+    assert (site.vendor.opened, (await site.pull()).state) == (["b.zip"], "unchanged")
+
+    await site.put(FRAMES, "c.zip", 1_700_172_800)
+    assert (await site.pull()).state == "applied"
+    await setting(district, {})
+    await site.put(FEWER, "d.zip", 1_700_259_200)
+    held = await site.pull()
+    one = str((await schools(district))[SCHOOL])
+    async with district.db.district(district.district_id) as tx:
+        await runs.decide(tx, held.run_id, approve=True, actor="t", withhold={"schools": [one]})
+    site.vendor.opened.clear()
+    await site.work()
+    part, waits = await district.run(held.run_id), await rest(district, held.run_id)
+    assert (part.state, waits.state, waits.error_code) == ("applied", "held", None)
+    assert (await site.names(), site.vendor.opened) == (["d.zip"], ["d.zip", "d.zip"])
+    async with district.db.district(district.district_id) as tx:
+        await runs.decide(tx, waits.run_id, approve=True, actor="t")
+    await site.work()
+    waits = await district.run(waits.run_id)
+    assert (waits.state, await site.names()) == ("applied", [])
+    deleted = [run.counts["enrollments"]["deleted"] for run in (part, waits)]
+    assert (min(deleted) > 0, sum(deleted)) == (True, LOST)
+    site.vendor.opened.clear()
+    async with district.db.district(district.district_id) as tx:
+        assert await runs.unfinished(tx, district.source_id) is None
+    assert ((await site.pull()).state, site.vendor.opened) == ("unchanged", [])
 
 
 async def test_a_package_that_cannot_be_put_away_counts_all_the_same(site: Site) -> None:
