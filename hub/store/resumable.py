@@ -14,10 +14,11 @@ from uuid import UUID, uuid4
 
 from hub.errors import Code, HubError
 from hub.store.database import Database, Transaction
+from hub.store.uploads import PART_BYTES
 
 #: Uploads of one source that are not whole yet.
 MOST_UNFINISHED = 20
-#: Of parts that are smaller than they could be.
+#: Parts of one upload beyond those that it needs: whole ones, and a last one.
 MOST_EXTRA_PARTS = 10_000
 
 
@@ -144,8 +145,10 @@ class Writer:
         )  # fmt: skip
         if not held:
             raise HubError(Code.OFFSET_MISMATCH, "Another request goes on with the upload.")
-        if self.part > self.upload.length // len(data) + MOST_EXTRA_PARTS:
-            raise HubError(Code.TOO_LARGE, "The upload comes in too many parts. Begin a new one with larger parts.")
+        most = self.upload.length // PART_BYTES + 1 + MOST_EXTRA_PARTS
+        if self.part >= most:
+            text = f"The upload comes in more than {most:,} parts. Begin a new one with larger ones, such as 8 MB each."
+            raise HubError(Code.TOO_LARGE, text)
         await tx.execute(
             "INSERT INTO upload_parts VALUES ($1, $2, $3, $4)",
             self.district_id, self.upload.upload_id, self.part, data,

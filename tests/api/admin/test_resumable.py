@@ -254,9 +254,12 @@ async def test_uploads_end_expire_and_are_bounded(hub: AdminHub, monkeypatch: py
     refused = await hub.call("POST", f"/districts/{hub.district}/sources/{hub.source}/resumable", headers=headers)
     assert (refused.status, refused.json["code"]) == (409, "conflict")
     monkeypatch.undo()
-    monkeypatch.setattr(resumable, "MOST_EXTRA_PARTS", -3)
-    path = await begin(hub, 4)
-    assert [(await add(hub, path, at, b"x")).status for at in range(3)] == [204, 204, 413]
+    monkeypatch.setattr(resumable, "MOST_EXTRA_PARTS", 1)
+    for length in (4, 1_000):  # however many parts of this size would be needed
+        path = await begin(hub, length)
+        assert [(await add(hub, path, at, b"x")).status for at in range(3)] == [204, 204, 413]
+    path = await begin(hub, 1 << 20)
+    assert [(await add(hub, path, at, b"x")).status for at in range(4)] == [204, 204, 204, 413]
 
 
 async def test_an_upload_that_becomes_whole_while_it_is_ended_stays(
