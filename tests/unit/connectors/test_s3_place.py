@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -122,6 +123,61 @@ async def test_an_object_that_changes_or_breaks_off_is_not_taken(
     bucket.cut = True
     assert await refused(bucket, tmp_path) == ("answer_cut_off", Intent.RETRY)
     assert not (await pull(bucket, tmp_path)).unchanged
+
+
+@pytest.mark.threat("T34")
+async def test_a_listing_has_an_end_also_without_objects(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(bucket, "a.zip")
+    bucket.empty_pages = 3
+    assert not (await pull(bucket, tmp_path)).unchanged
+    bucket.empty_pages = 60
+    assert s3.MOST_PAGES == 100
+    monkeypatch.setattr(s3, "MOST_PAGES", 8)
+    bucket.asked.clear()
+    assert await refused(bucket, tmp_path) == ("folder_too_large", Intent.ASK_HUMAN)
+    assert len(bucket.asked) == 8
+    monkeypatch.setattr(s3, "MOST_PAGES", 100)
+    bucket.slow_seconds = 0.05
+    monkeypatch.setattr(s3, "LISTING_SECONDS", 0.3)
+    bucket.asked.clear()
+    assert await refused(bucket, tmp_path) == ("timed_out", Intent.RETRY)
+    assert len(bucket.asked) < 10
+
+
+LISTED = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{}<Name>é{}</Name></ListBucketResult>'
+DEFINING = '<!DOCTYPE a [<!ENTITY b "c">]>'
+
+
+@pytest.mark.threat("T34", "T35")
+async def test_xml_is_in_utf_8_defines_nothing_and_is_read_in_a_thread(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[bool] = set()
+    real = s3.ET.fromstring
+
+    def noted(text: str | bytes) -> Any:
+        threads.add(threading.current_thread() is threading.main_thread())
+        return real(text)
+
+    monkeypatch.setattr(s3.ET, "fromstring", noted)
+    plain, missing = LISTED.format("", ""), ("package_missing", Intent.RETRY)
+    for body in (plain.encode(), b"\xef\xbb\xbf" + plain.encode(), LISTED.format("<!-- -->", " &lt;!ENTITY").encode()):
+        bucket.fault = (200, body)
+        assert await refused(bucket, tmp_path) == missing
+    padded = " " * 5_000 + DEFINING + LISTED.format("", "&b;")
+    for body in (
+        padded.encode(), padded.lower().encode(), (DEFINING + plain).encode("utf-16"), plain.encode("utf-16"),
+        plain.encode("utf-16-le"), plain.encode("latin-1"), b'<?xml version="1.0" encoding="latin-1"?>' +
+        plain.encode("latin-1"), plain.encode() + b"\0", b'<?xml version="1.0" encoding="utf-16"?>' +
+        (DEFINING + plain).encode("utf-16-be"),
+    ):  # fmt: skip
+        bucket.fault = (200, body)
+        assert await refused(bucket, tmp_path) == ("not_s3", Intent.ASK_HUMAN), body
+    bucket.fault = (503, b"<Error><Code>AccessDenied</Code></Error>")
+    assert (await refused(bucket, tmp_path))[0] == "not_permitted"
+    assert threads == {False}
 
 
 async def test_what_cannot_work_says_why(bucket: Bucket, tmp_path: Path) -> None:
