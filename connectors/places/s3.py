@@ -28,6 +28,7 @@ MOST_PAGES = 100
 LISTING_SECONDS = 300.0
 #: No answer of S3 has these, and whoever defines entities can make a small answer large.
 _DEFINES = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_GOOD, _GONE = frozenset({200, 204, 206}), 404
 _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _CHANGED = "The object in the bucket changed while it was copied."
 _KEYS = "The bucket refuses the keys. Enter access_key and secret_key anew, and check the region."
@@ -135,18 +136,26 @@ class Bucket:
         finally:
             await asyncio.to_thread(copy.close)
 
-    async def move(self, entry: Entry, folder: str, name: str) -> None:
+    async def move(self, entry: Entry, folder: str, name: str) -> bool:
         """Copies the object below the folder, if it is the same still, and removes it."""
         source = encoded(f"/{self.place.bucket}/{self._key(entry.name)}")
         headers = {"x-amz-copy-source": source, "x-amz-copy-source-if-match": entry.stamp}
         answer = await self._ask("PUT", f"{folder.strip('/')}/{name}", [], headers, gone_is_changed=True)
         if b"<Error>" in answer.body:  # S3 may fail after it has said 200
             raise await _refusal(answer)
-        await self.remove(entry)
+        return await self.remove(entry)
 
-    async def remove(self, entry: Entry) -> None:
-        """Removes the object."""
+    async def remove(self, entry: Entry) -> bool:
+        """Removes the object. Few servers take conditions for that, so a look comes right before."""
+        found = await self._send("HEAD", entry.name, [])
+        if found.status == _GONE:
+            return True
+        if found.status not in _GOOD:
+            raise await _refusal(found)
+        if found.headers.get("ETag") != entry.stamp:
+            return False
         await self._ask("DELETE", entry.name, [])
+        return True
 
     def _key(self, name: str) -> str:
         folder = self.place.folder.strip("/")
@@ -157,6 +166,17 @@ class Bucket:
         gone_is_changed: bool = False,
     ) -> Answer:  # fmt: skip
         """One request to the bucket (``name`` empty) or to an object of the folder. Raises ConnectorError."""
+        answer = await self._send(method, name, query, given)
+        if answer.status in _GOOD:
+            return answer
+        if gone_is_changed and answer.status in {_GONE, 412, 416}:
+            raise unsettled(_CHANGED)
+        raise await _refusal(answer)
+
+    async def _send(
+        self, method: str, name: str, query: Sequence[tuple[str, str]], given: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The same, whatever is answered. Raises ConnectorError where nothing is."""
         endpoint = URL(self.place.endpoint)
         host = endpoint.host or ""
         port = f":{endpoint.explicit_port}" if endpoint.explicit_port else ""
@@ -168,12 +188,7 @@ class Bucket:
         headers = self.signer.headers(method, host + port, path, query, given or {}, self.context.now())
         text = f"{endpoint.scheme}://{host}{port}{path}" + (f"?{canonical_query(query)}" if query else "")
         most = RANGE_BYTES + 1024 if name and method == "GET" else _MOST_XML
-        answer = await self.web.send(method, URL(text, encoded=True), headers=headers, most_bytes=most)
-        if answer.status in {200, 204, 206}:
-            return answer
-        if gone_is_changed and answer.status in {404, 412, 416}:
-            raise unsettled(_CHANGED)
-        raise await _refusal(answer)
+        return await self.web.send(method, URL(text, encoded=True), headers=headers, most_bytes=most)
 
 
 async def _refusal(answer: Answer) -> ConnectorError:

@@ -36,11 +36,14 @@ class Store(Protocol):
     async def fetch(self, entry: Entry, target: Path) -> None:
         """Copies the file. Raises ConnectorError (``package_unsettled``) when it is another one by the end."""
 
-    async def move(self, entry: Entry, folder: str, name: str) -> None:
-        """Moves the file to ``folder``, seen from the place's own; one of that name there is replaced."""
+    async def move(self, entry: Entry, folder: str, name: str) -> bool:
+        """Moves the file to ``folder``, seen from the place's own; one of that name there is replaced.
 
-    async def remove(self, entry: Entry) -> None:
-        """Removes the file; none is there afterwards."""
+        A last look comes right before: one that is another by now stays, and the answer is False.
+        """
+
+    async def remove(self, entry: Entry) -> bool:
+        """Removes the file; none is there afterwards, or another than ``entry``, and then the answer is False."""
 
 
 Opened = AbstractAsyncContextManager[Store]

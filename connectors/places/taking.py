@@ -143,9 +143,12 @@ def _after(place: AnyPlace, context: SourceContext, chosen: Candidate) -> Callab
     async def applied() -> None:
         async with opened(place, context) as store:
             there = {entry.name: entry for entry in await store.entries()}
-            marks = [there[m] for e in chosen.entries if (m := _marker(place, e)) in there]
-            for entry in [e for e in chosen.entries if there.get(e.name) == e] + marks:  # never what came since
-                await _put_away(store, entry, place)
+            for entry in chosen.entries:
+                now = there.get(entry.name)
+                gone = now is None or (now == entry and await _put_away(store, entry, place))
+                marker = there.get(_marker(place, entry))
+                if gone and marker is not None:  # never what came since, nor what says that it is whole
+                    await _put_away(store, marker, place)
 
     return applied
 
@@ -156,12 +159,11 @@ def _marker(place: AnyPlace, entry: Entry) -> str:
     return place.marker.replace("{name}", entry.name) if alone and place.marker else ""
 
 
-async def _put_away(store: Store, entry: Entry, place: AnyPlace) -> None:
+async def _put_away(store: Store, entry: Entry, place: AnyPlace) -> bool:
     if place.after == "delete":
-        await store.remove(entry)
-    else:
-        when = datetime.fromtimestamp(entry.at, UTC).strftime("%Y%m%dT%H%M%SZ")
-        await store.move(entry, place.move_to, f"{when}-{entry.name}")
+        return await store.remove(entry)
+    when = datetime.fromtimestamp(entry.at, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return await store.move(entry, place.move_to, f"{when}-{entry.name}")
 
 
 class Nothing:

@@ -27,6 +27,7 @@ ACCESS, SECRET, REGION = "AKIATESTS", "the secret of these tests", "eu-test-1"
 class Bucket:
     """``objects``: key to (bytes, POSIX time). ``page``: keys of a listing. ``fault``: answered in place of that.
 
+    ``after_listing`` and ``after_copying`` are called once, when a listing or a copy was made and before that is told;
     ``empty_pages``: so many pages without an object come before the first; ``slow_seconds``: what each page takes.
     """
 
@@ -36,6 +37,8 @@ class Bucket:
     objects: dict[str, tuple[bytes, float]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     while_reading: Callable[[], None] | None = None
+    after_listing: Callable[[], None] | None = None
+    after_copying: Callable[[], None] | None = None
     fault: tuple[int, bytes] | None = None
     cut: bool = False
     empty_pages: float = 0
@@ -140,7 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
         if key is None:
             return
         if not key:
-            self._answer(200, self._listing())
+            listing = self._listing()
+            if self.bucket.after_listing is not None:
+                act, self.bucket.after_listing = self.bucket.after_listing, None
+                act()
+            self._answer(200, listing)
             return
         found = self.bucket.objects.get(key)
         if found is None or self.headers.get("If-Match") not in (None, tag(found[0])):
@@ -180,7 +187,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(412, _refused("PreconditionFailed"))
             return
         self.bucket.objects[key] = found
+        if self.bucket.after_copying is not None:
+            act, self.bucket.after_copying = self.bucket.after_copying, None
+            act()
         self._answer(200, b"<CopyObjectResult/>")
+
+    def do_HEAD(self) -> None:
+        key = self._admitted()
+        if key is not None:
+            found = self.bucket.objects.get(key)
+            self._answer(404) if found is None else self._answer(200, ETag=tag(found[0]))
 
     def do_DELETE(self) -> None:
         key = self._admitted()

@@ -54,3 +54,21 @@ async def test_a_file_that_changes_its_size_is_not_copied_to_an_end(
             await store.fetch(entry, target)
     assert (refused.value.code, refused.value.intent) == ("package_unsettled", Intent.RETRY)
     assert target.stat().st_size == (size + 1 if grows else size // 2)
+
+
+@pytest.mark.parametrize("after", ["delete", "move"])
+async def test_a_file_that_comes_while_another_is_put_away_stays(tmp_path: Path, after: str) -> None:
+    place = FolderPlace(kind="folder")
+    path = archive(tmp_path / "a.zip", CLEAN)
+    async with local.open_folder(place, SourceContext(place, watched=tmp_path)) as store:
+
+        async def put_away() -> bool:
+            return await (store.remove(entry) if after == "delete" else store.move(entry, "taken", "b.zip"))
+
+        (entry,) = await store.entries()
+        archive(tmp_path / "new", CLEAN).replace(path)
+        assert not await put_away()
+        assert path.exists()
+        (entry,) = await store.entries()
+        assert await put_away()
+        assert (path.exists(), (tmp_path / "taken" / "b.zip").exists()) == (False, after == "move")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import threading
 import zipfile
@@ -106,6 +107,35 @@ async def test_what_was_applied_is_put_away_and_nothing_that_came_since(bucket: 
         bucket.objects["out/a.zip"] = original
         await found.applied()
         assert list(bucket.objects) == left
+
+
+async def test_an_object_that_comes_while_another_is_put_away_stays(bucket: Bucket, tmp_path: Path) -> None:
+    newer = (b"came since", NEW + 1)
+
+    def comes() -> None:
+        bucket.objects["out/a.zip"] = newer
+
+    for after, moment, left in (
+        ("delete", "after_listing", {"out/a.zip"}), ("move", "after_listing", {"out/a.zip"}),
+        ("move", "after_copying", {"out/a.zip", "out/taken/20231114T231320Z-a.zip"}),
+    ):  # fmt: skip
+        bucket.objects.clear()
+        put(bucket, "out/a.zip")
+        package = bucket.objects["out/a.zip"]
+        found = await pull(bucket, tmp_path, folder="out", after=after)
+        assert found.applied is not None
+        setattr(bucket, moment, comes)
+        with contextlib.suppress(ConnectorError):  # the log says that it stays
+            await found.applied()
+        assert getattr(bucket, moment) is None
+        assert (set(bucket.objects), bucket.objects["out/a.zip"]) == (left, newer)
+        assert all(data == package for key, data in bucket.objects.items() if "taken" in key)
+    bucket.objects.clear()
+    put(bucket, "out/a.zip")
+    found = await pull(bucket, tmp_path, folder="out", after="delete")
+    assert found.applied is not None
+    bucket.after_listing = bucket.objects.clear
+    await found.applied()  # somebody else has removed it
 
 
 @pytest.mark.threat("T42", "F7")

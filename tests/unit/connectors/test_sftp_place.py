@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -291,6 +292,31 @@ async def test_what_was_applied_is_moved_or_deleted_and_nothing_else(vendor: Ven
     assert not path.exists()
     put(vendor, "b.zip")
     assert (await Pulling(vendor).pull()).applied is None
+
+
+@pytest.mark.parametrize(("after", "posix"), [("delete", True), ("move", True), ("move", False)])
+async def test_a_file_that_comes_while_another_is_put_away_stays(vendor: Vendor, after: str, posix: bool) -> None:
+    vendor.posix = posix
+    (vendor.root / "taken").mkdir()
+    path, marker = put(vendor, "a.zip"), vendor.root / "a.zip.done"
+    marker.touch()
+    found = await Pulling(vendor, after=after, marker="{name}.done").pull()
+    assert found.applied is not None
+
+    def comes() -> None:
+        put(vendor, "b.tmp", NEW + 5, schools=4).replace(path)
+        marker.touch()
+
+    vendor.after_listing = comes
+    await found.applied()
+    assert (vendor.after_listing, path.stat().st_mtime) == (None, NEW + 5)
+    await found.applied()  # this listing shows the new one
+    assert sorted(p.name for p in vendor.root.rglob("*")) == ["a.zip", "a.zip.done", "taken"]
+    put(vendor, "a.zip")
+    vendor.after_listing = path.unlink  # somebody else has removed it
+    with contextlib.suppress(ConnectorError):
+        await found.applied()
+    assert not path.exists()
 
 
 async def test_markers_and_folders(vendor: Vendor) -> None:
