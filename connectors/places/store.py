@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from connectors.protocol import ConnectorError, Intent
 
@@ -49,10 +50,12 @@ class Store(Protocol):
 Opened = AbstractAsyncContextManager[Store]
 
 
-def unsettled(what: str) -> ConnectorError:
-    """The error for a package that somebody is still writing."""
+def unsettled(
+    what: str, *, wait_seconds: float | None = None, seen: Mapping[str, Any] | None = None
+) -> ConnectorError:  # fmt: skip
+    """The error for a package that somebody is still writing; ``wait_seconds`` and ``seen`` as errors have them."""
     text = f"{what} It is tried again; nothing of it was applied."
-    return ConnectorError("package_unsettled", text, intent=Intent.RETRY)
+    return ConnectorError("package_unsettled", text, intent=Intent.RETRY, wait_seconds=wait_seconds, seen=seen)
 
 
 def longest_seconds(size: int) -> float:

@@ -46,6 +46,7 @@ class Site:
     vendor: Vendor
     keys: Keys
     allow: str = "127.0.0.0/8"
+    settle_seconds: int = 0
 
     async def put(self, frames: Any, name: str, at: int) -> Path:
         path = self.vendor.root / name
@@ -54,7 +55,7 @@ class Site:
         return path
 
     async def configure(self, **place: Any) -> None:
-        config = {"place": self.vendor.place(**place), "settle_seconds": 0}
+        config = {"place": self.vendor.place(**place), "settle_seconds": self.settle_seconds}
         async with self.district.db.district(self.district.district_id) as tx:
             sealer = await vault.to_seal(tx, self.keys)
             sealed = source_secrets.sealed(
@@ -220,6 +221,49 @@ async def test_a_connection_that_is_cut_is_tried_again_and_nothing_is_half_appli
         await tx.execute("UPDATE runs SET lease_until = NULL")
     await site.work()
     assert (await site.district.run(run_id)).state == "applied"
+
+
+@pytest.mark.threat("T42", "F7")
+async def test_between_two_looks_a_run_holds_nothing(site: Site) -> None:
+    """It is put back: no worker waits, no turn to pull is taken, and that it waits is no attempt."""
+    site.settle_seconds = 600
+    await site.configure()
+    path = await site.put(FRAMES, "a.zip", 1_700_000_000)
+
+    async def due(*, now: bool = False) -> float | None:
+        async with site.district.db.district(site.district.district_id) as tx:
+            if now:
+                await tx.execute("UPDATE runs SET lease_until = NULL WHERE state = 'queued'")
+            found: float | None = await tx.fetchval(
+                "SELECT extract(epoch FROM lease_until - now())::float FROM runs WHERE state = 'queued'"
+            )
+            return found
+
+    waits = await asyncio.wait_for(site.pull(), 30)
+    assert (waits.state, waits.attempt, waits.error_code, site.vendor.opened) == ("queued", 0, None, [])
+    assert 580 < (await due() or 0) <= 600
+    await due(now=True)
+    await site.work()  # too early, for whatever reason: once more is an attempt
+    early = await site.district.run(waits.run_id)
+    assert (early.state, early.attempt, early.task, site.vendor.opened) == ("queued", 1, waits.task, [])
+    assert 560 < (await due() or 0) <= 600
+
+    site.settle_seconds = 1
+    await site.configure()
+    await asyncio.to_thread(os.utime, path, (1_700_000_010,) * 2)
+    await asyncio.sleep(max(0.0, early.task["seen"]["at"] + 1 - SystemClock().now().timestamp()))
+    await due(now=True)
+    await site.work()
+    grown = await site.district.run(waits.run_id)
+    assert (grown.state, grown.attempt, site.vendor.opened) == ("queued", 2, [])
+    assert "package_unsettled" in (grown.error_message or "")
+    assert grown.task["seen"]["packages"] != waits.task["seen"]["packages"]
+    await asyncio.sleep(max(0.0, grown.task["seen"]["at"] + 1 - SystemClock().now().timestamp()))
+    await due(now=True)
+    await site.work()
+    assert (await site.district.run(waits.run_id)).state == "applied"
+    assert site.vendor.opened == ["a.zip"]
+    assert (await asyncio.wait_for(site.pull(), 30)).state == "unchanged"  # what is known is not waited for
 
 
 @pytest.mark.threat("T31")

@@ -8,6 +8,7 @@ import io
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from connectors.oneroster_csv import SPEC
 from connectors.oneroster_csv.source import OneRosterCsvConfig
 from connectors.places import s3
 from connectors.places.sigv4 import Signer
-from connectors.protocol import ConnectorError, Intent, Pull, SourceContext
+from connectors.protocol import ConnectorError, Intent, NotYetError, Pull, SourceContext
 from tests.contract.test_oneroster_csv import CLEAN, contents
 from tests.fakes.s3_server import ACCESS, SECRET, Bucket, running
 
@@ -58,13 +59,15 @@ async def pull(bucket: Bucket, work: Path, cursor: Any = None, /, **more: Any) -
     secrets, now = more.pop("secrets", KEYS), more.pop("now", lambda: datetime.now(UTC))
     reachable, meanwhile = more.pop("reachable", lambda *_: True), more.pop("meanwhile", None)
 
-    async def sleep(_seconds: float) -> None:
+    config, waited = OneRosterCsvConfig.model_validate({"place": bucket.place(**more)}), timedelta()
+    context = SourceContext(config, work_folder=work, secrets=secrets, reachable=reachable, now=lambda: now() + waited)
+    try:
+        found: Pull = await SPEC.open(context).pull(cursor)
+    except NotYetError as error:  # it goes on with the run's next attempt
+        waited = timedelta(seconds=error.wait_seconds or 0)
         if meanwhile is not None:
             meanwhile()
-
-    config = OneRosterCsvConfig.model_validate({"place": bucket.place(**more)})
-    context = SourceContext(config, work_folder=work, secrets=secrets, reachable=reachable, sleep=sleep, now=now)
-    found: Pull = await SPEC.open(context).pull(cursor)
+        found = await SPEC.open(replace(context, seen=error.seen)).pull(cursor)
     await asyncio.to_thread(found.package.close)
     return found
 
