@@ -57,15 +57,30 @@ class Intent(StrEnum):
 class ConnectorError(Exception):
     """A failure with a stable ``code``, a ``message`` without personal data or secrets, and an ``intent``.
 
-    ``wait_seconds``: no sooner than then may the same succeed, where the system said so (``Retry-After``).
+    ``wait_seconds``: no sooner than then may the same succeed, where the system said so (``Retry-After``). ``seen``:
+    what the run's next attempt is given as ``SourceContext.seen``, a few kB of JSON; None leaves what it was.
     """
 
-    def __init__(self, code: str, message: str, *, intent: Intent, wait_seconds: float | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, intent: Intent, wait_seconds: float | None = None,
+        seen: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.intent = intent
         self.wait_seconds = wait_seconds
+        self.seen = seen
+
+
+class NotYetError(ConnectorError):
+    """Nothing failed, but time has to pass before the pull goes on with ``seen``: nobody should hold a turn meanwhile.
+
+    A run is put back for ``wait_seconds``, the first time without counting an attempt.
+    """
+
+    def __init__(self, code: str, message: str, *, wait_seconds: float, seen: Mapping[str, Any]) -> None:
+        super().__init__(code, message, intent=Intent.RETRY, wait_seconds=wait_seconds, seen=seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +239,7 @@ class SourceContext:
     address, at the moment of dialling, whether a connection to it may be opened (``connectors.http`` asks it).
     ``journal`` has the answers of an attempt that was cut off, and keeps this one's (``connectors.client`` asks it).
     ``observer`` is told of each request and its answer, where somebody asked for a trace (``Web.of`` sees to that).
+    ``seen`` is what an earlier attempt of the same run left with its error.
     """
 
     config: BaseModel
@@ -238,6 +254,7 @@ class SourceContext:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     journal: Journal | None = None
     observer: Callable[[Exchange], Awaitable[None]] | None = None
+    seen: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

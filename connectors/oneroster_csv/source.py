@@ -32,7 +32,8 @@ class OneRosterCsvConfig(Placed):
         default=60,
         ge=0,
         le=86_400,
-        description="A file at path must be this old, so that it is not still being written.",
+        description="A file at path must be this old, so that it is not still being written. At a place of another"
+        " machine: how far apart it is looked at twice, 600 at most.",
     )
     encoding: Encoding | None = Field(
         default=None, description="The encoding of the files where it is known and they do not say so themselves."

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -91,16 +90,20 @@ class LocalStore:
             if _entry(entry.name, os.fstat(file)) != entry or not stat.S_ISREG(os.fstat(file).st_mode):
                 raise unsettled(_CHANGED)
             with target.open("xb") as copy:
-                shutil.copyfileobj(source, copy, _CHUNK)
-            now = os.stat(entry.name, dir_fd=self.folder, follow_symlinks=False)
-            if _entry(entry.name, os.fstat(file)) != entry or _entry(entry.name, now) != entry:
+                left = entry.size + 1  # a file that goes on growing has no end
+                while left and (data := source.read(min(left, _CHUNK))):
+                    copy.write(data)
+                    left -= len(data)
+            if left != 1:
+                raise unsettled(_CHANGED)
+            if _entry(entry.name, os.fstat(file)) != entry or self._there(entry) != entry:
                 raise unsettled(_CHANGED)
 
-    async def move(self, entry: Entry, folder: str, name: str) -> None:
+    async def move(self, entry: Entry, folder: str, name: str) -> bool:
         """Moves the file to a folder below this one, which is made where it is missing."""
-        await self._done(lambda: self._move(entry, folder, name))
+        return await self._done(lambda: self._move(entry, folder, name))
 
-    def _move(self, entry: Entry, folder: str, name: str) -> None:
+    def _move(self, entry: Entry, folder: str, name: str) -> bool:
         here = os.dup(self.folder)
         try:
             for part in folder.strip("/").split("/"):
@@ -109,18 +112,28 @@ class LocalStore:
                 below = os.open(part, _FOLDER, dir_fd=here)
                 os.close(here)
                 here = below
+            if self._there(entry) != entry:
+                return False
             os.rename(entry.name, name, src_dir_fd=self.folder, dst_dir_fd=here)
         finally:
             os.close(here)
+        return True
 
-    async def remove(self, entry: Entry) -> None:
+    async def remove(self, entry: Entry) -> bool:
         """Removes the file."""
 
-        def remove() -> None:
+        def remove() -> bool:
             with contextlib.suppress(FileNotFoundError):
+                if self._there(entry) != entry:
+                    return False
                 os.unlink(entry.name, dir_fd=self.folder)
+            return True
 
-        await self._done(remove)
+        return await self._done(remove)
+
+    def _there(self, entry: Entry) -> Entry:
+        """What stands at the file's name now. Raises FileNotFoundError."""
+        return _entry(entry.name, os.stat(entry.name, dir_fd=self.folder, follow_symlinks=False))
 
     async def _done(self, act: Callable[[], Result]) -> Result:
         try:

@@ -13,6 +13,8 @@ from connectors import ssh
 _LONGEST_FOLDER = 500
 _LONGEST_NAME = 200
 _MOST_PARTS = 16
+#: A pull from a place of another machine looks twice, so far apart at most: the district's other runs wait meanwhile.
+LONGEST_SETTLE_SECONDS = 600
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]*\Z")
 
 
@@ -129,6 +131,9 @@ class Placed(BaseModel):
 
     @model_validator(mode="after")
     def _one(self) -> Any:
+        remote = self.place is not None and not isinstance(self.place, FolderPlace)
+        if remote and getattr(self, "settle_seconds", 0) > LONGEST_SETTLE_SECONDS:
+            raise ValueError(f"settle_seconds: at a server or bucket it is {LONGEST_SETTLE_SECONDS} at most")
         if self.place is not None and getattr(self, "path", None) is not None:
             raise ValueError("place: state a place or a path, not both")
         return self

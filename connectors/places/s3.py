@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,12 @@ from connectors.protocol import ConnectorError, Intent, SourceContext
 #: Bytes that are asked for at a time: no more of an object is ever in memory.
 RANGE_BYTES = 8 << 20
 _MOST_XML = 4 << 20
+#: A listing with more pages, or that takes longer, is none of a folder for packages.
+MOST_PAGES = 100
+LISTING_SECONDS = 300.0
+#: No answer of S3 has these, and whoever defines entities can make a small answer large.
+_DEFINES = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_GOOD, _GONE = frozenset({200, 204, 206}), 404
 _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _CHANGED = "The object in the bucket changed while it was copied."
 _KEYS = "The bucket refuses the keys. Enter access_key and secret_key anew, and check the region."
@@ -63,20 +70,36 @@ class Bucket:
 
     async def entries(self) -> list[Entry]:
         """The objects right below the folder."""
+        try:
+            async with asyncio.timeout(LISTING_SECONDS):
+                return await self._entries()
+        except TimeoutError:
+            text = f"The bucket did not list the folder within {LISTING_SECONDS:.0f} seconds."
+            raise ConnectorError("timed_out", text, intent=Intent.RETRY) from None
+
+    async def _entries(self) -> list[Entry]:
         found: list[Entry] = []
         token = ""
-        while True:
+        for _ in range(MOST_PAGES):  # a page may have no object: folders in the folder come as well
             query = [("list-type", "2"), ("prefix", self._key("")), ("delimiter", "/")]
             answer = await self._ask("GET", "", query + ([("continuation-token", token)] if token else []))
-            page = _parsed(answer.body)
-            found += [e for one in page.iter(f"{_NAMESPACE}Contents") if (e := self._entry(one)) is not None]
+            entries, following = await asyncio.to_thread(self._page, answer.body)
+            found += entries
             if len(found) > MOST_ENTRIES:
                 text = f"The folder has more than {MOST_ENTRIES:,} objects. State one for packages alone."
                 raise ConnectorError("folder_too_large", text, intent=Intent.ASK_HUMAN)
-            following = page.findtext(f"{_NAMESPACE}NextContinuationToken") or ""
-            if page.findtext(f"{_NAMESPACE}IsTruncated") != "true" or not following or following == token:
+            if not following or following == token:
                 return found
             token = following
+        text = f"The folder is listed in more than {MOST_PAGES} pages. State one for packages alone."
+        raise ConnectorError("folder_too_large", text, intent=Intent.ASK_HUMAN)
+
+    def _page(self, body: bytes) -> tuple[list[Entry], str]:
+        """The objects of a page, and what the next one is asked for with; empty after the last. Takes its time."""
+        page = _parsed(body)
+        entries = [e for one in page.iter(f"{_NAMESPACE}Contents") if (e := self._entry(one)) is not None]
+        more = page.findtext(f"{_NAMESPACE}IsTruncated") == "true"
+        return entries, (page.findtext(f"{_NAMESPACE}NextContinuationToken") or "") if more else ""
 
     def _entry(self, one: ET.Element) -> Entry | None:
         key, size, tag, at = (one.findtext(_NAMESPACE + n) for n in ("Key", "Size", "ETag", "LastModified"))
@@ -113,18 +136,26 @@ class Bucket:
         finally:
             await asyncio.to_thread(copy.close)
 
-    async def move(self, entry: Entry, folder: str, name: str) -> None:
+    async def move(self, entry: Entry, folder: str, name: str) -> bool:
         """Copies the object below the folder, if it is the same still, and removes it."""
         source = encoded(f"/{self.place.bucket}/{self._key(entry.name)}")
         headers = {"x-amz-copy-source": source, "x-amz-copy-source-if-match": entry.stamp}
         answer = await self._ask("PUT", f"{folder.strip('/')}/{name}", [], headers, gone_is_changed=True)
         if b"<Error>" in answer.body:  # S3 may fail after it has said 200
-            raise _refusal(answer)
-        await self.remove(entry)
+            raise await _refusal(answer)
+        return await self.remove(entry)
 
-    async def remove(self, entry: Entry) -> None:
-        """Removes the object."""
+    async def remove(self, entry: Entry) -> bool:
+        """Removes the object. Few servers take conditions for that, so a look comes right before."""
+        found = await self._send("HEAD", entry.name, [])
+        if found.status == _GONE:
+            return True
+        if found.status not in _GOOD:
+            raise await _refusal(found)
+        if found.headers.get("ETag") != entry.stamp:
+            return False
         await self._ask("DELETE", entry.name, [])
+        return True
 
     def _key(self, name: str) -> str:
         folder = self.place.folder.strip("/")
@@ -135,6 +166,17 @@ class Bucket:
         gone_is_changed: bool = False,
     ) -> Answer:  # fmt: skip
         """One request to the bucket (``name`` empty) or to an object of the folder. Raises ConnectorError."""
+        answer = await self._send(method, name, query, given)
+        if answer.status in _GOOD:
+            return answer
+        if gone_is_changed and answer.status in {_GONE, 412, 416}:
+            raise unsettled(_CHANGED)
+        raise await _refusal(answer)
+
+    async def _send(
+        self, method: str, name: str, query: Sequence[tuple[str, str]], given: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The same, whatever is answered. Raises ConnectorError where nothing is."""
         endpoint = URL(self.place.endpoint)
         host = endpoint.host or ""
         port = f":{endpoint.explicit_port}" if endpoint.explicit_port else ""
@@ -146,18 +188,13 @@ class Bucket:
         headers = self.signer.headers(method, host + port, path, query, given or {}, self.context.now())
         text = f"{endpoint.scheme}://{host}{port}{path}" + (f"?{canonical_query(query)}" if query else "")
         most = RANGE_BYTES + 1024 if name and method == "GET" else _MOST_XML
-        answer = await self.web.send(method, URL(text, encoded=True), headers=headers, most_bytes=most)
-        if answer.status in {200, 204, 206}:
-            return answer
-        if gone_is_changed and answer.status in {404, 412, 416}:
-            raise unsettled(_CHANGED)
-        raise _refusal(answer)
+        return await self.web.send(method, URL(text, encoded=True), headers=headers, most_bytes=most)
 
 
-def _refusal(answer: Answer) -> ConnectorError:
+async def _refusal(answer: Answer) -> ConnectorError:
     """What the bucket answered, in plain words."""
     with contextlib.suppress(ConnectorError):
-        code = _parsed(answer.body).findtext("Code") or ""
+        code = (await asyncio.to_thread(_parsed, answer.body)).findtext("Code") or ""
         if code in _TOLD:
             name, text, intent = _TOLD[code]
             return ConnectorError(name, text, intent=intent)
@@ -172,9 +209,13 @@ def _refusal(answer: Answer) -> ConnectorError:
 
 
 def _parsed(body: bytes) -> ET.Element:
-    """An answer's XML. Raises ConnectorError (``not_s3``) for what is none, or defines entities."""
-    with contextlib.suppress(ET.ParseError):
-        if b"<!" not in body[:1024]:  # no answer of S3 has a document type, which is what entities need
-            return ET.fromstring(body)  # noqa: S314 -- bounded, and without entities
+    """An answer's XML, which may take its time.
+
+    Raises ConnectorError (``not_s3``) for what is none, is not in UTF-8, has a document type or defines entities.
+    """
+    with contextlib.suppress(ET.ParseError, UnicodeDecodeError):
+        text = body.decode("utf-8-sig")  # what is parsed is what was searched, whatever encoding it claims to have
+        if "\0" not in text and not _DEFINES.search(text):
+            return ET.fromstring(text)  # noqa: S314 -- bounded, and without entities
     text = "The endpoint does not answer as S3 does. Check its address."
     raise ConnectorError("not_s3", text, intent=Intent.ASK_HUMAN)

@@ -142,24 +142,38 @@ class SftpStore:
             finally:
                 await asyncio.to_thread(os.close, copy)
 
-    async def move(self, entry: Entry, folder: str, name: str) -> None:
+    async def move(self, entry: Entry, folder: str, name: str) -> bool:
         """Moves the file, in one step where the server can."""
         target = f"{self._path(folder.strip('/'))}/{name}"
         with told():
             async with asyncio.timeout(STALL_SECONDS):
+                if await self._there(entry) != entry:
+                    return False
                 try:
                     await self.client.posix_rename(self._path(entry.name), target)
                 except asyncssh.SFTPOpUnsupported:
                     with contextlib.suppress(asyncssh.SFTPNoSuchFile):
                         await self.client.remove(target)
+                    if await self._there(entry) != entry:
+                        return False
                     await self.client.rename(self._path(entry.name), target)
+        return True
 
-    async def remove(self, entry: Entry) -> None:
+    async def remove(self, entry: Entry) -> bool:
         """Removes the file."""
         with told():
             async with asyncio.timeout(STALL_SECONDS):
-                with contextlib.suppress(asyncssh.SFTPNoSuchFile):
+                try:
+                    if await self._there(entry) != entry:
+                        return False
                     await self.client.remove(self._path(entry.name))
+                except asyncssh.SFTPNoSuchFile:
+                    pass
+        return True
+
+    async def _there(self, entry: Entry) -> Entry | None:
+        """What stands at the file's name now. Raises asyncssh.SFTPNoSuchFile."""
+        return _entry(entry.name, await self.client.lstat(self._path(entry.name)))
 
     async def _stat(self, path: str) -> asyncssh.SFTPAttrs:
         async with asyncio.timeout(STALL_SECONDS):

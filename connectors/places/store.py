@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from connectors.protocol import ConnectorError, Intent
 
@@ -36,20 +37,25 @@ class Store(Protocol):
     async def fetch(self, entry: Entry, target: Path) -> None:
         """Copies the file. Raises ConnectorError (``package_unsettled``) when it is another one by the end."""
 
-    async def move(self, entry: Entry, folder: str, name: str) -> None:
-        """Moves the file to ``folder``, seen from the place's own; one of that name there is replaced."""
+    async def move(self, entry: Entry, folder: str, name: str) -> bool:
+        """Moves the file to ``folder``, seen from the place's own; one of that name there is replaced.
 
-    async def remove(self, entry: Entry) -> None:
-        """Removes the file; none is there afterwards."""
+        A last look comes right before: one that is another by now stays, and the answer is False.
+        """
+
+    async def remove(self, entry: Entry) -> bool:
+        """Removes the file; none is there afterwards, or another than ``entry``, and then the answer is False."""
 
 
 Opened = AbstractAsyncContextManager[Store]
 
 
-def unsettled(what: str) -> ConnectorError:
-    """The error for a package that somebody is still writing."""
+def unsettled(
+    what: str, *, wait_seconds: float | None = None, seen: Mapping[str, Any] | None = None
+) -> ConnectorError:  # fmt: skip
+    """The error for a package that somebody is still writing; ``wait_seconds`` and ``seen`` as errors have them."""
     text = f"{what} It is tried again; nothing of it was applied."
-    return ConnectorError("package_unsettled", text, intent=Intent.RETRY)
+    return ConnectorError("package_unsettled", text, intent=Intent.RETRY, wait_seconds=wait_seconds, seen=seen)
 
 
 def longest_seconds(size: int) -> float:

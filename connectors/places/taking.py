@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from connectors.places.choosing import Candidate, Wanted, candidates, whole
+from connectors.places.looking import look, stayed
 from connectors.places.opening import opened
 from connectors.places.place import AnyPlace, FolderPlace
 from connectors.places.store import Entry, Store, unsettled
@@ -21,6 +22,7 @@ from transforms import issues
 from transforms.catalogue import Version
 
 _HOUR = 3600.0
+_GROWS = "The newest package at the source's place changed a moment ago and may still grow."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ async def pull(
 ) -> Pull:  # fmt: skip
     """The pull of the newest whole package, which ``read`` opens in a thread; one of nothing where it is known already.
 
+    Raises NotYetError between the two looks at a place of another machine, so that nothing is held meanwhile.
     Raises ConnectorError: ``package_missing``, ``package_unsettled``, ``package_stale``, ``package_too_large``, what
     the place raises, and what ``read`` raises.
     """
@@ -55,25 +58,39 @@ async def _taken(
     async with opened(place, context) as store:
         first = candidates(await store.entries(), place, wanted)
         if not first and cursor is None:
+            if context.seen and context.seen.get("packages"):
+                text = "The package at the source's place went away after the first look."
+                raise unsettled(text, wait_seconds=settle_seconds, seen=look([], place, context))
             text = "There is no package at the source's place yet. Look at its folder and pattern."
             raise ConnectorError("package_missing", text, intent=Intent.RETRY)
         after = None if cursor is None else float(cursor.get("at", 0.0))
         if not first or first[0].fits(cursor) or (after is not None and first[0].at < after):
             _refuse_stale(first[0].at if first else after, place, context)
             return _nothing(place, context, first[0] if first and first[0].fits(cursor) else None, cursor)
-        if isinstance(place, FolderPlace):  # this machine's clock is the one that the files' times come from
-            second = [one for one in first if place.marker is not None or _quiet(one, context, settle_seconds)]
-        else:
-            if place.marker is None and settle_seconds:
-                await context.sleep(settle_seconds)
-            second = candidates(await store.entries(), place, wanted)
+        first, second = await _looked(store, first, place, context, settle_seconds, wanted)
         chosen = whole(first, second, place, after)
         if chosen is None or chosen.fits(cursor):
-            missing = "has no marker yet" if place.marker is not None else "changed a moment ago and may still grow"
-            raise unsettled(f"The newest package at the source's place {missing}.")
+            if place.marker is not None:
+                raise unsettled("The newest package at the source's place has no marker yet.")
+            later = None if isinstance(place, FolderPlace) else look(second, place, context)
+            raise unsettled(_GROWS, wait_seconds=settle_seconds if later else None, seen=later)
         _refuse_stale(chosen.at, place, context)
         path = await _copied(store, chosen, place, context)
         return Taken(path, chosen.cursor(), _after(place, context, chosen))
+
+
+async def _looked(
+    store: Store, found: list[Candidate], place: AnyPlace, context: SourceContext, settle_seconds: int, wanted: Wanted
+) -> tuple[list[Candidate], list[Candidate]]:
+    """The packages of two looks, of which ``found`` is the only one where the other lies back, or need not be.
+
+    Raises NotYetError, what the place raises.
+    """
+    if isinstance(place, FolderPlace):  # this machine's clock is the one that the files' times come from
+        return found, [one for one in found if place.marker is not None or _quiet(one, context, settle_seconds)]
+    if place.marker is None and settle_seconds:
+        return stayed(found, place, context, settle_seconds), found
+    return found, candidates(await store.entries(), place, wanted)
 
 
 def _quiet(candidate: Candidate, context: SourceContext, settle_seconds: int) -> bool:
@@ -143,9 +160,12 @@ def _after(place: AnyPlace, context: SourceContext, chosen: Candidate) -> Callab
     async def applied() -> None:
         async with opened(place, context) as store:
             there = {entry.name: entry for entry in await store.entries()}
-            marks = [there[m] for e in chosen.entries if (m := _marker(place, e)) in there]
-            for entry in [e for e in chosen.entries if there.get(e.name) == e] + marks:  # never what came since
-                await _put_away(store, entry, place)
+            for entry in chosen.entries:
+                now = there.get(entry.name)
+                gone = now is None or (now == entry and await _put_away(store, entry, place))
+                marker = there.get(_marker(place, entry))
+                if gone and marker is not None:  # never what came since, nor what says that it is whole
+                    await _put_away(store, marker, place)
 
     return applied
 
@@ -156,12 +176,11 @@ def _marker(place: AnyPlace, entry: Entry) -> str:
     return place.marker.replace("{name}", entry.name) if alone and place.marker else ""
 
 
-async def _put_away(store: Store, entry: Entry, place: AnyPlace) -> None:
+async def _put_away(store: Store, entry: Entry, place: AnyPlace) -> bool:
     if place.after == "delete":
-        await store.remove(entry)
-    else:
-        when = datetime.fromtimestamp(entry.at, UTC).strftime("%Y%m%dT%H%M%SZ")
-        await store.move(entry, place.move_to, f"{when}-{entry.name}")
+        return await store.remove(entry)
+    when = datetime.fromtimestamp(entry.at, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return await store.move(entry, place.move_to, f"{when}-{entry.name}")
 
 
 class Nothing:

@@ -14,10 +14,11 @@ from uuid import UUID, uuid4
 
 from hub.errors import Code, HubError
 from hub.store.database import Database, Transaction
+from hub.store.uploads import PART_BYTES
 
 #: Uploads of one source that are not whole yet.
 MOST_UNFINISHED = 20
-#: Of parts that are smaller than they could be.
+#: Parts of one upload beyond those that it needs: whole ones, and a last one.
 MOST_EXTRA_PARTS = 10_000
 
 
@@ -144,8 +145,10 @@ class Writer:
         )  # fmt: skip
         if not held:
             raise HubError(Code.OFFSET_MISMATCH, "Another request goes on with the upload.")
-        if self.part > self.upload.length // len(data) + MOST_EXTRA_PARTS:
-            raise HubError(Code.TOO_LARGE, "The upload comes in too many parts. Begin a new one with larger parts.")
+        most = self.upload.length // PART_BYTES + 1 + MOST_EXTRA_PARTS
+        if self.part >= most:
+            text = f"The upload comes in more than {most:,} parts. Begin a new one with larger ones, such as 8 MB each."
+            raise HubError(Code.TOO_LARGE, text)
         await tx.execute(
             "INSERT INTO upload_parts VALUES ($1, $2, $3, $4)",
             self.district_id, self.upload.upload_id, self.part, data,
@@ -176,14 +179,15 @@ class Writer:
 
 
 async def end(tx: Transaction, upload_id: UUID, now: datetime) -> Resumable:
-    """Takes the right to add to an upload away from everybody; the caller discards it.
+    """Takes the right to add to an upload away from everybody; the caller discards it in the same transaction.
 
     Raises HubError as ``get`` does, and CONFLICT for one that is whole.
     """
     found = await get(tx, upload_id, now)
-    if found.state != "receiving":
-        raise HubError(Code.CONFLICT, "The upload is whole already.")
-    await tx.execute(
-        "UPDATE uploads SET writer = NULL WHERE district_id = $1 AND upload_id = $2", tx.district_id, upload_id
-    )
+    touched = await tx.execute(  # a request with its last byte may have come in between: its run needs the bytes
+        "UPDATE uploads SET writer = NULL WHERE district_id = $1 AND upload_id = $2 AND state = 'receiving'",
+        tx.district_id, upload_id,
+    )  # fmt: skip
+    if not touched:
+        raise HubError(Code.CONFLICT, "The upload is whole already, or was ended.")
     return found

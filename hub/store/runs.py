@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,8 @@ from hub.store.database import Database, Transaction
 
 LEASE_SECONDS = 30
 MAX_ATTEMPTS = 5
+#: The part of a run's task that an attempt left for the next one.
+SEEN = "seen"
 #: How long a claim waits for the district's lock, which a worker that hangs may hold until PostgreSQL ends it.
 LOCK_SECONDS = 2
 #: The guard's code for changes that wait until it is decided on older ones.
@@ -247,6 +250,14 @@ async def release(db: Database, claim: Claim, *, wait_seconds: float = 0) -> Non
             "WHERE district_id = $1 AND run_id = $2 AND lease_token = $3",
             claim.district_id, claim.run.run_id, claim.lease_token, int(claim.fence > 0), wait_seconds,
         )  # fmt: skip
+
+
+async def remember(tx: Transaction, claim: Claim, seen: Mapping[str, Any]) -> None:
+    """Keeps what the run's next attempt is given; nothing happens when the lease is somebody else's now."""
+    await tx.execute(
+        "UPDATE runs SET task = task || $4 WHERE district_id = $1 AND run_id = $2 AND lease_token = $3",
+        tx.district_id, claim.run.run_id, claim.lease_token, {SEEN: dict(seen)},
+    )  # fmt: skip
 
 
 async def keep_issues(tx: Transaction, run_id: UUID, issues: pl.DataFrame) -> None:

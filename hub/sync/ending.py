@@ -74,7 +74,8 @@ class _RollBackError(Exception):
 async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Applying) -> bool:
     """Applies, or holds, or previews; then empties staging and wakes the dispatchers.
 
-    Returns whether records are now as the run wants them: it was applied, or there was nothing to change.
+    Returns whether records are now as the package or whoever asked wants them: all of it was applied, or there was
+    nothing to change. Where a part was withheld, the package is needed once more.
 
     ``taken``: the package that the difference comes from; None for a run of another kind. Raises what ``apply`` and
     ``Applying.open`` raise.
@@ -93,7 +94,7 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     if not (prepared or job.claim.run.dry_run or any(r.holds for r in lacking)):
         await applying.close()
         await _nothing_changed(ending)
-        return True
+        return not withheld
     crash_point("sync.staged")
     job.progress.enter("apply")
     await asyncio.create_task(job.beat())  # this task may have a transaction open
@@ -105,7 +106,7 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
         stands = False
     crash_point("apply.after_commit")
     await _after(job)
-    return stands
+    return stands and not withheld
 
 
 def _files(ending: _End) -> guard.Facts:

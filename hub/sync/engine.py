@@ -7,11 +7,11 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
-from connectors.protocol import ConnectorError
+from connectors.protocol import ConnectorError, NotYetError
 from hub import leases
 from hub.clock import Clock
 from hub.crashpoints import crash_point
@@ -82,8 +82,12 @@ async def _attempt(job: Job, heartbeat_seconds: float) -> None:
     except HubError as error:
         await _failed(db, claim, error)
     except Exception as error:
+        if isinstance(error, NotYetError) and runs.SEEN not in claim.run.task:
+            await _put_back(db, claim, error)
+            return
         waiting = error.wait_seconds or 0.0 if isinstance(error, ConnectorError) else 0.0
-        await _failed(db, claim, _told(claim, error), least_seconds=waiting)
+        seen = error.seen if isinstance(error, ConnectorError) else None
+        await _failed(db, claim, _told(claim, error), least_seconds=waiting, seen=seen)
     finally:
         SYNC_SECONDS.took(time.monotonic() - started, claim.run.kind)
 
@@ -114,10 +118,23 @@ async def _given_back(db: Database, claim: Claim) -> None:
         await staging.clear(db, claim.district_id, claim.lease_token)
 
 
-async def _failed(db: Database, claim: Claim, error: HubError, *, least_seconds: float = 0.0) -> None:
+async def _put_back(db: Database, claim: Claim, error: NotYetError) -> None:
+    """The run waits in the queue and holds no worker and no turn. Once: a second time is an attempt that failed."""
+    wait = min(error.wait_seconds or 0.0, LONGEST_WAIT_SECONDS)
+    log.info("run waits", run=str(claim.run.run_id), code=error.code, seconds=round(wait))
+    with contextlib.suppress(HubError):
+        async with db.district(claim.district_id, wait_seconds=30) as tx:
+            await runs.remember(tx, claim, error.seen or {})
+        await runs.release(db, claim, wait_seconds=wait)
+        await staging.clear(db, claim.district_id, claim.lease_token)
+
+
+async def _failed(
+    db: Database, claim: Claim, error: HubError, *, least_seconds: float = 0.0, seen: Mapping[str, Any] | None = None
+) -> None:
     """Ends a failed attempt: queued again where a later try may succeed, failed otherwise.
 
-    ``least_seconds``: the source's system asked not to be tried sooner.
+    ``least_seconds``: the source's system asked not to be tried sooner. ``seen``: what the next attempt is given.
 
     A run that was fenced out of the district is queued again too; if the run itself was taken over, the lease token no
     longer fits and nothing is written.
@@ -129,6 +146,8 @@ async def _failed(db: Database, claim: Claim, error: HubError, *, least_seconds:
     log.warning("run ended", run=str(claim.run.run_id), state=state, code=error.code.value)
     with contextlib.suppress(HubError):
         async with db.district(claim.district_id, wait_seconds=30) as tx:
+            if seen is not None:
+                await runs.remember(tx, claim, seen)
             await runs.finish(tx, claim, state, error=error, wait_seconds=wait)
     await staging.clear(db, claim.district_id, claim.lease_token)
 

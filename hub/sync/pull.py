@@ -27,6 +27,7 @@ from hub.addresses import Network
 from hub.crashpoints import crash_point
 from hub.store import sources, uploads
 from hub.store.database import Database
+from hub.store.runs import SEEN
 from hub.sync import increments, journals, source_secrets, tracing
 from hub.sync.job import Job
 from transforms.shaping.checking import Checked
@@ -41,7 +42,7 @@ class Access:
     """How a source's system is reached: ``secrets`` by name, and the private networks to which that may lead.
 
     ``journal``: what it answered to an earlier attempt. ``observer``: who is told of each request, for a trace.
-    ``watched``: the district's own folder on this machine.
+    ``watched``: the district's own folder on this machine. ``seen``: what an earlier attempt left for this one.
     """
 
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -49,6 +50,7 @@ class Access:
     journal: Journal | None = None
     observer: Callable[[Exchange], Awaitable[None]] | None = None
     watched: Path | None = None
+    seen: Mapping[str, Any] | None = None
 
     def reachable(self, address: str, encrypted: bool) -> bool:
         """Whether a connection to an address may be opened."""
@@ -100,7 +102,7 @@ async def pull(job: Job, source: sources.Source, transform: Checked | None = Non
         recording = None if upload else await tracing.asked(db, claim.district_id, source, "pull", job.clock)
         observer = recording.trace.note if recording is not None else None
         own = watched(job.watch, claim.district_id)
-        access = Access(await _secrets(job, source), job.allow, journal, observer, own)
+        access = Access(await _secrets(job, source), job.allow, journal, observer, own, claim.run.task.get(SEEN))
         opened = await asyncio.to_thread(opened_source, source, transform, upload, folder, access)
         _require_taken(opened, upload)
         told = upload is None and Capability.CHANGES in opened.capabilities
@@ -188,7 +190,7 @@ def opened_source(
         raise ConnectorError("bad_config", text, intent=Intent.ASK_HUMAN) from None
     context = SourceContext(
         config=checked, upload=upload, work_folder=folder, secrets=access.secrets, reachable=access.reachable,
-        journal=access.journal, observer=access.observer, watched=access.watched,
+        journal=access.journal, observer=access.observer, watched=access.watched, seen=access.seen,
     )  # fmt: skip
     return spec.open(context)
 

@@ -97,13 +97,13 @@ async def _take(
         prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
         prepared.issues = [located(pulled.package, found) for found in prepared.issues]
         crash_point("sync.transformed")
-        stands = await end(job, prepared, taken, applying)
-    if stands:
+        whole = await end(job, prepared, taken, applying)
+    if whole:
         await _at_the_source(job, pulled)
 
 
 async def _at_the_source(job: Job, pulled: Pulled) -> None:
-    """Does what the source's system is to be told of: that its package was applied.
+    """Does what the source's system is to be told of: that all of its package was applied.
 
     The run has ended well whatever becomes of this; the next pull does it again.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import hub
-from connectors.protocol import ConnectorError
+from connectors.protocol import ConnectorError, NotYetError
 from connectors.tracing import Trace
 from hub.clock import Clock
 from hub.store import traces
@@ -42,13 +42,13 @@ async def asked(db: Database, district_id: UUID, source: Source, what: str, cloc
 async def recorded(
     recording: Recording | None, db: Database, district_id: UUID, source: Source, run_id: UUID | None = None
 ) -> AsyncIterator[None]:
-    """What goes on inside is kept as a trace, however it ends. One that is cancelled leaves the trace to the next."""
+    """What goes on inside is kept as a trace, however it ends. What is cancelled or put back leaves it to the next."""
     if recording is None:
         yield
         return
     try:
         yield
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, NotYetError):
         raise
     except BaseException as error:
         recording.outcome = error.code if isinstance(error, ConnectorError) else "internal"

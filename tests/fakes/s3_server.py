@@ -10,6 +10,7 @@ import hmac
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,11 @@ ACCESS, SECRET, REGION = "AKIATESTS", "the secret of these tests", "eu-test-1"
 
 @dataclass
 class Bucket:
-    """``objects``: key to (bytes, POSIX time). ``page``: keys of a listing. ``fault``: answered in place of that."""
+    """``objects``: key to (bytes, POSIX time). ``page``: keys of a listing. ``fault``: answered in place of that.
+
+    ``after_listing`` and ``after_copying`` are called once, when a listing or a copy was made and before that is told;
+    ``empty_pages``: so many pages without an object come before the first; ``slow_seconds``: what each page takes.
+    """
 
     name: str = "rosters"
     port: int = 0
@@ -32,8 +37,12 @@ class Bucket:
     objects: dict[str, tuple[bytes, float]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     while_reading: Callable[[], None] | None = None
+    after_listing: Callable[[], None] | None = None
+    after_copying: Callable[[], None] | None = None
     fault: tuple[int, bytes] | None = None
     cut: bool = False
+    empty_pages: float = 0
+    slow_seconds: float = 0.0
 
     @property
     def endpoint(self) -> str:
@@ -50,6 +59,14 @@ def tag(data: bytes) -> str:
 
 def _refused(code: str) -> bytes:
     return f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode()
+
+
+def _listed(following: str, parts: str) -> bytes:
+    token = f"<NextContinuationToken>{escape(following)}</NextContinuationToken>" if following else ""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<IsTruncated>{str(bool(following)).lower()}</IsTruncated>{token}{parts}</ListBucketResult>"
+    ).encode()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -126,7 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
         if key is None:
             return
         if not key:
-            self._answer(200, self._listing())
+            listing = self._listing()
+            if self.bucket.after_listing is not None:
+                act, self.bucket.after_listing = self.bucket.after_listing, None
+                act()
+            self._answer(200, listing)
             return
         found = self.bucket.objects.get(key)
         if found is None or self.headers.get("If-Match") not in (None, tag(found[0])):
@@ -140,8 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _listing(self) -> bytes:
         query = dict(parse_qsl(self.path.partition("?")[2]))
+        time.sleep(self.bucket.slow_seconds)
+        number = int(query["continuation-token"][1:]) if query.get("continuation-token", "").startswith("@") else 0
+        if number < self.bucket.empty_pages:
+            return _listed(f"@{number + 1}", "<CommonPrefixes><Prefix>deep/</Prefix></CommonPrefixes>")
         keys = sorted(k for k in self.bucket.objects if k.startswith(query.get("prefix", "")))
-        after = query.get("continuation-token", "")
+        after = "" if number else query.get("continuation-token", "")
         rest = [k for k in keys if k > after]
         shown = rest[: self.bucket.page]
         parts = "".join(
@@ -150,12 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
             f"<ETag>{escape(tag(self.bucket.objects[k][0]))}</ETag><Size>{len(self.bucket.objects[k][0])}</Size></Contents>"
             for k in shown
         )
-        more = len(rest) > len(shown)
-        token = f"<NextContinuationToken>{escape(shown[-1])}</NextContinuationToken>" if more else ""
-        return (
-            '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-            f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{parts}</ListBucketResult>"
-        ).encode()
+        return _listed(shown[-1] if len(rest) > len(shown) else "", parts)
 
     def do_PUT(self) -> None:
         key = self._admitted()
@@ -167,7 +187,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(412, _refused("PreconditionFailed"))
             return
         self.bucket.objects[key] = found
+        if self.bucket.after_copying is not None:
+            act, self.bucket.after_copying = self.bucket.after_copying, None
+            act()
         self._answer(200, b"<CopyObjectResult/>")
+
+    def do_HEAD(self) -> None:
+        key = self._admitted()
+        if key is not None:
+            found = self.bucket.objects.get(key)
+            self._answer(404) if found is None else self._answer(200, ETag=tag(found[0]))
 
     def do_DELETE(self) -> None:
         key = self._admitted()

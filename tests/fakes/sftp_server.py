@@ -32,7 +32,7 @@ class Vendor:
 
     ``cut_after``: bytes of a file after which the connection breaks off; ``while_reading`` is called once, when the
     first bytes of a file were read; ``hangs_at``: the place in a file where it hangs; ``hostile`` names stand in
-    listings beside the real ones.
+    listings beside the real ones; ``after_listing`` is called once, when the end of a listing is told.
     """
 
     root: Path
@@ -42,6 +42,7 @@ class Vendor:
     read: int = 0
     cut_after: int | None = None
     while_reading: Callable[[], None] | None = None
+    after_listing: Callable[[], None] | None = None
     hostile: tuple[str, ...] = ()
     hangs_at: int | None = None
     posix: bool = True
@@ -113,6 +114,9 @@ class _Files(asyncssh.SFTPServer):
         for name in self._vendor.hostile:
             attributes = asyncssh.SFTPAttrs(size=4, permissions=0o100644, atime=1, mtime=2_000_000_000)
             yield asyncssh.SFTPName(name.encode(), attrs=attributes)
+        if self._vendor.after_listing is not None:
+            act, self._vendor.after_listing = self._vendor.after_listing, None
+            act()
 
     def posix_rename(self, oldpath: bytes, newpath: bytes) -> Any:
         if not self._vendor.posix:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -25,8 +26,9 @@ from hub.sync.engine import work_once
 from hub.sync.room import Room
 from hub.sync.trying import tried
 from hub.sync.watch import Watch
-from tests.districts import District, changed, packed, sandbox
+from tests.districts import District, changed, packed, sandbox, without
 from tests.services import MASTER_KEY, Database
+from tests.sync.guarding import around, setting
 
 FRAMES = sandbox(students=100, seed=11).frames
 NEXT = changed(FRAMES, "users", FRAMES["demographics"]["sourcedId"][0], givenName="Zebulon")
@@ -130,6 +132,20 @@ async def test_what_was_applied_is_put_away(site: Site) -> None:
     assert await site.watch.look() == 1
     await site.work()
     assert [p.name for p in site.folder.iterdir()] == ["taken"]
+
+    few = without(NEXT, "enrollments", NEXT["enrollments"]["sourcedId"].head(3).to_list())
+    await setting(site.district, around(SystemClock(), "additive"))
+    await site.put("c.zip", few)
+    assert await site.watch.look() == 1
+    await site.work()
+    assert await site.watch.look() == 0  # the rest is for the next run, and nothing new has come
+    await setting(site.district, {})
+    async with site.district.db.district(site.district.district_id) as tx:
+        await runs.request(
+            tx, uuid4(), source_id=site.district.source_id, upload_id=None, dry_run=False, requested_by="test"
+        )
+    assert (await site.work())[0] == "applied"
+    assert ([p.name for p in site.folder.iterdir()], await site.watch.look()) == (["taken"], 0)
 
 
 @pytest.mark.threat("T39")

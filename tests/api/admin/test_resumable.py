@@ -254,9 +254,40 @@ async def test_uploads_end_expire_and_are_bounded(hub: AdminHub, monkeypatch: py
     refused = await hub.call("POST", f"/districts/{hub.district}/sources/{hub.source}/resumable", headers=headers)
     assert (refused.status, refused.json["code"]) == (409, "conflict")
     monkeypatch.undo()
-    monkeypatch.setattr(resumable, "MOST_EXTRA_PARTS", -3)
-    path = await begin(hub, 4)
-    assert [(await add(hub, path, at, b"x")).status for at in range(3)] == [204, 204, 413]
+    monkeypatch.setattr(resumable, "MOST_EXTRA_PARTS", 1)
+    for length in (4, 1_000):  # however many parts of this size would be needed
+        path = await begin(hub, length)
+        assert [(await add(hub, path, at, b"x")).status for at in range(3)] == [204, 204, 413]
+    path = await begin(hub, 1 << 20)
+    assert [(await add(hub, path, at, b"x")).status for at in range(4)] == [204, 204, 204, 413]
+
+
+async def test_an_upload_that_becomes_whole_while_it_is_ended_stays(
+    hub: AdminHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cut = await begin(hub), 2_000_000
+    await add(hub, path, 0, DATA[:cut])
+    looked, go_on, real = asyncio.Event(), asyncio.Event(), resumable.get
+
+    async def slow(*args: Any) -> Any:
+        found = await real(*args)
+        monkeypatch.undo()
+        looked.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(resumable, "get", slow)
+    ending = asyncio.create_task(hub.call("DELETE", path, role="district", headers=VERSION))
+    await looked.wait()
+    last = await add(hub, path, cut, DATA[cut:])
+    go_on.set()
+    answer = await ending
+    assert (last.status, answer.status, answer.json["code"]) == (204, 409, "conflict")
+    assert [tuple(row) for row in await rows(hub)] == [("complete", len(DATA))]
+    run = await hub.made("GET", f"/districts/{hub.district}/runs/{last.headers['RosterHub-Run']}")
+    async with hub.pool.district(hub.district) as tx:
+        parts = await tx.fetchval("SELECT sum(length(data)) FROM upload_parts")
+    assert (run["state"], parts) == ("queued", len(DATA))
 
 
 @pytest.mark.threat("F16")

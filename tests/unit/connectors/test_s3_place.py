@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from connectors.oneroster_csv import SPEC
 from connectors.oneroster_csv.source import OneRosterCsvConfig
 from connectors.places import s3
 from connectors.places.sigv4 import Signer
-from connectors.protocol import ConnectorError, Intent, Pull, SourceContext
+from connectors.protocol import ConnectorError, Intent, NotYetError, Pull, SourceContext
 from tests.contract.test_oneroster_csv import CLEAN, contents
 from tests.fakes.s3_server import ACCESS, SECRET, Bucket, running
 
@@ -56,13 +59,15 @@ async def pull(bucket: Bucket, work: Path, cursor: Any = None, /, **more: Any) -
     secrets, now = more.pop("secrets", KEYS), more.pop("now", lambda: datetime.now(UTC))
     reachable, meanwhile = more.pop("reachable", lambda *_: True), more.pop("meanwhile", None)
 
-    async def sleep(_seconds: float) -> None:
+    config, waited = OneRosterCsvConfig.model_validate({"place": bucket.place(**more)}), timedelta()
+    context = SourceContext(config, work_folder=work, secrets=secrets, reachable=reachable, now=lambda: now() + waited)
+    try:
+        found: Pull = await SPEC.open(context).pull(cursor)
+    except NotYetError as error:  # it goes on with the run's next attempt
+        waited = timedelta(seconds=error.wait_seconds or 0)
         if meanwhile is not None:
             meanwhile()
-
-    config = OneRosterCsvConfig.model_validate({"place": bucket.place(**more)})
-    context = SourceContext(config, work_folder=work, secrets=secrets, reachable=reachable, sleep=sleep, now=now)
-    found: Pull = await SPEC.open(context).pull(cursor)
+        found = await SPEC.open(replace(context, seen=error.seen)).pull(cursor)
     await asyncio.to_thread(found.package.close)
     return found
 
@@ -107,6 +112,35 @@ async def test_what_was_applied_is_put_away_and_nothing_that_came_since(bucket: 
         assert list(bucket.objects) == left
 
 
+async def test_an_object_that_comes_while_another_is_put_away_stays(bucket: Bucket, tmp_path: Path) -> None:
+    newer = (b"came since", NEW + 1)
+
+    def comes() -> None:
+        bucket.objects["out/a.zip"] = newer
+
+    for after, moment, left in (
+        ("delete", "after_listing", {"out/a.zip"}), ("move", "after_listing", {"out/a.zip"}),
+        ("move", "after_copying", {"out/a.zip", "out/taken/20231114T231320Z-a.zip"}),
+    ):  # fmt: skip
+        bucket.objects.clear()
+        put(bucket, "out/a.zip")
+        package = bucket.objects["out/a.zip"]
+        found = await pull(bucket, tmp_path, folder="out", after=after)
+        assert found.applied is not None
+        setattr(bucket, moment, comes)
+        with contextlib.suppress(ConnectorError):  # the log says that it stays
+            await found.applied()
+        assert getattr(bucket, moment) is None
+        assert (set(bucket.objects), bucket.objects["out/a.zip"]) == (left, newer)
+        assert all(data == package for key, data in bucket.objects.items() if "taken" in key)
+    bucket.objects.clear()
+    put(bucket, "out/a.zip")
+    found = await pull(bucket, tmp_path, folder="out", after="delete")
+    assert found.applied is not None
+    bucket.after_listing = bucket.objects.clear
+    await found.applied()  # somebody else has removed it
+
+
 @pytest.mark.threat("T42", "F7")
 async def test_an_object_that_changes_or_breaks_off_is_not_taken(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -122,6 +156,61 @@ async def test_an_object_that_changes_or_breaks_off_is_not_taken(
     bucket.cut = True
     assert await refused(bucket, tmp_path) == ("answer_cut_off", Intent.RETRY)
     assert not (await pull(bucket, tmp_path)).unchanged
+
+
+@pytest.mark.threat("T34")
+async def test_a_listing_has_an_end_also_without_objects(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(bucket, "a.zip")
+    bucket.empty_pages = 3
+    assert not (await pull(bucket, tmp_path)).unchanged
+    bucket.empty_pages = 60
+    assert s3.MOST_PAGES == 100
+    monkeypatch.setattr(s3, "MOST_PAGES", 8)
+    bucket.asked.clear()
+    assert await refused(bucket, tmp_path) == ("folder_too_large", Intent.ASK_HUMAN)
+    assert len(bucket.asked) == 8
+    monkeypatch.setattr(s3, "MOST_PAGES", 100)
+    bucket.slow_seconds = 0.05
+    monkeypatch.setattr(s3, "LISTING_SECONDS", 0.3)
+    bucket.asked.clear()
+    assert await refused(bucket, tmp_path) == ("timed_out", Intent.RETRY)
+    assert len(bucket.asked) < 10
+
+
+LISTED = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{}<Name>é{}</Name></ListBucketResult>'
+DEFINING = '<!DOCTYPE a [<!ENTITY b "c">]>'
+
+
+@pytest.mark.threat("T34", "T35")
+async def test_xml_is_in_utf_8_defines_nothing_and_is_read_in_a_thread(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[bool] = set()
+    real = s3.ET.fromstring
+
+    def noted(text: str | bytes) -> Any:
+        threads.add(threading.current_thread() is threading.main_thread())
+        return real(text)
+
+    monkeypatch.setattr(s3.ET, "fromstring", noted)
+    plain, missing = LISTED.format("", ""), ("package_missing", Intent.RETRY)
+    for body in (plain.encode(), b"\xef\xbb\xbf" + plain.encode(), LISTED.format("<!-- -->", " &lt;!ENTITY").encode()):
+        bucket.fault = (200, body)
+        assert await refused(bucket, tmp_path) == missing
+    padded = " " * 5_000 + DEFINING + LISTED.format("", "&b;")
+    for body in (
+        padded.encode(), padded.lower().encode(), (DEFINING + plain).encode("utf-16"), plain.encode("utf-16"),
+        plain.encode("utf-16-le"), plain.encode("latin-1"), b'<?xml version="1.0" encoding="latin-1"?>' +
+        plain.encode("latin-1"), plain.encode() + b"\0", b'<?xml version="1.0" encoding="utf-16"?>' +
+        (DEFINING + plain).encode("utf-16-be"),
+    ):  # fmt: skip
+        bucket.fault = (200, body)
+        assert await refused(bucket, tmp_path) == ("not_s3", Intent.ASK_HUMAN), body
+    bucket.fault = (503, b"<Error><Code>AccessDenied</Code></Error>")
+    assert (await refused(bucket, tmp_path))[0] == "not_permitted"
+    assert threads == {False}
 
 
 async def test_what_cannot_work_says_why(bucket: Bucket, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -16,7 +18,7 @@ import pytest
 from connectors.oneroster_csv import SPEC
 from connectors.oneroster_csv.source import OneRosterCsvConfig
 from connectors.places import sftp, store
-from connectors.protocol import ConnectorError, Found, Intent, Pull, SourceContext
+from connectors.protocol import ConnectorError, Found, Intent, NotYetError, Pull, SourceContext
 from hub.errors import out_of_room
 from tests.contract.test_oneroster_csv import CLEAN, archive, folder
 from tests.fakes.sftp_server import PASSWORD, Vendor, keys, running
@@ -44,17 +46,16 @@ class Pulling:
         self.config = OneRosterCsvConfig.model_validate({"place": vendor.place(**more), "settle_seconds": settle})
         self.meanwhile: Callable[[], None] | None = None
 
-    async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        if self.meanwhile is not None:
-            await asyncio.to_thread(self.meanwhile)
-
     @property
     def source(self) -> Any:
+        return self.opening(None)
+
+    def opening(self, seen: Mapping[str, Any] | None) -> Any:
         return SPEC.open(
             SourceContext(
                 self.config, work_folder=self.vendor.root.parent / "work", secrets=self.secrets,
-                reachable=self.reachable, sleep=self._sleep, now=lambda: datetime.fromtimestamp(NEW + 60, UTC),
+                reachable=self.reachable, now=lambda: datetime.fromtimestamp(NEW + 60 + sum(self.slept), UTC),
+                seen=seen,
             )
         )  # fmt: skip
 
@@ -64,7 +65,13 @@ class Pulling:
 
     @asynccontextmanager
     async def opened(self, cursor: Mapping[str, Any] | None = None) -> AsyncIterator[Pull]:
-        found: Pull = await self.source.pull(cursor)
+        try:
+            found: Pull = await self.source.pull(cursor)
+        except NotYetError as error:  # it goes on with the run's next attempt
+            self.slept.append(error.wait_seconds or 0.0)
+            if self.meanwhile is not None:
+                await asyncio.to_thread(self.meanwhile)
+            found = await self.opening(error.seen).pull(cursor)
         yield found
         await asyncio.to_thread(found.package.close)
 
@@ -116,6 +123,52 @@ async def test_the_newest_package_is_pulled_once(vendor: Vendor) -> None:
     put(vendor, "wednesday.zip", NEW + 30)
     assert not (await pulling.pull(cursor)).unchanged
     assert vendor.opened == ["wednesday.zip"]
+
+
+@pytest.mark.threat("T42")
+async def test_the_first_look_goes_with_the_run_and_is_of_this_place(vendor: Vendor) -> None:
+    put(vendor, "a.zip")
+    pulling = Pulling(vendor)
+    with pytest.raises(NotYetError) as first:
+        await pulling.source.pull(None)
+    assert (first.value.intent, first.value.wait_seconds, vendor.opened) == (Intent.RETRY, 60, [])
+    assert len(json.dumps(first.value.seen)) < 200
+
+    async def then(seconds: float, **place: Any) -> ConnectorError | None:
+        later = Pulling(vendor, **place)
+        later.slept = [seconds]
+        try:
+            found = await later.opening(first.value.seen).pull(None)
+        except ConnectorError as error:
+            return error
+        await asyncio.to_thread(found.package.close)
+        return None
+
+    for gone, left, same in ((20.0, 40.0, True), (-5.0, 60.0, False)):  # too early, and by a clock that is behind
+        early = await then(gone)
+        assert isinstance(early, NotYetError)
+        assert (early.wait_seconds, early.seen == first.value.seen, vendor.opened) == (left, same, [])
+    assert await then(60.0) is None
+    (vendor.root / "out").mkdir()
+    (vendor.root / "a.zip").rename(vendor.root / "out" / "a.zip")
+    vendor.opened.clear()
+    elsewhere = await then(60.0, folder="out")
+    assert elsewhere is not None
+    assert (elsewhere.code, elsewhere.wait_seconds, vendor.opened) == ("package_unsettled", 60, [])
+    assert elsewhere.seen not in (None, first.value.seen)
+    for number in range(30):
+        put(vendor, f"{number}.zip")
+    with pytest.raises(NotYetError) as many:
+        await pulling.source.pull(None)
+    assert len(json.dumps(many.value.seen)) < 2_000
+
+
+def test_the_two_looks_are_not_hours_apart(vendor: Vendor) -> None:
+    assert Pulling(vendor, settle_seconds=600).config.settle_seconds == 600
+    with pytest.raises(ValueError, match="settle_seconds: at a server or bucket it is 600 at most"):
+        Pulling(vendor, settle_seconds=601)
+    for config in ({"path": "/srv/a.zip"}, {"place": {"kind": "folder"}}):
+        assert OneRosterCsvConfig.model_validate(config | {"settle_seconds": 86_400}).settle_seconds == 86_400
 
 
 async def test_a_login_with_a_key_and_a_fingerprint_of_the_server(vendor: Vendor) -> None:
@@ -291,6 +344,31 @@ async def test_what_was_applied_is_moved_or_deleted_and_nothing_else(vendor: Ven
     assert not path.exists()
     put(vendor, "b.zip")
     assert (await Pulling(vendor).pull()).applied is None
+
+
+@pytest.mark.parametrize(("after", "posix"), [("delete", True), ("move", True), ("move", False)])
+async def test_a_file_that_comes_while_another_is_put_away_stays(vendor: Vendor, after: str, posix: bool) -> None:
+    vendor.posix = posix
+    (vendor.root / "taken").mkdir()
+    path, marker = put(vendor, "a.zip"), vendor.root / "a.zip.done"
+    marker.touch()
+    found = await Pulling(vendor, after=after, marker="{name}.done").pull()
+    assert found.applied is not None
+
+    def comes() -> None:
+        put(vendor, "b.tmp", NEW + 5, schools=4).replace(path)
+        marker.touch()
+
+    vendor.after_listing = comes
+    await found.applied()
+    assert (vendor.after_listing, path.stat().st_mtime) == (None, NEW + 5)
+    await found.applied()  # this listing shows the new one
+    assert sorted(p.name for p in vendor.root.rglob("*")) == ["a.zip", "a.zip.done", "taken"]
+    put(vendor, "a.zip")
+    vendor.after_listing = path.unlink  # somebody else has removed it
+    with contextlib.suppress(ConnectorError):
+        await found.applied()
+    assert not path.exists()
 
 
 async def test_markers_and_folders(vendor: Vendor) -> None:
