@@ -19,7 +19,7 @@ from connectors.clever import mapping, rules, state
 from connectors.clever.client import Client
 from connectors.clever.events import Changes, changes, last_event
 from connectors.clever.mapping import course_id
-from connectors.clever.people import has_role, people
+from connectors.clever.people import People, has_role, people
 from connectors.clever.walk import walk
 from connectors.members import Objects, school_year
 from connectors.protocol import Mode, Pull
@@ -260,7 +260,12 @@ class Pulling:
                 self.announced["users"] = walked.count
 
     def _take_users(self, objects: Objects) -> None:
-        made = people(objects, self.district, self.client.config.staff_role)
+        self._put_users(self._people(objects))
+
+    def _people(self, objects: Objects) -> People:
+        return people(objects, self.district, self.client.config.staff_role)
+
+    def _put_users(self, made: People) -> None:
         self._add("users", made.users)
         self._add("roles", made.roles)
         self._add("demographics", made.demographics)
@@ -288,5 +293,9 @@ class Pulling:
 
     def _changed_users(self, said: Changes) -> None:
         self._begin(*_PEOPLE_FILES, mode="delta")
-        self._take_users(said.there("users"))
+        made = self._people(said.there("users"))
+        self._put_users(made)
         self._end("users", said.gone("users"))
+        # No demographics end with their user by themselves, and who is there may have none any more.
+        told = {*made.demographics["sourcedId"]}
+        self._end("demographics", [key for key in said.of("users") if key not in told])

@@ -23,6 +23,7 @@ from tests.fakes.clever_server import TOKEN, Quirks, Server, running
 from tests.fakes.package_states import State, applied
 
 DAY = timedelta(days=1)
+_PRIVATE = ("dob", "gender", "race", "hispanic_ethnicity")
 
 
 @pytest.fixture
@@ -70,6 +71,12 @@ def steps(clever: Server) -> dict[str, Callable[[], None]]:
         "a student comes back": lambda: clever.put(
             "users", other, email=None, name={"first": "B", "last": "C"},
             roles={"student": {"school": key("4", 0), "grade": "3"}},
+        ),
+        "a student says nothing of themselves any more": lambda: clever.put(
+            "users", student, roles=roles(clever, student, "student", **dict.fromkeys(_PRIVATE))
+        ),
+        "one who was a student is staff": lambda: clever.put(
+            "users", key("1", 6), roles={"staff": {"title": "Coach", "schools": [key("4", 0)]}}
         ),
         "a teacher becomes an administrator too": lambda: clever.put(
             "users", teacher, roles=roles(clever, teacher, "district_admin", title="Director")
