@@ -14,8 +14,9 @@ from connectors.protocol import Mode
 LINE = "line"
 METADATA = "metadata."
 FIRST_LINE = 2
-#: Rows of one file on disk. Cut by rows, not by pages, so that the digest does not depend on the size of pages.
-CHUNK_ROWS = 50_000
+#: Rows of one file on disk, and cells of the standard's columns: so many wait in memory. Cut by rows, not by pages, so
+#: that the digest does not depend on the size of pages.
+CHUNK_ROWS, CHUNK_CELLS = 50_000, 125_000
 _DIGEST_ROWS = 5_000
 
 
@@ -52,6 +53,11 @@ class Spool:
         self.metadata, self._digest = set(), hashlib.sha256()
 
     @property
+    def chunk_rows(self) -> int:
+        """The rows of each file on disk but the last."""
+        return max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(self.header)))
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the rows; after ``finish``."""
         return self._digest.hexdigest()
@@ -71,17 +77,22 @@ class Spool:
             yield pl.concat([empty, pl.read_ipc(chunk)], how="diagonal").select(wanted)
 
     def keep_last(self) -> int:
-        """Of rows with one sourcedId keeps the last; how many went. The rows are read and written once more."""
-        keys = self.keys()
-        if keys.n_unique() == keys.len():
+        """Of rows with one sourcedId keeps the last; how many went. Rows are read and written once more where some go.
+
+        After ``finish``. CPU-bound, and writes to disk: call it in a thread.
+        """
+        if self._distinct():
             return 0
-        place = pl.DataFrame({"key": keys}).with_row_index("row")
+        place = pl.DataFrame({"key": self.keys()}).with_row_index("row")
         kept = place.filter(pl.col("key").is_null() | pl.col("key").is_last_distinct())["row"]
-        before, old, start = self.rows, list(self.frames()), 0
+        before, old, start = self.rows, self.chunks, 0
+        self.chunks = []
         self.begin_again()
-        for frame in old:
+        for chunk in old:
+            frame = pl.read_ipc(chunk).drop(LINE)
+            chunk.unlink()  # before another one is written under its name: the frame may be the file itself
             here = kept.filter((kept >= start) & (kept < start + frame.height)) - start
-            self.add(_without_empty(frame[here].drop(LINE), self.header))
+            self.add(frame[here])
             start += frame.height
         self.finish()
         return before - self.rows
@@ -104,14 +115,19 @@ class Spool:
         nothing = pl.Series("sourcedId", [], dtype=pl.String)
         return pl.concat([nothing, *parts, *(frame["sourcedId"] for frame in self._waiting)])
 
+    def _distinct(self) -> bool:
+        """Whether each sourcedId is there once. After ``finish``. By hashes: of ids alike these are alike."""
+        parts = [pl.read_ipc(c, columns=["sourcedId"])["sourcedId"].hash() for c in self.chunks]
+        return not parts or pl.concat(parts).n_unique() == self.rows
+
     def _write(self, *, whole: bool) -> None:
-        waiting = sum(frame.height for frame in self._waiting)
-        if not waiting or (waiting < CHUNK_ROWS and not whole):
+        waiting, most = sum(frame.height for frame in self._waiting), self.chunk_rows
+        if not waiting or (waiting < most and not whole):
             return
         rows = pl.concat(self._waiting, how="diagonal")
-        end = waiting if whole else waiting // CHUNK_ROWS * CHUNK_ROWS
-        for start in range(0, end, CHUNK_ROWS):
-            self._put(_without_empty(rows[start : min(start + CHUNK_ROWS, end)], self.header))
+        end = waiting if whole else waiting // most * most
+        for start in range(0, end, most):
+            self._put(_without_empty(rows[start : min(start + most, end)], self.header))
         self._waiting = [rows[end:]] if end < waiting else []
 
     def _put(self, frame: pl.DataFrame) -> None:
@@ -120,7 +136,7 @@ class Spool:
         frame = frame.select(*self.header, *extra)
         for number, piece in enumerate(frame.iter_slices(_DIGEST_ROWS)):  # its text needs as much memory again
             self._digest.update(piece.write_csv(include_header=number == 0).encode())
-        line = FIRST_LINE + CHUNK_ROWS * len(self.chunks)
+        line = FIRST_LINE + self.chunk_rows * len(self.chunks)
         path = self.folder / f"{self.file}-{len(self.chunks)}.arrow"
         lines = pl.int_range(line, line + frame.height, dtype=pl.UInt32, eager=True).alias(LINE)
         frame.with_columns(lines).write_ipc(path)

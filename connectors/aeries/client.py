@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from yarl import URL
@@ -18,6 +18,7 @@ from connectors.protocol import ConnectorError, Intent, SourceContext
 
 SECRET = "certificate"
 _LENGTH = 32
+T = TypeVar("T")
 _FLAG = (
     "An Aeries administrator switches it on under Admin > Feature Flags (v5 Enhancements), or the district takes it "
     "out of the source's entities."
@@ -66,32 +67,42 @@ class Client(Asking):
             raise ConnectorError("wrong_certificate", text, intent=Intent.ASK_HUMAN)
         return cls(context, web, Certificate(secret), config=config)
 
-    async def objects(self, listing: Listing, path: str, query: Mapping[str, str] | None = None) -> Objects:
-        """The objects of one answer.
+    async def objects(
+        self, listing: Listing, path: str, query: Mapping[str, str] | None = None, school: int | None = None
+    ) -> Objects:
+        """The objects of one answer. ``school``: whose rows they are, where they are one school's.
 
         Raises MissingError, and ConnectorError as ``ask`` does and besides (``switched_off``, ``not_aeries``,
-        ``query_refused``).
+        ``other_school``, ``query_refused``).
         """
-        parsed = await self._asked(listing, path, query)
-        if not isinstance(parsed, list) or not all(isinstance(one, dict) for one in parsed):
-            text = f"The answer has no list of {listing.name}."
-            raise ConnectorError("not_aeries", text, intent=Intent.RETRY)
-        return parsed
+
+        def read(parsed: Any) -> Objects:
+            if not isinstance(parsed, list) or not all(isinstance(one, dict) for one in parsed):
+                raise _odd(f"list of {listing.name}")
+            _check(listing, school, parsed)
+            return parsed
+
+        return await self._asked(listing, path, query, read)
 
     async def one(self, listing: Listing, path: str) -> Mapping[str, Any]:
         """The one object of an answer. Raises as ``objects``."""
-        parsed = await self._asked(listing, path, None)
-        if not isinstance(parsed, dict):
-            raise ConnectorError("not_aeries", f"The answer has no {listing.name}.", intent=Intent.RETRY)
-        return parsed
+
+        def read(parsed: Any) -> Mapping[str, Any]:
+            if not isinstance(parsed, dict):
+                raise _odd(listing.name)
+            return parsed
+
+        return await self._asked(listing, path, None, read)
 
     async def keys(self, listing: Listing, path: str) -> list[Any]:
         """What a list of changes names: objects, or ids alone. Raises as ``objects``."""
-        parsed = await self._asked(listing, path, None)
-        if not isinstance(parsed, list):
-            text = f"The answer has no list of {listing.name}."
-            raise ConnectorError("not_aeries", text, intent=Intent.RETRY)
-        return parsed
+
+        def read(parsed: Any) -> list[Any]:
+            if not isinstance(parsed, list):
+                raise _odd(f"list of {listing.name}")
+            return parsed
+
+        return await self._asked(listing, path, None, read)
 
     async def of_school(self, listing: Listing, school: int) -> Objects:
         """A school's whole list. One that is empty is asked for again before it is believed. Raises ConnectorError."""
@@ -101,12 +112,11 @@ class Client(Asking):
         """A whole list in one answer, of which nothing can be lost but everything. Raises ConnectorError."""
         for _ in range(2):
             try:
-                found = await self.objects(listing, path)
+                found = await self.objects(listing, path, school=school)
             except MissingError as error:
                 self.take_missing(listing, school, error)
                 return []
             if found:
-                self.check(listing, school, found)
                 return found
         return []
 
@@ -117,19 +127,14 @@ class Client(Asking):
             return
         raise not_found(listing, school) from None
 
-    def check(self, listing: Listing, school: int | None, found: Objects) -> None:
-        """Raises ConnectorError (``other_school``) for rows that are another school's."""
-        if school is None:
-            return
-        if any(number(one, "school") not in {None, school} for one in found):
-            text = f"Aeries answered with another school's {listing.name} than those of school {school}."
-            raise ConnectorError("other_school", text, intent=Intent.RETRY)
-
-    async def _asked(self, listing: Listing, path: str, query: Mapping[str, str] | None) -> Any:
+    async def _asked(
+        self, listing: Listing, path: str, query: Mapping[str, str] | None, read: Callable[[Any], T]
+    ) -> T:  # fmt: skip
+        """What ``read`` makes of an answer's JSON. What it refuses is asked for again, and is in no journal."""
         url = self.config.address(path)
         url = url.update_query(dict(query)) if query else url
         try:
-            return await self.ask(url, listing.name, lambda answer: json_of(answer, listing.name, "not_aeries"))
+            return await self.ask(url, listing.name, lambda answer: read(json_of(answer, listing.name, "not_aeries")))
         except SwitchedOffError:
             text = f"Aeries has {listing.name} switched off (HTTP 501). {_FLAG}"
             raise ConnectorError("switched_off", text, intent=Intent.ASK_HUMAN) from None
@@ -148,6 +153,17 @@ class Client(Asking):
         if answer.status == 404:
             raise MissingError(said=_said(answer))
         return answer
+
+
+def _odd(what: str) -> ConnectorError:
+    return ConnectorError("not_aeries", f"The answer has no {what}.", intent=Intent.RETRY)
+
+
+def _check(listing: Listing, school: int | None, found: Objects) -> None:
+    """Raises ConnectorError (``other_school``) for rows that are another school's."""
+    if school is not None and any(number(one, "school") not in {None, school} for one in found):
+        text = f"Aeries answered with another school's {listing.name} than those of school {school}."
+        raise ConnectorError("other_school", text, intent=Intent.RETRY)
 
 
 def _said(answer: Answer) -> bool:

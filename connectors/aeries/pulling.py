@@ -49,10 +49,7 @@ ENROLLMENT_COLUMNS = ("sourcedId", "classSourcedId", "schoolSourcedId", "userSou
 
 @dataclass
 class _School:
-    """The students of one school while they are read. Nothing of it is a row before the walk counts.
-
-    ``new``: the sourcedIds of those who were at no earlier school.
-    """
+    """The students of one school while they are read. Nothing of it is a row before the walk counts."""
 
     work: Pulling
     code: int
@@ -62,7 +59,6 @@ class _School:
     pupils: dict[int, list[tuple[str, str | None]]] = field(default_factory=dict)
     unnamed: int = 0
     split: int = 0
-    new: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def begin(self) -> None:
         """Forgets everything."""
@@ -79,8 +75,8 @@ class _School:
             self.pages.append(page.frames)
             self.unnamed, self.split = self.unnamed + page.unnamed, self.split + page.split
         for one in objects:
-            seat = mapping.homeroom(one, config)
-            if seat is not None and seat[1][0] in self.keys:
+            seat = mapping.homeroom(one, config) if mapping.is_active(one) else None
+            if seat is not None:
                 self.pupils.setdefault(seat[0], []).append(seat[1])
 
 
@@ -88,8 +84,8 @@ class _School:
 class Pulling:
     """One pull. ``counts``: how often each rule was met, by the file that it is about.
 
-    ``teaching``: by sourcedId of the staff the schools at which somebody teaches. ``seen``: hashes of the students' ids
-    and their contacts', of the schools so far.
+    ``teaching``: by sourcedId of the staff the schools at which somebody teaches. ``seen``: by file hashes of the ids
+    of students and contacts, of the schools so far.
     """
 
     client: Client
@@ -98,7 +94,7 @@ class Pulling:
     titles: dict[str, str | None] = field(default_factory=dict)
     staff: frozenset[str] = frozenset()
     teaching: dict[str, set[int]] = field(default_factory=dict)
-    seen: pl.Series = field(default_factory=lambda: pl.Series([], dtype=pl.UInt64))
+    seen: dict[str, pl.Series] = field(default_factory=dict)
     counts: dict[tuple[Rule, str], int] = field(default_factory=dict)
 
     async def run(self, cursor: Mapping[str, Any] | None) -> Pull:
@@ -206,16 +202,16 @@ class Pulling:
         self._named(made.unnamed, made.split)
 
     def _students(self, here: _School) -> None:
-        """Students and contacts of a school. Who was at an earlier one has another role here, and is there already."""
+        """Students and contacts of a school. Who was at an earlier one has another role here, and is there already.
+
+        The last of several records counts, as it does for students one by one (``changed_students``).
+        """
         for file in (*_PEOPLE,) if here.pages else ():
             rows = pl.concat(page[file] for page in here.pages).sort("sourcedId", maintain_order=True)
-            if file == "users":
-                here.pages[0]["new"] = new = rows.select(
-                    "sourcedId", new=~rows["sourcedId"].hash().is_in(self.seen.implode())
-                )
-                self.seen = pl.concat([self.seen, new.filter("new")["sourcedId"].hash()])
             if file != "roles":
-                rows = rows.join(here.pages[0]["new"].filter("new"), on="sourcedId", how="semi")
+                seen = self.seen.get(file, pl.Series([], dtype=pl.UInt64))
+                rows = rows.filter(~rows["sourcedId"].hash().is_in(seen.implode()))
+                self.seen[file] = pl.concat([seen, rows["sourcedId"].unique().hash()])
             for some in rows.unique("sourcedId", keep="last", maintain_order=True).iter_slices(_ROWS):
                 self._put({file: some.to_dict(as_series=False)})
         self._named(here.unnamed, here.split)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from connectors.aeries import mapping, people
 from connectors.aeries.client import Client, MissingError
 from connectors.aeries.fields import CONTACTS, STUDENTS, TEACHERS, Objects, number, positive, text, value
-from connectors.aeries.mapping import Classes, code_of, is_active
+from connectors.aeries.mapping import Classes, Row, code_of, is_active
 from connectors.aeries.people import People
 
 #: More of them are more work than all students of most districts: everything is pulled instead.
@@ -48,11 +49,11 @@ async def changed_students(client: Client, schools: Objects, keys: Collection[st
         if not active:
             return None
         await _rows(client, found, key, active)
-        for one in here if client.config.asks("enrollments") else ():
-            if (code := code_of(one)) in elementary:
+        for code, some in groupby(here, code_of) if client.config.asks("enrollments") else ():
+            if code in elementary:
                 if code not in teachers:
                     teachers[code] = await client.of_school(TEACHERS, code)
-                if not _seated(client, found, one, code, teachers[code]):
+                if not _seated(client, found, list(some), code, teachers[code]):
                     return None
     return found
 
@@ -65,27 +66,34 @@ async def _rows(client: Client, found: Changed, key: str, active: list[Mapping[s
         except MissingError:
             given = []
         contacts = people.contact_lists(given)
-    for made in (people.students(active, None, contacts, config), people.contacts(contacts, [key], config)):
-        found.people.users += list({str(row["sourcedId"]): row for row in reversed(made.users)}.values())
-        found.people.roles += made.roles
-        found.people.demographics += made.demographics[:1]
-    if not any(row["sourcedId"] == key for row in found.people.demographics):
+    made = [people.students(list(some), code, contacts, config) for code, some in groupby(active, code_of)]
+    others = people.contacts(contacts, [key], config)
+    told = _first([one.demographics for one in made])
+    found.people.users += [*_first([one.users for one in made]), *others.users]
+    found.people.roles += [row for one in (*made, others) for row in one.roles]
+    found.people.demographics += told
+    if not told:
         found.ended["demographics"].append(key)
 
 
-def _seated(client: Client, found: Changed, one: Mapping[str, Any], code: int, teachers: Objects) -> bool:
-    """Gives a student the seat at a school without a master schedule, and takes all others there.
+def _first(schools: list[list[Row]]) -> list[Row]:
+    """A student's row of the first school that has any; the last one there, as a pull of everything has it."""
+    return next(([rows[-1]] for rows in schools if rows), [])
+
+
+def _seated(client: Client, found: Changed, records: Objects, code: int, teachers: Objects) -> bool:
+    """Gives a student the seat that each active record has at a school without a master schedule, and takes all others.
 
     False where that changes the classes as well: those of teachers whose grades are those of their students.
     """
-    config, key = client.config, str(text(one, "student"))
-    seat = mapping.homeroom(one, config) if is_active(one) else None
+    config, key = client.config, str(text(records[0], "student"))
+    seats = {seat[0] for one in records if is_active(one) and (seat := mapping.homeroom(one, config)) is not None}
     numbers = {positive(value(each, "teacher")) for each in teachers if is_active(each)}
     if any(not mapping.has_grades(each, config) for each in teachers if is_active(each)):
         return False
     for given in sorted(filter(None, numbers)):
         klass = f"{code}_TN_{given}"
-        if seat is not None and seat[0] == given:
+        if given in seats:
             found.seats.enroll(code, klass, key, "student")
         else:
             found.ended["enrollments"].append(f"{klass}_{key}")

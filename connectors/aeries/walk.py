@@ -94,14 +94,12 @@ class _Walking:
     async def _window(self, first: int, last: int) -> Objects:
         query = {"StartingRecord": str(first), "EndingRecord": str(last)}
         try:
-            window = await self.client.objects(STUDENTS, STUDENTS.at(self.school), query)
+            return await self.client.objects(STUDENTS, STUDENTS.at(self.school), query, self.school)
         except MissingError as error:
             if self.last is not None:
                 raise _MovedError from None
             self.client.take_missing(STUDENTS, self.school, error)
             return []
-        self.client.check(STUDENTS, self.school, window)
-        return window
 
     def _behind_seam(self, window: Objects) -> Objects:
         """What a window brings beyond the one before."""

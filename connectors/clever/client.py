@@ -98,8 +98,8 @@ class Client(Asking):
             login = DistrictTokens(web, context, config, config.login, secret)
         return cls(context, web, login, config=config)
 
-    async def page(self, url: URL, name: str, rows: int) -> Page:
-        """One page of the collection ``name``.
+    async def page(self, url: URL, name: str, rows: int, *, kept: bool = True) -> Page:
+        """One page of the collection ``name``; ``kept``: as ``ask`` has it.
 
         Raises as ``ask`` does, and PageTooLargeError, ConnectorError (``not_clever``, ``moved``).
         """
@@ -110,7 +110,7 @@ class Client(Asking):
             return Page(objects, _total(parsed), self._following(parsed, url), len(answer.body))
 
         most = min(max(_LEAST_BYTES, rows * _BYTES_PER_ROW), _MOST_BYTES)
-        return await self.ask(url, name, read, most_bytes=most)
+        return await self.ask(url, name, read, most_bytes=most, kept=kept)
 
     async def _answer(self, method: str, url: URL, body: bytes | None, most_bytes: int) -> Answer:
         await self._rest()

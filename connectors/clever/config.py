@@ -42,7 +42,7 @@ class CleverConfig(QuietHours):
     entities: Annotated[tuple[EntityName, ...], Field(min_length=1)] = Field(
         default=ROSTER, description="What is pulled. Demographics must be asked for."
     )
-    page_rows: int = Field(default=5_000, ge=2, le=10_000, description="Rows of a page.")
+    page_rows: int = Field(default=1_000, ge=2, le=10_000, description="Rows of a page.")
     changes: bool = Field(default=True, description="Pull what changed since the last time alone, by events.")
     staff_role: Literal["ext:staff", "aide", "siteAdministrator"] = Field(
         default="ext:staff", description="The role of staff whose title names no other one."

@@ -19,16 +19,18 @@ from connectors.clever import mapping, rules, state
 from connectors.clever.client import Client
 from connectors.clever.events import Changes, changes, last_event
 from connectors.clever.mapping import course_id
-from connectors.clever.people import has_role, people
+from connectors.clever.people import People, has_role, people
 from connectors.clever.walk import walk
 from connectors.members import Objects, school_year
 from connectors.protocol import Mode, Pull
 from connectors.roster import Roster
+from connectors.spool import Spool
 from connectors.walking import Walked
 from transforms import issues
 from transforms.issues import Rule
 
 _CLASS_FILES = ("classes", "enrollments")
+_AGENTS = ("user", "agent")
 _PEOPLE_FILES = ("users", "roles", "demographics")
 
 
@@ -72,7 +74,7 @@ class _Taken:
 
 @dataclass
 class Pulling:
-    """One pull. ``counts``: how often each rule was met, by the file that it is about."""
+    """One pull. ``counts``: how often each rule was met, by the file that it is about. ``agents``: who has whom."""
 
     client: Client
     roster: Roster
@@ -81,9 +83,12 @@ class Pulling:
     terms: frozenset[str] = frozenset()
     no_term: int = 0
     contacts: int = 0
-    agents: list[pl.DataFrame] = field(default_factory=list)
+    agents: Spool = field(init=False)
     counts: dict[tuple[Rule, str], int] = field(default_factory=dict)
     announced: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.agents = Spool(self.roster.folder, "stage-agents", _AGENTS)
 
     async def run(self, cursor: Mapping[str, Any] | None) -> Pull:
         """The whole pull. Raises ConnectorError; nothing is left out of what it returns."""
@@ -248,7 +253,8 @@ class Pulling:
 
         def begin() -> None:
             self._begin(*_PEOPLE_FILES)
-            self.agents, self.contacts = [], 0
+            self.agents.begin_again()
+            self.contacts = 0
             self.counts[rules.SPLIT_NAME, "users"] = self.counts[rules.NO_USERNAME, "users"] = 0
 
         walked: Walked = await walk(self.client, "users", _Taken(begin, self._take_users))
@@ -260,33 +266,44 @@ class Pulling:
                 self.announced["users"] = walked.count
 
     def _take_users(self, objects: Objects) -> None:
-        made = people(objects, self.district, self.client.config.staff_role)
+        self._put_users(self._people(objects))
+
+    def _people(self, objects: Objects) -> People:
+        return people(objects, self.district, self.client.config.staff_role)
+
+    def _put_users(self, made: People) -> None:
         self._add("users", made.users)
         self._add("roles", made.roles)
         self._add("demographics", made.demographics)
-        if made.agents.height:
-            self.agents.append(made.agents)
+        self.agents.add(made.agents)
         self.contacts += made.contacts
         self._count(rules.SPLIT_NAME, "users", made.split)
         self._count(rules.NO_USERNAME, "users", made.unnamed)
 
     def _join_agents(self) -> None:
         """Gives everybody their agents: a contact may stand far behind the student."""
-        if not self.agents:
+        self.agents.finish()
+        if not self.agents.rows:
             return
-        listed = (
-            pl.concat(self.agents).unique().sort("user", "agent").group_by("user", maintain_order=True)
-            .agg(agents=pl.col("agent").str.join(","))
-        )  # fmt: skip
-        self.agents = []
 
         def joined(frame: pl.DataFrame) -> pl.DataFrame:
-            found = frame.select(user="sourcedId").join(listed, on="user", how="left", maintain_order="left")
+            here = frame.select(user="sourcedId")
+            theirs = (part.join(here, on="user", how="semi") for part in self.agents.frames([*_AGENTS]))
+            listed = (
+                pl.concat(theirs).unique().sort("user", "agent").group_by("user", maintain_order=True)
+                .agg(agents=pl.col("agent").str.join(","))
+            )  # fmt: skip
+            found = here.join(listed, on="user", how="left", maintain_order="left")
             return frame.with_columns(agentSourcedIds=found["agents"])
 
         self.roster.spools["users"].change(joined)
+        self.agents.begin_again()
 
     def _changed_users(self, said: Changes) -> None:
         self._begin(*_PEOPLE_FILES, mode="delta")
-        self._take_users(said.there("users"))
+        made = self._people(said.there("users"))
+        self._put_users(made)
         self._end("users", said.gone("users"))
+        # No demographics end with their user by themselves, and who is there may have none any more.
+        told = {*made.demographics["sourcedId"]}
+        self._end("demographics", [key for key in said.of("users") if key not in told])

@@ -23,13 +23,13 @@ _LATER = {
 
 
 async def district(client: Client) -> Mapping[str, Any]:
-    """The district that the token is for.
+    """The district that the token is for, as it is now: an earlier attempt's answer says nothing of its state.
 
     Raises ConnectorError as ``Client.page`` does and besides (``no_district``, ``district_paused``,
     ``district_failed``, ``district_pending``).
     """
     try:
-        page = await client.page(client.config.collection("districts"), "districts", 100)
+        page = await client.page(client.config.collection("districts"), "districts", 100, kept=False)
     except (NotUnderstoodError, PageTooLargeError):
         text = "Clever does not understand the request for the district. Check the address and the version."
         raise ConnectorError("query_refused", text, intent=Intent.ASK_HUMAN) from None

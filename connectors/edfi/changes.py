@@ -1,9 +1,14 @@
-"""What changed at a host since a version: how much of each resource, and which enrollments came, changed and went."""
+"""What changed at a host since a version: how much of each resource, and which enrollments came, changed and went.
+
+A version is given to a change before it is committed, so one with a lower version may appear after one with a higher
+was read. A window therefore begins with the newest version that an earlier pull saw, long enough before the last one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.client import NotUnderstoodError
@@ -16,26 +21,50 @@ from connectors.protocol import ConnectorError
 
 #: More changed enrollments than these are read no cheaper than all of them.
 MOST_CHANGED = 200_000
+#: No change takes longer than this from its version to its commit, nor are more versions given meanwhile.
+LONGEST, OVERLAP = timedelta(minutes=10), 10_000
 _GONE = {"deletes": "keyValues", "keyChanges": "oldKeyValues"}
 _NOT_TOLD = frozenset({"not_found"})
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """A cursor. ``by_clock``: the year follows from the date, since neither host nor configuration says which it is."""
+    """A cursor. ``by_clock``: the year follows from the date, since neither host nor configuration says which it is.
+
+    ``at``: when ``version`` was the newest, by the host's clock; None where it was not noted. ``settled``: the version
+    up to which all changes were committed then, 0 where no earlier pull tells it.
+    """
 
     version: int
     year: str
     by_clock: bool
+    at: datetime | None = None
+    settled: int = 0
 
     @classmethod
     def of(cls, cursor: Mapping[str, Any] | None) -> Since | None:
         """The cursor of an earlier pull."""
-        return None if cursor is None else cls(cursor["version"], cursor["year"], cursor["by_clock"])
+        if cursor is None:
+            return None
+        at = cursor.get("at")
+        began = datetime.fromisoformat(at) if at is not None else None
+        return cls(cursor["version"], cursor["year"], cursor["by_clock"], began, cursor.get("settled", 0))
 
     def cursor(self) -> dict[str, Any]:
         """The cursor as JSON."""
-        return {"version": self.version, "year": self.year, "by_clock": self.by_clock}
+        at = self.at.isoformat() if self.at is not None else None
+        told = {"version": self.version, "year": self.year, "by_clock": self.by_clock}
+        return {**told, "at": at, "settled": self.settled}
+
+    def behind(self, oldest: int) -> int:
+        """The version behind which changes may be that the pull did not see. ``oldest``: that the host can tell of."""
+        return max(self.settled, self.version - OVERLAP, oldest - 1)
+
+    def settled_at(self, newest: int, now: datetime) -> int:
+        """The version up to which all changes are committed now; ``newest``: the host's version now."""
+        if self.version > newest:
+            return 0  # the host was restored
+        return self.version if self.at is not None and now - self.at >= LONGEST else self.settled
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,13 +218,15 @@ def _user(kind: str) -> pl.Expr:
 
 
 def _role_rows(placed: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """The rows of roles.csv, called by what they say."""
+    """The rows of roles.csv, called by what they say. One that is told several times ends with the last of them."""
     parts = [pl.col(name).fill_null("") for name in ("org", "role", "begin")]
     made = placed.with_columns(
         sourcedId=pl.concat_str(_user(kind), *parts, separator="-"), userSourcedId=_user(kind), orgSourcedId="org",
-        beginDate="begin", endDate="end",
+        beginDate="begin",
     )  # fmt: skip
-    return made.select(*_ROLES).unique("sourcedId", keep="last", maintain_order=True)
+    end = pl.col("end")
+    until = pl.when(~end.is_null().any().over("sourcedId")).then(end.max().over("sourcedId"))
+    return made.with_columns(endDate=until).select(*_ROLES).unique("sourcedId", keep="first", maintain_order=True)
 
 
 def demographics(born: pl.DataFrame, details: pl.DataFrame, roles: pl.DataFrame) -> pl.DataFrame:

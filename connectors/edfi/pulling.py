@@ -67,25 +67,32 @@ class Pulling:
         # The version is looked up first: what changes while everything is read comes again with the next pull.
         versions = await client.versions() if client.config.changes else None
         if since is not None and versions is not None and self._still(since, versions):
-            return self._pull(versions, Since(versions.newest, since.year, since.by_clock))
+            return self._pull(since)
         await self._choose_year()
         known = since is not None and versions is not None and since.year == self.year
         files = list(resources.made_of(client))
         found: dict[str, Moved] | None = None
+        within: dict[str, str] | None = None
         if known and since is not None and versions is not None and versions.oldest <= since.version + 1:
             if since.version <= versions.newest:
-                found = await moved(client, resources.needed(client), window(since.version, versions.newest))
+                within = window(since.behind(versions.oldest), versions.newest)
+                found = await moved(client, resources.needed(client), within)
             if found is not None and not any(found[n].any for n in resources.PLACES if n in found):
                 files = [file for file in files if self._differs(file, found)]
             else:
                 found = None
         if files:
             await self._places()
-        within = window(since.version, versions.newest) if found and since and versions else None
-        await self._files(files, found, within)
+        await self._files(files, found, within if found else None)
         if versions is None and client.config.changes:
             self.counts[rules.NO_CHANGES, ""] = 1
-        return self._pull(versions, Since(versions.newest, self.year, self.by_clock) if versions else None)
+        return self._pull(self._reached(since, versions) if versions else None)
+
+    def _reached(self, since: Since | None, versions: Versions) -> Since:
+        """The cursor of this pull. ``since``: that of the one before."""
+        at = self.client.started or self.client.context.now()
+        settled = since.settled_at(versions.newest, at) if since is not None else 0
+        return Since(versions.newest, self.year, self.by_clock, at, settled)
 
     def _still(self, since: Since, versions: Versions) -> bool:
         """Whether nothing changed at the host, the school year included."""
@@ -145,15 +152,14 @@ class Pulling:
         rekeyed = any(one is not None and one.rekeyed != 0 for one in above)
         return told and not rekeyed and sum(one.changed for one in own) <= MOST_CHANGED
 
-    def _pull(self, versions: Versions | None, since: Since | None) -> Pull:
-        cursor = since.cursor() if versions is not None and since is not None else None
+    def _pull(self, since: Since | None) -> Pull:
         found = [issues.one(rules.UNKNOWN, field=name, cause=uri) for name, uri in sorted(self.descriptors.unknown)]
         found += [
             issues.one(rule, file=f"{file}.csv" if file else "", cause=f"{count:,}" if file else "")
             for (rule, file), count in sorted(self.counts.items(), key=lambda one: (one[0][0].code, one[0][1])) if count
         ]  # fmt: skip
         self.roster.findings += found
-        return Pull(self.roster.package("Ed-Fi"), cursor, objects=True)
+        return Pull(self.roster.package("Ed-Fi"), since.cursor() if since is not None else None, objects=True)
 
     async def _write(self, file: str, frame: pl.DataFrame, mode: Mode = "bulk") -> None:
         """A whole file of one frame."""

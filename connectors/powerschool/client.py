@@ -63,14 +63,20 @@ class Client(Asking):
 
     async def page(self, query: Query, arguments: Arguments, page: int, size: int) -> Page:
         """One page (from 1 on) of a query."""
+        return await self._page(query, arguments, page, size, lambda found: found)
 
-        def read(body: Any) -> Page:
+    async def _page(
+        self, query: Query, arguments: Arguments, page: int, size: int, judge: Callable[[Page], T]
+    ) -> T:  # fmt: skip
+        """What ``judge`` makes of a page. What it refuses is asked for again, and is in no journal."""
+
+        def read(body: Any) -> T:
             records = body.get("record") if isinstance(body, dict) else None
             if records is None and isinstance(body, dict):
                 records = []  # a page without rows comes without them
             if not isinstance(records, list):
                 raise _odd(query.name)
-            return Page(frame(query, records), _number(body.get(_VERSION)))
+            return judge(Page(frame(query, records), _number(body.get(_VERSION))))
 
         path = f"/ws/schema/query/{query.full_name}?page={page}&pagesize={size}"
         most = max(_LEAST_BYTES, size * _BYTES_PER_ROW)
@@ -89,11 +95,14 @@ class Client(Asking):
 
     async def seal(self, query: Query, arguments: Arguments) -> tuple[int, int]:
         """How many rows a query has now, and the sum of the first column of their keys."""
-        found = (await self.page(query.seal, arguments, 1, 1)).rows
-        if found.height != 1:
-            raise _odd(query.seal.name)
-        total, checksum = (_number(found[name][0]) for name in (SEAL_TOTAL, SEAL_SUM))
-        return total or 0, checksum or 0
+
+        def judge(found: Page) -> tuple[int, int]:
+            if found.rows.height != 1:
+                raise _odd(query.seal.name)
+            total, checksum = (_number(found.rows[name][0]) for name in (SEAL_TOTAL, SEAL_SUM))
+            return total or 0, checksum or 0
+
+        return await self._page(query.seal, arguments, 1, 1, judge)
 
     async def version(self, query: Query, arguments: Arguments) -> int | None:
         """The version of the data now; None where the server has no subscription of the configured name."""

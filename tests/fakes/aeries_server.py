@@ -59,7 +59,10 @@ class Asked:
 
 @dataclass
 class Server:
-    """``objects``: by list. ``happened``: what changed, as (list of changes, time of the server's clock, object)."""
+    """``objects``: by list. ``happened``: what changed, as (list of changes, time of the server's clock, object).
+
+    ``instead``: what stands, with status 200, where an answer should be.
+    """
 
     objects: dict[str, list[Object]]
     quirks: Quirks = field(default_factory=Quirks)
@@ -70,6 +73,7 @@ class Server:
     happened: list[tuple[str, datetime, Object]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     before: Callable[[Asked], None] = lambda _asked: None
+    instead: Callable[[Asked], Any] = lambda _asked: None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def local(self) -> datetime:
@@ -119,7 +123,8 @@ class _Handler(Answering):
             self._answer(404, b"<html>The resource cannot be found.</html>", "text/html")
             return
         with self.aeries.lock:
-            status, body = self._found(path, query)
+            wrong = self.aeries.instead(asked)
+            status, body = self._found(path, query) if wrong is None else (200, wrong)
         data = json.dumps(self._named(body)).encode()
         if status == 404 and self.aeries.quirks.silent:
             self._answer(404, b"<html>not found</html>", "text/html")

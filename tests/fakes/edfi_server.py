@@ -114,6 +114,20 @@ class Server:
             state.rows[resource][name] = {**old, **members}
             state.versions.setdefault(resource, {})[name] = state.newest
 
+    def begin(self, resource: str, name: str, **members: Any) -> Callable[[], None]:
+        """Gives a change of a row its version now; others see it once it is committed, by calling what this returns."""
+        with self.lock:
+            state = self.state
+            state.newest += 1
+            version = state.newest
+
+        def commit() -> None:
+            with self.lock:
+                state.rows[resource][name] = {**state.rows[resource][name], **members}
+                state.versions.setdefault(resource, {})[name] = version
+
+        return commit
+
     def drop(self, resource: str, name: str) -> None:
         """Deletes a row."""
         with self.lock:

@@ -28,9 +28,8 @@ def applied(before: State, pull: Pull) -> State:
             for row in rows:
                 if row.get("status") == "tobedeleted":
                     table.pop(row["sourcedId"], None)
-                    if file == "users":
+                    if file == "users":  # demographics are records of their own: a package has to end them
                         after.get("roles", {}).pop(row["sourcedId"], None)
-                        after.get("demographics", {}).pop(row["sourcedId"], None)
                 else:
                     table[row["sourcedId"]] = _row(row)
         for file, present in pull.present.items():

@@ -87,7 +87,10 @@ class Installed:
 
 @dataclass
 class Server:
-    """``denied``: fields (``TABLE.FIELD``) that an administrator took from the plugin, whatever it asks for."""
+    """``denied``: fields (``TABLE.FIELD``) that an administrator took from the plugin, whatever it asks for.
+
+    ``instead``: what stands, with status 200, where an answer should be.
+    """
 
     quirks: Quirks = field(default_factory=Quirks)
     url: str = ""
@@ -103,6 +106,7 @@ class Server:
     changed: dict[str, dict[int, int]] = field(default_factory=dict)
     before: Callable[[Asked], None] = lambda _asked: None
     status: Callable[[Asked], int] = lambda _asked: 200
+    instead: Callable[[Asked], Any] = lambda _asked: None
     lock: threading.RLock = field(default_factory=threading.RLock)
     database: sqlite3.Connection = field(init=False)
 
@@ -254,7 +258,8 @@ class _Handler(Answering):
         status = self.sis.status(asked)
         if status == 200 and parts.path != "/ws/v1/time" and not self._known():
             status = 401
-        self._answer(*((status, {"message": "refused"}) if status != 200 else self._found(parts.path, asked)))
+        wrong = self.sis.instead(asked) if status == 200 else {"message": "refused"}
+        self._answer(*(self._found(parts.path, asked) if wrong is None else (status, wrong)))
 
     def _token(self, sent: bytes) -> tuple[int, Any]:
         form = {name: values[0] for name, values in parse_qs(sent.decode()).items()}

@@ -15,7 +15,7 @@ from connectors.aeries import SPEC
 from connectors.aeries.changes import Since
 from connectors.protocol import Pull
 from tests.contract.test_aeries import context
-from tests.fakes.aeries_district import ELEMENTARY, HIGH, district
+from tests.fakes.aeries_district import ELEMENTARY, FLEX, HIGH, district
 from tests.fakes.aeries_server import Quirks, Server, running
 from tests.fakes.package_states import State, applied
 
@@ -40,11 +40,31 @@ def steps(aeries: Server) -> dict[str, tuple[Callable[[], None], set[str]]]:
         return lambda: aeries.put("students", {"StudentID": key}, **members)
 
     people = {"users", "roles", "demographics"}
+    nothing = {"Birthdate": None, "Gender": "", "EthnicityCode": "", "RaceCode1": "", "RaceCode2": ""}
+
+    def at(school: int, key: int, number: int, **members: Any) -> Callable[[], None]:
+        one = {"StudentID": key, "SchoolCode": school, "StudentNumber": number}
+        return lambda: aeries.put("students", one, **members)
+
     return {
         "a student is renamed": (student(99400001, FirstName="Zebulon", RaceCode1=""), people),
         "one at two schools gets another phone": (student(99400004, HomePhone="1"), people),
         "one says nothing of themselves any more": (
-            student(99400006, Birthdate=None, Gender="", EthnicityCode="", RaceCode1="", RaceCode2=""), people),
+            student(99400006, **nothing), people),
+        "one says nothing at the first of two schools": (at(HIGH, 99400004, 4, **nothing), people),
+        "and nothing at the other one": (at(FLEX, 99400004, 900, **nothing), people),
+        "and all of it again": (at(HIGH, 99400004, 4, Birthdate="2010-04-11T00:00:00", Gender="M"), people),
+        "a student has a second record at the school": (
+            at(HIGH, 99400005, 801, FirstName="Second", SchoolEnterDate="2025-09-01T00:00:00"), people),
+        "that says more than the first one": (at(HIGH, 99400005, 801, Gender="X", Grade=12), people),
+        "a pupil has a second record with another teacher": (
+            at(ELEMENTARY, 99000003, 802, FirstName="Two", LastName="Seats", HomeRoomTeacherNumber=421, Grade=2),
+            {*people, "enrollments"}),
+        "and the first of them is inactive": (
+            at(ELEMENTARY, 99000003, 3, InactiveStatusCode="T"), {*people, "enrollments"}),
+        "and the second in place of it": (
+            lambda: (at(ELEMENTARY, 99000003, 3, InactiveStatusCode="")(),
+                     at(ELEMENTARY, 99000003, 802, InactiveStatusCode="T")())[0], {*people, "enrollments"}),
         "a pupil goes to another teacher": (student(99000001, HomeRoomTeacherNumber=421), {*people, "enrollments"}),
         "and to none": (student(99000001, HomeRoomTeacherNumber=0), {*people, "enrollments"}),
         "a contact is renamed": (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from connectors.clever import SPEC
+from connectors.journal import Journal
 from connectors.protocol import ConnectorError, Intent, Pull
 from tests.contract.test_clever import context
 from tests.fakes.clever_district import district, key
@@ -20,6 +23,7 @@ from tests.fakes.clever_server import TOKEN, Quirks, Server, running
 from tests.fakes.package_states import State, applied
 
 DAY = timedelta(days=1)
+_PRIVATE = ("dob", "gender", "race", "hispanic_ethnicity")
 
 
 @pytest.fixture
@@ -67,6 +71,12 @@ def steps(clever: Server) -> dict[str, Callable[[], None]]:
         "a student comes back": lambda: clever.put(
             "users", other, email=None, name={"first": "B", "last": "C"},
             roles={"student": {"school": key("4", 0), "grade": "3"}},
+        ),
+        "a student says nothing of themselves any more": lambda: clever.put(
+            "users", student, roles=roles(clever, student, "student", **dict.fromkeys(_PRIVATE))
+        ),
+        "one who was a student is staff": lambda: clever.put(
+            "users", key("1", 6), roles={"staff": {"title": "Coach", "schools": [key("4", 0)]}}
         ),
         "a teacher becomes an administrator too": lambda: clever.put(
             "users", teacher, roles=roles(clever, teacher, "district_admin", title="Director")
@@ -237,6 +247,31 @@ def test_a_district_that_stands_still_at_clever_stands_still_here(
         pull(clever, tmp_path)
     assert caught.value.code == code
     assert not list(tmp_path.iterdir())
+
+
+def test_the_state_of_a_district_is_asked_for_in_every_attempt(clever: Server, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+
+    def attempt() -> list[str]:
+        clever.asked.clear()
+        with closing(Journal(tmp_path / "journal", bytes(32), time.time())) as journal:
+            given = replace(context(clever, tmp_path / "work"), journal=journal)
+            asyncio.run(SPEC.open(given).pull(None)).package.close()
+        return [one.collection for one in clever.asked]
+
+    success, paused = {"state": "success", "pause_end": None}, {"state": "paused", "pause_end": None}
+    clever.district.update(paused, pause_end=(clever.now + timedelta(minutes=5)).isoformat())
+    with pytest.raises(ConnectorError, match="district_paused") as caught:
+        attempt()
+    assert caught.value.wait_seconds == 300
+    clever.district.update(success)
+    assert attempt().count("districts") == 2
+    # All else is known by now; that does not make a district go on that is paused meanwhile.
+    clever.district.update(paused)
+    with pytest.raises(ConnectorError, match="district_paused"):
+        attempt()
+    clever.district.update(success)
+    assert attempt() == ["districts", "districts"]
 
 
 def test_the_rate_is_obeyed_before_clever_has_to_refuse(clever: Server, tmp_path: Path) -> None:

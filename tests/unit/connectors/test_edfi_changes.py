@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connectors.edfi import SPEC
+from connectors.edfi.changes import Since
 from connectors.protocol import ConnectorError, Intent, Pull
 from tests.contract.test_edfi import context
 from tests.fakes.edfi_district import DISTRICT, FIRST_SCHOOL, YEAR, ods, section, uri
@@ -108,11 +110,64 @@ def test_changes_come_to_the_same_as_everything(host: Server, tmp_path: Path) ->
         assert {f"{file} {mode}" for file, mode in changes.package.mode.items()} == expected, what
         state = applied(state, changes)
         assert state == applied({}, pull(host, tmp_path)), what
-        cursor = changes.cursor
+        assert changes.cursor is not None
+        # Nothing is under way at this host: what was read need not come once more.
+        cursor = {**changes.cursor, "settled": changes.cursor["version"]}
     # Nothing changed: one request beside the API's description and the token.
     nothing = pull(host, tmp_path, cursor)
     assert ([one.resource for one in host.asked], dict(nothing.package.mode)) == (["availableChangeVersions"], {})
     assert nothing.cursor == cursor
+
+
+def test_a_change_that_is_committed_behind_newer_ones_is_not_lost(host: Server, tmp_path: Path) -> None:
+    host.state.rows["gradebooks"] = {}
+    commit = host.begin("students", "students-5", firstName="Before")
+    pulled = pull(host, tmp_path)
+    state = applied({}, pulled)
+    commit()
+
+    def follow() -> set[str]:
+        nonlocal state, pulled
+        pulled = pull(host, tmp_path, pulled.cursor)
+        files = {*pulled.package.mode}
+        state = applied(state, pulled)
+        return files
+
+    host.now += timedelta(hours=1)
+    host.put("gradebooks", "gradebooks-1")
+    commit = host.begin("students", "students-4", firstName="Late")
+    ended = host.begin(STUDENTS, f"{STUDENTS}-1", endDate="2025-10-01")
+    host.put("courses", "courses-1", courseTitle="B")
+    assert follow() == {"users", "roles", "demographics", "courses", "classes"}
+    assert state == applied({}, pull(host, tmp_path))
+    commit()
+    ended()
+    # Pulls within minutes of each other do not make an end of it, nor those that find nothing new.
+    for minutes in (1, 1, 60):
+        assert follow() == set()
+        host.now += timedelta(minutes=minutes)
+    host.put("gradebooks", "gradebooks-1")
+    assert follow() == {"users", "roles", "demographics", "courses", "classes", "enrollments"}
+    assert pulled.package.mode["enrollments"] == "delta"
+    assert state == applied({}, pull(host, tmp_path))
+    # What was read twice does not come again.
+    host.now += timedelta(hours=1)
+    host.put("gradebooks", "gradebooks-1")
+    assert follow() == set()
+
+
+def test_how_far_windows_overlap() -> None:
+    at = datetime(2026, 3, 2, 6, tzinfo=UTC)
+    since = Since(50_000, "2026", by_clock=False, at=at, settled=49_000)
+    assert Since.of(since.cursor()) == since
+    assert since.behind(0) == 49_000
+    assert since.behind(49_500) == 49_499  # the host has forgotten what was before
+    for newest, minutes, settled in ((50_001, 9, 49_000), (50_001, 10, 50_000), (40_000, 10, 0)):
+        assert since.settled_at(newest, at + timedelta(minutes=minutes)) == settled
+    # The first pull, and cursors from before times were noted, know of no earlier one.
+    old = Since.of({"version": 50_000, "year": "2026", "by_clock": False})
+    assert old is not None
+    assert (old.behind(0), old.settled_at(50_001, at)) == (40_000, 0)
 
 
 def test_many_changes_at_once(host: Server, tmp_path: Path) -> None:

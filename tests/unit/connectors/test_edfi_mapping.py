@@ -178,6 +178,30 @@ def test_staff_and_contacts(pulled: tuple[Frames, pl.DataFrame]) -> None:
     assert "email" not in users["con-p1"]
 
 
+def test_a_role_that_is_told_several_times_ends_with_the_last_of_them(tmp_path: Path) -> None:
+    """Classifications that mean one role, entries that differ in letters alone: an end that is over is not the end."""
+    name, schools_of = "staffEducationOrganizationAssignmentAssociations", "studentSchoolAssociations"
+    server = Server(ods())
+    (principal,) = (one for one in server.state.rows[name].values() if "Principal" in str(one))
+    (entry,) = (one for one in server.state.rows[schools_of].values() if one["entryDate"] == "2025-08-01")
+    assert entry["studentReference"] == {"studentUniqueId": "1000"}
+    del server.state.rows[name][principal["id"]], server.state.rows[schools_of][entry["id"]]
+    found = []
+    with running(server):
+        for ends in ((None, "2026-05-01"), ("2026-05-01", None), ("2026-04-01", "2026-05-01"),
+                     ("2026-05-01", "2026-04-01")):  # fmt: skip
+            for number, end in enumerate(ends):
+                server.put(name, f"{name}-9{number}", **{**principal, "endDate": end, "id": f"{name}-9{number}"})
+                server.put(schools_of, f"{schools_of}-9{number}", **{
+                    **entry, "exitWithdrawDate": end, "id": f"{schools_of}-9{number}"})  # fmt: skip
+            frames, _ = pull(server, tmp_path)
+            found.append([next(role for role in held(frames, user) if role[1] == OTHER)[3:]
+                          for user in ("sta-t1", "stu-1000")])  # fmt: skip
+    begun = ("2024-08-01", "2025-08-01")
+    ends_ = [("", ""), ("", ""), ("2026-05-02", "2026-05-01"), ("2026-05-02", "2026-05-01")]
+    assert found == [[(begin, end) for begin, end in zip(begun, both, strict=True)] for both in ends_]
+
+
 def test_demographics(pulled: tuple[Frames, pl.DataFrame]) -> None:
     found = rows(pulled[0], "demographics")
     assert found["stu-1001"] == {
