@@ -276,7 +276,7 @@ async def test_a_run_that_is_tried_again_goes_on_at_the_page_where_it_ended(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     await connect(second, sis, page_rows=20, at_once=1)
     asked: dict[str, int] = {}
-    sis.fault = lambda one: "reset" if one.entity == "users" and 3 <= one.number < 3 + client.TRIES else None
+    sis.fault = lambda one: "status:500" if one.entity == "users" and 3 <= one.number < 3 + client.TRIES else None
     sis.before_page = lambda one: asked.update({one.entity: one.number + 1})
     run = await pull(second)
     assert (run.state, run.attempt) == ("held", 2), run.error_message  # all of what was there before is gone
