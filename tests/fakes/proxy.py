@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 CHUNK = 1 << 16
 
@@ -44,7 +44,8 @@ class Proxy:
         """The same address, through the proxy."""
         parts = urlsplit(url)
         login = parts.netloc.rpartition("@")[0]
-        return parts._replace(netloc=f"{login}@127.0.0.1:{self.port}").geturl()
+        query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in {"host", "port"}])
+        return parts._replace(netloc=f"{login}@127.0.0.1:{self.port}", query=query).geturl()
 
     def reset(self) -> None:
         """Ends all connections with a reset."""
@@ -101,11 +102,17 @@ def _abort(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+def over_tcp(url: str) -> tuple[str, int]:
+    """Host and port of a server, also where its address names a socket: the embedded PostgreSQL listens on both."""
+    parts = urlsplit(url)
+    port = parts.port or int(dict(parse_qsl(parts.query)).get("port", 0))
+    return parts.hostname or "127.0.0.1", port
+
+
 @asynccontextmanager
 async def proxy(url: str) -> AsyncIterator[Proxy]:
     """A proxy in front of the server of ``url``."""
-    parts = urlsplit(url)
-    made = Proxy(parts.hostname or "", parts.port or 0)
+    made = Proxy(*over_tcp(url))
     made._server = await asyncio.start_server(made._serve, "127.0.0.1", 0)
     try:
         yield made

@@ -9,12 +9,14 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -265,10 +267,32 @@ def test_the_password_is_asked_for_and_kept_from_others(folder: Path) -> None:
 
 def test_servers_listen_on_loopback_only(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server, EmbeddedRedis(folder) as cache:
-        for url in (server.url(), cache.url()):
+        for url in (server.url(tcp=True), cache.url()):
             port = int(url.rpartition("@127.0.0.1:")[2].partition("/")[0])
             with socket.socket() as elsewhere:
                 elsewhere.bind(("127.0.0.2", port))  # free, so the server does not listen on every address
+
+
+def test_the_hub_talks_over_a_socket_that_nobody_else_can_enter(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        assert parse_qs(urlsplit(server.url()).query)["host"] == [str(server.data)]
+        assert stat.S_IMODE(server.data.stat().st_mode) == 0o700
+        assert sql(server, "SELECT inet_server_addr()") is None  # no TCP
+        assert sql(server, "SELECT host(inet_server_addr())", url=server.url(tcp=True)) == "127.0.0.1"
+        (sockets,) = {path.name for path in server.data.glob(".s.PGSQL.*") if path.is_socket()}
+        kill_all(server)
+    with EmbeddedPostgres(folder) as server:
+        assert sql(server, "SELECT 1") == 1
+        assert not (server.data / sockets).exists() or sockets.endswith(f".{urlsplit(server.url(tcp=True)).port}")
+
+
+def test_a_folder_too_deep_for_a_socket_is_served_over_tcp(folder: Path) -> None:
+    deep = folder / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    with EmbeddedPostgres(deep) as server:
+        if len(str(server.data)) > postgres_module.LONGEST_SOCKET:
+            assert urlsplit(server.url()).hostname == "127.0.0.1"
+        assert sql(server, "SELECT 1") == 1
 
 
 def test_statements_with_personal_data_do_not_reach_the_log(folder: Path) -> None:

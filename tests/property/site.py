@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from aiohttp import ClientSession
@@ -37,7 +36,7 @@ from hub.worker.doorbell import Doorbell
 from tests import worker_process
 from tests.api.oneroster.rosters import USUAL, issue
 from tests.districts import District
-from tests.fakes.proxy import Proxy, proxy
+from tests.fakes.proxy import Proxy, over_tcp, proxy
 from tests.fakes.receiver import Receiver, receiver
 from tests.services import MASTER_KEY, Database, database_at
 
@@ -80,7 +79,7 @@ class Site:
         """PostgreSQL crashes and comes back; returns when everybody can be answered again."""
         await asyncio.to_thread(self.postgres.stop, immediate=True)
         await asyncio.to_thread(self.postgres.start)
-        self.way.target = ("127.0.0.1", urlsplit(self.postgres.url()).port or 0)
+        self.way.target = over_tcp(self.postgres.url())
         async with asyncio.timeout(30):
             while not await self._answers():
                 await asyncio.sleep(0.05)

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -24,7 +23,7 @@ from hub.store.runs import Run
 from hub.sync.engine import work_once
 from tests.conftest import UNSAFE
 from tests.districts import District, sandbox, without
-from tests.fakes.proxy import Proxy, proxy
+from tests.fakes.proxy import Proxy, over_tcp, proxy
 from tests.full_disk import Volume, cannot_grow, sizes, small_volume
 from tests.services import MASTER_KEY, Database, database_at
 from tests.snapshots import leftovers, snapshot
@@ -163,7 +162,7 @@ async def test_a_volume_that_fills_up_under_postgresql_loses_nothing(volume: Vol
             await asyncio.to_thread(server.stop, immediate=True)  # of what it could not bring up again
             await asyncio.to_thread(server.start)
             back = database_at(await asyncio.to_thread(server.url))
-            way.target = ("127.0.0.1", urlsplit(back.owner).port or 0)
+            way.target = over_tcp(back.owner)
             assert await snapshot(district) == before
             run = await tried_again(district, run_id)
             assert (run.state, run.counts["enrollments"]["created"]) == ("applied", FRAMES["enrollments"].height - 50)

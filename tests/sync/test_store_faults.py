@@ -8,7 +8,6 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +24,7 @@ from hub.sync import grants
 from hub.sync.engine import work_once
 from tests import worker_process
 from tests.districts import District, changed
-from tests.fakes.proxy import Cut, proxy
+from tests.fakes.proxy import Cut, over_tcp, proxy
 from tests.services import MASTER_KEY, Database, database_at
 from tests.snapshots import leftovers, snapshot
 from tests.sync.conftest import STUDENTS, Loaded, change, first
@@ -118,7 +117,7 @@ async def test_a_postgresql_that_crashes_in_the_apply_loses_nothing(embedded_fol
                 assert (error.code, error.intent) == (Code.UNAVAILABLE, Intent.RETRY)
             await asyncio.to_thread(server.start)
             database = database_at(await asyncio.to_thread(server.url))
-            way.target = ("127.0.0.1", urlsplit(database.owner).port or 0)  # it may come back at another port
+            way.target = over_tcp(database.owner)  # it may come back at another port
             assert await snapshot(district) == before
             assert (await district.run(run_id)).state == "running"
             await let_go(database)
@@ -268,10 +267,15 @@ async def test_two_workers_and_an_administrator_at_one_district_take_turns(secon
         assert (present, trimmed) == (shown.views[2][entity][0], shown.views[2][entity][2])
 
 
-async def test_a_clients_locks_and_waits_have_bounds(second: District) -> None:
-    async with second.db.district(second.district_id) as tx:
-        assert await tx.fetchval("SHOW idle_in_transaction_session_timeout") == "45s"
-        assert await tx.fetchval("SHOW tcp_keepalives_idle") == "30"
+async def test_a_clients_locks_and_waits_have_bounds(second: District, copied: Database) -> None:
+    async with proxy(copied.worker) as way:
+        db = await Pool.open(way.url(copied.worker), name="tests over TCP")  # a socket's other end is never far away
+        try:
+            async with db.district(second.district_id) as tx:
+                assert await tx.fetchval("SHOW idle_in_transaction_session_timeout") == "45s"
+                assert await tx.fetchval("SHOW tcp_keepalives_idle") == "30"
+        finally:
+            await db.close()
 
 
 @pytest.mark.threat("F13")
