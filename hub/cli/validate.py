@@ -19,7 +19,10 @@ _SHOWN = {
     "refuse": ("refused", "bold red"),
     "quarantine": ("kept out", "red"),
     "drop_value": ("value dropped", "yellow"),
+    "hold": ("asked about", "yellow"),
+    "suggest": ("suggested", "cyan"),
     "report": ("reported", "cyan"),
+    "fix_keep_original": ("repaired, original kept", "green"),
     "fix": ("repaired", "green"),
 }
 

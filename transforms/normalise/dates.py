@@ -31,10 +31,12 @@ DAT_006 = declare(
 DAT_008 = declare(
     "DAT-008", Severity.INFO, Action.FIX, "A school year written as two years (2024-2025)",
     "The hub took the year in which it ends. Write that year alone, for example 2025.",
+    entity="academicSessions", fields=("schoolYear",),
 )  # fmt: skip
 DOB_001 = declare(
     "DOB-001", Severity.WARN, Action.DROP_VALUE,
     "A birth date is not a date, has a two-digit year, is a serial number, or can be read in two ways", _ISO,
+    entity="demographics", fields=("birthDate",),
 )  # fmt: skip
 
 FIRST_YEAR, LAST_YEAR = 1900, 2199
