@@ -53,16 +53,19 @@ class Phase(StrEnum):
 
 #: Looks at what a rule is given (``transforms.rules.given.Given``) and answers columns key, line, cause, maybe field.
 Check = Callable[[Any], pl.DataFrame]
+#: Mends the found values of one field (its name, the values): a pure function of each value.
+Fix = Callable[[str, pl.Series], pl.Series]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One kind of finding. ``title`` says what is wrong, without any value; ``howto`` where and how to mend it.
 
-    ``entity`` and ``fields``: what it is about, "" and () for any. ``params``: its thresholds and their defaults, which
-    a district may set. ``version`` grows when the same data may give other findings; ``since``: the release that
-    brought it; ``deprecated``: the code that came in its place. ``check``, of a rule with a function of its own, is
-    given ``reads``: the columns that it looks at, by table (``transforms.rules.tables``).
+    ``entity`` and ``fields``: what it is about, "" and () for any. ``params``: its thresholds (numbers, or lists of
+    text) with their defaults, which a district may set. ``version`` grows when the same data may give other findings;
+    ``since``: the release that brought it; ``deprecated``: the code that came in its place. ``check``, of a rule with
+    a function of its own, is given ``reads``: the columns that it looks at, by table (``transforms.rules.tables``).
+    ``fix`` mends what it found.
     """
 
     code: str
@@ -73,12 +76,13 @@ class Rule:
     entity: str = ""
     fields: tuple[str, ...] = ()
     phase: Phase = Phase.ROW
-    params: Mapping[str, float] = field(default_factory=dict, hash=False)
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: int = 1
     since: str = "0.1"
     deprecated: str = ""
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     check: Check | None = None
+    fix: Fix | None = None
 
     @property
     def optional(self) -> bool:
@@ -103,7 +107,7 @@ RULES: dict[str, Rule] = {}
 
 def declare(
     code: str, severity: Severity, action: Action, title: str, howto: str, *, entity: str = "",
-    fields: tuple[str, ...] = (), phase: Phase = Phase.ROW, params: Mapping[str, float] | None = None,
+    fields: tuple[str, ...] = (), phase: Phase = Phase.ROW, params: Mapping[str, Any] | None = None,
     version: int = 1, since: str = "0.1", deprecated: str = "",
 ) -> Rule:  # fmt: skip
     """Adds a rule to ``RULES`` and returns it; a code may be declared once only."""

@@ -54,7 +54,8 @@ def rules_page(rules: Mapping[str, Rule] = RULES) -> str:
 
 
 def _shown(rule: Rule) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in rule.params.items())
+    texts = {n: f"{v:g}" if isinstance(v, int | float) else ", ".join(v) or "none" for n, v in rule.params.items()}
+    return ", ".join(f"{name} {text}" for name, text in texts.items())
 
 
 _HEAD = """# Findings

@@ -9,9 +9,11 @@ import pytest
 
 from hub.sync import undoing  # noqa: F401 - declares rules
 from tests.fakes.rosters import clean, frames, run
+from tests.unit.transforms.rule_cases import CASES
 from transforms.catalogue import CATALOGUE, Version
-from transforms.issues import RULES, Action
+from transforms.issues import RULES, Action, Rule
 from transforms.normalise.text import LONGEST
+from transforms.rules import guarded
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ EXAMPLES = (
 #: Rules that no change of one row breaks at that row, or not in a whole package: they have tests of their own.
 ELSEWHERE = {
     "STA-002", "NUM-003", "SRC-001", "SRC-002", "SRC-003", "UND-001", "UND-002", "UND-003", "SNAP-003", "ENR-004",
-    "ENR-007", "ENR-008", "ENR-011", "ID-007",
-}  # fmt: skip
+    "ENR-007", "ENR-008", "ENR-011", "ID-007", "DOB-002",
+} | {rule.code for rule in vars(guarded).values() if isinstance(rule, Rule)}  # fmt: skip
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
@@ -158,7 +160,7 @@ def test_every_rule_of_the_transforms_has_an_example() -> None:
     others = ("AERIES-", "CLEVER-", "EDFI-", "FILE-", "PS-", "QML-", "REST-", "SHP-")
     declared = {code for code in RULES if not code.startswith(others)}
 
-    assert {e.code for e in EXAMPLES} | ELSEWHERE == declared
+    assert {e.code for e in EXAMPLES} | ELSEWHERE | {case.code for case in CASES} == declared
 
 
 def test_rules_say_what_is_wrong_and_how_to_mend_it() -> None:
