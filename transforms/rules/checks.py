@@ -18,7 +18,7 @@ from transforms.marks import certain, rows_of
 from transforms.rules import classes, contacts, demographics, guarded, names, people, terms  # noqa: F401 - declare
 from transforms.rules.given import ANY, Given
 from transforms.rules.settings import DEFAULTS, RuleSettings
-from transforms.rules.tables import SUMS, added, belonging, source_of, taken
+from transforms.rules.tables import SUMS, Batch, added, belonging, source_of
 from transforms.sheet import Sheet, findings
 
 _WHOLE = (Phase.ENTITY, Phase.CROSS_ENTITY)
@@ -44,12 +44,12 @@ class Checks:
         """Runs the rules of single rows over a sheet that is complete, mends what they mend, and keeps what waits."""
         entity = sheet.entity.name
         rules = [rule for rule in self.of_rows if entity in rule.reads or ANY in rule.reads]
-        good = rows_of(sheet.frame, ~sheet.out)
-        if not good.height:
+        good = Batch(entity, rows_of(sheet.frame, ~sheet.out))
+        if not good.rows.height:
             return
         for rule in rules:
             table = entity if entity in rule.reads else ANY
-            given = {table: taken(entity, good, rule.reads[table])}
+            given = {table: good.table(rule.reads[table])}
             found = self._found(rule, given, delta=delta)
             if found.height:
                 sheet.findings += _told(rule, sheet.entity, found)
@@ -84,18 +84,18 @@ class Checks:
         kept = self.parts.pop(table, [])
         if table in SUMS:
             return added(table, kept or [SUMS[table][0](_no_rows("enrollments"), _NO_MARKS)])
-        return pl.concat(kept) if kept else taken(table, _no_rows(table), self._columns(table))
+        return pl.concat(kept) if kept else Batch(table, _no_rows(table)).table(self._columns(table))
 
-    def _keep(self, entity: str, good: pl.DataFrame) -> None:
+    def _keep(self, entity: str, good: Batch) -> None:
         if entity == "users" and "sizes" in self._all():
             self.belong.append(belonging(good))
         for table in self._tables_of(entity):
             if table in SUMS:
                 self.belong = [pl.concat(self.belong).unique().sort()] if len(self.belong) > 1 else self.belong
                 belong = self.belong[0] if self.belong else _NO_MARKS
-                self.parts.setdefault(table, []).append(SUMS[table][0](good, belong))
+                self.parts.setdefault(table, []).append(SUMS[table][0](good.rows, belong))
             else:
-                self.parts.setdefault(table, []).append(taken(entity, good, self._columns(table)))
+                self.parts.setdefault(table, []).append(good.table(self._columns(table)))
 
     def _all(self) -> set[str]:
         return {table for rule in self.waiting for table in rule.reads}

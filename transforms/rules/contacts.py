@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity
-from transforms.rules.given import Given, found, nothing, rule, shared
+from transforms.marks import empty
+from transforms.rules.given import Given, all_differ, found, nothing, rule, shared
 
 #: Of everybody: a district whose students all have one of these has no domain of its own.
 _PUBLIC = (
@@ -22,6 +23,8 @@ _PUBLIC = (
 def one_address(given: Given) -> pl.DataFrame:
     """Users of one kind of role who share an address."""
     users = given["users"]
+    if all_differ(users["emailMark"]):
+        return nothing()
     parts = [shared(users.filter(users[kind]), ["emailMark"], "users") for kind in ("student", "staff")]
     return pl.concat(parts).unique("key").sort("key")
 
@@ -34,6 +37,8 @@ def one_address(given: Given) -> pl.DataFrame:
 def of_the_household(given: Given) -> pl.DataFrame:
     """Guardians and staff, each nothing of the other, who share an address."""
     users = given["users"]
+    if all_differ(users["emailMark"]):
+        return nothing()
     rows = users.filter(users["guardian"] != users["staff"])
     both = shared(rows, ["emailMark"], "users")
     if not both.height:
@@ -79,6 +84,8 @@ def _domains(users: pl.DataFrame, given: Given) -> list[str]:
 def one_number(given: Given) -> pl.DataFrame:
     """Users of a number, of telephone or text messages, that more than ``people`` users have."""
     users = given["users"]
+    if all(all_differ(users[name]) for name in ("phoneMark", "smsMark")) and empty(users["smsMark"]):
+        return nothing()
     parts = [users.select("key", "line", number=name).drop_nulls() for name in ("phoneMark", "smsMark")]
     numbers = pl.concat(parts).unique(["key", "number"])
     many = numbers.filter(numbers["number"].is_duplicated()) if numbers.height else numbers

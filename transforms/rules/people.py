@@ -6,7 +6,7 @@ import polars as pl
 
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Phase, Severity
-from transforms.rules.given import BEFORE, FOUND, Given, found, in_fields, nothing, rule, shared
+from transforms.rules.given import BEFORE, FOUND, Given, all_differ, found, in_fields, nothing, rule, shared
 
 _TEST = (
     r"(?i)^(?:test|demo|sample|dummy|fake)[._-]?(?:user|student|teacher|account|admin|parent|guardian)?[._-]?[0-9]*$"
@@ -51,6 +51,8 @@ def several_grades(given: Given) -> pl.DataFrame:
 )  # fmt: skip
 def student_and_staff(given: Given) -> pl.DataFrame:
     """Users of whom one is a student alone, another staff alone, with equal names and addresses."""
+    if all_differ(given["users"]["emailMark"]):
+        return nothing()
     rows = given["users"].filter(pl.col("student") != pl.col("staff"))
     by = ["nameMark", "emailMark"]
     both = shared(rows, by, "users")
