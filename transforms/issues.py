@@ -65,7 +65,7 @@ class Rule:
     text) with their defaults, which a district may set. ``version`` grows when the same data may give other findings;
     ``since``: the release that brought it; ``deprecated``: the code that came in its place. ``check``, of a rule with
     a function of its own, is given ``reads``: the columns that it looks at, by table (``transforms.rules.tables``).
-    ``fix`` mends what it found.
+    ``fix`` mends what it found. ``origin``: the entry point of another distribution that brings the rule.
     """
 
     code: str
@@ -83,6 +83,7 @@ class Rule:
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     check: Check | None = None
     fix: Fix | None = None
+    origin: str = ""
 
     @property
     def optional(self) -> bool:

@@ -13,13 +13,18 @@ import polars as pl
 
 from transforms import canonical, issues
 from transforms.catalogue import CATALOGUE, Entity
-from transforms.issues import RULES, Phase, Rule
+from transforms.issues import RULES, Action, Phase, Rule, Severity, declare, one
 from transforms.marks import certain, rows_of
 from transforms.rules import classes, contacts, demographics, guarded, names, people, terms  # noqa: F401 - declare
-from transforms.rules.given import ANY, Given
+from transforms.rules.given import ANY, FOUND, SINCE, Given, nothing
 from transforms.rules.settings import DEFAULTS, RuleSettings
 from transforms.rules.tables import SUMS, Batch, added, belonging, source_of
 from transforms.sheet import Sheet, findings
+
+RULE_001 = declare(
+    "RULE-001", Severity.WARN, Action.REPORT, "A rule that another distribution brings has failed",
+    "Tell whoever made the rule, which the field names. The sync went on without it.", phase=Phase.FILE, since=SINCE,
+)  # fmt: skip
 
 _WHOLE = (Phase.ENTITY, Phase.CROSS_ENTITY)
 _NO_MARKS = pl.Series([], dtype=pl.UInt64)
@@ -39,6 +44,7 @@ class Checks:
         self.parts: dict[str, list[pl.DataFrame]] = {}
         self.tables: dict[str, pl.DataFrame] = {}
         self.belong: list[pl.Series] = []
+        self.failed: list[str] = []
 
     def rows(self, sheet: Sheet, *, delta: bool) -> None:
         """Runs the rules of single rows over a sheet that is complete, mends what they mend, and keeps what waits."""
@@ -72,12 +78,13 @@ class Checks:
             if _last(rule) == place and set(rule.reads) <= set(self.tables):
                 given = {t: self.tables[t].select(_shown(t, read)) for t, read in rule.reads.items()}
                 out += _told(rule, CATALOGUE[rule.entity], self._found(rule, given, delta=False))
+        out += [one(RULE_001, entity=entity.name, field=code) for code in sorted(set(self.failed))]
+        self.failed = []
         self.tables = {t: frame.select(self._still(t, frame)) for t, frame in self.tables.items() if self._columns(t)}
         return out
 
     def _found(self, rule: Rule, tables: Mapping[str, pl.DataFrame], *, delta: bool) -> pl.DataFrame:
-        assert rule.check is not None, "only such rules are run"
-        return rule.check(Given(tables, self.settings.params(rule), self.today, delta))
+        return checked(rule, Given(tables, self.settings.params(rule), self.today, delta), self.failed)
 
     def _whole(self, table: str) -> pl.DataFrame:
         """What was kept of all batches."""
@@ -110,16 +117,32 @@ class Checks:
         return frame.columns if table in SUMS else ["key", "line", *self._columns(table)]
 
 
+def checked(rule: Rule, given: Given, failed: list[str]) -> pl.DataFrame:
+    """What a rule answers. One of another distribution that fails is noted in ``failed``, and finds nothing."""
+    assert rule.check is not None, "only such rules are run"
+    if not rule.origin:
+        return rule.check(given)
+    try:
+        found = rule.check(given)
+        names = [*FOUND, "field"] if "field" in found.columns else list(FOUND)
+        return found.select(names).cast(pl.Schema(FOUND))
+    except Exception:
+        failed.append(rule.code)
+        return nothing()
+
+
 def snapshot(
     entity: Entity, rows: pl.DataFrame, settings: RuleSettings = DEFAULTS, today: date | None = None
 ) -> pl.DataFrame:
     """What rules find of changed records. ``rows``: key, line, and each column now and before (``given.BEFORE``)."""
     told: list[pl.DataFrame] = []
+    failed: list[str] = []
     for rule in RULES.values():
         if rule.check is None or rule.phase is not Phase.CROSS_SNAPSHOT or entity.name not in rule.reads:
             continue
         if settings.runs(rule):
-            told += _told(rule, entity, rule.check(Given({entity.name: rows}, settings.params(rule), today)))
+            told += _told(rule, entity, checked(rule, Given({entity.name: rows}, settings.params(rule), today), failed))
+    told += [one(RULE_001, entity=entity.name, field=code) for code in failed]
     return issues.collect(told)
 
 

@@ -21,7 +21,7 @@ ANY: Final = "*"
 #: The first release with rules of this kind.
 SINCE: Final = "0.2"
 #: Columns of an answer; ``field`` beside them where the rule is about several fields.
-FOUND: Final = {"key": pl.String, "line": pl.UInt32, "cause": pl.String}
+FOUND: Final[dict[str, pl.DataType]] = {"key": pl.String(), "line": pl.UInt32(), "cause": pl.String()}
 #: What the name of a column ends with that says how a record was before.
 BEFORE: Final = " before"
 
@@ -76,7 +76,7 @@ def found(rows: pl.DataFrame, mark: pl.Series, cause: pl.Series | None = None) -
 def in_fields(parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Answers by field as one."""
     return pl.concat([
-        pl.DataFrame(schema={**FOUND, "field": pl.String}),
+        pl.DataFrame(schema={**FOUND, "field": pl.String()}),
         *(part.with_columns(field=pl.lit(name)) for name, part in parts.items() if part.height),
     ])  # fmt: skip
 
