@@ -53,13 +53,13 @@ def show(*, district: UUID, url: str, token: str, code: str) -> None:
 @rules.command("set")
 @reaching
 @click.argument("code")
-@click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
+@click.argument("params", nargs=-1)
 @click.option("--off/--on", "off", default=None, help="Switch the rule off, or on again.")
 @click.option("--hold", help="Hold a run with more findings: SHARE of all rows, or SHARE,ABOVE; `never` does not ask.")
 def set_(
     *, district: UUID, url: str, token: str, code: str, params: tuple[str, ...], off: bool | None, hold: str | None
 ) -> None:
-    """Set thresholds of the rule CODE, such as most=150; a list as domains=a.org,b.org. The others stay."""
+    """Set PARAMS of the rule CODE: thresholds such as most=150; a list as domains=a.org,b.org. The others stay."""
     kept = asyncio.run(call(url, token, "GET", _path(district)))
     declared = {rule["code"]: rule["params"] for rule in kept["rules"]}.get(code, {})
     own = dict(kept["settings"].get(code, {}))
