@@ -12,11 +12,20 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-import transforms.pipeline
-import transforms.shaping.rules  # noqa: F401 - declares rules
+from connectors.aeries import rules as aeries
+from connectors.clever import rules as clever
+from connectors.edfi import rules as edfi
+from connectors.oneroster_csv import rules as oneroster_csv
+from connectors.oneroster_rest import rules as oneroster_rest
+from connectors.powerschool import rules as powerschool
+from connectors.skyward_qmlativ import rules as skyward_qmlativ
+from transforms import pipeline
 from transforms.issues import RULES
+from transforms.shaping import rules as shaping
 
 GROUP = "rosterhub.rules"
+#: Importing these has declared what is built in.
+BUILT_IN = (aeries, clever, edfi, oneroster_csv, oneroster_rest, powerschool, skyward_qmlativ, pipeline, shaping)
 
 
 @cache
