@@ -47,7 +47,7 @@ def trend(reports: Sequence[Mapping[str, Any]], rows: Mapping[str, int] | None =
         counts = [of.get(key, 0) for of in counted]
         texts = {name: rule[name] for name in ("code", "entity", "severity", "title", "howto")}
         of_last = (rows or {}).get(rule["entity"])
-        share = counts[-1] / of_last if of_last else None
+        share = min(1.0, counts[-1] / of_last) if of_last else None
         opened, closed = _since(counts)
         found.append(
             RuleTrend(**texts, counts=counts, change=_change(counts), opened=opened, closed=closed, share=share)
