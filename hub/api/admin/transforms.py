@@ -240,7 +240,7 @@ async def _preview(
     async with call.reading() as tx:
         source = await sources.get(tx, source_id)
         await _fits(source, body.definition)
-        rules = await rule_settings.in_force(tx)
+        rules, today = await rule_settings.in_force(tx), call.context.clock.now().date()
         if package is None:
             upload_id = await _upload(tx, source_id, body.upload_id)
         try:
@@ -249,10 +249,11 @@ async def _preview(
             now = None
     try:
         if package is not None and folder is not None:
-            found = await trying.preview_of(source, package, folder, now, candidate, rules)
+            found = await trying.preview_of(source, package, folder, now, candidate, rules, today)
         else:
             assert upload_id is not None, "a package is in the form, or was uploaded"
-            found = await trying.preview(call.context.db, call.district_id, source, upload_id, now, candidate, rules)
+            db, district = call.context.db, call.district_id
+            found = await trying.preview(db, district, source, upload_id, now, candidate, rules, today)
     except ConnectorError as error:
         raise trying.refused(error) from None
     return TransformPreview(
