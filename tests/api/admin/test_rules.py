@@ -45,7 +45,7 @@ async def test_rules_are_listed_set_and_reset(hub: AdminHub) -> None:
     assert (code != 0, "Mend `rules.CLS-002.params.most`" in text) == (True, True)
     assert (await command(hub, "rules", "set", "DEM-004", "--off"))[0] != 0
     assert (await command(hub, "rules", "set", "CLS-002", "--hold", "often"))[0] != 0
-    assert (await command(hub, "rules", "show", "XXX-001"))[0] != 0
+    assert (await command(hub, "rules", "show", "ZZZ-001"))[0] != 0
 
 
 async def test_validate_heeds_a_file_of_settings(tmp_path: Path) -> None:

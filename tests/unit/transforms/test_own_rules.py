@@ -188,7 +188,7 @@ def test_rules_that_change_nothing_can_be_switched_off(code: str) -> None:
 
 
 @pytest.mark.parametrize(("written", "place"), [
-    ([], "rules"), ({"XXX-001": {"off": True}}, "XXX-001"), ({"DEM-004": {"off": True}}, "DEM-004.off"),
+    ([], "rules"), ({"ZZZ-001": {"off": True}}, "ZZZ-001"), ({"DEM-004": {"off": True}}, "DEM-004.off"),
     ({"CLS-002": {"params": {"least": 1}}}, "CLS-002.params.least"),
     ({"CLS-002": {"params": {"most": "many"}}}, "CLS-002.params.most"), ({"CLS-002": {"params": {"most": -1}}},
     "CLS-002.params.most"), ({"EML-005": {"params": {"domains": "a.org"}}}, "EML-005.params.domains"),
