@@ -32,6 +32,7 @@ from transforms.validate.relations import check_relations
 GRB_004 = declare(
     "GRB-004", Severity.WARN, Action.DROP_VALUE, "Several score scales of one line item or result",
     "Link one score scale: JSON has room for one. The hub kept the one whose row has the first sourcedId.",
+    fields=("scoreScale",),
 )  # fmt: skip
 
 

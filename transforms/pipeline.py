@@ -26,6 +26,8 @@ from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
 from transforms.normalise.values import normalise
+from transforms.rules.checks import Checks
+from transforms.rules.settings import DEFAULTS, RuleSettings
 from transforms.sheet import Sheet, findings, joined, no_keys, open_sheet, split
 from transforms.validate import speaking  # noqa: F401 - its rules are the chain's, whoever applies them
 from transforms.validate.alike import ENR_011, join_alike, may_be_alike, several
@@ -49,7 +51,7 @@ from transforms.validate.state_ids import ID_007, check_shared, check_state_ids
 __all__ = ["REVISION", "Outcome", "Transform", "duplicated", "several"]
 
 #: Grows whenever the same package may give other canonical rows: packages are then compared row by row again.
-REVISION = 4
+REVISION = 5
 Unread = Callable[[], pl.Series]
 _NO_CAUSES = pl.DataFrame(schema={"key": pl.String, "cause": pl.String})
 
@@ -85,7 +87,7 @@ class Transform:
     district's country, for telephone numbers in national form; ``today`` the day on which students should have
     classes, without which nobody is missed; ``joined()`` the keys of enrollments that stand for several rows of the
     last whole package; ``parents(entity)``, of a tree, key and parent of the active records as the source said them
-    before, asked (after an outcome that says so) where some stay without a good row.
+    before, asked (after an outcome that says so) where some stay without a good row; ``rules`` what was set for rules.
     """
 
     def __init__(
@@ -98,7 +100,9 @@ class Transform:
         today: date | None = None,
         joined: Unread = no_keys,
         parents: Callable[[str], pl.DataFrame] = no_parents,
+        rules: RuleSettings = DEFAULTS,
     ) -> None:
+        self.checks = Checks(today, rules)
         self.version, self.today, self.joined, self.parents = version, today, joined, parents
         self.calling_code = calling_code
         self.known = Known() if held is None else Known(held)
@@ -152,7 +156,7 @@ class _Steps:
     ) -> None:  # fmt: skip
         self.entity, self.version, self.known, self.parts, self.delta = entity, run.version, run.known, parts, delta
         self.calling_code, self.unread = run.calling_code, unread
-        self.joined, self.parents = run.joined, run.parents
+        self.joined, self.parents, self.checks = run.joined, run.parents, run.checks
         self.lacking, self.implied = lacking, implied
         self.told = False  # of status columns filled in a bulk file, which is said once
         self.settled = False
@@ -266,6 +270,7 @@ class _Steps:
 
     def finish(self, sheet: Sheet) -> Outcome:
         """The canonical outcome of a sheet whose references are all resolved."""
+        self.checks.rows(sheet, delta=self.delta)
         frame = canonical.frame_of(sheet)
         if self.parts.kept:
             frame = frame.with_columns(hash=frame["hash"] ^ kept_rows.marks(frame["key"], self.parts.kept))
@@ -318,6 +323,7 @@ class _Steps:
             found += self.enrolled.close()
         if self.results:
             found.append(findings(GRB_009, self.entity, check_repeated(pl.concat(self.results)), "lineItem"))
+        found += self.checks.close(self.entity, delta=self.delta)
         last = issues.collect(found)
         if last.height:
             yield Outcome(canonical.empty(self.entity), last, no_keys(), no_keys(), no_keys())

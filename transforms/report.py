@@ -21,7 +21,7 @@ _ORDER = {s: i for i, s in enumerate(Severity)}
 def summary(issues: pl.DataFrame, *, examples: int = 3, causes: int = 10, people: bool = False) -> dict[str, Any]:
     """A JSON-able summary of a frame of findings.
 
-    - ``total``, and ``actions``: findings per action (``fix``, ``quarantine``, ``drop_value``, ``report``, ``refuse``);
+    - ``total``, and ``actions``: findings per action (``Action``);
     - ``rows``: rows that are kept out, per entity;
     - ``rules``: per code and entity, worst first: code, entity, severity, action, title, howto, count, examples (file,
       line, field);
@@ -42,29 +42,45 @@ def summary(issues: pl.DataFrame, *, examples: int = 3, causes: int = 10, people
 
 
 def rules_page(rules: Mapping[str, Rule] = RULES) -> str:
-    """docs/issues.md: every rule with what it does and how to mend it."""
-    lines = [
-        "# Findings",
-        "",
-        "What the hub finds in a roster, by code. A finding names a place (file, line, field) and never holds personal",
-        "data. This page is generated: `make docs`.",
-        "",
-        "| what happens | meaning |",
-        "|---|---|",
-        "| fix | repaired, because nobody could disagree |",
-        "| drop_value | the row goes on without this value |",
-        "| report | nothing was changed |",
-        "| quarantine | the row is kept out; an older good version stays |",
-        "| refuse | nothing of the package is applied |",
-        "",
-        "| code | finding | severity | what happens | how to mend it |",
-        "|---|---|---|---|---|",
-    ]
+    """docs/issues.md: every rule with what it is about, what it does, its thresholds, and how to mend it."""
+    lines = [*_HEAD]
     for code in sorted(rules, key=lambda c: (c.split("-")[0], c)):
         rule = rules[code]
-        cells = (code, rule.title, rule.severity.value, rule.action.value, rule.howto)
+        about = " ".join([rule.entity, *rule.fields]).strip()
+        what = f"{rule.action.value} ({_shown(rule)})" if rule.params else rule.action.value
+        cells = (code, rule.title, about, rule.phase.value, rule.severity.value, what, rule.howto)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(rule: Rule) -> str:
+    texts = {n: f"{v:g}" if isinstance(v, int | float) else ", ".join(v) or "none" for n, v in rule.params.items()}
+    return ", ".join(f"{name} {text}" for name, text in texts.items())
+
+
+_HEAD = """# Findings
+
+What the hub finds in a roster, by code. A finding names a place (file, line, field) and never holds personal
+data. This page is generated: `make docs`. A district may set the thresholds that stand in brackets, and switch rules
+off that suggest, report or hold: [admin-api.md](admin-api.md), `hub rules`.
+
+| what happens | meaning |
+|---|---|
+| fix | repaired, because nobody could disagree |
+| fix_keep_original | repaired, and what the source wrote stays in the record's metadata |
+| drop_value | the row goes on without this value |
+| suggest | nothing was changed; the finding says what is probably meant |
+| report | nothing was changed |
+| hold | nothing was changed; the guard asks a person before the run is applied |
+| quarantine | the row is kept out; an older good version stays |
+| refuse | nothing of the package is applied |
+
+Rules run in phases: of a *file*, of a *row* with what it refers to, of all rows of an *entity*, *cross_entity* (of
+several files) and *cross_snapshot* (with what the store knows from before). Files of changes (delta) have no whole, so
+rules that need one wait for the next whole package.
+
+| code | finding | about | phase | severity | what happens | how to mend it |
+|---|---|---|---|---|---|---|""".splitlines()
 
 
 def _counts(frame: pl.DataFrame, name: str) -> dict[str, int]:

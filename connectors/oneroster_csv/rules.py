@@ -6,23 +6,23 @@
 
 from __future__ import annotations
 
-from transforms.issues import Action, Rule, Severity, declare
+from transforms.issues import Action, Phase, Rule, Severity, declare
 
 
 def _refuse(code: str, title: str, howto: str) -> Rule:
-    return declare(code, Severity.BLOCK_SYNC, Action.REFUSE, title, howto)
+    return declare(code, Severity.BLOCK_SYNC, Action.REFUSE, title, howto, phase=Phase.FILE)
 
 
 def _repair(code: str, title: str, howto: str) -> Rule:
-    return declare(code, Severity.WARN, Action.FIX, title, howto)
+    return declare(code, Severity.WARN, Action.FIX, title, howto, phase=Phase.FILE)
 
 
 def _report(code: str, title: str, howto: str, severity: Severity = Severity.WARN) -> Rule:
-    return declare(code, severity, Action.REPORT, title, howto)
+    return declare(code, severity, Action.REPORT, title, howto, phase=Phase.FILE)
 
 
 def _keep_out(code: str, title: str, howto: str) -> Rule:
-    return declare(code, Severity.BLOCK_RECORD, Action.QUARANTINE, title, howto)
+    return declare(code, Severity.BLOCK_RECORD, Action.QUARANTINE, title, howto, phase=Phase.FILE)
 
 
 # Text and rows

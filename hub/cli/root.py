@@ -25,6 +25,7 @@ from hub.cli.passback import passback
 from hub.cli.people import people
 from hub.cli.purge import purge
 from hub.cli.restored import restored
+from hub.cli.rules import rules
 from hub.cli.runs import runs
 from hub.cli.sandbox import sandbox
 from hub.cli.service import migrate, serve, sftp, worker
@@ -70,8 +71,8 @@ def main() -> None:
 
 COMMANDS = (
     demo, serve, worker, sftp, migrate, validate, mapping, sync, upload, status, cancel, source, drop, connector,
-    survivorship, overrides, people, runs, guard, undo, history, export, listen, identifiers, subscriptions, passback,
-    purge, erasures, restored, keys, sandbox, doctor, token,
+    survivorship, overrides, people, runs, guard, rules, undo, history, export, listen, identifiers, subscriptions,
+    passback, purge, erasures, restored, keys, sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

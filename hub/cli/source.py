@@ -331,7 +331,11 @@ def trends(*, district: UUID, url: str, token: str, source_id: UUID, runs: int) 
     found = _ask("GET", url, token, district, f"/{source_id}/trends", params={"runs": str(runs)})
     for rule in found["rules"]:
         counts = " ".join(f"{count:,}" for count in rule["counts"])
-        click.echo(f"{rule['change']:8} {rule['code']} {rule['entity']}: {counts}  {rule['title']}")
+        since = rule["opened_at"] or rule["closed_at"]
+        state = "open" if rule["opened_at"] else "closed"
+        share = f" ({rule['share']:.2%} of the rows)" if rule["share"] else ""
+        click.echo(f"{rule['change']:8} {rule['code']} {rule['entity']}: {counts}{share}  {rule['title']}")
+        click.echo(f"         {state} since {since[:16]}")
     if not found["rules"]:
         click.echo("no finding in the last runs")
 

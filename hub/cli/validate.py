@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hub.sync.examine import Examined
+    from transforms.rules.settings import RuleSettings
     from transforms.shaping.checking import Checked
 
 #: Exit codes.
@@ -19,7 +20,10 @@ _SHOWN = {
     "refuse": ("refused", "bold red"),
     "quarantine": ("kept out", "red"),
     "drop_value": ("value dropped", "yellow"),
+    "hold": ("asked about", "yellow"),
+    "suggest": ("suggested", "cyan"),
     "report": ("reported", "cyan"),
+    "fix_keep_original": ("repaired, original kept", "green"),
     "fix": ("repaired", "green"),
 }
 
@@ -30,8 +34,11 @@ _SHOWN = {
 @click.option("--limit", type=click.IntRange(0, 1000), default=3, show_default=True, help="Places shown per finding.")
 @click.option("--transform", "definition", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A transform as JSON, which is applied first.")  # fmt: skip
+@click.option("--rules", "settings", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="What a district has set for rules, as JSON: an object from codes to their settings.")  # fmt: skip
 @click.pass_context
-def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int, definition: Path | None) -> None:
+def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int, definition: Path | None,
+             settings: Path | None) -> None:  # fmt: skip
     """Check a package: a ZIP archive or a folder of OneRoster CSV, or of tables.
 
     School Data Sync and other known tables are told by their headers and read by the built-in mapping. Says what would
@@ -49,6 +56,7 @@ def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int, de
         click.echo(f"unreadable: there is no file or folder {package}.", err=True)
         ctx.exit(UNREADABLE)
     transform = None if definition is None else read_definition(definition)
+    rules = read_rules(settings)
     try:
         with Console(stderr=True).status("reading") as status:
             found = examine(
@@ -56,6 +64,7 @@ def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int, de
                 lambda file, n: status.update(f"checking {file}.csv" + (f", {n:,} rows" if n else "")),
                 transform,
                 utc_now().date(),
+                rules,
             )
     except ConnectorError as error:
         click.echo(f"{error.code}: {error.message}", err=True)
@@ -67,6 +76,25 @@ def validate(ctx: click.Context, package: Path, *, as_json: bool, limit: int, de
     else:
         _show(Console(highlight=False, soft_wrap=True), package, found, report)
     ctx.exit(FAULTY if faulty else FINE)
+
+
+def read_rules(path: Path | None) -> RuleSettings:
+    """The settings of rules in a file. Raises HubError(INVALID_REQUEST) with the place of the fault."""
+    import orjson
+
+    from connectors.rules import load
+    from hub.errors import Code, HubError
+    from transforms.rules.settings import DEFAULTS, RuleError, read
+
+    load()
+    if path is None:
+        return DEFAULTS
+    try:
+        return read(orjson.loads(path.read_bytes()))
+    except orjson.JSONDecodeError as error:
+        raise HubError(Code.INVALID_REQUEST, f"{path.name} is not JSON: line {error.lineno}.") from None
+    except RuleError as error:
+        raise HubError(Code.INVALID_REQUEST, f"Mend {path.name}: {error.place}: {error.text}.") from None
 
 
 def read_definition(path: Path) -> Checked:

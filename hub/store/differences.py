@@ -228,6 +228,28 @@ async def staged_schools(tx: Transaction, run_id: UUID) -> set[int]:
     return {row["rid"] for row in rows}
 
 
+async def staged_documents(
+    tx: Transaction, entity: Entity, run_id: UUID, rids: list[int]
+) -> dict[int, tuple[str, str]]:
+    """The documents (doc, doc_private) that one attempt staged of some records, by rid."""
+    rows = await tx.fetch(
+        f"SELECT rid, doc, doc_private FROM {STAGING_PREFIX}{entity.table} "
+        "WHERE district_id = $1 AND run_id = $2 AND rid = ANY($3::int[]) AND doc IS NOT NULL",
+        tx.district_id, run_id, rids,
+    )  # fmt: skip
+    return {row["rid"]: (row["doc"], row["doc_private"]) for row in rows}
+
+
+async def keys(tx: Transaction, source_id: UUID | None, entity: Entity, rids: list[int]) -> list[str]:
+    """What a source calls some records, ascending."""
+    rows = await tx.fetch(
+        "SELECT key FROM source_records WHERE district_id = $1 AND source_id = $2 "
+        "AND entity = $3::text::entity_name AND rid = ANY($4::int[]) ORDER BY key",
+        tx.district_id, source_id, entity.name, rids,
+    )  # fmt: skip
+    return [row["key"] for row in rows]
+
+
 async def unstage(tx: Transaction, entity: Entity, run_id: UUID, rids: list[int]) -> None:
     """Takes rows out of what one attempt staged, and what sources say of them."""
     await tx.execute(

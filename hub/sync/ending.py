@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -12,20 +12,24 @@ from pyroaring import BitMap
 
 from hub.crashpoints import crash_point
 from hub.ids import new_id
-from hub.store import differences, districts, grants, holds, past, runs, staging, uploads
+from hub.store import differences, districts, grants, holds, past, rules, runs, staging, uploads
 from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.store.statement_history import Moment
 from hub.sync import guard
 from hub.sync.ahead import Applying
 from hub.sync.apply import Applied, Taken, apply, lock, note, write_said
+from hub.sync.guarded import of_people
 from hub.sync.job import Job
 from hub.sync.judging import Judging
 from hub.sync.prepared import Prepared, findings
 from hub.sync.progress import ENDING
+from hub.sync.rebinding import rebound
 from hub.sync.withholding import take_out
 from transforms.catalogue import CATALOGUE
+from transforms.issues import collect
 from transforms.report import summary
+from transforms.rules.guarded import ID_005
 
 #: The findings about a file that has its header alone, and about one that ends in the middle of a row.
 _HEADER_ALONE, _CUT_SHORT = "FILE-003", "FILE-044"
@@ -33,7 +37,10 @@ _HEADER_ALONE, _CUT_SHORT = "FILE-003", "FILE-044"
 
 @dataclass(frozen=True)
 class _End:
-    """What every way to end a run needs. ``withheld``: how many changes were taken out of the difference."""
+    """What every way to end a run needs. ``withheld``: how many changes were taken out of the difference.
+
+    ``asked``: what the guard says of findings.
+    """
 
     job: Job
     prepared: Prepared
@@ -42,6 +49,7 @@ class _End:
     issues: pl.DataFrame
     report: dict[str, Any]
     withheld: int
+    asked: list[guard.Reason]
 
     @property
     def whole(self) -> bool:
@@ -66,9 +74,11 @@ class _End:
 class _RollBackError(Exception):
     """Ends the transaction of a dry or held run; carries what it found out."""
 
-    def __init__(self, reasons: list[guard.Reason], report: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, ending: _End, reasons: list[guard.Reason], report: dict[str, Any], rows: list[dict[str, Any]]
+    ) -> None:
         super().__init__()
-        self.reasons, self.report, self.rows = reasons, report, rows
+        self.ending, self.reasons, self.report, self.rows = ending, reasons, report, rows
 
 
 async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Applying) -> bool:
@@ -84,13 +94,18 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     whole = taken is None or taken.whole
     judging = await asyncio.create_task(Judging.begin(job, whole=whole))
     additive, withheld = judging.additive and taken is not None, 0  # what is no package does not come again
-    if additive or judging.withhold is not None:
-        withheld = await asyncio.create_task(take_out(job, prepared, additive=additive, asked=judging.withhold))
-    issues = findings(prepared)
+    others = await asyncio.create_task(_others(job, prepared, judging)) if taken is not None else BitMap()
+    if additive or others or judging.withhold is not None:
+        withheld = await asyncio.create_task(
+            take_out(job, prepared, additive=additive, asked=judging.withhold, rebound=others)
+        )
+    issues, asked = await asyncio.create_task(_asked(job, prepared, others))
     report = await asyncio.to_thread(summary, issues)
-    ending = _End(job, prepared, taken.in_part() if taken and withheld else taken, judging, issues, report, withheld)
+    taken = taken.in_part() if taken and withheld else taken
+    ending = _End(job, prepared, taken, judging, issues, report, withheld, asked)
     # A missing file is asked about, whatever else came.
-    lacking = judging.settle(guard.reasons(judging.rules, _files(ending)), calendar=False)
+    first = [*guard.reasons(judging.rules, _files(ending)), *asked]
+    lacking = judging.settle(first, calendar=False)
     if not (prepared or job.claim.run.dry_run or any(r.holds for r in lacking)):
         await applying.close()
         await _nothing_changed(ending)
@@ -102,11 +117,50 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     try:
         await _apply(ending, applying)
     except _RollBackError as found:
-        await _stayed_out(ending, found)
+        await _stayed_out(found.ending, found)
         stands = False
     crash_point("apply.after_commit")
     await _after(job)
     return stands and not withheld
+
+
+async def _others(job: Job, prepared: Prepared, judging: Judging) -> BitMap:
+    """The users who wait because their sourcedId names somebody else; none where they are so many that all waits."""
+    if not prepared.rules.runs(ID_005):
+        return BitMap()
+    found = await rebound(job, prepared)
+    if not found:
+        return found
+    limit, before = (
+        judging.rules.in_windows.limit("limits", "users", "rebound"),
+        prepared.entities["users"].counts.before,
+    )
+    return BitMap() if limit is None or limit.exceeded(len(found), before) else found
+
+
+async def _asked(job: Job, prepared: Prepared, others: BitMap) -> tuple[pl.DataFrame, list[guard.Reason]]:
+    """All findings, and what the guard says of them."""
+    issues, source = findings(prepared), job.claim.run.source_id
+    async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+        last = await rules.last_found(tx, source)
+        keys = await differences.keys(tx, source, CATALOGUE["users"], list(others)) if others else []
+    counts = {name: changes.counts for name, changes in prepared.entities.items()}
+    rows = {n: c.created + c.updated + c.unchanged + c.quarantined for n, c in counts.items()}
+    found = {(code, entity): n for code, entity, n in issues.group_by("code", "entity").len().iter_rows()}
+    reasons = guard.finding_reasons(found, rows, last, prepared.rules)
+    if others:
+        issues = collect([issues, of_people(keys)])
+        text = f"{len(others)} sourcedIds name other people than before: these users wait, with all that is theirs."
+        reasons.append(guard.Reason("rebound_withheld", "users", len(others), 0, text, holds=False))
+    return issues, reasons
+
+
+async def _with(ending: _End, found: pl.DataFrame) -> _End:
+    """The same with what the guard found."""
+    if not (found := ending.prepared.rules.kept(found)).height:
+        return ending
+    issues = collect([ending.issues, found])
+    return replace(ending, issues=issues, report=await asyncio.to_thread(summary, issues))
 
 
 def _files(ending: _End) -> guard.Facts:
@@ -127,16 +181,18 @@ async def _apply(ending: _End, applying: Applying) -> None:
     claim, run_id = job.claim, job.claim.run.run_id
     columns = await asyncio.to_thread(prepared.fresh.columns) if prepared.fresh is not None else None
     async with applying.open() as (tx, inserted):
-        await runs.keep_issues(tx, run_id, ending.issues)
         applied = await apply(tx, claim, prepared, ending.taken, job.clock.now(), inserted, columns)
         looked = await judging.look(tx, job, prepared.entities, applied, _files(ending))
         crash_point("apply.guard_looked")
-        reasons = judging.settle(looked.reasons, withheld=ending.withheld, ending=ending.ending)
+        ending = await _with(ending, await looked.findings())
+        await runs.keep_issues(tx, run_id, ending.issues)
+        said = [*looked.reasons, *ending.asked]
+        reasons = judging.settle(said, withheld=ending.withheld, ending=ending.ending)
         shown = {"effects": _effects(applied), "difference": looked.report()}
         stays = not (claim.run.dry_run or any(r.holds for r in reasons))
         rows = await looked.rows(with_values=not stays)
         if not stays:
-            raise _RollBackError(reasons, shown, rows)
+            raise _RollBackError(ending, reasons, shown, rows)
         await differences.keep(tx, run_id, rows)
         crash_point("apply.differences_kept")
         if prepared.last is not None:
@@ -219,6 +275,6 @@ async def _nothing_changed(ending: _End) -> None:
         if taken is not None:
             await note(tx, taken, ending.prepared)
         await _let_go(tx, ending)
-        told = _told([r for r in ending.judging.settle((), withheld=ending.withheld) if not r.holds])
+        told = _told([r for r in ending.judging.settle(ending.asked, withheld=ending.withheld) if not r.holds])
         await runs.finish(tx, claim, "unchanged", guard=told, **ending.shown())
     await _after(job)

@@ -17,6 +17,7 @@ from hub.sync.outcomes import repeated_pairs
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.issues import RULES, Severity, collect
 from transforms.pipeline import Transform, duplicated
+from transforms.rules.settings import DEFAULTS, RuleSettings
 from transforms.shaping.checking import Checked
 from transforms.shaping.definition import Mapping
 from transforms.shaping.detect import detected
@@ -64,38 +65,40 @@ def opened(path: Path, transform: Checked | None = None) -> Package:
 
 def examine(
     path: Path, progress: Callable[[str, int | None], None] = lambda *_: None, transform: Checked | None = None,
-    today: date | None = None,
+    today: date | None = None, rules: RuleSettings = DEFAULTS,
 ) -> Examined:  # fmt: skip
     """Reads the package at ``path`` through the whole chain; ``progress`` is told (file, its rows).
 
-    ``today``: the day on which students should have classes; without it nobody is missed.
-    Raises ConnectorError (``unreadable``, ``bad_mapping``, ``transform_failed``).
+    ``today``: the day on which students should have classes; without it nobody is missed. ``rules``: what was set
+    for rules. Raises ConnectorError (``unreadable``, ``bad_mapping``, ``transform_failed``).
     """
     package = opened(path, transform)
     try:
-        return examined(package, progress, today)
+        return examined(package, progress, today, rules)
     finally:
         package.close()
 
 
 def examined(
-    package: Package, progress: Callable[[str, int | None], None] = lambda *_: None, today: date | None = None
-) -> Examined:
+    package: Package, progress: Callable[[str, int | None], None] = lambda *_: None, today: date | None = None,
+    rules: RuleSettings = DEFAULTS,
+) -> Examined:  # fmt: skip
     """The same of a package that is open, which stays so."""
     blocking = [code for code, rule in RULES.items() if rule.severity is Severity.BLOCK_SYNC]
     refused = bool(package.issues["code"].is_in(blocking).any())
     told = package.issues.filter(pl.col("code") == RECOGNISED.code)["cause"].to_list()
     found = Examined(package.version, refused, package.digest, sorted(package.mode), format=told[0] if told else None)
     if not refused:
-        _entities(package, found, progress, today)
-    found.findings = [package.issues, *(located(package, frame) for frame in found.findings)]
+        _entities(package, found, progress, today, rules)
+    found.findings = [rules.kept(f) for f in (package.issues, *(located(package, frame) for frame in found.findings))]
     return found
 
 
 def _entities(
-    package: Package, found: Examined, progress: Callable[[str, int | None], None], today: date | None
-) -> None:
-    run = Transform(package.version, today=today)
+    package: Package, found: Examined, progress: Callable[[str, int | None], None], today: date | None,
+    rules: RuleSettings,
+) -> None:  # fmt: skip
+    run = Transform(package.version, today=today, rules=rules)
     for entity in CATALOGUE.entities:
         if entity.csv_file not in package.mode:
             continue

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import polars as pl
 from pyroaring import BitMap
 
 from hub.store import differences, guards, holds, runs, staging
@@ -34,8 +35,10 @@ from hub.sync.difference import (
 )
 from hub.sync.guard.calendar import instants
 from hub.sync.guard.usual import RUNS, usual
+from hub.sync.guarded import of_people, of_reasons
 from hub.sync.job import Job
 from transforms.catalogue import CATALOGUE
+from transforms.issues import collect
 
 #: Rows of a difference that are kept: of a run on which somebody decides, and of one that was applied.
 KEPT_TO_DECIDE, KEPT_APPLIED = 20_000, 1_000
@@ -160,6 +163,14 @@ class Looked:
 
     reasons: list[guard.Reason]
     looking: _Looking
+
+    async def findings(self) -> pl.DataFrame:
+        """What the guard's reasons are as findings; people are named by what the source calls them."""
+        looking = self.looking
+        rids = [rid for one in looking.found if one.entity.name == "users" for rid in one.kinds["rebound"]]
+        people = CATALOGUE["users"]
+        keys = await differences.keys(looking.tx, looking.source_id, people, rids) if rids else []
+        return collect([of_reasons(self.reasons), of_people(keys)])
 
     def report(self) -> dict[str, Any]:
         """The difference in numbers: by entity and kind, and by school."""

@@ -29,6 +29,7 @@ from hub.sync.named import comes
 from hub.sync.outcomes import joined_keys, joined_rids, repeated_pairs, without_returned
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
+from hub.sync.remembering import found_in_changes
 from hub.sync.resolve import empty_index, is_target, numbered
 from hub.sync.said import Said
 from hub.sync.writing import Indexes, Writer
@@ -36,6 +37,7 @@ from transforms.catalogue import CATALOGUE, Entity
 from transforms.diff import diff, vanished
 from transforms.issues import one
 from transforms.pipeline import Outcome, Transform, duplicated
+from transforms.rules.settings import DEFAULTS, RuleSettings
 from transforms.sheet import file_of, no_keys
 from transforms.sheet import findings as sheet_findings
 from transforms.validate.speaking import SRC_001, SRC_002
@@ -52,13 +54,14 @@ class Preparation:
     """
 
     def __init__(
-        self, job: Job, parties: Parties, package: Package, ahead: Ahead | None = None, *, objects: bool = False
-    ) -> None:
+        self, job: Job, parties: Parties, package: Package, ahead: Ahead | None = None, *, objects: bool = False,
+        rules: RuleSettings = DEFAULTS,
+    ) -> None:  # fmt: skip
         assert parties.own is not None, "a package is a source's"
         self.job, self.db, self.progress, self.parties = job, job.db, job.progress, parties
         self.district_id, self.run_id = job.claim.district_id, job.claim.lease_token
         self.source_id = parties.own.source_id
-        self.package, self.objects = package, objects
+        self.package, self.objects, self.rules = package, objects, rules
         merging = Merging(self.db, self.district_id, self.run_id, parties, job.clock.now())
         self.merging = merging if parties.several else None
         self.same_keys: dict[str, pl.DataFrame] = {}
@@ -72,8 +75,9 @@ class Preparation:
         self.transform = Transform(
             package.version, held=self._held, today=today,
             joined=lambda: joined_keys(joined, self.stored.get("enrollments")), parents=self.parents.__getitem__,
+            rules=rules,
         )  # fmt: skip
-        self.result = Prepared(source_id=self.source_id)
+        self.result = Prepared(source_id=self.source_id, rules=rules)
         self.files = Files(package)
         self.writer = Writer(job, ahead)
         self.components = Components(job, package, self.files, self.said, parties.own.parts, objects=objects)
@@ -187,6 +191,9 @@ class Preparation:
         changes.withdrawn = sets.bitmap(gone["rid"].sort().to_numpy())
         changes.deleted = changes.withdrawn - await self._still_said(entity, gone, changes)
         changes.counts.deleted = len(changes.deleted)
+        today = self.job.clock.now().date()
+        told = await asyncio.to_thread(found_in_changes, entity, stored, changes, self.rules, today)
+        self.result.issues.append(told)
 
     def _gone(
         self, entity: Entity, stored: pl.DataFrame, seen: list[pl.Series], kept_out: list[pl.Series],

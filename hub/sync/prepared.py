@@ -14,6 +14,7 @@ from hub.store.departures import Departed
 from hub.sync.changes import EntityChanges
 from hub.sync.fresh import Fresh
 from transforms.issues import collect
+from transforms.rules.settings import DEFAULTS, RuleSettings
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class Prepared:
     ``source_id``: the source that says this, if one does; ``departure``: it says nothing any more; ``retold``: what an
     undo makes of what others said.
     ``joined``: the enrollments that stand for several rows, of a package that has all enrollments.
+    ``rules``: what the district has set for rules.
     ``last``: what the transaction that applies it does at its end.
     """
 
@@ -70,6 +72,7 @@ class Prepared:
     joined: list[int] | None = None
     retold: Retold | None = None
     last: Callable[[Transaction], Awaitable[None]] | None = None
+    rules: RuleSettings = DEFAULTS
 
     def __bool__(self) -> bool:
         """Whether there is something to apply: a source that goes or comes back is, whatever becomes of its records."""
@@ -78,5 +81,5 @@ class Prepared:
 
 
 def findings(prepared: Prepared) -> pl.DataFrame:
-    """All findings of the run in one frame."""
-    return collect(prepared.issues)
+    """All findings of the run in one frame, without those of rules that are off."""
+    return prepared.rules.kept(collect(prepared.issues))

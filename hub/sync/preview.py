@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from hub.store.database import Database
 from hub.store.sources import Source
 from hub.sync.examine import examined
 from hub.sync.pull import fetched, opened_source, private_folder
+from transforms.rules.settings import DEFAULTS, RuleSettings
 from transforms.shaping.checking import Checked
 
 #: Rows of one file that are compared; of larger files the first ones are.
@@ -66,8 +68,9 @@ class Preview:
 
 
 async def preview(
-    db: Database, district_id: UUID, source: Source, upload_id: UUID, before: Checked | None, after: Checked
-) -> Preview:
+    db: Database, district_id: UUID, source: Source, upload_id: UUID, before: Checked | None, after: Checked,
+    rules: RuleSettings = DEFAULTS, today: date | None = None,
+) -> Preview:  # fmt: skip
     """Compares the package of an upload under two transforms.
 
     Raises ConnectorError, HubError(UPLOAD_INCOMPLETE), HubError(UNAVAILABLE) while another preview is made.
@@ -75,7 +78,7 @@ async def preview(
     with _one(_TURN):
         async with private_folder() as folder:  # the packages have their files in it
             package = await fetched(db, district_id, upload_id, folder)
-            return await _both(source, package, folder, before, after)
+            return await _both(source, package, folder, before, after, rules, today)
 
 
 @asynccontextmanager
@@ -87,20 +90,29 @@ async def received() -> AsyncIterator[Path]:
 
 
 async def preview_of(
-    source: Source, package: Path, folder: Path, before: Checked | None, after: Checked
+    source: Source, package: Path, folder: Path, before: Checked | None, after: Checked,
+    rules: RuleSettings = DEFAULTS, today: date | None = None,
 ) -> Preview:  # fmt: skip
     """Compares a package that lies in a folder of ``received`` under two transforms.
 
     Raises ConnectorError, HubError(UNAVAILABLE) while another preview is made.
     """
     with _one(_TURN):
-        return await _both(source, package, folder, before, after)
+        return await _both(source, package, folder, before, after, rules, today)
 
 
-async def _both(source: Source, package: Path, folder: Path, before: Checked | None, after: Checked) -> Preview:
+async def _both(
+    source: Source,
+    package: Path,
+    folder: Path,
+    before: Checked | None,
+    after: Checked,
+    rules: RuleSettings,
+    today: date | None,
+) -> Preview:
     old = await _pulled(source, before, package, folder)
     new = await _pulled(source, after, package, folder)
-    return await asyncio.to_thread(compared, old, new)
+    return await asyncio.to_thread(compared, old, new, rules=rules, today=today)
 
 
 @contextmanager
@@ -119,14 +131,16 @@ async def _pulled(source: Source, transform: Checked | None, package: Path, fold
     return shape((await opened.pull(None)).package, transform)
 
 
-def compared(old: Package, new: Package, most: int = MOST_ROWS) -> Preview:
+def compared(
+    old: Package, new: Package, most: int = MOST_ROWS, *, rules: RuleSettings = DEFAULTS, today: date | None = None
+) -> Preview:
     """Compares two packages row by row, a row being the same where its line is."""
     result = Preview()
     for file in sorted({*old.mode, *new.mode}):
         result.files[file] = _file(_rows(old, file, most), _rows(new, file, most), most)
     result.whole = all(found.whole for found in result.files.values())
     if result.whole:
-        before, after = examined(old), examined(new)
+        before, after = (examined(one, today=today, rules=rules) for one in (old, new))
         counts = [Counter(found.issues["code"].to_list()) for found in (before, after)]
         result.findings = {code: (counts[0][code], counts[1][code]) for code in sorted({*counts[0], *counts[1]})}
         result.refused = after.refused

@@ -14,7 +14,7 @@ from hub import crypto
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
 from hub.store import differences, erasures, holds, runs, source_health, sources, staging, uploads
-from hub.sync import components, shaping
+from hub.sync import components, rule_settings, shaping
 from hub.sync.ahead import Applying
 from hub.sync.apply import Taken
 from hub.sync.ending import discard, end
@@ -28,6 +28,7 @@ from transforms.catalogue import CATALOGUE
 from transforms.issues import RULES, Severity
 from transforms.pipeline import REVISION
 from transforms.report import summary
+from transforms.rules.settings import RuleSettings
 
 log = structlog.get_logger()
 #: A source's system has so long to move a package away.
@@ -46,6 +47,7 @@ async def sync(job: Job) -> None:
         transform = await shaping.of_run(tx, claim.run)
         health = await source_health.of(tx, source.source_id)
         erased = await erasures.digests(tx, source.source_id)
+        rules = await rule_settings.in_force(tx)
     if source.state == "departed":
         raise HubError(Code.CONFLICT, "The source has departed since the run was asked for.")
     if overtaken:
@@ -54,6 +56,8 @@ async def sync(job: Job) -> None:
     archive = f"{REVISION}:{upload.sha256}" if upload is not None and upload.state == "complete" else None
     if archive is not None and transform is not None:
         archive += f":{transform.mark}"  # the same bytes may give other rows
+    if archive is not None:
+        archive = rule_settings.marked(archive, rules)
     if archive is not None and archive == source.archive and not claim.run.dry_run:
         await _unchanged(job)
         return
@@ -63,12 +67,13 @@ async def sync(job: Job) -> None:
     async with pull(job, source, transform) as pulled:
         crash_point("sync.package_open")
         package = _without(job, source.source_id, pulled.package, erased) if erased else pulled.package
-        await _take(job, source, spoken, pulled, package, archive)
+        await _take(job, source, spoken, pulled, package, archive, rules)
 
 
 async def _take(
-    job: Job, source: sources.Source, spoken: Parties, pulled: Pulled, package: Package, archive: str | None
-) -> None:
+    job: Job, source: sources.Source, spoken: Parties, pulled: Pulled, package: Package, archive: str | None,
+    rules: RuleSettings,
+) -> None:  # fmt: skip
     """Compares what was pulled (``package``: without who was erased) and hands it over to its end."""
     claim = job.claim
     known = pulled.cursor if pulled.told else None
@@ -81,7 +86,7 @@ async def _take(
     if package.issues["code"].is_in(blocking).any():
         await _refused(job, package)
         return
-    digest = f"{REVISION}:{package.digest}"
+    digest = rule_settings.marked(f"{REVISION}:{package.digest}", rules)
     taken = replace(_taken(source, spoken, package, pulled), digest=digest, archive=archive)
     if digest == source.digest and not claim.run.dry_run:
         await _unchanged(job, whole=taken.whole, cursor=pulled.cursor if claim.run.upload_id is None else known)
@@ -93,7 +98,7 @@ async def _take(
         withholding = bool(claim.run.approved and claim.run.approved.get("withhold"))
         if source.digest is None and not withholding:  # rows that are inserted early cannot be taken out
             await applying.begin(source.source_id, job.clock.now())
-        steps = Preparation(job, spoken, package, applying.ahead, objects=pulled.objects)
+        steps = Preparation(job, spoken, package, applying.ahead, objects=pulled.objects, rules=rules)
         prepared = await asyncio.create_task(steps.run())  # this task may have a transaction open
         prepared.issues = [located(pulled.package, found) for found in prepared.issues]
         crash_point("sync.transformed")

@@ -35,7 +35,7 @@ from hub.sync.remerging import Remerging
 from hub.sync.restoring import restored
 from hub.sync.unsaying import Undone, Unsaid, slices, undone_run, unsaid
 from transforms.catalogue import CATALOGUE, Entity
-from transforms.issues import SCHEMA, Action, Rule, Severity, declare
+from transforms.issues import SCHEMA, Action, Phase, Rule, Severity, declare
 
 KIND: Final = "undo"
 #: Kinds of runs that cannot be undone, and what to do instead.
@@ -48,14 +48,17 @@ INSTEAD: Final[Mapping[str, str]] = {
 UND_001 = declare(
     "UND-001", Severity.WARN, Action.REPORT, "A field that the undone run changed was changed again since",
     "The undo left the newer value. Change it in the student system, or undo the later run too.",
+    phase=Phase.CROSS_SNAPSHOT,
 )  # fmt: skip
 UND_002 = declare(
     "UND-002", Severity.WARN, Action.REPORT, "A record refers to one that the undo ended",
     "No app sees it until the record to which the named field refers is active again; it comes back by itself then.",
+    phase=Phase.CROSS_SNAPSHOT,
 )  # fmt: skip
 UND_003 = declare(
     "UND-003", Severity.WARN, Action.REPORT, "What the record said before the undone run is not kept any more",
     "The undo left it as it is. Retention has removed its past: send the right data from the student system.",
+    phase=Phase.CROSS_SNAPSHOT,
 )  # fmt: skip
 
 

@@ -85,18 +85,22 @@ def _still_needed(links: Links, record: Record) -> set[Record]:
     return set(links.before[record].targets & links.deleted)
 
 
-async def take_out(job: Job, prepared: Prepared, *, additive: bool, asked: Mapping[str, Any] | None) -> int:
+async def take_out(
+    job: Job, prepared: Prepared, *, additive: bool, asked: Mapping[str, Any] | None, rebound: BitMap | None = None
+) -> int:
     """Withholds changes of a run; how many.
 
     ``additive``: all deletions. ``asked``: what a person did not release (``hub.store.holds.release``): ``schools`` by
-    their sourcedIds, or ``all_but`` these.
+    their sourcedIds, or ``all_but`` these. ``rebound``: users who would become
+    somebody else, with all that is theirs.
     """
     withheld: set[Record] = set()
     if additive:
         withheld = {(name, rid) for name, changes in prepared.entities.items() for rid in changes.deleted}
-    if asked is not None:
-        links, schools = await _look(job, prepared, asked)
-        withheld |= closed(links, withheld | of_schools(links, schools))
+    if asked is not None or rebound:
+        links, schools = await _look(job, prepared, asked or {"schools": []})
+        people = {("users", rid) for rid in rebound or ()}
+        withheld |= closed(links, withheld | people | of_schools(links, schools))
     rids: dict[str, BitMap] = defaultdict(BitMap)
     for entity, rid in withheld:
         rids[entity].add(rid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -121,7 +122,8 @@ async def test_a_preview_says_what_a_real_run_does(
     upload = await district.upload(FRAMES)
     async with district.db.district(district.district_id) as tx:
         source = await sources.get(tx, district.source_id)
-    found = await preview(district.db, district.district_id, source, upload, None, load(definition))
+    today = datetime.now(UTC).date()
+    found = await preview(district.db, district.district_id, source, upload, None, load(definition), today=today)
     assert found.whole
 
     await save(service, definition)

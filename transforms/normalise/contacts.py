@@ -11,22 +11,27 @@ from transforms.sheet import Sheet
 EML_001 = declare(
     "EML-001", Severity.INFO, Action.FIX, "An e-mail address with capitals or a trailing dot in its domain, or mailto:",
     "Nothing needs doing: the hub wrote the domain in lower case. The part before the @ is untouched.",
+    entity="users", fields=("email",),
 )  # fmt: skip
 EML_002 = declare(
     "EML-002", Severity.WARN, Action.DROP_VALUE, "Not an e-mail address, or several in one field",
     "Correct the address in the student system; one address per person.",
+    entity="users", fields=("email",),
 )  # fmt: skip
 EML_006 = declare(
     "EML-006", Severity.INFO, Action.DROP_VALUE, "A placeholder in the place of an e-mail address (noemail@…)",
     "Leave the field empty in the student system when there is no address.",
+    entity="users", fields=("email",),
 )  # fmt: skip
 PHN_001 = declare(
     "PHN-001", Severity.INFO, Action.FIX, "A telephone number with punctuation, or in the district's national form",
     "Nothing needs doing: the hub wrote the number in the international form (+15551234567).",
+    entity="users", fields=("phone", "sms"),
 )  # fmt: skip
 PHN_002 = declare(
     "PHN-002", Severity.INFO, Action.DROP_VALUE, "An impossible telephone number or a placeholder",
     "Leave the field empty in the student system when there is no number.",
+    entity="users", fields=("phone", "sms"),
 )  # fmt: skip
 
 _LETTER = r"a-z0-9\p{Ll}\p{Lo}"

@@ -13,10 +13,10 @@ from datetime import date
 import polars as pl
 
 from transforms.catalogue import Field
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare, one
 from transforms.marks import empty
 from transforms.normalise.vocabulary import translate
-from transforms.sheet import Sheet, required
+from transforms.sheet import Sheet, file_of, required
 
 _ISO = "Write dates as YYYY-MM-DD in the export, for example 2025-08-25."
 DAT_004 = declare("DAT-004", Severity.INFO, Action.FIX, "A date in another spelling with one possible reading", _ISO)
@@ -31,12 +31,22 @@ DAT_006 = declare(
 DAT_008 = declare(
     "DAT-008", Severity.INFO, Action.FIX, "A school year written as two years (2024-2025)",
     "The hub took the year in which it ends. Write that year alone, for example 2025.",
+    entity="academicSessions", fields=("schoolYear",),
 )  # fmt: skip
 DOB_001 = declare(
     "DOB-001", Severity.WARN, Action.DROP_VALUE,
     "A birth date is not a date, has a two-digit year, is a serial number, or can be read in two ways", _ISO,
+    entity="demographics", fields=("birthDate",),
+)  # fmt: skip
+DOB_002 = declare(
+    "DOB-002", Severity.WARN, Action.HOLD, "Nothing tells which is the day and which the month of birth dates",
+    "Write dates as YYYY-MM-DD in the export, or say in the source's transform which comes first. The hub went on "
+    "without those dates.",
+    entity="demographics", fields=("birthDate",), phase=Phase.ENTITY, since="0.2",
 )  # fmt: skip
 
+#: So many different birth dates that can be read in two ways are no accident.
+_MANY = 20
 FIRST_YEAR, LAST_YEAR = 1900, 2199
 _TIME = r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:[AaPp][Mm])?\s*(?:Z|[+-]\d{2}:?\d{2})?)?"
 _YEAR_FIRST = re.compile(rf"(\d{{4}})([-/.])(\d{{1,2}})\2(\d{{1,2}}){_TIME}", re.ASCII)
@@ -61,7 +71,11 @@ def read_date(sheet: Sheet, field: Field) -> None:
         sheet.put(field.name, parsed)
         return
     bad = DAT_006 if required(field, sheet.version) else DOB_001 if field.name == "birthDate" else DAT_005
-    reader = date_reader(values.filter(~right).unique().to_list())
+    odd = values.filter(~right).unique().to_list()
+    reader = date_reader(odd)
+    if bad is DOB_001 and sum(reader(v) is None and _YEAR_LAST.fullmatch(v.strip()) is not None for v in odd) > _MANY:
+        file = file_of(sheet.entity)
+        sheet.findings.append(one(DOB_002, entity=sheet.entity.name, file=file, field=field.name))
     translate(sheet, field.name, right, reader, fixed=DAT_004, bad=bad)
     sheet.put(field.name, sheet[field.name].str.to_date("%Y-%m-%d", strict=False))
 

@@ -16,10 +16,12 @@ from transforms.sheet import METADATA, Sheet
 GRD_001 = declare(
     "GRD-001", Severity.INFO, Action.FIX, "A grade in another spelling (K, 1, Kindergarten, 5th)",
     "The hub understood it. The codes are IT PR PK TK KG 01 to 13 PS UG Other.",
+    fields=("grades",),
 )  # fmt: skip
 GRD_002 = declare(
     "GRD-002", Severity.WARN, Action.DROP_VALUE, "A grade without a known meaning; it is kept in the metadata only",
     "Map the grade to one of the codes IT PR PK TK KG 01 to 13 PS UG Other in the export.",
+    fields=("grades",),
 )  # fmt: skip
 
 #: Where the unmapped spelling is kept.

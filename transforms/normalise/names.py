@@ -8,25 +8,29 @@ from transforms.marks import absent, empty
 from transforms.sheet import Sheet
 from transforms.validate.required import REQ_001
 
+NAMES = tuple(f.name for f in CATALOGUE["users"].fields if f.name.endswith("Name"))
 NAME_007 = declare(
     "NAME-007", Severity.WARN, Action.REPORT, "A person without a given name or without a family name",
     "Nothing needs doing where a person has one name only; else fill the other one in the student system.",
+    entity="users", fields=("givenName", "familyName"),
 )  # fmt: skip
 NAME_008 = declare(
     "NAME-008", Severity.WARN, Action.REPORT, "A placeholder in the place of a person's name (Test, Vacant, TBD)",
     "Take test accounts and vacant posts out of the export.",
+    entity="users", fields=NAMES,
 )  # fmt: skip
 NAME_009 = declare(
     "NAME-009", Severity.WARN, Action.REPORT, "A name with digits, @, angle brackets, or a leading = + - @",
     "Correct the name in the student system. The hub keeps it as it is and escapes it wherever it is shown.",
+    entity="users", fields=NAMES,
 )  # fmt: skip
 NAME_010 = declare(
     "NAME-010", Severity.BLOCK_RECORD, Action.QUARANTINE, "A name longer than 100 characters",
     "Shorten the name in the student system.",
+    entity="users", fields=NAMES,
 )  # fmt: skip
 LONGEST = 100
 _NOTHING = "-"
-NAMES = tuple(f.name for f in CATALOGUE["users"].fields if f.name.endswith("Name"))
 _PLACEHOLDER = (
     r"(?i)^(?:(?:test ?)?(?:student|teacher) ?[0-9]+|test(?: ?student| ?teacher)?|x{3,}|vacan(?:t|cy)|tb[da]|n/a"
     r"|none|unknown|teacher staff)$"

@@ -10,6 +10,7 @@ from transforms.sheet import Sheet
 GRB_001 = declare(
     "GRB-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A learning objective of source case whose id is not a UUID",
     "Write the CASE identifier as urn:uuid: and the UUID, or give another source.",
+    entity="lineItemLearningObjectiveIds",
 )  # fmt: skip
 
 OBJECTIVES = pl.Struct({"source": pl.String, "learningObjectiveIds": pl.List(pl.String)})

@@ -10,21 +10,24 @@ import polars as pl
 
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Kind
 from transforms.catalogue.vocabularies import USER_ROLE
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.marks import numbers, rows_of
 from transforms.sheet import Sheet
 
 USR_001 = declare(
     "USR-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A user without any role that can be used",
     "Give the user a role in an org that exists: in roles.csv (1.2) or in orgSourcedIds and role (1.1).",
+    entity="users", fields=("roles",),
 )  # fmt: skip
 USR_003 = declare(
     "USR-003", Severity.INFO, Action.FIX, "administrator as a role in OneRoster 1.2, which splits it by kind of org",
     "The hub chose districtAdministrator in a district, siteAdministrator in a school, else systemAdministrator.",
+    fields=("role",),
 )  # fmt: skip
 USR_011 = declare(
     "USR-011", Severity.WARN, Action.REPORT, "Several primary roles of one user in one org",
     "Mark one of them as primary. The hub keeps the one with the most responsibility, the others become secondary.",
+    entity="roles", fields=("roleType",), phase=Phase.ENTITY,
 )  # fmt: skip
 
 ROLE_FIELDS = tuple(f for f in CATALOGUE["roles"].body if f.name not in BASE_NAMES)

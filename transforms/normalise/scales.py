@@ -11,10 +11,12 @@ from transforms.sheet import Sheet
 GRB_002 = declare(
     "GRB-002", Severity.WARN, Action.DROP_VALUE, "An item of scoreScaleValue that is not {lhs:rhs}",
     "Write each step of the scale as {lhs:rhs}, several separated by commas, for example {A:90},{B:80}.",
+    entity="scoreScales", fields=("scoreScaleValue",),
 )  # fmt: skip
 GRB_003 = declare(
     "GRB-003", Severity.BLOCK_RECORD, Action.QUARANTINE, "A score scale without any step that can be read",
     "Write each step of the scale as {lhs:rhs}, several separated by commas, for example {A:90},{B:80}.",
+    entity="scoreScales", fields=("scoreScaleValue",),
 )  # fmt: skip
 
 SCALE_VALUE = pl.Struct({"itemValueLHS": pl.String, "itemValueRHS": pl.String})

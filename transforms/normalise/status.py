@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms import issues
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.marks import absent, certain, empty
 from transforms.normalise.vocabulary import VOC_001, VOC_003, token_reader, translate
 from transforms.sheet import Sheet, file_of
@@ -13,10 +13,12 @@ from transforms.sheet import Sheet, file_of
 STA_001 = declare(
     "STA-001", Severity.INFO, Action.REPORT, "status or dateLastModified filled in a bulk file",
     "Leave both columns blank in bulk files. The hub reads the status only to leave out rows marked as deleted.",
+    fields=("status",), phase=Phase.FILE,
 )  # fmt: skip
 STA_002 = declare(
     "STA-002", Severity.BLOCK_RECORD, Action.QUARANTINE, "A row of a delta file without a status",
     "Write active or tobedeleted in each row of a delta file.",
+    fields=("status",),
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from transforms.sheet import Sheet
 USR_013 = declare(
     "USR-013", Severity.WARN, Action.DROP_VALUE, "An item of userIds that is not {type:identifier}",
     "Write each identifier as {type:identifier}, several separated by commas, for example {LDAP:jdoe},{LTI:4711}.",
+    entity="users", fields=("userIds",),
 )  # fmt: skip
 
 ITEM = pl.Struct({"type": pl.String, "identifier": pl.String})

@@ -38,10 +38,12 @@ VOC_004 = declare(
 DEM_003 = declare(
     "DEM-003", Severity.INFO, Action.FIX, "Sex in another spelling (F, M, Female, unknown)",
     "The hub understood it. Write male, female, or in OneRoster 1.2 also unspecified or other.",
+    entity="demographics", fields=("sex",),
 )  # fmt: skip
 USR_002 = declare(
     "USR-002", Severity.INFO, Action.FIX, "enabledUser in another spelling (TRUE, 1, Y)",
     "The hub understood it. Write true or false.",
+    entity="users", fields=("enabledUser",),
 )  # fmt: skip
 
 _EXTENSION = re.compile(r"ext:[A-Za-z0-9._-]+")

@@ -15,22 +15,25 @@ import polars as pl
 
 from transforms.catalogue import CATALOGUE
 from transforms.hashing import content_hash
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.sheet import Sheet, no_keys, split
 
 ENR_002 = declare(
     "ENR-002", Severity.INFO, Action.FIX, "The same enrollment under several sourcedIds",
     "The hub kept one of them. Look for a join in the export that multiplies rows, or end the others in the student "
     "system.",
+    entity="enrollments", fields=("sourcedId",), phase=Phase.ENTITY,
 )  # fmt: skip
 ENR_003 = declare(
     "ENR-003", Severity.WARN, Action.FIX, "Enrollments of one user in one class and role whose times overlap",
     "The hub made one enrollment of them, from the first day to the last. Keep one of them in the student system.",
+    entity="enrollments", fields=("sourcedId",), phase=Phase.ENTITY,
 )  # fmt: skip
 ENR_011 = declare(
     "ENR-011", Severity.BLOCK_RECORD, Action.QUARANTINE,
     "A file of changes names an enrollment that the hub joined with others of the same user",
     "Send a whole package: only that says which of the joined enrollments go on. Until then it stays as it is.",
+    entity="enrollments", fields=("sourcedId",), phase=Phase.ENTITY,
 )  # fmt: skip
 
 _PAIR = ("class", "user")

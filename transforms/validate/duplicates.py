@@ -8,17 +8,19 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.hashing import content_hash
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.sheet import Sheet, split
 from transforms.validate.identifiers import trimmed
 
 ID_002 = declare(
     "ID-002", Severity.INFO, Action.FIX, "The same row more than once",
     "The hub kept one of the equal rows. Look for a join in the export that multiplies rows.",
+    fields=("sourcedId",), phase=Phase.ENTITY,
 )  # fmt: skip
 ID_003 = declare(
     "ID-003", Severity.BLOCK_RECORD, Action.QUARANTINE, "Different rows with the same sourcedId",
     "Give each object its own sourcedId, or take the outdated row out of the export. An older good version stays.",
+    fields=("sourcedId",), phase=Phase.ENTITY,
 )  # fmt: skip
 
 

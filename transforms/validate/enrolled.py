@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from transforms.catalogue import CATALOGUE
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.sheet import Sheet, findings
 from transforms.validate.hashed import places
 from transforms.validate.known import Known
@@ -17,19 +17,23 @@ from transforms.validate.people import STUDENT
 ENR_004 = declare(
     "ENR-004", Severity.WARN, Action.REPORT, "An enrollment that goes on after the user has left the school",
     "End the enrollment with the user's role in the school, or correct the role's endDate. The hub keeps both.",
+    entity="enrollments", fields=("endDate",), phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 ENR_005 = declare(
     "ENR-005", Severity.WARN, Action.REPORT, "Enrollments outside of the terms of their class",
     "Correct beginDate and endDate of the class's enrollments, or the terms of the class. One enrollment of each such "
     "class is shown; the hub keeps all of them as they are.",
+    entity="enrollments", fields=("beginDate",), phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 ENR_006 = declare(
     "ENR-006", Severity.WARN, Action.REPORT, "An enrollment in a role that the user does not have",
     "Correct the role of the enrollment. If both are right (a student who also teaches), give the user a second role.",
+    entity="enrollments", fields=("role",), phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 ENR_008 = declare(
     "ENR-008", Severity.INFO, Action.REPORT, "A student without any class two weeks after classes of the school began",
     "Enroll the student, or end the student's role in the school. Nothing needs doing for who takes no classes.",
+    entity="users", phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 
 #: Systems disagree whether the last day of a term counts.

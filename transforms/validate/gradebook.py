@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.sheet import Sheet
 from transforms.validate.known import Known
 
 GRB_005 = declare(
     "GRB-005", Severity.WARN, Action.DROP_VALUE, "A line item whose lowest score is above its highest",
     "Correct resultValueMin and resultValueMax of the line item. The hub dropped both.",
+    entity="lineItems", fields=("resultValueMin",),
 )  # fmt: skip
 GRB_006 = declare(
     "GRB-006", Severity.WARN, Action.REPORT, "A score outside the bounds of its line item",
     "Nothing needs doing where it is extra credit. The hub keeps the score as it is.",
+    entity="results", fields=("score",), phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 GRB_007 = declare(
     "GRB-007", Severity.WARN, Action.DROP_VALUE, "A result whose class is not the class of its line item",
     "Correct classSourcedId of the result, or leave it blank. The hub took the class of the line item.",
+    entity="results", fields=("class",), phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 GRB_008 = declare(
     "GRB-008", Severity.WARN, Action.REPORT, "A result of somebody who is not enrolled in the class as a student",
     "Enroll the student in the class of the line item, or take the result out. The hub keeps the result.",
+    entity="results", fields=("student",), phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 GRB_009 = declare(
     "GRB-009", Severity.WARN, Action.REPORT, "Several results of one student for one line item",
     "Keep one result of each student for each line item. The hub keeps all of them.",
+    entity="results", fields=("lineItem",), phase=Phase.ENTITY,
 )  # fmt: skip
 
 

@@ -14,15 +14,18 @@ from transforms.sheet import Sheet
 ID_001 = declare(
     "ID-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "The row has no sourcedId",
     "Give every object a stable identifier in the student system; the hub never invents one.",
+    fields=("sourcedId",),
 )  # fmt: skip
 ID_010 = declare(
     "ID-010", Severity.BLOCK_RECORD, Action.QUARANTINE,
     "The sourcedId is longer than 255 characters or has control characters",
     "Use the student system's own short identifier: 1 to 255 letters, digits and . - _ / @",
+    fields=("sourcedId",),
 )  # fmt: skip
 ID_011 = declare(
     "ID-011", Severity.INFO, Action.REPORT, "The sourcedId has characters that OneRoster does not allow",
     "The hub keeps it as it is. OneRoster allows letters, digits and . - _ / @ only; other systems may refuse the row.",
+    fields=("sourcedId",),
 )  # fmt: skip
 
 LONGEST = 255

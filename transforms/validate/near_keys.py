@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 
 ID_004 = declare(
     "ID-004", Severity.WARN, Action.REPORT,
     "A sourcedId that differs from another one by case, spaces or leading zeros alone",
     "If both are one object, write its sourcedId as before, as the cause shows it: spreadsheets drop leading zeros. "
     "The hub takes them for two objects and changes neither.",
+    fields=("sourcedId",), phase=Phase.CROSS_SNAPSHOT,
 )  # fmt: skip
 
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.marks import certain, rows_of
 from transforms.sheet import Sheet
 
 ORG_002 = declare(
     "ORG-002", Severity.WARN, Action.DROP_VALUE, "A parent that leads back to the row itself in a circle",
     "Correct the parent of one of the rows named here; the hub dropped the parent of each of them.",
+    fields=("parent",), phase=Phase.ENTITY,
 )  # fmt: skip
 ORG_005 = declare(
     "ORG-005", Severity.INFO, Action.REPORT, "A school or department that belongs to no other org",
     "Give its district, or whatever is above it, as its parent. The hub takes it in as it is; systems that go from the "
     "district to its schools do not find it.",
+    entity="orgs", fields=("parent",), phase=Phase.ENTITY,
 )  # fmt: skip
 
 #: How a finding begins about a parent that is not there.

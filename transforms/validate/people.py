@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.sheet import Sheet
 
 ENR_007 = declare(
     "ENR-007", Severity.WARN, Action.REPORT, "A student with primary roles in two schools at the same time",
     "Look which school is the student's own and make the role in the other one secondary, or end it. The hub keeps "
     "both roles.",
+    entity="users", fields=("roles",), phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 
 STUDENT = "student"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.catalogue import CATALOGUE, Field
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.lookup import lookup
 from transforms.marks import absent, among, blank, empty, without
 from transforms.normalise.lists import LST_001, ORDERED, gathered, items, placed, single, untidy
@@ -22,20 +22,24 @@ REF_001 = declare(
     "REF-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A required reference points to an object that is not there",
     "Mend the object named as the cause first: it is missing from its file or was kept out itself. Rows that point "
     "to it come in by themselves with the next sync.",
+    phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 REF_002 = declare(
     "REF-002", Severity.WARN, Action.DROP_VALUE, "An optional reference points to an object that is not there",
     "Mend the object named as the cause, or empty the field in the student system.",
+    phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 REF_003 = declare(
     "REF-003", Severity.WARN, Action.REPORT,
     "A reference points to an object of another type than the standard asks for",
     "Point schools to orgs of type school, school years to sessions of type schoolYear, line items to a term, semester "
     "or grading period. The hub keeps the reference.",
+    phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 ORG_001 = declare(
     "ORG-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "A user, or a role of a user, in an org that is not there",
     "Mend the org named as the cause, or give the user an org in the student system.",
+    phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 
 

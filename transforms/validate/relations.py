@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from transforms.catalogue import Kind
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.marks import absent, certain, empty, rows_of, without
 from transforms.sheet import Sheet
 from transforms.validate.enrolled import Enrolled
@@ -17,35 +17,43 @@ from transforms.validate.people import check_schools
 DAT_001 = declare(
     "DAT-001", Severity.WARN, Action.REPORT, "An enrollment or role that ends before it begins",
     "Correct beginDate and endDate in the student system. The hub keeps both as they are.",
+    fields=("endDate",),
 )  # fmt: skip
 DAT_002 = declare(
     "DAT-002", Severity.WARN, Action.REPORT, "A session or the due day of a line item outside of its session",
     "Correct the dates: a term lies within its school year, and work is due within its term. The hub keeps them as "
     "they are.",
+    phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 DAT_007 = declare(
     "DAT-007", Severity.BLOCK_RECORD, Action.QUARANTINE, "A session that ends before it begins",
     "Correct startDate and endDate in the student system; everything that points to the session waits for it.",
+    entity="academicSessions", fields=("endDate",),
 )  # fmt: skip
 CRS_003 = declare(
     "CRS-003", Severity.WARN, Action.DROP_VALUE, "subjects and subjectCodes with different numbers of items",
     "Give each subject its code, in the same order, and take commas out of subject names. The hub dropped the codes.",
+    fields=("subjectCodes",),
 )  # fmt: skip
 ENR_009 = declare(
     "ENR-009", Severity.WARN, Action.REPORT, "An enrollment or line item whose school is not the school of its class",
     "Correct schoolSourcedId of the row or of the class. The hub keeps the row.",
+    fields=("school",), phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 ENR_010 = declare(
     "ENR-010", Severity.WARN, Action.DROP_VALUE, "primary set to true for somebody who does not teach the class",
     "Set primary for teachers only; the hub dropped the value.",
+    entity="enrollments", fields=("primary",),
 )  # fmt: skip
 CLS_003 = declare(
     "CLS-003", Severity.INFO, Action.REPORT, "Several primary teachers of one class at the same time",
     "Mark one teacher as primary. The hub keeps all of them as they are.",
+    entity="enrollments", fields=("primary",), phase=Phase.CROSS_ENTITY,
 )  # fmt: skip
 USR_012 = declare(
     "USR-012", Severity.WARN, Action.REPORT, "A primary org in which the user has no role",
     "Give the user a role there or choose another primary org. The hub keeps the value.",
+    entity="users", fields=("primaryOrg",),
 )  # fmt: skip
 
 

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.issues import Action, Severity, declare
+from transforms.issues import Action, Phase, Severity, declare
 from transforms.sheet import Sheet
 
 ID_006 = declare(
     "ID-006", Severity.WARN, Action.REPORT, "A placeholder in the place of a state identifier (000…, 999…, 123456789)",
     "Correct the identifier in the student system, or leave it empty until the state has given one.",
+    entity="users", fields=("userIds", "userMasterIdentifier"),
 )  # fmt: skip
 ID_007 = declare(
     "ID-007", Severity.WARN, Action.REPORT, "One state identifier of several users",
     "Look whether these are one person who was entered twice, or whether one of them has somebody else's number. The "
     "hub keeps all of them apart.",
+    entity="users", fields=("userIds", "userMasterIdentifier"), phase=Phase.ENTITY,
 )  # fmt: skip
 ID_008 = declare(
     "ID-008", Severity.WARN, Action.REPORT, "Two different state identifiers of one user",
     "Take the wrong one out of userIds. The hub keeps both.",
+    entity="users", fields=("userIds",),
 )  # fmt: skip
 
 _STATE = r"(?i)^(?:ssid|state(?:[ _-]?(?:student|staff|unique))?(?:[ _-]?id(?:entifier)?)?)$"

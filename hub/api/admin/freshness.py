@@ -15,6 +15,7 @@ from hub.store import runs, source_health, source_schedules, sources
 from hub.store.runs import Run
 from hub.store.source_health import Health
 from hub.store.source_schedules import SourceSchedule
+from hub.sync import trends as trends_of
 from hub.sync.trends import trend
 
 
@@ -77,6 +78,9 @@ class RuleTrend(Shown):
     change: Literal["new", "gone", "more", "fewer", "constant"] = Field(
         description="Of the last run against the one before."
     )
+    opened_at: datetime | None = Field(description="The run (of these) since which it is found; null: it has closed.")
+    closed_at: datetime | None = Field(description="The run since which it is not found any more; null: it is open.")
+    share: float | None = Field(description="Of the entity's rows in the last run; null where that is not known.")
 
 
 class Trends(Shown):
@@ -140,8 +144,23 @@ async def trends(call: Call, query: TrendQuery) -> Trends:
     found.reverse()
     return Trends(
         runs=[_run(run) for run in found],
-        rules=[RuleTrend.model_validate(rule) for rule in trend([run.report for run in found])],
+        rules=[_rule(rule, found) for rule in trend([run.report for run in found], _rows(found))],
     )
+
+
+def _rows(found: list[Run]) -> dict[str, int]:
+    """How many rows of each entity the last run had."""
+    names = ("created", "updated", "unchanged", "quarantined")
+    counts: dict[str, dict[str, int]] = found[-1].counts if found else {}
+    return {entity: sum(numbers.get(name, 0) for name in names) for entity, numbers in counts.items()}
+
+
+def _rule(rule: trends_of.RuleTrend, found: list[Run]) -> RuleTrend:
+    opened, closed = (None if at is None else found[at].requested_at for at in (rule.opened, rule.closed))
+    return RuleTrend(
+        code=rule.code, entity=rule.entity, severity=rule.severity, title=rule.title, howto=rule.howto,
+        counts=rule.counts, change=rule.change, opened_at=opened, closed_at=closed, share=rule.share,
+    )  # fmt: skip
 
 
 def _run(run: Run) -> TrendRun:

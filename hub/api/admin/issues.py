@@ -8,16 +8,8 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import Field
 
-import connectors.aeries.rules
-import connectors.clever.rules
-import connectors.edfi.rules
-import connectors.oneroster_csv.rules
-import connectors.oneroster_rest.rules
-import connectors.powerschool.rules
-import connectors.skyward_qmlativ.rules
+import connectors.rules
 import hub.sync.undoing
-import transforms.pipeline
-import transforms.shaping.rules
 from hub.api.admin.call import Call
 from hub.api.admin.paging import Page, Paging, cut, place_number
 from hub.api.admin.route import STAFF, Role, Route

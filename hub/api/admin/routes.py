@@ -31,6 +31,7 @@ from hub.api.admin import (
     records,
     resumable,
     retention,
+    rules,
     runs,
     sandboxes,
     schedules,
@@ -48,9 +49,10 @@ from hub.api.admin.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *districts.ROUTES, *connectors.ROUTES, *sources.ROUTES, *source_tests.ROUTES, *kits.ROUTES, *traces.ROUTES,
-    *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *windows.ROUTES, *uploads.ROUTES, *resumable.ROUTES,
-    *drops.ROUTES, *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES, *credentials.ROUTES,
-    *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES, *subscriptions.ROUTES, *positions.ROUTES,
+    *transforms.ROUTES, *merging.ROUTES, *guards.ROUTES, *rules.ROUTES, *windows.ROUTES, *uploads.ROUTES,
+    *resumable.ROUTES, *drops.ROUTES, *runs.ROUTES, *differences.ROUTES, *issues.ROUTES, *apps.ROUTES,
+    *credentials.ROUTES, *limits.ROUTES, *sandboxes.ROUTES, *grants.ROUTES, *identifiers.ROUTES,
+    *subscriptions.ROUTES, *positions.ROUTES,
     *parked.ROUTES, *attempts.ROUTES, *subscription_tests.ROUTES, *exports.ROUTES, *grade_targets.ROUTES,
     *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES, *recipients.ROUTES,
     *app_recipients.ROUTES, *records.ROUTES, *people.ROUTES, *retention.ROUTES, *erasures.ROUTES,

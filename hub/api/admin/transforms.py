@@ -26,7 +26,7 @@ from hub.store import sources, uploads
 from hub.store import transforms as store
 from hub.store.database import Transaction
 from hub.sync import preview as trying
-from hub.sync import shaping
+from hub.sync import rule_settings, shaping
 from transforms.shaping.checking import Checked, check
 from transforms.shaping.definition import Definition, as_json
 from transforms.shaping.exposure import exposures
@@ -240,6 +240,7 @@ async def _preview(
     async with call.reading() as tx:
         source = await sources.get(tx, source_id)
         await _fits(source, body.definition)
+        rules, today = await rule_settings.in_force(tx), call.context.clock.now().date()
         if package is None:
             upload_id = await _upload(tx, source_id, body.upload_id)
         try:
@@ -248,10 +249,11 @@ async def _preview(
             now = None
     try:
         if package is not None and folder is not None:
-            found = await trying.preview_of(source, package, folder, now, candidate)
+            found = await trying.preview_of(source, package, folder, now, candidate, rules, today)
         else:
             assert upload_id is not None, "a package is in the form, or was uploaded"
-            found = await trying.preview(call.context.db, call.district_id, source, upload_id, now, candidate)
+            db, district = call.context.db, call.district_id
+            found = await trying.preview(db, district, source, upload_id, now, candidate, rules, today)
     except ConnectorError as error:
         raise trying.refused(error) from None
     return TransformPreview(

@@ -217,6 +217,11 @@ async def test_trends_compare_the_last_runs_of_a_source(hub: AdminHub) -> None:
     assert [(r["code"], r["counts"], r["change"]) for r in got["rules"]] == [
         ("DAT-01", [3, 5, 5], "constant"), ("DAT-02", [0, 1, 0], "gone"),
     ]  # fmt: skip
+    at = [run["requested_at"] for run in got["runs"]]
+    assert [(r["opened_at"], r["closed_at"], r["share"]) for r in got["rules"]] == [
+        (at[0], None, 1.0),
+        (None, at[2], 0.0),
+    ]
     got = await hub.made("GET", f"{place(hub)}/trends?runs=2")
     assert [(r["code"], r["change"]) for r in got["rules"]] == [("DAT-01", "constant"), ("DAT-02", "gone")]
     assert (await hub.call("GET", f"{place(hub)}/trends?runs=1")).status == 400

@@ -74,6 +74,8 @@ GET    od  /districts/{district}/runs/{run}/changes.csv
 GET    d   /districts/{district}/runs/{run}/changes/values
 GET    od  /districts/{district}/guard
 PUT    od  /districts/{district}/guard
+GET    od  /districts/{district}/rules
+PUT    od  /districts/{district}/rules
 POST   od  /districts/{district}/guard/windows
 DELETE od  /districts/{district}/guard/windows
 GET    od  /districts/{district}/sources/{source}/guard

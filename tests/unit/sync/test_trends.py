@@ -27,6 +27,13 @@ def test_findings_are_new_gone_more_fewer_or_constant() -> None:
     assert next(r.title for r in found if r.code == "B") == "t 3"  # in the words of the newest report
 
 
+def test_findings_open_and_close_by_themselves_and_have_a_rate() -> None:
+    found = trend([report(A=1), report(B=2), report(A=1, B=4), report(A=3)], {"users": 60})
+
+    assert [(r.code, r.opened, r.closed, r.share) for r in found] == [("A", 2, None, 0.05), ("B", None, 3, 0.0)]
+    assert [r.share for r in trend([report(A=1)])] == [None]
+
+
 def test_what_was_gone_and_came_back_is_new() -> None:
     assert [r.change for r in trend([report(A=1), report(), report(A=1)])] == ["new"]
 

@@ -9,9 +9,11 @@ import pytest
 
 from hub.sync import undoing  # noqa: F401 - declares rules
 from tests.fakes.rosters import clean, frames, run
+from tests.unit.transforms.rule_cases import CASES
 from transforms.catalogue import CATALOGUE, Version
-from transforms.issues import RULES, Action
+from transforms.issues import RULES, Action, Phase, Rule
 from transforms.normalise.text import LONGEST
+from transforms.rules import guarded
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ EXAMPLES = (
 #: Rules that no change of one row breaks at that row, or not in a whole package: they have tests of their own.
 ELSEWHERE = {
     "STA-002", "NUM-003", "SRC-001", "SRC-002", "SRC-003", "UND-001", "UND-002", "UND-003", "SNAP-003", "ENR-004",
-    "ENR-007", "ENR-008", "ENR-011", "ID-007",
-}  # fmt: skip
+    "ENR-007", "ENR-008", "ENR-011", "ID-007", "DOB-002", "RULE-001",
+} | {rule.code for rule in vars(guarded).values() if isinstance(rule, Rule)}  # fmt: skip
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
@@ -144,6 +146,9 @@ def test_each_rule_finds_its_example_and_nothing_else(example: Example) -> None:
     names = {f.csv_name: f.name for f in CATALOGUE[example.file].fields}
     fields = {example.field} if example.field else {names[c] for c in example.cells}
     assert set(found["field"]) == fields, result.issues
+    rule = RULES[example.code]
+    assert not rule.fields or fields <= set(rule.fields)
+    assert rule.entity in {"", *found["entity"]}
     assert set(result.issues["code"]) - set(example.also) == {example.code}, result.issues
     kept_out = RULES[example.code].action is Action.QUARANTINE
     lines = set(result.frames[example.file]["line"]) if example.file in result.frames else {line} - {line * kept_out}
@@ -158,7 +163,35 @@ def test_every_rule_of_the_transforms_has_an_example() -> None:
     others = ("AERIES-", "CLEVER-", "EDFI-", "FILE-", "PS-", "QML-", "REST-", "SHP-")
     declared = {code for code in RULES if not code.startswith(others)}
 
-    assert {e.code for e in EXAMPLES} | ELSEWHERE == declared
+    assert {e.code for e in EXAMPLES} | ELSEWHERE | {case.code for case in CASES} == declared
+
+
+def test_rules_are_about_what_there_is() -> None:
+    names = {field.name for entity in CATALOGUE.all for field in entity.fields}
+    for rule in RULES.values():
+        own = {field.name for field in CATALOGUE[rule.entity].fields} if rule.entity else names
+        assert set(rule.fields) <= own, rule.code
+        assert rule.version >= 1
+        assert not rule.deprecated or rule.deprecated in RULES
+    late = [rule.code for rule in RULES.values() if rule.phase in {Phase.CROSS_SNAPSHOT, Phase.CROSS_ENTITY}]
+    assert not {code for code in late if code.startswith("FILE-")}
+
+
+def test_birth_dates_of_which_nothing_tells_the_order_are_asked_about_once() -> None:
+    files = clean("1.2")
+    files["demographics"] = [
+        {"sourcedId": f"u{i}", "birthDate": f"{1 + i % 12}/{2 + i % 9}/{1990 + i}"} for i in range(30)
+    ]
+
+    doubtful = run("1.2", frames("1.2", files)).issues
+    files["demographics"][0]["birthDate"] = "1/25/2010"
+    clear = run("1.2", frames("1.2", files)).issues
+
+    assert doubtful.filter(code="DOB-002").select("entity", "file", "line", "key").rows() == [
+        ("demographics", "demographics.csv", None, "")
+    ]
+    assert doubtful.filter(code="DOB-001").height
+    assert {"DOB-001", "DOB-002"}.isdisjoint(clear["code"])
 
 
 def test_rules_say_what_is_wrong_and_how_to_mend_it() -> None:

@@ -1,0 +1,181 @@
+"""What rules read of an entity: its columns, columns that are made of them, and sums over enrollments.
+
+Only what some rule asks for is made, once for all of them. Values that are only compared with each other are kept by
+their hash: eight bytes each, and no personal data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from transforms.catalogue import CATALOGUE
+from transforms.marks import blank, empty, nowhere
+from transforms.shapes import dtype
+
+_FAMILY: Final = ("guardian", "parent", "relative")
+_NO_STAFF: Final = ("student", *_FAMILY)
+
+
+class Batch:
+    """Good rows of one entity, with what several columns are made of."""
+
+    def __init__(self, entity: str, rows: pl.DataFrame) -> None:
+        self.entity, self.rows = entity, rows
+        self._made: dict[str, pl.Series] = {}
+
+    def __getitem__(self, name: str) -> pl.Series:
+        """A column; one that did not come is all null."""
+        if name in self.rows.columns:
+            return self.rows[name]
+        if name not in self._made:
+            make = MADE.get((self.entity, name))
+            kind = dtype(CATALOGUE[self.entity][name]) if make is None else None
+            made = blank(self.rows.height, kind) if kind is not None else MADE[self.entity, name](self)
+            self._made[name] = made.alias(name)
+        return self._made[name]
+
+    def table(self, names: Iterable[str]) -> pl.DataFrame:
+        """Key, line and the columns ``names``."""
+        return pl.DataFrame([self[name] for name in ("key", "line", *names)])
+
+    @cached_property
+    def roles(self) -> tuple[npt.NDArray[Any], pl.Series]:
+        """All roles of all users: the place of the user, and the role."""
+        lists = self.rows["roles"]
+        lengths = lists.list.len().fill_null(0).to_numpy()
+        some = lengths > 0
+        return np.repeat(np.flatnonzero(some), lengths[some]), lists.filter(pl.Series(some)).explode()
+
+    def having(self, mark: Callable[[pl.Series], pl.Series]) -> pl.Series:
+        """The users with a role whose name is marked."""
+        places, roles = self.roles
+        out = np.zeros(self.rows.height, dtype=np.bool_)
+        out[places[mark(roles.struct.field("role")).fill_null(value=False).to_numpy()]] = True
+        return pl.Series(out)
+
+
+def _hashed(values: pl.Series) -> pl.Series:
+    """The hashes of texts; null where there is none."""
+    if empty(values):
+        return blank(values.len(), pl.UInt64)
+    return (
+        values.hash(0)
+        if values.null_count() == 0
+        else pl.select(pl.when(values.is_not_null()).then(values.hash(0))).to_series()
+    )
+
+
+def _small(name: str) -> Callable[[Batch], pl.Series]:
+    """The hashes of a column in small letters."""
+    return lambda batch: _hashed(batch[name] if empty(batch[name]) else batch[name].str.to_lowercase())
+
+
+def _number(name: str) -> Callable[[Batch], pl.Series]:
+    """The hashes of telephone numbers that somebody may have: 555-0100 to 555-0199 are for examples."""
+
+    def made(batch: Batch) -> pl.Series:
+        values = batch[name]
+        if empty(values):
+            return _hashed(values)
+        return _hashed(pl.select(pl.when(~values.str.contains(r"55501[0-9]{2}$")).then(values)).to_series())
+
+    return made
+
+
+def _names(batch: Batch) -> pl.Series:
+    both = pl.DataFrame([batch["givenName"], batch["familyName"]])
+    return _hashed(both.select(pl.concat_str(pl.all(), separator="\0").str.to_lowercase()).to_series())
+
+
+def _domains(batch: Batch) -> pl.Series:
+    values = batch["email"]
+    return values if empty(values) else values.str.extract(r"@([^@]+)$").str.to_lowercase()
+
+
+def _orgs(batch: Batch) -> pl.Series:
+    places, roles = batch.roles
+    pairs = pl.DataFrame({"place": places, "org": roles.struct.field("org")}).unique()
+    return pl.Series(np.bincount(pairs["place"].to_numpy(), minlength=batch.rows.height))
+
+
+#: (entity, column) to how it is made.
+MADE: Final[Mapping[tuple[str, str], Callable[[Batch], pl.Series]]] = {
+    ("users", "student"): lambda batch: batch.having(lambda role: role == "student"),
+    ("users", "guardian"): lambda batch: batch.having(lambda role: role.is_in(list(_FAMILY))),
+    ("users", "staff"): lambda batch: batch.having(
+        lambda role: ~role.is_in(list(_NO_STAFF)) & ~role.str.starts_with("ext:")
+    ),
+    ("users", "orgCount"): _orgs,
+    ("users", "mark"): lambda batch: batch["key"].hash(0),
+    ("users", "nameMark"): _names,
+    ("users", "emailMark"): _small("email"),
+    ("users", "usernameMark"): _small("username"),
+    ("users", "phoneMark"): _number("phone"),
+    ("users", "smsMark"): _number("sms"),
+    ("users", "domain"): _domains,
+    ("classes", "mark"): lambda batch: batch["key"].hash(0),
+}
+
+#: Rows of one batch and the marks of users' orgs (``belonging``) in, sums out.
+Sum = Callable[[pl.DataFrame, pl.Series], pl.DataFrame]
+
+
+def belonging(users: Batch) -> pl.Series:
+    """The marks of users and the orgs in which they have a role, in one ascending series."""
+    places, roles = users.roles
+    return _places(users.rows["key"].gather(places), roles.struct.field("org")).unique().sort()
+
+
+def _places(users: pl.Series, orgs: pl.Series) -> pl.Series:
+    return (users.hash(0) ^ orgs.hash(1)).alias("place")
+
+
+def _sizes(rows: pl.DataFrame, belong: pl.Series) -> pl.DataFrame:
+    """By class (its mark): students, teachers, and how many of the students belong to the school (here)."""
+    student = rows["role"] == "student"
+    there = nowhere(rows.height)
+    if belong.len():
+        here = _places(rows["user"], rows["school"])
+        at = belong.search_sorted(here).clip(upper_bound=belong.len() - 1)
+        there = belong.gather(at) == here
+    columns = [rows["class"].hash(0), student.alias("student"), (rows["role"] == "teacher").alias("teacher"),
+               (there & student).alias("there")]  # fmt: skip
+    return pl.DataFrame(columns).group_by("class").agg(
+        students=pl.col("student").sum(), teachers=pl.col("teacher").sum(), here=pl.col("there").sum()
+    )  # fmt: skip
+
+
+def _teaching(rows: pl.DataFrame, _belong: pl.Series) -> pl.DataFrame:
+    """Who teaches which class: the marks of both."""
+    teachers = rows.filter(rows["role"] == "teacher")
+    return pl.DataFrame([teachers["class"].hash(0), teachers["user"].hash(0)])
+
+
+def _attending(rows: pl.DataFrame, _belong: pl.Series) -> pl.DataFrame:
+    """How many enrollments users (their marks) who are no students have in a school."""
+    others = rows.filter(rows["role"] != "student")
+    return pl.DataFrame([others["user"].hash(0), others["school"]]).group_by("user", "school").agg(number=pl.len())
+
+
+#: Sums over enrollments, by table, and the columns by which those of several batches are added up.
+SUMS: Final[Mapping[str, tuple[Sum, tuple[str, ...]]]] = {
+    "sizes": (_sizes, ("class",)),
+    "teaching": (_teaching, ("class", "user")),
+    "attending": (_attending, ("user", "school")),
+}
+
+
+def source_of(table: str) -> str:
+    """The entity of which a table is made."""
+    return "enrollments" if table in SUMS else table
+
+
+def added(table: str, parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """The sums of several batches together."""
+    return pl.concat(parts).group_by(SUMS[table][1]).agg(pl.all().sum())
