@@ -1,0 +1,1 @@
+"""Benchmarks of identity: FEBRL, rosterbench, Splink beside us."""

@@ -1,0 +1,199 @@
+"""Every row of the table of hard cases: what becomes of two records among many others."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import cache
+from typing import Any
+
+import polars as pl
+import pytest
+
+from hub.sandbox.rosterbench import TUNING_SEEDS, RosterPlan, rosterbench
+from transforms.matching.people import PERSON, Frequencies, Policy, decide, frequencies, normalised, plain
+
+POPULATION = 65_000
+BASE: dict[str, Any] = {
+    "source": "sis", "kind": "student", "given": "Marisela", "middle": "Inez", "family": "Quintanar", "sex": "F",
+    "birth_date": date(2012, 5, 17), "grade": "09", "street": "14 Oak Street", "postcode": "27601", "schools": [1],
+    "begin": date(2025, 8, 20), "active": True, "no_match": False,
+}  # fmt: skip
+ELSEWHERE = {"street": "902 Mill Road", "postcode": "27013", "schools": [2]}
+ENDED = {"active": False, "begin": date(2023, 8, 20), "end": date(2025, 6, 10), "grade": "08"}
+STATE = {"ids": [{"type": "state", "identifier": "8812345"}]}
+
+
+@cache
+def counted() -> Frequencies:
+    """How common names are in a district, so that two records say as much as they do among many."""
+    return frequencies(normalised(rosterbench(RosterPlan(8_000, TUNING_SEEDS[0])).people))
+
+
+def decided(
+    one: dict[str, Any], other: dict[str, Any], policy: Policy | None = None, **settings: Any
+) -> dict[str, Any]:  # fmt: skip
+    rows = [BASE | {"rid": 1} | one, BASE | {"rid": 2} | other]
+    pair = pl.DataFrame({"left": [1], "right": [2]})
+    made = decide(
+        pl.DataFrame(rows, PERSON),
+        pair,
+        population=POPULATION,
+        frequencies=counted(),
+        policy=policy or Policy(),
+        **settings,
+    )
+    return made.frame.row(0, named=True)
+
+
+def outcome(one: dict[str, Any], other: dict[str, Any], **settings: Any) -> str:
+    found = decided(one, other, **settings)
+    assert decided(other, one, **settings)["outcome"] == found["outcome"]
+    return str(found["outcome"])
+
+
+OTHER_SOURCE = {"source": "directory"}
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "the same twice, in two sources": ({}, OTHER_SOURCE, "merge"),
+    "twins with different first names": ({}, {"given": "Jimena", "middle": None}, "separate"),
+    "twins with different first names, in two sources": ({}, OTHER_SOURCE | {"given": "Rocío"}, "separate"),
+    "twins with names that are nearly equal, both active": ({"given": "Jayden"}, {"given": "Jaden"}, "separate"),
+    "twins with names that are nearly equal, in two sources": (
+        {"given": "Jayden"}, OTHER_SOURCE | {"given": "Jaden"}, "review",
+    ),
+    "twins of whom one has a double name": ({"given": "Ana"}, OTHER_SOURCE | {"given": "Ana Sofía"}, "review"),
+    "cousins of one name and birth date": ({"middle": None}, {"middle": None} | ELSEWHERE, "review"),
+    "cousins of one name and birth date in two sources": (
+        {"middle": "Inez"}, OTHER_SOURCE | ELSEWHERE | {"middle": "Paloma"}, "review",
+    ),
+    "father and son of one name": (
+        {"kind": "guardian", "birth_date": date(1980, 2, 3), "grade": None}, OTHER_SOURCE, "separate",
+    ),
+    "father and son of one name without a birth date": (
+        {"kind": "guardian", "birth_date": None, "grade": None, "schools": None, "middle": None}, OTHER_SOURCE | {"suffix": "Jr"},
+        "review",
+    ),
+    "staff who is a guardian, by phone and name": (
+        {"kind": "staff", "birth_date": date(1980, 2, 3), "phone": "252-555-0110", "grade": None},
+        {"kind": "guardian", "birth_date": None, "phone": "+1 252 555 0110", "grade": None, "schools": None}, "review",
+    ),
+    "staff who is a guardian, by identifier": (
+        {"kind": "staff", "birth_date": None, "grade": None} | STATE,
+        {"kind": "guardian", "birth_date": None, "grade": None} | STATE, "merge",
+    ),
+    "staff who was a student": (
+        ENDED | {"birth_date": date(2001, 4, 5)}, {"kind": "staff", "birth_date": date(2001, 4, 5), "grade": None} | ELSEWHERE,
+        "review",
+    ),
+    "staff who was a student, by identifier": (
+        ENDED | STATE, {"kind": "staff", "birth_date": None, "grade": None} | ELSEWHERE | STATE, "merge",
+    ),
+    "shared time at two schools, one state id": (STATE, STATE | {"schools": [2]}, "merge"),
+    "a transfer, moved house": (ENDED | ELSEWHERE, OTHER_SOURCE, "merge"),
+    "an identifier of somebody else": (
+        STATE, OTHER_SOURCE | STATE | {"given": "Wolfgang", "family": "Petry", "birth_date": date(2009, 1, 9)} | ELSEWHERE,
+        "separate",
+    ),
+    "all ids changed at a migration": (ENDED, {"ids": [{"type": "new", "identifier": "5"}]}, "merge"),
+    "two state ids": (STATE, OTHER_SOURCE | {"ids": [{"type": "state", "identifier": "4490077"}]}, "review"),
+    "a state id with a slip": (STATE, OTHER_SOURCE | {"ids": [{"type": "state", "identifier": "8812354"}]}, "merge"),
+    "twins whose state ids were mixed up": (STATE, OTHER_SOURCE | STATE | {"given": "Jimena"}, "review"),
+    "a preferred name": ({"preferred": "Ximena"}, OTHER_SOURCE | {"given": "Ximena", "schools": [2]}, "review"),
+    "a preferred name, with an identifier": ({"preferred": "Ximena"} | STATE, OTHER_SOURCE | STATE | {"given": "Ximena"}, "merge"),
+    "first and middle name swapped": ({}, OTHER_SOURCE | {"given": "Inez", "middle": "Marisela"}, "merge"),
+    "a double surname with a hyphen": ({"family": "Quintanar Ruelas"}, OTHER_SOURCE | {"family": "Quintanar-Ruelas"}, "merge"),
+    "a double surname in the other order": (
+        {"family": "Quintanar Ruelas"}, OTHER_SOURCE | {"family": "Ruelas Quintanar"}, "merge",
+    ),
+    "one of two surnames": ({"family": "Quintanar de la Ruela"}, OTHER_SOURCE, "merge"),
+    "a particle": ({"family": "De la Quintanar"}, OTHER_SOURCE, "merge"),
+    "a nickname": ({"given": "Guadalupe"}, OTHER_SOURCE | {"given": "Lupe"}, "merge"),
+    "protected": ({"no_match": True} | STATE, OTHER_SOURCE | STATE, "separate"),
+    "a placeholder": ({"given": "Test", "family": "Student"}, OTHER_SOURCE | {"given": "Test", "family": "Student"}, "separate"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(case: str) -> None:
+    one, other, wanted = CASES[case]
+
+    assert outcome(one, other) == wanted
+
+
+def test_an_identifier_of_somebody_else_is_told_as_suspect() -> None:
+    one, other, _ = CASES["an identifier of somebody else"]
+
+    assert decided(one, other)["tier"] == "D"
+
+
+def test_a_surname_that_is_a_dash_is_missing() -> None:
+    found = decided({"family": "-"}, OTHER_SOURCE | {"family": "-"})
+
+    assert "last name" not in found["evidence"]
+
+
+def test_first_of_january_says_less_than_another_day() -> None:
+    common = pl.DataFrame({"rid": range(2000), "birth_date": [date(2012, 1, 1)] * 2000}, strict=False)
+    rows = [
+        BASE | {"rid": r, "given": None, "family": f"Name{chr(97 + r % 26)}", "birth_date": d} for r, d in common.rows()
+    ]
+    many = frequencies(normalised(pl.DataFrame(rows, PERSON)))
+    new_year, other = (
+        decide(
+            pl.DataFrame([BASE | {"rid": 1, "birth_date": day}, BASE | OTHER_SOURCE | {"rid": 2, "birth_date": day}], PERSON),
+            population=POPULATION, frequencies=many,
+        ).frame["score"][0]
+        for day in (date(2012, 1, 1), date(2012, 5, 17))
+    )  # fmt: skip
+
+    assert new_year < other - 8
+
+
+def test_an_address_of_the_district_joins_and_one_that_two_have_does_not() -> None:
+    staff = {"kind": "staff", "birth_date": None, "grade": None, "email": "mq@district.example", "middle": None}
+    people = pl.DataFrame(
+        [BASE | {"rid": 1} | staff, BASE | OTHER_SOURCE | {"rid": 2} | staff | ELSEWHERE, BASE | {"rid": 3} | staff],
+        PERSON,
+    )
+    pair = pl.DataFrame({"left": [1], "right": [2]})
+
+    def tiers(frame: pl.DataFrame) -> list[tuple[str, str]]:
+        made = decide(frame, pair, population=POPULATION, frequencies=counted()).frame
+        return [(row["outcome"], row["tier"]) for row in made.rows(named=True)]
+
+    assert tiers(people.head(2)) == [("merge", "C")]
+    assert tiers(people)[0][1] == "score"
+
+
+def test_an_address_at_a_mail_provider_says_no_more_than_a_phone() -> None:
+    one = {"email": "mq@gmail.com", "birth_date": None, "grade": None, "kind": "staff"}
+
+    assert decided(one, OTHER_SOURCE | one)["tier"] != "C"
+
+
+def test_an_address_joins_two_roles_only_in_domains_that_the_district_names() -> None:
+    staff = {"kind": "staff", "birth_date": None, "grade": None, "email": "mq@district.example"}
+    parent = staff | {"kind": "guardian", "schools": None}
+
+    assert outcome(staff, parent) == "review"
+    assert outcome(staff, parent, policy=Policy(email_domains=frozenset({"district.example"}))) == "merge"
+    assert (
+        outcome(staff | {"kind": "student"}, parent, policy=Policy(email_domains=frozenset({"district.example"})))
+        == "review"
+    )
+
+
+def test_what_a_person_kept_apart_stays_apart() -> None:
+    cannot = pl.DataFrame({"left": [2], "right": [1]})
+    found = decided(STATE, OTHER_SOURCE | STATE, cannot=cannot)
+
+    assert found["outcome"] == "separate"
+    assert "A person decided that these are two people." in plain(found["evidence"])
+
+
+def test_evidence_names_fields_and_levels_and_never_a_value() -> None:
+    found = decided({"given": "Guadalupe"}, OTHER_SOURCE | {"given": "Lupe"})
+
+    assert '{"what":"first name","level":"nickname","bits":' in found["evidence"]
+    assert not [word for word in ("guadalupe", "lupe", "quintanar", "2012", "oak") if word in found["evidence"].lower()]
+    assert "Birth date: equal (very strong, speaks for one person)." in plain(found["evidence"])
+    assert found["model"] != ""

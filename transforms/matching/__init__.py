@@ -1,0 +1,1 @@
+"""Likeness of people; ``transforms.matching.people`` has all names."""

@@ -1,0 +1,356 @@
+"""Pairs of records, field by field: on which level they agree, and how many bits that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.matching.columns import NO_DAY, NO_GRADE, Bools, Columns
+from transforms.matching.frequencies import Floats, Frequencies, Of, name_of
+from transforms.matching.hashes import U64
+from transforms.matching.likeness import alike, one_step
+from transforms.matching.weights import AT, FIELDS, Birth, Code, First, Home, Last, Middle, Same, Time, Weights
+
+Rows = npt.NDArray[np.int64]
+Levels = npt.NDArray[np.uint8]
+#: Days between leaving and coming that still are a hand-over: a summer, and a little of both at once.
+_HAND_OVER = (-14, 100)
+#: Days that two records of one source may overlap when one follows the other.
+_OVERLAP = 14
+_YEAR = 365.25
+#: Middle names are counted where they are first names: one that never is may still be common.
+_RAREST_MIDDLE = 0.001
+#: A spelling that fewer people have is a slip; two names that more have are two names.
+_UNUSUAL = 2
+_UNUSUAL_SHARE = 2e-5
+AGREEING = (First.EQUAL, First.NICKNAME, First.ALIAS, First.SWAPPED_MIDDLE, First.PART)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Of each pair: ``levels`` and ``bits`` (pairs × ``FIELDS``), ``chance``: how many others share names and date."""
+
+    levels: Levels
+    bits: npt.NDArray[np.float32]
+    chance: Floats
+
+    def level(self, name: str) -> Levels:
+        """The levels of one field."""
+        return self.levels[:, AT[name]]
+
+
+def compared(
+    columns: Columns, left: Rows, right: Rows, frequencies: Frequencies, weights: Weights, population: int
+) -> Compared:  # fmt: skip
+    """The pairs of rows ``left`` and ``right``; symmetrical in both."""
+    sides = _Sides(columns, left, right)
+    first = _first(sides, frequencies)
+    last = _last(sides)
+    first[last == Last.SWAPPED] = First.SWAPPED
+    birth = _birth(sides)
+    found = {
+        "first name": first,
+        "middle name": _middle(sides, first),
+        "last name": last,
+        "suffix": sides.same(columns.suffix),
+        "birth date": birth,
+        "sex": sides.same(columns.sex),
+        "e-mail": _email(sides),
+        "phone": sides.same(columns.phone),
+        "user name": sides.same(columns.username),
+        "home": _home(sides, first, last),
+        "guardian": sides.shared(columns.guardians),
+        "identifier": _identifier(sides),
+        "school": sides.shared(columns.schools),
+        "time": _time(sides),
+        "grade": _grade(sides),
+        "role": sides.same(columns.kind),
+    }
+    levels = np.stack([found[name] for name in FIELDS], axis=1)
+    bits = np.stack([weights.bits[at][levels[:, at]] for at in range(len(FIELDS))], axis=1)
+    return Compared(levels, bits, _by_value(sides, found, bits, frequencies, weights, population))
+
+
+@dataclass(frozen=True)
+class _Sides:
+    columns: Columns
+    left: Rows
+    right: Rows
+
+    def known(self, values: U64) -> Bools:
+        return (values[self.left] != 0) & (values[self.right] != 0)
+
+    def equal(self, values: U64) -> Bools:
+        a, b = values[self.left], values[self.right]
+        return (a == b) & (a != 0)
+
+    def same(self, values: U64 | Levels) -> Levels:
+        a, b = values[self.left], values[self.right]
+        return np.where((a == 0) | (b == 0), Same.MISSING, np.where(a == b, Same.EQUAL, Same.DIFFERENT)).astype(
+            np.uint8
+        )
+
+    def any_equal(self, places: Sequence[U64]) -> Bools:
+        found = np.zeros(len(self.left), np.bool_)
+        for one in places:
+            a = one[self.left]
+            for other in places:
+                found |= (a == other[self.right]) & (a != 0)
+        return found
+
+    def shared(self, places: Sequence[U64]) -> Levels:
+        """Whether lists have an entry in common."""
+        if not places:
+            return np.zeros(len(self.left), np.uint8)
+        level = np.where(self.any_equal(places), Same.EQUAL, Same.DIFFERENT).astype(np.uint8)
+        level[~self.known(places[0])] = Same.MISSING
+        return level
+
+    def among(self, rows: Bools) -> tuple[Rows, _Sides]:
+        """The pairs where ``rows`` is true, and their places."""
+        at = np.flatnonzero(rows)
+        return at, _Sides(self.columns, self.left[at], self.right[at])
+
+
+def _first(sides: _Sides, frequencies: Frequencies) -> Levels:
+    columns = sides.columns
+    level = sides.same(columns.given)
+    level[level == Same.DIFFERENT] = First.DIFFERENT
+    at, rest = sides.among(level == First.DIFFERENT)
+    given, middle, preferred = columns.given, columns.middle, columns.preferred
+    a, b = given[rest.left], given[rest.right]
+    names = np.full(len(at), First.DIFFERENT, np.uint8)
+    one = columns.is_initial[rest.left] | columns.is_initial[rest.right]
+    names[one & rest.equal(columns.initial)] = First.INITIAL
+    names[rest.equal(columns.first) & (columns.compound[rest.left] != columns.compound[rest.right])] = First.PART
+    crossed, back = a == middle[rest.right], b == middle[rest.left]
+    names[crossed | back | (a == preferred[rest.right]) | (b == preferred[rest.left])] = First.ALIAS
+    names[crossed & back] = First.SWAPPED_MIDDLE
+    names[rest.any_equal(columns.nicknames)] = First.NICKNAME
+    close, other = rest.among((names == First.DIFFERENT) & ~one)
+    if len(close):
+        similar = alike(columns.frame["c_given"], given, other.left, other.right)
+        rarer = np.minimum(frequencies.count(Of.GIVEN, a[close]), frequencies.count(Of.GIVEN, b[close]))
+        unusual = rarer <= max(_UNUSUAL, _UNUSUAL_SHARE * frequencies.total)
+        names[close] = np.where(similar, np.where(unusual, First.SPELLING, First.ALIKE), First.DIFFERENT)
+    level[at] = names
+    return level
+
+
+def _middle(sides: _Sides, first: Levels) -> Levels:
+    columns = sides.columns
+    level = sides.same(columns.middle)
+    middle, initial = columns.middle, columns.middle_initial
+    at, rest = sides.among(level == Same.DIFFERENT)
+    level[(level == Same.EQUAL) & (middle[sides.left] == initial[sides.left])] = Middle.INITIAL
+    names = np.full(len(at), Middle.DIFFERENT, np.uint8)
+    one = (middle[rest.left] == initial[rest.left]) | (middle[rest.right] == initial[rest.right])
+    names[one & rest.equal(initial)] = Middle.INITIAL
+    close, other = rest.among((names == Middle.DIFFERENT) & ~one)
+    if len(close):
+        similar = alike(columns.frame["c_middle"], middle, other.left, other.right)
+        names[close] = np.where(similar, Middle.SPELLING, Middle.DIFFERENT)
+    level[at] = names
+    # Where the one's first name is the other's middle name, that was said already.
+    level[(first == First.ALIAS) | (first == First.SWAPPED_MIDDLE)] = Middle.MISSING
+    return level
+
+
+def _last(sides: _Sides) -> Levels:
+    columns = sides.columns
+    family, given, tokens = columns.family, columns.given, columns.family_tokens
+    level = sides.same(family)
+    at, rest = sides.among(level == Same.DIFFERENT)
+    a, b = family[rest.left], family[rest.right]
+    names = np.full(len(at), Last.DIFFERENT, np.uint8)
+    if len(tokens) > 1:
+        shared = rest.any_equal(tokens)
+        one_each = (tokens[1][rest.left] == 0) | (tokens[1][rest.right] == 0)
+        names[shared] = np.where(one_each[shared], Last.PART, Last.TOKEN)
+    if len(at):
+        close, other = rest.among((names != Last.PART) & (given[rest.left] != b))
+        similar = alike(columns.frame["c_family"], family, other.left, other.right)
+        names[close[similar]] = Last.SPELLING
+    if len(tokens) > 1:
+        equal = [token[rest.left] == token[rest.right] for token in tokens]
+        names[np.logical_and.reduce(equal)] = Last.ORDER
+    names[(given[rest.left] == b) & (given[rest.right] == a)] = Last.SWAPPED
+    level[at] = names
+    return level
+
+
+def _birth(sides: _Sides) -> Levels:
+    columns = sides.columns
+    level = sides.same(columns.born)
+    at, rest = sides.among(level == Same.DIFFERENT)
+    year, month, day = ((v[rest.left], v[rest.right]) for v in columns.date)
+    differ = np.zeros(len(at), np.uint8)
+    for (a, b), digits in ((year, 4), (month, 2), (day, 2)):
+        for place in range(digits):
+            differ += (a // 10**place) % 10 != (b // 10**place) % 10
+    parts = sum((a == b).astype(np.uint8) for a, b in (year, month, day))
+    names = np.where(parts == 2, Birth.PARTS, Birth.DIFFERENT).astype(np.uint8)
+    # One digit, or two neighbours of one part swapped.
+    turned = [_turned(a % 100, b % 100) for a, b in (year, month, day)]
+    names[(differ == 1) | ((differ == 2) & (parts == 2) & np.logical_or.reduce(turned))] = Birth.SLIP
+    names[(year[0] == year[1]) & (month[0] == day[1]) & (month[1] == day[0])] = Birth.SWAPPED
+    level[at] = names
+    return level
+
+
+def _turned(a: npt.NDArray[np.integer], b: npt.NDArray[np.integer]) -> Bools:
+    found: Bools = (a // 10 == b % 10) & (a % 10 == b // 10) & (a != b)
+    return found
+
+
+def _email(sides: _Sides) -> Levels:
+    level = sides.same(sides.columns.email)
+    level[level == Same.DIFFERENT] = Code.DIFFERENT
+    level[(level == Code.DIFFERENT) & sides.equal(sides.columns.local)] = Code.ALIKE
+    return level
+
+
+def _home(sides: _Sides, first: Levels, last: Levels) -> Levels:
+    columns = sides.columns
+    street, postcode = sides.same(columns.street), sides.same(columns.postcode)
+    level = np.where((street | postcode) == 0, Home.MISSING, Home.DIFFERENT).astype(np.uint8)
+    level[postcode == Same.EQUAL] = Home.POSTCODE
+    level[street == Same.EQUAL] = np.where(postcode[street == Same.EQUAL] == Same.DIFFERENT, Home.ALIKE, Home.EQUAL)
+    # A street that is spelt otherwise says something of people only whose names agree.
+    agree = (first != First.DIFFERENT) & ((postcode == Same.EQUAL) | (last < Last.DIFFERENT))
+    at, rest = sides.among((street == Same.DIFFERENT) & agree)
+    if len(at):
+        similar = alike(columns.frame["c_street"], columns.street, rest.left, rest.right, 0.95)
+        level[at[similar]] = Home.ALIKE
+    return level
+
+
+def _identifier(sides: _Sides) -> Levels:
+    ids, types = sides.columns.ids, sides.columns.id_types
+    level = np.zeros(len(sides.left), np.uint8)
+    for one, (codes, kinds) in enumerate(zip(ids, types, strict=True)):
+        for two, (others, other_kinds) in enumerate(zip(ids, types, strict=True)):
+            comparable = (kinds[sides.left] == other_kinds[sides.right]) & (kinds[sides.left] != 0)
+            equal = comparable & (codes[sides.left] == others[sides.right])
+            at, rest = sides.among(comparable & ~equal & (level == Code.MISSING))
+            if len(at):
+                texts = sides.columns.frame["c_ids"]
+                a = texts.gather(rest.left).list.get(one, null_on_oob=True)
+                b = texts.gather(rest.right).list.get(two, null_on_oob=True)
+                level[at] = np.where(one_step(a, b), Code.ALIKE, Code.DIFFERENT)
+            level[equal] = Code.EQUAL
+    return level
+
+
+def _time(sides: _Sides) -> Levels:
+    columns = sides.columns
+    (b1, b2), (e1, e2) = (
+        (v[sides.left].astype(np.int64), v[sides.right].astype(np.int64)) for v in (columns.begin, columns.end)
+    )
+    on1, on2 = columns.active[sides.left], columns.active[sides.right]
+    far = 10**8
+    ended = ((e1 != NO_DAY) | on1) & ((e2 != NO_DAY) | on2)
+    stop1, stop2 = np.where(e1 == NO_DAY, far, e1), np.where(e2 == NO_DAY, far, e2)
+    together = np.minimum(stop1, stop2) - np.maximum(b1, b2)
+    dated = (b1 != NO_DAY) & (b2 != NO_DAY) & ended
+    # Two roles of one person are told at the same time.
+    one_source = (columns.source[sides.left] == columns.source[sides.right]) & (
+        sides.same(columns.kind) != Same.DIFFERENT
+    )
+    level = np.where(dated & (together <= 0), Time.APART, Time.MISSING).astype(np.uint8)
+    elsewhere = sides.shared(columns.schools) == Same.DIFFERENT
+    level[elsewhere & (((together > _OVERLAP) & dated) | (on1 & on2))] = Time.OVERLAP
+    gap1, gap2 = np.where(e1 == NO_DAY, far, b2 - stop1), np.where(e2 == NO_DAY, far, b1 - stop2)
+    low, high = _HAND_OVER
+    follows = ((gap1 >= low) & (gap1 <= high) & (b2 > b1)) | ((gap2 >= low) & (gap2 <= high) & (b1 > b2))
+    level[dated & follows] = Time.HAND_OVER
+    coexist = (on1 & on2) | (dated & ~follows & (together > _OVERLAP))
+    level[one_source & coexist] = Time.COEXIST
+    return level
+
+
+def _grade(sides: _Sides) -> Levels:
+    """A record's grade is that of its last day. Of one that goes on it is that of a day not before it began."""
+    columns = sides.columns
+    g1, g2 = (columns.grade[side].astype(np.int32) for side in (sides.left, sides.right))
+    b1, b2, e1, e2 = (
+        values[side].astype(np.int64) for values in (columns.begin, columns.end) for side in (sides.left, sides.right)
+    )
+    on1, on2 = columns.active[sides.left], columns.active[sides.right]
+    known1, known2 = (np.where(on, b, e) != NO_DAY for on, b, e in ((on1, b1, e1), (on2, b2, e2)))
+    known = known1 & known2
+    last1, last2 = np.where(on1, np.maximum(b1, e2), e1), np.where(on2, np.maximum(b2, e1), e2)
+    years = np.where(known & ~(on1 & on2), (last2 - last1) / _YEAR, 0)
+    off = np.abs(g2 - g1 - years)
+    # Time may have passed since, and with it grades.
+    later = known & ((on1 & ~on2 & (g1 - g2 + years > 0)) | (on2 & ~on1 & (g2 - g1 - years > 0)))
+    level = np.where((off <= 1.2) | later, Same.EQUAL, np.where(off > 2.2, Same.DIFFERENT, Same.MISSING)).astype(
+        np.uint8
+    )
+    level[(g1 == NO_GRADE) | (g2 == NO_GRADE)] = Same.MISSING
+    return level
+
+
+def _by_value(
+    sides: _Sides, found: dict[str, Levels], bits: npt.NDArray[np.float32], frequencies: Frequencies, weights: Weights,
+    population: int,
+) -> Floats:  # fmt: skip
+    """Bits of names and dates by how common they are, written into ``bits``; how many others have both by chance."""
+    columns = sides.columns
+    first, last, birth = found["first name"], found["last name"], found["birth date"]
+    given = _share(sides, Of.GIVEN, columns.given, frequencies)
+    middle = found["middle name"]
+    _put(
+        bits,
+        "middle name",
+        middle == Middle.EQUAL,
+        weights.m("middle name")[middle],
+        np.maximum(_share(sides, Of.GIVEN, columns.middle, frequencies), _RAREST_MIDDLE),
+    )
+    agree = np.isin(first, AGREEING)
+    _put(bits, "first name", agree, weights.m("first name")[first], given)
+    family = _share(sides, Of.FAMILY, columns.family, frequencies)
+    in_part = np.isin(last, (Last.PART, Last.TOKEN))
+    if in_part.any():
+        at, rest = sides.among(in_part)
+        family[at] = frequencies.share(Of.TOKEN, _of_shared_tokens(rest, frequencies))
+    _put(bits, "last name", in_part | np.isin(last, (Last.EQUAL, Last.ORDER)), weights.m("last name")[last], family)
+    born = frequencies.share(Of.BIRTH, frequencies.count(Of.BIRTH, columns.born[sides.left]))
+    _put(bits, "birth date", birth == Birth.EQUAL, weights.m("birth date")[birth], born)
+    # Who was born on one day is in one grade.
+    bits[birth == Birth.EQUAL, AT["grade"]] = np.minimum(bits[birth == Birth.EQUAL, AT["grade"]], 0)
+    name = name_of(columns)
+    a, b = name[sides.left], name[sides.right]
+    met = frequencies.count(Of.NAME, a) + np.where(a == b, 0, frequencies.count(Of.NAME, b))
+    others = np.maximum(met - 2, 0) * population / max(frequencies.total, 1)
+    product = population * given * family
+    # Names of one origin go together: where that is seen, both together say less than each for itself.
+    together = np.maximum(others / product, 1)
+    whole = agree & np.isin(last, (Last.EQUAL, Last.ORDER))
+    bits[whole, AT["last name"]] -= np.log2(together[whole])
+    chance: Floats = product * together * born
+    return chance
+
+
+def _share(sides: _Sides, of: Of, hashes: U64, frequencies: Frequencies) -> Floats:
+    """The share of people who have the value of the one or of the other."""
+    a, b = hashes[sides.left], hashes[sides.right]
+    return frequencies.share(of, frequencies.count(of, a) + np.where(a == b, 0, frequencies.count(of, b)))
+
+
+def _of_shared_tokens(sides: _Sides, frequencies: Frequencies) -> Floats:
+    """How often the rarest token was met that two surnames have in common."""
+    met = np.full(len(sides.left), np.inf)
+    for one in sides.columns.family_tokens:
+        a = one[sides.left]
+        for other in sides.columns.family_tokens:
+            count = frequencies.count(Of.TOKEN, a)
+            met = np.where((a == other[sides.right]) & (a != 0), np.minimum(met, count), met)
+    return met
+
+
+def _put(bits: npt.NDArray[np.float32], name: str, rows: Bools, m: Floats, u: Floats) -> None:
+    bits[rows, AT[name]] = np.log2(m[rows] / u[rows])

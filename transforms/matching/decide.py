@@ -1,0 +1,258 @@
+"""Whether two records are of one person: merge, review or separate, with the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from transforms.matching.blocks import candidates_of
+from transforms.matching.columns import Bools, Columns
+from transforms.matching.compare import AGREEING, Compared, Levels, Rows, compared
+from transforms.matching.evidence import written
+from transforms.matching.frequencies import Floats, Frequencies, counted
+from transforms.matching.hashes import mixed
+from transforms.matching.normal import normalised
+from transforms.matching.weights import AT, WEIGHTS, Birth, Code, First, Home, Last, Middle, Same, Time, Weights
+
+_CHUNK = 250_000
+#: Pairs of a batch that are kept apart are told when they were as likely as this: grouping weighs them.
+_TOLD = 1e-6
+#: Mail providers that anybody may have an address at.
+_PUBLIC = (
+    "gmail.com", "googlemail.com", "yahoo.com", "ymail.com", "outlook.com", "hotmail.com", "live.com", "msn.com",
+    "icloud.com", "me.com", "aol.com", "gmx.com", "gmx.net", "mail.com", "proton.me", "protonmail.com", "comcast.net",
+)  # fmt: skip
+TIERS = ("score", "B", "C", "D", "E")
+_SCORE, _B, _C, _D, _E = range(5)
+_SEPARATE, _REVIEW, _MERGE = range(3)
+OUTCOMES = ("separate", "review", "merge")
+_HOUSEHOLD = tuple(AT[name] for name in ("home", "phone", "guardian", "school"))
+_BESIDE = tuple(at for name, at in AT.items() if name not in ("first name", "last name", "birth date"))
+#: A first name that says the same person even in one home.
+_ONE_NAME = (First.EQUAL, First.NICKNAME, First.SWAPPED_MIDDLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Where the lines are drawn. The defaults are for rosters.
+
+    ``merge``, ``review``: the least posterior of either. ``rarity``: how many other people with the same names and
+    birth date, who agree in all else as well, are expected at most where two records become one by these. ``households``: whether relatives live together
+    in the data, and what follows from it (first names as a gate, twins, co-existence, birth dates); without it the score
+    alone decides. ``email_domains``: domains in which an address belongs to one person; by default all but those of
+    mail providers, and then only within one role.
+    """
+
+    merge: float = 0.9999
+    review: float = 0.99
+    rarity: float = 0.0004
+    households: bool = True
+    email_domains: frozenset[str] | None = None
+
+
+ROSTER = Policy()
+#: Registers of people without a known role, source or household.
+REGISTER = Policy(merge=0.95, review=0.5, households=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """A row for each pair, by left and right: left, right, outcome, tier, score, posterior, evidence, model."""
+
+    frame: pl.DataFrame
+
+
+def decide(
+    people: pl.DataFrame, pairs: pl.DataFrame | None = None, *, population: int, cannot: pl.DataFrame | None = None,
+    policy: Policy = ROSTER, weights: Weights = WEIGHTS, frequencies: Frequencies | None = None,
+) -> Decisions:  # fmt: skip
+    """Decide on ``pairs`` (left, right: rids), or on all candidates among ``people`` (``PERSON``, normalised or not).
+
+    ``population``: the number of people that were searched. ``frequencies``: how common values are in it, by default
+    among ``people``; whoever decides on some pairs of many people passes those of all. Of given pairs every one is
+    told; of candidates those that are not separate, and those that were not far from it.
+    """
+    if "c_given" not in people.columns:
+        people = normalised(people)
+    columns = Columns(people)
+    left, right = candidates_of(columns) if pairs is None else _ordered(pairs)
+    order = np.argsort(columns.rid, kind="stable")
+    places = [order[np.searchsorted(columns.rid, side, sorter=order)].astype(np.int64) for side in (left, right)]
+    apart = _kept_apart(left, right, cannot)
+    frequencies = frequencies or counted(columns)
+    shared = _shared_emails(columns)
+    parts = []
+    for start in range(0, max(len(left), 1), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        a, b = places[0][chunk], places[1][chunk]
+        pair = compared(columns, a, b, frequencies, weights, population)
+        judged = _judged(columns, a, b, pair, policy, population, shared, apart[chunk])
+        told = judged.told if pairs is None else np.ones(len(a), np.bool_)
+        parts.append(_frame(left[chunk], right[chunk], pair, judged, told, weights))
+    return Decisions(pl.concat(parts))
+
+
+def _ordered(pairs: pl.DataFrame) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    ordered = pairs.select(left=pl.min_horizontal("left", "right"), right=pl.max_horizontal("left", "right"))
+    ordered = ordered.filter(pl.col("left") != pl.col("right")).unique().sort("left", "right").cast(pl.UInt32)
+    return ordered["left"].to_numpy(), ordered["right"].to_numpy()
+
+
+def _packed(left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+    return (left.astype(np.uint64) << np.uint64(32)) | right
+
+
+def _kept_apart(left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32], cannot: pl.DataFrame | None) -> Bools:
+    if cannot is None or not cannot.height:
+        return np.zeros(len(left), np.bool_)
+    return np.isin(_packed(left, right), _packed(*_ordered(cannot)))
+
+
+def _shared_emails(columns: Columns) -> npt.NDArray[np.uint64]:
+    """Addresses that two active records of one source and role have."""
+    rows = np.flatnonzero((columns.email != 0) & columns.active & columns.matchable)
+    users = mixed(5, columns.email, columns.source, columns.kind.astype(np.uint64) + np.uint64(1))[rows]
+    _, first, counts = np.unique(users, return_index=True, return_counts=True)
+    return np.unique(columns.email[rows[first[counts > 1]]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    outcome: Levels
+    tier: Levels
+    score: npt.NDArray[np.float32]
+    posterior: Floats
+    apart: Bools
+    told: Bools
+
+
+def _judged(
+    columns: Columns, left: Rows, right: Rows, pair: Compared, policy: Policy, population: int,
+    shared: npt.NDArray[np.uint64], apart: Bools,
+) -> _Judged:  # fmt: skip
+    if policy.households:
+        # Who lives together shares these: they say something only of people whose first names agree.
+        strangers = ~np.isin(pair.level("first name"), (*AGREEING, First.SPELLING))
+        for at in _HOUSEHOLD:
+            pair.bits[strangers, at] = np.minimum(pair.bits[strangers, at], 0)
+    score = pair.bits.sum(axis=1, dtype=np.float32)
+    posterior = 1 / (1 + population * np.exp2(-score.astype(np.float64)))
+    outcome = np.select([posterior >= policy.merge, posterior >= policy.review], [_MERGE, _REVIEW], _SEPARATE).astype(
+        np.uint8
+    )
+    tier = np.full(len(score), _SCORE, np.uint8)
+    told = posterior > _TOLD
+    if policy.households:
+        told |= _gated(pair, outcome, policy)
+        exact = _tier_e(pair, policy)
+        outcome[exact], tier[exact] = _MERGE, _E
+    _by_email(columns, left, right, pair, policy, shared, outcome, tier)
+    _by_identifier(pair, policy, outcome, tier)
+    unknown = ~(columns.matchable[left] & columns.matchable[right])
+    outcome[apart | unknown], tier[unknown], posterior[unknown] = _SEPARATE, _SCORE, 0.0
+    return _Judged(outcome, tier, score, posterior, apart, told | (outcome != _SEPARATE) | (tier == _D) | apart)
+
+
+def _corroborated(pair: Compared) -> Floats:
+    """How many others would share names and birth date and agree in the rest as these two do."""
+    more = pair.bits[:, _BESIDE].sum(axis=1, dtype=np.float64)
+    return pair.chance * np.exp2(-more)
+
+
+def _at_home(pair: Compared) -> Bools:
+    """Whether both live together, as far as is known."""
+    home = np.isin(pair.level("home"), (Home.EQUAL, Home.ALIKE))
+    return home | (pair.level("guardian") == Same.EQUAL) | (pair.level("phone") == Same.EQUAL)
+
+
+def _conflict(pair: Compared) -> Bools:
+    """Whether something speaks for two people that only a person, an identifier or an address may overrule."""
+    names = ("middle name", "suffix", "sex", "role", "identifier", "time")
+    levels = (Middle.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Code.DIFFERENT, Time.COEXIST)
+    found: Bools = np.logical_or.reduce([pair.level(name) == level for name, level in zip(names, levels, strict=True)])
+    return found
+
+
+def _gated(pair: Compared, outcome: Levels, policy: Policy) -> Bools:
+    """Lower ``outcome`` where a gate is shut; the pairs that are told for it although they are separate."""
+    first, birth = pair.level("first name"), pair.level("birth date")
+    fits = np.isin(first, (*AGREEING, First.SPELLING))
+    born_together = np.isin(birth, (Birth.EQUAL, Birth.SWAPPED, Birth.MISSING))
+    twins = born_together & _at_home(pair) & ~np.isin(first, _ONE_NAME)
+    # Brothers do not share a first name: two pupils of one name in one home are one, whatever is missing.
+    pupils = (pair.level("grade") != Same.MISSING) & np.isin(first, _ONE_NAME) & _at_home(pair)
+    undated = (birth == Birth.MISSING) & ~pupils
+    common = (birth == Birth.EQUAL) & (_corroborated(pair) > policy.rarity)
+    held = ~fits | twins | undated | common | _conflict(pair)
+    outcome[held] = np.minimum(outcome[held], _REVIEW)
+    coexist = pair.level("time") == Time.COEXIST
+    outcome[(first == First.DIFFERENT) | (birth == Birth.DIFFERENT) | (twins & coexist)] = _SEPARATE
+    return twins & coexist & (first != First.DIFFERENT)
+
+
+def _tier_e(pair: Compared, policy: Policy) -> Bools:
+    """First name, last name and birth date equal, nothing against it, and rare enough."""
+    found: Bools = (
+        np.isin(pair.level("first name"), _ONE_NAME)
+        & np.isin(pair.level("last name"), (Last.EQUAL, Last.ORDER, Last.PART))
+        & (pair.level("birth date") == Birth.EQUAL)
+        & ~_conflict(pair)
+        & (_corroborated(pair) < policy.rarity)
+    )
+    return found
+
+
+def _by_email(
+    columns: Columns, left: Rows, right: Rows, pair: Compared, policy: Policy, shared: npt.NDArray[np.uint64],
+    outcome: Levels, tier: Levels,
+) -> None:  # fmt: skip
+    at = np.flatnonzero(pair.level("e-mail") == Code.EQUAL)
+    if not len(at):
+        return
+    domains = columns.domain.gather(left[at])
+    first, last, birth = (pair.level(name)[at] for name in ("first name", "last name", "birth date"))
+    role = pair.level("role")[at]
+    if policy.email_domains is None:
+        trusted = (~domains.is_in(_PUBLIC)).to_numpy() & (role != Same.DIFFERENT)
+    else:
+        students = (columns.kind[left[at]] == 1) | (columns.kind[right[at]] == 1)
+        listed = pl.Series(sorted(policy.email_domains), dtype=pl.String)
+        trusted = domains.is_in(listed.implode()).to_numpy() & ~((role == Same.DIFFERENT) & students)
+    named = np.isin(first, (*AGREEING, First.SPELLING)) & ((last != Last.DIFFERENT) | (birth == Birth.EQUAL))
+    fits = named & trusted & (birth != Birth.DIFFERENT) & ~np.isin(columns.email[left[at]], shared)
+    fits &= pair.level("identifier")[at] != Code.DIFFERENT
+    outcome[at[fits]], tier[at[fits]] = _MERGE, _C
+
+
+def _by_identifier(pair: Compared, policy: Policy, outcome: Levels, tier: Levels) -> None:
+    equal = pair.level("identifier") == Code.EQUAL
+    first, birth = pair.level("first name"), pair.level("birth date")
+    other = first == First.DIFFERENT
+    # Twins are mixed up by those who type: their birth date is no proof when another first name is told.
+    twins = other & _at_home(pair) & policy.households
+    same = equal & (~other | (birth == Birth.EQUAL)) & ~twins
+    outcome[same], tier[same] = _MERGE, _B
+    outcome[equal & ~same] = _REVIEW
+    suspect = equal & other & (birth == Birth.DIFFERENT)
+    outcome[suspect], tier[suspect] = _SEPARATE, _D
+
+
+def _frame(
+    left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32], pair: Compared, judged: _Judged, told: Bools, weights: Weights
+) -> pl.DataFrame:  # fmt: skip
+    rows = np.flatnonzero(told)
+    return pl.DataFrame(
+        {
+            "left": left[rows],
+            "right": right[rows],
+            "outcome": pl.Series(OUTCOMES, dtype=pl.String).gather(judged.outcome[rows]),
+            "tier": pl.Series(TIERS, dtype=pl.String).gather(judged.tier[rows]),
+            "score": judged.score[rows],
+            "posterior": judged.posterior[rows],
+            "evidence": written(pair.levels[rows], pair.bits[rows], judged.apart[rows]),
+            "model": pl.repeat(weights.version, len(rows), dtype=pl.String, eager=True),
+        }
+    )

@@ -1,0 +1,97 @@
+"""How common names and birth dates are in a population: what two records share says the more, the rarer it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from transforms.matching.columns import Columns
+from transforms.matching.hashes import U64, mixed
+
+Floats = npt.NDArray[np.float64]
+
+
+class Of(IntEnum):
+    """What is counted."""
+
+    GIVEN = 0
+    FAMILY = 1
+    TOKEN = 2
+    BIRTH = 3
+    NAME = 4
+
+
+#: A share that is believed before anything was counted, and the number of people that this belief weighs as much as.
+_BEFORE = {Of.GIVEN: 1 / 500, Of.FAMILY: 1 / 2000, Of.TOKEN: 1 / 2000, Of.BIRTH: 1 / 4745, Of.NAME: 1e-6}
+_WEIGHT = 1000.0
+COUNTS = pl.Schema({"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32})
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """``counts``: kind (``Of``), hash and count of values among ``total`` records. A value that is not there was not met.
+
+    The rows of the values that the records of some pairs have are enough to decide on these pairs.
+    """
+
+    total: int
+    counts: pl.DataFrame
+
+    @cached_property
+    def _tables(self) -> dict[int, tuple[U64, Floats]]:
+        ordered = self.counts.select("kind", pl.col("hash").cast(pl.Int64), "count").partition_by("kind", as_dict=True)
+        tables = {}
+        for (kind,), part in ordered.items():
+            hashes = part["hash"].to_numpy().view(np.uint64)
+            order = np.argsort(hashes)
+            tables[int(str(kind))] = (hashes[order], part["count"].to_numpy().astype(np.float64)[order])
+        return tables
+
+    def count(self, of: Of, hashes: U64) -> Floats:
+        """How often each was met."""
+        known, counts = self._tables.get(of, (np.empty(0, np.uint64), np.empty(0)))
+        if not len(known):
+            return np.zeros(len(hashes))
+        at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+        return np.where(known[at] == hashes, counts[at], 0.0)
+
+    def share(self, of: Of, counts: Floats) -> Floats:
+        """The share of the population that values met ``counts`` times have, drawn towards what is believed before."""
+        return (counts + _WEIGHT * _BEFORE[of]) / (self.total + _WEIGHT)
+
+
+def values(columns: Columns) -> dict[Of, list[U64]]:
+    """The hashes that are counted of every record."""
+    return {
+        Of.GIVEN: [columns.given],
+        Of.FAMILY: [columns.family],
+        Of.TOKEN: columns.family_tokens,
+        Of.BIRTH: [columns.born],
+        Of.NAME: [name_of(columns)],
+    }
+
+
+def name_of(columns: Columns) -> U64:
+    """First and last name in one hash."""
+    return mixed(4, columns.given, columns.family)
+
+
+def frequencies(people: pl.DataFrame) -> Frequencies:
+    """Counts over all matchable records of a normalised frame."""
+    return counted(Columns(people))
+
+
+def counted(columns: Columns) -> Frequencies:
+    """As ``frequencies``."""
+    parts = []
+    for of, arrays in values(columns).items():
+        met = np.concatenate([np.empty(0, np.uint64), *(array[columns.matchable & (array != 0)] for array in arrays)])
+        hashes, counts = np.unique(met, return_counts=True)
+        frame = pl.DataFrame({"hash": hashes.view(np.int64), "count": counts.astype(np.uint32)})
+        parts.append(frame.select(pl.lit(int(of), pl.UInt8).alias("kind"), "hash", "count"))
+    return Frequencies(int(columns.matchable.sum()), pl.concat(parts))

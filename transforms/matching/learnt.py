@@ -1,0 +1,93 @@
+"""Weights that were learnt. Written by ``make weights``; never by hand."""
+
+VERSION = "1"
+LEARNT: dict[str, tuple[tuple[float, float], ...]] = {
+    "first name": (
+        (0.9, 0.00228),  # equal
+        (0.0134, 0.000452),  # nickname
+        (0.00198, 0.00312),  # other's middle or preferred name
+        (0.0216, 0.0002),  # first and middle name swapped
+        (0.00198, 0.0002),  # part of a double name
+        (0.002, 0.002),  # initial
+        (0.0536, 0.0002),  # spelling
+        (0.00198, 0.000348),  # another name that is spelt alike
+        (0.00198, 0.0002),  # swapped with last name
+        (0.008, 0.994),  # different
+    ),
+    "middle name": (
+        (0.669, 0.00213),  # equal
+        (0.33, 0.03),  # initial
+        (0.00983, 0.000371),  # spelling
+        (0.00983, 0.995),  # different
+    ),
+    "last name": (
+        (0.887, 0.00273),  # equal
+        (0.00925, 2e-05),  # tokens in another order
+        (0.0219, 0.000805),  # part of a double name
+        (0.00199, 0.000707),  # one token in common
+        (0.057, 0.000392),  # spelling
+        (0.00199, 2e-05),  # swapped with first name
+        (0.021, 0.995),  # different
+    ),
+    "suffix": (
+        (0.98, 0.5),  # equal
+        (0.02, 0.5),  # different
+    ),
+    "birth date": (
+        (0.968, 0.000238),  # equal
+        (0.00406, 7.12e-05),  # day and month swapped
+        (0.0231, 0.00534),  # slip
+        (0.00304, 0.00637),  # two parts equal
+        (0.008, 0.988),  # different
+    ),
+    "sex": (
+        (0.995, 0.501),  # equal
+        (0.00498, 0.499),  # different
+    ),
+    "e-mail": (
+        (0.8, 1e-05),  # equal
+        (0.05, 0.0002),  # same name at another domain
+        (0.15, 1.0),  # different
+    ),
+    "phone": (
+        (0.6, 1e-05),  # equal
+        (0.4, 1.0),  # different
+    ),
+    "user name": (
+        (0.5, 1e-05),  # equal
+        (0.5, 1.0),  # different
+    ),
+    "home": (
+        (0.553, 1e-05),  # equal
+        (0.002, 1e-05),  # alike
+        (0.011, 0.00999),  # same postcode
+        (0.434, 0.99),  # different
+    ),
+    "guardian": (
+        (0.9, 1e-05),  # in common
+        (0.1, 1.0),  # different
+    ),
+    "identifier": (
+        (0.984, 2.53e-06),  # equal
+        (0.00993, 5.06e-07),  # alike
+        (0.0056, 1.0),  # different
+    ),
+    "school": (
+        (0.133, 0.00769),  # in common
+        (0.867, 0.992),  # different
+    ),
+    "time": (
+        (0.579, 0.0258),  # hand-over
+        (0.0337, 0.167),  # at the same time in one source
+        (0.184, 0.734),  # at two schools at the same time
+        (0.203, 0.0736),  # apart
+    ),
+    "grade": (
+        (0.99, 0.333),  # fits
+        (0.00991, 0.667),  # does not fit
+    ),
+    "role": (
+        (0.99, 0.8),  # equal
+        (0.01, 0.2),  # different
+    ),
+}

@@ -1,0 +1,48 @@
+"""How alike texts of pairs are, worked out once for each two different texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from rapidfuzz.distance import OSA, JaroWinkler
+from rapidfuzz.process import cpdist
+
+from transforms.matching.hashes import U64
+
+Bools = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
+_FEW = 256
+
+
+def alike(texts: pl.Series, hashes: U64, left: Rows, right: Rows, least: float = 0.92) -> Bools:
+    """Whether texts differ by one letter (of more than three) or are closer than ``least`` by Jaro and Winkler.
+
+    Two letters may differ where both have at least eight. ``hashes`` are those of ``texts``; no text is missing.
+    """
+    one, two, places = _different(hashes, left, right)
+    a, b = texts.gather(one), texts.gather(two)
+    lengths = np.minimum(a.str.len_chars().to_numpy(), b.str.len_chars().to_numpy())
+    queries, choices = a.to_list(), b.to_list()
+    closeness = cpdist(queries, choices, scorer=JaroWinkler.similarity, dtype=np.float32)
+    steps = cpdist(queries, choices, scorer=OSA.distance, score_cutoff=2, dtype=np.int32)
+    close = ((steps <= 1) & (lengths > 3)) | ((steps <= 2) & (lengths >= 8)) | (closeness > least)
+    found: Bools = close if places is None else close[places]
+    return found
+
+
+def one_step(left: pl.Series, right: pl.Series) -> Bools:
+    """Whether codes differ by one letter, or by two neighbours swapped."""
+    steps = cpdist(left.to_list(), right.to_list(), scorer=OSA.distance, score_cutoff=1, dtype=np.int32)
+    found: Bools = steps <= 1
+    return found
+
+
+def _different(hashes: U64, left: Rows, right: Rows) -> tuple[Rows, Rows, Rows | None]:
+    """Rows of each two different texts once, and for every pair the place among these."""
+    if len(left) < _FEW:
+        return left, right, None
+    low, high = np.minimum(hashes[left], hashes[right]), np.maximum(hashes[left], hashes[right])
+    both = low * np.uint64(0x9E3779B97F4A7C15) ^ high
+    _, first, places = np.unique(both, return_index=True, return_inverse=True)
+    return left[first], right[first], places

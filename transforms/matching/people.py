@@ -1,0 +1,33 @@
+"""Likeness of people: which records of rosters are of one person.
+
+``normalised`` → ``keys`` → ``candidates`` → ``decide`` → ``clusters``. All of it is pure: frames in, frames out.
+"""
+
+from transforms.matching.blocks import KEYS, KINDS, candidates, keys
+from transforms.matching.cluster import clusters
+from transforms.matching.decide import REGISTER, ROSTER, Decisions, Policy, decide
+from transforms.matching.evidence import plain
+from transforms.matching.frequencies import COUNTS, Frequencies, frequencies
+from transforms.matching.normal import PERSON, normalised
+from transforms.matching.weights import WEIGHTS, Weights
+
+__all__ = [
+    "COUNTS",
+    "KEYS",
+    "KINDS",
+    "PERSON",
+    "REGISTER",
+    "ROSTER",
+    "WEIGHTS",
+    "Decisions",
+    "Frequencies",
+    "Policy",
+    "Weights",
+    "candidates",
+    "clusters",
+    "decide",
+    "frequencies",
+    "keys",
+    "normalised",
+    "plain",
+]

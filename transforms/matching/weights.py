@@ -1,0 +1,113 @@
+"""Fields, the levels on which two records agree in them, and what each level is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from math import log2
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.matching.learnt import LEARNT, VERSION
+
+#: Level 0 of each field is "no evidence": a value is missing on one side at least.
+LEVELS: dict[str, tuple[str, ...]] = {
+    "first name": (
+        "", "equal", "nickname", "other's middle or preferred name", "first and middle name swapped", "part of a double name",
+        "initial", "spelling", "another name that is spelt alike", "swapped with last name", "different",
+    ),
+    "middle name": ("", "equal", "initial", "spelling", "different"),
+    "last name": (
+        "", "equal", "tokens in another order", "part of a double name", "one token in common", "spelling",
+        "swapped with first name", "different",
+    ),
+    "suffix": ("", "equal", "different"),
+    "birth date": ("", "equal", "day and month swapped", "slip", "two parts equal", "different"),
+    "sex": ("", "equal", "different"),
+    "e-mail": ("", "equal", "same name at another domain", "different"),
+    "phone": ("", "equal", "different"),
+    "user name": ("", "equal", "different"),
+    "home": ("", "equal", "alike", "same postcode", "different"),
+    "guardian": ("", "in common", "different"),
+    "identifier": ("", "equal", "alike", "different"),
+    "school": ("", "in common", "different"),
+    "time": ("", "hand-over", "at the same time in one source", "at two schools at the same time", "apart"),
+    "grade": ("", "fits", "does not fit"),
+    "role": ("", "equal", "different"),
+}  # fmt: skip
+FIELDS = tuple(LEVELS)
+AT = {name: place for place, name in enumerate(FIELDS)}
+
+
+class First(IntEnum):
+    """Levels of the first name."""
+
+    MISSING, EQUAL, NICKNAME, ALIAS, SWAPPED_MIDDLE, PART, INITIAL, SPELLING, ALIKE, SWAPPED, DIFFERENT = range(11)
+
+
+class Middle(IntEnum):
+    """Levels of the middle name."""
+
+    MISSING, EQUAL, INITIAL, SPELLING, DIFFERENT = range(5)
+
+
+class Last(IntEnum):
+    """Levels of the last name."""
+
+    MISSING, EQUAL, ORDER, PART, TOKEN, SPELLING, SWAPPED, DIFFERENT = range(8)
+
+
+class Birth(IntEnum):
+    """Levels of the birth date."""
+
+    MISSING, EQUAL, SWAPPED, SLIP, PARTS, DIFFERENT = range(6)
+
+
+class Home(IntEnum):
+    """Levels of the home."""
+
+    MISSING, EQUAL, ALIKE, POSTCODE, DIFFERENT = range(5)
+
+
+class Time(IntEnum):
+    """Levels of the time of two records."""
+
+    MISSING, HAND_OVER, COEXIST, OVERLAP, APART = range(5)
+
+
+class Same(IntEnum):
+    """Levels of what is the same or not; ``ALIKE`` and what follows it where a field has more than two."""
+
+    MISSING, EQUAL, DIFFERENT = range(3)
+
+
+class Code(IntEnum):
+    """Levels of identifiers and e-mail addresses."""
+
+    MISSING, EQUAL, ALIKE, DIFFERENT = range(4)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """For each field and level the shares among records of one person and of two: (m, u). Never changed in use.
+
+    For names and birth dates that agree, u is the share of that very value in the population instead.
+    """
+
+    version: str = VERSION
+    shares: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=lambda: LEARNT)
+
+    @cached_property
+    def bits(self) -> list[npt.NDArray[np.float32]]:
+        """Of each field the bits of each level."""
+        return [np.array([0.0, *(log2(m / u) for m, u in self.shares[name])], np.float32) for name in FIELDS]
+
+    def m(self, name: str) -> npt.NDArray[np.float64]:
+        """Of a field the shares of each level among records of one person; level 0 has none."""
+        return np.array([1.0, *(m for m, _ in self.shares[name])])
+
+
+WEIGHTS = Weights()
