@@ -61,6 +61,15 @@ KINDS = (
     Kind("first name, last token and middle name", 30, _of("names", "family_tokens", "middle")),
     Kind("initial, last token and postcode", 12, _of("initial", "family_tokens", "postcode")),
     Kind("local part of the e-mail and initial", 12, _of("local", "initial")),
+    # These are of use in small populations only; in others nearly all of their blocks are too big.
+    Kind("birth date", 6, _of("born")),
+    Kind("number of the house and postcode", 12, _of("house", "postcode")),
+    Kind("first name and postcode", 12, _of("names", "postcode")),
+    Kind("last token and number of the house", 12, _of("family_tokens", "house")),
+    Kind("beginning of the street, and number of the house", 12, _of("street_beginning", "house")),
+    Kind("last token", 6, _of("family_tokens")),
+    Kind("first name and year", 6, _of("names", "year")),
+    Kind("beginning of the street and postcode", 12, _of("street_beginning", "postcode")),
 )
 
 

@@ -9,14 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from transforms.matching.decide import Decisions
+from transforms.matching.decide import ROSTER, Decisions, Policy
 
 #: What a pair counts that was not compared or was too unlike to be told, and the most that a pair may count, in bits.
 _MISSING, _MOST, _SURE = -3.0, 20.0, 40.0
 Pair = tuple[int, int]
 
 
-def clusters(decisions: Decisions, people: pl.DataFrame, cannot: pl.DataFrame | None = None) -> pl.DataFrame:
+def clusters(
+    decisions: Decisions, people: pl.DataFrame, cannot: pl.DataFrame | None = None, policy: Policy = ROSTER
+) -> pl.DataFrame:  # fmt: skip
     """The cluster of every record of ``people``: rid, cluster (the least rid of it), by rid. Only merges join.
 
     Of each two groups those whose pairs say most on average are joined first, as long as that is above nothing;
@@ -35,11 +37,11 @@ def clusters(decisions: Decisions, people: pl.DataFrame, cannot: pl.DataFrame | 
             },
             {"rid": pl.UInt32, "group": pl.UInt32},
         )
-        sure, weights = _weights(decisions.frame, members)
+        sure, weights = _weights(decisions.frame, members, policy.doubt)
         apart = _apart(cannot, members)
         active = _active(people, members)
         for number, group in enumerate(groups):
-            for part in _average_link(group, weights[number], sure[number], apart[number], active):
+            for part in _average_link(group, weights[number], sure[number], apart[number], active, max(_MISSING, -policy.doubt)):
                 for member in part:
                     cluster[member] = part[0]
     return pl.DataFrame({"rid": rid, "cluster": pl.Series([cluster[r] for r in rid], dtype=pl.UInt32)})
@@ -64,7 +66,9 @@ def _connected(merges: pl.DataFrame) -> list[list[int]]:
     return list(groups.values())
 
 
-def _weights(frame: pl.DataFrame, members: pl.DataFrame) -> tuple[dict[int, set[Pair]], dict[int, dict[Pair, float]]]:
+def _weights(
+    frame: pl.DataFrame, members: pl.DataFrame, doubt: float
+) -> tuple[dict[int, set[Pair]], dict[int, dict[Pair, float]]]:
     """Of each group the pairs that tiers B and C join, and what each pair of it counts."""
     group = members.rename({"group": "of"})
     inside = frame.join(group, left_on="left", right_on="rid").join(
@@ -73,10 +77,10 @@ def _weights(frame: pl.DataFrame, members: pl.DataFrame) -> tuple[dict[int, set[
     sure: dict[int, set[Pair]] = defaultdict(set)
     weights: dict[int, dict[Pair, float]] = defaultdict(dict)
     posterior = inside["posterior"].clip(1e-12, 1 - 1e-12)
-    bits = ((posterior / (1 - posterior)).log(2)).clip(-_MOST, _MOST)
+    bits = ((posterior / (1 - posterior)).log(2)).clip(-doubt, _MOST)
     columns = (inside["of"], inside["left"], inside["right"], inside["outcome"], inside["tier"], bits)
     for of, left, right, outcome, tier, value in zip(*columns, strict=True):
-        counts = value if outcome != "separate" else min(value, _MISSING)
+        counts = value if outcome != "separate" else min(value, max(_MISSING, -doubt))
         if outcome == "merge" and tier in ("B", "C"):
             sure[of].add((left, right))
             counts = _SURE
@@ -106,7 +110,8 @@ def _active(people: pl.DataFrame, members: pl.DataFrame) -> dict[int, tuple[str,
 
 
 def _average_link(
-    group: list[int], weights: dict[Pair, float], sure: set[Pair], apart: set[Pair], active: dict[int, tuple[str, str]]
+    group: list[int], weights: dict[Pair, float], sure: set[Pair], apart: set[Pair], active: dict[int, tuple[str, str]],
+    missing: float,
 ) -> list[list[int]]:  # fmt: skip
     """The parts of a group, each sorted."""
     size = len(group)
@@ -116,7 +121,7 @@ def _average_link(
         both_active = told is not None and told == active.get(other) and (one, other) not in sure
         return [[one], [other]] if both_active or (one, other) in apart else [group]
     place = {member: at for at, member in enumerate(group)}
-    total = np.full((size, size), _MISSING)
+    total = np.full((size, size), missing)
     barred = np.zeros((size, size), np.bool_)
     for (left, right), value in weights.items():
         _both(total, place, left, right, value)

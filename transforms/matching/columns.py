@@ -193,6 +193,15 @@ class Columns:
         return of_texts(self.frame["c_street"])
 
     @cached_property
+    def house(self) -> U64:
+        """The number that the street begins with."""
+        return of_texts(self.frame["c_street"].str.extract(r"^(\d+)\b"))
+
+    @cached_property
+    def street_beginning(self) -> U64:
+        return of_texts(self.frame["c_street"].str.extract(r"^(?:\d+ )?(.{1,6})"))
+
+    @cached_property
     def postcode(self) -> U64:
         return of_texts(self.frame["c_postcode"])
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from transforms.matching.columns import NO_DAY, NO_GRADE, Bools, Columns
 from transforms.matching.frequencies import Floats, Frequencies, Of, name_of
 from transforms.matching.hashes import U64
-from transforms.matching.likeness import alike, one_step
+from transforms.matching.likeness import alike, one_step, words_in_common
 from transforms.matching.weights import AT, FIELDS, Birth, Code, First, Home, Last, Middle, Same, Time, Weights
 
 Rows = npt.NDArray[np.int64]
@@ -49,7 +49,7 @@ def compared(
     sides = _Sides(columns, left, right)
     first = _first(sides, frequencies)
     last = _last(sides)
-    first[last == Last.SWAPPED] = First.SWAPPED
+    first[(last == Last.SWAPPED) & (first == First.DIFFERENT)] = First.SWAPPED
     birth = _birth(sides)
     found = {
         "first name": first,
@@ -61,7 +61,7 @@ def compared(
         "e-mail": _email(sides),
         "phone": sides.same(columns.phone),
         "user name": sides.same(columns.username),
-        "home": _home(sides, first, last),
+        "home": _home(sides, first, last, birth),
         "guardian": sides.shared(columns.guardians),
         "identifier": _identifier(sides),
         "school": sides.shared(columns.schools),
@@ -177,7 +177,8 @@ def _last(sides: _Sides) -> Levels:
     if len(tokens) > 1:
         equal = [token[rest.left] == token[rest.right] for token in tokens]
         names[np.logical_and.reduce(equal)] = Last.ORDER
-    names[(given[rest.left] == b) & (given[rest.right] == a)] = Last.SWAPPED
+    crossed, back = (given[rest.left] == b) & (b != 0), (given[rest.right] == a) & (a != 0)
+    names[(crossed & back) | ((crossed | back) & (names == Last.DIFFERENT))] = Last.SWAPPED
     level[at] = names
     return level
 
@@ -213,18 +214,23 @@ def _email(sides: _Sides) -> Levels:
     return level
 
 
-def _home(sides: _Sides, first: Levels, last: Levels) -> Levels:
+def _home(sides: _Sides, first: Levels, last: Levels, birth: Levels) -> Levels:
     columns = sides.columns
     street, postcode = sides.same(columns.street), sides.same(columns.postcode)
     level = np.where((street | postcode) == 0, Home.MISSING, Home.DIFFERENT).astype(np.uint8)
     level[postcode == Same.EQUAL] = Home.POSTCODE
     level[street == Same.EQUAL] = np.where(postcode[street == Same.EQUAL] == Same.DIFFERENT, Home.ALIKE, Home.EQUAL)
-    # A street that is spelt otherwise says something of people only whose names agree.
-    agree = (first != First.DIFFERENT) & ((postcode == Same.EQUAL) | (last < Last.DIFFERENT))
+    # A street that is spelt otherwise says something of people only who agree in other things.
+    born = birth == Birth.EQUAL
+    agree = ((first != First.DIFFERENT) | born) & ((postcode == Same.EQUAL) | (last < Last.DIFFERENT) | born)
     at, rest = sides.among((street == Same.DIFFERENT) & agree)
     if len(at):
-        similar = alike(columns.frame["c_street"], columns.street, rest.left, rest.right, 0.95)
-        level[at[similar]] = Home.ALIKE
+        texts = columns.frame["c_street"]
+        close = alike(texts, columns.street, rest.left, rest.right, 0.95)
+        words = words_in_common(texts, columns.street, rest.left, rest.right)
+        near = (postcode[at] == Same.EQUAL) | rest.equal(columns.house)
+        level[at[(words >= 88) | ((words >= 80) & near)]] = Home.WORDS
+        level[at[close]] = Home.ALIKE
     return level
 
 

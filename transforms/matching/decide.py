@@ -43,7 +43,7 @@ class Policy:
     birth date, who agree in all else as well, are expected at most where two records become one by these. ``households``: whether relatives live together
     in the data, and what follows from it (first names as a gate, twins, co-existence, birth dates); without it the score
     alone decides. ``email_domains``: domains in which an address belongs to one person; by default all but those of
-    mail providers, and then only within one role.
+    mail providers, and then only within one role. ``doubt``: how many bits a pair counts at most against its cluster.
     """
 
     merge: float = 0.9999
@@ -51,11 +51,12 @@ class Policy:
     rarity: float = 0.0004
     households: bool = True
     email_domains: frozenset[str] | None = None
+    doubt: float = 20.0
 
 
 ROSTER = Policy()
 #: Registers of people without a known role, source or household.
-REGISTER = Policy(merge=0.95, review=0.5, households=False)
+REGISTER = Policy(merge=0.5, review=0.1, households=False, doubt=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,10 @@ def _by_identifier(pair: Compared, policy: Policy, outcome: Levels, tier: Levels
     other = first == First.DIFFERENT
     # Twins are mixed up by those who type: their birth date is no proof when another first name is told.
     twins = other & _at_home(pair) & policy.households
+    if not policy.households:
+        outcome[equal] = np.maximum(outcome[equal], _REVIEW)
+        tier[equal & (outcome == _MERGE)] = _B
+        return
     same = equal & (~other | (birth == Birth.EQUAL)) & ~twins
     outcome[same], tier[same] = _MERGE, _B
     outcome[equal & ~same] = _REVIEW

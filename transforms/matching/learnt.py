@@ -60,6 +60,7 @@ LEARNT: dict[str, tuple[tuple[float, float], ...]] = {
     "home": (
         (0.553, 1e-05),  # equal
         (0.002, 1e-05),  # alike
+        (0.02, 0.002),  # words in common
         (0.011, 0.00999),  # same postcode
         (0.434, 0.99),  # different
     ),

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from rapidfuzz.distance import OSA, JaroWinkler
+from rapidfuzz.fuzz import token_set_ratio
 from rapidfuzz.process import cpdist
 
 from transforms.matching.hashes import U64
@@ -28,6 +29,14 @@ def alike(texts: pl.Series, hashes: U64, left: Rows, right: Rows, least: float =
     steps = cpdist(queries, choices, scorer=OSA.distance, score_cutoff=2, dtype=np.int32)
     close = ((steps <= 1) & (lengths > 3)) | ((steps <= 2) & (lengths >= 8)) | (closeness > least)
     found: Bools = close if places is None else close[places]
+    return found
+
+
+def words_in_common(texts: pl.Series, hashes: U64, left: Rows, right: Rows) -> npt.NDArray[np.float32]:
+    """How much of one text is in the other, in any order of words and with slips: 0 to 100."""
+    one, two, places = _different(hashes, left, right)
+    ratio = cpdist(texts.gather(one).to_list(), texts.gather(two).to_list(), scorer=token_set_ratio, dtype=np.float32)
+    found: npt.NDArray[np.float32] = ratio if places is None else ratio[places]
     return found
 
 

@@ -9,7 +9,7 @@ from transforms.matching.decide import REGISTER, ROSTER, Decisions, Policy, deci
 from transforms.matching.evidence import plain
 from transforms.matching.frequencies import COUNTS, Frequencies, frequencies
 from transforms.matching.normal import PERSON, normalised
-from transforms.matching.weights import WEIGHTS, Weights
+from transforms.matching.weights import REGISTER_WEIGHTS, WEIGHTS, Weights
 
 __all__ = [
     "COUNTS",
@@ -17,6 +17,7 @@ __all__ = [
     "KINDS",
     "PERSON",
     "REGISTER",
+    "REGISTER_WEIGHTS",
     "ROSTER",
     "WEIGHTS",
     "Decisions",

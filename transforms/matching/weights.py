@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.matching.learnt import LEARNT, VERSION
+from transforms.matching.learnt_register import LEARNT as OF_REGISTERS
+from transforms.matching.learnt_register import VERSION as VERSION_OF_REGISTERS
 
 #: Level 0 of each field is "no evidence": a value is missing on one side at least.
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -30,7 +32,7 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "e-mail": ("", "equal", "same name at another domain", "different"),
     "phone": ("", "equal", "different"),
     "user name": ("", "equal", "different"),
-    "home": ("", "equal", "alike", "same postcode", "different"),
+    "home": ("", "equal", "alike", "words in common", "same postcode", "different"),
     "guardian": ("", "in common", "different"),
     "identifier": ("", "equal", "alike", "different"),
     "school": ("", "in common", "different"),
@@ -69,7 +71,7 @@ class Birth(IntEnum):
 class Home(IntEnum):
     """Levels of the home."""
 
-    MISSING, EQUAL, ALIKE, POSTCODE, DIFFERENT = range(5)
+    MISSING, EQUAL, ALIKE, WORDS, POSTCODE, DIFFERENT = range(6)
 
 
 class Time(IntEnum):
@@ -111,3 +113,5 @@ class Weights:
 
 
 WEIGHTS = Weights()
+#: Of registers in which everything may be spoilt and nobody has relatives.
+REGISTER_WEIGHTS = Weights(f"register {VERSION_OF_REGISTERS}", OF_REGISTERS)

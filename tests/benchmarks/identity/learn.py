@@ -8,11 +8,13 @@ from pairs whose other fields have decided. Labels are never looked at.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from hub.sandbox.rosterbench import TUNING_SEEDS, RosterPlan, rosterbench
 from transforms.matching.blocks import candidates_of
@@ -23,6 +25,7 @@ from transforms.matching.normal import normalised
 from transforms.matching.weights import AT, FIELDS, LEVELS, WEIGHTS, Birth, First, Home, Middle, Same, Weights
 
 TARGET = Path(__file__).parents[3] / "transforms/matching/learnt.py"
+REGISTER_TARGET = TARGET.with_name("learnt_register.py")
 RECORDS, RANDOM, ROUNDS = 65_000, 1_000_000, 8
 #: Learnt with them; all others from pairs of two households.
 HOUSEHOLD = ("home", "phone", "guardian", "school")
@@ -41,6 +44,9 @@ Counts = dict[str, npt.NDArray[np.float64]]
 
 
 def main() -> None:
+    if sys.argv[1:] == ["register"]:
+        register()
+        return
     seeds = [int(seed) for seed in sys.argv[1:]] or list(TUNING_SEEDS)
     sets = [_prepared(seed, identifiers) for seed in seeds for identifiers in (False, True)]
     shares = {name: [list(pair) for pair in WEIGHTS.shares[name]] for name in FIELDS}
@@ -64,13 +70,52 @@ def main() -> None:
         shares["first name"][First.DIFFERENT - 1][0] = NEVER
         shares["birth date"][Birth.DIFFERENT - 1][0] = NEVER
         shares["first name"][First.INITIAL - 1] = [0.002, 0.002]
+        shares["home"][Home.WORDS - 1] = [0.02, 0.002]
         # That one side has an initial only says nothing; that it fits is met once in eleven strangers.
         shares["middle name"][Middle.INITIAL - 1] = [0.33, 0.03]
     _write({name: tuple((_short(m), _short(u)) for m, u in pairs) for name, pairs in shares.items()})
 
 
+def register() -> None:
+    """Weights of registers, from FEBRL 1 and 2 without their labels. FEBRL 3 and 4 are never looked at."""
+    sets = [_register(number) for number in (1, 2)]
+    shares = {name: [list(pair) for pair in WEIGHTS.shares[name]] for name in FIELDS}
+    met_fields = ("first name", "last name", "birth date", "home", "identifier")
+    for name in met_fields:
+        drawn = sum(counts[name] for *_, counts in sets)
+        u = (drawn + 0.5) / (drawn.sum() + 0.5 * len(drawn))
+        for level, share in enumerate(u):
+            # Strangers do not live together in registers.
+            shares[name][level][1] = float(max(share, 1e-6 if name == "home" else LEAST_U.get(name, 2e-5)))
+    for _ in range(ROUNDS * 2):
+        weights = Weights("learning", {name: tuple(map(tuple, pairs)) for name, pairs in shares.items()})
+        totals = {name: np.zeros(len(LEVELS[name]) - 1) for name in met_fields}
+        for columns, left, right, _ in sets:
+            pair = _compared(columns, left, right, weights)
+            score = pair.bits.sum(axis=1, dtype=np.float64)
+            likely = 1 / (1 + len(columns) * np.exp2(-score))
+            for name in met_fields:
+                totals[name] += np.bincount(pair.level(name), likely, minlength=len(LEVELS[name]))[1:]
+        for name, met in totals.items():
+            m = np.maximum((met + 0.5) / (met.sum() + 0.5 * len(met)), 0.002)
+            for level, share in enumerate(m / m.sum()):
+                shares[name][level][0] = float(share)
+    print(f"{totals['birth date'].sum():,.0f} pairs of one person")
+    _write({name: tuple((_short(m), _short(u)) for m, u in pairs) for name, pairs in shares.items()}, REGISTER_TARGET)
+
+
+def _register(number: int) -> tuple[Columns, Rows, Rows, Counts]:
+    """Both with and without the id would teach the same: agreement in it is one field of many."""
+    from tests.benchmarks.identity.febrl import febrl
+
+    return _with_counts(normalised(febrl(number, identifier=True).people), number)
+
+
 def _prepared(seed: int, identifiers: bool) -> tuple[Columns, Rows, Rows, Counts]:
-    people = normalised(rosterbench(RosterPlan(RECORDS, seed, identifiers)).people)
+    return _with_counts(normalised(rosterbench(RosterPlan(RECORDS, seed, identifiers)).people), seed)
+
+
+def _with_counts(people: pl.DataFrame, seed: int) -> tuple[Columns, Rows, Rows, Counts]:
     columns = Columns(people)
     place = np.zeros(people.height + 1, np.int64)
     place[columns.rid] = np.arange(people.height)
@@ -80,6 +125,9 @@ def _prepared(seed: int, identifiers: bool) -> tuple[Columns, Rows, Rows, Counts
     keep = (
         (one != other) & (columns.home[one] != columns.home[other]) & columns.matchable[one] & columns.matchable[other]
     )
+    # Small registers meet their own duplicates among pairs at random.
+    drawn = _compared(columns, one[keep], other[keep], WEIGHTS)
+    keep[keep] = drawn.bits.sum(axis=1) < np.log2(people.height)
     drawn = _compared(columns, one[keep], other[keep], WEIGHTS)
     counts = {
         name: np.bincount(drawn.level(name), minlength=len(LEVELS[name]))[1:].astype(np.float64) for name in FIELDS
@@ -119,18 +167,18 @@ def _short(share: float) -> float:
     return float(f"{share:.3g}")
 
 
-def _write(shares: dict[str, tuple[tuple[float, float], ...]]) -> None:
-    version = WEIGHTS.version
-    number = str(int(version) + 1) if shares != dict(WEIGHTS.shares) else version
-    lines = ['"""Weights that were learnt. Written by ``make weights``; never by hand."""', "", f'VERSION = "{number}"']
+def _write(shares: dict[str, tuple[tuple[float, float], ...]], target: Path = TARGET) -> None:
+    """The module, with the number that it had: whoever ships other weights counts it up."""
+    number = re.search(r'VERSION = "(\d+)"', target.read_text(encoding="utf-8"))
+    assert number is not None
+    lines = ['"""Weights that were learnt. Written by ``make weights``; never by hand."""', "", number[0]]
     lines.append("LEARNT: dict[str, tuple[tuple[float, float], ...]] = {")
     for name, pairs in shares.items():
         lines.append(f'    "{name}": (')
-        lines.extend(
-            f"        ({m!r}, {u!r}),  # {level}" for (m, u), level in zip(pairs, LEVELS[name][1:], strict=True)
-        )
+        for (m, u), level in zip(pairs, LEVELS[name][1:], strict=True):
+            lines.append(f"        ({m!r}, {u!r}),  # {level}")
         lines.append("    ),")
-    TARGET.write_text("\n".join([*lines, "}", ""]), encoding="utf-8")
+    target.write_text("\n".join([*lines, "}", ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":
