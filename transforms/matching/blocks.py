@@ -15,16 +15,22 @@ from transforms.matching.columns import Columns
 from transforms.matching.hashes import U64, mixed
 
 Rids = npt.NDArray[np.uint32]
+#: Kinds whose pairs are put together at once: most pairs have several keys in common.
+_MERGED = 6
 KEYS = pl.Schema({"rid": pl.UInt32, "kind": pl.UInt8, "hash": pl.Int64})
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of key, the size up to which its blocks are compared, and the arrays of its hashes."""
+    """A kind of key, the size up to which its blocks are compared, and the arrays of its hashes.
+
+    Kinds of ``register`` are made for small registers in which all may be spoilt; among families they find relatives.
+    """
 
     name: str
     cap: int
     hashes: Callable[[Columns], Iterable[U64]]
+    register: bool = False
 
 
 def _of(*parts: str) -> Callable[[Columns], Iterable[U64]]:
@@ -61,20 +67,21 @@ KINDS = (
     Kind("first name, last token and middle name", 30, _of("names", "family_tokens", "middle")),
     Kind("initial, last token and postcode", 12, _of("initial", "family_tokens", "postcode")),
     Kind("local part of the e-mail and initial", 12, _of("local", "initial")),
-    # These are of use in small populations only; in others nearly all of their blocks are too big.
-    Kind("birth date", 6, _of("born")),
-    Kind("number of the house and postcode", 12, _of("house", "postcode")),
-    Kind("first name and postcode", 12, _of("names", "postcode")),
-    Kind("last token and number of the house", 12, _of("family_tokens", "house")),
-    Kind("beginning of the street, and number of the house", 12, _of("street_beginning", "house")),
-    Kind("last token", 6, _of("family_tokens")),
-    Kind("first name and year", 6, _of("names", "year")),
-    Kind("beginning of the street and postcode", 12, _of("street_beginning", "postcode")),
+    Kind("birth date", 6, _of("born"), register=True),
+    Kind("number of the house and postcode", 12, _of("house", "postcode"), register=True),
+    Kind("first name and postcode", 12, _of("names", "postcode"), register=True),
+    Kind("last token and number of the house", 12, _of("family_tokens", "house"), register=True),
+    Kind("beginning of the street, and number of the house", 12, _of("street_beginning", "house"), register=True),
+    Kind("last token", 6, _of("family_tokens"), register=True),
+    Kind("first name and year", 6, _of("names", "year"), register=True),
+    Kind("beginning of the street and postcode", 12, _of("street_beginning", "postcode"), register=True),
 )
 
 
-def keys(people: pl.DataFrame) -> pl.DataFrame:
+def keys(people: pl.DataFrame, *, register: bool = False) -> pl.DataFrame:
     """The keys of a normalised frame, a row for each: rid, kind (place in ``KINDS``), hash; no row comes twice.
+
+    ``register``: those kinds as well that are of use where nobody has relatives, as the policy ``REGISTER`` has it.
 
     Hashes are the same for every version of every library, so that an index of them may be kept.
     """
@@ -83,7 +90,7 @@ def keys(people: pl.DataFrame) -> pl.DataFrame:
         pl.DataFrame({"rid": columns.rid[rows], "hash": hashes.view(np.int64)})
         .unique(maintain_order=True)
         .select("rid", pl.lit(kind, pl.UInt8).alias("kind"), "hash")
-        for kind, rows, hashes in each_kind(columns)
+        for kind, rows, hashes in each_kind(columns, register=register)
     ]
     return pl.concat(parts) if parts else KEYS.to_frame()
 
@@ -110,12 +117,14 @@ def candidates(mine: pl.DataFrame, others: pl.DataFrame | None = None) -> pl.Dat
     return pl.DataFrame({"left": left, "right": right})
 
 
-def candidates_of(columns: Columns) -> tuple[Rids, Rids]:
+def candidates_of(columns: Columns, *, register: bool = False) -> tuple[Rids, Rids]:
     """As ``candidates(keys(people))``, one kind after the other: rids of left and right."""
     rid = columns.rid
     found = [np.empty(0, np.uint64)]
-    for kind, rows, hashes in each_kind(columns):
+    for kind, rows, hashes in each_kind(columns, register=register):
         found.append(in_blocks(rid[rows], hashes, KINDS[kind].cap))
+        if len(found) == _MERGED:
+            found = [np.unique(np.concatenate(found))]
     return unpacked(np.unique(np.concatenate(found)))
 
 
@@ -144,9 +153,11 @@ def unpacked(packed: U64) -> tuple[Rids, Rids]:
     return (packed >> np.uint64(32)).astype(np.uint32), (packed & np.uint64(0xFFFFFFFF)).astype(np.uint32)
 
 
-def each_kind(columns: Columns) -> Iterator[tuple[int, npt.NDArray[np.int64], U64]]:
+def each_kind(columns: Columns, *, register: bool) -> Iterator[tuple[int, npt.NDArray[np.int64], U64]]:
     """Kind, rows and hashes of the keys of all matchable records."""
     for number, kind in enumerate(KINDS):
+        if kind.register and not register:
+            continue
         rows, found = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
         for hashes in kind.hashes(columns):
             rows.append(np.flatnonzero((hashes != 0) & columns.matchable))

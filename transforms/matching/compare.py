@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.matching.columns import NO_DAY, NO_GRADE, Bools, Columns
-from transforms.matching.frequencies import Floats, Frequencies, Of, name_of
+from transforms.matching.frequencies import Counts, Floats, Met, Of, name_of
 from transforms.matching.hashes import U64
 from transforms.matching.likeness import alike, one_step, words_in_common
 from transforms.matching.weights import AT, FIELDS, Birth, Code, First, Home, Last, Middle, Same, Time, Weights
@@ -43,11 +43,12 @@ class Compared:
 
 
 def compared(
-    columns: Columns, left: Rows, right: Rows, frequencies: Frequencies, weights: Weights, population: int
+    met: Met, left: Rows, right: Rows, weights: Weights, population: int
 ) -> Compared:  # fmt: skip
     """The pairs of rows ``left`` and ``right``; symmetrical in both."""
+    columns = met.columns
     sides = _Sides(columns, left, right)
-    first = _first(sides, frequencies)
+    first = _first(sides, met)
     last = _last(sides)
     first[(last == Last.SWAPPED) & (first == First.DIFFERENT)] = First.SWAPPED
     birth = _birth(sides)
@@ -71,7 +72,7 @@ def compared(
     }
     levels = np.stack([found[name] for name in FIELDS], axis=1)
     bits = np.stack([weights.bits[at][levels[:, at]] for at in range(len(FIELDS))], axis=1)
-    return Compared(levels, bits, _by_value(sides, found, bits, frequencies, weights, population))
+    return Compared(levels, bits, _by_value(sides, found, bits, met, weights, population))
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ class _Sides:
         return np.where((a == 0) | (b == 0), Same.MISSING, np.where(a == b, Same.EQUAL, Same.DIFFERENT)).astype(
             np.uint8
         )
+
+    def either(self, values: U64, counts: Counts) -> Floats:
+        """How often the value of the one or of the other was met."""
+        a, b = counts[self.left].astype(np.float64), counts[self.right]
+        return np.where(values[self.left] == values[self.right], a, a + b)
 
     def any_equal(self, places: Sequence[U64]) -> Bools:
         found = np.zeros(len(self.left), np.bool_)
@@ -115,7 +121,7 @@ class _Sides:
         return at, _Sides(self.columns, self.left[at], self.right[at])
 
 
-def _first(sides: _Sides, frequencies: Frequencies) -> Levels:
+def _first(sides: _Sides, met: Met) -> Levels:
     columns = sides.columns
     level = sides.same(columns.given)
     level[level == Same.DIFFERENT] = First.DIFFERENT
@@ -133,8 +139,8 @@ def _first(sides: _Sides, frequencies: Frequencies) -> Levels:
     close, other = rest.among((names == First.DIFFERENT) & ~one)
     if len(close):
         similar = alike(columns.frame["c_given"], given, other.left, other.right)
-        rarer = np.minimum(frequencies.count(Of.GIVEN, a[close]), frequencies.count(Of.GIVEN, b[close]))
-        unusual = rarer <= max(_UNUSUAL, _UNUSUAL_SHARE * frequencies.total)
+        rarer = np.minimum(met.given[other.left], met.given[other.right])
+        unusual = rarer <= max(_UNUSUAL, _UNUSUAL_SHARE * met.frequencies.total)
         names[close] = np.where(similar, np.where(unusual, First.SPELLING, First.ALIKE), First.DIFFERENT)
     level[at] = names
     return level
@@ -301,61 +307,54 @@ def _grade(sides: _Sides) -> Levels:
 
 
 def _by_value(
-    sides: _Sides, found: dict[str, Levels], bits: npt.NDArray[np.float32], frequencies: Frequencies, weights: Weights,
-    population: int,
+    sides: _Sides, found: dict[str, Levels], bits: npt.NDArray[np.float32], met: Met, weights: Weights, population: int
 ) -> Floats:  # fmt: skip
     """Bits of names and dates by how common they are, written into ``bits``; how many others have both by chance."""
     columns = sides.columns
-    first, last, birth = found["first name"], found["last name"], found["birth date"]
-    given = _share(sides, Of.GIVEN, columns.given, frequencies)
-    middle = found["middle name"]
+    first, last, birth, middle = (found[name] for name in ("first name", "last name", "birth date", "middle name"))
+    given = met.share(Of.GIVEN, sides.either(columns.given, met.given))
+    common = met.share(Of.GIVEN, sides.either(columns.middle, met.middle))
     _put(
-        bits,
-        "middle name",
-        middle == Middle.EQUAL,
-        weights.m("middle name")[middle],
-        np.maximum(_share(sides, Of.GIVEN, columns.middle, frequencies), _RAREST_MIDDLE),
-    )
+        bits, "middle name", middle == Middle.EQUAL, weights.m("middle name")[middle], np.maximum(common, _RAREST_MIDDLE)
+    )  # fmt: skip
     agree = np.isin(first, AGREEING)
     _put(bits, "first name", agree, weights.m("first name")[first], given)
-    family = _share(sides, Of.FAMILY, columns.family, frequencies)
+    family = met.share(Of.FAMILY, sides.either(columns.family, met.family))
     in_part = np.isin(last, (Last.PART, Last.TOKEN))
     if in_part.any():
         at, rest = sides.among(in_part)
-        family[at] = frequencies.share(Of.TOKEN, _of_shared_tokens(rest, frequencies))
-    _put(bits, "last name", in_part | np.isin(last, (Last.EQUAL, Last.ORDER)), weights.m("last name")[last], family)
-    born = frequencies.share(Of.BIRTH, frequencies.count(Of.BIRTH, columns.born[sides.left]))
-    _put(bits, "birth date", birth == Birth.EQUAL, weights.m("birth date")[birth], born)
+        family[at] = met.share(Of.TOKEN, _of_shared_tokens(rest, met))
+    whole = np.isin(last, (Last.EQUAL, Last.ORDER))
+    _put(bits, "last name", in_part | whole, weights.m("last name")[last], family)
+    born = met.share(Of.BIRTH, met.birth[sides.left].astype(np.float64))
+    same_day = birth == Birth.EQUAL
+    _put(bits, "birth date", same_day, weights.m("birth date")[birth], born)
     # Who was born on one day is in one grade.
-    bits[birth == Birth.EQUAL, AT["grade"]] = np.minimum(bits[birth == Birth.EQUAL, AT["grade"]], 0)
-    name = name_of(columns)
-    a, b = name[sides.left], name[sides.right]
-    met = frequencies.count(Of.NAME, a) + np.where(a == b, 0, frequencies.count(Of.NAME, b))
-    others = np.maximum(met - 2, 0) * population / max(frequencies.total, 1)
-    product = population * given * family
+    bits[same_day, AT["grade"]] = np.minimum(bits[same_day, AT["grade"]], 0)
+    together = _together(sides, met, given * family * population, population)
     # Names of one origin go together: where that is seen, both together say less than each for itself.
-    together = np.maximum(others / product, 1)
-    whole = agree & np.isin(last, (Last.EQUAL, Last.ORDER))
+    whole &= agree
     bits[whole, AT["last name"]] -= np.log2(together[whole])
-    chance: Floats = product * together * born
+    chance: Floats = population * given * family * together * born
     return chance
 
 
-def _share(sides: _Sides, of: Of, hashes: U64, frequencies: Frequencies) -> Floats:
-    """The share of people who have the value of the one or of the other."""
-    a, b = hashes[sides.left], hashes[sides.right]
-    return frequencies.share(of, frequencies.count(of, a) + np.where(a == b, 0, frequencies.count(of, b)))
+def _together(sides: _Sides, met: Met, expected: Floats, population: int) -> Floats:
+    """How many times more often both names were met together, by others, than each for itself would have it."""
+    name = sides.either(name_of(sides.columns), met.name)
+    others = np.maximum(name - 2, 0) * population / max(met.frequencies.total, 1)
+    more: Floats = np.maximum(others / expected, 1)
+    return more
 
 
-def _of_shared_tokens(sides: _Sides, frequencies: Frequencies) -> Floats:
+def _of_shared_tokens(sides: _Sides, met: Met) -> Floats:
     """How often the rarest token was met that two surnames have in common."""
-    met = np.full(len(sides.left), np.inf)
-    for one in sides.columns.family_tokens:
-        a = one[sides.left]
+    least = np.full(len(sides.left), np.inf)
+    for one, counts in zip(sides.columns.family_tokens, met.tokens, strict=True):
+        a, count = one[sides.left], counts[sides.left]
         for other in sides.columns.family_tokens:
-            count = frequencies.count(Of.TOKEN, a)
-            met = np.where((a == other[sides.right]) & (a != 0), np.minimum(met, count), met)
-    return met
+            least = np.where((a == other[sides.right]) & (a != 0), np.minimum(least, count), least)
+    return least
 
 
 def _put(bits: npt.NDArray[np.float32], name: str, rows: Bools, m: Floats, u: Floats) -> None:

@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from transforms.matching.blocks import candidates_of
+from transforms.matching.blocks import Rids, candidates_of
 from transforms.matching.columns import Bools, Columns
 from transforms.matching.compare import AGREEING, Compared, Levels, Rows, compared
 from transforms.matching.evidence import written
-from transforms.matching.frequencies import Floats, Frequencies, counted
+from transforms.matching.frequencies import Floats, Frequencies, Met, counted
 from transforms.matching.hashes import mixed
 from transforms.matching.normal import normalised
 from transforms.matching.weights import AT, WEIGHTS, Birth, Code, First, Home, Last, Middle, Same, Time, Weights
 
 _CHUNK = 250_000
-#: Pairs of a batch that are kept apart are told when they were as likely as this: grouping weighs them.
+#: Pairs of a batch that are kept apart are told when they are as likely as this, and both are joined to others.
 _TOLD = 1e-6
 #: Mail providers that anybody may have an address at.
 _PUBLIC = (
@@ -78,35 +78,39 @@ def decide(
     """
     if "c_given" not in people.columns:
         people = normalised(people)
-    columns = Columns(people)
-    left, right = candidates_of(columns) if pairs is None else _ordered(pairs)
-    order = np.argsort(columns.rid, kind="stable")
-    places = [order[np.searchsorted(columns.rid, side, sorter=order)].astype(np.int64) for side in (left, right)]
-    apart = _kept_apart(left, right, cannot)
-    frequencies = frequencies or counted(columns)
-    shared = _shared_emails(columns)
-    parts = []
-    for start in range(0, max(len(left), 1), _CHUNK):
+    if pairs is None:  # Columns of keys are made anew: with those that are compared they would be twice as much at once
+        left, right = candidates_of(Columns(people), register=not policy.households)
+    else:
+        left, right = _ordered(pairs)
+    judge = _Judge(Columns(people), policy, weights, population, frequencies, cannot)
+    parts, doubtful = [judge.empty()], []
+    for start in range(0, len(left), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        a, b = places[0][chunk], places[1][chunk]
-        pair = compared(columns, a, b, frequencies, weights, population)
-        judged = _judged(columns, a, b, pair, policy, population, shared, apart[chunk])
-        told = judged.told if pairs is None else np.ones(len(a), np.bool_)
-        parts.append(_frame(left[chunk], right[chunk], pair, judged, told, weights))
-    return Decisions(pl.concat(parts))
+        frame, rest = judge.judged(left[chunk], right[chunk], every=pairs is not None)
+        parts.append(frame)
+        doubtful.append(rest)
+    made = pl.concat(parts)
+    if doubtful and pairs is None:
+        # What is unlikely counts where both are joined to others: it may be that these are two people.
+        joined = made.filter(pl.col("outcome") == "merge")
+        rids = pl.concat([joined["left"], joined["right"]]).unique().implode()
+        rest = pl.concat(doubtful).filter(pl.col("left").is_in(rids) & pl.col("right").is_in(rids))
+        frame, _ = judge.judged(rest["left"].to_numpy(), rest["right"].to_numpy(), every=True)
+        made = pl.concat([made, frame]).sort("left", "right")
+    return Decisions(made)
 
 
-def _ordered(pairs: pl.DataFrame) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+def _ordered(pairs: pl.DataFrame) -> tuple[Rids, Rids]:
     ordered = pairs.select(left=pl.min_horizontal("left", "right"), right=pl.max_horizontal("left", "right"))
     ordered = ordered.filter(pl.col("left") != pl.col("right")).unique().sort("left", "right").cast(pl.UInt32)
     return ordered["left"].to_numpy(), ordered["right"].to_numpy()
 
 
-def _packed(left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+def _packed(left: Rids, right: Rids) -> npt.NDArray[np.uint64]:
     return (left.astype(np.uint64) << np.uint64(32)) | right
 
 
-def _kept_apart(left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32], cannot: pl.DataFrame | None) -> Bools:
+def _kept_apart(left: Rids, right: Rids, cannot: pl.DataFrame | None) -> Bools:
     if cannot is None or not cannot.height:
         return np.zeros(len(left), np.bool_)
     return np.isin(_packed(left, right), _packed(*_ordered(cannot)))
@@ -130,6 +134,37 @@ class _Judged:
     told: Bools
 
 
+class _Judge:
+    """Decides on pairs of the records of ``columns``."""
+
+    def __init__(
+        self, columns: Columns, policy: Policy, weights: Weights, population: int, frequencies: Frequencies | None,
+        cannot: pl.DataFrame | None,
+    ) -> None:  # fmt: skip
+        self.columns, self.policy, self.weights, self.population = columns, policy, weights, population
+        self.met = Met(columns, frequencies or counted(columns))
+        self.order = np.argsort(columns.rid, kind="stable")
+        self.rids = columns.rid[self.order]
+        self.cannot = cannot
+        self.shared = _shared_emails(columns)
+
+    def empty(self) -> pl.DataFrame:
+        """No pair."""
+        none = np.empty(0, np.uint32)
+        return self.judged(none, none, every=True)[0]
+
+    def judged(self, left: Rids, right: Rids, *, every: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What is told of the pairs, or of ``every`` one; and left and right of others that are not out of the question."""
+        a, b = (self.order[np.searchsorted(self.rids, side)] for side in (left, right))
+        apart = _kept_apart(left, right, self.cannot)
+        pair = compared(self.met, a, b, self.weights, self.population)
+        found = _judged(self.columns, a, b, pair, self.policy, self.population, self.shared, apart)
+        told = np.ones(len(a), np.bool_) if every else found.told
+        rest = ~told & (found.posterior > _TOLD)
+        doubtful = pl.DataFrame({"left": left[rest], "right": right[rest]})
+        return _frame(left, right, pair, found, told, self.weights), doubtful
+
+
 def _judged(
     columns: Columns, left: Rows, right: Rows, pair: Compared, policy: Policy, population: int,
     shared: npt.NDArray[np.uint64], apart: Bools,
@@ -145,7 +180,7 @@ def _judged(
         np.uint8
     )
     tier = np.full(len(score), _SCORE, np.uint8)
-    told = posterior > _TOLD
+    told = np.zeros(len(score), np.bool_)
     if policy.households:
         told |= _gated(pair, outcome, policy)
         exact = _tier_e(pair, policy)
@@ -246,7 +281,7 @@ def _by_identifier(pair: Compared, policy: Policy, outcome: Levels, tier: Levels
 
 
 def _frame(
-    left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32], pair: Compared, judged: _Judged, told: Bools, weights: Weights
+    left: Rids, right: Rids, pair: Compared, judged: _Judged, told: Bools, weights: Weights
 ) -> pl.DataFrame:  # fmt: skip
     rows = np.flatnonzero(told)
     return pl.DataFrame(

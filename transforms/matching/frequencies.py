@@ -14,6 +14,7 @@ from transforms.matching.columns import Columns
 from transforms.matching.hashes import U64, mixed
 
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.float32]
 
 
 class Of(IntEnum):
@@ -95,3 +96,48 @@ def counted(columns: Columns) -> Frequencies:
         frame = pl.DataFrame({"hash": hashes.view(np.int64), "count": counts.astype(np.uint32)})
         parts.append(frame.select(pl.lit(int(of), pl.UInt8).alias("kind"), "hash", "count"))
     return Frequencies(int(columns.matchable.sum()), pl.concat(parts))
+
+
+@dataclass(frozen=True)
+class Met:
+    """How often the values of each record were met, looked up once for every row of ``columns``."""
+
+    columns: Columns
+    frequencies: Frequencies
+
+    @cached_property
+    def given(self) -> Counts:
+        """Of first names."""
+        return self._of(Of.GIVEN, self.columns.given)
+
+    @cached_property
+    def middle(self) -> Counts:
+        """Of middle names, among first names."""
+        return self._of(Of.GIVEN, self.columns.middle)
+
+    @cached_property
+    def family(self) -> Counts:
+        """Of last names."""
+        return self._of(Of.FAMILY, self.columns.family)
+
+    @cached_property
+    def tokens(self) -> list[Counts]:
+        """Of the tokens of last names."""
+        return [self._of(Of.TOKEN, token) for token in self.columns.family_tokens]
+
+    @cached_property
+    def birth(self) -> Counts:
+        """Of birth dates."""
+        return self._of(Of.BIRTH, self.columns.born)
+
+    @cached_property
+    def name(self) -> Counts:
+        """Of first and last name together."""
+        return self._of(Of.NAME, name_of(self.columns))
+
+    def share(self, of: Of, counts: Floats) -> Floats:
+        """As of ``Frequencies``."""
+        return self.frequencies.share(of, counts)
+
+    def _of(self, of: Of, hashes: U64) -> Counts:
+        return self.frequencies.count(of, hashes).astype(np.float32)

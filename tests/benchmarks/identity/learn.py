@@ -20,7 +20,7 @@ from hub.sandbox.rosterbench import TUNING_SEEDS, RosterPlan, rosterbench
 from transforms.matching.blocks import candidates_of
 from transforms.matching.columns import Columns
 from transforms.matching.compare import AGREEING, Compared, compared
-from transforms.matching.frequencies import counted
+from transforms.matching.frequencies import Met, counted
 from transforms.matching.normal import normalised
 from transforms.matching.weights import AT, FIELDS, LEVELS, WEIGHTS, Birth, First, Home, Middle, Same, Weights
 
@@ -108,18 +108,18 @@ def _register(number: int) -> tuple[Columns, Rows, Rows, Counts]:
     """Both with and without the id would teach the same: agreement in it is one field of many."""
     from tests.benchmarks.identity.febrl import febrl
 
-    return _with_counts(normalised(febrl(number, identifier=True).people), number)
+    return _with_counts(normalised(febrl(number, identifier=True).people), number, register=True)
 
 
 def _prepared(seed: int, identifiers: bool) -> tuple[Columns, Rows, Rows, Counts]:
     return _with_counts(normalised(rosterbench(RosterPlan(RECORDS, seed, identifiers)).people), seed)
 
 
-def _with_counts(people: pl.DataFrame, seed: int) -> tuple[Columns, Rows, Rows, Counts]:
+def _with_counts(people: pl.DataFrame, seed: int, *, register: bool = False) -> tuple[Columns, Rows, Rows, Counts]:
     columns = Columns(people)
     place = np.zeros(people.height + 1, np.int64)
     place[columns.rid] = np.arange(people.height)
-    left, right = (place[side] for side in candidates_of(columns))
+    left, right = (place[side] for side in candidates_of(columns, register=register))
     rng = np.random.default_rng(seed)
     one, other = rng.integers(0, people.height, (2, RANDOM))
     keep = (
@@ -139,7 +139,7 @@ Rows = npt.NDArray[np.int64]
 
 
 def _compared(columns: Columns, left: Rows, right: Rows, weights: Weights) -> Compared:
-    return compared(columns, left, right, counted(columns), weights, len(columns))
+    return compared(Met(columns, counted(columns)), left, right, weights, len(columns))
 
 
 def _expected(columns: Columns, left: Rows, right: Rows, weights: Weights) -> Counts:
