@@ -273,7 +273,8 @@ def _by_identifier(pair: Compared, policy: Policy, outcome: Levels, tier: Levels
         outcome[equal] = np.maximum(outcome[equal], _REVIEW)
         tier[equal & (outcome == _MERGE)] = _B
         return
-    same = equal & (~other | (birth == Birth.EQUAL)) & ~twins
+    named = ~other & (first != First.MISSING)
+    same = equal & (named | (birth == Birth.EQUAL)) & ~twins
     outcome[same], tier[same] = _MERGE, _B
     outcome[equal & ~same] = _REVIEW
     suspect = equal & other & (birth == Birth.DIFFERENT)

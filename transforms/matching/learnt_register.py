@@ -61,7 +61,7 @@ LEARNT: dict[str, tuple[tuple[float, float], ...]] = {
         (0.101, 1e-06),  # equal
         (0.464, 1e-06),  # alike
         (0.288, 1e-06),  # words in common
-        (0.106, 0.000988),  # same postcode
+        (0.106, 0.000987),  # same postcode
         (0.0406, 0.999),  # different
     ),
     "guardian": (

@@ -51,7 +51,7 @@ _SEX = {"male": "m", "female": "f", "m": "m", "f": "f", "boy": "m", "girl": "f",
 def normalised(people: pl.DataFrame) -> pl.DataFrame:
     """``people`` with the columns of comparison beside them: their names begin with ``c_``.
 
-    ``c_matchable`` is false for placeholders, for records without any name, and for those marked ``no_match``.
+    ``c_matchable`` is false for placeholders, for records that tell nothing of a person, and for those marked ``no_match``.
     A guardian is known by name, e-mail and phone of the record that ``guardians`` names, so those records have to be in
     ``people`` as well; what is not there is no evidence.
     """
@@ -95,6 +95,9 @@ def _plain() -> list[pl.Expr]:
     postcode = pl.col("postcode").str.to_uppercase().str.replace_all(r"[^A-Z0-9]", "")
     postcode = postcode.str.replace(r"^(\d{5})\d{4}$", "${1}")
     named = pl.col("c_given").is_not_null() | pl.col("c_family").is_not_null()
+    told = named | pl.col("ids").list.len().gt(0).fill_null(value=False) | pl.all_horizontal(
+        pl.col("birth_date", "street", "postcode").is_not_null()
+    )
     return [
         pl.when(~pl.col("birth_date").is_in(_DATES)).then("birth_date").alias("c_birth"),
         pl.col("sex").str.strip_chars().str.to_lowercase().replace_strict(_SEX, default=None).alias("c_sex"),
@@ -102,7 +105,7 @@ def _plain() -> list[pl.Expr]:
         pl.when(digits.str.len_bytes() >= 7, ~digits.str.contains(_NO_NUMBER)).then(digits).alias("c_phone"),
         pl.col("username").str.strip_chars().str.to_lowercase().replace("", None).alias("c_username"),
         pl.when(postcode.str.len_bytes() > 0, ~postcode.str.contains(_NO_NUMBER)).then(postcode).alias("c_postcode"),
-        (named & ~pl.col("nobody") & ~pl.col("no_match").fill_null(value=False)).alias("c_matchable"),
+        (told & ~pl.col("nobody") & ~pl.col("no_match").fill_null(value=False)).alias("c_matchable"),
     ]
 
 
