@@ -86,13 +86,13 @@ def keys(people: pl.DataFrame, *, register: bool = False) -> pl.DataFrame:
     Hashes are the same for every version of every library, so that an index of them may be kept.
     """
     columns = Columns(people)
-    parts = [
-        pl.DataFrame({"rid": columns.rid[rows], "hash": hashes.view(np.int64)})
-        .unique(maintain_order=True)
-        .select("rid", pl.lit(kind, pl.UInt8).alias("kind"), "hash")
-        for kind, rows, hashes in each_kind(columns, register=register)
-    ]
-    return pl.concat(parts) if parts else KEYS.to_frame()
+    kinds, rids, hashes = [np.empty(0, np.uint8)], [np.empty(0, np.uint32)], [np.empty(0, np.uint64)]
+    for kind, rows, found in each_kind(columns, register=register):
+        kinds.append(np.full(len(rows), kind, np.uint8))
+        rids.append(columns.rid[rows])
+        hashes.append(found)
+    made = {"rid": np.concatenate(rids), "kind": np.concatenate(kinds), "hash": np.concatenate(hashes).view(np.int64)}
+    return pl.DataFrame(made, KEYS).unique(maintain_order=True)
 
 
 def candidates(mine: pl.DataFrame, others: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -104,11 +104,13 @@ def candidates(mine: pl.DataFrame, others: pl.DataFrame | None = None) -> pl.Dat
     """
     found = [np.empty(0, np.uint64)]
     own = np.unique(mine["rid"].to_numpy())
-    for number, kind in enumerate(KINDS):
-        part = mine.filter(pl.col("kind") == number).select("rid", "hash")
-        if others is not None:
-            part = pl.concat([part, others.filter(pl.col("kind") == number).select("rid", "hash")]).unique()
-        found.append(in_blocks(part["rid"].to_numpy(), part["hash"].to_numpy().view(np.uint64), kind.cap))
+    every = mine.select(KEYS.names())
+    if others is not None:
+        every = pl.concat([every, others.select(KEYS.names())]).unique()
+    rid, kinds, hashes = (every[name].to_numpy() for name in KEYS.names())
+    for number in np.unique(kinds).tolist():
+        rows = kinds == number
+        found.append(in_blocks(rid[rows], hashes[rows].view(np.uint64), KINDS[number].cap))
     packed = np.unique(np.concatenate(found))
     left, right = unpacked(packed)
     if others is not None:

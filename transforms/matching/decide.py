@@ -83,14 +83,14 @@ def decide(
     else:
         left, right = _ordered(pairs)
     judge = _Judge(Columns(people), policy, weights, population, frequencies, cannot)
-    parts, doubtful = [judge.empty()], []
-    for start in range(0, len(left), _CHUNK):
+    parts, doubtful = [], []
+    for start in range(0, max(len(left), 1), _CHUNK):  # once for no pairs, so that there are columns
         chunk = slice(start, start + _CHUNK)
         frame, rest = judge.judged(left[chunk], right[chunk], every=pairs is not None)
         parts.append(frame)
         doubtful.append(rest)
     made = pl.concat(parts)
-    if doubtful and pairs is None:
+    if pairs is None:
         # What is unlikely counts where both are joined to others: it may be that these are two people.
         joined = made.filter(pl.col("outcome") == "merge")
         rids = pl.concat([joined["left"], joined["right"]]).unique().implode()
@@ -147,11 +147,6 @@ class _Judge:
         self.rids = columns.rid[self.order]
         self.cannot = cannot
         self.shared = _shared_emails(columns)
-
-    def empty(self) -> pl.DataFrame:
-        """No pair."""
-        none = np.empty(0, np.uint32)
-        return self.judged(none, none, every=True)[0]
 
     def judged(self, left: Rids, right: Rids, *, every: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
         """What is told of the pairs, or of ``every`` one; and left and right of others that are not out of the question."""

@@ -6,7 +6,7 @@ evaluated once for each different value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import polars as pl
 
@@ -38,17 +38,29 @@ NOBODY = (
 _SUFFIX = rf"\s({'|'.join(SUFFIXES)})$"
 _PARTICLE = rf"\b({'|'.join(PARTICLES)})\b"
 _MANY = 4096
+Columns = Callable[[pl.Expr], list[pl.Expr]]
 
 
-def by_value(values: pl.Series, of: Callable[[pl.Expr], list[pl.Expr]]) -> pl.DataFrame:
-    """The columns that ``of`` makes of a column called ``value``, one row for each of ``values``.
+def columns_of(people: pl.DataFrame, made: Mapping[str, Columns]) -> dict[str, pl.DataFrame]:
+    """For each field the columns that ``made`` has for its folded text, one row for each of ``people``.
 
-    Many rows have few different names, so the work is done for the different ones.
+    Many rows have few different values, so the work is done for the different ones; few rows are worked on at once.
     """
+    if people.height < _MANY:
+        # Folded first, for each of these is asked for several times.
+        exprs = {field: of(pl.col(field)) for field, of in made.items()}
+        every = people.select(folded(pl.col(field)).alias(field) for field in made).select(e.alias(f"{field} {e.meta.output_name()}") for field, es in exprs.items() for e in es)
+        return {
+            field: every.select(pl.col(f"{field} {e.meta.output_name()}").alias(e.meta.output_name()) for e in es)
+            for field, es in exprs.items()
+        }
+    return {field: _by_value(people[field], of) for field, of in made.items()}
+
+
+def _by_value(values: pl.Series, of: Columns) -> pl.DataFrame:
     frame = values.alias("value").to_frame()
-    if frame.height < _MANY:
-        return frame.select(of(pl.col("value")))
-    table = frame.drop_nulls().unique().with_columns(of(pl.col("value")))
+    table = frame.drop_nulls().unique().with_columns(folded(pl.col("value")).alias("text"))
+    table = table.select("value", *of(pl.col("text")))
     return frame.join(table, on="value", how="left", maintain_order="left").drop("value")
 
 
@@ -63,9 +75,8 @@ def _something(text: pl.Expr) -> pl.Expr:
     return pl.when(text.str.len_bytes() > 0, ~text.is_in(NOTHING)).then(text)
 
 
-def given_columns(value: pl.Expr) -> list[pl.Expr]:
+def given_columns(text: pl.Expr) -> list[pl.Expr]:
     """Of a given name: ``c_given`` (joined), ``c_first`` (its first token), ``initial`` behind it, ``suffix``, nobody."""
-    text = folded(value)
     bare = text.str.replace(_SUFFIX, "")
     core = bare.str.replace(r"^(\p{L}{2,}.*)\s[a-z]$", "${1}")
     return [
@@ -77,19 +88,18 @@ def given_columns(value: pl.Expr) -> list[pl.Expr]:
     ]
 
 
-def middle_columns(value: pl.Expr) -> list[pl.Expr]:
+def middle_columns(text: pl.Expr) -> list[pl.Expr]:
     """Of a middle name: ``c_middle``, joined."""
-    return [folded(value).str.replace(_SUFFIX, "").str.replace_all(" ", "").alias("c_middle")]
+    return [text.str.replace(_SUFFIX, "").str.replace_all(" ", "").alias("c_middle")]
 
 
-def preferred_columns(value: pl.Expr) -> list[pl.Expr]:
+def preferred_columns(text: pl.Expr) -> list[pl.Expr]:
     """Of a preferred name: ``c_preferred``, joined."""
-    return [folded(value).str.replace_all(" ", "").alias("c_preferred")]
+    return [text.str.replace_all(" ", "").alias("c_preferred")]
 
 
-def family_columns(value: pl.Expr) -> list[pl.Expr]:
+def family_columns(text: pl.Expr) -> list[pl.Expr]:
     """Of a family name: ``c_family`` (joined, without particles), its tokens in order, the set of them, suffix, nobody."""
-    text = folded(value)
     bare = text.str.replace(_SUFFIX, "")
     short = bare.str.replace_all(_PARTICLE, " ").str.replace_all(r"\s+", " ").str.strip_chars()
     core = pl.when(short.str.len_bytes() > 0).then(short).otherwise(bare)
@@ -102,6 +112,6 @@ def family_columns(value: pl.Expr) -> list[pl.Expr]:
     ]
 
 
-def suffix_columns(value: pl.Expr) -> list[pl.Expr]:
+def suffix_columns(text: pl.Expr) -> list[pl.Expr]:
     """Of a suffix: ``suffix`` as a number or jr, sr."""
-    return [folded(value).replace(SUFFIXES).alias("suffix")]
+    return [text.replace(SUFFIXES).alias("suffix")]

@@ -55,23 +55,21 @@ def normalised(people: pl.DataFrame) -> pl.DataFrame:
     A guardian is known by name, e-mail and phone of the record that ``guardians`` names, so those records have to be in
     ``people`` as well; what is not there is no evidence.
     """
-    given = names.by_value(people["given"], names.given_columns)
-    family = names.by_value(people["family"], names.family_columns)
-    made = people.with_columns(
+    made = names.columns_of(people, _FIELDS)
+    given, family = made["given"], made["family"]
+    suffix = made["suffix"]["suffix"].fill_null(family["suffix"]).fill_null(given["suffix"])
+    frame = people.with_columns(
         *given.select("c_given", "c_first"),
         *family.select("c_family", "c_family_tokens", "c_family_set"),
-        names.by_value(people["middle"], names.middle_columns)["c_middle"].fill_null(given["initial"]),
-        *names.by_value(people["preferred"], names.preferred_columns),
-        names.by_value(people["suffix"], names.suffix_columns)["suffix"]
-        .fill_null(family["suffix"])
-        .fill_null(given["suffix"])
-        .alias("c_suffix"),
+        made["middle"]["c_middle"].fill_null(given["initial"]),
+        *made["preferred"],
+        suffix.alias("c_suffix"),
         (given["nobody"].fill_null(value=False) | family["nobody"].fill_null(value=False)).alias("nobody"),
         _nicknames(given),
-        *names.by_value(people["street"], _street),
+        *made["street"],
     )
-    made = made.with_columns(*_plain(), _ids(people))
-    return made.with_columns(_guardians(made)).drop("nobody")
+    frame = frame.with_columns(*_plain(), _ids(people))
+    return frame.with_columns(_guardians(frame)).drop("nobody")
 
 
 def _nicknames(given: pl.DataFrame) -> pl.Series:
@@ -82,9 +80,15 @@ def _nicknames(given: pl.DataFrame) -> pl.Series:
     return whole.fill_null(first).alias("c_nicknames")
 
 
-def _street(value: pl.Expr) -> list[pl.Expr]:
-    words = names.folded(value).str.split(" ").list.eval(pl.element().replace(_STREET))
+def _street(text: pl.Expr) -> list[pl.Expr]:
+    words = text.str.split(" ").list.eval(pl.element().replace(_STREET))
     return [words.list.join(" ").alias("c_street")]
+
+
+_FIELDS: dict[str, names.Columns] = {
+    "given": names.given_columns, "family": names.family_columns, "middle": names.middle_columns,
+    "preferred": names.preferred_columns, "suffix": names.suffix_columns, "street": _street,
+}  # fmt: skip
 
 
 def _plain() -> list[pl.Expr]:
@@ -111,6 +115,8 @@ def _plain() -> list[pl.Expr]:
 
 def _ids(people: pl.DataFrame) -> pl.Series:
     """Identifiers as ``type:IDENTIFIER``; placeholders among them are dropped."""
+    if people["ids"].null_count() == people.height:
+        return pl.Series("c_ids", [None], pl.List(pl.String)).new_from_index(0, people.height)
     rows = people.select(pl.row_index("row"), "ids").drop_nulls().explode("ids", empty_as_null=False).unnest("ids")
     code = pl.col("identifier").str.to_uppercase().str.replace_all(r"[^\p{L}\p{N}]", "")
     rows = rows.with_columns(code=code).filter(
@@ -125,9 +131,12 @@ def _ids(people: pl.DataFrame) -> pl.Series:
 
 def _guardians(made: pl.DataFrame) -> pl.Series:
     """Guardians by what two sources would both know of them: hashes of first and last name, of e-mail, of phone."""
+    none = pl.Series("c_guardians", [None], pl.List(pl.UInt64)).new_from_index(0, made.height)
+    if made["guardians"].null_count() == made.height:
+        return none
     links = made.select(pl.row_index("row"), rid="guardians").drop_nulls().explode("rid", empty_as_null=False)
     if not links.height:
-        return pl.Series("c_guardians", [None] * made.height, pl.List(pl.UInt64))
+        return none
     told = made.filter(pl.col("rid").is_in(links["rid"].unique().implode())).select(
         "rid", pl.concat_str(pl.lit("n:"), "c_first", pl.lit(" "), "c_family"), "c_email", "c_phone"
     )
