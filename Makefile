@@ -19,9 +19,11 @@ CHECKSUM := $(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 DEV_CHECKSUM := $(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 RUN_STAMP := $(VENV)/.run-$(CHECKSUM)
 DEV_STAMP := $(VENV)/.dev-$(DEV_CHECKSUM)
+IDENTITY_CHECKSUM := $(shell cat requirements-dev.txt requirements-identity.txt pyproject.toml | cksum | cut -d' ' -f1)
+IDENTITY_STAMP := $(VENV)/.identity-$(IDENTITY_CHECKSUM)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts bench conformance fuzz docs requirements clean
+.PHONY: help demo test lint types contracts bench bench-identity weights conformance fuzz docs requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,13 @@ contracts: $(DEV_STAMP) ## who may import whom
 bench: $(DEV_STAMP) ## us, the floor measured in the same run, and the ratio; ARGS="--students 500000"
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
+bench-identity: $(IDENTITY_STAMP) ## who is who: FEBRL, rosterbench, Splink beside us; ARGS="--sizes 65000 --seeds 1"
+	@$(BIN)/python -m tests.benchmarks.identity $(ARGS)
+
+weights: $(IDENTITY_STAMP) ## learn the weights of matching anew, from seeds for tuning and from FEBRL 1 and 2
+	@$(BIN)/python -m tests.benchmarks.identity.learn
+	@$(BIN)/python -m tests.benchmarks.identity.learn register
+
 conformance: $(DEV_STAMP) ## OpenAPI documents and tables of 1.1 against catalogue and live answers; OPENAPI=, TABLES=<folder>
 	@$(BIN)/python -m tests.conformance $(OPENAPI) $(TABLES)
 
@@ -63,6 +72,9 @@ requirements: ## resolve the pinned requirements anew (needs uv)
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" $(ARGS) -c requirements.txt \
 	  --extra embedded --extra build --extra dev -o requirements-dev.txt pyproject.toml
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make requirements" $(ARGS) -c requirements-dev.txt \
+	  --extra bench-identity -o requirements-identity.txt pyproject.toml
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" -c requirements.txt \
 	  -o deploy/requirements.txt pyproject.toml
@@ -90,6 +102,13 @@ $(DEV_STAMP):
 	@$(MAKE) --no-print-directory .environment REQUIREMENTS=requirements-dev.txt STAMP=$(DEV_STAMP)
 	@touch $(RUN_STAMP)
 
+# What Splink and FEBRL need comes on top: no other target has it.
+$(IDENTITY_STAMP): $(DEV_STAMP)
+	@rm -f $(VENV)/.identity-*
+	@echo "Installing requirements-identity.txt ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements-identity.txt
+	@touch $(IDENTITY_STAMP)
+
 .PHONY: .environment
 .environment:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -100,7 +119,7 @@ $(DEV_STAMP):
 	  echo "Making $(VENV) ..."; rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || { \
 	    echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu it is in the package python3-venv" >&2; exit 1; }; \
 	  printf '%s\n' "$(CURDIR)" > $(VENV)/.home; }
-	@rm -f $(VENV)/.run-* $(VENV)/.dev-*
+	@rm -f $(VENV)/.run-* $(VENV)/.dev-* $(VENV)/.identity-*
 	@echo "Installing $(REQUIREMENTS) ..."
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $(REQUIREMENTS)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -18,13 +18,14 @@ _FAMILY_TAIL, _GIVEN_TAIL = 60, 30
 _STEEP = -0.9
 ORIGIN_NAMES = (
     "English", "Spanish", "African American", "Irish", "French", "Slavic", "Vietnamese", "Chinese", "Arabic",
-    "South Asian", "Nordic and German", "Pacific", "Korean and Japanese", "Chinese script", "Japanese and Korean script",
+    "South Asian", "Nordic and German", "Pacific", "Korean and Japanese", "Chinese script",
+    "Japanese and Korean script",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Names:
-    """``given`` and ``family``: all names; ``bounds``: of each list (origin × 3: female, male, family) first and count."""
+    """All names. ``bounds``: first and count of each list, by origin and (female, male, family)."""
 
     given: pl.Series
     family: pl.Series

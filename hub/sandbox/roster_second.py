@@ -22,8 +22,10 @@ _SUMMER = 75
 _NONE = pl.Series([None], dtype=pl.String)
 _SHORT = NICKNAMES | {
     "Alexander": "Alex", "Benjamin": "Ben", "Elizabeth": "Liz", "Natalie": "Nat", "Lillian": "Lily", "Henry": "Hank",
-    "Jackson": "Jack", "Daniela": "Dani", "Gabriela": "Gaby", "Sebastián": "Sebas", "Valentina": "Vale", "Miguel": "Mike",
-    "Rafael": "Rafa", "Zofia": "Zosia", "Agnieszka": "Aga", "Katarzyna": "Kasia", "Wojciech": "Wojtek", "Yusuf": "Yousef",
+    "Jackson": "Jack", "Daniela": "Dani", "Gabriela": "Gaby", "Sebastián": "Sebas", "Valentina": "Vale",
+    "Miguel": "Mike",
+    "Rafael": "Rafa", "Zofia": "Zosia", "Agnieszka": "Aga", "Katarzyna": "Kasia", "Wojciech": "Wojtek",
+    "Yusuf": "Yousef",
     "Ibrahim": "Ebrahim", "Ahmed": "Ahmad", "Omar": "Umar", "Fatima": "Fatma", "Maryam": "Mariam", "Zaynab": "Zainab",
     "Mustafa": "Moustafa", "Siddharth": "Sid", "Harpreet": "Harry", "Krishna": "Krish", "Leilani": "Lani",
     "Matthias": "Matt", "Micah": "Mike", "Violet": "Vi", "Megan": "Meg", "Simone": "Mona", "Oliver": "Ollie",
@@ -73,7 +75,8 @@ def _times(rng: np.random.Generator, made: pl.DataFrame, flags: Flags, third: Bo
     schools = source * 60 + stage * 20 + rng.integers(0, np.array([14, 8, 5])[stage])
     stays = same & chance(rng, count, 0.3) & (np.digitize(made["age"].to_numpy(), (11, 14)) == stage)
     return made.with_columns(
-        source=pl.Series(source), begin=pl.Series(before), end=pl.Series(end), active=pl.Series(beside.astype(np.bool_)),
+        source=pl.Series(source), begin=pl.Series(before), end=pl.Series(end),
+        active=pl.Series(beside.astype(np.bool_)),
         school=pl.Series(np.where(stays, made["school"].to_numpy(), schools)),
     )  # fmt: skip
 

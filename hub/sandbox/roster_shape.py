@@ -17,43 +17,12 @@ CASES = (
     "gap", "wrong identifier", "identifier used again", "shared e-mail", "staff and parent", "placeholder",
     "no birth date",
 )  # fmt: skip
-_STREETS = [
-    "Oak",
-    "Maple",
-    "Cedar",
-    "Pine",
-    "Elm",
-    "Church",
-    "Mill",
-    "Park",
-    "Lake",
-    "Hill",
-    "River",
-    "Spring",
-    "Ridge",
-    "Meadow",
-    "Sunset",
-    "Willow",
-    "Main",
-    "High",
-    "School",
-    "Forest",
-    "Chestnut",
-    "Walnut",
-    "Highland",
-    "Valley",
-    "Franklin",
-    "Lincoln",
-    "Jackson",
-    "Madison",
-    "Monroe",
-    "Center",
-    "Union",
-    "Pleasant",
-    "Cherry",
-    "Dogwood",
-    "Magnolia",
-]
+_STREETS = (
+    "Oak", "Maple", "Cedar", "Pine", "Elm", "Church", "Mill", "Park", "Lake", "Hill", "River", "Spring", "Ridge",
+    "Meadow", "Sunset", "Willow", "Main", "High", "School", "Forest", "Chestnut", "Walnut", "Highland", "Valley",
+    "Franklin", "Lincoln", "Jackson", "Madison", "Monroe", "Center",
+    "Union", "Pleasant", "Cherry", "Dogwood", "Magnolia",
+)  # fmt: skip
 _WAYS = ("Street", "Avenue", "Road", "Drive", "Lane", "Court")
 TODAY = date(2026, 10, 1)
 _GRADES = ("KG", *(f"{n:02}" for n in range(1, 13)))
@@ -106,7 +75,7 @@ def finished(rng: np.random.Generator, made: pl.DataFrame) -> tuple[pl.DataFrame
         "active", pl.lit(value=False).alias("no_match"),
     )  # fmt: skip
     truth = made.select("rid", "person", "twins", "origin", pl.col("cases").cast(pl.UInt32))
-    return people.cast(dict(PERSON)), truth
+    return people.cast(PERSON), truth
 
 
 def streets_of(rng: np.random.Generator, count: int) -> pl.Series:

@@ -17,7 +17,8 @@ from hub.sandbox.drawing import Ints, chance
 from hub.sandbox.names import ORIGINS, POOLS
 from hub.sandbox.roster_names import ORIGIN_NAMES, Names, names
 from hub.sandbox.roster_second import second_records
-from hub.sandbox.roster_shape import CASES, PERSON, TODAY, Flags, case, finished, streets_of
+from hub.sandbox.roster_shape import CASES, TODAY, Flags, case, finished, streets_of
+from transforms.matching.people import PERSON
 
 TUNING_SEEDS = (101, 102, 103)
 RELEASE_SEEDS = (9001, 9002, 9003)
@@ -52,7 +53,7 @@ class RosterPlan:
 
 @dataclass(frozen=True)
 class RosterBench:
-    """``people``: PERSON. ``truth``: rid, person, twins (0 or a number that twins share), origin, cases (bits of CASES)."""
+    """``people``: PERSON. ``truth``: rid, person, twins (a number that twins share, or 0), origin, cases (bits)."""
 
     people: pl.DataFrame
     truth: pl.DataFrame
@@ -245,7 +246,8 @@ def _staff_parents(rng: np.random.Generator, people: pl.DataFrame) -> pl.DataFra
     staff = people.filter(pl.col("kind") == "staff")
     some = staff.filter(pl.Series(chance(rng, staff.height, _STAFF_PARENTS)))
     return some.with_columns(
-        kind=pl.lit("guardian"), birth=pl.lit(None, pl.Int64), middle=pl.lit(None, pl.String), email=pl.lit(None, pl.String),
+        kind=pl.lit("guardian"), birth=pl.lit(None, pl.Int64), middle=pl.lit(None, pl.String),
+        email=pl.lit(None, pl.String),
         cases=pl.col("cases") | case("staff and parent"), source=pl.col("source"), school=pl.lit(None, pl.Int64),
     )  # fmt: skip
 

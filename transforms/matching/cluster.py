@@ -41,7 +41,9 @@ def clusters(
         apart = _apart(cannot, members)
         active = _active(people, members)
         for number, group in enumerate(groups):
-            for part in _average_link(group, weights[number], sure[number], apart[number], active, max(_MISSING, -policy.doubt)):
+            for part in _average_link(
+                group, weights[number], sure[number], apart[number], active, max(_MISSING, -policy.doubt)
+            ):
                 for member in part:
                     cluster[member] = part[0]
     return pl.DataFrame({"rid": rid, "cluster": pl.Series([cluster[r] for r in rid], dtype=pl.UInt32)})

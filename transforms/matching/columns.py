@@ -29,51 +29,64 @@ class Columns:
     frame: pl.DataFrame
 
     def __len__(self) -> int:
+        """Len  ."""
         return self.frame.height
 
     @cached_property
     def rid(self) -> npt.NDArray[np.uint32]:
+        """Rid."""
         return self.frame["rid"].to_numpy()
 
     @cached_property
     def matchable(self) -> Bools:
+        """Matchable."""
         return self.frame["c_matchable"].to_numpy()
 
     @cached_property
     def given(self) -> U64:
+        """Given names, joined."""
         return of_texts(self.frame["c_given"])
 
     @cached_property
     def first(self) -> U64:
+        """First tokens of given names."""
         return of_texts(self.frame["c_first"])
 
     @cached_property
     def compound(self) -> Bools:
         """Whether the given name has several tokens."""
-        return self.given != self.first
+        found: Bools = self.given != self.first
+        return found
 
     @cached_property
     def initial(self) -> U64:
+        """First letters."""
         return of_texts(self.frame["c_first"].str.slice(0, 1))
 
     @cached_property
     def is_initial(self) -> Bools:
-        return self.frame["c_given"].str.contains(r"^[a-z]$").fill_null(value=False).to_numpy()
+        """Whether the given name is one letter."""
+        found: Bools = self.frame["c_given"].str.contains(r"^[a-z]$").fill_null(value=False).to_numpy()
+        return found
 
     @cached_property
     def middle(self) -> U64:
+        """Middle names, joined."""
         return of_texts(self.frame["c_middle"])
 
     @cached_property
     def middle_initial(self) -> U64:
+        """Middle initial."""
         return of_texts(self.frame["c_middle"].str.slice(0, 1))
 
     @cached_property
     def preferred(self) -> U64:
+        """Preferred."""
         return of_texts(self.frame["c_preferred"])
 
     @cached_property
     def family(self) -> U64:
+        """Family."""
         return of_texts(self.frame["c_family"])
 
     @cached_property
@@ -85,6 +98,7 @@ class Columns:
 
     @cached_property
     def nicknames(self) -> list[U64]:
+        """Nicknames."""
         return _places(self.frame["c_nicknames"], "nicknames")
 
     @cached_property
@@ -98,10 +112,12 @@ class Columns:
 
     @cached_property
     def family_beginning(self) -> U64:
+        """Family beginning."""
         return of_texts(self.frame["c_family"].str.slice(0, 4))
 
     @cached_property
     def first_beginning(self) -> U64:
+        """First beginning."""
         return of_texts(self.frame["c_first"].str.slice(0, 2))
 
     @cached_property
@@ -113,10 +129,12 @@ class Columns:
 
     @cached_property
     def suffix(self) -> U64:
+        """Suffix."""
         return of_texts(self.frame["c_suffix"])
 
     @cached_property
     def birth(self) -> I32:
+        """Birth."""
         return _days(self.frame["c_birth"])
 
     @cached_property
@@ -138,10 +156,12 @@ class Columns:
 
     @cached_property
     def year(self) -> U64:
+        """Year."""
         return self.date[0].astype(np.uint64)
 
     @cached_property
     def month_day(self) -> U64:
+        """Month day."""
         return self.born & np.uint64(0xFFFF)
 
     @cached_property
@@ -152,23 +172,28 @@ class Columns:
 
     @cached_property
     def sex(self) -> U8:
+        """Sex."""
         return self.frame["c_sex"].replace_strict({"f": 1, "m": 2, "x": 3}, default=0, return_dtype=pl.UInt8).to_numpy()
 
     @cached_property
     def kind(self) -> U8:
+        """Kind."""
         codes = {"student": 1, "staff": 2, "guardian": 3}
         return self.frame["kind"].replace_strict(codes, default=0, return_dtype=pl.UInt8).to_numpy()
 
     @cached_property
     def source(self) -> U64:
+        """Source."""
         return of_texts(self.frame["source"])
 
     @cached_property
     def active(self) -> Bools:
+        """Active."""
         return self.frame["active"].fill_null(value=True).to_numpy()
 
     @cached_property
     def email(self) -> U64:
+        """Email."""
         return of_texts(self.frame["c_email"])
 
     @cached_property
@@ -178,18 +203,22 @@ class Columns:
 
     @cached_property
     def domain(self) -> pl.Series:
+        """Domain."""
         return self.frame["c_email"].str.extract(r"@(.+)$")
 
     @cached_property
     def phone(self) -> U64:
+        """Phone."""
         return of_texts(self.frame["c_phone"])
 
     @cached_property
     def username(self) -> U64:
+        """Username."""
         return of_texts(self.frame["c_username"])
 
     @cached_property
     def street(self) -> U64:
+        """Street."""
         return of_texts(self.frame["c_street"])
 
     @cached_property
@@ -199,18 +228,22 @@ class Columns:
 
     @cached_property
     def street_beginning(self) -> U64:
+        """Street beginning."""
         return of_texts(self.frame["c_street"].str.extract(r"^(?:\d+ )?(.{1,6})"))
 
     @cached_property
     def postcode(self) -> U64:
+        """Postcode."""
         return of_texts(self.frame["c_postcode"])
 
     @cached_property
     def home(self) -> U64:
+        """Home."""
         return mixed(1, self.street, self.postcode)
 
     @cached_property
     def ids(self) -> list[U64]:
+        """Ids."""
         ids = self.frame["c_ids"]
         return [of_texts(ids.list.get(i, null_on_oob=True)) for i in range(_longest(ids, "ids"))]
 
@@ -223,6 +256,7 @@ class Columns:
 
     @cached_property
     def guardians(self) -> list[U64]:
+        """Guardians."""
         return _places(self.frame["c_guardians"], "guardians")
 
     @cached_property
@@ -232,15 +266,18 @@ class Columns:
 
     @cached_property
     def grade(self) -> npt.NDArray[np.int8]:
+        """Grade."""
         grades = self.frame["grade"].replace_strict(_GRADES, default=int(NO_GRADE), return_dtype=pl.Int8)
         return grades.to_numpy()
 
     @cached_property
     def begin(self) -> I32:
+        """Begin."""
         return _days(self.frame["begin"])
 
     @cached_property
     def end(self) -> I32:
+        """End."""
         return _days(self.frame["end"])
 
 

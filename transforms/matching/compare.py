@@ -31,7 +31,10 @@ AGREEING = (First.EQUAL, First.NICKNAME, First.ALIAS, First.SWAPPED_MIDDLE, Firs
 
 @dataclass(frozen=True)
 class Compared:
-    """Of each pair: ``levels`` and ``bits`` (pairs × ``FIELDS``), ``chance``: how many others share names and date."""
+    """``levels`` and ``bits``: a row for each pair, a column for each of ``FIELDS``.
+
+    ``chance``: how many others are expected to share both names and the birth date.
+    """
 
     levels: Levels
     bits: npt.NDArray[np.float32]
@@ -82,11 +85,13 @@ class _Sides:
     right: Rows
 
     def known(self, values: U64) -> Bools:
-        return (values[self.left] != 0) & (values[self.right] != 0)
+        found: Bools = (values[self.left] != 0) & (values[self.right] != 0)
+        return found
 
     def equal(self, values: U64) -> Bools:
         a, b = values[self.left], values[self.right]
-        return (a == b) & (a != 0)
+        found: Bools = (a == b) & (a != 0)
+        return found
 
     def same(self, values: U64 | Levels) -> Levels:
         a, b = values[self.left], values[self.right]
@@ -315,7 +320,8 @@ def _by_value(
     given = met.share(Of.GIVEN, sides.either(columns.given, met.given))
     common = met.share(Of.GIVEN, sides.either(columns.middle, met.middle))
     _put(
-        bits, "middle name", middle == Middle.EQUAL, weights.m("middle name")[middle], np.maximum(common, _RAREST_MIDDLE)
+        bits, "middle name", middle == Middle.EQUAL, weights.m("middle name")[middle],
+        np.maximum(common, _RAREST_MIDDLE),
     )  # fmt: skip
     agree = np.isin(first, AGREEING)
     _put(bits, "first name", agree, weights.m("first name")[first], given)

@@ -30,7 +30,7 @@ _SCORE, _B, _C, _D, _E = range(5)
 _SEPARATE, _REVIEW, _MERGE = range(3)
 OUTCOMES = ("separate", "review", "merge")
 _HOUSEHOLD = tuple(AT[name] for name in ("home", "phone", "guardian", "school"))
-_BESIDE = tuple(at for name, at in AT.items() if name not in ("first name", "last name", "birth date"))
+_BESIDE = tuple(at for name, at in AT.items() if name not in {"first name", "last name", "birth date"})
 #: A first name that says the same person even in one home.
 _ONE_NAME = (First.EQUAL, First.NICKNAME, First.SWAPPED_MIDDLE)
 
@@ -39,11 +39,12 @@ _ONE_NAME = (First.EQUAL, First.NICKNAME, First.SWAPPED_MIDDLE)
 class Policy:
     """Where the lines are drawn. The defaults are for rosters.
 
-    ``merge``, ``review``: the least posterior of either. ``rarity``: how many other people with the same names and
-    birth date, who agree in all else as well, are expected at most where two records become one by these. ``households``: whether relatives live together
-    in the data, and what follows from it (first names as a gate, twins, co-existence, birth dates); without it the score
-    alone decides. ``email_domains``: domains in which an address belongs to one person; by default all but those of
-    mail providers, and then only within one role. ``doubt``: how many bits a pair counts at most against its cluster.
+    ``merge``, ``review``: the least posterior of either. ``rarity``: how many other people with the same names and birth
+    date, who agree in all else as well, are expected at most where two records become one by these. ``households``:
+    whether relatives live together in the data, and what follows from it (first names as a gate, twins, co-existence,
+    birth dates); without it the score alone decides. ``email_domains``: domains in which an address belongs to one
+    person; by default all but those of mail providers, and then only within one role. ``doubt``: how many bits a pair
+    counts at most against its cluster.
     """
 
     merge: float = 0.9999
@@ -149,7 +150,7 @@ class _Judge:
         self.shared = _shared_emails(columns)
 
     def judged(self, left: Rids, right: Rids, *, every: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """What is told of the pairs, or of ``every`` one; and left and right of others that are not out of the question."""
+        """What is told of the pairs, or of ``every`` one; left and right of others that are not out of the question."""
         a, b = (self.order[np.searchsorted(self.rids, side)] for side in (left, right))
         apart = _kept_apart(left, right, self.cannot)
         pair = compared(self.met, a, b, self.weights, self.population)
@@ -190,13 +191,15 @@ def _judged(
 def _corroborated(pair: Compared) -> Floats:
     """How many others would share names and birth date and agree in the rest as these two do."""
     more = pair.bits[:, _BESIDE].sum(axis=1, dtype=np.float64)
-    return pair.chance * np.exp2(-more)
+    others: Floats = pair.chance * np.exp2(-more)
+    return others
 
 
 def _at_home(pair: Compared) -> Bools:
     """Whether both live together, as far as is known."""
     home = np.isin(pair.level("home"), (Home.EQUAL, Home.ALIKE))
-    return home | (pair.level("guardian") == Same.EQUAL) | (pair.level("phone") == Same.EQUAL)
+    found: Bools = home | (pair.level("guardian") == Same.EQUAL) | (pair.level("phone") == Same.EQUAL)
+    return found
 
 
 def _conflict(pair: Compared) -> Bools:
@@ -221,7 +224,8 @@ def _gated(pair: Compared, outcome: Levels, policy: Policy) -> Bools:
     outcome[held] = np.minimum(outcome[held], _REVIEW)
     coexist = pair.level("time") == Time.COEXIST
     outcome[(first == First.DIFFERENT) | (birth == Birth.DIFFERENT) | (twins & coexist)] = _SEPARATE
-    return twins & coexist & (first != First.DIFFERENT)
+    kept: Bools = twins & coexist & (first != First.DIFFERENT)
+    return kept
 
 
 def _tier_e(pair: Compared, policy: Policy) -> Bools:

@@ -35,7 +35,7 @@ COUNTS = pl.Schema({"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32})
 
 @dataclass(frozen=True)
 class Frequencies:
-    """``counts``: kind (``Of``), hash and count of values among ``total`` records. A value that is not there was not met.
+    """``counts``: kind (``Of``), hash and count of values among ``total`` records; others were not met.
 
     The rows of the values that the records of some pairs have are enough to decide on these pairs.
     """

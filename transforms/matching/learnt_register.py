@@ -15,7 +15,7 @@ LEARNT: dict[str, tuple[tuple[float, float], ...]] = {
         (0.12, 0.993),  # different
     ),
     "middle name": (
-        (0.669, 0.00213),  # equal
+        (0.67, 0.00213),  # equal
         (0.33, 0.03),  # initial
         (0.00983, 0.000371),  # spelling
         (0.00983, 0.995),  # different

@@ -26,7 +26,8 @@ _LETTERS = {
 }  # fmt: skip
 #: Stand for "no value".
 NOTHING = (
-    "unknown", "unk", "nfn", "nln", "nmn", "fnu", "lnu", "na", "n a", "none", "null", "nil", "no name", "not given", "x",
+    "unknown", "unk", "nfn", "nln", "nmn", "fnu", "lnu", "na", "n a", "none", "null", "nil", "no name", "not given",
+    "x",
     "xx", "xxx", "xxxx", "no first name", "no last name", "no middle name", "blank",
 )  # fmt: skip
 #: A record with such a name is nobody.
@@ -49,7 +50,9 @@ def columns_of(people: pl.DataFrame, made: Mapping[str, Columns]) -> dict[str, p
     if people.height < _MANY:
         # Folded first, for each of these is asked for several times.
         exprs = {field: of(pl.col(field)) for field, of in made.items()}
-        every = people.select(folded(pl.col(field)).alias(field) for field in made).select(e.alias(f"{field} {e.meta.output_name()}") for field, es in exprs.items() for e in es)
+        every = people.select(folded(pl.col(field)).alias(field) for field in made).select(
+            e.alias(f"{field} {e.meta.output_name()}") for field, es in exprs.items() for e in es
+        )
         return {
             field: every.select(pl.col(f"{field} {e.meta.output_name()}").alias(e.meta.output_name()) for e in es)
             for field, es in exprs.items()
@@ -76,7 +79,7 @@ def _something(text: pl.Expr) -> pl.Expr:
 
 
 def given_columns(text: pl.Expr) -> list[pl.Expr]:
-    """Of a given name: ``c_given`` (joined), ``c_first`` (its first token), ``initial`` behind it, ``suffix``, nobody."""
+    """Of a given name: ``c_given`` (joined), ``c_first`` (its first token), initial behind it, suffix, nobody."""
     bare = text.str.replace(_SUFFIX, "")
     core = bare.str.replace(r"^(\p{L}{2,}.*)\s[a-z]$", "${1}")
     return [
@@ -99,7 +102,7 @@ def preferred_columns(text: pl.Expr) -> list[pl.Expr]:
 
 
 def family_columns(text: pl.Expr) -> list[pl.Expr]:
-    """Of a family name: ``c_family`` (joined, without particles), its tokens in order, the set of them, suffix, nobody."""
+    """Of a family name: ``c_family`` (joined, without particles), tokens in order, their set, suffix, nobody."""
     bare = text.str.replace(_SUFFIX, "")
     short = bare.str.replace_all(_PARTICLE, " ").str.replace_all(r"\s+", " ").str.strip_chars()
     core = pl.when(short.str.len_bytes() > 0).then(short).otherwise(bare)

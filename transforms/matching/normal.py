@@ -9,39 +9,41 @@ import polars as pl
 from transforms.matching import names, nicknames
 from transforms.matching.hashes import of_texts
 
+_RIDS: pl.DataType = pl.List(pl.UInt32)
+_IDS: pl.DataType = pl.List(pl.Struct({"type": pl.String, "identifier": pl.String}))
+_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "rid": pl.UInt32,
+    "source": pl.String,
+    "kind": pl.String,
+    "given": pl.String,
+    "middle": pl.String,
+    "family": pl.String,
+    "suffix": pl.String,
+    "preferred": pl.String,
+    "birth_date": pl.Date,
+    "sex": pl.String,
+    "email": pl.String,
+    "phone": pl.String,
+    "username": pl.String,
+    "ids": _IDS,
+    "schools": _RIDS,
+    "grade": pl.String,
+    "street": pl.String,
+    "postcode": pl.String,
+    "guardians": _RIDS,
+    "begin": pl.Date,
+    "end": pl.Date,
+    "active": pl.Boolean,
+    "no_match": pl.Boolean,
+}
 #: One row for each record of one source.
-PERSON = pl.Schema(
-    {
-        "rid": pl.UInt32,
-        "source": pl.String,
-        "kind": pl.String,
-        "given": pl.String,
-        "middle": pl.String,
-        "family": pl.String,
-        "suffix": pl.String,
-        "preferred": pl.String,
-        "birth_date": pl.Date,
-        "sex": pl.String,
-        "email": pl.String,
-        "phone": pl.String,
-        "username": pl.String,
-        "ids": pl.List(pl.Struct({"type": pl.String, "identifier": pl.String})),
-        "schools": pl.List(pl.UInt32),
-        "grade": pl.String,
-        "street": pl.String,
-        "postcode": pl.String,
-        "guardians": pl.List(pl.UInt32),
-        "begin": pl.Date,
-        "end": pl.Date,
-        "active": pl.Boolean,
-        "no_match": pl.Boolean,
-    }
-)
+PERSON = pl.Schema(_COLUMNS)
 _DATES = (date(1, 1, 1), date(1111, 11, 11), date(1900, 1, 1), date(1901, 1, 1), date(9999, 12, 31))
 _STREET = {
     "st": "street", "str": "street", "ave": "avenue", "av": "avenue", "rd": "road", "dr": "drive", "ln": "lane",
     "blvd": "boulevard", "ct": "court", "pl": "place", "cres": "crescent", "hwy": "highway", "pkwy": "parkway",
-    "ter": "terrace", "sq": "square", "n": "north", "s": "south", "e": "east", "w": "west", "apt": "unit", "ste": "unit",
+    "ter": "terrace", "sq": "square", "n": "north", "s": "south", "e": "east", "w": "west", "apt": "unit",
+    "ste": "unit",
 }  # fmt: skip
 _NO_LOCAL = r"^(no ?e?-?mail|none|na|unknown|test|noreply|no-reply|nomail|null)\d*@"
 _NO_NUMBER = r"^(0+|1+|2+|3+|4+|5+|6+|7+|8+|9+|123456789?0?|0?123456789?)$"
@@ -51,9 +53,10 @@ _SEX = {"male": "m", "female": "f", "m": "m", "f": "f", "boy": "m", "girl": "f",
 def normalised(people: pl.DataFrame) -> pl.DataFrame:
     """``people`` with the columns of comparison beside them: their names begin with ``c_``.
 
-    ``c_matchable`` is false for placeholders, for records that tell nothing of a person, and for those marked ``no_match``.
-    A guardian is known by name, e-mail and phone of the record that ``guardians`` names, so those records have to be in
-    ``people`` as well; what is not there is no evidence.
+    ``c_matchable`` is false for placeholders, for records that tell nothing of a person, and for those marked
+    ``no_match``.
+    A guardian is known by name, e-mail and phone of the record that ``guardians`` names, so those records have to be
+    in ``people`` as well; what is not there is no evidence.
     """
     made = names.columns_of(people, _FIELDS)
     given, family = made["given"], made["family"]
@@ -99,8 +102,10 @@ def _plain() -> list[pl.Expr]:
     postcode = pl.col("postcode").str.to_uppercase().str.replace_all(r"[^A-Z0-9]", "")
     postcode = postcode.str.replace(r"^(\d{5})\d{4}$", "${1}")
     named = pl.col("c_given").is_not_null() | pl.col("c_family").is_not_null()
-    told = named | pl.col("ids").list.len().gt(0).fill_null(value=False) | pl.all_horizontal(
-        pl.col("birth_date", "street", "postcode").is_not_null()
+    told = (
+        named
+        | pl.col("ids").list.len().gt(0).fill_null(value=False)
+        | pl.all_horizontal(pl.col("birth_date", "street", "postcode").is_not_null())
     )
     return [
         pl.when(~pl.col("birth_date").is_in(_DATES)).then("birth_date").alias("c_birth"),

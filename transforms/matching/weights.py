@@ -18,7 +18,8 @@ from transforms.matching.learnt_register import VERSION as VERSION_OF_REGISTERS
 #: Level 0 of each field is "no evidence": a value is missing on one side at least.
 LEVELS: dict[str, tuple[str, ...]] = {
     "first name": (
-        "", "equal", "nickname", "other's middle or preferred name", "first and middle name swapped", "part of a double name",
+        "", "equal", "nickname", "other's middle or preferred name", "first and middle name swapped",
+        "part of a double name",
         "initial", "spelling", "another name that is spelt alike", "swapped with last name", "different",
     ),
     "middle name": ("", "equal", "initial", "spelling", "different"),

@@ -36,7 +36,9 @@ JUDGED = 65_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-identity", description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[65_000, 327_000, 1_000_000], help="records that are timed")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[65_000, 327_000, 1_000_000], help="records that are timed"
+    )
     parser.add_argument("--seeds", type=int, default=len(RELEASE_SEEDS), help="how many seeds for release are judged")
     parser.add_argument("--only", choices=PARTS, action="append", help="just this part; may be repeated")
     arguments = parser.parse_args()
@@ -60,7 +62,9 @@ def of_febrl() -> None:
     """FEBRL 1 to 4, with and without the id, one configuration for all; Splink beside it."""
     from tests.benchmarks.identity.beside import splink
 
-    table = Table("set", "national id", "ours: F1 [95 %]", "P", "R", "s", "Splink at .95", "at .5", "s", "roster policy: P / R")
+    table = Table(
+        "set", "national id", "ours: F1 [95 %]", "P", "R", "s", "Splink at .95", "at .5", "s", "roster policy: P / R"
+    )
     for identifier in (True, False):
         for number in SETS:
             data = febrl(number, identifier=identifier)
@@ -77,7 +81,8 @@ def of_febrl() -> None:
             table.add_row(
                 f"FEBRL {number}", "yes" if identifier else "no", f"{ours.f1:.5f} [{low:.5f}, {high:.5f}]",
                 f"{ours.precision.value:.5f}", f"{ours.recall.value:.5f}", f"{took:.2f}",
-                *(f"{scored(pairs_of(groups, 'cluster'), data.true).f1:.5f}" for groups in other.values()), f"{beside:.1f}",
+                *(f"{scored(pairs_of(groups, 'cluster'), data.true).f1:.5f}" for groups in other.values()),
+                f"{beside:.1f}",
                 f"{roster.precision.value:.4f} / {roster.recall.value:.3f}",
             )  # fmt: skip
     CONSOLE.print(table)
@@ -88,14 +93,16 @@ def of_rosters(seeds: tuple[int, ...]) -> None:
     for identifiers in (False, True):
         name = "state id of 60 %, e-mail of 50 %" if identifiers else "no identifiers"
         outcome = reduce(add, (rosters.measured(rosters.made(JUDGED, seed, identifiers=identifiers)) for seed in seeds))
-        table = Table(f"rosterbench, {len(seeds)} × {JUDGED:,} records, {name}", "value [95 %]")
+        table = Table(f"rosterbench, {len(seeds)} times {JUDGED:,} records, {name}", "value [95 %]")
         table.add_row("automatic: precision", str(outcome.automatic.precision))
         table.add_row("automatic: recall", str(outcome.automatic.recall))
         table.add_row("recall after review", str(outcome.reviewed.recall))
         table.add_row("wrong twin merges, of twin pairs", str(outcome.twins))
         load = Share(outcome.review.total, outcome.records)
         low, high = load.interval
-        table.add_row("pairs for review per 10,000 records", f"{load.value * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]")
+        table.add_row(
+            "pairs for review per 10,000 records", f"{load.value * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
+        )
         table.add_row("truly the same among them", str(outcome.review))
         spread = [auto for auto, _ in outcome.by_origin.values() if auto.total >= 300]
         gap = max(spread, key=lambda s: s.value).value - min(spread, key=lambda s: s.value).value
@@ -107,7 +114,9 @@ def of_rosters(seeds: tuple[int, ...]) -> None:
                 details.add_row(case, str(auto), f"{after.value:.3f}")
         CONSOLE.print(details)
     night = rosters.nightly(rosters.made(JUDGED, seeds[0], identifiers=False))
-    CONSOLE.print(f"a night in which 1 % of records are new: {night.value * 1e4:.1f} pairs for review per 10,000 records")
+    CONSOLE.print(
+        f"a night in which 1 % of records are new: {night.value * 1e4:.1f} pairs for review per 10,000 records"
+    )
 
 
 def of_splink(seed: int) -> None:
@@ -150,14 +159,23 @@ def of_speed(sizes: list[int]) -> None:
             command = [sys.executable, "-m", "tests.benchmarks.identity.rosters", str(path)]
             output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             records, wall, processor, before, peak = (float(value) for value in output.split())
-            table.add_row(f"{records:,.0f}", f"{wall:.1f}", f"{processor:.1f}", f"{before:.0f}", f"{peak:.0f}", f"{records / wall:,.0f}")
+            table.add_row(
+                f"{records:,.0f}",
+                f"{wall:.1f}",
+                f"{processor:.1f}",
+                f"{before:.0f}",
+                f"{peak:.0f}",
+                f"{records / wall:,.0f}",
+            )
     CONSOLE.print(table)
 
 
 def of_one(records: int) -> None:
     """One changed person: normalise, keys, candidates of the index's answer, decide. The index itself is the hub's."""
     median, most = rosters.one_by_one(rosters.made(records, RELEASE_SEEDS[0], identifiers=False))
-    CONSOLE.print(f"one changed person against {records:,}: median {median:.1f} ms, p99 {most:.1f} ms, without the database")
+    CONSOLE.print(
+        f"one changed person against {records:,}: median {median:.1f} ms, p99 {most:.1f} ms, without the database"
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ def splink(raw: Any, *, identifier: bool, fields: str, link: bool = False) -> di
     comparisons, rules, training = _febrl(identifier) if fields == "febrl" else _roster(home=fields == "roster")
     settings = SettingsCreator(
         link_type="link_only" if link else "dedupe_only", unique_id_column_name="rid", comparisons=comparisons,
-        blocking_rules_to_generate_predictions=[block_on(*rule) for rule in rules], retain_intermediate_calculation_columns=False,
+        blocking_rules_to_generate_predictions=[block_on(*rule) for rule in rules],
+        retain_intermediate_calculation_columns=False,
     )  # fmt: skip
     tables = [part.drop(columns="source") for _, part in raw.groupby("source")] if link else raw.drop(columns="source")
     linker = Linker(_registered(api, tables), settings)
@@ -52,7 +53,9 @@ def _febrl(identifier: bool) -> tuple[list[Any], list[tuple[str, ...]], list[tup
     comparisons = [
         cl.NameComparison("given_name"),
         cl.NameComparison("surname"),
-        cl.DateOfBirthComparison("date_of_birth", input_is_string=True, datetime_format="%Y%m%d", invalid_dates_as_null=True),
+        cl.DateOfBirthComparison(
+            "date_of_birth", input_is_string=True, datetime_format="%Y%m%d", invalid_dates_as_null=True
+        ),
         cl.ExactMatch("street_number").configure(term_frequency_adjustments=True),
         cl.JaroWinklerAtThresholds("suburb").configure(term_frequency_adjustments=True),
         cl.ExactMatch("postcode").configure(term_frequency_adjustments=True),
@@ -60,8 +63,10 @@ def _febrl(identifier: bool) -> tuple[list[Any], list[tuple[str, ...]], list[tup
     if identifier:
         comparisons.append(cl.DamerauLevenshteinAtThresholds("soc_sec_id", [1, 2]))
     rules = [
-        ("given_name", "surname"), ("date_of_birth", "given_name"), ("date_of_birth", "surname"), ("given_name", "street_number"),
-        ("surname", "street_number"), ("postcode", "given_name"), ("postcode", "surname"), ("date_of_birth", "postcode"),
+        ("given_name", "surname"), ("date_of_birth", "given_name"), ("date_of_birth", "surname"),
+        ("given_name", "street_number"),
+        ("surname", "street_number"), ("postcode", "given_name"), ("postcode", "surname"),
+        ("date_of_birth", "postcode"),
         ("state", "address_1"), ("street_number", "address_1"),
     ]  # fmt: skip
     if identifier:
@@ -83,7 +88,8 @@ def _roster(*, home: bool) -> tuple[list[Any], list[tuple[str, ...]], list[tuple
         comparisons += [cl.JaroWinklerAtThresholds("address"), cl.ExactMatch("postcode")]
     rules = [
         ("date_of_birth", "surname"), ("date_of_birth", "given_name"), ("given_name", "surname", "postcode"),
-        ("given_name", "surname", "substr(date_of_birth, 1, 4)"), ("given_name", "surname", "substr(date_of_birth, 5, 4)"),
+        ("given_name", "surname", "substr(date_of_birth, 1, 4)"),
+        ("given_name", "surname", "substr(date_of_birth, 5, 4)"),
     ]  # fmt: skip
     return comparisons, rules, [("date_of_birth",), ("given_name", "surname")]
 

@@ -1,9 +1,9 @@
 """``make weights``: learns what agreement in each field is worth, from rosterbench's seeds for tuning.
 
 Expectation and maximisation without labels: how often levels are met among random pairs (u) is counted, how often among
-records of one person (m) is learnt from how likely pairs are of one person, which the weights themselves say. Only pairs
-of different households teach names and dates: relatives agree in them for other reasons. What a home is worth is learnt
-from pairs whose other fields have decided. Labels are never looked at.
+records of one person (m) is learnt from how likely pairs are of one person, which the weights themselves say. Only
+pairs of different households teach names and dates: relatives agree in them for other reasons. What a home is worth is
+learnt from pairs whose other fields have decided. Labels are never looked at.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ REGISTER_TARGET = TARGET.with_name("learnt_register.py")
 RECORDS, RANDOM, ROUNDS = 65_000, 1_000_000, 8
 #: Learnt with them; all others from pairs of two households.
 HOUSEHOLD = ("home", "phone", "guardian", "school")
-#: Nothing is rarer than this among strangers, however seldom it was met, nor among records of one person. In the generator
-#: only second records are spoilt; in life first ones are as well, so that slips say less there.
+#: Nothing is rarer than this among strangers, however seldom it was met, nor among records of one person. In the
+#: generator only second records are spoilt; in life first ones are as well, so that slips say less there.
 LEAST_U = {
-    "first name": 2e-4, "home": 1e-5, "phone": 1e-5, "guardian": 1e-5, "e-mail": 1e-5, "user name": 1e-5, "identifier": 1e-7,
+    "first name": 2e-4, "home": 1e-5, "phone": 1e-5, "guardian": 1e-5,
+    "e-mail": 1e-5, "user name": 1e-5, "identifier": 1e-7,
 }  # fmt: skip
 LEAST_M = {"grade": 0.01, "middle name": 0.01, "sex": 0.005}
 #: Of records of one person that are told with another first name or another birth date; no pair of these teaches.

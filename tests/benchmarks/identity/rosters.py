@@ -13,7 +13,13 @@ import polars as pl
 from hub.sandbox.rosterbench import CASES, ORIGIN_NAMES, RosterBench, RosterPlan, rosterbench
 from tests.benchmarks.identity.measures import Score, Share, pairs_of, scored
 from transforms.matching.people import (
-    Decisions, candidates, clusters, decide, frequencies, keys, normalised,
+    Decisions,
+    candidates,
+    clusters,
+    decide,
+    frequencies,
+    keys,
+    normalised,
 )  # fmt: skip
 
 
@@ -30,9 +36,14 @@ class Outcome:
     by_origin: dict[str, tuple[Share, Share]]
 
     def __add__(self, other: Outcome) -> Outcome:
-        def both(one: dict[str, tuple[Share, Share]], two: dict[str, tuple[Share, Share]]) -> dict[str, tuple[Share, Share]]:
+        def both(
+            one: dict[str, tuple[Share, Share]], two: dict[str, tuple[Share, Share]]
+        ) -> dict[str, tuple[Share, Share]]:
             none = (Share(0, 0), Share(0, 0))
-            return {k: (one.get(k, none)[0] + two.get(k, none)[0], one.get(k, none)[1] + two.get(k, none)[1]) for k in one | two}
+            return {
+                k: (one.get(k, none)[0] + two.get(k, none)[0], one.get(k, none)[1] + two.get(k, none)[1])
+                for k in one | two
+            }
 
         return Outcome(
             self.records + other.records, self.automatic + other.automatic, self.reviewed + other.reviewed,
@@ -79,7 +90,7 @@ def judged(bench: RosterBench, found: pl.DataFrame, reviews: pl.DataFrame) -> Ou
 
 
 def nightly(bench: RosterBench, share: float = 0.01) -> Share:
-    """A night: a share of records is new. New pairs for people per person, of all; and whether they are truly the same."""
+    """A night in which a share of records is new: pairs for review with these, of all records."""
     rng = np.random.default_rng(5)
     fresh = bench.people["rid"].gather(rng.permutation(bench.people.height)[: round(bench.people.height * share)])
     people = normalised(bench.people)

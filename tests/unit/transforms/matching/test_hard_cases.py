@@ -69,7 +69,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"kind": "guardian", "birth_date": date(1980, 2, 3), "grade": None}, OTHER_SOURCE, "separate",
     ),
     "father and son of one name without a birth date": (
-        {"kind": "guardian", "birth_date": None, "grade": None, "schools": None, "middle": None}, OTHER_SOURCE | {"suffix": "Jr"},
+        {"kind": "guardian", "birth_date": None, "grade": None, "schools": None, "middle": None},
+        OTHER_SOURCE | {"suffix": "Jr"},
         "review",
     ),
     "staff who is a guardian, by phone and name": (
@@ -81,7 +82,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"kind": "guardian", "birth_date": None, "grade": None} | STATE, "merge",
     ),
     "staff who was a student": (
-        ENDED | {"birth_date": date(2001, 4, 5)}, {"kind": "staff", "birth_date": date(2001, 4, 5), "grade": None} | ELSEWHERE,
+        ENDED | {"birth_date": date(2001, 4, 5)},
+        {"kind": "staff", "birth_date": date(2001, 4, 5), "grade": None} | ELSEWHERE,
         "review",
     ),
     "staff who was a student, by identifier": (
@@ -90,7 +92,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "shared time at two schools, one state id": (STATE, STATE | {"schools": [2]}, "merge"),
     "a transfer, moved house": (ENDED | ELSEWHERE, OTHER_SOURCE, "merge"),
     "an identifier of somebody else": (
-        STATE, OTHER_SOURCE | STATE | {"given": "Wolfgang", "family": "Petry", "birth_date": date(2009, 1, 9)} | ELSEWHERE,
+        STATE,
+        OTHER_SOURCE | STATE | {"given": "Wolfgang", "family": "Petry", "birth_date": date(2009, 1, 9)} | ELSEWHERE,
         "separate",
     ),
     "all ids changed at a migration": (ENDED, {"ids": [{"type": "new", "identifier": "5"}]}, "merge"),
@@ -98,9 +101,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a state id with a slip": (STATE, OTHER_SOURCE | {"ids": [{"type": "state", "identifier": "8812354"}]}, "merge"),
     "twins whose state ids were mixed up": (STATE, OTHER_SOURCE | STATE | {"given": "Jimena"}, "review"),
     "a preferred name": ({"preferred": "Ximena"}, OTHER_SOURCE | {"given": "Ximena", "schools": [2]}, "review"),
-    "a preferred name, with an identifier": ({"preferred": "Ximena"} | STATE, OTHER_SOURCE | STATE | {"given": "Ximena"}, "merge"),
+    "a preferred name, with an identifier": (
+        {"preferred": "Ximena"} | STATE, OTHER_SOURCE | STATE | {"given": "Ximena"}, "merge",
+    ),
     "first and middle name swapped": ({}, OTHER_SOURCE | {"given": "Inez", "middle": "Marisela"}, "merge"),
-    "a double surname with a hyphen": ({"family": "Quintanar Ruelas"}, OTHER_SOURCE | {"family": "Quintanar-Ruelas"}, "merge"),
+    "a double surname with a hyphen": (
+        {"family": "Quintanar Ruelas"}, OTHER_SOURCE | {"family": "Quintanar-Ruelas"}, "merge",
+    ),
     "a double surname in the other order": (
         {"family": "Quintanar Ruelas"}, OTHER_SOURCE | {"family": "Ruelas Quintanar"}, "merge",
     ),
@@ -108,7 +115,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a particle": ({"family": "De la Quintanar"}, OTHER_SOURCE, "merge"),
     "a nickname": ({"given": "Guadalupe"}, OTHER_SOURCE | {"given": "Lupe"}, "merge"),
     "protected": ({"no_match": True} | STATE, OTHER_SOURCE | STATE, "separate"),
-    "a placeholder": ({"given": "Test", "family": "Student"}, OTHER_SOURCE | {"given": "Test", "family": "Student"}, "separate"),
+    "a placeholder": (
+        {"given": "Test", "family": "Student"}, OTHER_SOURCE | {"given": "Test", "family": "Student"}, "separate",
+    ),
 }  # fmt: skip
 
 
@@ -139,7 +148,9 @@ def test_first_of_january_says_less_than_another_day() -> None:
     many = frequencies(normalised(pl.DataFrame(rows, PERSON)))
     new_year, other = (
         decide(
-            pl.DataFrame([BASE | {"rid": 1, "birth_date": day}, BASE | OTHER_SOURCE | {"rid": 2, "birth_date": day}], PERSON),
+            pl.DataFrame(
+                [row | {"birth_date": day} for row in (BASE | {"rid": 1}, BASE | OTHER_SOURCE | {"rid": 2})], PERSON
+            ),
             population=POPULATION, frequencies=many,
         ).frame["score"][0]
         for day in (date(2012, 1, 1), date(2012, 5, 17))

@@ -1,4 +1,4 @@
-"""Properties of matching on small rosters: order, symmetry, one scorer for one person and for all, what clusters keep."""
+"""Properties of matching on small rosters: order, symmetry, one scorer for one person and for all, clusters."""
 
 from __future__ import annotations
 
@@ -184,7 +184,8 @@ def test_clusters_keep_what_is_asked_of_them(data: st.DataObject) -> None:
     every = [(left, right) for left in range(1, size + 1) for right in range(left + 1, size + 1)]
     chosen = data.draw(st.lists(st.sampled_from(every), unique=True, min_size=1))
     rows = [
-        (*pair, data.draw(st.sampled_from(["merge", "separate", "review"])), data.draw(st.sampled_from(["B", "E", "score"])),
+        (*pair, data.draw(st.sampled_from(["merge", "separate", "review"])),
+         data.draw(st.sampled_from(["B", "E", "score"])),
          data.draw(st.sampled_from([1e-6, 0.5, 0.999, 0.9999999])))
         for pair in chosen
     ]  # fmt: skip
