@@ -16,13 +16,25 @@ import click
 @click.option("--clean", is_flag=True, help="Plant no dirt.")
 @click.option("--dirt", type=click.FloatRange(0, 0.2), default=0.01, show_default=True, help="Share of rows spoilt.")
 @click.option("--gradebook", is_flag=True, help="Also resources, and line items and results of a third of the classes.")
+@click.option(
+    "--people",
+    type=click.IntRange(100, 10_000_000),
+    help="So many records of people with the truth about them, instead.",
+)
+@click.option("--identifiers", is_flag=True, help="With --people: state ids of 60 %, e-mail addresses of 50 %.")
 def sandbox(
     out: Path, *, students: int, seed: int, version: str, changes: bool, clean: bool, dirt: float, gradebook: bool,
+    people: int | None, identifiers: bool,
 ) -> None:  # fmt: skip
     """Write a made-up district into the folder OUT.
 
     district.zip is a OneRoster CSV package, truth.json lists every defect and every person that was planted twice.
+    With --people it is people.parquet and truth.parquet: records of several sources, and who is who among them, to try
+    the matching of people with.
     """
+    if people is not None:
+        _people(out, people, seed, identifiers=identifiers)
+        return
     from rich.console import Console
     from rich.progress import Progress
 
@@ -48,3 +60,13 @@ def sandbox(
     for path in (made.files.package, made.files.truth, made.files.changed_package, made.files.changes):
         if path is not None:
             click.echo(f"  {path}")
+
+
+def _people(out: Path, records: int, seed: int, *, identifiers: bool) -> None:
+    from hub.sandbox.rosterbench import RosterPlan, rosterbench
+
+    made = rosterbench(RosterPlan(records, seed, identifiers))
+    out.mkdir(parents=True, exist_ok=True)
+    for name, frame in (("people", made.people), ("truth", made.truth)):
+        frame.write_parquet(out / f"{name}.parquet")
+        click.echo(f"  {out / name}.parquet: {frame.height:,} rows")

@@ -39,12 +39,12 @@ _ONE_NAME = (First.EQUAL, First.NICKNAME, First.SWAPPED_MIDDLE)
 class Policy:
     """Where the lines are drawn. The defaults are for rosters.
 
-    ``merge``, ``review``: the least posterior of either. ``rarity``: how many other people with the same names and birth
-    date, who agree in all else as well, are expected at most where two records become one by these. ``households``:
-    whether relatives live together in the data, and what follows from it (first names as a gate, twins, co-existence,
-    birth dates); without it the score alone decides. ``email_domains``: domains in which an address belongs to one
-    person; by default all but those of mail providers, and then only within one role. ``doubt``: how many bits a pair
-    counts at most against its cluster.
+    ``merge``, ``review``: the least posterior of either. ``rarity``: how many other people with the same names and
+    birth date, who agree in all else as well, are expected at most where two records become one by these.
+    ``households``: whether relatives live together in the data, and what follows from it (first names as a gate,
+    twins, co-existence, birth dates); without it the score alone decides. ``email_domains``: domains in which an
+    address belongs to one person; by default all but those of mail providers, and then only within one role.
+    ``doubt``: how many bits a pair counts at most against its cluster.
     """
 
     merge: float = 0.9999
