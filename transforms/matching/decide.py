@@ -17,7 +17,7 @@ from transforms.matching.hashes import mixed
 from transforms.matching.normal import normalised
 from transforms.matching.weights import AT, WEIGHTS, Birth, Code, First, Home, Last, Middle, Same, Time, Weights
 
-_CHUNK = 250_000
+_CHUNK = 100_000
 #: Pairs of a batch that are kept apart are told when they are as likely as this, and both are joined to others.
 _TOLD = 1e-6
 #: Mail providers that anybody may have an address at.
@@ -179,7 +179,7 @@ def _judged(
     told = np.zeros(len(score), np.bool_)
     if policy.households:
         told |= _gated(pair, outcome, policy)
-        exact = _tier_e(pair, policy)
+        exact = _tier_e(pair, policy) & (posterior >= policy.review)
         outcome[exact], tier[exact] = _MERGE, _E
     _by_email(columns, left, right, pair, policy, shared, outcome, tier)
     _by_identifier(pair, policy, outcome, tier)

@@ -28,7 +28,7 @@ class Share:
             return float("nan"), float("nan")
         n, p = self.total, self.value
         middle, half = p + Z * Z / (2 * n), Z * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
-        return (middle - half) / (1 + Z * Z / n), (middle + half) / (1 + Z * Z / n)
+        return max(0.0, (middle - half) / (1 + Z * Z / n)), min(1.0, (middle + half) / (1 + Z * Z / n))
 
     def __str__(self) -> str:
         low, high = self.interval
