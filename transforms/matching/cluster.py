@@ -25,8 +25,8 @@ def clusters(
     never across a pair of ``cannot``, and never so that two records would be active in one source in one role unless an
     identifier or an address says so (tiers B and C). The order of rows makes no difference.
     """
-    rid = people["rid"].sort()
-    cluster = dict(zip(rid, rid, strict=True))
+    rid = people["rid"].sort().to_numpy()
+    cluster = rid.copy()
     merges = decisions.frame.filter(pl.col("outcome") == "merge")
     groups = _connected(merges)
     if groups:
@@ -44,9 +44,8 @@ def clusters(
             for part in _average_link(
                 group, weights[number], sure[number], apart[number], active, max(_MISSING, -policy.doubt)
             ):
-                for member in part:
-                    cluster[member] = part[0]
-    return pl.DataFrame({"rid": rid, "cluster": pl.Series([cluster[r] for r in rid], dtype=pl.UInt32)})
+                cluster[np.searchsorted(rid, part)] = part[0]
+    return pl.DataFrame({"rid": rid, "cluster": cluster})
 
 
 def _connected(merges: pl.DataFrame) -> list[list[int]]:

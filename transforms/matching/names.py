@@ -102,13 +102,12 @@ def preferred_columns(text: pl.Expr) -> list[pl.Expr]:
 
 
 def family_columns(text: pl.Expr) -> list[pl.Expr]:
-    """Of a family name: ``c_family`` (joined, without particles), tokens in order, their set, suffix, nobody."""
+    """Of a family name: ``c_family`` (joined, in order, without particles), the set of tokens, suffix, nobody."""
     bare = text.str.replace(_SUFFIX, "")
     short = bare.str.replace_all(_PARTICLE, " ").str.replace_all(r"\s+", " ").str.strip_chars()
     core = pl.when(short.str.len_bytes() > 0).then(short).otherwise(bare)
     return [
         core.str.replace_all(" ", "").alias("c_family"),
-        bare.str.split(" ").alias("c_family_tokens"),
         core.str.split(" ").list.unique().list.sort().alias("c_family_set"),
         text.str.extract(_SUFFIX).replace(SUFFIXES).alias("suffix"),
         text.str.contains(rf"{NOBODY}|^\d+$").alias("nobody"),

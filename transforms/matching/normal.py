@@ -63,7 +63,7 @@ def normalised(people: pl.DataFrame) -> pl.DataFrame:
     suffix = made["suffix"]["suffix"].fill_null(family["suffix"]).fill_null(given["suffix"])
     frame = people.with_columns(
         *given.select("c_given", "c_first"),
-        *family.select("c_family", "c_family_tokens", "c_family_set"),
+        *family.select("c_family", "c_family_set"),
         made["middle"]["c_middle"].fill_null(given["initial"]),
         *made["preferred"],
         suffix.alias("c_suffix"),
