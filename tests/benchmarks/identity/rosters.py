@@ -102,7 +102,10 @@ def nightly(bench: RosterBench, share: float = 0.01) -> Share:
 
 
 def one_by_one(bench: RosterBench, tries: int = 300) -> tuple[float, float, float]:
-    """Milliseconds, median and 99th percentile, and median of the processor: one changed person against all, once the index has answered."""
+    """Milliseconds of one changed person against all: median, 99th percentile, median of the processor.
+
+    The index has answered already; it is the hub's.
+    """
     people = normalised(bench.people)
     counts, index = frequencies(people), keys(people)
     rng = np.random.default_rng(5)
