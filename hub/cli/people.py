@@ -120,6 +120,36 @@ def who(
         click.echo("nobody")
 
 
+@people.command()
+@reaching
+@click.argument("mode", metavar="MODE", type=click.Choice(["off", "propose", "merge"]), required=False)
+@click.option("--email-domain", "domains", multiple=True, help="A domain of which an address belongs to one person in "
+              "whatever role, such as the district's own. May be given several times.")  # fmt: skip
+def matching(*, district: UUID, url: str, token: str, mode: str | None, domains: tuple[str, ...]) -> None:
+    """Show or set (MODE) how much the hub decides by itself about records that may be one person.
+
+    `off` compares nobody, `propose` leaves whatever is found to you, `merge` merges what is sure and leaves the rest.
+    After a change all people are compared anew.
+    """
+    path = f"/districts/{district}/matching"
+    if domains and not mode:
+        raise click.UsageError("Give MODE with --email-domain.")
+    body = {"mode": mode, "email_domains": list(domains) or None} if mode else None
+    found = asyncio.run(call(url, token, "PUT" if mode else "GET", path, json=body))
+    click.echo(" ".join([found["mode"], *(found["email_domains"] or ())]))
+
+
+@people.command()
+@reaching
+@click.argument("user", type=click.UUID)
+@click.option("--end", is_flag=True, help="Compare with others again.")
+def exempt(*, district: UUID, url: str, token: str, user: UUID, end: bool) -> None:
+    """Have USER (a sourcedId) compared with nobody: an adopted or a protected child, say."""
+    path = f"/districts/{district}/users/{user}/match-exemption"
+    asyncio.run(call(url, token, "DELETE" if end else "PUT", path))
+    click.echo("is compared again" if end else "is compared with nobody")
+
+
 def _decided(ctx: click.Context, url: str, token: str, district: UUID, path: str, body: dict[str, Any]) -> None:
     def said(made: dict[str, Any]) -> None:
         if made["run"] is None:

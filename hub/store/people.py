@@ -76,6 +76,27 @@ async def decided(tx: Transaction, rids: Collection[int]) -> list[tuple[Pair, St
     return [((row["left_rid"], row["right_rid"]), row["state"]) for row in rows]
 
 
+async def undecided_by_hub(tx: Transaction) -> list[Pair]:
+    """The pairs that people have told apart, or are unsure of: the hub does not decide about them."""
+    rows = await tx.fetch(
+        "SELECT left_rid, right_rid FROM matches WHERE district_id = $1 AND state IN ('different', 'unsure')",
+        tx.district_id,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def changed_since(tx: Transaction, position: int | None) -> list[int]:
+    """The users that are new, changed or gone since a position, or whose demographics are; none without one."""
+    if position is None:
+        return []
+    rows = await tx.fetch(
+        "SELECT created, updated, deleted FROM changes WHERE district_id = $1 AND position > $2 "
+        "AND entity = ANY('{users,demographics}'::text[])",
+        tx.district_id, position,
+    )  # fmt: skip
+    return sorted({rid for row in rows for packed in row for rid in unpack(packed)})
+
+
 async def decide(tx: Transaction, pairs: Mapping[Pair, State], *, by: str, seconded_by: str | None = None) -> None:
     """Notes decisions, with or without a match that was found before."""
     await tx.executemany(
@@ -281,6 +302,8 @@ async def forget(tx: Transaction, rids: Collection[int]) -> None:
         "matches WHERE district_id = $1 AND (left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))",
         "aliases WHERE district_id = $1 AND (rid = ANY($2::integer[]) OR into_rid = ANY($2::integer[]))",
         "moved_references WHERE district_id = $1 AND home_rid = ANY($2::integer[])",
+        "match_keys WHERE district_id = $1 AND rid = ANY($2::integer[])",
+        "match_exempt WHERE district_id = $1 AND rid = ANY($2::integer[])",
     ):
         await tx.execute(f"DELETE FROM {condition}", tx.district_id, list(rids))
 

@@ -30,6 +30,7 @@ from hub.store import claims
 from hub.store.database import Database
 from hub.sync import schedules
 from hub.sync.engine import work_once
+from hub.sync.matching import match_once
 from hub.sync.retention import Retention, purge_once
 from hub.sync.room import Room
 from hub.sync.watch import Watch
@@ -101,6 +102,7 @@ async def run_worker(
             _look_after("schedules", lambda: _schedules(settings, deliveries, clock, due), stop),
             *_watch(settings, deliveries, due, stop),
             Telling(Notices(teller), in_process=NOTICES_AT_A_TIME).run(stop),
+            _carry_out("matching", lambda: _match(syncs, due), asyncio.Event(), stop),
             _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
@@ -173,6 +175,14 @@ def _watch(
             due.set()
 
     return [_look_after("watched folders", look, stop)]
+
+
+async def _match(db: Database, due: asyncio.Event) -> bool:
+    """Compares the people of a district; what is to be merged is a run, which is due at once."""
+    found = await match_once(db)
+    if found:
+        due.set()
+    return found
 
 
 async def _schedules(settings: Settings, db: Database, clock: Clock, due: asyncio.Event) -> None:

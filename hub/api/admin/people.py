@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -10,17 +11,19 @@ from pydantic import Field
 
 from hub.api.admin.call import Call, missing
 from hub.api.admin.paging import Page, Paging, cursor, place
-from hub.api.admin.route import DISTRICT, Route
+from hub.api.admin.route import DISTRICT, STAFF, Route
 from hub.api.admin.runs import Run
 from hub.api.admin.shapes import Asked, Shown
 from hub.errors import Code, HubError
-from hub.store import columns, lives, people
+from hub.store import columns, lives, matching, people
 from hub.store.database import Transaction
 from hub.store.people import USERS, Pair
 from hub.sync import deciding
 from hub.sync.deciding import Decided
 from hub.sync.lives import values
+from hub.sync.matching import Mode
 from transforms.catalogue import CATALOGUE
+from transforms.matching.people import plain
 
 State = Literal["review", "unsure", "same", "different"]
 _OF_PEOPLE = ("users", "demographics")
@@ -81,6 +84,21 @@ class Decision(Shown):
 
     second_needed: bool = Field(description="Another person has to say the same: the two have many enrollments.")
     run: Run | None = Field(description="What carries it out; null where nothing has to change.")
+
+
+class Matching(Asked):
+    """How much the hub decides by itself about records that may be one person."""
+
+    mode: Mode = Field(
+        default=Mode.PROPOSE,
+        description="`off`: nobody is compared; `propose`: whatever is found waits for a person; `merge`: what is sure "
+        "is merged, the rest waits.",
+    )
+    email_domains: list[Annotated[str, Field(min_length=1, max_length=255)]] | None = Field(
+        default=None, max_length=100,
+        description="Domains of which an address belongs to one person in any role. Without them an address counts "
+        "within one role, unless a mail provider gave it out.",
+    )  # fmt: skip
 
 
 class CrosswalkQuery(Asked):
@@ -208,7 +226,7 @@ def _place(after: str | None) -> Pair | None:
 
 def _shown(one: people.Match, names: dict[int, tuple[UUID, bool]]) -> Match:
     shared = {name: getattr(one, name) for name in Match.model_fields if name not in {"records", "because"}}
-    because = [f"{item['what']}: {item['level']}" for item in one.evidence]
+    because = plain(json.dumps(one.evidence))
     return Match(records=(names[one.left_rid][0], names[one.right_rid][0]), because=because, **shared)
 
 
@@ -222,6 +240,40 @@ async def _queued(call: Call, made: Decided) -> Decision:
     return Decision(second_needed=made.second, run=Run.model_validate(made.run) if made.run else None)
 
 
+async def matching_policy(call: Call) -> Matching:
+    """How much the hub decides by itself."""
+    async with call.reading() as tx:
+        return Matching.model_validate(await matching.policy(tx))
+
+
+async def set_matching(call: Call, body: Matching) -> Matching:
+    """Sets how much the hub decides by itself; all people are compared anew."""
+    async with call.writing() as writing:
+        await matching.set_policy(writing.tx, body.model_dump(mode="json"))
+        writing.note(f"district/{call.district_id}", mode=body.mode)
+    return body
+
+
+async def exempt(call: Call) -> None:
+    """Has a person compared with nobody."""
+    await _exempt(call, by=call.actor_name)
+
+
+async def include(call: Call) -> None:
+    """Has a person compared with others again."""
+    await _exempt(call, by=None)
+
+
+async def _exempt(call: Call, *, by: str | None) -> None:
+    user = call.id("user")
+    async with call.writing() as writing:
+        found = await columns.rids_of(writing.tx, USERS, [str(user)])
+        if not found:
+            raise missing()
+        await matching.set_exempt(writing.tx, found[str(user)], by=by)
+        writing.note(f"user/{user}")
+
+
 ROUTES = (
     Route("GET", "/districts/{district}/matches", listing, "Records that are or may be one person", roles=DISTRICT,
           query=MatchesQuery, answer=MatchPage),
@@ -231,6 +283,14 @@ ROUTES = (
           body=NewDecision, answer=Decision, status=202, action="match.decide", errors=(Code.CONFLICT,)),
     Route("POST", "/districts/{district}/users/{user}/split", split, "Split what was merged", roles=DISTRICT,
           body=NewSplit, answer=Decision, status=202, action="user.split", errors=(Code.CONFLICT,)),
+    Route("GET", "/districts/{district}/matching", matching_policy, "How much the hub decides by itself", roles=STAFF,
+          answer=Matching),
+    Route("PUT", "/districts/{district}/matching", set_matching, "Set how much the hub decides by itself", roles=STAFF,
+          body=Matching, answer=Matching, action="matching.set"),
+    Route("PUT", "/districts/{district}/users/{user}/match-exemption", exempt, "Have a person compared with nobody",
+          roles=DISTRICT, action="match.exempt"),
+    Route("DELETE", "/districts/{district}/users/{user}/match-exemption", include,
+          "Have a person compared with others again", roles=DISTRICT, action="match.include"),
     Route("GET", "/districts/{district}/crosswalk", crosswalk, "Whom an id means now", roles=DISTRICT,
           query=CrosswalkQuery, answer=Persons),
 )  # fmt: skip

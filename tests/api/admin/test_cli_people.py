@@ -7,7 +7,9 @@ import json
 import polars as pl
 import pytest
 
+from hub.store.database import Database as Pool
 from hub.sync import deciding
+from hub.sync.matching import match_once
 from tests.api.admin.commands import command, working
 from tests.api.admin.service import AdminHub
 from tests.api.admin.test_cli_merging import sent
@@ -41,6 +43,15 @@ async def test_people_are_found_merged_and_split(hub: AdminHub) -> None:
     async with working(hub):
         left, right = await two_records(hub)
         assert "no pair" in await said(hub, "matches")
+        assert await said(hub, "matching") == "propose\n"
+        worker = await Pool.open(hub.worker_url, name="tests as a worker that compares")
+        while await match_once(worker):
+            pass
+        await worker.close()
+        assert "E-mail: equal" in await said(hub, "matches")
+        assert "nobody" in await said(hub, "exempt", left)
+        assert "again" in await said(hub, "exempt", left, "--end")
+        assert await said(hub, "matching", "off") == "off\n"
         assert "previewed" in await said(hub, "decide", left, right, "same", "--dry-run")
         assert "noted; no record changes" in await said(hub, "decide", right, left, "unsure")
         shown = await said(hub, "show", left, right)

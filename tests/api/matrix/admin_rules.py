@@ -51,6 +51,10 @@ GET    d   /districts/{district}/matches
 GET    d   /districts/{district}/matches/{left}/{right}
 POST   d   /districts/{district}/matches
 POST   d   /districts/{district}/users/{user}/split
+GET    od  /districts/{district}/matching
+PUT    od  /districts/{district}/matching
+PUT    d   /districts/{district}/users/{user}/match-exemption
+DELETE d   /districts/{district}/users/{user}/match-exemption
 GET    d   /districts/{district}/crosswalk
 GET    od  /districts/{district}/uploads/{upload}
 POST   od  /districts/{district}/sources/{source}/resumable

@@ -109,7 +109,7 @@ def takes_body(method: str, path: str) -> bool:
     return method in {"POST", "PUT", "PATCH"} and ((method, path) in BODIES or path.rpartition("/")[2] in {
         "districts", "sources", "uploads", "runs", "grants", "preview", "apps", "subscriptions", "export-schedules",
         "grade-targets", "tokens", "overrides", "recipients", "windows", "matches",
-        "split",
+        "split", "matching",
     })  # fmt: skip
 
 

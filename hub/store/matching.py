@@ -1,0 +1,200 @@
+"""What matching reads and keeps: people as columns, their keys, and what was found about pairs of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import polars as pl
+
+from hub.store.columns import copied
+from hub.store.database import Database, LockTimeoutError, Transaction
+from hub.store.people import USERS
+from hub.store.runs import LOCK_SECONDS
+
+#: Kinds from here on are of values whose frequency counts, and no keys.
+VALUES: Final = 100
+KEYS: Final = {"rid": pl.UInt32, "kind": pl.Int16, "hash": pl.Int64}
+_USERS: Final = {
+    "rid": pl.UInt32, "sourcedId": pl.String, "schools": pl.String, "guardians": pl.String, "doc": pl.String,
+    "doc_private": pl.String,
+}  # fmt: skip
+_LEASE: Final = "interval '15 minutes'"
+_DUE: Final = (
+    "state = 'active' AND matched_to IS DISTINCT FROM position AND coalesce(matching->>'mode', '') <> 'off' "
+    "AND coalesce(matching_until < now(), true)"
+)
+
+
+async def claim(db: Database) -> UUID | None:
+    """A district in which something happened since people were compared; nobody else compares there for a while."""
+    async with db.statement() as tx:
+        rows = await tx.fetch(
+            f"SELECT district_id FROM districts WHERE {_DUE} ORDER BY matching_until NULLS FIRST LIMIT 20"
+        )
+    for row in rows:
+        # A run that is being applied holds the district's row: the next look finds it, others do not wait.
+        with contextlib.suppress(LockTimeoutError):
+            async with db.district(row["district_id"], wait_seconds=30, lock_seconds=LOCK_SECONDS) as tx:
+                if await tx.execute(
+                    f"UPDATE districts SET matching_until = now() + {_LEASE} WHERE district_id = $1 AND {_DUE}",
+                    tx.district_id,
+                ):
+                    return tx.district_id
+    return None
+
+
+async def done(tx: Transaction, position: int) -> None:
+    """Notes that people were compared up to a position."""
+    await tx.execute(
+        "UPDATE districts SET matched_to = $2, matching_until = NULL WHERE district_id = $1", tx.district_id, position
+    )
+
+
+async def policy(tx: Transaction) -> dict[str, Any]:
+    """How much the hub decides by itself in the district."""
+    found: dict[str, Any] = await tx.fetchval("SELECT matching FROM districts WHERE district_id = $1", tx.district_id)
+    return found
+
+
+async def set_policy(tx: Transaction, policy: dict[str, Any]) -> None:
+    """Sets that; all people are compared anew."""
+    await tx.execute(
+        "UPDATE districts SET matching = $2, matched_to = NULL WHERE district_id = $1", tx.district_id, policy
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a district's people were compared. ``speaking``: how many sources speak of people."""
+
+    matched_to: int | None
+    position: int
+    speaking: int
+    indexed: bool
+
+
+async def state(tx: Transaction) -> State:
+    """How far people were compared, and whether there is anything to compare."""
+    row = await tx.fetchrow(
+        "SELECT d.matched_to, d.position, (SELECT count(*) FROM sources s "
+        "WHERE s.district_id = d.district_id AND s.state <> 'departed' AND EXISTS (SELECT FROM source_records r "
+        "WHERE r.district_id = s.district_id AND r.source_id = s.source_id AND r.entity = 'users' AND r.active)) "
+        "AS speaking, EXISTS (SELECT FROM match_keys k WHERE k.district_id = d.district_id) AS indexed "
+        "FROM districts d WHERE d.district_id = $1",
+        tx.district_id,
+    )  # fmt: skip
+    assert row is not None, "the caller has claimed it"
+    return State(**row)
+
+
+async def users(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
+    """Active users, of some rids or all: rid, sourcedId, schools and guardians (PostgreSQL's arrays), documents."""
+    return await copied(
+        tx, "SELECT rid, sourced_id, roles_org_rids, agents_rids, doc, doc_private FROM users "
+        "WHERE district_id = $1 AND active AND ($2::integer[] IS NULL OR rid = ANY($2::integer[]))",
+        _USERS, tx.district_id, None if rids is None else list(rids),
+    )  # fmt: skip
+
+
+async def demographics(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
+    """The same of demographics: rid, sourcedId and documents."""
+    schema = {name: _USERS[name] for name in ("rid", "sourcedId", "doc", "doc_private")}
+    return await copied(
+        tx, "SELECT rid, sourced_id, doc, doc_private FROM demographics "
+        "WHERE district_id = $1 AND active AND ($2::integer[] IS NULL OR rid = ANY($2::integer[]))",
+        schema, tx.district_id, None if rids is None else list(rids),
+    )  # fmt: skip
+
+
+async def speakers(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
+    """Which sources speak of which users: rid and source."""
+    return await copied(
+        tx, "SELECT rid, source_id FROM source_records WHERE district_id = $1 AND entity = 'users' AND active "
+        "AND ($2::integer[] IS NULL OR rid = ANY($2::integer[]))",
+        {"rid": pl.UInt32, "source": pl.String}, tx.district_id, None if rids is None else list(rids),
+    )  # fmt: skip
+
+
+async def population(tx: Transaction) -> int:
+    """How many people are searched."""
+    found: int = await tx.fetchval("SELECT count(*) FROM users WHERE district_id = $1 AND active", tx.district_id)
+    return found
+
+
+async def exempt(tx: Transaction) -> list[int]:
+    """The users who are compared with nobody."""
+    return [row[0] for row in await tx.fetch("SELECT rid FROM match_exempt WHERE district_id = $1", tx.district_id)]
+
+
+async def set_exempt(tx: Transaction, rid: int, *, by: str | None) -> None:
+    """Has a user compared with nobody; ``by`` None: with others again."""
+    if by is None:
+        await tx.execute("DELETE FROM match_exempt WHERE district_id = $1 AND rid = $2", tx.district_id, rid)
+    else:
+        await tx.execute(
+            "INSERT INTO match_exempt (district_id, rid, by) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            tx.district_id, rid, by,
+        )  # fmt: skip
+
+
+async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.DataFrame) -> None:
+    """Sets the keys (KEYS) of some users, those without any among them; None: of all, and there are no others."""
+    if rids is None:
+        await tx.execute("DELETE FROM match_keys WHERE district_id = $1", tx.district_id)
+    else:
+        await tx.execute(
+            "DELETE FROM match_keys WHERE district_id = $1 AND rid = ANY($2::integer[])", tx.district_id, list(rids)
+        )
+    ordered = keys.sort("hash", "kind", "rid")  # the key's index is gone through once
+    for part in ordered.iter_slices(100_000):
+        await tx.execute(
+            "INSERT INTO match_keys (district_id, hash, kind, rid) "
+            "SELECT $1, * FROM unnest($2::bigint[], $3::smallint[], $4::integer[])",
+            tx.district_id, part["hash"].to_list(), part["kind"].to_list(), part["rid"].to_list(),
+        )  # fmt: skip
+
+
+async def sharing(tx: Transaction, hashes: Sequence[int], most: int) -> pl.DataFrame:
+    """The keys (KEYS) with some hashes, whoever has them; of a hash that more than ``most`` have, as many and one."""
+    return await copied(
+        tx, "SELECT f.rid, f.kind, h.hash FROM (SELECT DISTINCT unnest($2::bigint[]) AS hash) h "
+        "CROSS JOIN LATERAL (SELECT rid, kind FROM match_keys k WHERE k.district_id = $1 AND k.hash = h.hash "
+        f"AND k.kind < {VALUES} LIMIT {most + 1}) f",
+        KEYS, tx.district_id, list(hashes),
+    )  # fmt: skip
+
+
+async def counts(tx: Transaction, hashes: Sequence[int]) -> pl.DataFrame:
+    """How many users have each of some values: kind (without ``VALUES``), hash, count."""
+    return await copied(
+        tx, f"SELECT kind - {VALUES}, hash, count(*) FROM match_keys WHERE district_id = $1 "
+        f"AND hash = ANY($2::bigint[]) AND kind >= {VALUES} GROUP BY kind, hash",
+        {"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32}, tx.district_id, list(hashes),
+    )  # fmt: skip
+
+
+async def keep(tx: Transaction, rids: Collection[int] | None, found: pl.DataFrame) -> None:
+    """Sets what waits for a decision about some users (None: all): what was found takes the place of what was before.
+
+    ``found``: left, right, tier, score, evidence (JSON) and model. What a person decided, or proposed, stays.
+    """
+    await tx.execute(
+        "DELETE FROM matches WHERE district_id = $1 AND state = 'review' AND proposed_by IS NULL "
+        "AND ($2::integer[] IS NULL OR left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))",
+        tx.district_id, None if rids is None else list(rids),
+    )  # fmt: skip
+    await tx.execute(
+        "INSERT INTO matches (district_id, left_rid, right_rid, state, tier, score, evidence, model) "
+        "SELECT $1, f.l, f.r, 'review', f.tier, f.score, f.evidence::jsonb, f.model FROM unnest("
+        "$2::integer[], $3::integer[], $4::text[], $5::real[], $6::text[], $7::text[]) AS f(l, r, tier, score, "
+        "evidence, model) ON CONFLICT (district_id, left_rid, right_rid) DO UPDATE SET tier = EXCLUDED.tier, "
+        "score = EXCLUDED.score, evidence = EXCLUDED.evidence, model = EXCLUDED.model",
+        tx.district_id, *(found[name].to_list() for name in ("left", "right", "tier", "score", "evidence", "model")),
+    )  # fmt: skip
+
+
+assert USERS.table == "users", "the statements above name it"

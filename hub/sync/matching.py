@@ -1,0 +1,193 @@
+"""Looking for records that may be one person, after each change, beside everything else: nothing waits for it.
+
+Who changed is compared with those who share a key; the first time, and after other settings, everybody with everybody.
+What is sure becomes a run of kind "people", which the guard looks at as at any other; what may be is for people to
+decide. One source's records are never joined with one another: see docs/people.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import polars as pl
+
+from hub.errors import HubError
+from hub.ids import new_id
+from hub.store import matching, people, runs
+from hub.store.database import Database, Transaction
+from hub.store.people import Pair
+from hub.sync import compared
+from hub.sync.people import KIND, plan
+from transforms.matching.people import (
+    KINDS,
+    Decisions,
+    Frequencies,
+    Policy,
+    candidates,
+    clusters,
+    decide,
+    normalised,
+)  # fmt: skip
+
+#: With a larger share of people changed, comparing everybody takes less time.
+MOST_CHANGED: Final = 0.2
+#: Who decides where nobody did.
+HUB: Final = "hub"
+_BIGGEST: Final = max(kind.cap for kind in KINDS)
+
+
+class Mode(StrEnum):
+    """How much the hub decides by itself."""
+
+    OFF = "off"  # nobody is compared
+    PROPOSE = "propose"  # whatever is found waits for a person
+    MERGE = "merge"  # what is sure is merged
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be decided. ``mine``: the users whose keys are kept anew, of ``everybody`` in ``PERSON``.
+
+    ``pairs`` and ``frequencies`` None: all candidates are compared, by how common values are among them. ``cannot``:
+    pairs about which people have decided; ``said``: rid and source; ``waiting``: pairs that runs are to join.
+    """
+
+    everybody: pl.DataFrame
+    mine: Sequence[int] | None
+    pairs: pl.DataFrame | None
+    frequencies: Frequencies | None
+    total: int
+    mode: Mode
+    policy: Policy
+    cannot: pl.DataFrame
+    said: pl.DataFrame
+    waiting: frozenset[Pair]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """``keys``: of who was compared. ``pairs``: what waits for a decision; ``same``: what needs none."""
+
+    keys: pl.DataFrame
+    pairs: pl.DataFrame
+    same: list[Pair]
+
+
+async def match_once(db: Database) -> bool:
+    """Compares the people of one district in which something changed; whether there was one."""
+    district_id = await matching.claim(db)
+    if district_id is None:
+        return False
+    async with db.district(district_id, readonly=True, wait_seconds=30) as tx:
+        settings = await matching.policy(tx)
+        state = await matching.state(tx)
+        changed = await people.changed_since(tx, state.matched_to)
+        total = await matching.population(tx)
+        known = state.matched_to is not None and state.indexed
+        some = changed if known and len(changed) <= MOST_CHANGED * total else None
+        asked = None
+        if state.speaking > 1 and (some is None or some):
+            asked = await _asked(tx, some, total, settings)
+    found = await asyncio.to_thread(_judged, asked) if asked is not None else None
+    async with db.district(district_id, wait_seconds=30) as tx:
+        if state.speaking < 2:
+            await matching.write_keys(tx, None, compared.nothing())
+        elif found is not None:
+            await matching.write_keys(tx, some, found.keys)
+            await matching.keep(tx, some, found.pairs)
+            await queue(tx, found.same)
+        await matching.done(tx, state.position)
+    return True
+
+
+async def _asked(tx: Transaction, some: Sequence[int] | None, total: int, settings: Mapping[str, Any]) -> _Asked:
+    pairs, frequencies = None, None
+    mode, domains = Mode(settings.get("mode", Mode.PROPOSE)), settings.get("email_domains")
+    policy = Policy(email_domains=None if domains is None else frozenset(domains))
+    everybody = await compared.people(tx, some)
+    if some is not None:
+        own = await asyncio.to_thread(lambda: compared.keyed(normalised(everybody)))
+        others = await matching.sharing(tx, own["hash"].unique().to_list(), _BIGGEST)
+        others = others.filter(~pl.col("rid").is_in(list(some))).with_columns(pl.col("kind").cast(pl.UInt8))
+        pairs = await asyncio.to_thread(candidates, own, others)
+        known = set(everybody["rid"])
+        theirs = [rid for rid in pl.concat([pairs["left"], pairs["right"]]).unique().sort() if rid not in known]
+        everybody = pl.concat([everybody, await compared.people(tx, theirs)])
+        pairs = pairs.filter(pl.all_horizontal(pl.all().is_in(everybody["rid"].implode())))
+        values = await asyncio.to_thread(lambda: compared.valued(normalised(everybody)))
+        frequencies = Frequencies(total, await matching.counts(tx, values["hash"].unique().to_list()))
+    said = await matching.speakers(tx, None if some is None else everybody["rid"].to_list())
+    waiting = await _waiting(tx)
+    return _Asked(everybody, some, pairs, frequencies, total, mode, policy, await _apart(tx), said, waiting)
+
+
+def _judged(asked: _Asked) -> _Found:
+    everyone = normalised(asked.everybody)
+    told = decide(
+        everyone, asked.pairs, population=asked.total, cannot=asked.cannot, frequencies=asked.frequencies,
+        policy=asked.policy,
+    ).frame  # fmt: skip
+    told = told.filter(pl.col("outcome") != "separate")
+    sources = {rid: frozenset(said) for rid, said in asked.said.group_by("rid").agg("source").rows()}
+    nobody: frozenset[str] = frozenset()
+    apart = [not sources.get(a, nobody) & sources.get(b, nobody) for a, b in told.select("left", "right").rows()]
+    told = told.filter(pl.Series(apart, dtype=pl.Boolean))
+    same = _same(Decisions(told), everyone, asked.cannot, sources) if asked.mode is Mode.MERGE else []
+    mine = everyone if asked.mine is None else everyone.filter(pl.col("rid").is_in(list(asked.mine)))
+    return _Found(compared.indexed(mine), told, [pair for pair in same if pair not in asked.waiting])
+
+
+def _same(
+    told: Decisions, everyone: pl.DataFrame, cannot: pl.DataFrame, sources: Mapping[int, frozenset[str]]
+) -> list[Pair]:
+    """The pairs by which records are joined to the oldest of their cluster, where no source has two of them."""
+    grouped = clusters(told, everyone, cannot).filter(pl.col("rid") != pl.col("cluster"))
+    pairs: list[Pair] = []
+    for (cluster,), part in grouped.group_by("cluster", maintain_order=True):
+        taken = set(sources.get(int(str(cluster)), frozenset()))
+        for rid in part["rid"].sort():
+            own = sources.get(rid, frozenset())
+            if not own & taken:
+                taken |= own
+                pairs.append((int(str(cluster)), rid))
+    return pairs
+
+
+async def _apart(tx: Transaction) -> pl.DataFrame:
+    """What people have decided about pairs, which stands: of the records to which these belong now."""
+    decided = await people.undecided_by_hub(tx)
+    led = await people.into(tx, {rid for pair in decided for rid in pair})
+    rows = [(led.get(left, left), led.get(right, right)) for left, right in decided]
+    return pl.DataFrame(rows, schema={"left": pl.UInt32, "right": pl.UInt32}, orient="row")
+
+
+async def _waiting(tx: Transaction) -> frozenset[Pair]:
+    """The pairs that runs which wait, or are held, would join."""
+    tasks: list[dict[str, Any]] = await runs.tasks_waiting(tx, KIND)
+    return frozenset((pair[0], pair[1]) for task in tasks for pair in task.get("same", ()))
+
+
+async def queue(tx: Transaction, same: Sequence[Pair]) -> None:
+    """Queues the run that joins pairs, but for those against which something stands that a comparison does not see."""
+    possible = await _possible(tx, same)
+    if possible:
+        await runs.request(
+            tx, new_id(), source_id=None, upload_id=None, dry_run=False, requested_by=HUB, kind=KIND,
+            task={"same": [list(pair) for pair in possible], "different": [], "by": HUB},
+        )  # fmt: skip
+
+
+async def _possible(tx: Transaction, same: Sequence[Pair], sure: Sequence[Pair] = ()) -> Sequence[Pair]:
+    """``sure``, and those of more pairs that can be joined as well; they are found by halves, since nearly all can."""
+    try:
+        await plan(tx, dict.fromkeys((*sure, *same), "same"))
+    except HubError:
+        if len(same) == 1:
+            return sure
+        half = len(same) // 2
+        return await _possible(tx, same[half:], await _possible(tx, same[:half], sure))
+    return (*sure, *same)
