@@ -232,6 +232,24 @@ async def move(tx: Transaction, entity: Entity, moves: Sequence[tuple[Claim, int
         )
 
 
+async def make_homes(
+    tx: Transaction, source: str, homes: Sequence[int], ids: Sequence[str], rids: Sequence[int]
+) -> None:
+    """Makes ended users that nobody has seen, as homes of what a source says of some others."""
+    await tx.execute(
+        "INSERT INTO users (district_id, rid, sourced_id, active, date_last_modified, doc, doc_private) "
+        "SELECT $1, h.rid, h.id, false, now(), '', '' FROM unnest($2::integer[], $3::uuid[]) AS h(rid, id)",
+        tx.district_id, list(homes), list(ids),
+    )  # fmt: skip
+    await tx.execute(
+        "UPDATE source_records s SET home_rid = m.home FROM unnest($3::integer[], $4::integer[]) AS m(rid, home) "
+        "WHERE s.district_id = $1 AND s.source_id = $2::text::uuid AND s.rid = m.rid "
+        "AND s.entity = ANY($5::text[]::entity_name[])",
+        tx.district_id, source, list(rids), list(homes),
+        [e.name for e in CATALOGUE.entities if USERS.name in {e.name, e.rid_of}],
+    )  # fmt: skip
+
+
 async def set_aliases(tx: Transaction, into: Mapping[int, int], position: int) -> None:
     """Notes to which record each of some homes belongs now: to itself, or to another one."""
     await tx.execute(

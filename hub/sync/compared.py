@@ -36,9 +36,18 @@ async def people(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
 
 
 def _people(users: pl.DataFrame, about: pl.DataFrame, said: pl.DataFrame, exempt: Sequence[int]) -> pl.DataFrame:
-    born = parse("demographics", about.drop("rid").with_columns(rid=about["rid"])).select("rid", "birthDate", "sex")
+    born = parse("demographics", about).select("rid", "birthDate", "sex")
     first = said.group_by("rid").agg(pl.col("source").min())
     whole = parse("users", users).join(born, on="rid", how="left").join(first, on="rid", how="left")
+    whole = whole.with_columns(_numbers("schools"), _numbers("guardians"))
+    return as_people(whole, no_match=pl.col("rid").is_in(list(exempt)))
+
+
+def as_people(users: pl.DataFrame, *, no_match: pl.Expr) -> pl.DataFrame:
+    """``PERSON`` of users in canonical columns, by rid.
+
+    Beside the canonical ones: rid, source, birthDate, sex, and schools and guardians as lists of rids.
+    """
     ids = pl.concat_list(
         pl.col("userIds").fill_null([]),
         *(
@@ -53,10 +62,10 @@ def _people(users: pl.DataFrame, about: pl.DataFrame, said: pl.DataFrame, exempt
         "given": pl.col("givenName"), "middle": pl.col("middleName"), "family": pl.col("familyName"),
         "preferred": pl.col("preferredFirstName"), "birth_date": pl.col("birthDate"), "sex": pl.col("sex"),
         "email": pl.col("email"), "phone": pl.coalesce("phone", "sms"), "username": pl.col("username"), "ids": ids,
-        "schools": _numbers("schools"), "grade": pl.col("grades").list.first(), "guardians": _numbers("guardians"),
-        "active": pl.lit(value=True), "no_match": pl.col("rid").is_in(list(exempt)),
+        "schools": pl.col("schools"), "grade": pl.col("grades").list.first(), "guardians": pl.col("guardians"),
+        "active": pl.lit(value=True), "no_match": no_match,
     }  # fmt: skip
-    return whole.select(
+    return users.select(
         columns.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in PERSON.items()
     ).sort("rid")  # fmt: skip
 

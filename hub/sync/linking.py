@@ -1,7 +1,7 @@
 """Recognising an object of one source among the records of others, by its key or by fields that tell objects apart.
 
-Deterministic: a value that two objects have on either side recognises nobody. Matching people by likeness is another
-matter and nothing of it happens here.
+Deterministic: a value that two objects have on either side recognises nobody. Recognising people by likeness is another
+matter (hub.sync.recognising).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 
 from hub.store import columns
 from hub.store.database import Transaction
-from hub.sync.parties import Parties
+from hub.sync.parties import PERSON, Parties
 from transforms import issues
 from transforms.catalogue import Entity
 from transforms.sheet import findings
@@ -49,7 +49,7 @@ async def linked(
             known = await columns.keys_of(tx, others, entity.name, created["key"].to_list())
         known = known.filter(~pl.col("rid").is_in(spoken.implode()))
         found = created.select("key").join(known, on="key", how="inner").select(*_FOUND)
-    fields = parties.links(entity)
+    fields = [name for name in parties.links(entity) if name != PERSON]
     if fields and entity.name == "enrollments":
         left = created.filter(~pl.col("key").is_in(found["key"].implode()))
         records = await columns.small(tx, entity, ("class_rid", "user_rid"), ("role",))

@@ -104,10 +104,15 @@ async def match_once(db: Database) -> bool:
     return True
 
 
+def policy_of(settings: Mapping[str, Any]) -> Policy:
+    """Where the lines are drawn in a district."""
+    domains = settings.get("email_domains")
+    return Policy(email_domains=None if domains is None else frozenset(domains))
+
+
 async def _asked(tx: Transaction, some: Sequence[int] | None, total: int, settings: Mapping[str, Any]) -> _Asked:
     pairs, frequencies = None, None
-    mode, domains = Mode(settings.get("mode", Mode.PROPOSE)), settings.get("email_domains")
-    policy = Policy(email_domains=None if domains is None else frozenset(domains))
+    mode, policy = Mode(settings.get("mode", Mode.PROPOSE)), policy_of(settings)
     everybody = await compared.people(tx, some)
     if some is not None:
         own = await asyncio.to_thread(lambda: compared.keyed(normalised(everybody)))

@@ -58,7 +58,7 @@ class Merging:
     """The merging of one run. ``shared``, by entity: the rids (UInt32) of records that are merged.
 
     ``staged``: whether statements or provenance wait in staging. ``persons``: the users of whom several records came,
-    where the run decides that itself; None: as the store has them.
+    where the run decides that itself; None: as the store has them. ``joining``: users who come to stand for more.
     """
 
     def __init__(self, db: Database, district_id: UUID, run_id: UUID, parties: Parties, at: datetime) -> None:
@@ -67,6 +67,7 @@ class Merging:
         self.shared: dict[str, pl.Series] = {}
         self.staged = False
         self.persons: frozenset[int] | None = None
+        self.joining: set[int] = set()
 
     def begin(self, entity: Entity) -> None:
         """Begins with an entity of which nothing is merged."""
@@ -113,7 +114,9 @@ class Merging:
         """Those of some records that stand for several that came."""
         if entity is not people.USERS:
             return frozenset()
-        return self.persons if self.persons is not None else frozenset(await people.whole(tx, rids))
+        if self.persons is not None:
+            return self.persons
+        return frozenset(await people.whole(tx, rids)) | self.joining.intersection(rids)
 
     async def _merged(
         self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, known: pl.DataFrame, alone: pl.DataFrame,

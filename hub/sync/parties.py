@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
@@ -108,3 +108,5 @@ LINKS: Mapping[str, tuple[str, ...]] = {
     )
     for entity in CATALOGUE.of_service("rostering")
 } | {"enrollments": ("class",)}  # fmt: skip
+#: The link by which people are recognised as after each change (hub.sync.recognising), beside those above.
+PERSON: Final = "person"

@@ -18,7 +18,7 @@ import polars as pl
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
 from hub.scope import sets
-from hub.store import columns, districts, people, staging, statements
+from hub.store import columns, districts, past, people, staging, statements
 from hub.store.database import Transaction
 from hub.store.people import USERS, Claim, Pair, State
 from hub.store.statements import STATEMENTS
@@ -220,7 +220,7 @@ async def _merge(
     async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
         here = await columns.sourced_ids(tx, entity, rids)
         owners = await columns.sourced_ids(tx, USERS, rids) if entity.rid_of else here
-    changes.counts.before = here.height
+        changes.counts.before = await past.count(tx, entity)
     said = words.said["rid"].unique()
     lacking = owners.filter(~pl.col("rid").is_in(here["rid"].implode()) & pl.col("rid").is_in(said.implode()))
     changes.deleted |= sets.bitmap(
@@ -256,7 +256,9 @@ async def _rewrite(
         ids = await columns.sourced_ids(tx, entity, frame["rid"].to_list())
     rows = parse(entity.name, frame.join(ids, on="rid", how="inner", maintain_order="left"))
     rows = rows.with_columns(key=pl.lit(""), hash=pl.lit(0, pl.UInt64))
-    changes.counts.before = max(changes.counts.before, rows.height)
+    if not changes.counts.before:
+        async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+            changes.counts.before = await past.count(tx, entity)
     await stage_differences(
         job, steps.writer, entity, rows, render(entity.name, rows), changes, task=staging.REMERGE,
         indexes=await steps.by_id(entity),

@@ -29,6 +29,7 @@ from hub.sync.named import comes
 from hub.sync.outcomes import joined_keys, joined_rids, repeated_pairs, without_returned
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
+from hub.sync.recognising import keep, recognised
 from hub.sync.remembering import found_in_changes
 from hub.sync.resolve import empty_index, is_target, numbered
 from hub.sync.said import Said
@@ -115,6 +116,8 @@ class Preparation:
         await self.writer.staged()
         self.result.stated = self.merging is not None and self.merging.staged
         self.result.parts = self.components.staged
+        if self.result.recognised.height:
+            self.result.last = lambda tx: keep(tx, str(self.source_id), self.result.recognised)
         return self.result
 
     def _comes(self, entity: Entity) -> bool:
@@ -325,8 +328,13 @@ class Preparation:
                 if self.result.fresh is not None:  # nobody has spoken yet
                     theirs = self.stored[entity.name].select("key", "rid")
                 same = await linked(tx, self.parties, entity, created, spoken, self.indexes, theirs)
+                more = await recognised(
+                    tx, self.parties, entity, created, same.found, spoken, self.indexes, self.package
+                )
             self.result.issues.append(same.issues)
-            found = same.found
+            found = pl.concat([same.found, more.select("key", "rid")])
+            self.result.recognised = pl.concat([self.result.recognised, more])
+            self.merging.joining |= set(more["rid"])
             before.append(found["rid"])
         joined = created.join(found, on="key", how="inner", maintain_order="left")
         self.merging.share(entity, joined["rid"])

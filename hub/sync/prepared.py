@@ -16,6 +16,12 @@ from hub.sync.fresh import Fresh
 from transforms.issues import collect
 from transforms.rules.settings import DEFAULTS, RuleSettings
 
+#: Columns of who was recognised: what the source calls them, their record, and why.
+RECOGNISED = {
+    "key": pl.String, "rid": pl.UInt32, "tier": pl.String, "score": pl.Float32, "evidence": pl.String,
+    "model": pl.String,
+}  # fmt: skip
+
 
 @dataclass(slots=True)
 class Departure:
@@ -57,6 +63,7 @@ class Prepared:
     undo makes of what others said.
     ``joined``: the enrollments that stand for several rows, of a package that has all enrollments.
     ``rules``: what the district has set for rules.
+    ``recognised``: people of other sources whom the run's brings, too.
     ``last``: what the transaction that applies it does at its end.
     """
 
@@ -71,6 +78,7 @@ class Prepared:
     departure: Departure | None = None
     joined: list[int] | None = None
     retold: Retold | None = None
+    recognised: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RECOGNISED))
     last: Callable[[Transaction], Awaitable[None]] | None = None
     rules: RuleSettings = DEFAULTS
 

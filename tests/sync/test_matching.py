@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
-from hub.store import matching, people
+from hub.scope.sets import unpack
+from hub.store import matching, people, sources
 from hub.sync.engine import work_once
 from hub.sync.matching import Mode, match_once, queue
 from tests.districts import District
-from tests.sync.test_people import FRAMES, another, decide, sourced_id, together, told
+from tests.sync.test_people import FRAMES, another, decide, sourced_id, split, together, told
 from tests.sync.test_several_sources import applied, member
 
 KEYS = FRAMES["demographics"]["sourcedId"].to_list()[3:6]
@@ -145,3 +146,58 @@ async def test_what_stands_against_a_pair_keeps_no_other_from_being_joined(distr
     for key in KEYS[:2]:
         assert await sourced_id(district, f"hr-{key}") == await sourced_id(district, key)
     assert len({await sourced_id(district, key) for key in KEYS}) == 3
+
+
+async def test_a_system_that_takes_the_place_of_another_finds_everybody_again(district: District) -> None:
+    """Every id is another one; people and what they had keep their records, and a split still parts the two."""
+    everybody = FRAMES["users"]["sourcedId"].to_list()
+    grant = await district.grant()
+    new = await another(district, "The new system")
+    async with district.db.district(district.district_id) as tx:
+        await sources.set_parts(
+            tx, new.source_id, speaks_for=None, key_space="district",
+            links={"users": ["person"], "enrollments": ["class"]},
+        )  # fmt: skip
+    await applied(district, FRAMES)
+    before = await district.counts()
+    theirs = told(everybody, "new")
+    dry = await new.sync(theirs, dry_run=True)
+    assert (dry.state, dry.counts["users"]["created"]) == ("previewed", 0)
+    run = await applied(new, theirs)
+
+    assert (run.counts["users"]["created"], run.counts["enrollments"]["created"]) == (0, 0)
+    after = await district.counts()
+    assert {name: counts[0] for name, counts in after.items()} == {name: counts[0] for name, counts in before.items()}
+    for key in everybody[:5]:
+        assert await sourced_id(district, f"new-{key}") == await sourced_id(district, key)
+    same = await pairs(district, "same")
+    assert (len(same), {one.decided_by for one in same}) == (len(everybody), {"hub"})
+    assert all(one.evidence and one.tier for one in same)
+    assert (await applied(new, theirs)).state == "unchanged"
+    async with district.db.district(district.district_id) as tx:
+        seen = sum(
+            len(unpack(row[0]))
+            for row in await tx.fetch("SELECT entered FROM feed WHERE grant_id = $1", grant.grant_id)
+        )
+    assert seen == sum(counts[0] for counts in before.values())  # nobody came twice
+
+    home = same[0].right_rid
+    async with district.db.district(district.district_id) as tx:
+        names = await people.named(tx, [home])
+    await split(district, names[home][0])
+    assert (await district.counts())["users"][0] == before["users"][0] + 1
+
+
+async def test_whom_two_could_be_is_not_recognised(district: District) -> None:
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told(KEYS, "hr"))  # nobody looks yet: each has two records
+    new = await another(district, "The new system")
+    async with district.db.district(district.district_id) as tx:
+        await sources.set_parts(
+            tx, new.source_id, speaks_for=None, key_space="district", links={"users": ["person"]}
+        )  # fmt: skip
+    other = FRAMES["demographics"]["sourcedId"][9]
+    run = await applied(new, told([*KEYS, other], "new"))
+    assert run.counts["users"]["created"] == len(KEYS)
+    assert await sourced_id(district, f"new-{other}") == await sourced_id(district, other)

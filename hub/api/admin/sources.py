@@ -25,7 +25,7 @@ from hub.ids import new_id
 from hub.store import runs, statements
 from hub.store import sources as store
 from hub.store.database import Transaction
-from hub.sync.parties import LINKS
+from hub.sync.parties import LINKS, PERSON
 from hub.sync.source_secrets import sealed
 from transforms.canonical import body as body_of
 from transforms.catalogue import CATALOGUE
@@ -283,8 +283,9 @@ _PARTS = frozenset({"speaks_for", "key_space", "links"})
 def _links(links: dict[str, list[str]]) -> dict[str, list[str]]:
     """The same. Raises HubError(INVALID_REQUEST) for fields that tell nobody apart."""
     for name, fields in links.items():
-        if set(fields) - set(LINKS.get(name, ())):
-            known = ", ".join(LINKS.get(name, ())) or "none"
+        allowed = (*LINKS.get(name, ()), *((PERSON,) if name == "users" else ()))
+        if set(fields) - set(allowed):
+            known = ", ".join(allowed) or "none"
             raise HubError(Code.INVALID_REQUEST, f"Objects of {name} are recognised by these fields only: {known}.")
     return links
 

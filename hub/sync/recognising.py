@@ -1,0 +1,120 @@
+"""People whom a source brings for the first time, recognised among those of other sources before a record is made.
+
+For sources with the link ``person``. Only what is sure is joined (transforms.matching, as after each change); the rest
+becomes records of its own, and what may be the same waits for a person. A source that takes the place of another one,
+with ids of its own, so finds everybody again, and apps see no double. The record that would have been made is kept as
+an ended one that nobody has seen, so that a split has one to give back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+import polars as pl
+
+from connectors.protocol import Package
+from hub import ids
+from hub.store import districts, matching, people
+from hub.store.database import Transaction
+from hub.store.people import USERS
+from hub.sync import compared
+from hub.sync.matching import HUB, policy_of
+from hub.sync.parties import PERSON, Parties
+from hub.sync.prepared import RECOGNISED
+from transforms.catalogue import Entity
+from transforms.matching.people import Policy, candidates, decide, frequencies, keys, normalised
+
+_DEMOGRAPHICS = "demographics.csv"
+_BATCH = 1 << 30
+
+
+async def recognised(
+    tx: Transaction, parties: Parties, entity: Entity, created: pl.DataFrame, found: pl.DataFrame, spoken: pl.Series,
+    indexes: Mapping[str, pl.DataFrame], package: Package,
+) -> pl.DataFrame:  # fmt: skip
+    """Who of ``created`` (canonical rows that are new to the source) others have brought already (RECOGNISED).
+
+    ``found``: key and rid of who was recognised in another way; ``spoken``: rids of which the source speaks already;
+    ``indexes``: of orgs, key and rid. Nobody, where the source has no link ``person`` or the district no people.
+    """
+    left = created.filter(~pl.col("key").is_in(found["key"].implode()))
+    if entity is not USERS or PERSON not in parties.links(entity) or not left.height or parties.own is None:
+        return nobody()
+    theirs = await compared.people(tx, None)
+    theirs = theirs.filter(~pl.col("rid").is_in(pl.concat([spoken, found["rid"]]).implode()))
+    if not theirs.height:
+        return nobody()
+    settings, apart = await matching.policy(tx), await people.undecided_by_hub(tx)
+    source, orgs = str(parties.own.source_id), indexes["orgs"]
+    return await asyncio.to_thread(
+        lambda: _recognised(source, left, theirs, orgs, birth_dates(package), policy_of(settings), apart)
+    )
+
+
+def _recognised(
+    source: str, created: pl.DataFrame, theirs: pl.DataFrame, orgs: pl.DataFrame, born: pl.DataFrame, policy: Policy,
+    apart: Collection[people.Pair],
+) -> pl.DataFrame:  # fmt: skip
+    first = int(theirs["rid"].max()) + 1  # type: ignore[arg-type]
+    numbered = created.with_columns(rid=pl.int_range(first, first + created.height, dtype=pl.UInt32))
+    mine = normalised(_people(source, numbered, orgs, born))
+    known = normalised(theirs)
+    everyone = pl.concat([known, mine])
+    pairs = candidates(keys(mine), keys(known)).filter((pl.col("left") < first) & (pl.col("right") >= first))
+    told = decide(
+        everyone, pairs, population=everyone.height, policy=policy, frequencies=frequencies(everyone)
+    ).frame  # fmt: skip
+    sure = told.filter(pl.col("outcome") == "merge").sort("score", "left", "right", descending=[True, False, False])
+    # Of whom two could be the same nobody is sure; of two that one could be neither.
+    sure = sure.filter(pl.col("left").is_unique() & pl.col("right").is_unique())
+    sure = sure.filter(~pl.col("left").is_in([rid for pair in apart for rid in pair]))
+    found = sure.join(numbered.select("key", right="rid"), on="right", how="inner", maintain_order="left")
+    return found.with_columns(rid="left").select(pl.col(name).cast(kind) for name, kind in RECOGNISED.items())
+
+
+def _people(source: str, users: pl.DataFrame, orgs: pl.DataFrame, born: pl.DataFrame) -> pl.DataFrame:
+    """New users as ``PERSON``."""
+    roles = users.select("rid", key=pl.col("roles").list.eval(pl.element().struct.field("org"))).explode("key")
+    schools = roles.join(orgs.select("key", school="rid"), on="key", how="inner").group_by("rid")
+    whole = users.join(born, on="key", how="left").join(schools.agg(schools="school"), on="rid", how="left")
+    whole = whole.with_columns(source=pl.lit(source), guardians=pl.lit(None, pl.List(pl.UInt32)))
+    return compared.as_people(whole, no_match=pl.lit(value=False))
+
+
+def birth_dates(package: Package) -> pl.DataFrame:
+    """Key, birthDate and sex of a package's demographics: they come behind the users, and tell them apart."""
+    schema = {"key": pl.String, "birthDate": pl.Date, "sex": pl.String}
+    frames = [pl.DataFrame(schema=schema)]
+    if _DEMOGRAPHICS in package.mode:
+        for batch in package.batches(_DEMOGRAPHICS, _BATCH):
+            there = [
+                pl.col(name) if name in batch.frame.columns else pl.lit(None, pl.String).alias(name)
+                for name in ("sourcedId", "birthDate", "sex")
+            ]
+            raw = batch.frame.select(there)
+            frames.append(
+                raw.select(
+                    key=pl.col("sourcedId").str.strip_chars(),
+                    birthDate=pl.col("birthDate").str.strip_chars().str.to_date("%Y-%m-%d", strict=False),
+                    sex=pl.col("sex").str.strip_chars(),
+                )
+            )
+    return pl.concat(frames).unique("key", keep="first", maintain_order=True)
+
+
+def nobody() -> pl.DataFrame:
+    """Who was recognised where nobody was."""
+    return pl.DataFrame(schema=RECOGNISED)
+
+
+async def keep(tx: Transaction, source: str, found: pl.DataFrame) -> None:
+    """Keeps, for those who were recognised, the record that a split gives back, and why they were joined."""
+    first = await districts.reserve_rids(tx, USERS.name, found.height)
+    homes = list(range(first, first + found.height))
+    position, _ = await districts.lock(tx)
+    await people.make_homes(tx, source, homes, ids.mint(found.height).to_list(), found["rid"].to_list())
+    await people.set_aliases(tx, dict(zip(homes, found["rid"], strict=True)), position)
+    rows = found.with_columns(left="rid", right=pl.Series(homes, dtype=pl.UInt32))
+    await matching.keep(tx, (), rows)
+    await people.decide(tx, dict.fromkeys(zip(found["rid"].to_list(), homes, strict=True), "same"), by=HUB)
