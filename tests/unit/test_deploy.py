@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from hub import __version__
+from hub.api.hints import PATH
 from hub.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -185,3 +186,13 @@ def test_nothing_but_sources_reaches_the_build() -> None:
     assert next(line for line in lines if not line.startswith("#")) == "*"
     assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied
     assert all((ROOT / source).exists() for source in copied)
+
+
+@pytest.mark.threat("T29")
+def test_the_proxy_logs_no_address_that_is_a_secret() -> None:
+    text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    ((pattern, inside),) = re.findall(r"location ~ (\S+) \{(.*?)\}", text, re.DOTALL)
+
+    assert re.match(pattern, PATH)
+    assert not re.match(pattern, "/d/x/ims/oneroster/v1p1/hints/")
+    assert {"access_log off;", "error_log /dev/null;"} <= {line.strip() for line in inside.splitlines()}
