@@ -22,6 +22,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import asyncssh
 import pytest
+import yaml
 
 from hub.store import districts, drops, sources
 from hub.store.database import Database as Pool
@@ -135,6 +136,14 @@ def healthcheck() -> str:
     return str(program)
 
 
+def sftp_healthcheck() -> str:
+    """The program that compose.yaml has look at the SFTP server."""
+    text = (ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8")
+    kind, name, option, program = yaml.safe_load(text)["services"]["sftp"]["healthcheck"]["test"]
+    assert (kind, name, option) == ("CMD", "python", "-c")
+    return str(program)
+
+
 @pytest.mark.threat("F19")
 def test_they_start_from_the_environment_alone_serve_and_stop_when_asked(
     environment: Mapping[str, str], processes: Mapping[str, Process]
@@ -173,7 +182,10 @@ def test_a_drop_that_is_killed_loses_nothing_that_it_took(
     run(own, "migrate")
     username, source, key = asyncio.run(_with_a_drop(database))
     data = b"PK no archive, but nobody looks into it here"
+    health = [sys.executable, "-c", sftp_healthcheck()]
+    assert subprocess.run(health, env=own, capture_output=True, check=False).returncode != 0
     first = _started(own, tmp_path / "first.log")
+    assert subprocess.run(health, env=own, check=False).returncode == 0
     asyncio.run(_put_down(int(own["HUB_SFTP_PORT"]), username, key, data))
     first.popen.kill()  # before the quiet time of an archive is over
     first.popen.wait()
