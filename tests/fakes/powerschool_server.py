@@ -241,13 +241,20 @@ class Server:
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
     """The server on a port of this machine."""
-    with listening(_Handler, sis=server) as url:
+    with listening(Handler, sis=server) as url:
         server.url = url
         yield server
     server.database.close()
 
 
-class _Handler(Answering):
+def encoded(body: Any) -> bytes:
+    """The bytes of an answer; those that are made already as they are."""
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+class Handler(Answering):
+    """Answers for the server ``sis``."""
+
     sis: Server
 
     def now(self) -> datetime:
@@ -381,7 +388,7 @@ class _Handler(Answering):
         return {"id": 1, "name": "x", "tables": {"x": out}} if quirks.nested else {"_name": "x", **out}
 
     def _answer(self, status: int, body: Any) -> None:
-        sent = b"" if status == 204 else json.dumps(body).encode()
+        sent = b"" if status == 204 else encoded(body)
         self.send_response(status)
         self.send_header("Content-Type", "application/json;charset=UTF-8")
         self.send_header("Content-Length", str(len(sent)))
