@@ -32,6 +32,8 @@ MOST_PACKAGES = 2
 _COUNTED_EVERY = 8 << 20
 #: Seconds for which a login that was looked at may write on; to look for each write would cost more than the write.
 _LOOKED_EVERY = 1.0
+#: Seconds that the end of a file waits for a database that is away.
+_CLOSE_PATIENCE = 30
 _NO_READING = "Files are put down here, not read."
 _NO_FOLDERS = "There are no folders and no links here."
 
@@ -98,7 +100,8 @@ class Files(asyncssh.SFTPServer):
         assert isinstance(file_obj, Handle)
         if file_obj not in self._open:
             return  # the protocol's own end: ``leave`` was there before
-        await self._still_welcome()  # what it refuses is closed when the session ends, and is not whole
+        # What it refuses is closed when the session ends, and is not whole: many clients try again a day later.
+        await self._still_welcome(patience=_CLOSE_PATIENCE)
         self._open.discard(file_obj)
         async with self._account.lock:
             handle = _live(file_obj)
@@ -280,14 +283,22 @@ class Files(asyncssh.SFTPServer):
         self._account.granted -= max(0, grows)
         _write(handle.descriptor, data, offset)
 
-    async def _still_welcome(self) -> None:
-        """Raises SFTPPermissionDenied once the login was changed or taken away, and ends the connection."""
-        try:
-            welcome = await self._account.still_there()
-        except HubError:
-            raise asyncssh.SFTPFailure("The hub cannot be reached just now. Try again in a minute.") from None
-        if not welcome:
-            self._over()
+    async def _still_welcome(self, *, patience: int = 0) -> None:
+        """Raises SFTPPermissionDenied once the login was changed or taken away, and ends the connection.
+
+        Raises SFTPFailure while the database is away, for longer than ``patience`` seconds.
+        """
+        while True:
+            try:
+                if await self._account.still_there():
+                    return
+            except HubError:
+                if not patience:
+                    raise asyncssh.SFTPFailure("The hub cannot be reached just now. Try again in a minute.") from None
+                patience -= 1
+                await asyncio.sleep(1)
+            else:
+                self._over()
 
     async def _may_write_on(self) -> None:
         """The same of writes: not looked at each time, and while the database is away they go on: ``close`` decides."""

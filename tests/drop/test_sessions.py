@@ -12,6 +12,7 @@ import pytest
 
 from hub.drop import files
 from hub.drop.spool import Folder
+from hub.errors import Code, HubError
 from hub.store import drops
 from tests.drop.conftest import Site
 
@@ -87,3 +88,30 @@ async def test_sessions_of_a_login_that_was_changed_do_nothing_more(site: Site) 
     assert found.pop("there.csv") == (5, True)
     assert found.pop("0.csv")[1] is False
     assert found == {f"{number}.csv": (4, False) for number in range(1, 6)}
+
+
+async def test_the_end_of_a_file_waits_for_a_database_that_is_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.quiet = 3600
+    really, away = drops.find, 0
+
+    async def find(*arguments: Any) -> Any:
+        nonlocal away
+        if away:
+            away -= 1
+            raise HubError(Code.UNAVAILABLE, "The database is away.")
+        return await really(*arguments)
+
+    monkeypatch.setattr(drops, "find", find)
+    async with site.running(), site.client() as client:
+        file = await client.open("a.csv", "wb")
+        away = 2
+        await asyncio.sleep(files._LOOKED_EVERY)
+        await file.write(b"x" * 10)
+        await file.close()
+        assert away == 0
+        monkeypatch.setattr(files, "_CLOSE_PATIENCE", 1)
+        file, away = await client.open("b.csv", "wb"), 5
+        with pytest.raises(asyncssh.SFTPFailure, match="cannot be reached"):
+            await file.close()
+    found = {item.name: item.whole for item in await asyncio.to_thread(site.folder.items)}
+    assert found == {"a.csv": True, "b.csv": False}
