@@ -25,6 +25,7 @@ FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 120.0
 MOST_BYTES = 64 << 20
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_GOOD = frozenset({200})
 _CHANCE = random.SystemRandom()
 T = TypeVar("T")
 
@@ -77,9 +78,9 @@ class Client:
 
     async def ask(
         self, url: URL, what: str, read: Callable[[Answer], T], *, method: str = "GET", body: bytes | None = None,
-        most_bytes: int = MOST_BYTES, kept: bool = True,
+        most_bytes: int = MOST_BYTES, kept: bool = True, good: frozenset[int] = _GOOD,
     ) -> T:  # fmt: skip
-        """What ``read`` makes, in a thread, of the answer with status 200. ``what``: people's word for what is asked.
+        """What ``read`` makes, in a thread, of the answer with a ``good`` status. ``what``: people's word for it.
 
         ``kept``: whether an earlier attempt's answer will do, and this one is kept for a later attempt; not for what
         must be true now. What ``read`` refuses with an intent to retry is asked for again. Raises NotUnderstoodError,
@@ -93,7 +94,7 @@ class Client:
             earlier = await asyncio.to_thread(journal.answered, *asked) if journal is not None else None
             answer = earlier or await self._answer(method, url, body, most_bytes)
             self.started = self.started or answer.at
-            if answer.status != 200:
+            if answer.status not in good:
                 raise refusal(answer, what, self.context.now())
             found = await asyncio.to_thread(read, answer)
             if journal is not None and earlier is None:

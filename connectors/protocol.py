@@ -219,6 +219,17 @@ class Courteous(Protocol):
         """For how long no pull should begin; 0 where one may begin now. Reads files: call it in a thread."""
 
 
+@runtime_checkable
+class Subscribing(Protocol):
+    """What a source may have beside ``pull``: its system can be told to say when something changed."""
+
+    async def subscribe(self, address: str) -> None:
+        """Has the system send hints to ``address``, in place of what it was told before. Raises ConnectorError."""
+
+    async def unsubscribe(self) -> None:
+        """Has it send none any more. Raises ConnectorError."""
+
+
 def utc_now() -> datetime:
     """The time now, with its zone."""
     return datetime.now(UTC)

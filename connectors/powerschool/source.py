@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from connectors.http import Web
+from connectors.powerschool import subscription
 from connectors.powerschool.client import Client
 from connectors.powerschool.config import PowerSchoolConfig
 from connectors.powerschool.probe import probe
 from connectors.powerschool.pulling import Pulling
+from connectors.probing import REQUEST_SECONDS
 from connectors.protocol import Pull, SourceContext
 from connectors.source import Cursor, SystemSource, configured
 
@@ -17,7 +20,23 @@ async def _pull(context: SourceContext, config: PowerSchoolConfig, web: Web, fol
     return await Pulling(Client.of(context, config, web), folder).run(cursor)
 
 
-def open_source(context: SourceContext) -> SystemSource[PowerSchoolConfig]:
+class PowerSchool(SystemSource[PowerSchoolConfig]):
+    """The same as all systems, and it can say when something changed."""
+
+    async def subscribe(self, address: str) -> None:
+        """Has events sent to ``address``. Raises ConnectorError."""
+        await self._asked(lambda client: subscription.subscribe(client, address))
+
+    async def unsubscribe(self) -> None:
+        """Has none sent any more. Raises ConnectorError."""
+        await self._asked(subscription.unsubscribe)
+
+    async def _asked(self, ask: Callable[[Client], Awaitable[None]]) -> None:
+        async with Web.of(self.context, most_seconds=REQUEST_SECONDS) as web:
+            await ask(Client.of(self.context, self.config, web))
+
+
+def open_source(context: SourceContext) -> PowerSchool:
     """The source of one configuration. Raises ConnectorError (``wrong_config``) for a configuration of another kind."""
     config = configured(context, PowerSchoolConfig)
-    return SystemSource(context, config, _pull, probe, changes=bool(config.data_version))
+    return PowerSchool(context, config, _pull, probe, changes=bool(config.data_version))

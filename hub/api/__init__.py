@@ -13,6 +13,7 @@ from hub.api.context import CONTEXT, ApiContext
 from hub.api.exports import add_exports
 from hub.api.guard import add_guard
 from hub.api.health import add_health
+from hub.api.hints import add_hints
 from hub.api.metrics import add_metrics
 from hub.api.middleware import observing, refusals
 from hub.api.oauth.endpoint import add_oauth
@@ -40,6 +41,7 @@ def build_api(context: ApiContext) -> web.Application:
     add_oneroster(app)
     add_exports(app)
     add_changes(app)
+    add_hints(app)
     refuse_undeclared(app)
     add_admin(app)
     return app

@@ -21,6 +21,7 @@ class Permission(StrEnum):
     PUBLIC = "public"  # anyone: nothing of a district is told
     MACHINE = "machine"  # this machine itself, or whoever has the token of metrics
     CLIENT = "client"  # whoever has an OAuth client's secret
+    HINT = "hint"  # whoever has the secret address of a source
     SCOPE = "scope"  # an access token with one of the operation's scopes, and a grant in the district
 
 

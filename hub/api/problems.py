@@ -14,7 +14,7 @@ from hub.api.oneroster.errors import Minor, RefusedError
 from hub.errors import Code
 
 #: Addresses whose refusals are problems.
-_OURS = re.compile(r"(?:/d/[^/]+)?/changes(?:/.*)?|/asyncapi\.json", re.DOTALL)
+_OURS = re.compile(r"(?:/d/[^/]+)?/changes(?:/.*)?|/d/[^/]+/hints/.*|/asyncapi\.json", re.DOTALL)
 _CODES = {
     401: Code.UNAUTHORIZED, 403: Code.FORBIDDEN, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED,
     406: Code.NOT_ACCEPTABLE, 410: Code.RESYNC_REQUIRED, 413: Code.TOO_LARGE, 415: Code.UNSUPPORTED_MEDIA_TYPE,

@@ -15,6 +15,7 @@ import click
 from hub.cli import source_settings as settings
 from hub.cli.admin import ADDRESS, RefusedError, call, of_source, reaching
 from hub.cli.following import carry_out
+from hub.cli.hints import hints
 from hub.cli.kit import kit
 from hub.cli.schedule import schedule
 from hub.cli.source_transform import transform
@@ -35,6 +36,7 @@ def source() -> None:
 source.add_command(schedule)
 source.add_command(transform)
 source.add_command(kit)
+source.add_command(hints)
 source.add_command(trace)
 
 

@@ -35,8 +35,11 @@ class Account:
     file would mix their bytes otherwise, or write to a descriptor that is another file's by then.
     """
 
-    def __init__(self, db: Database, drop: Drop, folder: Folder, pace: Pace, former: Account | None) -> None:
+    def __init__(
+        self, db: Database, drop: Drop, folder: Folder, pace: Pace, former: Account | None, now: Callable[[], float]
+    ) -> None:
         self._db, self.drop, self.folder, self.pace = db, drop, folder, pace
+        self._now, self._looked_at = now, now()
         # Sessions of the login as it was may still be there: they and the new ones know of each other.
         self.handles: dict[str, Handle] = former.handles if former is not None else {}
         self.granted = 0
@@ -48,10 +51,16 @@ class Account:
         if handle is not None:
             handle.close()
 
-    async def still_there(self) -> bool:
-        """Whether the login is what it was. Raises HubError(UNAVAILABLE)."""
+    async def still_there(self, *, within: float = 0) -> bool:
+        """Whether the login is what it was, or was it ``within`` so many seconds. Raises HubError(UNAVAILABLE)."""
+        now = self._now()
+        if now - self._looked_at < within:
+            return True
         found = await drops.find(self._db, self.drop.username)
-        return found is not None and found.changed_at == self.drop.changed_at
+        same = found is not None and found.changed_at == self.drop.changed_at
+        if same:
+            self._looked_at = now
+        return same
 
 
 class Accounts:
@@ -97,7 +106,7 @@ class Accounts:
         account = self._live.get(found.username)
         if account is None or account.drop.changed_at != found.changed_at:
             folder, pace = Folder(self._root, found.district_id, found.source_id), Pace(self._per_second, self._now)
-            account = self._live[found.username] = Account(self._db, found, folder, pace, account)
+            account = self._live[found.username] = Account(self._db, found, folder, pace, account, self._now)
             async with account.lock:
                 for name in list(account.handles):
                     with suppress(OSError):

@@ -30,6 +30,10 @@ MOST_FILES = 64
 MOST_PACKAGES = 2
 #: Bytes; to count for each write would cost more than the write.
 _COUNTED_EVERY = 8 << 20
+#: Seconds for which a login that was looked at may write on; to look for each write would cost more than the write.
+_LOOKED_EVERY = 1.0
+#: Seconds that the end of a file waits for a database that is away.
+_CLOSE_PATIENCE = 30
 _NO_READING = "Files are put down here, not read."
 _NO_FOLDERS = "There are no folders and no links here."
 
@@ -75,6 +79,7 @@ class Files(asyncssh.SFTPServer):
         """Writes where the client says, as fast as the account may."""
         _live(file_obj)
         await asyncio.sleep(self._pace.owed(len(data)))
+        await self._may_write_on()
         async with self._account.lock:
             handle = _live(file_obj)
             offset = handle.size if handle.appends else offset
@@ -95,6 +100,8 @@ class Files(asyncssh.SFTPServer):
         assert isinstance(file_obj, Handle)
         if file_obj not in self._open:
             return  # the protocol's own end: ``leave`` was there before
+        # What it refuses is closed when the session ends, and is not whole: many clients try again a day later.
+        await self._still_welcome(patience=_CLOSE_PATIENCE)
         self._open.discard(file_obj)
         async with self._account.lock:
             handle = _live(file_obj)
@@ -135,6 +142,7 @@ class Files(asyncssh.SFTPServer):
     async def remove(self, path: bytes) -> None:
         """Removes a file that waits."""
         name = names.plain(path)
+        await self._still_welcome()
         async with self._account.lock:
             await _on_disk(self._account.take_over, name)
             await _on_disk(self._folder.remove, name)
@@ -143,6 +151,7 @@ class Files(asyncssh.SFTPServer):
         """Names and sizes of what this source's vendor put down and what was not taken yet."""
         if not names.is_root(path):
             raise asyncssh.SFTPNoSuchFile(_NO_FOLDERS)
+        await self._still_welcome()
         for name in (b".", b".."):
             yield asyncssh.SFTPName(name, attrs=_of_folder())
         for item in await asyncio.to_thread(self._folder.items):
@@ -152,6 +161,7 @@ class Files(asyncssh.SFTPServer):
         """Size and time of a file that waits."""
         if names.is_root(path):
             return _of_folder()
+        await self._still_welcome()
         found = await asyncio.to_thread(self._folder.item, names.plain(path))
         if found is None:
             raise asyncssh.SFTPNoSuchFile("There is no such file.")
@@ -173,6 +183,7 @@ class Files(asyncssh.SFTPServer):
         """The same; a size is what clients set that resume."""
         if attrs.size is None:
             return
+        await self._still_welcome()
         async with self._account.lock:
             handle = _live(file_obj)
             if attrs.size > handle.size:
@@ -272,15 +283,32 @@ class Files(asyncssh.SFTPServer):
         self._account.granted -= max(0, grows)
         _write(handle.descriptor, data, offset)
 
-    async def _still_welcome(self) -> None:
-        """Raises SFTPPermissionDenied once the login was changed or taken away, and ends the connection."""
-        try:
-            welcome = await self._account.still_there()
-        except HubError:
-            raise asyncssh.SFTPFailure("The hub cannot be reached just now. Try again in a minute.") from None
-        if not welcome:
-            self.connection.close()
-            raise asyncssh.SFTPPermissionDenied("The login has changed.")
+    async def _still_welcome(self, *, patience: int = 0) -> None:
+        """Raises SFTPPermissionDenied once the login was changed or taken away, and ends the connection.
+
+        Raises SFTPFailure while the database is away, for longer than ``patience`` seconds.
+        """
+        while True:
+            try:
+                if await self._account.still_there():
+                    return
+            except HubError:
+                if not patience:
+                    raise asyncssh.SFTPFailure("The hub cannot be reached just now. Try again in a minute.") from None
+                patience -= 1
+                await asyncio.sleep(1)
+            else:
+                self._over()
+
+    async def _may_write_on(self) -> None:
+        """The same of writes: not looked at each time, and while the database is away they go on: ``close`` decides."""
+        with suppress(HubError):
+            if not await self._account.still_there(within=_LOOKED_EVERY):
+                self._over()
+
+    def _over(self) -> NoReturn:
+        self.connection.close()
+        raise asyncssh.SFTPPermissionDenied("The login has changed.")
 
 
 def _live(file_obj: object) -> Handle:

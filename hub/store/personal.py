@@ -75,6 +75,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "overrides": "field owner ended_by",
     "parked": "entity operation last_error superseded_by",
     "provenance": "fields",
+    "source_hints": "secret_hash",
     "source_parts": "file",
     "source_schedules": "cron zone expected_days state",
     "source_traces": "what requested_by outcome data",  # the data are shapes: connectors.tracing

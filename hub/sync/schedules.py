@@ -13,7 +13,7 @@ from connectors.protocol import Capability, ConnectorError, Courteous, SourceCon
 from connectors.registry import connector
 from hub.clock import Clock
 from hub.errors import Code, HubError
-from hub.store import source_health, source_schedules
+from hub.store import hints, source_health, source_schedules
 from hub.store.database import Database
 from hub.store.source_schedules import SourceSchedule
 from hub.store.sources import Source
@@ -21,7 +21,7 @@ from hub.sync.timetable import Timetable, share
 
 
 async def look(db: Database, clock: Clock, *, spread_seconds: float) -> int:
-    """Queues the runs that are due by the clock and notes which sources are late; how many runs were queued.
+    """Queues the runs that are due by the clock or a hint and notes which sources are late; how many were queued.
 
     Any number of processes may look at the same time: each row is one's. Raises HubError(UNAVAILABLE).
     """
@@ -40,6 +40,7 @@ async def look(db: Database, clock: Clock, *, spread_seconds: float) -> int:
         return now + timedelta(seconds=seconds) if seconds else None
 
     queued = await source_schedules.queue_due(db, now, following, quiet)
+    queued += await hints.queue_due(db, now, quiet)
     await source_health.note_late(db, now)
     return queued
 

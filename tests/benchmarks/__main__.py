@@ -35,6 +35,7 @@ ALL = (
     "deliveries",
     "pull",
     "source_pull",
+    "native_pull",
     "sftp_pull",
     "passback",
     "export",

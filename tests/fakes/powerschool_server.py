@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request, urlopen
 from xml.etree import ElementTree as ET
 
 from tests.fakes.listening import Answering, listening
@@ -63,6 +64,7 @@ class Quirks:
     look: bool = True  # /ws/dataversion
     clock: str = "iso"  # "milliseconds", "none", "words"
     schema: bool = True  # /ws/schema/table/…/metadata
+    events: bool = True  # the plugin may subscribe
     skew: timedelta = timedelta(0)
 
 
@@ -104,6 +106,7 @@ class Server:
     version: int = 16_404_886
     subscription: str = "RosterHub"
     changed: dict[str, dict[int, int]] = field(default_factory=dict)
+    events: dict[str, Any] | None = None  # the plugin's subscription, as it was put
     before: Callable[[Asked], None] = lambda _asked: None
     status: Callable[[Asked], int] = lambda _asked: 200
     instead: Callable[[Asked], Any] = lambda _asked: None
@@ -146,6 +149,21 @@ class Server:
     def _note(self, table: str, key: int) -> None:
         self.version += 1
         self.changed.setdefault(table, {})[key] = self.version
+
+    def send(self, resource: str, event_type: str, place: str, **more: Any) -> int:
+        """Sends an event to who subscribed to it, at ``place`` (the hub's address); the status of the answer.
+
+        How PowerSchool writes events is in no public material: that they are JSON, with the subscription's key, is all
+        that this has of them.
+        """
+        assert self.events is not None
+        names = {(one["resource"].removesuffix("/*"), one["event_type"]) for one in self.events["event_subscription"]}
+        assert (resource.rpartition("/")[0], event_type) in names
+        body = {"key": self.events["key"], "events": [{"ref": resource, "event_type": event_type, **more}]}
+        url = place + urlsplit(self.events["callback_url"]).path
+        headers = {"Content-Type": "application/json"}
+        with urlopen(Request(url, json.dumps(body).encode(), headers, method="POST"), timeout=10) as answer:
+            return int(answer.status)
 
     def count(self, name: str) -> int:
         """How often something was asked for."""
@@ -223,13 +241,20 @@ class Server:
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
     """The server on a port of this machine."""
-    with listening(_Handler, sis=server) as url:
+    with listening(Handler, sis=server) as url:
         server.url = url
         yield server
     server.database.close()
 
 
-class _Handler(Answering):
+def encoded(body: Any) -> bytes:
+    """The bytes of an answer; those that are made already as they are."""
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+class Handler(Answering):
+    """Answers for the server ``sis``."""
+
     sis: Server
 
     def now(self) -> datetime:
@@ -240,6 +265,12 @@ class _Handler(Answering):
 
     def do_POST(self) -> None:
         self._handle(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def do_PUT(self) -> None:
+        self._handle(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def do_DELETE(self) -> None:
+        self._handle(b"")
 
     def _handle(self, sent: bytes) -> None:
         parts = urlsplit(self.path)
@@ -283,11 +314,22 @@ class _Handler(Answering):
         if path == "/ws/v1/metadata":
             known = {"powerschool_version": "24.9.0", "schema_table_query_max_page_size": quirks.ceiling}
             return 200, {"metadata": known}
+        if path == "/ws/v1/event_subscription":
+            return self._subscription(asked.body)
         if path.startswith("/ws/dataversion/"):
             return self._look(path)
         if path.startswith("/ws/schema/table/"):
             return self._schema(path.split("/")[4])
         return self._query(path.removeprefix("/ws/schema/query/"), asked)
+
+    def _subscription(self, body: dict[str, Any]) -> tuple[int, Any]:
+        if not self.sis.quirks.events:
+            return 403, {"message": "Forbidden"}
+        before = self.sis.events
+        if self.command == "GET":
+            return (200, {"event_subscriptions": before}) if before else (404, {})
+        self.sis.events = body["event_subscriptions"] if self.command == "PUT" else None
+        return (201 if before is None and self.command == "PUT" else 204), None
 
     def _look(self, path: str) -> tuple[int, Any]:
         _, _, _, name, since = path.split("/")
@@ -346,7 +388,7 @@ class _Handler(Answering):
         return {"id": 1, "name": "x", "tables": {"x": out}} if quirks.nested else {"_name": "x", **out}
 
     def _answer(self, status: int, body: Any) -> None:
-        sent = json.dumps(body).encode()
+        sent = b"" if status == 204 else encoded(body)
         self.send_response(status)
         self.send_header("Content-Type", "application/json;charset=UTF-8")
         self.send_header("Content-Length", str(len(sent)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -22,6 +24,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import asyncssh
 import pytest
+import yaml
 
 from hub.store import districts, drops, sources
 from hub.store.database import Database as Pool
@@ -135,6 +138,14 @@ def healthcheck() -> str:
     return str(program)
 
 
+def sftp_healthcheck() -> str:
+    """The program that compose.yaml has look at the SFTP server."""
+    text = (ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8")
+    kind, name, option, program = yaml.safe_load(text)["services"]["sftp"]["healthcheck"]["test"]
+    assert (kind, name, option) == ("CMD", "python", "-c")
+    return str(program)
+
+
 @pytest.mark.threat("F19")
 def test_they_start_from_the_environment_alone_serve_and_stop_when_asked(
     environment: Mapping[str, str], processes: Mapping[str, Process]
@@ -173,7 +184,10 @@ def test_a_drop_that_is_killed_loses_nothing_that_it_took(
     run(own, "migrate")
     username, source, key = asyncio.run(_with_a_drop(database))
     data = b"PK no archive, but nobody looks into it here"
+    health = [sys.executable, "-c", sftp_healthcheck()]
+    assert subprocess.run(health, env=own, capture_output=True, check=False).returncode != 0
     first = _started(own, tmp_path / "first.log")
+    assert subprocess.run(health, env=own, check=False).returncode == 0
     asyncio.run(_put_down(int(own["HUB_SFTP_PORT"]), username, key, data))
     first.popen.kill()  # before the quiet time of an archive is over
     first.popen.wait()
@@ -183,11 +197,91 @@ def test_a_drop_that_is_killed_loses_nothing_that_it_took(
     assert found == (len(data), hashlib.sha256(data).hexdigest(), 1)
 
 
-def _started(environment: Mapping[str, str], log: Path) -> Process:
+@pytest.mark.threat("T42")
+def test_an_upload_goes_on_after_the_api_was_killed_in_the_middle_of_it(
+    environment: Mapping[str, str], database: Database, tmp_path: Path
+) -> None:
+    run(environment, "migrate")
+    token = run(environment, "token", "create", "--role", "operator", "--name", "first").strip()
+    _, source, _ = asyncio.run(_with_a_drop(database))
+    data, cut = os.urandom(6_000_000), 3_700_000
+    first = _started(environment, tmp_path / "first.log", "serve")
+    district = json.loads(get(environment, "/admin/v1/districts", token))["items"][0]["district_id"]
+    tus = _Tus(int(environment["HUB_PORT"]), token, f"/admin/v1/districts/{district}")
+    path = tus.begin(source, len(data))
+    with closing(tus.sends(path, 0, data, cut)) as connection:
+        reached = tus.reached(path, 3 << 20)
+        first.popen.kill()
+        first.popen.wait()
+        with pytest.raises(ConnectionError):
+            connection.getresponse()
+    second = _started(environment, tmp_path / "second.log", "serve")
+    assert tus.offset(path) == reached == 3 << 20  # whole parts of a megabyte, as they were committed
+    with closing(tus.sends(path, reached, data[reached:], len(data))) as connection:
+        assert connection.getresponse().status == 204
+    assert tus.offset(path) == len(data)
+    found = asyncio.run(_upload_of(database, source))
+    assert second.stop()
+    assert found == (len(data), hashlib.sha256(data).hexdigest(), 1)
+
+
+@dataclass(frozen=True)
+class _Tus:
+    """A client of resumable uploads of a district, whose address is ``root``."""
+
+    port: int
+    token: str
+    root: str
+
+    def _asked(self, method: str, path: str, **headers: str) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.putrequest(method, path)
+        own = {"Authorization": f"Bearer {self.token}", "Tus-Resumable": "1.0.0"} | {"Content-Length": "0"}
+        for name, value in (own | headers).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        return connection
+
+    def begin(self, source: UUID, length: int) -> str:
+        """The path of a new upload."""
+        path = f"{self.root}/sources/{source}/resumable"
+        with closing(self._asked("POST", path, **{"Upload-Length": str(length)})) as asked:
+            answer = asked.getresponse()
+            assert answer.status == 201, answer.read()
+            return f"{self.root}/resumable/" + (answer.getheader("Location") or "").rpartition("/")[2]
+
+    def sends(self, path: str, offset: int, data: bytes, size: int) -> http.client.HTTPConnection:
+        """A request that is to bring all of ``data``, after ``size`` bytes of it."""
+        headers = {
+            "Upload-Offset": str(offset), "Content-Length": str(len(data)),
+            "Content-Type": "application/offset+octet-stream",
+        }  # fmt: skip
+        connection = self._asked("PATCH", path, **headers)
+        connection.send(data[:size])
+        return connection
+
+    def offset(self, path: str) -> int:
+        """How many bytes count."""
+        with closing(self._asked("HEAD", path)) as asked:
+            answer = asked.getresponse()
+            assert answer.status == 200
+            return int(answer.getheader("Upload-Offset") or "-1")
+
+    def reached(self, path: str, size: int) -> int:
+        """The same, once it is so many."""
+        deadline = time.monotonic() + START_SECONDS
+        while (found := self.offset(path)) < size:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return found
+
+
+def _started(environment: Mapping[str, str], log: Path, name: str = "sftp") -> Process:
+    """A process of the hub, once it says what it does."""
     with log.open("wb") as output:
-        popen = subprocess.Popen([*HUB, "sftp"], cwd=ROOT, env=environment, stdout=output, stderr=output)
+        popen = subprocess.Popen([*HUB, name], cwd=ROOT, env=environment, stdout=output, stderr=output)
     deadline = time.monotonic() + START_SECONDS
-    while b"Taking packages" not in log.read_bytes():
+    while {"sftp": b"Taking packages", "serve": b"Serving"}[name] not in log.read_bytes():
         assert popen.poll() is None, log.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.1)

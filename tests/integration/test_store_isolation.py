@@ -98,6 +98,7 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("recipients", "UPDATE", ("hub_worker",)),
         ("runs", "SELECT", ("hub_worker",)),
         ("runs", "UPDATE", ("hub_worker",)),
+        ("source_hints", "SELECT", ("hub_worker",)),
         ("source_schedules", "SELECT", ("hub_worker",)),
         ("subscriptions", "SELECT", ("hub_worker",)),
         ("subscriptions", "UPDATE", ("hub_worker",)),

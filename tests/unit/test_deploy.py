@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from hub import __version__
+from hub.api.hints import PATH
 from hub.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,8 @@ OF_COMPOSE = {
     "POSTGRES_PASSWORD",
     "REDIS_PASSWORD",
     "PUBLISHED_PORT",
+    "PUBLISHED_SFTP",
+    "COMPOSE_PROFILES",
     "POSTGRES_SHARED_BUFFERS",
     "WORKER_TMP_SIZE",
     "WORKER_MEMORY",
@@ -60,7 +63,14 @@ def test_defaults_in_the_example_are_the_defaults_of_the_code(monkeypatch: pytes
         if (
             name in SETTINGS
             and not name.endswith("_URL")
-            and name not in {"HUB_WEBHOOK_ALLOW", "HUB_SOURCE_ALLOW", "HUB_PASSBACK_ALLOW", "HUB_TRUSTED_PROXIES"}
+            and name
+            not in {
+                "HUB_WEBHOOK_ALLOW",
+                "HUB_SOURCE_ALLOW",
+                "HUB_PASSBACK_ALLOW",
+                "HUB_TRUSTED_PROXIES",
+                "HUB_SFTP_ADDRESS",
+            }
         ):
             default = "json" if name == "HUB_LOG_FORMAT" else getattr(defaults, field)  # json: the image's own default
             if type(default)(shown) != default:
@@ -107,7 +117,7 @@ def test_commands_of_the_containers_exist() -> None:
     commands = {service["command"][0] for service in SERVICES.values() if service["image"].startswith("rosterhub:")}
     (default,) = re.findall(r'^CMD \["(\w+)"\]$', DOCKERFILE, re.MULTILINE)
 
-    assert commands == {"migrate", "serve", "worker"}
+    assert commands == {"migrate", "serve", "worker", "sftp"}
     for command in sorted(commands | {default}):
         program = "import sys; from hub.cli import main; sys.exit(main())"
         asked = [sys.executable, "-c", program, command, "--help"]
@@ -139,8 +149,10 @@ def test_a_container_has_no_more_rights_than_it_needs(name: str) -> None:
 
 
 def test_only_the_api_is_published_and_only_to_this_machine() -> None:
-    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    usual = {name: service for name, service in SERVICES.items() if "profiles" not in service}
+    published = {name: service["ports"] for name, service in usual.items() if "ports" in service}
 
+    assert set(SERVICES) - set(usual) == {"sftp"}
     assert set(published) == {"api"}
     assert all(port.startswith("127.0.0.1:") for port in published["api"])
     assert COMPOSE["networks"]["data"]["internal"] is True
@@ -148,7 +160,7 @@ def test_only_the_api_is_published_and_only_to_this_machine() -> None:
 
 
 def test_the_schema_is_brought_up_before_anything_serves() -> None:
-    for name in ("api", "worker"):
+    for name in ("api", "worker", "sftp"):
         assert SERVICES[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
     assert SERVICES["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
     assert SERVICES["migrate"]["restart"] == "no"
@@ -161,6 +173,24 @@ def test_the_image_is_not_root_and_stops_gently() -> None:
     assert "STOPSIGNAL SIGTERM" in last
     assert "/healthz" in last
     assert SERVICES["api"]["user"] == "10001:10001"
+
+
+def test_the_sftp_server_is_where_its_settings_say_and_keeps_what_it_takes() -> None:
+    service, hub = SERVICES["sftp"], SERVICES["api"]["environment"]
+    given = {name.removeprefix("HUB_").lower(): filled(value) for name, value in service["environment"].items()}
+    settings = load(**given)
+    (port,), (volume,) = service["ports"], service["volumes"]
+    name, _, place = volume.partition(":")
+
+    assert hub.items() <= service["environment"].items()
+    assert filled(port) == f"0.0.0.0:2222:{settings.sftp_port}"
+    assert settings.sftp_host == "0.0.0.0"
+    assert Path(place) == settings.data_dir
+    assert name in COMPOSE["volumes"]
+    made = re.search(r"install --directory --owner=(\d+) --group=(\d+) --mode=0700 (\S+)", DOCKERFILE)
+    assert made is not None
+    assert (f"{made[1]}:{made[2]}", made[3]) == (service["user"], place)  # a new volume takes its owner from there
+    assert not any(mount.startswith(place) for mount in service["tmpfs"])
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-build.txt"])
@@ -185,3 +215,13 @@ def test_nothing_but_sources_reaches_the_build() -> None:
     assert next(line for line in lines if not line.startswith("#")) == "*"
     assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied
     assert all((ROOT / source).exists() for source in copied)
+
+
+@pytest.mark.threat("T29")
+def test_the_proxy_logs_no_address_that_is_a_secret() -> None:
+    text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    ((pattern, inside),) = re.findall(r"location ~ (\S+) \{(.*?)\}", text, re.DOTALL)
+
+    assert re.match(pattern, PATH)
+    assert not re.match(pattern, "/d/x/ims/oneroster/v1p1/hints/")
+    assert {"access_log off;", "error_log /dev/null;"} <= {line.strip() for line in inside.splitlines()}

@@ -19,6 +19,7 @@ from hub.api.admin import (
     grade_targets,
     grants,
     guards,
+    hints,
     identifiers,
     issues,
     kits,
@@ -55,5 +56,5 @@ ROUTES: tuple[Route, ...] = (
     *subscriptions.ROUTES, *positions.ROUTES,
     *parked.ROUTES, *attempts.ROUTES, *subscription_tests.ROUTES, *exports.ROUTES, *grade_targets.ROUTES,
     *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES, *recipients.ROUTES,
-    *app_recipients.ROUTES, *records.ROUTES, *people.ROUTES, *retention.ROUTES, *erasures.ROUTES,
+    *app_recipients.ROUTES, *records.ROUTES, *people.ROUTES, *retention.ROUTES, *erasures.ROUTES, *hints.ROUTES,
 )  # fmt: skip

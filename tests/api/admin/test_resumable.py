@@ -7,6 +7,9 @@ import base64
 import hashlib
 import io
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import pytest
 
 from hub.api.admin import resumable as service
 from hub.api.admin.route import PREFIX
+from hub.cli import upload as upload_command
 from hub.clock import SystemClock
 from hub.store import resumable, retention, uploads
 from hub.store.resumable import Writer
@@ -24,7 +28,7 @@ from tests.api.admin.commands import command, working
 from tests.api.admin.conftest import UPLOAD_LIMIT
 from tests.api.admin.service import AdminHub, Answer
 from tests.districts import packed, sandbox
-from tests.forks import run_module
+from tests.forks import Forked, run_module
 from tests.full_disk import cannot_grow
 
 VERSION = {"Tus-Resumable": "1.0.0"}
@@ -61,7 +65,7 @@ async def rows(hub: AdminHub) -> list[Any]:
     connection = await asyncpg.connect(hub.owner_url)
     try:
         return list(await connection.fetch(
-            "SELECT u.state, u.bytes "
+            "SELECT u.state, u.bytes, u.upload_id "
             "FROM hub.uploads u ORDER BY created_at"
         ))  # fmt: skip
     finally:
@@ -283,7 +287,7 @@ async def test_an_upload_that_becomes_whole_while_it_is_ended_stays(
     go_on.set()
     answer = await ending
     assert (last.status, answer.status, answer.json["code"]) == (204, 409, "conflict")
-    assert [tuple(row) for row in await rows(hub)] == [("complete", len(DATA))]
+    assert [tuple(row)[:2] for row in await rows(hub)] == [("complete", len(DATA))]
     run = await hub.made("GET", f"/districts/{hub.district}/runs/{last.headers['RosterHub-Run']}")
     async with hub.pool.district(hub.district) as tx:
         parts = await tx.fetchval("SELECT sum(length(data)) FROM upload_parts")
@@ -322,3 +326,76 @@ async def test_the_command_goes_on_where_it_was_cut(hub: AdminHub, tmp_path: Pat
     assert list((tmp_path / "config" / "rosterhub" / "uploads").iterdir()) == []
     code, out = await command(hub, "upload", str(file), "--source", str(hub.source), "--no-run")
     assert (code, out.strip()) == (0, "The package is there; no run was started.")
+
+
+@dataclass
+class Relay:
+    """A way to the hub that counts what goes there, and lets no more than ``most`` bytes through."""
+
+    hub: AdminHub
+    most: int
+    gone: int = 0
+    full: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Its address, in place of the admin API's."""
+        server = await asyncio.start_server(self._between, "127.0.0.1", 0)
+        async with server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{PREFIX}"
+
+    async def _between(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_hub, to_hub = await asyncio.open_connection(self.hub.server.host, self.hub.server.port)
+        back = asyncio.create_task(_copied(from_hub, writer))
+        try:
+            while data := await reader.read(1 << 16):
+                if self.gone + len(data) > self.most:
+                    self.full.set()
+                    await reader.read(-1)  # until who sends is gone
+                    break
+                self.gone += len(data)
+                to_hub.write(data)
+                await to_hub.drain()
+        except ConnectionError:
+            pass  # who sent was killed
+        finally:
+            back.cancel()
+            to_hub.transport.abort()
+            writer.transport.abort()
+
+
+async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()
+
+
+@pytest.mark.threat("T42")
+async def test_a_command_that_is_killed_goes_on_in_another_process_where_it_was(hub: AdminHub, tmp_path: Path) -> None:
+    data, part = os.urandom(20_000_000), upload_command._PART_BYTES
+    package = tmp_path / "roster.zip"
+    await asyncio.to_thread(package.write_bytes, data)
+    relay = Relay(hub, most=part + part // 2)  # the first part, and half of the second
+    async with relay.running() as address:
+        environment = os.environ | {
+            "XDG_CONFIG_HOME": str(tmp_path / "config"), "HUB_ADMIN_URL": address,
+            "HUB_ADMIN_TOKEN": hub.tokens["district"],
+        }  # fmt: skip
+        arguments = ("upload", str(package), "--source", str(hub.source), "--district", str(hub.district), "--no-run")
+        first = Forked("hub.cli", *arguments, environment=environment)
+        async with asyncio.timeout(60):
+            await relay.full.wait()
+        first.kill()
+        assert await first.wait() == -9
+        (upload,) = await rows(hub)
+        assert (upload["state"], upload["bytes"]) == ("receiving", part)
+
+        before, relay.most = relay.gone, 10 * len(data)
+        second = await run_module("hub.cli", *arguments, environment=environment)
+    assert second.code == 0, second.out
+    assert len(data) - part <= relay.gone - before < len(data) - part + 20_000  # and some headers
+    (upload,) = await rows(hub)
+    assert (upload["state"], upload["bytes"]) == ("complete", len(data))
+    parts: list[bytes] = []
+    await uploads.read(hub.pool, hub.district, upload["upload_id"], parts.append)
+    assert b"".join(parts) == data

@@ -65,6 +65,10 @@ POST   od  /districts/{district}/sources/{source}/drop
 GET    od  /districts/{district}/sources/{source}/drop
 POST   od  /districts/{district}/sources/{source}/drop/rotate
 DELETE od  /districts/{district}/sources/{source}/drop
+GET    od  /districts/{district}/sources/{source}/hints
+POST   od  /districts/{district}/sources/{source}/hints
+POST   od  /districts/{district}/sources/{source}/hints/rotate
+DELETE od  /districts/{district}/sources/{source}/hints
 POST   od  /districts/{district}/runs
 GET    od  /districts/{district}/runs
 GET    od  /districts/{district}/runs/{run}

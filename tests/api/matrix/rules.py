@@ -73,7 +73,7 @@ _EXPORTS = "/d/*/export/v1/"
 #: Where changes are told. Whoever may read anything is told of that.
 _CHANGES = ("/d/*/changes", "/changes")
 
-Kind = Literal["public", "client", "read", "write", "page", "changes", "export", "admin"]
+Kind = Literal["public", "client", "read", "write", "page", "changes", "export", "hint", "admin"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,7 @@ def _others() -> Iterator[tuple[str, str, Access]]:
             yield method, f"{DISTRICT}/{service}/{path}", access
     for path in _CLIENT.split():
         yield "POST", path, Access("client")
+    yield "POST", "/d/*/hints/*/*", Access("hint")
     yield "POST", _EXPORTS + "exports", Access("export", _files("v1p2", _FILES))  # of 1.2, unless its body says 1.1
     yield "POST", _EXPORTS + "exports/*/acknowledge", Access("export", EITHER_FILES)
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from joserfc import jwk
 
-from hub.store import admin_tokens, people, runs, source_schedules, statements, traces
+from hub.store import admin_tokens, people, runs, source_schedules, sources, statements, traces
 from hub.store.database import Transaction
 from tests.api.matrix.admin_rules import EXPECTED
 from tests.api.matrix.conftest import Matrix
@@ -48,6 +48,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/districts/{district}/sources/{source}/transform/preview"): {"definition": {}},
     ("PUT", "/districts/{district}/sources/{source}/schedule"): {"cron": "0 2 * * *"},
     ("POST", "/districts/{district}/sources/{source}/run"): {},
+    ("POST", "/districts/{district}/sources/{source}/hints"): {},
+    ("POST", "/districts/{district}/sources/{source}/hints/rotate"): {},
     ("POST", "/districts/{district}/sources/{source}/traces"): {},
     ("PATCH", "/districts/{district}/recipients/{recipient}"): {"state": "paused"},
     ("POST", "/apps/{app}/recipients"): {"channel": "webhook", "address": "https://127.0.0.1/x"},
@@ -320,9 +322,13 @@ async def _trace(matrix: Matrix, who: str, district: UUID, source: UUID) -> str:
 
 
 async def _scheduled(matrix: Matrix, district: UUID, source: UUID) -> None:
-    """A schedule of the source; its connector takes uploads only, so the API would refuse it."""
+    """A schedule of the source, and hints. Of one that takes uploads only the API would refuse them."""
     async with matrix.hub.db.district(district) as tx:
         await source_schedules.put(tx, source, cron="0 2 * * *", zone="UTC", grace_minutes=60, next_at=None)
+        await sources.change(tx, source, config={"path": "/nowhere/package.zip"})
+    path = f"/admin/v1/districts/{district}/sources/{source}/hints"
+    told = await matrix.wire.one(Ask("POST", path, (*bearer(matrix.world.admins["operator"]), JSON), b"{}"))
+    assert told.status in {201, 409}, told  # a source hears some or none
 
 
 async def _target(matrix: Matrix, who: str, path: str, source: UUID) -> Any:
