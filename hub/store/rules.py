@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -25,16 +26,22 @@ async def set_of_district(tx: Transaction, settings: dict[str, Any]) -> None:
     await tx.execute("UPDATE districts SET rules = $2 WHERE district_id = $1", tx.district_id, settings)
 
 
-async def last_found(tx: Transaction, source_id: UUID | None) -> dict[str, int] | None:
-    """How often each rule found something in the last applied run of a source; None where there is no such run."""
-    report = await tx.fetchval(
-        "SELECT report FROM runs WHERE district_id = $1 AND source_id IS NOT DISTINCT FROM $2 AND NOT dry_run "
-        "AND state IN ('applied', 'unchanged') AND report ? 'rules' ORDER BY requested_at DESC LIMIT 1",
-        tx.district_id, source_id,
+async def last_found(tx: Transaction, source_id: UUID | None, entities: Collection[str]) -> dict[str, dict[str, int]]:
+    """How often each rule found something about some entities in the last applied run of a source that brought them.
+
+    By entity and code; entities that no run of the source has brought are left out.
+    """
+    rows = await tx.fetch(
+        "SELECT e.entity, r.report FROM unnest($3::text[]) AS e(entity) CROSS JOIN LATERAL (SELECT report FROM runs "
+        "WHERE district_id = $1 AND source_id IS NOT DISTINCT FROM $2 AND NOT dry_run "
+        "AND state IN ('applied', 'unchanged') AND report ? 'rules' AND counts ? e.entity "
+        "ORDER BY requested_at DESC LIMIT 1) r",
+        tx.district_id, source_id, list(entities),
     )  # fmt: skip
-    if report is None:
-        return None
-    found: dict[str, int] = {}
-    for rule in report["rules"]:
-        found[rule["code"]] = found.get(rule["code"], 0) + rule["count"]
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        codes = found.setdefault(row["entity"], {})
+        for rule in row["report"]["rules"]:
+            if rule["entity"] == row["entity"]:
+                codes[rule["code"]] = codes.get(rule["code"], 0) + rule["count"]
     return found

@@ -100,16 +100,6 @@ async def request(
     return Run(**row)
 
 
-async def tasks_waiting(tx: Transaction, kind: str) -> list[dict[str, Any]]:
-    """What the runs of a kind are to do that are not over."""
-    rows = await tx.fetch(
-        "SELECT task FROM runs WHERE district_id = $1 AND kind = $2 AND state IN ('queued', 'running', 'held') "
-        "AND NOT dry_run",
-        tx.district_id, kind,
-    )  # fmt: skip
-    return [row["task"] for row in rows]
-
-
 async def get(tx: Transaction, run_id: UUID) -> Run:
     """One run. Raises HubError(NOT_FOUND)."""
     row = await tx.fetchrow(

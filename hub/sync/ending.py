@@ -142,7 +142,7 @@ async def _asked(job: Job, prepared: Prepared, others: BitMap) -> tuple[pl.DataF
     """All findings, and what the guard says of them."""
     issues, source = findings(prepared), job.claim.run.source_id
     async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
-        last = await rules.last_found(tx, source)
+        last = await rules.last_found(tx, source, list(prepared.entities))
         keys = await differences.keys(tx, source, CATALOGUE["users"], list(others)) if others else []
     counts = {name: changes.counts for name, changes in prepared.entities.items()}
     rows = {n: c.created + c.updated + c.unchanged + c.quarantined for n, c in counts.items()}

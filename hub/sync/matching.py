@@ -172,7 +172,7 @@ async def _apart(tx: Transaction) -> pl.DataFrame:
 
 async def _waiting(tx: Transaction) -> frozenset[Pair]:
     """The pairs that runs which wait, or are held, would join."""
-    tasks: list[dict[str, Any]] = await runs.tasks_waiting(tx, KIND)
+    tasks: list[dict[str, Any]] = await matching.tasks_waiting(tx, KIND)
     return frozenset((pair[0], pair[1]) for task in tasks for pair in task.get("same", ()))
 
 

@@ -38,7 +38,7 @@ class MatchesQuery(Paging):
 class Match(Shown):
     """Two users that are one person, are not, or may be."""
 
-    records: tuple[UUID, UUID] = Field(description="Their sourcedIds, the older one first.")
+    records: list[UUID] = Field(description="Their sourcedIds, the older one first.")
     state: State
     tier: str = Field(description="Which rule found it; empty where a person named it.")
     score: float | None = Field(description="In bits; the more, the likelier the same.")
@@ -227,7 +227,7 @@ def _place(after: str | None) -> Pair | None:
 def _shown(one: people.Match, names: dict[int, tuple[UUID, bool]]) -> Match:
     shared = {name: getattr(one, name) for name in Match.model_fields if name not in {"records", "because"}}
     because = plain(json.dumps(one.evidence))
-    return Match(records=(names[one.left_rid][0], names[one.right_rid][0]), because=because, **shared)
+    return Match(records=[names[one.left_rid][0], names[one.right_rid][0]], because=because, **shared)
 
 
 def _noted(made: Decided, dry_run: bool) -> dict[str, Any]:

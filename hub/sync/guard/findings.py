@@ -13,13 +13,13 @@ from transforms.rules.settings import RuleSettings
 
 
 def finding_reasons(
-    found: Mapping[tuple[str, str], int], rows: Mapping[str, int], last: Mapping[str, int] | None,
+    found: Mapping[tuple[str, str], int], rows: Mapping[str, int], last: Mapping[str, Mapping[str, int]],
     settings: RuleSettings,
 ) -> list[Reason]:  # fmt: skip
     """Why a run must wait for what its rules found.
 
-    ``found``: (code, entity) to the number of findings; ``rows``: by entity how many came; ``last``: by code what the
-    last applied run found, None where there was none: a first load replaces nothing.
+    ``found``: (code, entity) to the number of findings; ``rows``: by entity how many came; ``last``: by
+    entity and code what the last applied run found that brought the entity; a first load replaces nothing.
     """
     out = []
     for (code, entity), number in sorted(found.items()):
@@ -33,8 +33,8 @@ def finding_reasons(
                 continue
             text = f"{number} findings {code} ({rule.title}) are more than the district lets pass."
             out.append(Reason("rule_holds", code, number, limit.get("share", 0), text))
-        elif rule.action is Action.HOLD and rule.phase is not Phase.CROSS_SNAPSHOT and last is not None:
-            known = last.get(code, 0)
+        elif rule.action is Action.HOLD and rule.phase is not Phase.CROSS_SNAPSHOT and entity in last:
+            known = last[entity].get(code, 0)
             if number > known:
                 out.append(Reason("rule_holds", code, number, known, f"{code}: {rule.title}. {rule.howto}"))
     return out
