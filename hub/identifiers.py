@@ -1,10 +1,11 @@
 """How an app names records, brought together with how the hub does. One mechanism for every form of an answer.
 
-A record has one canonical id, which the hub mints. An app knows it by another one in two cases. What it wrote by PUT
-it knows by the id that it chose, in its own name space. And where its grant has pseudonyms (hub.scope.pseudonyms), it
-knows everything else by these and the canonical ids of nothing. Whatever an app sends is translated on its way in
-(paths, filters, references), whatever it gets on its way out (objects, references and their addresses, headers, files,
-webhooks). For an app without either nothing is looked up.
+A record has one canonical id, which the hub mints. An app knows it by another one in three cases. What it wrote by PUT
+it knows by the id that it chose, in its own name space. Where its grant has pseudonyms (hub.scope.pseudonyms), it
+knows everything else by these and the canonical ids of nothing. And where its grant names a source, it knows what that
+one speaks of by the ids of the source (hub.store.shown_ids), and the rest by canonical ones. Whatever an app sends is
+translated on its way in (paths, filters, references), whatever it gets on its way out (objects, references and their
+addresses, headers, files, webhooks). For an app with none of these nothing is looked up.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from hub.crypto import Keys, Sealer
 from hub.scope import identifiers as scope
 from hub.scope.pseudonyms import KEY_BYTES, Pseudonyms, is_pseudonym, texts
 from hub.store import gradebook as store
+from hub.store import shown_ids
 from hub.store.database import Transaction
 from hub.store.grants import Grant
 from transforms.catalogue import Entity
@@ -39,13 +41,14 @@ _RID_BYTES = 4
 class Identifiers:
     """The ids of one app in one district.
 
-    ``own``: the entities of which it calls some objects by ids of its own. ``pseudonyms``: what it calls all others by;
-    None for the hub's own ids.
+    ``own``: the entities of which it calls some objects by ids of its own. ``pseudonyms``: what it calls all others by.
+    ``by_source``: the grant, where that names a source by whose ids the app knows others. Neither: the hub's own ids.
     """
 
     app_id: UUID
     own: frozenset[str] = frozenset()
     pseudonyms: Pseudonyms | None = None
+    by_source: UUID | None = None
 
     @classmethod
     def of(cls, grant: Grant, district_id: UUID, key: Keys, own: frozenset[str] | None = None) -> Identifiers:
@@ -55,23 +58,38 @@ class Identifiers:
 
         Raises HubError(INTERNAL) for a grant whose key cannot be opened.
         """
-        return cls(
-            grant.app_id, frozenset(store.WRITTEN) if own is None else own, pseudonyms_of(grant, district_id, key)
-        )
+        chosen = frozenset(store.WRITTEN) if own is None else own
+        by_source = None if grant.source_ids is None else grant.grant_id
+        return cls(grant.app_id, chosen, pseudonyms_of(grant, district_id, key), by_source)
 
     async def incoming(self, tx: Transaction, keys: Collection[Key]) -> dict[Key, str]:
         """(entity, id as the app gave it) to the canonical id. What cannot be an id of a record is left out."""
         asked = [key for key in keys if key[0] in self.own and storable(key[1])]
         found = await store.own_ids(tx, self.app_id, asked) if asked else {}
         others = [key for key in keys if key not in found]
+        if self.by_source is not None:
+            return found | await self._of_source(tx, self.by_source, others)
         if self.pseudonyms is None:
             return found | {key: key[1] for key in others if is_canonical(key[1])}
         told = [key for key in others if is_pseudonym(key[1])]
         return found | dict(zip(told, self.pseudonyms.canonical([id_ for _, id_ in told]), strict=True))
 
+    async def _of_source(self, tx: Transaction, grant_id: UUID, keys: Collection[Key]) -> dict[Key, str]:
+        """Like ``incoming`` for what the app did not choose: what has an id of the source has none of the hub's."""
+        asked = [key for key in keys if storable(key[1])]
+        found = await shown_ids.meant(tx, grant_id, asked) if asked else {}
+        plain = {key: key[1] for key in keys if key not in found and is_canonical(key[1])}
+        otherwise = await shown_ids.keys_of(tx, grant_id, plain.values()) if plain else {}
+        return found | {key: id_ for key, id_ in plain.items() if id_ not in otherwise}
+
+    @property
+    def renames(self) -> bool:
+        """Whether the app knows records of any entity by other ids than the hub's."""
+        return self.pseudonyms is not None or self.by_source is not None
+
     def touches(self, entity: Entity) -> bool:
         """Whether objects of an entity may hold ids that the app knows by others."""
-        return self.pseudonyms is not None or self._chosen(entity)
+        return self.renames or self._chosen(entity)
 
     async def outgoing(self, tx: Transaction, entity: Entity, objects: list[str]) -> list[str]:
         """Objects of an entity with ids as the app knows them; base addresses are not in them yet."""
@@ -82,6 +100,8 @@ class Identifiers:
             names = await store.keys_of(tx, self.app_id, ids)
         if self.pseudonyms is not None:
             names = self._with_pseudonyms(self.pseudonyms, page.ids(None, heads=True), names)
+        elif self.by_source is not None:
+            names = await shown_ids.keys_of(tx, self.by_source, page.ids(None, heads=True)) | names
         return page.renamed(names, scope.standing_in(entity)) if names else objects
 
     def _chosen(self, entity: Entity) -> bool:
@@ -92,11 +112,15 @@ class Identifiers:
         """Canonical id to the id that the app knows, for those of which it is another one."""
         wanted = set(sourced_ids)
         found = await store.keys_of(tx, self.app_id, wanted) if self.own and wanted else {}
+        if self.by_source is not None and wanted:
+            return await shown_ids.keys_of(tx, self.by_source, wanted) | found
         return found if self.pseudonyms is None else self._with_pseudonyms(self.pseudonyms, wanted, found)
 
     async def shown(self, tx: Transaction, entity: Entity, packed: bytes) -> ShownIds:
         """All records of an entity, as hub.store.records.ids packs them, with the ids that the app knows."""
         keys = await store.keys_by_rid(tx, self.app_id, entity.name) if entity.name in self.own else {}
+        if self.by_source is not None:
+            keys = await shown_ids.keys_by_rid(tx, self.by_source, entity) | keys
         return await asyncio.to_thread(ShownIds.of, packed, self.pseudonyms, keys)
 
     def _with_pseudonyms(self, pseudonyms: Pseudonyms, wanted: set[str], names: dict[str, str]) -> dict[str, str]:
@@ -114,7 +138,7 @@ class ShownIds:
 
     @classmethod
     def of(cls, packed: bytes, pseudonyms: Pseudonyms | None, keys: Mapping[int, str]) -> ShownIds:
-        """From pairs of rid and canonical id, and ``keys`` that the app chose, by rid. CPU-bound."""
+        """From pairs of rid and canonical id, and ``keys``, the app's or a source's own, by rid. CPU-bound."""
         rows = np.frombuffer(packed, np.uint8).reshape(-1, _RID_BYTES + 16)
         rids = np.ascontiguousarray(rows[:, :_RID_BYTES]).view(">i4")[:, 0].astype(np.int32)
         blocks = rows[:, _RID_BYTES:]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from aiohttp import web
@@ -147,7 +147,8 @@ class Guard:
             if self._key.missing(one.grant.id_key):
                 async with self._context.db.district(district, readonly=True) as tx:
                     await vault.to_open(tx, self._key, one.grant.id_key)
-            identifiers = Identifiers.of(one.grant, district, self._key, one.own)
+            # Two sources may call different people the same, so over all districts the hub's own ids stand.
+            identifiers = replace(Identifiers.of(one.grant, district, self._key, one.own), by_source=None)
             sessions.append(Session(caller, district, one.grant, behaviour, identifiers, until))
         self._everywhere.put(proof.key, sessions, len(sessions))
         return sessions

@@ -159,8 +159,8 @@ class Teller:
         return item(change, sourced_id, address, told.get((change.entity, change.rid), b""))
 
     async def _as_known(self, tx: Transaction, found: dict[str, dict[int, str]]) -> dict[str, dict[int, str]]:
-        """The same ids as the app knows them. Without pseudonyms it may know some of the gradebook by others."""
-        other = [n for n in found if self.identifiers.pseudonyms or CATALOGUE[n].service == "gradebook"]
+        """The same ids as the app knows them. Some of the gradebook it may know by others whatever its grant says."""
+        other = [n for n in found if self.identifiers.renames or CATALOGUE[n].service == "gradebook"]
         if not other:
             return found
         names = await self.identifiers.names(tx, [id_ for name in other for id_ in found[name].values()])

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import polars as pl
 
 from hub import vault
 from hub.behaviour import Behaviour
@@ -33,6 +34,7 @@ from hub.store import apps, exports, extract, feed, gradebook, grants, views
 from hub.store.database import Transaction
 from hub.store.exports import Export, Outcome
 from hub.store.grants import Grant
+from hub.store.shown_ids import naming
 from hub.views import of_stored
 from transforms.catalogue import CATALOGUE, Version
 
@@ -98,7 +100,7 @@ async def begin(
     app = await apps.get(tx, stored.grant.app_id)
     assert tx.district_id is not None
     await vault.to_open(tx, key, stored.grant.id_key)
-    shown = await _shown(tx, app.app_id, asked, pseudonyms_of(stored.grant, tx.district_id, key))
+    shown = await _shown(tx, stored.grant, asked, pseudonyms_of(stored.grant, tx.district_id, key))
     order = _order(asked, Behaviour.of(app.behaviour), shown)
     policy = _policy(stored.grant.definition, asked, order)
     since = None
@@ -138,14 +140,19 @@ def _order(asked: Asked, behaviour: Behaviour, shown: Shown) -> Order:
     )  # fmt: skip
 
 
-async def _shown(tx: Transaction, app_id: UUID, asked: Asked, pseudonyms: Pseudonyms | None) -> Shown:
-    """The names that an app gave to records itself, and the pseudonyms of all others where its grant has some."""
+async def _shown(tx: Transaction, grant: Grant, asked: Asked, pseudonyms: Pseudonyms | None) -> Shown:
+    """The names that an app gave to records itself, and those that all others have by its grant."""
     told = asked.entities | {f.target for name in asked.entities for f in CATALOGUE[name].references}
     shown = {}
-    for name in gradebook.WRITTEN:
-        keys = await extract.own_ids(tx, app_id, name) if name in told else None
-        if keys is not None and keys.height:
-            shown[name] = instead(keys["sourcedId"], keys["key"])
+    for entity in CATALOGUE.entities:
+        keys = []
+        if entity.name in told and entity.name in gradebook.WRITTEN:
+            keys.append(await extract.own_ids(tx, grant.app_id, entity.name))
+        if entity.name in told and grant.source_ids is not None:
+            keys.append(await extract.source_ids(tx, grant.grant_id, naming(entity).name))
+        known = pl.concat(keys).sort("sourcedId") if keys else pl.DataFrame()
+        if known.height:
+            shown[entity.name] = instead(known["sourcedId"], known["key"])
     if pseudonyms is None:
         return shown
     return {entity.name: others(pseudonyms.of, shown.get(entity.name)) for entity in CATALOGUE.entities}

@@ -11,8 +11,7 @@ from hub.gradebook.held import Cache, Held, Living
 from hub.gradebook.refusal import Reason, WriteRefusedError
 from hub.gradebook.views import looked_at
 from hub.identifiers import Identifiers
-from hub.scope.pseudonyms import Pseudonyms
-from hub.store import gate
+from hub.store import gate, shown_ids
 from hub.store import gradebook as store
 from hub.store.database import Transaction
 from hub.store.gate import ClosedError, Gate
@@ -24,13 +23,13 @@ from transforms.catalogue import Entity
 class Author:
     """Who writes: an app in a district, by the credential and the grant that ``gate`` holds.
 
-    ``pseudonyms``: the grant's, which it has for as long as it lives.
+    ``identifiers``: the ids by which the app knows records, which a grant has for as long as it lives.
     """
 
     district_id: UUID
     app_id: UUID
     gate: Gate
-    pseudonyms: Pseudonyms | None = None
+    identifiers: Identifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Desk:
         await gate.check(tx, replace(author.gate, position=grant.position, changed_at=grant.changed_at))
         if entity.name not in grant.definition.write:
             raise WriteRefusedError(Reason.NOT_GRANTED)
-        identifiers = Identifiers(author.app_id, frozenset(store.WRITTEN), author.pseudonyms)
+        identifiers = replace(author.identifiers, own=frozenset(store.WRITTEN))
         desk = cls(tx, author, held, grant, identifiers, at)
         await desk.want({*looked_at(entity.name), *(["enrollments"] if entity.name == "results" else [])})
         return desk
@@ -82,6 +81,11 @@ class Desk:
         if stored is None or not (self.owns(stored) or self.knows(entity.name, stored.rid)):
             return None
         return stored
+
+    async def was_shown(self, entity: Entity, key: str) -> bool:
+        """Whether an id is the one by which the author knew a record of the SIS, which may be out of view now."""
+        grant_id = self.identifiers.by_source
+        return grant_id is not None and bool(await shown_ids.meant(self.tx, grant_id, [(entity.name, key)]))
 
     def owns(self, stored: Stored) -> bool:
         """Whether the author's app created a record."""

@@ -70,6 +70,8 @@ class Gradebook:
             before = await desk.find(entity, key)
             if before is not None and not desk.owns(before):
                 raise WriteRefusedError(Reason.FOREIGN)
+            if before is None and await desk.was_shown(entity, key):
+                raise WriteRefusedError(Reason.FOREIGN)  # it may come back: two objects would have one id
             if written.ended:
                 if faults := [fault for fault in written.faults if fault.path.endswith(".sourcedId")]:
                     raise WriteRefusedError(Reason.INVALID, faults)

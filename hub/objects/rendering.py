@@ -56,7 +56,7 @@ async def pointing(
 
 def rendered(looking: Looking, entity: Entity, fields: frozenset[str] | None) -> frozenset[str] | None:
     """The members to render before ``named``: with the id, where it may stand in for another one that was asked for."""
-    needs_id = fields is not None and looking.pseudonymous and not fields.isdisjoint(standing_in(entity))
+    needs_id = fields is not None and looking.lens.identifiers.renames and not fields.isdisjoint(standing_in(entity))
     return fields | {"sourcedId"} if needs_id and fields is not None else fields
 
 

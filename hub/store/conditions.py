@@ -90,12 +90,21 @@ def sourced_id() -> Expression:
     return Expression("t.sourced_id::text")
 
 
-def shown_id(entity: Entity, app_id: UUID) -> Expression:
-    """The id by which an app knows the row ``t``, as text: its own one where it chose one."""
+def chosen_id(entity: Entity, app_id: UUID) -> Expression:
+    """The id that an app chose for the row ``t``, as text; null where it chose none."""
     return Expression(
-        f"coalesce((SELECT o.key FROM gradebook_objects o WHERE o.district_id = t.district_id "
-        f"AND o.entity = {_MARK}::text AND o.rid = t.rid AND o.app_id = {_MARK}::uuid), t.sourced_id::text)",
+        f"(SELECT o.key FROM gradebook_objects o WHERE o.district_id = t.district_id "
+        f"AND o.entity = {_MARK}::text AND o.rid = t.rid AND o.app_id = {_MARK}::uuid)",
         (entity.name, app_id),
+    )
+
+
+def source_id(grant_id: UUID) -> Expression:
+    """The id of a source by which the app of a grant knows the row ``t``; null where it knows it by none."""
+    return Expression(
+        "(SELECT i.key FROM shown_ids i WHERE i.district_id = t.district_id "
+        f"AND i.grant_id = {_MARK}::uuid AND i.sourced_id = t.sourced_id)",
+        (grant_id,),
     )
 
 

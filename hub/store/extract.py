@@ -248,6 +248,15 @@ async def own_ids(tx: Transaction, app_id: UUID, entity: str) -> pl.DataFrame:
     return await _frame(tx, query, {"sourcedId": pl.String, "key": pl.String}, tx.district_id, app_id, entity)
 
 
+async def source_ids(tx: Transaction, grant_id: UUID, entity: str) -> pl.DataFrame:
+    """The records that a grant's app knows by a source's ids, in columns as ``own_ids``."""
+    query = (
+        "SELECT sourced_id, key FROM shown_ids "
+        "WHERE district_id = $1 AND grant_id = $2 AND entity = $3::text::entity_name ORDER BY sourced_id"
+    )
+    return await _frame(tx, query, {"sourcedId": pl.String, "key": pl.String}, tx.district_id, grant_id, entity)
+
+
 async def _frame(tx: Transaction, query: str, schema: dict[str, Any], *values: object) -> pl.DataFrame:
     buffer = io.BytesIO()
 

@@ -16,7 +16,8 @@ from hub.store.database import Transaction
 class Grant:
     """A district's permission for one app. ``definition`` is the JSON of hub.scope.grants.GrantDefinition.
 
-    ``id_key``: the sealed key of the ids by which the app knows records; None where these are the hub's own.
+    ``id_key``: the sealed key of the pseudonyms by which the app knows records; ``source_ids``: the source by whose ids
+    it knows them (hub.store.shown_ids). At most one of them is there; without, it knows them by the hub's own ids.
     ``defined_at``: the district's position at which it was last edited, 0 where it never was. ``feed_from``: the first
     step that its feed can be read on from.
     """
@@ -31,6 +32,7 @@ class Grant:
     id_key: bytes | None = field(default=None, repr=False)
     defined_at: int = 0
     feed_from: int = 0
+    source_ids: UUID | None = None
 
     @property
     def pseudonymous_ids(self) -> bool:
@@ -57,20 +59,23 @@ class Entry:
     departed: bytes
 
 
-_COLUMNS = "grant_id, app_id, definition, state, position, created_at, changed_at, id_key, defined_at, feed_from"
+_COLUMNS = (
+    "grant_id, app_id, definition, state, position, created_at, changed_at, id_key, defined_at, feed_from, source_ids"
+)
 
 
 async def create(
-    tx: Transaction, grant_id: UUID, *, app_id: UUID, definition: dict[str, Any], id_key: bytes | None = None
-) -> Grant:
-    """Adds a grant with an empty view. ``id_key`` is sealed, and stays what it is.
+    tx: Transaction, grant_id: UUID, *, app_id: UUID, definition: dict[str, Any], id_key: bytes | None = None,
+    source_ids: UUID | None = None,
+) -> Grant:  # fmt: skip
+    """Adds a grant with an empty view. ``id_key``, which is sealed, and ``source_ids`` stay what they are.
 
     Raises HubError(CONFLICT) when the app holds one in this district already.
     """
     row = await tx.fetchrow(
-        "INSERT INTO grants (district_id, grant_id, app_id, definition, id_key) VALUES ($1, $2, $3, $4, $5) "
-        f"ON CONFLICT DO NOTHING RETURNING {_COLUMNS}",
-        tx.district_id, grant_id, app_id, definition, id_key,
+        "INSERT INTO grants (district_id, grant_id, app_id, definition, id_key, source_ids) "
+        f"VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING {_COLUMNS}",
+        tx.district_id, grant_id, app_id, definition, id_key, source_ids,
     )  # fmt: skip
     if row is None:
         raise HubError(Code.CONFLICT, "This app holds a grant in this district already. Edit that one.")

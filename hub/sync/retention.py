@@ -12,7 +12,7 @@ import structlog
 
 from hub.clock import Clock
 from hub.settings import Settings
-from hub.store import attempts, districts, traces, uploads
+from hub.store import attempts, districts, shown_ids, traces, uploads
 from hub.store import retention as store
 from hub.store.database import Database
 from hub.sync import feed_retention
@@ -107,6 +107,9 @@ async def purge(
     for entity in CATALOGUE.entities:
         if count := await _ended(db, district_id, entity.name, over, dry_run=dry_run):
             purged.records[entity.name] = count
+        if not dry_run:
+            async with db.district(district_id, wait_seconds=30) as tx:
+                await shown_ids.forget_ended(tx, entity, over)
     purged.issues = await _issues(db, district_id, now - timedelta(days=kept.issue_days), dry_run=dry_run)
     purged.uploads = await _uploads(db, district_id, now - timedelta(days=kept.upload_days), dry_run=dry_run)
     async with db.district(district_id, wait_seconds=30) as tx:

@@ -28,6 +28,7 @@ from hub.store import columns as column_store
 from hub.store import grants as store
 from hub.store import staging
 from hub.store.database import Transaction
+from hub.sync import source_ids
 from hub.sync.changes import EntityChanges
 from hub.sync.columns import current_columns, keep_columns
 from transforms.catalogue import CATALOGUE
@@ -51,11 +52,15 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """A view after a change: what to store of its sets and its users' extra roles, and the entries for the feed."""
+    """A view after a change: what to store of its sets and its users' extra roles, and the entries for the feed.
+
+    ``stored``: its sets as they are stored still.
+    """
 
     sets: dict[str, store.Sets]
     entries: list[FeedEntry]
     extra_roles: dict[str, bytes]
+    stored: Mapping[str, store.Sets]
 
     def effect(self, grant: store.Grant | None) -> Effect:
         counts = {
@@ -113,6 +118,7 @@ async def _move(
     tx: Transaction, grant: store.Grant, position: int, following: _Next, at: datetime, run_id: UUID | None
 ) -> None:
     if following.sets or following.extra_roles:
+        await source_ids.enter(tx, grant, following.stored, following.entries)
         entries = [entry_of(e) for e in following.entries]
         moved = store.Move(grant.grant_id, following.sets, entries, following.extra_roles)
         cause: store.Cause = "sync" if run_id else "grant"
@@ -139,7 +145,7 @@ async def _following(
     resolve = await _resolver(tx, after)
     present = await asyncio.to_thread(compile_grant, after, columns, resolve)
     was = {name: sets.present for name, (sets, _) in old.items()}
-    out = _Next({}, [], await _extra_roles(tx, columns, grant, after, present))
+    out = _Next({}, [], await _extra_roles(tx, columns, grant, after, present), stored)
     for name, (sets, gone) in old.items():
         projections = Projection(before, name), Projection(after, name)
         new = Sets(present[name], await asyncio.to_thread(trim, projections[1], present, columns))

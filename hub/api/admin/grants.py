@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hub import vault
 from hub.api.admin.call import Call, missing
@@ -27,21 +27,35 @@ from hub.sync.views import Effect
 
 #: What is said of an id of another kind, wherever it can be chosen.
 PSEUDONYMOUS = "Whether the app knows records by ids that only it has. The grant stays so for its life."
+SOURCE_IDS = (
+    "The source by whose own ids the app knows the records that it speaks of, or null. The grant stays so for its life."
+)
 
 
-class NewGrant(Asked):
+class _KindOfIds(Asked):
+    """By which ids an app knows records; the hub's own, if nothing is said."""
+
+    pseudonymous_ids: bool = Field(default=False, description=PSEUDONYMOUS)
+    source_ids: UUID | None = Field(default=None, description=SOURCE_IDS)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.pseudonymous_ids and self.source_ids is not None:
+            raise ValueError("an app knows records by pseudonyms or by a source's ids: leave one of the two out")
+        return self
+
+
+class NewGrant(_KindOfIds):
     """Which app, and what it may see."""
 
     app_id: UUID
     definition: GrantDefinition
-    pseudonymous_ids: bool = Field(default=False, description=PSEUDONYMOUS)
 
 
-class NewGrantPreview(Asked):
+class NewGrantPreview(_KindOfIds):
     """What an app could see, and by which ids."""
 
     definition: GrantDefinition
-    pseudonymous_ids: bool = Field(default=False, description=PSEUDONYMOUS)
 
 
 class GrantEdit(Asked):
@@ -57,6 +71,7 @@ class Grant(Shown):
     app_id: UUID
     definition: GrantDefinition
     pseudonymous_ids: bool
+    source_ids: UUID | None = Field(description="The source by whose ids the app knows what it speaks of, if any.")
     state: Literal["active", "suspended", "revoked"]
     position: int = Field(description="Head of the grant's feed.")
     created_at: datetime
@@ -156,10 +171,13 @@ async def create(call: Call, body: NewGrant) -> ChangedGrant:
     async with call.writing() as writing:
         await apps.get(writing.tx, body.app_id)
         now = call.context.clock.now()
-        grant, effect = await service.create(writing.tx, body.app_id, body.definition, now, pseudonyms=key)
+        grant, effect = await service.create(
+            writing.tx, body.app_id, body.definition, now, pseudonyms=key, source_ids=body.source_ids
+        )
         writing.note(
             f"grant/{grant.grant_id}", app=str(grant.app_id), effect=effect.entities,
             pseudonymous_ids=grant.pseudonymous_ids,
+            **({} if grant.source_ids is None else {"source_ids": str(grant.source_ids)}),
         )  # fmt: skip
     await _announce(call)
     return _changed(grant, effect)
@@ -177,7 +195,7 @@ async def edit(call: Call, body: GrantEdit) -> ChangedGrant:
 async def preview_new(call: Call, body: NewGrantPreview) -> Preview:
     """What a new grant would show."""
     async with call.reading() as tx:
-        effect = await service.preview(tx, body.definition)
+        effect = await service.preview(tx, body.definition, source_ids=body.source_ids)
     return _preview(effect, body.definition, pseudonymous=body.pseudonymous_ids)
 
 
@@ -226,7 +244,7 @@ ROUTES = (
     Route("POST", _OVER, create, "Grant an app a view", roles=STAFF, body=NewGrant, answer=ChangedGrant, status=201,
           action="grant.create", errors=_CONFLICT),
     Route("POST", _OVER + "/preview", preview_new, "Count what a new grant would show", roles=STAFF,
-          body=NewGrantPreview, answer=Preview, writes=False),
+          body=NewGrantPreview, answer=Preview, writes=False, errors=_CONFLICT),
     Route("GET", _OVER + "/{grant}", get, "One grant", roles=EVERYONE, answer=Grant),
     Route("PUT", _OVER + "/{grant}", edit, "Change what an app sees", roles=STAFF, body=GrantEdit,
           answer=ChangedGrant, action="grant.edit", errors=_CONFLICT),

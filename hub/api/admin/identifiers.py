@@ -1,6 +1,6 @@
 """Ids that an app was shown, back to the hub's own, and the other way round: for whoever helps the app's developers.
 
-Nobody else can do this for a grant with pseudonyms, so each look leaves a row in the audit log.
+Nobody else can do this for a grant with pseudonyms or a source's ids, so each look leaves a row in the audit log.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from hub.crypto import load_key
 from hub.identifiers import Identifiers, is_canonical
 from hub.scope.personas import split
 from hub.scope.pseudonyms import is_pseudonym
-from hub.store import gradebook, named
+from hub.store import gradebook, named, shown_ids
 from hub.store import grants as store
 from hub.store.database import Transaction
+from hub.store.people import USERS
+from transforms.catalogue import CATALOGUE
 
 MOST_IDS = 1_000
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -70,11 +72,16 @@ async def _identified(tx: Transaction, identifiers: Identifiers, given: Sequence
         tx, identifiers.app_id, [(entity, text) for entity in gradebook.WRITTEN for text in meant]
     )  # fmt: skip
     found += [(text, entity, id_) for (entity, text), id_ in chosen.items()]
+    if identifiers.by_source is not None:
+        asked = {(e.name, text): text for e in CATALOGUE.entities if e.rid_of is None for text in meant}
+        asked |= {(USERS.name, split(text)[0]): text for text in meant}
+        of_source = await shown_ids.meant(tx, identifiers.by_source, asked)
+        found += [(asked[key], key[0], id_) for key, id_ in of_source.items()]
     shown = await identifiers.names(tx, [id_ for *_, id_ in found])
     order = {text: place for place, text in enumerate(meant)}
     return [
         Identified(given=text, entity=entity, sourced_id=id_, shown_id=shown.get(id_, id_))
-        for text, entity, id_ in sorted(found, key=lambda each: order[each[0]])
+        for text, entity, id_ in sorted(dict.fromkeys(found), key=lambda each: order[each[0]])
     ]
 
 

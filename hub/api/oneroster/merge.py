@@ -61,7 +61,7 @@ async def usual_keys(reading: Reading, entity: Entity, path: tuple[str, ...], ri
 async def as_shown(reading: Reading, entity: Entity, ids: dict[int, Any]) -> dict[int, Any]:
     """Canonical ids of an entity's records, by whatever they are for, as the app knows them."""
     identifiers = reading.lens.identifiers
-    if identifiers.pseudonyms is None and entity.name not in identifiers.own:
+    if not identifiers.renames and entity.name not in identifiers.own:
         return ids
     names = await identifiers.names(reading.tx, ids.values())
     return {rid: names.get(id_, id_) for rid, id_ in ids.items()}

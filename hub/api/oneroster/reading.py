@@ -117,7 +117,7 @@ class Reading(Looking):
 
     async def ordered_by_reference(self, entity: Entity, field: Field, *, descending: bool) -> tuple[Rids, Rids]:
         """The district's records with the targets of a reference, in the order of the targets' sourcedIds."""
-        if self.pseudonymous:
+        if self.lens.identifiers.renames:
             sources, targets = await Reading.references(self, entity, ALWAYS, field)
             places = (await self.shown_ids(CATALOGUE[field.target or ""])).places(targets)
             target_of = dict(zip(sources.tolist(), targets.tolist(), strict=True))
@@ -142,7 +142,9 @@ class Reading(Looking):
     def shown_id(self, entity: Entity) -> Expression:
         """The id by which the app knows a record, as text, where it is no pseudonym."""
         identifiers = self.lens.identifiers
-        return sql.shown_id(entity, identifiers.app_id) if entity.name in identifiers.own else sql.sourced_id()
+        chosen = [sql.chosen_id(entity, identifiers.app_id)] if entity.name in identifiers.own else []
+        source = [] if identifiers.by_source is None else [sql.source_id(identifiers.by_source)]
+        return sql.first_of(*chosen, *source, sql.sourced_id())
 
     def tells_gone(self, entity: Entity, query: Query | None = None) -> bool:
         """Whether a collection with this query, or (None) a single read, shows tombstones.

@@ -64,8 +64,7 @@ class Writing:
     async def _carry_out(
         self, request: web.Request, write: Write, session: Session, objects: Sequence[Written]
     ) -> web.Response:
-        pseudonyms = session.identifiers.pseudonyms
-        author = Author(session.district_id, session.app_id, self.guard.gate(session), pseudonyms)
+        author = Author(session.district_id, session.app_id, self.guard.gate(session), session.identifiers)
         if write.method == "POST":
             return await self._post(request, write, author, objects)
         key = request.match_info["sourcedId"]

@@ -17,6 +17,7 @@ from hub.clock import SystemClock
 from hub.crashpoints import PLACES
 from hub.gradebook.desk import Author
 from hub.gradebook.gradebook import Gradebook
+from hub.identifiers import Identifiers
 from hub.store import districts, runs, sources
 from hub.store.apps import digest
 from hub.store.gate import Bearer, Gate
@@ -114,7 +115,8 @@ async def test_a_write_that_is_cancelled_anywhere_is_whole_or_not_there(book: Bo
     gradebook = Gradebook(book.service, SystemClock(), ByteCache(2**20), told.append)
     prepared, now = book.hub.prepared, datetime.now(UTC)
     gate = Gate(prepared.grants["lms"], 0, now, Bearer(digest(prepared.tokens["lms"]), now))
-    author = Author(book.district_id, prepared.apps["lms"], gate)
+    app_id = prepared.apps["lms"]
+    author = Author(book.district_id, app_id, gate, Identifiers(app_id))
     entity = CATALOGUE["results"]
     at, waits = 0, None
     while waits is None:

@@ -281,7 +281,7 @@ def _username(reading: OldReading, column: Expression) -> Expression:
     email = USERS["email"]
     shown = email.name in reading.lens.filterable(USERS)
     more = [sql.column(email)] if shown else []
-    return sql.first_of(column, *more, *([] if reading.pseudonymous else [sql.sourced_id()]))
+    return sql.first_of(column, *more, *([] if reading.pseudonymous else [reading.shown_id(USERS)]))
 
 
 def _enrollment_role(reading: OldReading, column: Expression) -> Expression:
