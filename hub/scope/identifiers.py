@@ -25,6 +25,7 @@ _REFERENCE = re.compile(
     rf'(\{{"href":"[{"".join(BASES.values())}]/[A-Za-z]+/)([0-9a-f-]{{36}})","sourcedId":"\2"', re.ASCII
 )
 _TARGET = len('{"href":"_/')  # where a reference names its target's entity
+_OWN_ID = re.compile(rf'^{re.escape(_HEAD)}(?:[^"\\]|\\.)*",?')
 #: No JSON text has it.
 _BETWEEN = "\0"
 _PLAIN = re.compile(r"[0-9A-Za-z._~-]*", re.ASCII)
@@ -73,8 +74,8 @@ class Page:
 
 
 def without_head(text: str) -> str:
-    """An object without its id, which is a UUID."""
-    return "{" + text[_END + 1 :].removeprefix(",") if text.startswith(_HEAD) else text
+    """An object without its id, whatever that is."""
+    return _OWN_ID.sub("{", text, count=1)
 
 
 def as_json(name: str) -> str:
