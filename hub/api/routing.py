@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 _ONEROSTER = "/ims/oneroster/"
-_VARIABLE = re.compile(r"\{\w+\}")
+_VARIABLE = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(slots=True)
@@ -88,7 +88,8 @@ class Branches(_Whole):
         """Adds a route. Raises RuntimeError for a method that its path has already."""
         resource = self._resources.get(path)
         if resource is None:
-            resource = self._resources[path] = web.DynamicResource(path)
+            # aiohttp's own variables hold no braces, and ids may.
+            resource = self._resources[path] = web.DynamicResource(_VARIABLE.sub(r"{\1:[^/]+}", path))
             node = self._root
             for part in path.split("/"):
                 node = node.below(part)

@@ -28,6 +28,8 @@ _TARGET = len('{"href":"_/')  # where a reference names its target's entity
 _OWN_ID = re.compile(rf'^{re.escape(_HEAD)}(?:[^"\\]|\\.)*",?')
 #: No JSON text has it.
 _BETWEEN = "\0"
+#: What looks for references in texts goes by these marks (hub.scope.v1p1.texts): ids have them in another spelling.
+_ESCAPED = (('\\"', "\\u0022"), ("{", "\\u007b"), ("}", "\\u007d"))
 _PLAIN = re.compile(r"[0-9A-Za-z._~-]*", re.ASCII)
 
 
@@ -68,7 +70,7 @@ class Page:
         if not self.objects:
             return []
         pieces = self.pieces.copy()
-        written = {id_: _referred(names.get(id_, id_)) for id_ in set(pieces[2::3])}
+        written = {id_: referred(names.get(id_, id_)) for id_ in set(pieces[2::3])}
         pieces[2::3] = [written[id_] for id_ in pieces[2::3]]
         return [_with_head(text, names, members) for text in "".join(pieces).split(_BETWEEN)]
 
@@ -83,11 +85,14 @@ def as_json(name: str) -> str:
     return orjson.dumps(name).decode()[1:-1]
 
 
-def _referred(name: str) -> str:
-    """An id as it stands in a reference: in the address and by itself."""
+def referred(name: str) -> str:
+    """An id as it stands in a reference: in the address and by itself, without a brace or a quote as such."""
     if _PLAIN.fullmatch(name):
         return f'{name}","sourcedId":"{name}"'
-    return f'{quote(name, safe="")}","sourcedId":"{as_json(name)}"'
+    written = as_json(name)
+    for mark, escaped in _ESCAPED:
+        written = written.replace(mark, escaped)
+    return f'{quote(name, safe="")}","sourcedId":"{written}"'
 
 
 def _with_head(text: str, names: Mapping[str, str], members: Sequence[str]) -> str:

@@ -215,9 +215,10 @@ class Reading(Looking):
     def key(self) -> tuple[object, ...]:
         """What selections stand for: sets and orders that were made for it stay true for it.
 
-        Between two steps of a feed nothing changes that the app could see, so no more than the step is in it.
+        Between two steps of a feed nothing changes that the app could see, so no more than the step is in it. Over all
+        districts an app may know records by other ids than in one.
         """
-        return self.gate.grant_id, self.gate.changed_at, self.step, self.variant
+        return self.gate.grant_id, self.gate.changed_at, self.step, self.variant, self.lens.identifiers.by_source
 
     @property
     def variant(self) -> object:

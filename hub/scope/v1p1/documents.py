@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from hub.behaviour import Behaviour
+from hub.scope.identifiers import referred
 from hub.scope.personas import (
     EXTENSION,
     Entry,
@@ -29,7 +30,7 @@ from hub.scope.v1p1 import texts
 from hub.scope.v1p1.texts import Several
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
 from transforms.catalogue import vocabularies as voc
-from transforms.render import escaped_bases, reference_to
+from transforms.render import escaped_bases, reference
 
 Record = dict[str, Any]
 
@@ -113,11 +114,11 @@ def _maker(field: Field, style: Style) -> _Maker | None:
         return lambda value: value == "true"
     if field.kind is not Kind.REF:
         return None
-    before, between, after = reference_to(field.target or "", "\0").split("\0")
+    before, _, after = reference(field.target or "")
+    after = after.removeprefix('"')
 
     def make(value: Record) -> orjson.Fragment:
-        sourced_id = value["sourcedId"]
-        return orjson.Fragment(f"{before}{sourced_id}{between}{sourced_id}{after}")
+        return orjson.Fragment(f"{before}{referred(value['sourcedId'])}{after}")
 
     return (lambda values: [make(value) for value in values]) if field.many else make
 

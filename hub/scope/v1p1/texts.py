@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from urllib.parse import unquote
 
 from hub.scope.personas import RoleNames
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
@@ -71,7 +72,7 @@ def user(text: str, names: RoleNames, several: Several) -> str | None:
     if held is None or ',"username":' not in text or METADATA in text:
         return None
     role = names.of(held[1])
-    if role is None or (several and not several.keys().isdisjoint(_USER_ID.findall(text))):
+    if role is None or (several and not several.keys().isdisjoint(_users(text))):
         return None
     rest = _NEW_IN_USERS.sub("", text[held.end() :])
     return f'{text[: held.start()]},"role":"{role}","orgs":[{held[2]}]{rest}'
@@ -81,15 +82,20 @@ def result(text: str, several: Several) -> str | None:
     """A result with a number."""
     if METADATA in text or ',"score":' not in text or '"scoreStatus":"ext:' in text or "learningObjectiveSet" in text:
         return None
-    if several and not several.keys().isdisjoint(_USER_ID.findall(text)):
+    if several and not several.keys().isdisjoint(_users(text)):
         return None
     return _NEW_IN_RESULTS.sub("", text)
+
+
+def _users(text: str) -> list[str]:
+    """The ids of users to which the text refers."""
+    return [unquote(each) for each in _USER_ID.findall(text)]
 
 
 def is_of(text: str, several: Several) -> bool:
     """Whether an enrollment is of one of these users. The mark before the path is in no data."""
     found = _USER_ID.search(text)
-    return found is None or found[1] in several
+    return found is None or unquote(found[1]) in several
 
 
 def word(text: str, name: str, words: Sequence[str]) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,7 @@ from tests.api.oneroster.test_gradebook_exports import export
 from tests.api.oneroster_v1p1.school import ALL, package
 from tests.api.pseudonyms.test_writes import line_item
 from tests.api.pseudonyms.world import BLUE, CANONICAL, ID, KEY, PLAIN, RED, World, give, opened, revoked
+from tests.districts import Frames
 from tests.export.packages import Rows, applied, by_id, rows, texts
 from tests.fakes.receiver import Received, Receiver, receiver
 from tests.services import Database
@@ -83,8 +85,8 @@ async def test_no_form_has_an_id_that_another_app_has(world: World) -> None:
         assert len(known & {world.told(one, app) for one in records}) > 30
 
 
-async def delivered(world: World, app: str, there: Receiver) -> list[Received]:
-    """What a new subscription of an app is sent when the district changes."""
+async def delivered(world: World, app: str, there: Receiver, said: Callable[..., Frames] = package) -> list[Received]:
+    """What a new subscription of an app is sent when the district changes, of which ``said`` makes packages."""
     url = there.url
     async with world.book.service.district(world.book.district_id) as tx:
         await subscriptions.create(
@@ -92,7 +94,7 @@ async def delivered(world: World, app: str, there: Receiver) -> list[Received]:
         )  # fmt: skip
     student, teacher = (("student", "south", "primary"),), (("teacher", "north", "primary"),)
     new = dict.fromkeys((f"new-{app}-{number}" for number in range(6)), student)
-    run = await world.district.sync(package(amy=None, max=teacher, **new))
+    run = await world.district.sync(said(amy=None, max=teacher, **new))
     assert run.state == "applied", (run.guard, run.error_message)
     async with world.hub.db.district(world.book.district_id) as tx:
         head = await feed.head(tx, world.hub.prepared.grants[app])
@@ -104,7 +106,7 @@ async def delivered(world: World, app: str, there: Receiver) -> list[Received]:
         await there.until(lambda got: bool(got) and got[-1].data["to"] >= head.steps, 20)
         stop.set()
         await running
-    await world.district.sync(package())
+    await world.district.sync(said())
     return list(there.received)
 
 

@@ -28,7 +28,10 @@ from transforms.catalogue import CATALOGUE
 #: The apps by the source whose ids they know: PLAIN by none.
 SIS, HR = "sis", "hr"
 #: What the SIS calls some objects: nothing that could stand in an address as it is.
-ODD = {"zoe": "zoe a/b@x.org?#%é", "art": "art 1/2", "e8": "e/8 \"ü\"", "south": "süd", "r2": "r.2@lms"}
+ODD = {
+    "zoe": "zoe a/b@x.org?#%é", "gus": 'g{u}s"', "ivy": 'iv"y\\', "art": "art 1/2", "e8": 'e/8 "ü"', "south": "s{ü}d",
+    "r2": "r.2@lms",
+}  # fmt: skip
 _REST = re.compile(rf"({CANONICAL.pattern})((?:\.[A-Za-z:-]+)?)")
 
 
@@ -36,7 +39,9 @@ def renamed(frames: Frames, keys: Mapping[str, str]) -> dict[str, pl.DataFrame]:
     """The frames with other ids."""
     where = re.compile("ourcedIds?$")
     return {
-        file: frame.with_columns(pl.col([n for n in frame.columns if where.search(n)]).replace(keys))
+        file: frame.with_columns(
+            pl.col([n for n in frame.columns if where.search(n) and n != "agentSourcedIds"]).replace(keys)
+        )
         for file, frame in frames.items()
     }
 
@@ -77,12 +82,11 @@ async def prepare(worker_url: str) -> TwoSources:
     async with db.district(district.district_id) as tx:
         await sources.create(tx, other.source_id, name="HR", kind="oneroster_csv", config={"partial": True})
     out = TwoSources(district.district_id, uuid4(), district.source_id, second=other.source_id)
-    for name, source_id in ((PLAIN, None), (SIS, district.source_id)):
+    for name, source_id in ((PLAIN, None), (SIS, district.source_id), (HR, other.source_id)):
         await add_app(db, out, name, source_id)
     for source, frames in ((district, sis(ivy=(("student", "north", "primary"),))), (other, hr()), (district, sis())):
         run = await source.sync(frames)
         assert run.state == "applied", (run.state, run.guard, run.error_message, run.report)
-    await add_app(db, out, HR, other.source_id)  # of a district that is there already
     await db.close()
     return out
 

@@ -18,6 +18,7 @@ from hub.api.oneroster.v1p1.people import USERS, Numberings, people
 from hub.api.oneroster.v1p1.reading import OldReading
 from hub.objects import rendering
 from hub.scope import projection as scope
+from hub.scope.identifiers import as_json
 from hub.scope.numbering import Numbering
 from hub.scope.personas import split
 from hub.scope.v1p1 import SAME, Documents
@@ -120,4 +121,4 @@ class _Maker:
                 return made
         (modified,) = self._view.stamps.texts([one.rid])
         sourced_id = one.sourced_id if one.role is not None else orjson.loads(escaped_bases(text))["sourcedId"]
-        return scope.tombstone(str(sourced_id), modified, fields=self._fields)
+        return scope.tombstone(as_json(str(sourced_id)), modified, fields=self._fields)
