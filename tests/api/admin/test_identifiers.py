@@ -190,3 +190,48 @@ async def test_a_command_says_what_an_id_is_of(hub: AdminHub) -> None:
     assert await asked(one["shown_id"], nobodys, token=hub.tokens["district"]) == (1, expected)
     status, (refused,) = await asked("x", token=hub.tokens["app"])
     assert (status, refused.partition(":")[0]) == (2, "forbidden")
+
+
+async def test_a_grant_is_made_with_a_source_s_ids_or_refused_with_what_clashes(hub: AdminHub) -> None:
+    users = await _synced(hub)
+    base = f"/districts/{hub.district}/grants"
+    body: dict[str, Any] = {"app_id": str(hub.foreign_app), "definition": {}, "source_ids": str(hub.source)}
+    both = await hub.call("POST", base, json=body | {"pseudonymous_ids": True})
+    assert (both.status, both.json["code"]) == (400, "invalid_request")
+    nobodys = await hub.call("POST", base, json=body | {"source_ids": str(new_id())})
+    assert (nobodys.status, nobodys.json["code"]) == (404, "not_found")
+
+    set_key = "UPDATE source_records SET key = $1 WHERE entity = 'users' AND rid = $2"
+    async with hub.pool.district(hub.district) as tx:
+        first, second = await tx.fetch(
+            "SELECT rid, key FROM source_records WHERE entity = 'users' ORDER BY rid LIMIT 2"
+        )
+    worker = await Pool.open(hub.worker_url, name="tests as a worker")
+    for key, which in ((users[5], users[0]), (second["key"], users[0])):
+        async with worker.district(hub.district) as tx:
+            await tx.execute(set_key, key, first["rid"])
+        for path, asked in ((base, body), (f"{base}/preview", {n: body[n] for n in ("definition", "source_ids")})):
+            refused = await hub.call("POST", path, json=asked)
+            assert (refused.status, refused.json["code"]) == (409, "conflict"), path
+            assert f"users {which}" in refused.json["detail"]
+            assert second["key"] not in refused.json["detail"]  # what a source calls somebody may tell who it is
+    async with worker.district(hub.district) as tx:
+        await tx.execute(set_key, first["key"], first["rid"])
+    await worker.close()
+
+    made = await hub.made("POST", base, role="district", json=body)
+    assert (made["source_ids"], made["pseudonymous_ids"]) == (str(hub.source), False)
+    assert (await hub.made("GET", f"{base}/{hub.grant}"))["source_ids"] is None
+    assert orjson.loads((await hub.audit_rows())[-1]["details"])["source_ids"] == str(hub.source)
+    kept = await hub.made("PUT", f"{base}/{made['grant_id']}", json={"definition": {"entities": ["users", "orgs"]}})
+    assert kept["source_ids"] == str(hub.source)
+    changing = await hub.call("PUT", f"{base}/{hub.grant}", json={"definition": {}, "source_ids": str(hub.source)})
+    assert (changing.status, changing.json["code"]) == (400, "invalid_request")
+
+    path = f"{base}/{made['grant_id']}/identifiers"
+    asked = [first["key"], f"{second['key']}.teacher", users[0], "nothing"]
+    found = (await hub.made("POST", path, json={"identifiers": asked}))["items"]
+    assert [(one["given"], one["entity"], one["sourced_id"], one["shown_id"]) for one in found] == [
+        (asked[0], "users", users[0], first["key"]), (asked[1], "users", users[1], second["key"]),
+        (asked[2], "users", users[0], first["key"]),
+    ]  # fmt: skip

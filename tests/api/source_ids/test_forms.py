@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from urllib.parse import unquote
+from uuid import UUID
 
 import polars as pl
 import pytest
@@ -12,16 +13,19 @@ from hub.errors import Code, HubError
 from hub.scope.grants import GrantDefinition
 from hub.store import districts, shown_ids
 from hub.sync import grants
+from hub.sync.engine import work_once
 from tests.api.oneroster.gradebooks import ref
 from tests.api.oneroster.test_gradebook_exports import export
 from tests.api.oneroster_v1p1.school import ALL
 from tests.api.pseudonyms.test_forms import delivered, in_lists, told
 from tests.api.pseudonyms.test_writes import LINE_ITEM, RESULT, known, line_item
 from tests.api.pseudonyms.world import CANONICAL, PLAIN
-from tests.api.source_ids.world import HR, ODD, SIS, Sourced, hr, renamed, sis
+from tests.api.source_ids.world import HR, ODD, SIS, Sourced, TwoSources, add_app, hr, renamed, sis
 from tests.districts import District, Frames
 from tests.export.packages import applied, by_id, rows
 from tests.fakes.receiver import receiver
+from tests.sync.guarding import approve
+from tests.sync.test_people import decide, split
 from transforms.catalogue import CATALOGUE, Version
 
 STUDENT = (("student", "south", "primary"),)
@@ -188,3 +192,39 @@ async def test_ids_go_with_the_grant_and_those_of_ended_records_when_retention_t
         count = "SELECT count(*) FROM shown_ids WHERE grant_id = $1"
         assert await tx.fetchval(count, world.hub.prepared.grants[SIS]) == 0
         assert await tx.fetchval(count, world.hub.prepared.grants[HR]) > 0
+
+
+async def test_merged_people_keep_the_ids_that_apps_were_told_and_point_by_them(world: Sourced) -> None:
+    await synced(world.other, hr("eva"))
+    await synced(world.district, sis(kim=STUDENT))
+    before = {app: await world.ids("users", app) for app in (SIS, HR)}
+    cat, late, eva, kim = [
+        await _hub_id(world, key, app) for key, app in (("cat", SIS), ("hr 1/@", HR), ("eva", HR), ("kim", SIS))
+    ]
+    # The older record stays; of the second pair's the SIS did not speak.
+    for stays, ends in ((cat, late), (eva, kim)):
+        made = await decide(world.district, UUID(stays), UUID(ends), "same")
+        assert made.run is not None
+        while await work_once(world.district.db, world.district.clock):
+            pass
+        run = await world.district.run(made.run.run_id)
+        if run.state == "held":  # a small district: one person is a large share
+            run = await approve(world.district, run.run_id)
+        assert run.state == "applied", (run.guard, run.error_message)
+    expected = {SIS: {late: "cat", "kim": eva}, HR: {"hr 1/@": cat, kim: "eva"}}
+    for app, into in expected.items():
+        users = {one["sourcedId"]: one for one in await world.listed("users", app)}
+        assert sorted(users) == sorted(before[app])
+        for gone, to in into.items():
+            reference = users[gone]["metadata"]["mergedInto"]
+            assert (users[gone]["status"], reference["sourcedId"]) == ("tobedeleted", to)
+            assert reference["href"].endswith(f"/users/{to}")
+            assert users[to]["status"] == "active"
+    fresh = TwoSources(**{**vars(world.prepared), "grants": {}, "apps": {}, "clients": {}, "tokens": {}})
+    await add_app(world.hub.db, fresh, "fresh", world.prepared.source)
+    world.prepared.tokens["fresh"] = fresh.tokens["fresh"]
+    # Who is told nothing yet is told what the source calls the record of now.
+    assert {"cat", "kim"} <= set(await world.ids("users", "fresh"))
+    await split(world.district, UUID(late))
+    again = {one["sourcedId"]: one for one in await world.listed("users", HR)}
+    assert again["hr 1/@"]["status"] == "active"
