@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import polars as pl
@@ -18,6 +18,7 @@ from tests.api.oneroster.gradebooks import ref
 from tests.api.oneroster.test_gradebook_exports import export
 from tests.api.oneroster_v1p1.school import ALL
 from tests.api.pseudonyms.test_forms import delivered, in_lists, told
+from tests.api.pseudonyms.test_records_told import Looks
 from tests.api.pseudonyms.test_writes import LINE_ITEM, RESULT, known, line_item
 from tests.api.pseudonyms.world import CANONICAL, PLAIN
 from tests.api.source_ids.world import HR, ODD, SIS, Sourced, TwoSources, add_app, hr, renamed, sis
@@ -25,6 +26,7 @@ from tests.districts import District, Frames
 from tests.export.packages import applied, by_id, rows
 from tests.fakes.receiver import receiver
 from tests.sync.guarding import approve
+from tests.sync.test_erasure import erase
 from tests.sync.test_people import decide, split
 from transforms.catalogue import CATALOGUE, Version
 
@@ -180,10 +182,13 @@ async def test_what_an_app_was_told_stays(world: Sourced) -> None:
 
 async def test_ids_go_with_the_grant_and_those_of_ended_records_when_retention_takes_them(world: Sourced) -> None:
     await synced(world.district, sis(amy=None))
+    run = await erase(world.district, UUID(await _hub_id(world, "ben")))
+    assert run.state == "applied", run.error_message
+    assert (await world.listed("users", SIS, filter="sourcedId='ben'"))[0]["status"] == "tobedeleted"
     async with world.hub.db.district(world.book.district_id) as tx:
         await shown_ids.forget_ended(tx, CATALOGUE["users"], SystemClock().now())
     gone = await world.ids("users", SIS, filter="status='tobedeleted'")
-    assert len(gone) == 2
+    assert len(gone) == 3
     assert all(CANONICAL.fullmatch(one) for one in gone)
     assert "cat" in await world.ids("users", SIS)
     async with world.hub.db.district(world.book.district_id) as tx:
@@ -228,3 +233,16 @@ async def test_merged_people_keep_the_ids_that_apps_were_told_and_point_by_them(
     await split(world.district, UUID(late))
     again = {one["sourcedId"]: one for one in await world.listed("users", HR)}
     assert again["hr 1/@"]["status"] == "active"
+
+
+async def test_records_that_changes_are_about_are_what_is_read(world: Sourced) -> None:
+    looks = Looks(world)
+    step = await looks.step(SIS)
+    await synced(world.district, sis(kim=STUDENT, cat=(("teacher", "south", "primary"),)))
+    read, told_ = await looks.read(SIS), await looks.told(SIS, step)
+    assert {"kim", "cat"} <= told_["users"].keys()
+    for entity, records in told_.items():
+        for id_, one in records.items():
+            assert one.record == read[entity][id_], (entity, id_)
+    status, body, _ = await world.book.get(f"/users/{quote(ODD['zoe'], safe='')}", app=SIS, service="rostering")
+    assert (status, body["user"]["sourcedId"]) == (200, ODD["zoe"])
