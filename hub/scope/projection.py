@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
+from hub.scope.forms import Form
 from hub.scope.grants import FieldRule, GrantDefinition, Mask, policy_fields
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
 from transforms.render import BASES, escaped_bases, spelled_out
@@ -22,6 +23,9 @@ Sees = Callable[[str, int], bool]
 Refs = Mapping[str, Sequence[int]]
 
 _HREF_STARTS = {b'{"href":"\\u%04x' % ord(base): b'{"href":"' + base.encode() for base in BASES.values()}
+_ID_KEY = '"sourcedId":'  # inside a JSON string a quote is escaped
+_DEL, _DEL_ESCAPED = "\x7f", "\\u007f"  # as documents have it, which orjson does not
+_NEXT = "},{"
 NO_LETTER = "-"  # a required member may be neither absent nor empty
 
 
@@ -57,7 +61,10 @@ class Projection:
         self.private = any(f.privacy is not Privacy.DIRECTORY and f.name in self.visible for f in body)
         #: Members inside components that must go, as the document spells them. Inside a JSON string a quote is escaped,
         #: so no value looks like this; a key in metadata may, and is then only slower.
-        self.dangling = tuple(f'"{name}":' for c in self._components.values() for name in c.hidden if c.shown)
+        self.dangling = tuple(inner for c in self._components.values() for inner in c.dangling)
+        parts = [f for f in body if f.privacy is Privacy.DIRECTORY], [f for f in body if f.privacy is not Privacy.DIRECTORY]
+        special = self.masks.keys() | set(self.references) | {n for n, c in self._components.items() if c.hidden}
+        self._form = Form([*parts[0], *parts[1]] if self.private else parts[0], self.visible, special)
         #: Bits of fields (bit i: the i-th of ``Entity.body``) that change the projection, and of those that may.
         self.plain_bits, self.reference_bits, self.check_bits = self._bits(CATALOGUE[entity].body)
 
@@ -122,8 +129,12 @@ class Projection:
                     break
             else:
                 return doc + doc_private if self.mode == "all" else doc
-        kept = self._rewritten(doc, doc_private, refs, sees, fields)
-        return "," + orjson.dumps(kept)[1:-1].decode() if kept else ""
+        text = doc + doc_private if self.private else doc
+        if fields is None:
+            cut = self._form.cut(text, lambda name, member: self._changed(name, member, refs, sees))
+            if cut is not None:
+                return cut
+        return self._rewritten(text, refs, sees, self.visible if fields is None else self.visible & fields)
 
     def references_in(self, doc: str, doc_private: str) -> dict[str, list[str]]:
         """The sourcedIds that a document refers to, in its order, for each of ``references`` that it has."""
@@ -136,20 +147,49 @@ class Projection:
                 found[name] = [(value[member] if member else value)["sourcedId"] for value in values]
         return found
 
-    def _rewritten(
-        self, doc: str, doc_private: str, refs: Refs | None, sees: Sees | None, fields: frozenset[str] | None
-    ) -> dict[str, Any]:
-        shown = self.visible if fields is None else self.visible & fields
-        record = _parse(doc + doc_private if self.private else doc)
+    def _changed(self, name: str, member: str, refs: Refs | None, sees: Sees | None) -> str:
+        """What shows of one special member, as text."""
+        if name in self.masks:
+            return self._masked(name, member)
+        component = self._components.get(name)
+        if component is None or not any(inner in member for inner in component.dangling):
+            if refs is None or name not in self.references:
+                return member
+            if sees is not None and (component is None or self.admitted_roles is None):
+                target = self._targets[name] if component is None else component.target
+                seen = [sees(target, rid) for rid in refs[name]]
+                if all(seen) and member.count(_ID_KEY) == len(seen):
+                    return member
+                if component is None:
+                    return self._seen(name, member, seen)
+        return self._rewritten(member, refs, sees, self.visible)
+
+    def _masked(self, name: str, member: str) -> str:
+        start, end = len(f',"{name}":"'), -len('"')
+        value = orjson.loads(member[start - 1 :]) if "\\" in member else member[start:end]
+        left = masked(self.masks[name], value, required=name in self._required)
+        return f'{member[:start]}{left}"' if left else ""
+
+    def _seen(self, name: str, member: str, seen: Sequence[bool]) -> str:
+        """The references of a member that are seen."""
+        if name not in self._many:
+            return member if all(kept for _, kept in zip((member,), seen, strict=True)) else ""
+        start, end = len(f',"{name}":[{{'), -len("}]")
+        references = member[start:end].split(_NEXT)  # in what the hub writes there are only ids, which are its own
+        left = [reference for reference, kept in zip(references, seen, strict=True) if kept]
+        return member[:start] + _NEXT.join(left) + member[end:] if left else ""
+
+    def _rewritten(self, text: str, refs: Refs | None, sees: Sees | None, shown: frozenset[str]) -> str:
+        """The members of ``text`` that show, parsed and dumped."""
         kept = {}
-        for name, value in record.items():
+        for name, value in _parse(text).items():
             if name not in shown:
                 continue
             if name not in self._special:
                 kept[name] = value
             elif left := self._shown(name, value, refs, sees):
                 kept[name] = left
-        return kept
+        return "," + orjson.dumps(kept)[1:-1].decode().replace(_DEL, _DEL_ESCAPED) if kept else ""
 
     def _shown(self, name: str, value: Any, refs: Refs | None, sees: Sees | None) -> Any:
         """A reference, component or masked value as it shows; ``None`` or empty where nothing is left."""
@@ -184,13 +224,13 @@ class _Component:
         scoped = [f for f in component.body if f.kind is Kind.REF and f.target in _ENTITIES]
         self.scoped = scoped[0].name if scoped else None
         self.target = (scoped[0].target if scoped else None) or ""
-        self.shown = component.name in visible
         # A role names a profile of the same user; without the profiles it would point to nothing.
         self.hidden = frozenset(
             f.name
             for f in component.body
             if f.kind is Kind.REF and f.target not in _ENTITIES and f.target not in visible
         )
+        self.dangling = tuple(f'"{name}":' for name in self.hidden if component.name in visible)
 
     def shown_entry(self, entry: dict[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in entry.items() if name not in self.hidden}
@@ -262,7 +302,7 @@ def masked(mask: Mask, value: str, *, required: bool) -> str | None:
     """A name by its first letter, a date by its year."""
     if mask is Mask.YEAR:
         return value[:4] + "-01-01"
-    letter = next((c for c in value if c.isalpha()), None)
+    letter = value[:1] if value[:1].isalpha() else next((c for c in value if c.isalpha()), None)
     if letter is None:
         return NO_LETTER if required else None
     return letter.upper()[:1]  # the capital of some letters is two
