@@ -12,7 +12,6 @@ from hub.objects.bases import Bases, addressed
 from hub.objects.looking import Looking
 from hub.scope import projection as scope
 from hub.scope.identifiers import standing_in, without_head
-from hub.scope.projection import Projection
 from hub.scope.v1p1 import booleans, json_booleans
 from hub.store import people, records
 from hub.store.people import USERS
@@ -69,24 +68,21 @@ async def named(looking: Looking, entity: Entity, texts: list[str], fields: froz
 
 async def _objects(looking: Looking, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
-    private = shows_private(looking, entity)
     wanted = BitMap(rids)
-    cut = view.trimmed & wanted
-    found: dict[int, str] = {}
-    if cut:
-        names = projection.references
-        for row in await records.trimmed(looking.tx, looking.gate, entity, list(cut), private=private, fields=names):
-            found[row.rid] = render(looking, entity, row, fields)
-    whole = [rid for rid in rids if rid not in cut] if cut else rids
-    if whole:
-        rows = await records.page(looking.tx, looking.gate, entity, whole, private=private)
-        if entity.compact:
-            rows = [(rid, sourced_id, spelled_out(doc)) for rid, sourced_id, doc in rows]
-        dates = dict(zip(whole, view.stamps.texts(whole), strict=True))
-        texts = _texts(projection, rows, dates, view.gone & wanted, fields)
-        if [row[0] for row in rows] == list(rids):
-            return texts
-        found |= zip([row[0] for row in rows], texts, strict=True)
+    trimmed = list(view.trimmed & wanted)
+    rows, refs = await records.page(
+        looking.tx, looking.gate, entity, rids, private=shows_private(looking, entity),
+        trimmed=trimmed, fields=projection.references,
+    )  # fmt: skip
+    _check(len(refs), trimmed)  # without its references a record would show them all
+    if entity.compact:
+        rows = [(rid, sourced_id, spelled_out(doc)) for rid, sourced_id, doc in rows]
+    dates = dict(zip(rids, view.stamps.texts(rids), strict=True))
+    texts = _texts(looking, entity, rows, dates, refs, fields, gone=view.gone & wanted)
+    listed = [row[0] for row in rows]
+    if listed == list(rids):
+        return texts
+    found = dict(zip(listed, texts, strict=True))
     return [found[rid] for rid in rids]
 
 
@@ -106,12 +102,12 @@ async def joined_objects(
         return None
     if entity.compact and len(rids) >= _COLUMNS and not projection.dangling:
         return await _in_columns(looking, entity, rids, apart, bases)
-    text = await _joined(looking, entity, rids)
-    if not apart:
+    text = await _joined(looking, entity, rids, view.trimmed & wanted)
+    if not (gone := view.gone & wanted):
         return [text.replace(_BETWEEN, ",")]
     found = text.split(_BETWEEN)
-    ids = {place: found[place][_ID_START : _ID_START + _ID_LENGTH] for place in _places(rids, apart & view.gone)}
-    for place, made in (await _apart(looking, entity, rids, apart, ids)).items():
+    ids = {place: found[place][_ID_START : _ID_START + _ID_LENGTH] for place in _places(rids, gone)}
+    for place, made in (await _apart(looking, entity, rids, gone, ids)).items():
         found[place] = made
     return found
 
@@ -162,47 +158,50 @@ def _places(rids: Sequence[int], some: BitMap) -> list[int]:
     return found
 
 
-async def _joined(looking: Looking, entity: Entity, rids: Sequence[int]) -> str:
-    """The objects of records as if all of them showed, with ``_BETWEEN`` between."""
+async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed: BitMap) -> str:
+    """The objects of records as if none of them were gone, with ``_BETWEEN`` between."""
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
     date = view.stamps.common(rids)
     before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
     around = before, between + (date or _DATE) + after, end
-    private = shows_private(looking, entity)
-    count, text = await records.joined(looking.tx, looking.gate, entity, rids, around, _BETWEEN, private=private)
+    count, text, refs = await records.joined(
+        looking.tx, looking.gate, entity, rids, around, _BETWEEN, private=shows_private(looking, entity),
+        trimmed=list(trimmed), fields=projection.references,
+    )  # fmt: skip
     _check(count, rids)
-    if any(member in text for member in projection.dangling):
+    _check(len(refs), trimmed)  # without its references a record would show them all
+    dangling = any(member in text for member in projection.dangling)
+    if refs or dangling:
+        found = text.split(_BETWEEN)
         start = sum(map(len, around[:2])) + _ID_LENGTH
-        text = _BETWEEN.join(_cleaned(projection, record, start, end) for record in text.split(_BETWEEN))
+        for place in range(len(rids)) if dangling else _places(rids, trimmed):
+            document = found[place][start : -len(end)]
+            shown = projection.members(document, "", refs=refs.get(rids[place]), sees=looking.view.sees)
+            found[place] = f"{found[place][:start]}{shown}{end}"
+        text = _BETWEEN.join(found)
     if date is None:
         text = "".join(chain.from_iterable(zip(text.split(_DATE), [*view.stamps.texts(rids), ""], strict=True)))
     return spelled_out(text) if entity.compact else text
 
 
-def _check(count: int, rids: Sequence[int]) -> None:
+def _check(count: int, rids: Sequence[int] | BitMap) -> None:
     if count != len(rids):
         raise RuntimeError("a view shows records that are not there")
 
 
-def _cleaned(projection: Projection, text: str, start: int, end: str) -> str:
-    """One of the objects that PostgreSQL made, without what dangles; its document begins at ``start``."""
-    if not any(member in text for member in projection.dangling):
-        return text
-    return f"{text[:start]}{projection.members(text[start : len(text) - len(end)], '')}{end}"
-
-
 def _texts(
-    projection: Projection, rows: Sequence[tuple[int, str, str]], dates: Mapping[int, str], gone: BitMap,
-    fields: frozenset[str] | None,
+    looking: Looking, entity: Entity, rows: Sequence[tuple[int, str, str]], dates: Mapping[int, str],
+    refs: records.References, fields: frozenset[str] | None, *, gone: BitMap,
 ) -> list[str]:  # fmt: skip
-    """The JSON objects of rows whose references all show; for most grants that is joining texts."""
-    if not gone and fields is None and projection.mode != "rewrite" and not projection.dangling:
+    """The JSON objects of rows; ``refs``: of those that are trimmed. For most grants that is joining texts."""
+    projection, sees = looking.view.projections[entity.name], looking.view.sees
+    if not gone and not refs and fields is None and projection.mode != "rewrite" and not projection.dangling:
         before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
         return [f"{before}{sourced_id}{between}{dates[rid]}{after}{doc}{end}" for rid, sourced_id, doc in rows]
     return [
         scope.tombstone(sourced_id, dates[rid], fields=fields)
         if rid in gone
-        else projection.render(sourced_id, dates[rid], doc, "", fields=fields)
+        else projection.render(sourced_id, dates[rid], doc, "", refs=refs.get(rid), sees=sees, fields=fields)
         for rid, sourced_id, doc in rows
     ]
 

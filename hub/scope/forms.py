@@ -27,10 +27,8 @@ class Form:
     """The members of documents of one entity: which show, and which of these may change (``special``)."""
 
     def __init__(self, members: Sequence[Field], shown: Collection[str], special: Collection[str]) -> None:
-        def group(field: Field) -> str | None:
-            return field.name if field.name in special else ""
-
-        runs = groupby(members, lambda f: group(f) if f.name in shown else None)
+        special = frozenset(special)
+        runs = groupby(members, lambda f: (f.name if f.name in special else "") if f.name in shown else None)
         self._runs = [(name, tuple(fields)) for name, fields in runs]
         shown_runs = [name for name, _ in self._runs if name is not None]
         self._special = [(place, name) for place, name in enumerate(shown_runs) if name]
@@ -59,12 +57,12 @@ class Form:
 
     def _source(self, string: str) -> str:
         """A regular expression with a group for each run of members that show, and of the special ones for each."""
-        runs = [(name, "".join(f'(?:,"{f.name}":{_value(f, string)})?+' for f in fields)) for name, fields in self._runs]
-        return "".join(run if name is None else f"({run})" for name, run in runs)
+        runs = [(name is None, "".join(_member(field, string) for field in fields)) for name, fields in self._runs]
+        return "".join(f"(?:{run})" if hidden else f"({run})" for hidden, run in runs)
 
 
-def _value(field: Field, string: str) -> str:
-    return _nested(_DEPTHS.get(field.kind, 0) + field.many, string)
+def _member(field: Field, string: str) -> str:
+    return rf'(?:,"{field.name}":{_nested(_DEPTHS.get(field.kind, 0) + field.many, string)})?+'
 
 
 def _nested(depth: int, string: str) -> str:

@@ -62,9 +62,10 @@ class Projection:
         #: Members inside components that must go, as the document spells them. Inside a JSON string a quote is escaped,
         #: so no value looks like this; a key in metadata may, and is then only slower.
         self.dangling = tuple(inner for c in self._components.values() for inner in c.dangling)
-        parts = [f for f in body if f.privacy is Privacy.DIRECTORY], [f for f in body if f.privacy is not Privacy.DIRECTORY]
-        special = self.masks.keys() | set(self.references) | {n for n, c in self._components.items() if c.hidden}
-        self._form = Form([*parts[0], *parts[1]] if self.private else parts[0], self.visible, special)
+        directory = [f for f in body if f.privacy is Privacy.DIRECTORY]
+        rest = [f for f in body if f.privacy is not Privacy.DIRECTORY] if self.private else []
+        special = {*self.masks, *self.references, *(n for n, c in self._components.items() if c.dangling)}
+        self._form = Form([*directory, *rest], self.visible, special)
         #: Bits of fields (bit i: the i-th of ``Entity.body``) that change the projection, and of those that may.
         self.plain_bits, self.reference_bits, self.check_bits = self._bits(CATALOGUE[entity].body)
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
+import orjson
+
 from hub.errors import Code, HubError
 from hub.store.conditions import ALWAYS, Condition, Expression
 from hub.store.database import StatementTimeoutError, Transaction
@@ -20,6 +22,8 @@ from transforms.catalogue import Entity, Field, Kind
 _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
 _MANY = 1_000  # their text is large
 _FREE = PARAMETERS + 1  # the first parameter behind the gate's
+#: By rid and reference field, the rids of references in the order of the document.
+References = dict[int, dict[str, list[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,44 +46,72 @@ class Found:
 
 
 async def page(
-    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool
-) -> list[tuple[int, str, str]]:
+    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool,
+    trimmed: Sequence[int] = (), fields: Sequence[str] = (),
+) -> tuple[list[tuple[int, str, str]], References]:  # fmt: skip
     """(rid, sourcedId, document) of these records by rid; ``private``: with the members beside the directory's.
 
-    ``rids`` exist and there is at least one, so no row means that the gate is closed. Raises ClosedError.
+    Also the references ``fields`` of those that are ``trimmed``: they belong to the documents. ``rids`` exist and there
+    is at least one, so no row means that the gate is closed. Raises ClosedError.
     """
+    columns, more = _references(entity, fields, trimmed, _FREE + 1)
     rows = await tx.fetch(
-        f"SELECT t.rid, t.sourced_id::text, t.doc{' || t.doc_private' if private else ''} FROM {entity.table} t "
+        f"SELECT t.rid, t.sourced_id::text, t.doc{' || t.doc_private' if private else ''}"
+        f"{columns and f', {columns}::text'} FROM {entity.table} t "
         f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {gate.condition} ORDER BY t.rid",
-        *gate.values(tx), literal(rids),
+        *gate.values(tx), literal(rids), *more,
     )  # fmt: skip
     if not rows:
         raise ClosedError
-    return cast("list[tuple[int, str, str]]", rows)  # a Record is a tuple in all but name
+    found = [orjson.loads(row[3]) for row in rows if row[3] is not None] if columns else []
+    # A Record is a tuple in all but name.
+    return ([row[:3] for row in rows] if columns else cast("list[tuple[int, str, str]]", rows)), _by_rid(fields, found)
 
 
 async def joined(
     tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], around: tuple[str, str, str], between: str, *,
-    private: bool,
-) -> tuple[int, str]:  # fmt: skip
+    private: bool, trimmed: Sequence[int] = (), fields: Sequence[str] = (),
+) -> tuple[int, str, References]:  # fmt: skip
     """How many of these records there are, and all of them as one text, by rid with ``between`` between.
 
-    ``rids`` ascend; ``private`` as in ``page``. ``around``: the texts before a record's sourcedId, between that and its
-    document, and behind it. Joining costs PostgreSQL less than rows cost whoever takes them apart. Raises ClosedError.
+    ``rids`` ascend; ``private``, ``trimmed`` and ``fields`` as in ``page``. ``around``: the texts before a record's
+    sourcedId, between that and its document, and behind it. Joining costs PostgreSQL less than rows cost whoever takes
+    them apart. Raises ClosedError.
     """
     if len(rids) >= _MANY:
         await tx.keep_freed_memory()
     which, values = _listed(rids, _FREE + 4)
+    columns, more = _references(entity, fields, trimmed, _FREE + 4 + len(values))
     row = await tx.fetchrow(
-        f"SELECT count(*), string_agg(r.record, ${_FREE + 3}::text) FROM (SELECT ${_FREE}::text || "
+        f"SELECT count(*), string_agg(r.record, ${_FREE + 3}::text){columns and ', json_agg(r.found)::text'} "
+        f"FROM (SELECT ${_FREE}::text || "
         f"t.sourced_id::text || ${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || "
-        f"${_FREE + 2}::text AS record "
+        f"${_FREE + 2}::text AS record{columns and f', {columns} AS found'} "
         f"FROM {entity.table} t WHERE t.district_id = $1 AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
-        *gate.values(tx), *around, between, *values,
+        *gate.values(tx), *around, between, *values, *more,
     )  # fmt: skip
     if row is None or row[1] is None:
         raise ClosedError
-    return row[0], row[1]
+    return row[0], row[1], _by_rid(fields, orjson.loads(row[2])) if columns else {}
+
+
+def _references(
+    entity: Entity, fields: Sequence[str], trimmed: Sequence[int], free: int
+) -> tuple[str, tuple[object, ...]]:
+    """An expression for the rid and references of a trimmed record, and the value of its parameter ``free``.
+
+    Null for others, and empty where no record is trimmed.
+    """
+    if not trimmed:
+        return "", ()
+    columns = "".join(f', t."{name}"' for name in reference_columns(entity, fields).values())
+    # In a subquery the array is read once and not for every record.
+    which = f"t.rid = ANY((SELECT ${free}::text::integer[])::integer[])"
+    return f"CASE WHEN {which} THEN json_build_array(t.rid{columns}) END", (literal(trimmed),)
+
+
+def _by_rid(fields: Sequence[str], found: Sequence[Sequence[Any] | None]) -> References:
+    return {row[0]: dict(zip(fields, map(as_list, row[1:]), strict=True)) for row in found if row is not None}
 
 
 async def joined_bytes(
@@ -114,22 +146,6 @@ def _listed(rids: Sequence[int], free: int) -> tuple[str, tuple[object, ...]]:
 def literal(items: Sequence[object]) -> str:
     """A PostgreSQL array as text: asyncpg takes longer to encode a list than PostgreSQL to read this."""
     return "{" + ",".join(map(str, items)) + "}"
-
-
-async def trimmed(
-    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool, fields: Sequence[str]
-) -> list[Row]:
-    """Documents with the rids of these reference fields, of one statement: they belong together. Raises ClosedError."""
-    names = reference_columns(entity, fields)
-    columns = "".join(f', t."{name}"' for name in names.values())
-    rows = await tx.fetch(
-        f"SELECT t.rid, t.sourced_id::text, t.doc, {_private(private)}{columns} FROM {entity.table} t "
-        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {gate.condition}",
-        *gate.values(tx), literal(rids),
-    )  # fmt: skip
-    if not rows:
-        raise ClosedError
-    return [_row(row, names) for row in rows]
 
 
 async def find(
