@@ -13,7 +13,7 @@ import polars as pl
 
 from hub.errors import Code, HubError
 from hub.metrics.known import SYNCS
-from hub.store import differences, districts, source_health
+from hub.store import differences, districts, source_health, stuck
 from hub.store.database import Database, Transaction
 
 LEASE_SECONDS = 30
@@ -171,6 +171,7 @@ async def claim(db: Database, *, small: int | None = None, free: int | None = No
     try:
         return await _fenced_off(db, claim)
     except asyncpg.LockNotAvailableError:
+        await stuck.end(db)  # whoever has the district may have been stopped
         await release(db, claim, wait_seconds=LOCK_SECONDS)
         return None
 

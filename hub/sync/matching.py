@@ -35,6 +35,8 @@ from transforms.matching.people import (
 
 #: With a larger share of people changed, comparing everybody takes less time.
 MOST_CHANGED: Final = 0.2
+#: An apply of a large district ends sooner.
+LONGEST_LOCK_SECONDS: Final = 300.0
 #: Who decides where nobody did.
 HUB: Final = "hub"
 _BIGGEST: Final = max(kind.cap for kind in KINDS)
@@ -93,7 +95,8 @@ async def match_once(db: Database) -> bool:
         if state.speaking > 1 and (some is None or some):
             asked = await _asked(tx, some, total, settings)
     found = await asyncio.to_thread(_judged, asked) if asked is not None else None
-    async with db.district(district_id, wait_seconds=30) as tx:
+    # A run that is being applied holds the district's row for as long as it takes; what was found is worth waiting for.
+    async with db.district(district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS) as tx:
         if state.speaking < 2:
             await matching.write_keys(tx, None, compared.nothing())
         elif found is not None:

@@ -52,7 +52,7 @@ def objects(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, An
 
 
 METADATA = st.recursive(
-    TEXTS | st.integers() | st.booleans() | st.none(),
+    TEXTS | st.integers(-(1 << 63), (1 << 63) - 1) | st.booleans() | st.none(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS | st.sampled_from(["agents", "roles"]), inner),
     max_leaves=6,
 )

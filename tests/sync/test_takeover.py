@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 
+import asyncpg
 import pytest
 
 from hub.errors import Code, HubError
@@ -63,6 +64,29 @@ async def test_another_worker_carries_the_run_out_when_the_lease_has_ended(
     finally:
         if one.poll() is None:
             one.kill()
+    assert await snapshot(second) == loaded.after
+
+
+@pytest.mark.threat("F13")
+async def test_a_worker_that_is_stopped_inside_of_a_statement_keeps_its_district_from_nobody_for_long(
+    second: District, copied: Database, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its statement is prepared and waits for its values: to PostgreSQL it is at work."""
+    monkeypatch.setattr(database, "IDLE_SECONDS", 1.5)
+    monkeypatch.setattr(runs, "LOCK_SECONDS", 1)
+    stopped = await asyncpg.connect(copied.worker)
+    try:
+        await stopped.execute(f"BEGIN; SET LOCAL hub.district = '{second.district_id}'")
+        await stopped.execute("UPDATE hub.districts SET fence = fence")
+        run_id = await second.request(change())
+        await stopped.prepare("SELECT $1::int")
+        async with asyncio.timeout(30):
+            while (await second.run(run_id)).state != "applied":
+                await work_once(second.db, second.clock)
+                await asyncio.sleep(0.1)
+    finally:
+        with contextlib.suppress(asyncpg.PostgresError, OSError, asyncpg.InterfaceError):
+            await stopped.close(timeout=2)
     assert await snapshot(second) == loaded.after
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import orjson
 import polars as pl
 import pytest
@@ -14,9 +14,9 @@ from pyroaring import BitMap
 
 from hub.store import districts, past, runs, staging
 from hub.store.runs import Run
+from hub.sync import ending
 from hub.sync.engine import work_once
 from tests.districts import District, Frames, changed, sandbox, without
-from tests.services import in_database
 from tests.sync.conftest import change, gradebooks
 from transforms.catalogue import CATALOGUE
 
@@ -250,32 +250,30 @@ async def test_undoing_twice_changes_nothing_more(second: District) -> None:
 
 
 async def test_what_an_app_writes_while_an_undo_is_under_way_is_not_overwritten(
-    graded: District, postgres: str
+    graded: District, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = dict(gradebooks())
     item = frames["lineItems"]["sourcedId"][0]
     run = await graded.sync(changed(frames, "lineItems", item, title="Essay of the file", description="New"))
     assert run.state == "applied"
     async with graded.db.district(graded.district_id) as tx:
-        name = await tx.fetchval("SELECT current_database()")
         rid = await tx.fetchval("SELECT rid FROM line_items WHERE title = 'Essay of the file'")
-    owner = await asyncpg.connect(in_database(postgres, name))
-    try:
-        hold = owner.transaction()
-        await hold.start()
-        await owner.execute("LOCK TABLE hub.run_issues IN ACCESS EXCLUSIVE MODE")  # between looking and applying
-        undoing = asyncio.create_task(undo(graded, run))
-        while not await owner.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
-            await asyncio.sleep(0.02)
-        await _written(graded, rid)
-        await hold.commit()
-        undone = await undoing
-        while undone.state == "queued":  # it waits a moment before it is tried again
-            await owner.execute("UPDATE hub.runs SET lease_until = now() WHERE state = 'queued'")
-            await work_once(graded.db, graded.clock)
-            undone = await graded.run(undone.run_id)
-    finally:
-        await owner.close()
+    apply, looked = ending._apply, []
+
+    async def written_first(end: Any, applying: Any) -> Any:
+        """The app writes between looking and applying."""
+        if not looked:
+            looked.append(True)
+            await asyncio.create_task(_written(graded, rid))
+        return await apply(end, applying)
+
+    monkeypatch.setattr(ending, "_apply", written_first)
+    undone = await undo(graded, run)
+    while undone.state == "queued":  # it waits a moment before it is tried again
+        async with graded.db.district(graded.district_id) as tx:
+            await tx.execute("UPDATE runs SET lease_until = now() WHERE state = 'queued'")
+        await work_once(graded.db, graded.clock)
+        undone = await graded.run(undone.run_id)
     assert (undone.state, undone.attempt) == ("applied", 2)
     _, now = await record(graded, "lineItems", item)
     assert now["title"] == "Essay of the app"

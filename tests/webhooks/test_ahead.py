@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -61,7 +62,9 @@ async def test_the_last_change_of_a_window_may_be_the_first_that_is_parked(world
         batches = [got.changes for got in there.received if not got.data.get("probe")]
         taken = [change for changes in batches if not poison & {c[2] for c in changes} for change in changes]
         assert sorted(change[2] for change in taken) == sorted(some.users[:5])
-        assert [len(changes) for changes in batches] == [6, 6, 6, 3, 1, 1, 1, 1, 1, 0]
+        # Which other change shows whether the receiver takes any is left to chance: if it is the refused one, the same
+        # batch is tried once more.
+        assert [size for size, _ in groupby(map(len, batches))] == [6, 3, 1, 0]
         assert not there.received[-1].data["more"]
 
 

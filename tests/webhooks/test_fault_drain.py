@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -25,7 +24,7 @@ from hub.store.migrate import migrate
 from hub.worker import run_worker
 from tests.conftest import UNSAFE
 from tests.fakes.feeds import feeds
-from tests.fakes.proxy import Proxy, proxy
+from tests.fakes.proxy import Proxy, over_tcp, proxy
 from tests.fakes.receiver import Received, hang, receiver
 from tests.forks import FORKS
 from tests.services import MASTER_KEY, database_at
@@ -52,7 +51,7 @@ class Site:
         """PostgreSQL ends as if it had been killed, and is started again."""
         await asyncio.to_thread(self.postgres.stop, immediate=True)
         await asyncio.to_thread(self.postgres.start)
-        self.way.target = ("127.0.0.1", urlsplit(await asyncio.to_thread(self.postgres.url)).port or 0)
+        self.way.target = over_tcp(await asyncio.to_thread(self.postgres.url))
 
     async def ring(self) -> None:
         """Announces, time and again, as syncs do: a worker looks then, and takes what a dead one held."""
