@@ -23,7 +23,7 @@ TRIES = 4
 FIRST_WAIT_SECONDS = 1.0
 #: Longer waits are the hub's: the run goes back to the queue.
 LONGEST_WAIT_SECONDS = 120.0
-MOST_BYTES = 64 << 20
+MOST_BYTES = 48 << 20
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _GOOD = frozenset({200})
 _CHANCE = random.SystemRandom()

@@ -31,6 +31,8 @@ from connectors.contract_proxy import Asked, Exchange, Fault, FaultyProxy, Reply
 from connectors.protocol import ConnectorError, ConnectorSpec, Intent, SourceContext
 
 _JSON = {"Content-Type": "application/json"}
+#: Bytes that a pull may take beside what the process has, whatever the system answers.
+MOST_MEMORY = 64 << 20
 _BOMB_BYTES, _PIECE = 256 << 20, 1 << 20
 _NOW = datetime.now(UTC)
 
@@ -300,14 +302,31 @@ def _clean(faulty: FaultCase) -> tuple[str, int]:
 
 
 def _outcome(faulty: FaultCase) -> str | ConnectorError:
-    """The digest of what a pull brought, or how it failed."""
+    """The digest of what a pull brought, or how it failed. Raises AssertionError where it took too much memory."""
     context = faulty.context(faulty.proxy.url)
+    base = _resident("VmRSS", begin_again=True)
     try:
         pull = asyncio.run(faulty.spec.open(context).pull(None))
     except ConnectorError as error:
         return error
-    with closing(pull.package) as package:
-        return package.digest
+    else:
+        with closing(pull.package) as package:
+            return package.digest
+    finally:
+        most = _resident("VmHWM")
+        if most - base > MOST_MEMORY:
+            raise AssertionError(f"the pull took {(most - base) >> 20} MB of memory, more than {MOST_MEMORY >> 20}")
+
+
+def _resident(which: str, *, begin_again: bool = False) -> int:
+    """Bytes of memory that this process has (VmRSS), or had at most since it began again; 0 where nobody tells."""
+    try:
+        if begin_again:
+            Path("/proc/self/clear_refs").write_text("5")
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:  # no Linux, or not allowed
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith(f"{which}:")), 0)
 
 
 def _left(faulty: FaultCase, what: str, found: str | ConnectorError) -> list[str]:

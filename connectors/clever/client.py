@@ -22,7 +22,7 @@ SECRET = "secret"
 _RESERVE = 5
 _LONGEST_TOKEN, _TOKEN_BYTES = 4_000, 1 << 20
 #: Sections name all their students; an answer with more than so much for each row is cut off.
-_BYTES_PER_ROW, _LEAST_BYTES, _MOST_BYTES = 32 << 10, 4 << 20, 64 << 20
+_BYTES_PER_ROW, _LEAST_BYTES, _MOST_BYTES = 32 << 10, 4 << 20, 48 << 20
 
 
 class PageTooLargeError(Exception):
