@@ -180,7 +180,11 @@ def _classes_frame(
     school, term, number = where
     count = len(course)
     section = (pl.Series(number) + 1).cast(pl.String).str.zfill(2)
-    period = pl.Series(rng.integers(1, 9, count)).cast(pl.String)
+    # Two slots may have a section of one course and number each: nobody teaches both in one hour.
+    places = pl.DataFrame({"course": course["sourcedId"], "school": school, "term": term, "number": number})
+    hours = places.with_columns(hour=pl.Series(rng.integers(1, 9, count)))
+    again = pl.col("hour").cum_count().over(*hours.columns) - 1
+    period = hours.select((pl.col("hour") - 1 + again) % 8 + 1).to_series().cast(pl.String)
     homeroom = course["subjects"] == "Homeroom"
     return pl.DataFrame(
         {

@@ -48,8 +48,8 @@ def overlapping(given: Given) -> pl.DataFrame:
     """Sessions that begin long before the one before them ends, or long after; schools' like terms count as one."""
     rows = given["academicSessions"].filter(pl.col("parent").is_not_null() & (pl.col("type") != "schoolYear"))
     group, start, end = ["parent", "type"], pl.col("startDate"), pl.col("endDate")
-    spans = rows.unique([*group, *_SPAN]).sort(*group, *_SPAN)
-    # A term inside of another one (a summer school, a school with terms of its own) is no mistake.
+    # The longer goes first: a term inside of another one (a summer school, a school of other terms) is no mistake.
+    spans = rows.unique([*group, *_SPAN]).sort(*group, *_SPAN, descending=[False, False, False, True])
     until = end.cum_max().shift(1).over(group)
     inside = (end <= until).fill_null(value=False)
     overlap = (start + timedelta(days=given.params["overlap_days"]) < until) & ~inside
