@@ -31,9 +31,8 @@ from connectors.contract_proxy import Asked, Exchange, Fault, FaultyProxy, Reply
 from connectors.protocol import ConnectorError, ConnectorSpec, Intent, SourceContext
 
 _JSON = {"Content-Type": "application/json"}
-#: Bytes that a pull may take beside what the process has, whatever the system answers. 64 MB are the pull's; the rest
-#: is for the proxy, which makes the answers in the same process.
-MOST_MEMORY = 96 << 20
+#: Bytes that a pull may take beside what the process has, whatever the system answers.
+MOST_MEMORY = 64 << 20
 _BOMB_BYTES, _PIECE = 256 << 20, 1 << 20
 _NOW = datetime.now(UTC)
 

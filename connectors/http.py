@@ -234,15 +234,16 @@ async def _places(host: str, port: int | None) -> Sequence[Any]:
 
 
 async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    found = bytearray()
+    found, size = list[bytes](), 0  # one that grows would be copied now and then, and be there twice
     async for piece in response.content.iter_chunked(_PIECE):
-        found += piece
-        if len(found) > most_bytes:
+        found.append(piece)
+        size += len(piece)
+        if size > most_bytes:
             response.close()
             text = f"The system's answer is larger than {most_bytes >> 20} MiB. Ask for fewer rows a page (page_rows)."
             raise ConnectorError("answer_too_large", text, intent=Intent.ASK_HUMAN)
         await asyncio.sleep(0)  # a gzip bomb unpacks without ever waiting for the network
-    return bytes(found)
+    return b"".join(found)
 
 
 def _failure(error: BaseException) -> ConnectorError:

@@ -137,16 +137,17 @@ class _Walking:
         """The new objects of the next page.
 
         Pages that an earlier attempt read go together with those of this one where the last of them is still the same:
-        what went or came before it moved it.
+        what went or came before it moved it. Of pages side by side it may have read some behind one that it had not:
+        these are asked for again.
         """
-        before, self.before = self.before, page
-        if before is not None and before.kept != page.kept:
-            if page.kept:
-                self.found.steady = False
-            else:
-                now = await self.client.page(before.url, self.entity.name, self.limit, kept=False)
-                same = Members(now.objects).of("sourcedId") == Members(before.objects).of("sourcedId")
-                self.found.steady = self.found.steady and same
+        before = self.before
+        if before is not None and page.kept and not before.kept:
+            page = await self.client.page(page.url, self.entity.name, self.limit, kept=False)
+        elif before is not None and before.kept and not page.kept:
+            now = await self.client.page(before.url, self.entity.name, self.limit, kept=False)
+            same = Members(now.objects).of("sourcedId") == Members(before.objects).of("sourcedId")
+            self.found.steady = self.found.steady and same
+        self.before = page
         return self._new(page, overlapping=overlapping)
 
     def _counted(self, first: Page) -> bool:

@@ -35,7 +35,7 @@ def test_a_pull_goes_on_at_the_page_at_which_it_was_cut_off(tmp_path: Path) -> N
     school = {"sourcedId": "s1", "name": "S", "type": "school", "status": "active", "dateLastModified": "2026-01-01"}
     server = Server("1.2", {"orgs": {"s1": school}, "users": {person(n)["sourcedId"]: person(n) for n in range(USERS)}})
     with running(server):
-        whole = context(server, folder, [], page_rows=5)
+        whole = context(server, folder, [], page_rows=5, at_once=1)
         clean = asyncio.run(SPEC.open(whole).pull(None)).package
         pages = server.count("users")
         for cut in range(pages):
@@ -55,6 +55,31 @@ def test_a_pull_goes_on_at_the_page_at_which_it_was_cut_off(tmp_path: Path) -> N
             pulled.package.close()
             second.remove()
     assert not (tmp_path / "journal").exists()
+
+
+def test_pages_behind_one_that_was_not_read_are_asked_for_again_and_no_others(tmp_path: Path) -> None:
+    """Side by side, a page may be there when the one before it fails."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    server = Server("1.2", {"users": {person(n)["sourcedId"]: person(n) for n in range(USERS)}})
+    with running(server):
+        whole = context(server, folder, [], page_rows=5, at_once=4, entities=["users"])
+        clean = asyncio.run(SPEC.open(whole).pull(None)).package
+        pages = server.count("users")
+        server.fault = lambda one: "status:500" if one.query.get("offset") == "10" else None
+        first = opened(tmp_path / "journal")
+        with pytest.raises(ConnectorError):
+            asyncio.run(SPEC.open(replace(whole, journal=first)).pull(None))
+        first.close()
+        server.asked.clear()
+        server.fault = lambda _: None
+        second = opened(tmp_path / "journal")
+        pulled = asyncio.run(SPEC.open(replace(whole, journal=second)).pull(None))
+        assert pulled.package.digest == clean.digest
+        # The lost one and all behind it, and the one before it, which has to be the same still.
+        assert server.count("users") == pages - 2 + 1
+        pulled.package.close()
+        second.remove()
 
 
 def test_answers_come_back_once_each_and_open_for_nobody_else(tmp_path: Path) -> None:
