@@ -84,7 +84,7 @@ class Settings(FileSettings):
         ge=3,
         le=200,
         description="Most database connections of a worker for syncs and webhooks, at least two for each sync that it"
-        " has at a time and one more; it has three more for exports and two for pass-back.",
+        " has at a time and two more; it has three more for exports and two for pass-back.",
     )
     token_lifetime_seconds: int = Field(default=3600, ge=1, le=3600, description="Life of an access token.")
     wrong_credentials_burst: int = Field(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from uuid import UUID
 
 import polars as pl
 
@@ -109,7 +110,12 @@ def nobody() -> pl.DataFrame:
 
 
 async def keep(tx: Transaction, source: str, found: pl.DataFrame) -> None:
-    """Keeps, for those who were recognised, the record that a split gives back, and why they were joined."""
+    """Keeps, for those who were recognised, the record that a split gives back, and why they were joined.
+
+    Not for those whose words were withheld from the run: the source's next package recognises them again.
+    """
+    said = await people.speakers(tx, USERS, found["rid"].to_list())
+    found = found.filter(pl.col("rid").is_in([rid for rid, sources in said.items() if UUID(source) in sources]))
     first = await districts.reserve_rids(tx, USERS.name, found.height)
     homes = list(range(first, first + found.height))
     position, _ = await districts.lock(tx)

@@ -139,8 +139,11 @@ async def _teller(settings: Settings, db: Database, egress: Egress, clock: Clock
 
 
 def _connections(settings: Settings) -> int:
-    """What the syncs of a worker need: one to apply with and one to stage with each, and one for their leases."""
-    return 2 * (settings.sync_concurrency + settings.sync_small_concurrency) + 1
+    """What the syncs of a worker need: one to apply with and one to stage with each, and one for their leases.
+
+    One more compares people: reading those of a large district takes a while, and no lease waits for it.
+    """
+    return 2 * (settings.sync_concurrency + settings.sync_small_concurrency) + 2
 
 
 def _syncs(
