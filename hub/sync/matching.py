@@ -54,8 +54,9 @@ class Mode(StrEnum):
 class _Asked:
     """What is to be decided. ``mine``: the users whose keys are kept anew, of ``everybody`` in ``PERSON``.
 
-    ``pairs`` and ``frequencies`` None: all candidates are compared, by how common values are among them. ``cannot``:
-    pairs about which people have decided; ``said``: rid and source; ``waiting``: pairs that runs are to join.
+    ``pairs`` and ``frequencies`` None: all candidates are compared, by how common values are among them; otherwise
+    ``everybody`` is normalised. ``cannot``: pairs about which people have decided; ``said``: rid and source;
+    ``waiting``: pairs that runs are to join.
     """
 
     everybody: pl.DataFrame
@@ -125,16 +126,23 @@ async def _asked(tx: Transaction, some: Sequence[int] | None, total: int, settin
         known = set(everybody["rid"])
         theirs = [rid for rid in pl.concat([pairs["left"], pairs["right"]]).unique().sort() if rid not in known]
         everybody = pl.concat([everybody, await compared.people(tx, theirs)])
-        pairs = pairs.filter(pl.all_horizontal(pl.all().is_in(everybody["rid"].implode())))
-        values = await asyncio.to_thread(lambda: compared.valued(normalised(everybody)))
-        frequencies = Frequencies(total, await matching.counts(tx, values["hash"].unique().to_list()))
+        compared_rids = everybody["rid"].implode()
+        guardians = everybody["guardians"].explode(empty_as_null=False).drop_nulls().unique()
+        beside = await compared.people(tx, guardians.filter(~guardians.is_in(compared_rids)).to_list())
+        # Guardians are evidence by what is known of them, as they are where everybody is compared.
+        everybody = await asyncio.to_thread(normalised, pl.concat([everybody, beside]))
+        everybody = everybody.filter(pl.col("rid").is_in(compared_rids))
+        pairs = pairs.filter(pl.all_horizontal(pl.all().is_in(compared_rids)))
+        values = await asyncio.to_thread(compared.valued, everybody)
+        counted = await matching.counts(tx, values["hash"].unique().to_list(), but=some)
+        frequencies = Frequencies(total, compared.added(counted, values.filter(pl.col("rid").is_in(list(some)))))
     said = await matching.speakers(tx, None if some is None else everybody["rid"].to_list())
     waiting = await _waiting(tx)
     return _Asked(everybody, some, pairs, frequencies, total, mode, policy, await _apart(tx), said, waiting)
 
 
 def _judged(asked: _Asked) -> _Found:
-    everyone = normalised(asked.everybody)
+    everyone = normalised(asked.everybody) if asked.pairs is None else asked.everybody
     told = decide(
         everyone, asked.pairs, population=asked.total, cannot=asked.cannot, frequencies=asked.frequencies,
         policy=asked.policy,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import polars as pl
 
 from hub.scope.sets import unpack
@@ -70,6 +73,33 @@ async def test_what_is_sure_is_merged_and_what_changes_is_looked_at_again(distri
     await applied(hr, together(theirs, told(KEYS[2:], "hr")))
     assert await compared(district) == 2
     assert await sourced_id(district, f"hr-{KEYS[2]}") == await sourced_id(district, KEYS[2])
+
+
+async def test_one_that_came_is_compared_as_in_a_comparison_of_everybody(district: District) -> None:
+    """Guardians among it, who did not change and are nobody's candidates."""
+    told_of = FRAMES["users"].filter(pl.col("agentSourcedIds") != "", pl.col("grades") != "")
+    child, guardians = told_of["sourcedId", "agentSourcedIds"].row(0)
+    guardian, *_ = guardians.split(",")
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told([guardian], "hr"))
+    assert await compared(district) == 1
+    package = told([guardian, child], "hr")
+    agents = pl.when(pl.col("sourcedId") == f"hr-{child}").then(pl.lit(f"hr-{guardian}"))
+    package["users"] = package["users"].with_columns(agentSourcedIds=agents)
+    await applied(hr, package)
+    assert await compared(district) == 1
+    rids = sorted([(await member(district, child))["rid"], (await member(district, f"hr-{child}"))["rid"]])
+
+    async def evidence() -> tuple[float | None, Sequence[Mapping[str, Any]]]:
+        (found,) = [one for one in await pairs(district) if [one.left_rid, one.right_rid] == rids]
+        return found.score, found.evidence
+
+    found = await evidence()
+    assert ("guardian", "in common") in {(item["what"], item["level"]) for item in found[1]}
+    await mode(district, Mode.PROPOSE)  # has everybody compared with everybody
+    assert await compared(district) == 1
+    assert await evidence() == found
 
 
 async def test_what_may_be_waits_for_a_person_and_goes_when_it_is_not_so_any_more(district: District) -> None:
