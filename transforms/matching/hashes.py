@@ -13,6 +13,7 @@ U64 = npt.NDArray[np.uint64]
 #: Of a value that is missing.
 NONE = np.uint64(0)
 _MANY = 4096
+_SOME = 32_768
 
 
 def of_texts(values: pl.Series) -> U64:
@@ -26,6 +27,12 @@ def of_texts(values: pl.Series) -> U64:
 
 
 def _each(values: pl.Series) -> U64:
+    """As one after the other; some at a time, as their texts are objects meanwhile."""
+    parts = [np.empty(0, np.uint64), *(_digests(values.slice(start, _SOME)) for start in range(0, len(values), _SOME))]
+    return np.concatenate(parts)
+
+
+def _digests(values: pl.Series) -> U64:
     none = bytes(8)
     digests = [none if v is None else blake2b(v.encode(), digest_size=8).digest() for v in values.to_list()]
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64, copy=False)
