@@ -25,7 +25,7 @@ from rich.table import Table
 from hub.sandbox.rosterbench import RELEASE_SEEDS
 from tests.benchmarks.identity import rosters
 from tests.benchmarks.identity.febrl import SETS, febrl
-from tests.benchmarks.identity.measures import Score, Share, pairs_of, scored
+from tests.benchmarks.identity.measures import Score, Share, difference, pairs_of, scored
 from transforms.matching.people import REGISTER, REGISTER_WEIGHTS, ROSTER, clusters, decide
 
 PARTS = ("febrl", "rosters", "splink", "speed", "one")
@@ -105,8 +105,10 @@ def of_rosters(seeds: tuple[int, ...]) -> None:
         )
         table.add_row("truly the same among them", str(outcome.review))
         spread = [auto for auto, _ in outcome.by_origin.values() if auto.total >= 300]
-        gap = max(spread, key=lambda s: s.value).value - min(spread, key=lambda s: s.value).value
-        table.add_row("gap of recall between origins with 300 pairs", f"{gap * 100:.1f} points")
+        most, least = max(spread, key=lambda s: s.value), min(spread, key=lambda s: s.value)
+        low, high = difference(most, least)
+        gap = f"{(most.value - least.value) * 100:.1f} [{low * 100:.1f}, {high * 100:.1f}] points"
+        table.add_row("gap of recall between origins with 300 pairs", gap)
         CONSOLE.print(table)
         details = Table("pairs of", "automatic recall [95 %]", "after review")
         for case, (auto, after) in (outcome.by_case | outcome.by_origin).items():

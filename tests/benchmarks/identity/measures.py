@@ -38,6 +38,12 @@ class Share:
         return Share(self.hits + other.hits, self.total + other.total)
 
 
+def difference(one: Share, two: Share) -> tuple[float, float]:
+    """The 95 % interval of one share less another of other pairs, as if the two had not been chosen for it."""
+    width = Z * sqrt(sum(share.value * (1 - share.value) / share.total for share in (one, two)))
+    return one.value - two.value - width, one.value - two.value + width
+
+
 @dataclass(frozen=True)
 class Score:
     """Pairs of clusters against pairs of people."""
