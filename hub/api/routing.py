@@ -25,7 +25,7 @@ class _Node:
 
     parts: dict[str, _Node] = field(default_factory=dict)
     variable: _Node | None = None
-    resources: list[web.DynamicResource] = field(default_factory=list)
+    resources: list[_Address] = field(default_factory=list)
 
     def below(self, part: str) -> _Node:
         """The node after one more part of a declared path; made where it is missing."""
@@ -35,7 +35,7 @@ class _Node:
             self.variable = _Node()
         return self.variable
 
-    def find(self, parts: list[str], at: int) -> list[web.DynamicResource]:
+    def find(self, parts: list[str], at: int) -> list[_Address]:
         """The resources that a path's parts from ``at`` on lead to, those with a name before those with a variable."""
         node = self
         for place in range(at, len(parts)):
@@ -75,6 +75,34 @@ class _Whole(web.AbstractResource):
         raise TypeError("this resource is asked by the parts of a path only")
 
 
+class _Address(web.Resource, _Whole):
+    """A path with variables, asked for paths alone that it was found by: there is nothing left to compare.
+
+    aiohttp's own makes an expression of each path, and there are more of them than Python keeps, so that each start of
+    the API compiled them anew; and its variables hold no braces, which ids may.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        found = ((_VARIABLE.fullmatch(part), place) for place, part in enumerate(path.split("/")))
+        self._variables = [(match[1], place) for match, place in found if match]
+
+    @property
+    def canonical(self) -> str:
+        """The path as it was declared."""
+        return self._path
+
+    def _match(self, path: str) -> dict[str, str]:
+        parts = path.split("/")
+        return {name: _unquoted(parts[place]) for name, place in self._variables}
+
+
+def _unquoted(part: str) -> str:
+    """What stands in a part of a ``path_safe``, in which these two are still quoted."""
+    return part.replace("%2F", "/").replace("%25", "%") if "%" in part else part
+
+
 class Branches(_Whole):
     """All resources whose paths begin with ``prefix``, a path with variables, as one resource of aiohttp's router."""
 
@@ -82,14 +110,13 @@ class Branches(_Whole):
         super().__init__()
         self._prefix = prefix
         self._root = _Node()
-        self._resources: dict[str, web.DynamicResource] = {}
+        self._resources: dict[str, _Address] = {}
 
     def add_route(self, method: str, path: str, handler: Handler) -> None:
         """Adds a route. Raises RuntimeError for a method that its path has already."""
         resource = self._resources.get(path)
         if resource is None:
-            # aiohttp's own variables hold no braces, and ids may.
-            resource = self._resources[path] = web.DynamicResource(_VARIABLE.sub(r"{\1:[^/]+}", path))
+            resource = self._resources[path] = _Address(path)
             node = self._root
             for part in path.split("/"):
                 node = node.below(part)
