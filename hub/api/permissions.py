@@ -27,7 +27,9 @@ class Permission(StrEnum):
 
 #: How the paths of everything that belongs to one district begin.
 DISTRICT = "/d/{district}/"
-BRANCHES = web.AppKey("branches", Branches)
+#: Where aiohttp looks for the paths with variables that are of no district: behind all that is nearer to an address.
+OTHERS = "/"
+BRANCHES = web.AppKey("branches", dict[str, Branches])
 PERMISSIONS = web.AppKey("permissions", dict[tuple[str, str], Permission])
 
 
@@ -35,18 +37,21 @@ def declare(app: web.Application, method: str, path: str, handler: Handler, perm
     """Adds a route with its permission; a GET can be asked with HEAD too."""
     methods = ("GET", "HEAD") if method == "GET" else (method,)
     for each in methods:
-        if path.startswith(DISTRICT):
-            _branches(app).add_route(each, path, handler)
+        if "{" in path:
+            _branches(app, DISTRICT if path.startswith(DISTRICT) else OTHERS).add_route(each, path, handler)
         else:
             app.router.add_route(each, path, handler)
         app[PERMISSIONS][each, path] = permission
 
 
-def _branches(app: web.Application) -> Branches:
+def _branches(app: web.Application, prefix: str) -> Branches:
     if BRANCHES not in app:
-        app[BRANCHES] = Branches(DISTRICT)
-        app.router.register_resource(app[BRANCHES])
-    return app[BRANCHES]
+        app[BRANCHES] = {}
+    branches = app[BRANCHES]
+    if prefix not in branches:
+        branches[prefix] = Branches(prefix)
+        app.router.register_resource(branches[prefix])
+    return branches[prefix]
 
 
 def refuse_undeclared(app: web.Application) -> None:

@@ -58,7 +58,7 @@ def allow(error: web.HTTPMethodNotAllowed) -> str:
 class _Whole(web.AbstractResource):
     """A resource that stands for others, of which aiohttp's router asks nothing but to resolve."""
 
-    def add_prefix(self, prefix: str) -> NoReturn:
+    def add_prefix(self, prefix: str) -> None:
         """Sub-applications have routers of their own."""
         raise TypeError("this resource is asked by the parts of a path only")
 
@@ -85,13 +85,22 @@ class _Address(web.Resource, _Whole):
     def __init__(self, path: str) -> None:
         super().__init__()
         self._path = path
-        found = ((_VARIABLE.fullmatch(part), place) for place, part in enumerate(path.split("/")))
-        self._variables = [(match[1], place) for match, place in found if match]
+        self._variables: list[tuple[str, int]] = []
+        for place, part in enumerate(path.split("/")):
+            if match := _VARIABLE.fullmatch(part):
+                self._variables.append((match[1], place))
+            elif "{" in part:
+                raise ValueError(f"a variable is a whole part of a path: {path}")
 
     @property
     def canonical(self) -> str:
-        """The path as it was declared."""
+        """The path as it was declared, behind the prefix of its application."""
         return self._path
+
+    def add_prefix(self, prefix: str) -> None:
+        """Stands below a fixed path from now on."""
+        self._path = prefix + self._path
+        self._variables = [(name, place + prefix.count("/")) for name, place in self._variables]
 
     def _match(self, path: str) -> dict[str, str]:
         parts = path.split("/")
@@ -104,7 +113,7 @@ def _unquoted(part: str) -> str:
 
 
 class Branches(_Whole):
-    """All resources whose paths begin with ``prefix``, a path with variables, as one resource of aiohttp's router."""
+    """All resources whose paths begin with ``prefix``, as one resource of aiohttp's router, which looks for it there."""
 
     def __init__(self, prefix: str) -> None:
         super().__init__()
@@ -113,7 +122,7 @@ class Branches(_Whole):
         self._resources: dict[str, _Address] = {}
 
     def add_route(self, method: str, path: str, handler: Handler) -> None:
-        """Adds a route. Raises RuntimeError for a method that its path has already."""
+        """Adds a route. Raises RuntimeError for a method that its path has already, ValueError for half a variable."""
         resource = self._resources.get(path)
         if resource is None:
             resource = self._resources[path] = _Address(path)
@@ -127,6 +136,18 @@ class Branches(_Whole):
     def canonical(self) -> str:
         """The path by which aiohttp finds this resource."""
         return self._prefix
+
+    def add_prefix(self, prefix: str) -> None:
+        """Stands below a fixed path from now on, as what a sub-application routes does."""
+        self._prefix = prefix + self._prefix
+        first, *inner = prefix.split("/")
+        below, self._root = self._root.parts.pop(first), _Node()
+        node = self._root.below(first)
+        for part in inner[:-1]:
+            node = node.below(part)
+        node.parts[inner[-1]] = below
+        for resource in self._resources.values():
+            resource.add_prefix(prefix)
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
         """The match for a request, and the methods that its path knows."""

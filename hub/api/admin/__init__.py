@@ -20,6 +20,7 @@ from hub.api.admin.routes import ROUTES
 from hub.api.admin.runs import STOPPING
 from hub.api.admin.shapes import Asked
 from hub.api.context import CONTEXT, SENDING
+from hub.api.routing import Branches
 from hub.errors import Code, HubError
 
 __all__ = ["PREFIX", "ROUTES", "add_admin"]
@@ -32,12 +33,15 @@ def add_admin(app: web.Application) -> None:
     """
     check(ROUTES)
     admin = web.Application(middlewares=[problem.problems])
+    branches = Branches("")
+    admin.router.register_resource(branches)
     for route in ROUTES:
-        admin.router.add_route(route.method, route.path, _endpoint(route))
+        add_route = branches.add_route if route.parameters else admin.router.add_route
+        add_route(route.method, route.path, _endpoint(route))
         if route.head:
-            admin.router.add_route("HEAD", route.path, _endpoint(route))
+            add_route("HEAD", route.path, _endpoint(route))
         if route.options is not None:
-            admin.router.add_route("OPTIONS", route.path, _options(route.options))
+            add_route("OPTIONS", route.path, _options(route.options))
     admin[TABLE] = ROUTES
     admin[STOPPING] = asyncio.Event()
     admin[SENDING] = set()

@@ -54,6 +54,31 @@ async def test_what_is_found_is_what_aiohttp_finds(method: str) -> None:
     assert len(branches) == len(list(branches)) == 10
 
 
+async def test_below_a_prefix_everything_is_found_as_before() -> None:
+    """A sub-application's routes are moved when it is mounted."""
+    outer, plain, branches = web.Application(), web.UrlDispatcher(), Branches("")
+    inner = web.Application()
+    inner.router.register_resource(branches)
+    for path in PATHS:
+        branches.add_route("GET", path, handler)
+        plain.add_route("GET", "/admin/v1" + path, handler)
+    inner.router.add_get("/d/fixed", handler)
+    outer.add_subapp("/admin/v1", inner)
+    outer.freeze()
+    for path in ("/d/1/a", "/d/1/a/2", "/d/1/a/2/b/3", "/d/1/x/v1/a/2%252F3", "/d/1/x/v1/a", "/d//a", "/d/1"):
+        expected = await found(plain, "GET", "/admin/v1" + path)
+        assert await found(outer.router, "GET", "/admin/v1" + path) == expected
+        assert await found(outer.router, "GET", path) == 404
+    assert await found(outer.router, "POST", "/admin/v1/d/1/a/2") == ["GET"]
+    assert await found(outer.router, "GET", "/admin/v1/d/fixed") == ("/admin/v1/d/fixed", {})
+
+
+@pytest.mark.parametrize("path", ["/d/{district}.json", "/d/{district:[0-9]+}", "/d/a{district}"])
+def test_a_variable_is_a_whole_part(path: str) -> None:
+    with pytest.raises(ValueError, match="a whole part"):
+        Branches("/d").add_route("GET", path, handler)
+
+
 def test_a_route_is_added_once() -> None:
     branches = Branches("/d/{district}/")
     branches.add_route("GET", "/d/{district}/a", handler)
