@@ -113,7 +113,7 @@ def _unquoted(part: str) -> str:
 
 
 class Branches(_Whole):
-    """All resources whose paths begin with ``prefix``, as one resource of aiohttp's router, which looks for it there."""
+    """All resources whose paths begin with ``prefix``, as one resource of the router, which looks for it there."""
 
     def __init__(self, prefix: str) -> None:
         super().__init__()
