@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from transforms.marks import absent, certain, rows_of
+from transforms.marks import absent, as_list, certain, rows_of
 from transforms.near import near
 
 #: Columns of ``stored``: the source's key, the record's number, the hash of its last content, whether it is not
@@ -34,12 +34,12 @@ class Difference:
 def diff(frame: pl.DataFrame, stored: pl.DataFrame) -> Difference:
     """Compares a canonical frame with ``stored`` (columns ``STORED``, keys unique)."""
     if not stored.height:
-        none = frame.clear().with_columns(pl.lit(None, pl.UInt32).alias("rid"))
+        none = frame.clear().hstack([pl.Series("rid", [], dtype=pl.UInt32)])
         return Difference(created=frame, updated=none, reactivated=none, seen=none["rid"], unchanged=0)
-    right = near(stored, frame["key"]).select("key", "rid", "active", old="hash")
-    found = frame.select("key", "hash").join(right, on="key", how="left", maintain_order="left")
+    right = near(stored, frame["key"])[["key", "rid", "active", "hash"]]
+    found = frame[["key", "hash"]].join(right, on="key", how="left", maintain_order="left")
     known, active = ~absent(found["rid"]), certain(found["active"])
-    changed = known & active & (found["hash"] != found["old"])
+    changed = known & active & (found["hash"] != found["hash_right"])
     with_rid = frame.hstack([found["rid"]])
     return Difference(
         created=rows_of(frame, ~known),
@@ -53,8 +53,8 @@ def diff(frame: pl.DataFrame, stored: pl.DataFrame) -> Difference:
 def vanished(stored: pl.DataFrame, seen: Iterable[pl.Series], quarantined: Iterable[pl.Series]) -> pl.DataFrame:
     """The active stored rows (key, rid) that no batch brought and no quarantined row stands for."""
     if not stored.height:
-        return stored.select("key", "rid")
+        return stored[["key", "rid"]]
     rids = pl.concat([pl.Series("rid", [], dtype=pl.UInt32), *seen])
     keys = pl.concat([pl.Series("key", [], dtype=pl.String), *quarantined])
     left = stored.filter("active").select("key", "rid").join(rids.to_frame("rid"), on="rid", how="anti")
-    return left.filter(~pl.col("key").is_in(keys.implode())) if keys.len() else left
+    return left.filter(~pl.col("key").is_in(as_list(keys))) if keys.len() else left

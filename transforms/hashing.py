@@ -19,13 +19,9 @@ import polars as pl
 def content_hash(frame: pl.DataFrame, names: Iterable[str]) -> pl.Series:
     """One UInt64 per row over the columns ``names``; each column is seeded by its name."""
     seeds = {name: zlib.crc32(name.encode()) for name in names}
-    schema = frame.schema
-    lists = {name for name in seeds if schema[name] == pl.List}
-    # In one chunk lists are without gaps, so that equal content has equal bytes.
-    parts = [frame[name].rechunk().hash(seed) for name, seed in seeds.items() if name in lists]
-    plain = [pl.col(name).hash(seed) for name, seed in seeds.items() if name not in lists]
-    if plain:
-        parts.append(frame.select(reduce(xor, plain)).to_series())
-    if not parts:
+    if not seeds:
         return pl.repeat(0, frame.height, dtype=pl.UInt64, eager=True)
-    return reduce(xor, parts).alias("hash")
+    # In one chunk lists are without gaps, so that equal content has equal bytes.
+    columns = [column.rechunk() if column.dtype == pl.List else column for column in map(frame.get_column, seeds)]
+    marks = (pl.col(name).hash(seed) for name, seed in seeds.items())
+    return pl.DataFrame(columns).select(reduce(xor, marks).alias("hash")).to_series()

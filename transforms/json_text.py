@@ -41,20 +41,16 @@ def escaped(values: pl.Series) -> pl.Series:
 
 
 def joined_strings(lists: pl.Series) -> pl.Series:
-    """The strings of each list as JSON strings, joined by commas."""
+    """The strings of each list as JSON strings, joined by commas; null for null and empty lists."""
     text, items = pl.col("text"), pl.col("list").list
-    texts = lists.list.join(_BETWEEN)
-    rows = pl.DataFrame([lists.alias("list"), texts.alias("text")])
-    more = text.str.count_matches(_BETWEEN, literal=True).sum() != (items.len() - 1).sum()
+    some = items.len() > 0
+    rows = lists.to_frame("list").with_columns(text=pl.when(some).then(items.join(_BETWEEN)))
+    more = text.str.count_matches(_BETWEEN, literal=True).sum() != pl.when(some).then(items.len() - 1).sum()
     if rows.select_seq(text.str.contains(_NEEDS_IN_LIST).any() | more).item():
-        lists = (
-            lists.to_frame("list")
-            .select(pl.col("list").list.eval(pl.element().str.replace_many(_FROM, _TO)))
-            .to_series()
-        )
-        texts = lists.list.join(_BETWEEN)
+        safe = items.eval(pl.element().str.replace_many(_FROM, _TO))
+        rows = rows.with_columns(text=pl.when(some).then(safe.list.join(_BETWEEN)))
     whole = pl.concat_str(pl.lit('"'), text.str.replace_all(_BETWEEN, '","', literal=True), pl.lit('"'))
-    return texts.to_frame("text").select_seq(whole).to_series()
+    return rows.select_seq(whole).to_series()
 
 
 def objects(columns: Iterable[pl.Series], names: Iterable[str]) -> pl.Series | None:

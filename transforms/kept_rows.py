@@ -13,6 +13,7 @@ import polars as pl
 
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Version
 from transforms.hashing import content_hash
+from transforms.marks import as_list
 from transforms.near import near
 from transforms.sheet import is_owner, no_keys
 from transforms.validate.identifiers import trimmed
@@ -84,7 +85,7 @@ def beside(component: Entity, version: Version, raw: pl.DataFrame | None, kept: 
     if raw is None:
         return others
     if "sourcedId" in raw.columns:
-        others = others.filter(~trimmed(others["sourcedId"]).is_in(trimmed(raw["sourcedId"]).drop_nulls().implode()))
+        others = others.filter(~trimmed(others["sourcedId"]).is_in(as_list(trimmed(raw["sourcedId"]).drop_nulls())))
     return pl.concat([raw, others], how="diagonal_relaxed")
 
 

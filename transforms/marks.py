@@ -10,6 +10,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+#: Up to so many rows a frame is filtered column by column: planning a filter costs more than carrying it out.
+FEW = 10_000
+
 
 def nowhere(height: int) -> pl.Series:
     """A mark on no row."""
@@ -39,6 +42,11 @@ def among(values: pl.Series, known: pl.Series) -> pl.Series:
     return values.to_frame("").select_seq(found.fill_null(value=True) if values.null_count() else found).to_series()
 
 
+def as_list(values: pl.Series) -> pl.Series:
+    """The values as one list, in the form that ``is_in`` asks for. ``Series.implode`` would be a call of its own."""
+    return pl.Series([values])
+
+
 def without(values: pl.Series, mark: pl.Series) -> pl.Series:
     """The values with null in the marked rows, and in those whose mark is null."""
     if mark.null_count() == 0 and not mark.any():
@@ -60,4 +68,8 @@ def rows_of(frame: pl.DataFrame, mark: pl.Series) -> pl.DataFrame:
     """The marked rows; null counts as not marked."""
     if not mark.any():
         return frame.clear()
-    return frame if mark.null_count() == 0 and mark.all() else frame.filter(mark)
+    if mark.null_count() == 0 and mark.all():
+        return frame
+    if frame.height > FEW:  # its columns are worth a thread each
+        return frame.filter(mark)
+    return pl.DataFrame([column.filter(mark) for column in frame.get_columns()])

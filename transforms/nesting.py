@@ -14,7 +14,7 @@ import polars as pl
 from transforms import kept_rows
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Version
 from transforms.issues import RULES, Action, Severity, declare
-from transforms.marks import absent, blank, nowhere, rows_of
+from transforms.marks import absent, as_list, blank, nowhere, rows_of
 from transforms.near import near
 from transforms.normalise.objectives import objectives_of, read_objectives
 from transforms.normalise.profiles import profile_ids, profiles_of_users
@@ -100,7 +100,7 @@ def attach(sheet: Sheet, parts: Parts, complete: pl.Series) -> None:
         if column.rest12 is Need.REQUIRED:
             lacking = absent(sheet[column.name]) & ~sheet.out
             if complete.len() and lacking.any():
-                lacking &= ~sheet["key"].is_in(complete.implode())
+                lacking &= ~sheet["key"].is_in(as_list(complete))
             if lacking.any():
                 sheet.report(USR_001, lacking, column.name, _reasons(sheet["key"], column, parts))
 
@@ -124,7 +124,7 @@ def leftovers(parts: Parts, owners: pl.Series, known: Known) -> list[pl.DataFram
     found = []
     for sheet in parts.sheets:
         name = owner(sheet.entity).name
-        orphans = ~sheet[name].is_in(owners.implode()) & ~sheet.out
+        orphans = ~sheet[name].is_in(as_list(owners)) & ~sheet.out
         if orphans.any():
             sheet.report(REF_001, orphans, name, known.cause(sheet.entity.component_of or "", sheet[name]))
         found.append(kept_rows.without_lines(sheet.issues()))
@@ -162,7 +162,7 @@ def _links(sheet: Sheet, component: Entity, column: Field) -> pl.DataFrame:
     first = rows.sort("key").unique(near, keep="first", maintain_order=True)
     others = rows.join(first, on=["key"], how="anti").join(first.select(near, kept=far), on=near)
     lost = others.filter(pl.col(far) != pl.col("kept"))["key"]
-    sheet.report(GRB_004, sheet["key"].is_in(lost.implode()), far)
+    sheet.report(GRB_004, sheet["key"].is_in(as_list(lost)), far)
     return first.select(key=near, **{column.name: far})
 
 

@@ -21,7 +21,7 @@ import polars as pl
 from transforms import canonical, issues, kept_rows, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
-from transforms.marks import certain, nowhere, rows_of
+from transforms.marks import as_list, certain, nowhere, rows_of
 from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
@@ -203,7 +203,7 @@ class _Steps:
         normalise(sheet, self.calling_code)
         gone = deleted(sheet, delta=self.delta)
         if self.delta and self.entity.name == "enrollments" and (standing := self.joined()).len():
-            waits = sheet["key"].is_in(standing.implode()).fill_null(value=False)
+            waits = sheet["key"].is_in(as_list(standing)).fill_null(value=False)
             sheet.report(ENR_011, waits, "sourcedId")
             gone &= ~waits
         if self.told:
@@ -212,7 +212,7 @@ class _Steps:
         if not gone.any():
             return sheet
         sheet, left_out = split(sheet, gone)
-        lines = left_out["line"].implode()
+        lines = as_list(left_out["line"])
         sheet.findings = [f.filter(~certain(f["line"].is_in(lines))) for f in sheet.findings]
         sheet.deleted = left_out["key"]
         return sheet
@@ -243,7 +243,7 @@ class _Steps:
             names = ["key", *REMEMBERED.get(self.entity.name, ())]
             self.good.append(rows_of(pl.DataFrame([frame[name] for name in names]), ~sheet.out))
             self.causes.append(causes_of(sheet))
-            self.lines.append(sheet.frame.select("key", "line"))
+            self.lines.append(sheet.frame[["key", "line"]])
         if self.entity.name == "users":
             self.state_ids.append(check_state_ids(sheet))
             if not self.delta:
@@ -332,7 +332,7 @@ class _Steps:
         """The outcome of owners of which only component rows came."""
         sheet = nesting.lone(self.entity, self.version, keys, self.parts)
         good = sheet.frame.filter(~sheet.out).select("key", *(f.name for f in nesting.fed(self.entity)))
-        partial = good["key"].filter(good["key"].is_in(nesting.robbed(self.parts).implode()))
+        partial = good["key"].filter(good["key"].is_in(as_list(nesting.robbed(self.parts))))
         none = canonical.empty(self.entity)
         return Outcome(none, sheet.issues(), kept_out(sheet), no_keys(), partial, kept=self.parts.kept, implied=good)
 
@@ -341,14 +341,14 @@ def _set_aside(sheet: Sheet, keys: pl.Series, repeated: pl.Series | None) -> tup
     """The sheet without the rows that have to be looked at together with others of the file, and those."""
     later = nowhere(sheet.frame.height)
     if keys.len():
-        later |= sheet["key"].is_in(keys.implode()).fill_null(value=False)
+        later |= sheet["key"].is_in(as_list(keys)).fill_null(value=False)
     if repeated is not None and repeated.len():
         later |= may_be_alike(sheet, repeated).fill_null(value=False)
     return split(sheet, later)
 
 
 def _those_in(keys: pl.Series, wanted: pl.Series) -> pl.Series:
-    return keys.filter(keys.is_in(wanted.implode())) if wanted.len() else no_keys()
+    return keys.filter(keys.is_in(as_list(wanted))) if wanted.len() else no_keys()
 
 
 def kept_out(sheet: Sheet) -> pl.Series:

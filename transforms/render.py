@@ -106,23 +106,23 @@ def _value(entity: Entity, field: Field, values: pl.Series, *, odd: bool) -> lis
 
 def _list(field: Field, values: pl.Series) -> pl.Series:
     """The items of each list, joined by commas; null for null and empty lists."""
-    filled = values.to_frame("list").select(pl.when(pl.col("list").list.len() > 0).then("list")).to_series()
     match field.kind:
         case Kind.USER_ID | Kind.SCALE_VALUE:
-            return _structs(filled, [f.name for f in SHAPES[field.kind].fields])
+            return _structs(values, [f.name for f in SHAPES[field.kind].fields])
         case Kind.OBJECTIVES | Kind.OBJECTIVE_RESULTS:
-            return _objectives(filled, SHAPES[field.kind].fields[1].name)
+            return _objectives(values, SHAPES[field.kind].fields[1].name)
         case Kind.COMPONENT if field.name == "userProfiles":
-            return _profiles(filled)
+            return _profiles(values)
         case Kind.COMPONENT:
-            return _components(CATALOGUE[field.name], filled)
+            return _components(CATALOGUE[field.name], values)
         case _:
             pass
     if field.kind is not Kind.REF:
-        return joined_strings(filled)
+        return joined_strings(values)
     before, between, after = reference(field.target or "")
     one = pl.concat_str([pl.lit(before), pl.element(), pl.lit(between), pl.element(), pl.lit(after)])
-    return filled.to_frame("ids").select(pl.col("ids").list.eval(one).list.join(",")).to_series()
+    ids = pl.col("ids").list
+    return values.to_frame("ids").select(pl.when(ids.len() > 0).then(ids.eval(one).list.join(","))).to_series()
 
 
 def _components(entity: Entity, lists: pl.Series) -> pl.Series:

@@ -10,6 +10,8 @@ from collections.abc import Collection
 
 import polars as pl
 
+from transforms.marks import as_list
+
 ROLES = "roles"
 _PRIMARY, _SECONDARY = "primary", "secondary"
 
@@ -22,7 +24,7 @@ def unite_roles(merged: pl.DataFrame, statements: pl.DataFrame, rids: Collection
     """
     told = statements.filter(pl.col("rid").is_in(list(rids)) & (pl.col(ROLES).list.len() > 0))
     by_hand = told.filter(pl.col("rank") < 0)["rid"].unique()
-    told = told.filter(~pl.col("rid").is_in(by_hand.implode())).sort("rid", "rank", "source")
+    told = told.filter(~pl.col("rid").is_in(as_list(by_hand))).sort("rid", "rank", "source")
     if not told.height:
         return merged
     entries = told.select("rid", ROLES).explode(ROLES)

@@ -67,7 +67,7 @@ def staged_text(
         sourced_id="sourcedId", active=pl.lit(value=True),
     )  # fmt: skip
     if task != REHASH:
-        out = pl.concat([out, to_table(entity, frame), frame.select(DOCUMENTS)], how="horizontal")
+        out = pl.concat([out, to_table(entity, frame), frame[list(DOCUMENTS)]], how="horizontal")
     return out.columns, as_text(out)
 
 

@@ -13,6 +13,7 @@ from hub.sync.changes import EntityChanges, compared
 from hub.sync.job import Job
 from hub.sync.writing import Indexes, Writer
 from transforms.catalogue import Entity
+from transforms.marks import as_list
 
 
 async def stage_differences(
@@ -39,7 +40,7 @@ async def stage_differences(
     changes.counts.unchanged += rows.height - len(found.written | found.kept)
     changes.known = changes.staged = True
     written, kept = (
-        pl.col("rid").is_in(pl.Series(list(s), dtype=pl.UInt32).implode()) for s in (found.written, found.kept)
+        pl.col("rid").is_in(as_list(pl.Series(list(s), dtype=pl.UInt32))) for s in (found.written, found.kept)
     )
     parts = [(task, rows.filter(written))]
     if task == staging.UPDATE:

@@ -20,13 +20,14 @@ from hub.sync.parties import Parties
 from hub.sync.said import Said
 from transforms import kept_rows
 from transforms.catalogue import CATALOGUE, Entity, Version
+from transforms.marks import as_list
 from transforms.near import near
 from transforms.sheet import no_keys
 from transforms.validate.identifiers import trimmed
 
 _WHOLE = 1 << 30
 #: Columns of what is staged of objects that are new, or known, in a run.
-_NAMED = ("key", "rid")
+_NAMED = ["key", "rid"]
 
 
 def of(entity: Entity, version: Version) -> list[Entity]:
@@ -85,12 +86,12 @@ class Components:
         own = await asyncio.to_thread(self._own, entity)
         owners = [kept_rows.owners(CATALOGUE.files(self._package.version)[n], raw) for n, raw in changed.items()]
         named = pl.concat([no_keys(), *owners]).unique()
-        here = stored.filter(pl.col("key").is_in(pl.concat([own, named]).implode()))
-        kept = (await self._said.parts(entity, here["rid"])).join(here.select(*_NAMED), on="rid", how="inner")
-        implied = here.filter(pl.col("active") & pl.col("key").is_in(named.implode()))["key"]
+        here = stored.filter(pl.col("key").is_in(as_list(pl.concat([own, named]))))
+        kept = (await self._said.parts(entity, here["rid"])).join(here.select(_NAMED), on="rid", how="inner")
+        implied = here.filter(pl.col("active") & pl.col("key").is_in(as_list(named)))["key"]
         return Nested(
             await asyncio.to_thread(self._together, entity, changed, kept),
-            implied.filter(~implied.is_in(own.implode())),
+            implied.filter(~implied.is_in(as_list(own))),
         )
 
     def _changed(self, names: list[str]) -> dict[str, pl.DataFrame]:
@@ -127,13 +128,13 @@ class Components:
         found = []
         for component in files:
             rows = await asyncio.to_thread(_packed, kept.get(component.csv_file), keys)
-            parts = [known.select(*_NAMED).join(rows, on="key", how="left")]
-            if fresh is not None and rows.height:
-                parts.append(fresh.select(*_NAMED).join(rows, on="key", how="inner"))
-            every = pl.concat(parts).with_columns(pl.col("rows").fill_null(source_parts.NONE))
-            found.append(every.select("rid", file=pl.lit(component.csv_file), rows="rows"))
-        staged = pl.concat(found)
-        if staged.height:
+            kept_now = {"file": pl.lit(component.csv_file), "rows": pl.col("rows").fill_null(source_parts.NONE)}
+            if known.height:
+                found.append(known[_NAMED].join(rows, on="key", how="left").select("rid", **kept_now))
+            if fresh is not None and fresh.height and rows.height:
+                found.append(fresh[_NAMED].join(rows, on="key", how="inner").select("rid", **kept_now))
+        staged = pl.concat(found) if found else None
+        if staged is not None and staged.height:
             claim = self._job.claim
             await source_parts.stage(self._job.db, claim.district_id, claim.lease_token, entity.name, staged)
             self.staged = True
@@ -144,4 +145,4 @@ def _packed(rows: pl.DataFrame | None, keys: pl.Series) -> pl.DataFrame:
     if rows is None or not keys.len():
         return pl.DataFrame(schema=kept_rows.KEPT)
     few = near(rows, keys)
-    return kept_rows.packed(few if few is rows else few.filter(pl.col("key").is_in(keys.implode())))
+    return kept_rows.packed(few if few is rows else few.filter(pl.col("key").is_in(as_list(keys))))

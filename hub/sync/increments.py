@@ -23,6 +23,7 @@ from hub.store.database import Database
 from hub.store.sources import Source
 from transforms import issues
 from transforms.catalogue import CATALOGUE
+from transforms.marks import as_list
 from transforms.pipeline import REVISION
 from transforms.shaping.checking import Checked
 from transforms.sheet import no_keys
@@ -98,7 +99,7 @@ def _missing(known: pl.Series, present: pl.Series, package: Package, file: str) 
     """The known keys that are neither among those present nor in the file: it may have come in between."""
     named = package.keys(file) if file in package.mode else no_keys()
     there = pl.concat([trimmed(keys.rename("key").cast(pl.String)) for keys in (present, named)])
-    return known.filter(~known.is_in(there.drop_nulls().unique().implode())).sort()
+    return known.filter(~known.is_in(as_list(there.drop_nulls().unique()))).sort()
 
 
 @dataclass(frozen=True, slots=True)

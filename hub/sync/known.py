@@ -24,6 +24,7 @@ from hub.sync.writing import Indexes, Writer
 from transforms import parts
 from transforms.canonical import schema
 from transforms.catalogue import Entity
+from transforms.marks import as_list
 from transforms.parse import parse
 from transforms.pipeline import Outcome
 from transforms.render import render
@@ -185,7 +186,7 @@ class KnownRecords:
     def _partial(self, entity: Entity, rows: pl.DataFrame, outcome: Outcome) -> set[int]:
         if not self.components.all_known(entity):
             return set()
-        return set(rows.filter(pl.col("key").is_in(self.files.partial(entity, outcome).implode()))["rid"])
+        return set(rows.filter(pl.col("key").is_in(as_list(self.files.partial(entity, outcome))))["rid"])
 
     async def differences(
         self, entity: Entity, rows: pl.DataFrame, documents: pl.DataFrame, changes: EntityChanges, task: str

@@ -16,6 +16,7 @@ from hub.store.database import Transaction
 from hub.sync.parties import PERSON, Parties
 from transforms import issues
 from transforms.catalogue import Entity
+from transforms.marks import as_list
 from transforms.sheet import findings
 from transforms.validate.speaking import SRC_003
 
@@ -47,28 +48,28 @@ async def linked(
         if known is None:
             others = [s.source_id for s in parties.same_keys]
             known = await columns.keys_of(tx, others, entity.name, created["key"].to_list())
-        known = known.filter(~pl.col("rid").is_in(spoken.implode()))
+        known = known.filter(~pl.col("rid").is_in(as_list(spoken)))
         found = created.select("key").join(known, on="key", how="inner").select(*_FOUND)
     fields = [name for name in parties.links(entity) if name != PERSON]
     if fields and entity.name == "enrollments":
-        left = created.filter(~pl.col("key").is_in(found["key"].implode()))
+        left = created.filter(~pl.col("key").is_in(as_list(found["key"])))
         records = await columns.small(tx, entity, ("class_rid", "user_rid"), ("role",))
-        records = records.filter((pl.col("active") == 1) & ~pl.col("rid").is_in(spoken.implode()))
+        records = records.filter((pl.col("active") == 1) & ~pl.col("rid").is_in(as_list(spoken)))
         more, twice = _by_value(_seats(left, indexes), records.select("rid", value=_seat("class_rid", "user_rid")))
         found = pl.concat([found, more])
-        doubtful.append(_doubtful(entity, fields[0], left.filter(pl.col("key").is_in(twice.implode()))))
+        doubtful.append(_doubtful(entity, fields[0], left.filter(pl.col("key").is_in(as_list(twice)))))
     elif fields and found.height < created.height:
         names = [entity[name].table_column for name in fields]
         records = (await columns.small(tx, entity, (), tuple(names))).filter(pl.col("active") == 1)
-        records = records.filter(~pl.col("rid").is_in(spoken.implode()))
+        records = records.filter(~pl.col("rid").is_in(as_list(spoken)))
         for field, column in zip(fields, names, strict=True):
-            left = created.filter(~pl.col("key").is_in(found["key"].implode()))
-            records = records.filter(~pl.col("rid").is_in(found["rid"].implode()))
+            left = created.filter(~pl.col("key").is_in(as_list(found["key"])))
+            records = records.filter(~pl.col("rid").is_in(as_list(found["rid"])))
             more, twice = _by_value(
                 left.select("key", value=_comparable(field)), records.select("rid", value=_comparable(column))
             )
             found = pl.concat([found, more])
-            doubtful.append(_doubtful(entity, field, left.filter(pl.col("key").is_in(twice.implode()))))
+            doubtful.append(_doubtful(entity, field, left.filter(pl.col("key").is_in(as_list(twice)))))
     return Linked(_once(found), issues.collect(doubtful))
 
 
@@ -96,7 +97,7 @@ def _by_value(rows: pl.DataFrame, records: pl.DataFrame) -> tuple[pl.DataFrame, 
     single = records.filter(pl.col("value").is_unique())
     found = alone.join(single, on="value", how="inner").select(*_FOUND)
     known = rows.join(records.select("value").unique(), on="value", how="semi")
-    return found, known.filter(~pl.col("key").is_in(found["key"].implode()))["key"]
+    return found, known.filter(~pl.col("key").is_in(as_list(found["key"])))["key"]
 
 
 def _once(found: pl.DataFrame) -> pl.DataFrame:

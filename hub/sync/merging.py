@@ -23,6 +23,7 @@ from hub.sync.metadata import METADATA, OVERRIDE, member, with_members
 from hub.sync.parties import Parties
 from transforms.canonical import body
 from transforms.catalogue import Entity, Kind, Privacy
+from transforms.marks import as_list
 from transforms.merge import STATEMENT, merge
 from transforms.parse import parse
 from transforms.render import render
@@ -87,7 +88,7 @@ class Merging:
 
     def is_shared(self, entity: Entity) -> pl.Expr:
         """Whether the record of a row (column rid) is merged."""
-        return pl.col("rid").is_in(self.shared[entity.name].implode())
+        return pl.col("rid").is_in(as_list(self.shared[entity.name]))
 
     async def merged(
         self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, words: Words | None = None
@@ -101,13 +102,13 @@ class Merging:
         rids = ids["rid"].to_list()
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
             known = await statements.of_records(tx, entity.name, rids)
-            lone = ids.filter(~pl.col("rid").is_in(known["rid"].implode()))["rid"].to_list()
+            lone = ids.filter(~pl.col("rid").is_in(as_list(known["rid"])))["rid"].to_list()
             alone = await statements.sole(tx, entity.name, entity.table, lone)
             set_by_hand = await statements.overrides(tx, entity=entity.name, rids=rids) if rids else []
             persons = await self._persons(tx, entity, rids)
         if words is not None:
             known, alone = (said.join(words.replaced, on=list(REPLACED), how="anti") for said in (known, alone))
-            alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in(ids["rid"].implode()))])
+            alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in(as_list(ids["rid"])))])
         return await self._merged(entity, ids, own, known, alone, set_by_hand, persons)
 
     async def _persons(self, tx: Transaction, entity: Entity, rids: Sequence[int]) -> frozenset[int]:

@@ -8,6 +8,7 @@ import polars as pl
 
 from connectors.protocol import Package, pair_marks
 from transforms.catalogue import Entity
+from transforms.marks import as_list
 from transforms.pipeline import Outcome, several
 from transforms.sheet import no_keys
 
@@ -27,7 +28,7 @@ def without_returned(outcome: Outcome, own: pl.DataFrame | None) -> tuple[Outcom
     """
     if own is None or own.is_empty():
         return outcome, 0
-    kept = outcome.frame.filter(~pl.col("key").is_in(own["key"].implode()))
+    kept = outcome.frame.filter(~pl.col("key").is_in(as_list(own["key"])))
     return replace(outcome, frame=kept), outcome.frame.height - kept.height
 
 
@@ -36,11 +37,11 @@ def joined_rids(outcome: Outcome, fresh: pl.DataFrame, stored: pl.DataFrame) -> 
     if not outcome.joined.len():
         return []
     rows = pl.concat([fresh.select("key", "rid"), stored.select("key", "rid")])
-    return rows.filter(pl.col("key").is_in(outcome.joined.implode()))["rid"].to_list()
+    return rows.filter(pl.col("key").is_in(as_list(outcome.joined)))["rid"].to_list()
 
 
 def joined_keys(rids: list[int], stored: pl.DataFrame | None) -> pl.Series:
     """The keys of enrollments that stand for several, as the last whole package left them."""
     if not rids or stored is None:
         return no_keys()
-    return stored.filter(pl.col("rid").is_in(pl.Series(rids, dtype=pl.UInt32).implode()))["key"]
+    return stored.filter(pl.col("rid").is_in(as_list(pl.Series(rids, dtype=pl.UInt32))))["key"]

@@ -33,6 +33,7 @@ from hub.sync.prepared import Retold
 from hub.sync.redirecting import Redirected, redirected
 from hub.sync.remerging import Remerging
 from transforms.catalogue import CATALOGUE, Entity
+from transforms.marks import as_list
 from transforms.parse import parse
 from transforms.render import render
 
@@ -222,7 +223,7 @@ async def _merge(
         owners = await columns.sourced_ids(tx, USERS, rids) if entity.rid_of else here
         changes.counts.before = await past.count(tx, entity)
     said = words.said["rid"].unique()
-    lacking = owners.filter(~pl.col("rid").is_in(here["rid"].implode()) & pl.col("rid").is_in(said.implode()))
+    lacking = owners.filter(~pl.col("rid").is_in(as_list(here["rid"])) & pl.col("rid").is_in(as_list(said)))
     changes.deleted |= sets.bitmap(
         pl.Series(sorted(await steps.merge(entity, here["rid"].sort().to_list(), changes, words)), dtype=pl.UInt32)
         .to_numpy()

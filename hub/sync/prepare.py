@@ -37,6 +37,7 @@ from hub.sync.writing import Indexes, Writer
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.diff import diff, vanished
 from transforms.issues import one
+from transforms.marks import as_list
 from transforms.pipeline import Outcome, Transform, duplicated
 from transforms.rules.settings import DEFAULTS, RuleSettings
 from transforms.sheet import file_of, no_keys
@@ -208,7 +209,7 @@ class Preparation:
         """
         if is_delta(self.package, entity):
             said = pl.concat([no_keys(), *deleted])
-            return stored.filter(pl.col("active") & pl.col("key").is_in(said.implode())).select("key", "rid")
+            return stored.filter(pl.col("active") & pl.col("key").is_in(as_list(said))).select("key", "rid")
         gone = vanished(stored, seen, kept_out + self.files.unread.get(entity.csv_file, []))
         # A row that could not be read may be any of these.
         return gone.clear() if entity.csv_file in self.files.unreadable else gone
@@ -221,12 +222,12 @@ class Preparation:
         stored = self.stored[entity.name]
         silent = pl.concat([outcome.quarantined, outcome.deleted])
         if silent.len() and outcome.kept:
-            out = stored.filter(pl.col("key").is_in(silent.implode()))
+            out = stored.filter(pl.col("key").is_in(as_list(silent)))
             await self.components.stage(entity, None, out, outcome.kept)
         if outcome.implied is None or not outcome.implied.height:
             return
         self.said.check(entity, outcome.implied["key"])
-        rows = stored.filter(pl.col("key").is_in(outcome.implied["key"].implode())).select("key", "rid")
+        rows = stored.filter(pl.col("key").is_in(as_list(outcome.implied["key"]))).select("key", "rid")
         ids = rows.join(await self.said.ids(entity, rows["rid"]), on="rid", how="inner")
         await self.components.stage(entity, None, ids, outcome.kept)
         await self.known.implied(entity, ids, changes, outcome)
@@ -293,7 +294,7 @@ class Preparation:
         if is_target(entity):
             minted.append(fresh[["key", "rid", "sourcedId"]])
             if joined.height:
-                new = known.filter(pl.col("key").is_in(joined["key"].implode()))
+                new = known.filter(pl.col("key").is_in(as_list(joined["key"])))
                 minted.append(new.select("key", "rid", "sourcedId"))
             await self._index(entity, minted)  # records may refer to others of their own entity
         if fresh.height:
@@ -338,7 +339,7 @@ class Preparation:
             before.append(found["rid"])
         joined = created.join(found, on="key", how="inner", maintain_order="left")
         self.merging.share(entity, joined["rid"])
-        left = created.filter(~pl.col("key").is_in(found["key"].implode()))
+        left = created.filter(~pl.col("key").is_in(as_list(found["key"])))
         if left.height and not self.parties.creates(entity):
             changes.counts.quarantined += left.height
             self.result.issues.append(sheet_findings(SRC_002, entity, left.with_columns(cause=pl.lit(None, pl.String))))

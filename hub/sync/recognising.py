@@ -24,6 +24,7 @@ from hub.sync.matching import HUB, policy_of
 from hub.sync.parties import PERSON, Parties
 from hub.sync.prepared import RECOGNISED
 from transforms.catalogue import Entity
+from transforms.marks import as_list
 from transforms.matching.people import Policy, candidates, decide, frequencies, keys, normalised
 
 _DEMOGRAPHICS = "demographics.csv"
@@ -39,11 +40,11 @@ async def recognised(
     ``found``: key and rid of who was recognised in another way; ``spoken``: rids of which the source speaks already;
     ``indexes``: of orgs, key and rid. Nobody, where the source has no link ``person`` or the district no people.
     """
-    left = created.filter(~pl.col("key").is_in(found["key"].implode()))
+    left = created.filter(~pl.col("key").is_in(as_list(found["key"])))
     if entity is not USERS or PERSON not in parties.links(entity) or not left.height or parties.own is None:
         return nobody()
     theirs = await compared.people(tx, None)
-    theirs = theirs.filter(~pl.col("rid").is_in(pl.concat([spoken, found["rid"]]).implode()))
+    theirs = theirs.filter(~pl.col("rid").is_in(as_list(pl.concat([spoken, found["rid"]]))))
     if not theirs.height:
         return nobody()
     settings, apart = await matching.policy(tx), await people.undecided_by_hub(tx)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from transforms.marks import as_list
 from transforms.matching.blocks import Rids, candidates_of
 from transforms.matching.columns import Bools, Columns
 from transforms.matching.compare import AGREEING, Compared, Levels, Rows, compared
@@ -94,7 +95,7 @@ def decide(
     if pairs is None:
         # What is unlikely counts where both are joined to others: it may be that these are two people.
         joined = made.filter(pl.col("outcome") == "merge")
-        rids = pl.concat([joined["left"], joined["right"]]).unique().implode()
+        rids = as_list(pl.concat([joined["left"], joined["right"]]).unique())
         rest = pl.concat(doubtful).filter(pl.col("left").is_in(rids) & pl.col("right").is_in(rids))
         frame, _ = judge.judged(rest["left"].to_numpy(), rest["right"].to_numpy(), every=True)
         made = pl.concat([made, frame]).sort("left", "right")
@@ -269,7 +270,7 @@ def _by_email(
     else:
         students = (columns.kind[left[at]] == 1) | (columns.kind[right[at]] == 1)
         listed = pl.Series(sorted(policy.email_domains), dtype=pl.String)
-        trusted = domains.is_in(listed.implode()).to_numpy() & ~((role == Same.DIFFERENT) & students)
+        trusted = domains.is_in(as_list(listed)).to_numpy() & ~((role == Same.DIFFERENT) & students)
     named = np.isin(first, (*AGREEING, First.SPELLING)) & ((last != Last.DIFFERENT) | (birth == Birth.EQUAL))
     fits = named & trusted & (birth != Birth.DIFFERENT) & ~np.isin(columns.email[left[at]], shared)
     fits &= pair.level("identifier")[at] != Code.DIFFERENT

@@ -7,6 +7,7 @@ from functools import cache
 
 import polars as pl
 
+from transforms.marks import as_list
 from transforms.matching import names, nicknames
 from transforms.matching.hashes import of_texts
 
@@ -144,7 +145,7 @@ def _guardians(made: pl.DataFrame) -> pl.Series:
     links = made.select(pl.row_index("row"), rid="guardians").drop_nulls().explode("rid", empty_as_null=False)
     if not links.height:
         return none
-    told = made.filter(pl.col("rid").is_in(links["rid"].unique().implode())).select(
+    told = made.filter(pl.col("rid").is_in(as_list(links["rid"].unique()))).select(
         "rid", pl.concat_str(pl.lit("n:"), "c_first", pl.lit(" "), "c_family"), "c_email", "c_phone"
     )
     facts = told.unpivot(index="rid", value_name="fact").drop_nulls("fact")

@@ -9,7 +9,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Severity, declare
-from transforms.marks import absent, empty, rows_of
+from transforms.marks import absent, as_list, empty, rows_of
 from transforms.normalise.lists import gathered, items, placed, tidied
 from transforms.sheet import METADATA, Sheet
 
@@ -68,10 +68,10 @@ def read_grades(sheet: Sheet, field: Field) -> None:
         codes = codes.unique(["cell", "item"])
     mended = table["cell"].filter(code != table["item"])
     if mended.len():
-        sheet.report(GRD_001, cells.is_in(mended.implode()), field.name)
+        sheet.report(GRD_001, cells.is_in(as_list(mended)), field.name)
     if unknown.any():
         lost = table.filter(unknown).group_by("cell", maintain_order=True).agg(pl.col("item").str.join(","))
-        sheet.report(GRD_002, cells.is_in(lost["cell"].implode()), field.name)
+        sheet.report(GRD_002, cells.is_in(as_list(lost["cell"])), field.name)
         kept = cells.alias("cell").to_frame().join(lost, on="cell", how="left", maintain_order="left")["item"]
         sheet.put(RAW, kept)
     sheet.put(field.name, placed(cells, gathered(codes)))

@@ -10,7 +10,7 @@ import polars as pl
 
 from transforms.catalogue import Field, Kind
 from transforms.issues import Action, Severity, declare
-from transforms.marks import empty, nowhere, numbers, rows_of
+from transforms.marks import as_list, empty, nowhere, numbers, rows_of
 from transforms.normalise.text import NAME_001, NAME_003, tidy
 from transforms.sheet import Sheet
 
@@ -56,7 +56,7 @@ def untidy(cells: pl.Series, table: pl.DataFrame) -> pl.Series:
     if table["cell"].n_unique() < table.height:
         plain = table.sort("place").group_by("cell", maintain_order=True).agg(pl.col("item").str.join(","))
     changed = plain["cell"].filter(plain["item"] != plain["cell"])
-    return cells.is_in(changed.implode()) if changed.len() else nowhere(cells.len())
+    return cells.is_in(as_list(changed)) if changed.len() else nowhere(cells.len())
 
 
 def tidied(sheet: Sheet, name: str) -> pl.Series:

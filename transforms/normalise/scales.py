@@ -6,6 +6,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Severity, declare
+from transforms.marks import as_list
 from transforms.sheet import Sheet
 
 GRB_002 = declare(
@@ -44,6 +45,6 @@ def read_scale(sheet: Sheet, field: Field) -> None:
     beside = cells.str.replace_all(_ITEM, "").str.contains(r"[^\s,]").fill_null(value=False)
     lists = good.group_by("row", maintain_order=True).agg(items=pl.struct("itemValueLHS", "itemValueRHS"))
     found = rows.alias("row").to_frame().join(lists, on="row", how="left", maintain_order="left")["items"]
-    sheet.report(GRB_002, (beside | rows.is_in(bad.implode())) & found.is_not_null(), field.name)
+    sheet.report(GRB_002, (beside | rows.is_in(as_list(bad))) & found.is_not_null(), field.name)
     sheet.report(GRB_003, found.is_null() & cells.is_not_null(), field.name)
     sheet.put(field.name, found.cast(pl.List(SCALE_VALUE)))

@@ -8,7 +8,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Severity, declare
-from transforms.marks import absent, blank, certain, empty, numbers
+from transforms.marks import absent, as_list, blank, certain, empty, numbers
 from transforms.normalise.sensitive import ID_009
 from transforms.sheet import Sheet
 
@@ -52,9 +52,9 @@ def read_user_ids(sheet: Sheet, field: Field) -> None:
     )
     bad = table.filter((pl.col("type").fill_null("") == "") | (pl.col("identifier").fill_null("") == ""))["row"]
     beside = certain(cells.str.replace_all(_ITEM, "").str.contains(r"[^\s,]"))
-    sheet.report(USR_013, beside | rows.is_in(bad.implode()) if bad.len() else beside, field.name)
+    sheet.report(USR_013, beside | rows.is_in(as_list(bad)) if bad.len() else beside, field.name)
     if secret.len():
-        sheet.report(ID_009, rows.is_in(secret.implode()), field.name)
+        sheet.report(ID_009, rows.is_in(as_list(secret)), field.name)
     lists = good.unique().sort("row", "type", "identifier").group_by("row", maintain_order=True).agg(
         items=pl.struct("type", "identifier")
     )  # fmt: skip

@@ -14,7 +14,7 @@ import polars as pl
 from transforms import canonical, issues
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.issues import RULES, Action, Phase, Rule, Severity, declare, one
-from transforms.marks import certain, rows_of
+from transforms.marks import as_list, certain, rows_of
 from transforms.rules import classes, contacts, demographics, guarded, names, people, terms  # noqa: F401 - declare
 from transforms.rules.given import ANY, FOUND, SINCE, Given, nothing
 from transforms.rules.settings import DEFAULTS, RuleSettings
@@ -76,11 +76,11 @@ class Checks:
         for rule in [rule for rule in self.waiting if _last(rule) <= place]:
             self.waiting.remove(rule)
             if _last(rule) == place and set(rule.reads) <= set(self.tables):
-                given = {t: self.tables[t].select(_shown(t, read)) for t, read in rule.reads.items()}
+                given = {t: self.tables[t][_shown(t, read)] for t, read in rule.reads.items()}
                 out += _told(rule, CATALOGUE[rule.entity], self._found(rule, given, delta=False))
         out += [one(RULE_001, entity=entity.name, field=code) for code in sorted(set(self.failed))]
         self.failed = []
-        self.tables = {t: frame.select(self._still(t, frame)) for t, frame in self.tables.items() if self._columns(t)}
+        self.tables = {t: frame[self._still(t, frame)] for t, frame in self.tables.items() if self._columns(t)}
         return out
 
     def _found(self, rule: Rule, tables: Mapping[str, pl.DataFrame], *, delta: bool) -> pl.DataFrame:
@@ -167,7 +167,7 @@ def _mend(sheet: Sheet, rule: Rule, found: pl.DataFrame) -> None:
     fields = found["field"].unique().to_list() if "field" in found.columns else [rule.fields[0]]
     for name in fields:
         part = found.filter(field=name) if "field" in found.columns else found
-        marked = certain(sheet["line"].is_in(part["line"].implode())) & ~sheet.out
+        marked = certain(sheet["line"].is_in(as_list(part["line"]))) & ~sheet.out
         sheet.replace(name, marked, rule.fix(name, sheet[name].filter(marked)))
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity
-from transforms.marks import empty
+from transforms.marks import as_list, empty
 from transforms.rules.given import FOUND, Given, found, in_fields, nothing, rule
 
 #: Until then schools move students about.
@@ -85,7 +85,7 @@ def twice(given: Given) -> pl.DataFrame:
     rows = rows.with_columns(alike=alike).filter(alike.is_duplicated())
     if not rows.height:
         return nothing()
-    teaching = given["teaching"].filter(given["teaching"]["class"].is_in(rows["mark"].implode())).unique()
+    teaching = given["teaching"].filter(given["teaching"]["class"].is_in(as_list(rows["mark"]))).unique()
     teachers = teaching.group_by(mark="class").agg(teachers=pl.col("user").sort())
     rows = rows.join(teachers, on="mark", how="inner", maintain_order="left")
     same = pl.DataFrame([rows["alike"], rows["teachers"].hash(0)]).hash_rows(0)
@@ -127,7 +127,7 @@ def other_than_the_course(given: Given) -> pl.DataFrame:
         return nothing()
     cause = "courses:" + rows["course"]
     return in_fields({
-        "school": found(rows, (rows["org"] != rows["school"]) & rows["org"].is_in(schools.implode()), cause),
+        "school": found(rows, (rows["org"] != rows["school"]) & rows["org"].is_in(as_list(schools)), cause),
         "grades": found(rows, _apart(rows["grades"], rows["of_course"]), cause),
         "subjects": found(rows, _apart(_small(rows["subjects"]), _small(rows["taught"])), cause),
     })  # fmt: skip

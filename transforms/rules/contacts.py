@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity
-from transforms.marks import empty
+from transforms.marks import as_list, empty
 from transforms.rules.given import Given, all_differ, found, nothing, rule, shared
 
 #: Of everybody: a district whose students all have one of these has no domain of its own.
@@ -44,7 +44,7 @@ def of_the_household(given: Given) -> pl.DataFrame:
     if not both.height:
         return nothing()
     mixed = rows.drop_nulls("emailMark").filter(pl.col("staff").n_unique().over("emailMark") > 1)["key"]
-    return both.filter(pl.col("key").is_in(mixed.implode()))
+    return both.filter(pl.col("key").is_in(as_list(mixed)))
 
 
 @rule(
@@ -63,7 +63,7 @@ def private_address(given: Given) -> pl.DataFrame:
     pairs = pl.DataFrame({"domain": users["domain"].drop_nulls().unique()})
     theirs = [any(name == one or name.endswith("." + one) for one in own) for name in pairs["domain"].to_list()]
     strange = pairs["domain"].filter(~pl.Series(theirs, dtype=pl.Boolean))
-    return found(users, users["student"] & users["domain"].is_in(strange.implode()))
+    return found(users, users["student"] & users["domain"].is_in(as_list(strange)))
 
 
 def _domains(users: pl.DataFrame, given: Given) -> list[str]:

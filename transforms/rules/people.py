@@ -6,6 +6,7 @@ import polars as pl
 
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Phase, Severity
+from transforms.marks import as_list
 from transforms.rules.given import BEFORE, FOUND, Given, all_differ, found, in_fields, nothing, rule, shared
 
 _TEST = (
@@ -59,7 +60,7 @@ def student_and_staff(given: Given) -> pl.DataFrame:
     if not both.height:
         return nothing()
     mixed = rows.drop_nulls(by).filter(pl.col("student").n_unique().over(by) > 1)["key"]
-    return both.filter(pl.col("key").is_in(mixed.implode()))
+    return both.filter(pl.col("key").is_in(as_list(mixed)))
 
 
 @rule(
@@ -81,7 +82,7 @@ def guardians(given: Given) -> pl.DataFrame:
     lone = users["guardian"] & ~users["student"] & ~users["staff"] & number.fill_null(0).eq(0)
     if some and lone.any():
         named = users["agents"].filter(number > 0).explode().unique()
-        mark |= lone & ~users["key"].is_in(named.implode())
+        mark |= lone & ~users["key"].is_in(as_list(named))
     return found(users, mark)
 
 

@@ -16,6 +16,7 @@ import polars as pl
 from transforms.catalogue import CATALOGUE
 from transforms.hashing import content_hash
 from transforms.issues import Action, Phase, Severity, declare
+from transforms.marks import as_list
 from transforms.sheet import Sheet, no_keys, split
 
 ENR_002 = declare(
@@ -63,7 +64,7 @@ def several(found: pl.Series) -> pl.Series:
 
 def may_be_alike(sheet: Sheet, repeated: pl.Series) -> pl.Series:
     """The rows of a sheet, its references as they came, whose class and user are in ``repeated`` (marks)."""
-    return sheet.frame.select(pair_marks(_PAIR)).to_series().is_in(repeated.implode())
+    return sheet.frame.select(pair_marks(_PAIR)).to_series().is_in(as_list(repeated))
 
 
 def join_alike(sheet: Sheet, held: Callable[[], pl.Series]) -> tuple[Sheet, pl.Series]:
@@ -79,7 +80,7 @@ def join_alike(sheet: Sheet, held: Callable[[], pl.Series]) -> tuple[Sheet, pl.S
     rows = rows.filter(~sheet.out).filter(pl.len().over(_GROUP) > 1)
     if not rows.height:
         return sheet, no_keys()
-    rows = rows.with_columns(new=~pl.col("key").is_in(held().implode())).sort("new", "key")
+    rows = rows.with_columns(new=~pl.col("key").is_in(as_list(held()))).sort("new", "key")
     rows = rows.with_columns(kept=pl.col("key").first().over(*_GROUP, "content"))
     kept = _spans(rows.filter(pl.col("key") == pl.col("kept")).drop("kept"))
     repeated = _of(sheet, rows.filter(pl.col("key") != pl.col("kept")))
@@ -92,7 +93,7 @@ def join_alike(sheet: Sheet, held: Callable[[], pl.Series]) -> tuple[Sheet, pl.S
         sheet.put(name, pl.select(wide.otherwise(sheet[name])).to_series())
     several = pl.concat([repeated["kept"].drop_nulls(), joined["kept"].drop_nulls()]).unique()
     # A row that others went into may have gone into another itself.
-    several = several.filter(~several.is_in(joined.filter(pl.col("kept").is_not_null())["key"].implode()))
+    several = several.filter(~several.is_in(as_list(joined.filter(pl.col("kept").is_not_null())["key"])))
     return split(sheet, repeated["kept"].is_not_null() | joined["kept"].is_not_null())[0], several.rename("key")
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from transforms.catalogue import CATALOGUE
 from transforms.issues import Action, Phase, Severity, declare
+from transforms.marks import as_list
 from transforms.sheet import Sheet, findings
 from transforms.validate.hashed import places
 from transforms.validate.known import Known
@@ -114,9 +115,9 @@ class Enrolled:
         schools = self.known.classes().filter(running)["of_class"].unique()
         come = (pl.col("begins") + _SETTLED <= today).fill_null(value=True)
         stays = (pl.col("ends") > today).fill_null(value=True)
-        students = self.known.people.students().filter(pl.col("school").is_in(schools.implode()) & come & stays)
+        students = self.known.people.students().filter(pl.col("school").is_in(as_list(schools)) & come & stays)
         everybody = self.known.people.users()["user"]
         seen = pl.concat([pl.Series("at", [], dtype=pl.UInt32), *self._seen]).unique()
-        there = students["key"].hash(0).is_in(everybody.gather(seen).implode())
+        there = students["key"].hash(0).is_in(as_list(everybody.gather(seen)))
         missed = students.filter(~there).sort("key", "school").unique("key", keep="first", maintain_order=True)
         return missed.select("key", "line", cause=pl.lit("orgs:") + pl.col("school"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from transforms.catalogue import CATALOGUE, Kind
-from transforms.marks import nowhere
+from transforms.marks import as_list, nowhere
 from transforms.shapes import dtype
 from transforms.sheet import is_owner
 from transforms.validate.hashed import among, ordered
@@ -92,15 +92,15 @@ class Known:
             return
         self._classes = None
         schema = _remembered(entity)
-        rows = pl.concat([pl.DataFrame(schema=schema), *(g.select(*schema) for g in good)])
+        rows = pl.concat([pl.DataFrame(schema=schema), *(g[list(schema)] for g in good)])
         held = self.keys(entity)
         which = deleted if delta else quarantined
-        named = held.is_in(which.implode()) if held.len() and which.len() else nowhere(held.len())
+        named = held.is_in(as_list(which)) if held.len() and which.len() else nowhere(held.len())
         stays = held.filter(~named if delta else named)
         self._keys[entity] = pl.concat([rows["key"], stays]).unique() if stays.len() else rows["key"]
-        before = self.rows(entity).filter(pl.col("key").is_in(stays.implode())) if delta else rows.clear()
+        before = self.rows(entity).filter(pl.col("key").is_in(as_list(stays))) if delta else rows.clear()
         if before.height:
-            rows = pl.concat([rows, before.filter(~pl.col("key").is_in(rows["key"].implode()))])
+            rows = pl.concat([rows, before.filter(~pl.col("key").is_in(as_list(rows["key"])))])
         self._rows[entity] = rows
         # The first by text, not by line: it must not depend on how the file was cut into batches.
         if causes.height:

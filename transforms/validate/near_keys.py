@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
+from transforms.marks import absent, as_list, rows_of
 
 ID_004 = declare(
     "ID-004", Severity.WARN, Action.REPORT,
@@ -14,6 +15,12 @@ ID_004 = declare(
     fields=("sourcedId",), phase=Phase.CROSS_SNAPSHOT,
 )  # fmt: skip
 
+_PLAIN = pl.col("key").str.replace_all(" ", "", literal=True).str.to_lowercase()
+#: Keys as they are compared; one of zeros alone stays as it is.
+_FOLDED = (
+    pl.when(_PLAIN.str.starts_with("0")).then(_PLAIN.str.strip_chars_start("0").replace("", "0")).otherwise(_PLAIN)
+)
+
 
 def nearly_equal(rows: pl.DataFrame, held: pl.Series, entity: str) -> pl.DataFrame:
     """The rows (columns key, line, cause) whose key is nearly one that the store holds, or another row's.
@@ -21,27 +28,20 @@ def nearly_equal(rows: pl.DataFrame, held: pl.Series, entity: str) -> pl.DataFra
     ``rows``: key and line of all rows of a file, ``held``: the keys that the store has from this source. Of two that
     the store holds, or of which it holds none, the first one by text is named.
     """
-    given = rows.drop_nulls("key")
-    others = held.filter(~held.is_in(given["key"].implode()))
+    given = rows_of(rows, ~absent(rows["key"]))
+    others = held.filter(~held.is_in(as_list(given["key"]))) if held.len() else held
     both = pl.concat([given["key"], others])
     if not both.len():
-        return rows.head(0).with_columns(cause=pl.lit(None, pl.String))
-    same = _folded(both)
+        return rows.clear().hstack([pl.Series("cause", [], dtype=pl.String)])
+    folded = both.to_frame("key").select(_FOLDED.alias("same"))
+    same = folded.to_series()
     # By hash first, which is cheap; a chance collision of two is told apart below.
-    twice = same.hash(0).is_duplicated()
+    twice = folded.select(pl.col("same").hash(0).is_duplicated()).to_series()
     if not twice.any():
-        return rows.head(0).with_columns(cause=pl.lit(None, pl.String))
+        return rows.clear().hstack([pl.Series("cause", [], dtype=pl.String)])
     table = pl.DataFrame({"key": both, "same": same}).filter(twice).unique("key")
-    table = table.with_columns(new=~pl.col("key").is_in(held.implode()))
+    table = table.with_columns(new=~pl.col("key").is_in(as_list(held)))
     table = table.sort("same", "new", "key", descending=[False, False, True])
     first = table.filter(pl.len().over("same") > 1).with_columns(known=pl.col("key").first().over("same"))
     near = first.filter(pl.col("key") != pl.col("known")).select("key", cause=f"{entity}:" + pl.col("known"))
     return given.join(near, on="key", how="inner", maintain_order="left").sort("key", "line")
-
-
-def _folded(keys: pl.Series) -> pl.Series:
-    """Keys as they are compared; one of zeros alone stays as it is."""
-    plain = keys.str.replace_all(" ", "", literal=True).str.to_lowercase()
-    return pl.select(
-        pl.when(plain.str.starts_with("0")).then(plain.str.strip_chars_start("0").replace("", "0")).otherwise(plain)
-    ).to_series()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import certain, rows_of
+from transforms.marks import as_list, certain, rows_of
 from transforms.sheet import Sheet
 
 ORG_002 = declare(
@@ -44,12 +44,12 @@ def derive_children(sheet: Sheet, known: pl.Series, said: pl.DataFrame) -> pl.Da
     """
     own = rows_of(sheet.frame, ~sheet.out).select("key", "parent")
     lone = _without_parent(sheet)
-    stay = said.filter(pl.col("key").is_in(known.implode()), ~pl.col("key").is_in(own["key"].implode()))
+    stay = said.filter(pl.col("key").is_in(as_list(known)), ~pl.col("key").is_in(as_list(own["key"])))
     links = pl.concat([own, stay]).drop_nulls()
     if lone is not None and int(lone.sum()) + stay["parent"].null_count() > 1:  # one is the root, whatever it is
         sheet.report(ORG_005, lone & sheet["type"].is_in(_PARTS), "parent")
     if (cut := _cut_circles(sheet, links)).len():
-        links = links.filter(~pl.col("key").is_in(cut.implode()))
+        links = links.filter(~pl.col("key").is_in(as_list(cut)))
     now = _by_parent(links)
     sheet.put("children", _of(sheet["key"], now))
     if not stay.height:
@@ -65,7 +65,7 @@ def _without_parent(sheet: Sheet) -> pl.Series | None:
         return None
     dropped = [f["line"] for f in sheet.findings if f.height and (f["code"][0], f["field"][0]) == _DROPPED]
     lines = pl.concat([pl.Series("line", [], dtype=pl.UInt32), *dropped])
-    return sheet["parent"].is_null() & ~sheet.out & ~certain(sheet["line"].is_in(lines.implode()))
+    return sheet["parent"].is_null() & ~sheet.out & ~certain(sheet["line"].is_in(as_list(lines)))
 
 
 def _cut_circles(sheet: Sheet, links: pl.DataFrame) -> pl.Series:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
+from transforms.marks import as_list
 from transforms.sheet import Sheet
 
 ENR_007 = declare(
@@ -40,7 +41,7 @@ class People:
         studying = rows.filter((rows["role"] == STUDENT) | rows["role"].str.starts_with("ext:"))["user"]
         teaching = rows.filter(~rows["role"].is_in(_NOT_STAFF))["user"]
         user = pl.col("user")
-        flags = {"stranger": ~user.is_in(studying.implode()), "pupil": ~user.is_in(teaching.implode())}
+        flags = {"stranger": ~user.is_in(as_list(studying)), "pupil": ~user.is_in(as_list(teaching))}
         self._users.append(users.select("user", **flags))
         self._left.append(_left(rows))
         enabled = rows.filter((pl.col("role") == STUDENT) & pl.col("enabledUser").fill_null(value=True))
@@ -75,7 +76,7 @@ def check_schools(sheet: Sheet, orgs: pl.DataFrame) -> None:
     schools = orgs.filter(pl.col("type") == "school")["key"]
     rows = sheet.frame.select("line", "roles").filter(several & ~sheet.out).explode("roles").unnest("roles")
     rows = rows.filter(
-        (pl.col("role") == STUDENT) & (pl.col("roleType") == "primary") & pl.col("org").is_in(schools.implode())
+        (pl.col("role") == STUDENT) & (pl.col("roleType") == "primary") & pl.col("org").is_in(as_list(schools))
     )
     spans = rows.select(
         "line", "org", begin=pl.col("beginDate").fill_null(pl.date(1, 1, 1)),
@@ -87,7 +88,7 @@ def check_schools(sheet: Sheet, orgs: pl.DataFrame) -> None:
         (pl.col("org") != pl.col("org_right")) & (pl.col("begin") < pl.col("end_right")) &
         (pl.col("begin_right") < pl.col("end"))
     )  # fmt: skip
-    sheet.report(ENR_007, sheet["line"].is_in(pairs["line"].unique().implode()), "roles")
+    sheet.report(ENR_007, sheet["line"].is_in(as_list(pairs["line"].unique())), "roles")
 
 
 def _left(rows: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import polars as pl
 from transforms.catalogue import CATALOGUE, Field
 from transforms.issues import Action, Phase, Severity, declare
 from transforms.lookup import lookup
-from transforms.marks import absent, among, blank, empty, without
+from transforms.marks import absent, among, as_list, blank, empty, without
 from transforms.normalise.lists import LST_001, ORDERED, gathered, items, placed, single, untidy
 from transforms.normalise.text import NAME_001
 from transforms.sheet import Sheet, is_owner, required, spread
@@ -133,7 +133,7 @@ def _check_type(sheet: Sheet, field: Field, target: str, known: Known) -> None:
     kind = pl.col("type")
     wrong = known.rows(target).filter(~kind.is_in(list(field.target_type)) & ~kind.str.starts_with("ext:"))["key"]
     if wrong.len():
-        sheet.report(REF_003, sheet[field.name].is_in(wrong.implode()), field.name)
+        sheet.report(REF_003, sheet[field.name].is_in(as_list(wrong)), field.name)
 
 
 def _causes(values: pl.Series, missing: pl.Series, target: str, known: Known) -> pl.Series:

@@ -8,7 +8,7 @@ import polars as pl
 
 from transforms.catalogue import Kind
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import absent, certain, empty, rows_of, without
+from transforms.marks import absent, as_list, certain, empty, rows_of, without
 from transforms.sheet import Sheet
 from transforms.validate.enrolled import Enrolled
 from transforms.validate.known import Known
@@ -89,7 +89,7 @@ def with_whole_terms(sheet: Sheet) -> pl.DataFrame:
     )
     if not lost.len():
         return sheet.frame
-    return sheet.frame.with_columns(terms=pl.when(~pl.col("line").is_in(lost.implode())).then("terms"))
+    return sheet.frame.with_columns(terms=pl.when(~pl.col("line").is_in(as_list(lost))).then("terms"))
 
 
 def check_sessions(sheet: Sheet, known: Known) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
+from transforms.marks import as_list
 from transforms.sheet import Sheet
 
 ID_006 = declare(
@@ -43,13 +44,13 @@ def check_state_ids(sheet: Sheet) -> pl.DataFrame:
     for name in _FIELDS:
         lines = rows.filter(odd & (rows["field"] == name))["line"]
         if lines.len():
-            sheet.report(ID_006, sheet["line"].is_in(lines.implode()), name)
+            sheet.report(ID_006, sheet["line"].is_in(as_list(lines)), name)
     rows = rows.filter(~odd)
     several = parts[0].filter(pl.col("id").n_unique().over("line") > 1)["line"] if parts[0].height else parts[0]["line"]
     if several.len():
-        sheet.report(ID_008, sheet["line"].is_in(several.implode()), "userIds")
+        sheet.report(ID_008, sheet["line"].is_in(as_list(several)), "userIds")
     out = sheet["line"].filter(sheet.out)
-    return rows.filter(~pl.col("line").is_in(out.implode())) if out.len() else rows
+    return rows.filter(~pl.col("line").is_in(as_list(out))) if out.len() else rows
 
 
 def check_shared(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
