@@ -11,6 +11,8 @@ import weakref
 import numpy as np
 import polars as pl
 
+from transforms.marks import absent, certain
+
 
 class Lookup:
     """Where each of some unique keys stands. Built once, asked by any number of threads."""
@@ -33,8 +35,8 @@ class Lookup:
         places[order] = self._order[found]
         hit = np.empty(len(hashes), dtype=np.bool_)
         hit[order] = self._hashes[found] == hashes[order]
-        same = (self._keys.gather(places) == wanted).fill_null(value=False).to_numpy()
-        if (hit & ~same & wanted.is_not_null().to_numpy()).any():  # two keys of one hash: the other may be meant
+        same = certain(self._keys[places] == wanted).to_numpy()
+        if (hit & ~same & (~absent(wanted)).to_numpy()).any():  # two keys of one hash: the other may be meant
             return self._compared(wanted)
         return pl.Series(places, dtype=pl.UInt32).set(pl.Series(~same), None)
 

@@ -43,8 +43,8 @@ def among(values: pl.Series, known: pl.Series) -> pl.Series:
 
 
 def as_list(values: pl.Series) -> pl.Series:
-    """The values as one list, in the form that ``is_in`` asks for. ``Series.implode`` would be a call of its own."""
-    return pl.Series([values])
+    """The values as one list, in the form that ``is_in`` asks for. To ask the engine costs more than to copy a few."""
+    return pl.Series([values]) if values.len() <= FEW else values.implode()
 
 
 def without(values: pl.Series, mark: pl.Series) -> pl.Series:

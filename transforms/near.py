@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.marks import as_list
-
 
 def near(table: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
     """The rows of ``table`` (column key) that a join with a small batch's ``keys`` can meet, in their order.
@@ -15,4 +13,4 @@ def near(table: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
     """
     if table.height < 2 * keys.len():
         return table
-    return table.filter(table["key"].hash(0).is_in(as_list(keys.hash(0))))
+    return table.filter(pl.col("key").hash(0).is_in(pl.lit(keys).hash(0).implode()))

@@ -188,15 +188,18 @@ def _regathered(rows: pl.DataFrame, texts: pl.Series, height: int) -> pl.Series:
 
 def _object(pieces: list[Piece], height: int) -> pl.Series:
     """``{…}`` around members that each begin with a comma."""
-    return "{" + _joined(pieces, height).str.slice(1) + "}"
+    return _joined(pieces, height, as_object=True)
 
 
-def _joined(pieces: list[Piece], height: int) -> pl.Series:
-    """The pieces of each row as one text. A null piece is left out."""
+def _joined(pieces: list[Piece], height: int, *, as_object: bool = False) -> pl.Series:
+    """The pieces of each row as one text, ``as_object`` in braces without the first comma. A null piece is left out."""
     columns: list[pl.Series] = []
     text = _text(pieces, columns, ignore_nulls=True)
     if not columns:
-        return pl.Series(["".join(p for p in pieces if isinstance(p, str))]).new_from_index(0, height)
+        same = "".join(p for p in pieces if isinstance(p, str))
+        return pl.Series([f"{{{same[1:]}}}" if as_object else same]).new_from_index(0, height)
+    if as_object:
+        text = pl.concat_str(pl.lit("{"), text.str.slice(1), pl.lit("}"))
     return pl.DataFrame(columns).select(text).to_series()
 
 

@@ -84,7 +84,8 @@ async def stored_of(tx: Transaction, source_id: UUID, keys: Sequence[str] | None
         f"WHERE district_id = $1 AND source_id = $2{some}",
         {"entity": pl.String, **_STORED}, tx.district_id, source_id, *given,
     )  # fmt: skip
-    return {str(name): _said(part.drop("entity")) for (name,), part in frame.group_by("entity")}
+    parts = _said(frame).partition_by("entity", include_key=False, as_dict=True)
+    return {str(name): part for (name,), part in parts.items()}
 
 
 async def stored_some(tx: Transaction, source_id: UUID, entity: str, keys: Sequence[str]) -> pl.DataFrame:

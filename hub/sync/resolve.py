@@ -84,7 +84,7 @@ def _single(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Ser
         return blank(frame.height, pl.Int32), blank(frame.height, pl.String)
     if index.height > frame.height:
         places = lookup(index).places(frame[name])
-        return index["rid"].gather(places).cast(pl.Int32), index["sourcedId"].gather(places)
+        return index["rid"][places].cast(pl.Int32), index["sourcedId"][places]
     found = frame[name].to_frame("key").join(index, on="key", how="left", maintain_order="left")
     return found["rid"].cast(pl.Int32), found["sourcedId"]
 
@@ -106,13 +106,14 @@ def _roles(frame: pl.DataFrame, orgs: pl.DataFrame) -> tuple[pl.Series, pl.Serie
     items = numbered.explode("roles").drop_nulls("roles").unnest("roles")
     names = [c for c in items.columns if c != "row"]
     found = items.join(orgs.rename({"key": "org"}), on="org", how="left", maintain_order="left")
-    out: list[pl.Series] = []
-    for target in ("rid", "sourcedId"):
-        column = pl.col(target).cast(pl.Int32) if target == "rid" else pl.col(target)
-        struct = pl.struct(column.alias("org") if n == "org" else pl.col(n) for n in names)
-        grouped = found.select("row", struct.alias("roles")).group_by("row", maintain_order=True).agg("roles")
-        out.append(numbered.select("row").join(grouped, on="row", how="left", maintain_order="left")["roles"])
-    return out[0], out[1]
+    orgs_by = {"rid": pl.col("rid").cast(pl.Int32), "sourcedId": pl.col("sourcedId")}
+    structs = {
+        target: pl.struct(org.alias("org") if n == "org" else pl.col(n) for n in names)
+        for target, org in orgs_by.items()
+    }
+    grouped = found.group_by("row", maintain_order=True).agg(**structs)
+    lists = numbered[["row"]].join(grouped, on="row", how="left", maintain_order="left")
+    return lists["rid"], lists["sourcedId"]
 
 
 def numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import BOOLEAN, SEX, STATUS, Vocabulary
 from transforms.issues import Action, Rule, Severity, declare
-from transforms.marks import empty, nowhere
+from transforms.marks import certain, empty, nowhere
 from transforms.normalise.lists import placed
 from transforms.sheet import Sheet, required, spread
 
@@ -62,7 +62,7 @@ def translate(
     """Replaces what is not ``right`` by ``read(value)``: text is a repair, "" a blank cell, ``None`` unreadable."""
     if right.all():  # null where there is no value
         return
-    odd = ~right.fill_null(value=True)
+    odd = certain(~right)
     values = sheet[name].filter(odd)
     distinct = values.unique().to_list()
     meant = [read(value) for value in distinct]
