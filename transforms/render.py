@@ -249,6 +249,8 @@ def spelled_out(doc: str) -> str:
 
     A text of many documents is done at once: records that follow each other mostly refer to the same class and school.
     """
+    if SHORT not in doc:
+        return doc
     parts = doc.split(SHORT)
     references = parts[1::2]
     spelled = {text: _in_full(text) for text in set(references)}

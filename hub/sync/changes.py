@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import orjson
@@ -51,9 +52,17 @@ class EntityChanges:
         return bool(self.created or self.revived or self.deleted or self.updates)
 
 
+@cache
+def field_bits(entity: Entity) -> Mapping[str, int]:
+    """The bit of each field of ``entity.body`` in ``Update.fields``."""
+    return {item.name: 1 << bit for bit, item in enumerate(entity.body)}
+
+
 def members(doc: str, doc_private: str) -> dict[str, object]:
     """The JSON members of a stored record; references begin with the character of their service's address."""
     text = spelled_out(doc) + doc_private
+    if not text:
+        return {}
     loaded: dict[str, object] = orjson.loads("{" + escaped_bases(text[1:]) + "}")
     return loaded
 
@@ -66,10 +75,10 @@ def compare(entity: Entity, old: tuple[str, str], new: tuple[str, str]) -> int:
     parts = [(was, now) if was != now else ("", "") for was, now in zip(old, new, strict=True)]
     (open_was, open_now), (private_was, private_now) = parts
     before, after = members(open_was, private_was), members(open_now, private_now)
-    bits = 0
-    for bit, item in enumerate(entity.body):
-        if before.get(item.name) != after.get(item.name):
-            bits |= 1 << bit
+    bit_of, bits = field_bits(entity), 0
+    for name in before.keys() | after.keys():
+        if before.get(name) != after.get(name):
+            bits |= bit_of.get(name, 0)
     return bits
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from pyroaring import BitMap
 
-from hub.sync.changes import EntityChanges, Update, members
+from hub.sync.changes import EntityChanges, Update, field_bits, members
 from transforms.catalogue import CATALOGUE, Entity
 
 #: In the order in which they are listed: where not all are kept, the worst are.
@@ -48,6 +49,12 @@ def difference(entity: Entity, changes: EntityChanges, rebound: Iterable[int]) -
     return EntityDifference(entity, kinds, left)
 
 
+@cache
+def _bits(entity: str, names: tuple[str, ...]) -> int:
+    """The bits of some fields of an entity in ``Update.fields``; those that it has not have none."""
+    return sum(field_bits(CATALOGUE[entity]).get(name, 0) for name in names)
+
+
 def named(entity: Entity, update: Update) -> list[str]:
     """The fields of a changed record that differ."""
     return [item.name for bit, item in enumerate(entity.body) if update.fields >> bit & 1]
@@ -69,8 +76,8 @@ def values(entity: Entity, update: Update) -> tuple[dict[str, Any], dict[str, An
 
 def schools_left(entity: Entity, update: Update) -> tuple[str, ...]:
     """The orgs where a record was and is no more, by their sourcedIds; none where it only came to more of them."""
-    names = [n for n in _SCHOOL_FIELDS.get(entity.name, ()) if n in entity]
-    if not any(item.name in names and update.fields >> bit & 1 for bit, item in enumerate(entity.body)):
+    names = _SCHOOL_FIELDS.get(entity.name, ())
+    if not update.fields & _bits(entity.name, names):
         return ()
     before, after = (_orgs(names, members(*texts)) for texts in (update.old, update.new))
     return tuple(sorted(before - after))
@@ -89,8 +96,8 @@ def _orgs(names: Iterable[str], record: Mapping[str, Any]) -> set[str]:
 
 def maybe_rebound(update: Update) -> bool:
     """Whether both names of a user differ: cheap, and false for nearly all."""
-    bits = {item.name: bit for bit, item in enumerate(CATALOGUE["users"].body)}
-    return all(update.fields >> bits[name] & 1 for name in _NAMES)
+    both = _bits("users", _NAMES)
+    return update.fields & both == both
 
 
 def is_rebound(old: tuple[str, str], new: tuple[str, str], births: tuple[str | None, str | None]) -> bool:
