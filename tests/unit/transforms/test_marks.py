@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import marks
+from transforms.json_text import joined_strings
 
 TEXTS = st.lists(st.none() | st.sampled_from(["a", "b", "c"]), max_size=6)
 ROWS = st.lists(st.tuples(st.none() | st.booleans(), st.none() | st.sampled_from("ab")), max_size=6)
@@ -38,3 +39,25 @@ def test_blank_columns_have_their_type_and_height(height: int) -> None:
     assert (blank.dtype, blank.to_list()) == (pl.List(pl.String), [None] * height)
     assert marks.nowhere(height).to_list() == [False] * height
     assert marks.numbers(height).to_list() == list(range(height))
+
+
+@pytest.mark.parametrize("height", [3, marks.FEW + 3])
+def test_rows_and_lists_are_the_engines_own(height: int) -> None:
+    values = [None if n % 5 == 0 else str(n) for n in range(height)]
+    frame = pl.DataFrame({"key": values, "items": [[v] if v else [] for v in values]})
+    mark = pl.Series([None if n == 1 else n % 2 == 0 for n in range(height)])
+    assert marks.rows_of(frame, mark).equals(frame.filter(mark))
+    assert marks.rows_of(frame, marks.nowhere(height)).equals(frame.clear())
+    wanted = frame["key"].head(2)
+    assert marks.as_list(frame["key"]).equals(frame["key"].implode())
+    assert frame["key"].is_in(marks.as_list(wanted)).equals(frame["key"].is_in(wanted.implode()))
+
+
+def test_nothing_is_among_no_values() -> None:
+    assert not pl.Series(["a"]).is_in(marks.as_list(pl.Series([], dtype=pl.String))).any()
+
+
+def test_empty_lists_are_no_text() -> None:
+    lists = pl.Series([["a", 'b"'], [], None, [""], ["c"]], dtype=pl.List(pl.String))
+    assert joined_strings(lists).to_list() == ['"a","b\\""', None, None, '""', '"c"']
+    assert joined_strings(lists.tail(1)).to_list() == ['"c"']
