@@ -18,14 +18,31 @@ _FIRST_ERROR = 400
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class _Told(click.Option):
+    """An option that may stand in the environment: whoever leaves it out hears of both."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """``--token (or HUB_ADMIN_TOKEN)``."""
+        return f"{super().get_error_hint(ctx)} (or {self.envvar})"
+
+
+of_district = click.option(
+    "--district", cls=_Told, envvar="HUB_DISTRICT", type=click.UUID, required=True,
+    help="The district's id (HUB_DISTRICT).",
+)  # fmt: skip
+with_token = click.option(
+    "--token", cls=_Told, envvar="HUB_ADMIN_TOKEN", required=True,
+    help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.",
+)  # fmt: skip
+
+
 def reaching(command: Command) -> Command:
     """The options by which a command reaches a district."""
     for option in (
-        click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
-                     help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here."),
+        with_token,
         click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
                      help="Address of the admin API (HUB_ADMIN_URL)."),
-        click.option("--district", type=click.UUID, required=True, help="The district's id."),
+        of_district,
     ):  # fmt: skip
         command = option(command)
     return command

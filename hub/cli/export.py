@@ -10,6 +10,7 @@ from uuid import UUID
 
 import click
 
+from hub.cli.admin import of_district
 from hub.errors import Code, HubError, Intent
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _UNDER_WAY = {"queued", "running"}
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
-@click.option("--district", type=click.UUID, required=True, help="The district's id.")
+@of_district
 @click.option("--app", "client", envvar="HUB_CLIENT_ID", required=True,
               help="The client id of the app (HUB_CLIENT_ID).")  # fmt: skip
 @click.option("--secret", envvar="HUB_CLIENT_SECRET", required=True,

@@ -8,19 +8,18 @@ from uuid import UUID
 
 import click
 
-from hub.cli.admin import ADDRESS, answer, asking
+from hub.cli.admin import ADDRESS, answer, asking, of_district, with_token
 
 NOT_ALL = 1
 
 
 @click.command()
 @click.argument("identifier", nargs=-1, required=True)
-@click.option("--district", type=click.UUID, required=True, help="The district's id.")
+@of_district
 @click.option("--grant", type=click.UUID, required=True, help="The id of the app's grant.")
 @click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
               help="Address of the admin API (HUB_ADMIN_URL).")  # fmt: skip
-@click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
-              help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.")  # fmt: skip
+@with_token
 @click.pass_context
 def identifiers(
     ctx: click.Context, *, identifier: tuple[str, ...], district: UUID, grant: UUID, url: str, token: str

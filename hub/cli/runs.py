@@ -38,7 +38,7 @@ def list_(*, district: UUID, url: str, token: str, most: int, state: str | None)
         dry = " (dry run)" if run["dry_run"] else ""
         click.echo(f"{run['run_id']}  {run['requested_at'][:16]}  {run['state']}{dry}  {words}")
     if not shown:
-        click.echo("no such run")
+        click.echo("no run yet" if state is None and not found["items"] else f"no {state} run among the newest {most}")
 
 
 @runs.command()

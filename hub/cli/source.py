@@ -13,7 +13,7 @@ from uuid import UUID
 import click
 
 from hub.cli import source_settings as settings
-from hub.cli.admin import ADDRESS, RefusedError, call, of_source, reaching
+from hub.cli.admin import ADDRESS, RefusedError, call, of_source, reaching, with_token
 from hub.cli.following import carry_out
 from hub.cli.hints import hints
 from hub.cli.kit import kit
@@ -104,8 +104,7 @@ def _leaves(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
 @click.argument("kind", required=False)
 @click.option("--url", envvar="HUB_ADMIN_URL", default=ADDRESS, show_default=True,
               help="Address of the admin API (HUB_ADMIN_URL).")  # fmt: skip
-@click.option("--token", envvar="HUB_ADMIN_TOKEN", required=True,
-              help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.")  # fmt: skip
+@with_token
 @_JSON
 def kinds(*, kind: str | None, url: str, token: str, as_json: bool) -> None:
     """Say which kinds of sources there are, or of one KIND: what to enter, and which secrets it asks for."""
@@ -215,7 +214,7 @@ def _sent(schema: settings.Schema, ask: Callable[[], Any]) -> Any:
     except RefusedError as refused:
         if not refused.fields:
             raise
-        told = [f"  {settings.named(field, schema)}: {text}" for field, text in refused.fields]
+        told = [f"  {settings.told(settings.named(field, schema), text, schema)}" for field, text in refused.fields]
         mend = "Nothing was changed. Mend these with --set KEY=VALUE (`hub source kinds` says what each takes):"
         raise HubError(refused.code, "\n".join([mend, *told])) from None
 
@@ -234,11 +233,12 @@ def create(
     config = settings.changed(_read(file) if file else {}, known["settings"], assigned)
     body = {"kind": kind, "name": name, "config": config, "secrets": _secrets(asked, read), **_body(**parts)}
     made = _sent(known["settings"], lambda: _ask("POST", url, token, district, json=body))
+    where = f"--district {district} --source {made['source_id']}"
     click.echo(f"source {made['source_id']}")
     for secret_name, text in known["secrets"].items():
         if secret_name not in made["secrets"]:
-            click.echo(f"  to enter: hub source secret {secret_name} --source {made['source_id']}  ({text})")
-    click.echo(f"  then try it: hub source test --source {made['source_id']}")
+            click.echo(f"  to enter: hub source secret {secret_name} {where}  ({text})")
+    click.echo(f"  then try it: hub source test {where}")
 
 
 @source.command()

@@ -25,14 +25,15 @@ def _below(node: Schema, root: Schema, path: str, depth: int, *, one_of: bool = 
             continue  # the line of its form says it
         key = f"{path}{name}"
         forms = _forms(inner, root)
-        told = inner.get("description", "") or (forms[0].get("description", "") if len(forms) == 1 else "")
-        yield f"{'  ' * depth}{key}: {_kind(forms)}{_preset(inner, needed=name in required)}. {told}".rstrip()
+        meant = inner.get("description", "") or (forms[0].get("description", "") if len(forms) == 1 else "")
+        takes = f"{_kind(forms)}{_preset(inner, needed=name in required)}"
+        yield f"{'  ' * depth}{key}: {takes}. {_one_line(meant)}".rstrip()
         shown = [form for form in forms if form.get("properties")] if depth < _DEEPEST else []
         several = len(shown) > 1
         for form in shown:
             chosen = [f"{key}.{n}={p['const']}" for n, p in form["properties"].items() if "const" in p]
             if several:
-                yield f"{'  ' * (depth + 1)}with {' '.join(chosen)}: {form.get('description', '')}".rstrip()
+                yield f"{'  ' * (depth + 1)}with {' '.join(chosen)}: {_one_line(form.get('description', ''))}".rstrip()
             yield from _below(form, root, f"{key}.", depth + 1 + several, one_of=several)
 
 
@@ -156,3 +157,22 @@ def named(field: str, schema: Schema) -> str:
             key.append(part)
             found = [form for one in inner for form in [one, *_forms(one, schema)]]
     return ".".join(key)
+
+
+def told(key: str, text: str, schema: Schema) -> str:
+    """What is wrong with a setting, and what it is for."""
+    meant = next((form["description"] for form in _found(key, schema) if form.get("description")), "")
+    return f"{key}: {text}" + (f" ({_one_line(meant)})" if meant else "")
+
+
+def _found(key: str, schema: Schema) -> list[Schema]:
+    """What the schema says of ``key``; nothing where it is no setting."""
+    found: list[Schema] = [schema]
+    for part in key.split("."):
+        found = [inner for one in found for form in _forms(one, schema) for inner in _members(form, part)]
+    return found
+
+
+def _one_line(text: str) -> str:
+    """A description without the breaks and the quotes of where it stands."""
+    return " ".join(text.replace("``", "").replace("`", "").split())

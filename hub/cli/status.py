@@ -8,29 +8,15 @@ from uuid import UUID
 
 import click
 
-from hub.cli.admin import ADDRESS, answer, asking
+from hub.cli.admin import answer, asking, reaching
 
 #: Exit code when a source is late or in trouble.
 TROUBLE = 3
 _HOUR, _DAY = 3600, 24 * 3600
-_URL = click.option(
-    "--url",
-    envvar="HUB_ADMIN_URL",
-    default=ADDRESS,
-    show_default=True,
-    help="Address of the admin API (HUB_ADMIN_URL).",
-)
-_TOKEN = click.option(
-    "--token", envvar="HUB_ADMIN_TOKEN", required=True,
-    help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.",
-)  # fmt: skip
-_DISTRICT = click.option("--district", type=click.UUID, required=True, help="The district's id.")
 
 
 @click.command()
-@_DISTRICT
-@_URL
-@_TOKEN
+@reaching
 @click.pass_context
 def status(ctx: click.Context, *, district: UUID, url: str, token: str) -> None:
     """Say how old the data of each source is, and what is wrong.
@@ -41,15 +27,13 @@ def status(ctx: click.Context, *, district: UUID, url: str, token: str) -> None:
     for source in found["items"]:
         _show(source)
     if not found["items"]:
-        click.echo("no source: add one with POST /admin/v1/districts/{district}/sources")
+        click.echo("no source; make one: hub source create")
     ctx.exit(TROUBLE if any(s["late"] or s["troubles"] for s in found["items"]) else 0)
 
 
 @click.command()
 @click.argument("run", type=click.UUID)
-@_DISTRICT
-@_URL
-@_TOKEN
+@reaching
 def cancel(*, run: UUID, district: UUID, url: str, token: str) -> None:
     """End the run RUN, which waits or is under way. Nothing of it is applied."""
     done = asyncio.run(_call(url, token, "POST", f"/districts/{district}/runs/{run}/cancel"))

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import click
 
-from hub.cli.admin import ADDRESS, answer, asking
+from hub.cli.admin import ADDRESS, answer, asking, of_district, with_token
 from hub.cli.validate import definition_in
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _MINUTE = 60
 
 @click.command()
 @click.argument("package", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--district", type=click.UUID, required=True, help="The district's id.")
+@of_district
 @click.option("--source", type=click.UUID, required=True, help="The id of the district's source.")
 @click.option("--dry-run", is_flag=True, help="Compute and report everything, change nothing.")
 @click.option(
@@ -50,12 +50,7 @@ _MINUTE = 60
     show_default=True,
     help="Address of the admin API (HUB_ADMIN_URL).",
 )
-@click.option(
-    "--token",
-    envvar="HUB_ADMIN_TOKEN",
-    required=True,
-    help="A token of the operator or the district; better as HUB_ADMIN_TOKEN than here.",
-)
+@with_token
 @click.pass_context
 def sync(
     ctx: click.Context, *, package: Path | None, district: UUID, source: UUID, dry_run: bool, definition: Path | None,

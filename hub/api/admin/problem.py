@@ -109,9 +109,16 @@ def invalid(what: str, error: ValidationError, *, under: str = "") -> InvalidErr
     """The refusal for a model's complaints, with paths below ``under``; what was sent is not repeated in it."""
     details = error.errors(include_input=False, include_url=False, include_context=False)
     above = (under,) if under else ()
-    texts = [d["msg"].removeprefix("Value error, ") for d in details]
+    texts = [_text(d["type"], d["msg"]) for d in details]
     fields = [FieldError(field=_path((*above, *d["loc"])), message=m) for d, m in zip(details, texts, strict=True)]
     return InvalidError(what, fields)
+
+
+def _text(kind: str, said: str) -> str:
+    """A model's complaint in plain words: of texts that have to look in some way it shows the pattern alone."""
+    if kind == "string_pattern_mismatch":
+        return f"not written as expected: it has to fit {said.removeprefix('String should match pattern ')}"
+    return said.removeprefix("Value error, ")
 
 
 def _path(loc: tuple[int | str, ...]) -> str:

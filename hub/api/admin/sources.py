@@ -263,8 +263,10 @@ async def _secrets(
     if config is not None and left:
         places = (await asyncio.to_thread(connector, old.kind)).places
         if moved := sorted(name for name in places if _said(config, name) != _said(old.config, name)):
+            names = ", ".join(sorted(left))
             raise HubError(
-                Code.INVALID_REQUEST, f"State {', '.join(sorted(left))} among secrets again, since {moved[0]} changes."
+                Code.INVALID_REQUEST,
+                f"State {names} among secrets again (--secret {min(left)}), since {moved[0]} changes.",
             )
     return {**left, **{name: text for name, text in given.items() if text}} if given else None
 

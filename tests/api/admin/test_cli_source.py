@@ -87,6 +87,8 @@ async def test_kinds_say_what_to_enter(hub: AdminHub) -> None:
     ):
         assert line in text, text
     assert "oneroster_csv" not in text
+    assert "``" not in text
+    assert all(line.startswith(("oneroster_rest: ", "  ")) for line in text.splitlines()), text
     found = {one["kind"]: one for one in json.loads((await hub_source(hub, "kinds", "--json"))[1])}
     assert found["oneroster_csv"]["files"] == ["path"]
     assert found["oneroster_rest"]["settings"]["required"] == ["url", "login"]
@@ -103,6 +105,13 @@ async def test_a_source_is_made_mended_tried_and_pulled(hub: AdminHub, sis: Serv
     for line in ("invalid_request: Nothing was changed.", "\n  quiet: write quiet hours as", "\n  login.client_auth: "):
         assert line in text, text
     assert (await hub_source(hub, "create", *create, "--set", "colour=red"))[0] == 2
+    code, text = await hub_source(hub, "create", *create, "--set", "url=ftp://sis.example")
+    assert (code, "\n  url: not written as expected" in text, "(The server's address" in text) == (2, True, True), text
+    code, text = await process("source", "list", **environment(hub))
+    assert (code, "--district' (or HUB_DISTRICT)" in text) == (2, True), text
+    assert (await process("source", "list", **environment(hub), HUB_DISTRICT=str(hub.district)))[0] == 0
+    code, text = await hub_source(hub, "create", *create)
+    assert f"hub source test --district {hub.district} --source {text.split()[1]}" in text
     source = await made(hub, *create, "--speaks-for", "users=email,phone", "--speaks-for", "orgs", "--priority", "7")
     one = await shown(hub, source)
     assert (one["speaks_for"], one["priority"]) == ({"users": ["email", "phone"], "orgs": None}, 7)
@@ -134,7 +143,7 @@ async def goes_elsewhere_with_its_secret_alone(hub: AdminHub, source: str, tmp_p
     old = await shown(hub, source)
     moved = ("edit", "--source", source, "--set", "headers.X-Tenant=3")
     code, text = await hub_source(hub, *moved)
-    assert (code, "client_secret" in text) == (2, True), text
+    assert (code, "--secret client_secret" in text) == (2, True), text
     (tmp_path / "secret").write_text(SECRET + "\n")
     assert (await hub_source(hub, *moved, "--secret-file", "client_secret", str(tmp_path / "secret")))[0] == 0
     assert (await shown(hub, source))["config"]["headers"] == {"X-Tenant": "3"}
