@@ -47,6 +47,7 @@ async def check_changes(checks: Checks, stage: Stage) -> None:
     got = {name: receiver.changes() for name, receiver in stage.receivers.items()}
     for name, receiver in stage.receivers.items():
         checks.that(f"every webhook of {name} was signed", holds=receiver.refused == 0)
+        checks.that(f"every webhook of {name} was understood", holds=receiver.failed == 0)
         positions = [event["to"] for event in receiver.events]
         checks.that(f"the webhooks of {name} came in order", holds=positions == sorted(positions))
     district = stage.district("1.2")

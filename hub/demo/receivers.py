@@ -18,7 +18,10 @@ Seen = Callable[[str, dict[str, Any]], None]
 
 @dataclass
 class Receiver:
-    """One app's receiver on a loopback port. ``secrets`` are by subscription id."""
+    """One app's receiver on a loopback port. ``secrets`` are by subscription id.
+
+    ``failed``: webhooks that were answered with an error of its own, so that the hub sends them again.
+    """
 
     app: str
     port: int
@@ -26,6 +29,7 @@ class Receiver:
     show: Seen
     events: list[dict[str, Any]] = field(default_factory=list)
     refused: int = 0
+    failed: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
     _runner: web.AppRunner | None = None
 
@@ -56,8 +60,10 @@ class Receiver:
             return web.Response(status=401, text="The signature does not fit.")
         event = orjson.loads(body)
         if event["type"] == "roster.changes":
-            self.events.append(event["data"])
+            self.failed += 1  # until it was shown
             self.show(self.app, event["data"])
+            self.failed -= 1
+            self.events.append(event["data"])
             self.news.set()
         return web.Response(status=204)
 

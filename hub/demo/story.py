@@ -209,7 +209,7 @@ async def receive(stage: Stage, row: dict[str, Any]) -> Receiver:
     def show(app: str, data: dict[str, Any]) -> None:
         kinds: dict[str, int] = {}
         for change in data["changes"]:
-            kind = f"{change['entity']} {change['operation']}"
+            kind = change["type"].replace(".", " ")
             kinds[kind] = kinds.get(kind, 0) + 1
         text = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
         stage.console.print(f"   webhook → [bold]{app}[/] (signature verified): {text}")
