@@ -12,7 +12,10 @@ from connectors.config import Address, ClientId, ConfigModel, Headers, QuietHour
 from connectors.oneroster_rest.profiles import PROFILES, Profile, Vendor
 from transforms.catalogue import CATALOGUE, Entity, Version
 
-_SERVICES = re.compile(r"/ims/oneroster/(?:(?:rostering|gradebook|resources)/v1p2|v1p1)/?$")
+#: Roots of collections as vendors write them down; those of 1.1 differ, so the one that was entered counts.
+_SERVICES = re.compile(r"/ims/oneroster/(?:(?:rostering|gradebook|resources)/v1p2|(?:rostering/)?v1p1)/?$")
+ROOTS_1_1 = ("v1p1", "rostering/v1p1")
+_ROOT_1_1 = re.compile(r"/(?:ims/oneroster/(?:rostering/)?v1p1|learningdata/v1)/?$")
 _SCOPE = "https://purl.imsglobal.org/spec/or/v1p2/scope/"
 _SCOPE_11 = "https://purl.imsglobal.org/spec/or/v1p1/scope/"
 EntityName = Literal[
@@ -83,7 +86,9 @@ class OneRosterRestConfig(QuietHours):
     )
     headers: Headers = Field(default_factory=dict, description="Headers that the server wants besides; no secrets.")
     people: Literal["each_role", "joined"] | None = Field(
-        default=None, description="1.1: whether records such as s123 and t123 are one person, 123. Null: the profile's."
+        default=None,
+        description="joined: in 1.1 records such as s123 and t123 are one person, 123; in 1.2 people are called by "
+        "that number where the server tells it. Null: the profile's.",
     )
     titles: Literal["given", "made"] | None = Field(
         default=None, description="Whether classes without a title get their code or id as one. Null: the profile's."
@@ -108,6 +113,8 @@ class OneRosterRestConfig(QuietHours):
         if self.version == "1.2" and isinstance(self.login, OAuth1 | ClassLink):
             what = "has OAuth 2 alone" if isinstance(self.login, OAuth1) else "is not spoken by ClassLink's proxy"
             raise ValueError(f"login: OneRoster 1.2 {what}")
+        if self.at_once is not None and self.at_once > self.vendor.most_at_once:
+            raise ValueError(f"at_once: {self.profile} bears {self.vendor.most_at_once} requests at a time")
         for name in self.entities:
             if self.version not in CATALOGUE[name].versions:
                 raise ValueError(f"entities: OneRoster {self.version} has no {name}")
@@ -129,6 +136,11 @@ class OneRosterRestConfig(QuietHours):
         return self.version == "1.1" and (self.people or self.vendor.people) == "joined"
 
     @property
+    def keeps_numbers(self) -> bool:
+        """Whether people of 1.2 are called by the numbers of their records in 1.1, where the server tells them."""
+        return self.version == "1.2" and (self.people or self.vendor.people) == "joined"
+
+    @property
     def makes_titles(self) -> bool:
         """Whether classes without a title get one; without, they are kept out."""
         return (self.titles or self.vendor.titles) == "made"
@@ -145,9 +157,20 @@ class OneRosterRestConfig(QuietHours):
 
     def collection(self, entity: Entity, url: str | None = None) -> URL:
         """The address of an entity's collection; ``url`` where it is not the configured server's."""
-        root = _SERVICES.sub("", url or self.url).rstrip("/")
-        path = "v1p1" if self.version == "1.1" else f"{entity.service}/v1p2"
+        given = url or self.url
+        if self.version == "1.1" and _ROOT_1_1.search(given):
+            return URL(f"{given.rstrip('/')}/{entity.name}", encoded="%" in given)
+        root = _SERVICES.sub("", given).rstrip("/")
+        path = self.vendor.root_1_1 if self.version == "1.1" else f"{entity.service}/v1p2"
         return URL(f"{root}/ims/oneroster/{path}/{entity.name}", encoded="%" in root)
+
+    def elsewhere(self, entity: Entity) -> tuple[URL, ...]:
+        """Where else a collection of 1.1 may be, where the address does not say it: vendors have it in either place."""
+        if self.version != "1.1" or _ROOT_1_1.search(self.url):
+            return ()
+        usual = self.collection(entity)
+        roots = (f"{_SERVICES.sub('', self.url).rstrip('/')}/ims/oneroster/{path}" for path in ROOTS_1_1)
+        return tuple(url for root in roots if (url := URL(f"{root}/{entity.name}", encoded="%" in root)) != usual)
 
     def pulled(self) -> tuple[Entity, ...]:
         """The entities that are pulled, what others refer to first."""

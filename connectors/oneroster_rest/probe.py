@@ -43,7 +43,7 @@ async def probe(context: SourceContext, config: OneRosterRestConfig, web: Web) -
     entities = await trying.entities()
     login = trying.login()
     clock = probing.clock(client.started, context.now(), _SILENT, _WRONG)
-    found += [login, clock, *entities, *await trying.rest()]
+    found += [login, clock, *entities, *await trying.elsewhere(), *await trying.rest()]
     return found + (_where(config) if trying.codes or trying.none else [])
 
 
@@ -104,6 +104,19 @@ class _Trying:
         self.counts[entity.name] = page.total if config.totals == "trusted" else None
         self.none = self.none or not page.objects
         return _told(entity, page, config, self.samples[entity.name].seconds)
+
+    async def elsewhere(self) -> list[Found]:
+        """Where the collections are, when there are none at the address that was tried."""
+        if not self.codes or set(self.codes) != {"not_found"} or self.counts or self.late():
+            return []
+        entity = self.client.config.pulled()[0]
+        for url in self.client.config.elsewhere(entity):
+            try:
+                await self._page(url.with_query({"limit": "2", "offset": "0"}), entity.name, 2)
+            except (ConnectorError, NotUnderstoodError):
+                continue
+            return [Found("address", "bad", f"The system has them at another address: set url to {url.parent}.")]
+        return []
 
     async def _page(self, url: URL, name: str, rows: int) -> Page:
         begun = time.monotonic()

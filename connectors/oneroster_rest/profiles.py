@@ -20,7 +20,8 @@ Profile = Literal["standard", "infinite_campus", "skyward", "aeries", "classlink
 class Vendor:
     """How one vendor's servers like to be asked. ``page_rows``: rows of a page. ``scopes``: where it needs some stated.
 
-    ``at_once``: requests that are under way at a time, at the most.
+    ``at_once``: requests that are under way at a time, at the most; ``most_at_once``: what a district may set.
+    ``root_1_1``: where 1.1 is below ``/ims/oneroster``, where an address does not say it.
     ``note``: where the district's staff makes or permits the credentials.
 
     ``people``: whether records that 1.1 keeps for each role of a person become one (connectors.oneroster_rest.people).
@@ -30,6 +31,8 @@ class Vendor:
 
     page_rows: int = 5_000
     at_once: int = 2
+    most_at_once: int = 8
+    root_1_1: str = "v1p1"
     quiet: str | None = None
     scopes: bool = True
     people: People = "each_role"
@@ -44,7 +47,8 @@ PROFILES: Mapping[Profile, Vendor] = MappingProxyType({
         "permitted to read each entity of the schools and terms that are wanted.",
     ),
     "infinite_campus": Vendor(
-        page_rows=10_000, at_once=4, quiet="07:00-16:00", scopes=False, people="joined",
+        page_rows=10_000, at_once=4, most_at_once=5, root_1_1="rostering/v1p1", quiet="07:00-16:00", scopes=False,
+        people="joined",
         note="Make the credentials in Digital Learning Applications; the token's address ends with ?appName=…",
     ),
     "skyward": Vendor(

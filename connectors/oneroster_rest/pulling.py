@@ -14,6 +14,7 @@ import polars as pl
 from connectors.client import NotUnderstoodError
 from connectors.oneroster_rest import mapping, nested, rules
 from connectors.oneroster_rest.client import Client, RevisionError
+from connectors.oneroster_rest.earlier import Earlier
 from connectors.oneroster_rest.mapping import Members, Objects, Odd
 from connectors.oneroster_rest.people import People
 from connectors.oneroster_rest.walk import walk
@@ -41,6 +42,7 @@ class Rows:
     most_metadata: int
     mode: Mode
     people: People | None = None
+    earlier: Earlier | None = None
     makes_titles: bool = False
     odd: Odd = field(default_factory=Odd)
     spools: dict[str, Spool] = field(default_factory=dict)
@@ -52,6 +54,8 @@ class Rows:
         """Forgets everything."""
         for spool in self.spools.values():
             spool.begin_again()
+        if self.earlier is not None and self.entity.name == "users":
+            self.earlier.begin_again()
         files = CATALOGUE.files(self.version)
         self.spools = {
             file: Spool(self.folder, file, files[file].csv_header(self.version), self.mode)
@@ -72,12 +76,23 @@ class Rows:
         frame = mapping.rows(self.entity, self.version, kept, self.odd, metadata=self.most_metadata, changes=changes)
         if self.people is not None and self.entity.name != "users":
             frame = self.people.led(self.entity, self.version, frame)
+        if self.earlier is not None and self.entity.name == "users":
+            self.earlier.take(there)
+        elif self.earlier is not None and self.earlier.known:
+            frame = self.earlier.led(self.entity, self.version, frame)
         if self.makes_titles and self.entity.name == "classes":
             frame, untitled = mapping.titled(frame)
             self.untitled += untitled
         self.spools[self.entity.csv_file].add(frame)
         for file, item in self.nested.items():
             self.spools[file].add(nested.rows(file, item, self.version, there, self.odd, changes=changes))
+
+    def lead(self, earlier: Earlier) -> None:
+        """Puts the numbers of people into all rows. After ``finish``; CPU-bound, and writes to disk."""
+        own = self.entity.csv_file
+        self.spools[own].change(lambda frame: earlier.led(self.entity, self.version, frame))
+        for file in self.nested if self.entity.name == "users" else ():
+            self.spools[file].change(earlier.nested)
 
     def finish(self, *, distinct: bool) -> int:
         """Ends the files; how many objects came twice. ``distinct``: none did."""
@@ -88,16 +103,21 @@ class Rows:
 
 @dataclass
 class Ids:
-    """Takes the ids alone of what is there."""
+    """Takes the ids alone of what is there. ``earlier``: takes the numbers of people as well."""
 
+    earlier: Earlier | None = None
     found: list[pl.Series] = field(default_factory=list)
 
     def begin_again(self) -> None:
         """Forgets everything."""
         self.found = []
+        if self.earlier is not None:
+            self.earlier.begin_again()
 
     def take(self, objects: Objects) -> None:
         """The objects of one more page."""
+        if self.earlier is not None:
+            self.earlier.take(objects)
         told = zip(Members(objects).of("sourcedId"), mapping.statuses(objects), strict=True)
         there = [str(key) for key, status in told if key is not None and status != _GONE]
         self.found.append(pl.Series("sourcedId", there, dtype=pl.String))
@@ -116,6 +136,7 @@ class _Since:
     undated: frozenset[str]
     revision: str | None = None
     apart: frozenset[str] = frozenset()
+    without: frozenset[str] | None = None
 
     @classmethod
     def of(cls, cursor: Mapping[str, Any] | None) -> _Since | None:
@@ -124,7 +145,8 @@ class _Since:
         try:
             since, swept = (datetime.fromisoformat(cursor[name]).astimezone(UTC) for name in ("since", "swept"))
             undated, apart = frozenset(cursor.get("undated", ())), frozenset(cursor.get("apart", ()))
-            return cls(since, swept, undated, cursor.get("revision"), apart)
+            without = None if cursor.get("without") is None else frozenset(cursor["without"])
+            return cls(since, swept, undated, cursor.get("revision"), apart, without)
         except (KeyError, TypeError, ValueError):
             return None  # of an older version: everything is pulled
 
@@ -140,6 +162,8 @@ class Pulling:
     announced: dict[str, int] = field(default_factory=dict)
     undated: set[str] = field(default_factory=set)
     people: People | None = None
+    earlier: Earlier | None = None
+    renamed: bool = False
 
     async def run(self, cursor: Mapping[str, Any] | None) -> Pull:
         """The whole pull. Raises ConnectorError (``not_whole``); nothing is left out of what it returns."""
@@ -160,6 +184,8 @@ class Pulling:
     async def _once(self, since: _Since | None) -> Pull:
         client, config = self.client, self.client.config
         self.people = People(set(since.apart) if since else set()) if config.joins_people else None
+        named, self.renamed = since.without if since else None, False
+        self.earlier = Earlier(named is not None, named or frozenset()) if config.keeps_numbers else None
         for entity in config.pulled():
             await self._entity(entity, since)
             if since is not None and since.revision is not None and client.revision == since.revision:
@@ -185,7 +211,8 @@ class Pulling:
             return None
         told = {"since": started.isoformat(), "swept": swept.isoformat(), "undated": sorted(self.undated)}
         told |= {"revision": self.client.revision} if self.client.revision else {}
-        return told | ({"apart": sorted(self.people.apart)} if self.people is not None else {})
+        told |= {"apart": sorted(self.people.apart)} if self.people is not None else {}
+        return told | ({"without": sorted(self.earlier.without)} if self.earlier and self.earlier.told else {})
 
     async def _entity(self, entity: Entity, since: _Since | None) -> None:
         """Pulls one entity: what changed where that can be asked for, else all of it."""
@@ -207,11 +234,11 @@ class Pulling:
 
     def _comes_whole(self, entity: Entity) -> bool:
         """Whether changed objects of an entity say too little without the others."""
-        return entity.is_tree or (self.people is not None and entity.name == "users")
+        return entity.is_tree or (bool(self.people or self.earlier) and entity.name == "users")
 
     def _regrouped(self, since: _Since) -> bool:
         """Whether other records than before are one person: what refers to them says another id then, unchanged."""
-        return self.people is not None and self.people.apart != since.apart
+        return self.renamed or (self.people is not None and self.people.apart != since.apart)
 
     async def _whole(self, entity: Entity) -> None:
         rows = self._rows(entity, "bulk")
@@ -221,16 +248,19 @@ class Pulling:
         config = self.client.config
         files = nested.files(entity, config.files, frozenset(config.entities))
         most = self.client.context.limits.columns
-        return Rows(entity, config.files, self.folder, files, most, mode, self.people, config.makes_titles)
+        return Rows(
+            entity, config.files, self.folder, files, most, mode, self.people, self.earlier, config.makes_titles
+        )
 
     async def _keep(self, rows: Rows, found: Walked) -> None:
         entity, file = rows.entity, rows.entity.csv_file
-        joins = self.people is not None and entity.name == "demographics"  # ids that differ at the server may be one
+        joins = bool(self.people) and entity.name == "demographics"  # ids that differ at the server may be one
         distinct = found.distinct == found.count and not found.unnamed and not joins
         repeated, joined = await asyncio.to_thread(rows.finish, distinct=distinct), 0
         if self.people is not None and entity.name == "users" and rows.mode == "bulk":
             self.findings += await asyncio.to_thread(self.people.join, rows.spools)
             joined = found.count - rows.left_out - repeated - rows.spools[file].rows
+        await self._numbered(rows, found)
         self.findings += [
             issues.one(rules.ODD_VALUE, entity=entity.name, file=f"{name}.csv", field=column, cause=f"{n:,} values")
             for (name, column), n in sorted(rows.odd.counts.items())
@@ -249,6 +279,19 @@ class Pulling:
         if found.total is not None and found.count == found.total and not repeated:
             self.announced[file] = found.total - rows.left_out - joined
 
+    async def _numbered(self, rows: Rows, found: Walked) -> None:
+        """Numbers of people where rows were read before they were known: users, and what changed without them."""
+        earlier, refers = self.earlier, any(item.target == "users" for item in rows.entity.csv_columns(rows.version))
+        if earlier is None or not (found.count and (refers or rows.entity.name in {"users", "demographics"})):
+            return
+        if rows.entity.name == "users":
+            self.renamed = earlier.finish()
+        elif earlier.known or not earlier.told:
+            return  # they stand there already, or there are none
+        else:
+            await self._ids(CATALOGUE["users"])
+        await asyncio.to_thread(rows.lead, earlier)
+
     async def _sweep(self) -> dict[str, pl.Series]:
         """All ids that the server has, of the entities of which changes came alone."""
         present = {}
@@ -263,12 +306,16 @@ class Pulling:
         return present
 
     async def _ids(self, entity: Entity) -> pl.Series:
-        ids = Ids()
-        queries: Sequence[Mapping[str, str]] = ({"fields": "sourcedId,status"}, {})
+        earlier = self.earlier if entity.name == "users" else None
+        ids = Ids(earlier)
+        queries: Sequence[Mapping[str, str]] = ({"fields": "sourcedId,status"}, {})[earlier is not None :]
         for query in queries:
             try:
                 await walk(self.client, entity, query, ids)
                 break
             except NotUnderstoodError:
                 continue  # the server knows no selection of fields
-        return ids.keys() if self.people is None else self.people.keys(entity, ids.keys())
+        if earlier is not None:
+            self.renamed = await asyncio.to_thread(earlier.finish)
+        there = ids.keys() if self.people is None else self.people.keys(entity, ids.keys())
+        return there if self.earlier is None else self.earlier.keys(entity, there)

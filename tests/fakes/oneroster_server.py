@@ -81,12 +81,18 @@ class Asked:
 
 @dataclass
 class Server:
-    """``objects``: what it holds by entity, in order. ``fault`` names what goes wrong with a request, if something."""
+    """``objects``: what it holds by entity, in order. ``fault`` names what goes wrong with a request, if something.
+
+    ``root``: where its collections are, where that is not the standard's place. ``cookie``: what comes with a token,
+    and without which a request goes to another machine, which does not know the token.
+    """
 
     version: str
     objects: dict[str, dict[str, Object]] = field(default_factory=dict)
     quirks: Quirks = field(default_factory=Quirks)
     url: str = ""
+    root: str = ""
+    cookie: str = ""
     now: datetime = START
     asked: list[Asked] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
@@ -220,7 +226,7 @@ class Handler(Answering):
             self.send_header("Date", self.date_time_string())
 
     def do_POST(self) -> None:
-        self._answer(*self._token())
+        self._answer(*self._token(), {"Set-Cookie": f"{self.sis.cookie}; Path=/; HttpOnly"} if self.sis.cookie else {})
 
     def _token(self) -> tuple[int, dict[str, Any]]:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -259,8 +265,9 @@ class Handler(Answering):
 
     def _refusal(self, entity: str, query: Mapping[str, str], path: str) -> int | None:
         """The status for a request that is not answered with a page."""
-        quirks, root = self.sis.quirks, "/ims/oneroster/v1p1/" if self.sis.version == "1.1" else "/v1p2/"
-        if not self._known():
+        quirks, usual = self.sis.quirks, "/ims/oneroster/v1p1/" if self.sis.version == "1.1" else "/v1p2/"
+        root = self.sis.root or usual
+        if not self._known() or self.sis.cookie not in self.headers.get("Cookie", ""):
             return 401
         if entity not in self.sis.objects or root not in path:
             return 404

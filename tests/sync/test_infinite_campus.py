@@ -28,13 +28,17 @@ def numbered(objects: dict[str, dict[str, Object]], names: dict[str, str]) -> di
 
 
 def campus() -> tuple[Server, Server]:
-    """The same district in both versions: in 1.1 each person has a letter before the number."""
+    """The same district in both versions: in 1.1 people have a letter before their numbers, in 1.2 ids of their own."""
     new, old = filled("1.2", files("1.2")), filled("1.1", files("1.1"))
     people = sorted(new.objects["users"])
     numbers = {key: str(1000 + at) for at, key in enumerate(people)}
     roles = {key: str(one["role"]) for key, one in old.objects["users"].items()}
     lettered = {key: LETTERS.get(roles.get(key, ""), "x") + number for key, number in numbers.items()}
-    new.objects, old.objects = numbered(new.objects, numbers), numbered(old.objects, lettered)
+    own = {key: f"person-{at:04}" for at, key in enumerate(reversed(people))}
+    new.objects, old.objects = numbered(new.objects, own), numbered(old.objects, lettered)
+    old.root = "/ims/oneroster/rostering/v1p1/"
+    for key in people:
+        new.objects["users"][own[key]].setdefault("metadata", {})["ic.legacysourceId"] = numbers[key]
     parent = next(k for k, r in lettered.items() if k in roles and r.startswith("t"))
     also = old.objects["users"][lettered[parent]] | {"sourcedId": f"p{numbers[parent]}", "role": "parent"}
     old.objects["users"][also["sourcedId"]] = also  # a teacher who has a child here

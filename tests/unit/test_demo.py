@@ -19,7 +19,7 @@ SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSBkZW1v"
 
 async def test_a_webhook_is_shown_and_answered(free_port: int) -> None:
     shown = StringIO()
-    stage = cast(Stage, SimpleNamespace(console=Console(file=shown, width=200), receivers={}))
+    stage = cast("Stage", SimpleNamespace(console=Console(file=shown, width=200), receivers={}))
     receiver = await receive(stage, {"name": "math", "port": free_port, "secrets": {"one": SECRET}})
     # As docs/webhooks.md has it.
     changes: list[dict[str, Any]] = [

@@ -36,7 +36,7 @@ def person(key: str, role: str, given: str, *orgs: str, **more: Any) -> dict[str
 @pytest.fixture
 def campus() -> Iterator[Server]:
     """Ada (12) teaches at both schools and is the mother of Una (7); the parent of number 9 is somebody else."""
-    server = Server("1.1")
+    server = Server("1.1", root="/rostering/v1p")
     server.objects = {
         "orgs": made("s1", name="S", type="school") | made("s2", name="T", type="school"),
         "users": person("t12", "teacher", "Ada", "s1", "s2", email="ada@example.org")
@@ -87,26 +87,67 @@ def test_records_of_one_person_become_one(campus: Server, tmp_path: Path) -> Non
         assert pulled.package.issues.select("code", "cause").rows() == [("REST-005", "1 records")]
 
 
-def test_ids_stay_when_the_district_goes_on_to_1_2(campus: Server, tmp_path: Path) -> None:
+@pytest.fixture
+def later(campus: Server) -> Server:
+    """The same district in 1.2: ids of its own, and the numbers of 1.1 in the metadata, written in either way."""
+    campus.version = "1.2"
+    numbers = {"g-ada": "12", "g-una": "7", "g-bo": "9"}
+    role = {"roleType": "primary", "role": "student", "org": leads("s1")}
+    campus.objects["users"] = {}
+    for at, (key, number) in enumerate(numbers.items()):
+        metadata = [{"ic.legacysourceId": number}, {"ic": {"legacySourceId": int(number)}}][at % 2]
+        campus.objects["users"] |= made(
+            key, enabledUser="true", givenName="A", familyName="B", roles=[role], metadata=metadata
+        )
+    campus.objects["users"]["g-una"]["agents"] = [leads("g-ada"), leads("g-bo")]
+    for one, key in zip(campus.objects["enrollments"].values(), ("g-ada", "g-una"), strict=True):
+        one["user"] = leads(key)
+    campus.objects["demographics"] = made("g-una", birthDate="2015-01-01")
+    return campus
+
+
+def test_ids_stay_when_the_district_goes_on_to_1_2(
+    campus: Server, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     del campus.objects["users"]["p9"]
     old = pull(campus, tmp_path)
-    campus.version = "1.2"
-    role = {"roleType": "primary", "role": "student", "org": leads("s1")}
-    campus.objects["users"] = {
-        key: {**made(key)[key], "enabledUser": "true", "givenName": "A", "familyName": "B", "roles": [role],
-              "metadata": {"ic.legacysourceId": key}} for key in ("12", "7", "9")
-    }  # fmt: skip
-    for one in campus.objects["enrollments"].values():
-        one["user"] = leads(one["user"]["sourcedId"][1:])
-    campus.objects["demographics"] = made("7", birthDate="2015-01-01")
+    request.getfixturevalue("later")
     new = pull(campus, tmp_path)
     for file in ("orgs", "users", "enrollments", "demographics"):
         assert sorted(old.package.keys(file)) == sorted(new.package.keys(file))
     assert rows(old, "enrollments", "sourcedId", "userSourcedId") == rows(
         new, "enrollments", "sourcedId", "userSourcedId"
     )
-    old.package.close()
-    new.package.close()
+    assert rows(new, "users", "sourcedId", "agentSourcedIds") == [("12", None), ("7", "12,9"), ("9", None)]
+    assert rows(new, "roles", "userSourcedId") == [("12",), ("7",), ("9",)]
+    own = pull(campus, tmp_path, people="each_role")
+    assert sorted(own.package.keys("users")) == ["g-ada", "g-bo", "g-una"]
+    for pulled in (old, new, own):
+        pulled.package.close()
+
+
+def test_changes_of_1_2_are_called_by_the_numbers_too(later: Server, tmp_path: Path) -> None:
+    later.objects["users"] |= made("g-new", enabledUser="true", givenName="N", familyName="N", roles=[])
+    first = pull(later, tmp_path)
+    assert first.cursor is not None
+    assert first.cursor["without"] == ["g-new"]
+    first.package.close()
+    later.asked.clear()
+    nothing = pull(later, tmp_path, cursor=first.cursor)
+    assert (dict(nothing.package.mode), len(later.asked)) == ({}, 4)
+    later.put("enrollments", "e2", primary="true")
+    pulled = pull(later, tmp_path, cursor=first.cursor)  # users did not change: they are asked who they are
+    assert rows(pulled, "enrollments", "sourcedId", "userSourcedId") == [("e2", "7")]
+    assert "users" not in pulled.package.mode
+    later.put("users", "g-new", metadata={"ic.legacysourceId": "31"})
+    pulled = pull(later, tmp_path, cursor=first.cursor)  # what refers to them says another id now, unchanged
+    assert {pulled.package.mode[file] for file in ("users", "enrollments", "demographics")} == {"bulk"}
+    assert "31" in pulled.package.keys("users").to_list()
+    later.put("users", "g-bo", metadata={"ic.legacysourceId": "31"})
+    pulled = pull(later, tmp_path, cursor=pulled.cursor)  # a number of two people is nobody's
+    assert sorted(pulled.package.keys("users")) == ["12", "7", "g-bo", "g-new"]
+    swept = pull(later, tmp_path, cursor=first.cursor, sweep_hours=0)
+    assert sorted(swept.package.keys("users")) == ["12", "7", "g-bo", "g-new"]
 
 
 def test_changes_of_one_record_bring_the_person_whole(campus: Server, tmp_path: Path) -> None:

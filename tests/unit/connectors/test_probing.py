@@ -58,6 +58,15 @@ def tried(sis: Server, *, url: str = "", timeouts: Timeouts = DEFAULT_TIMEOUTS, 
     return {one.step: one for one in found}
 
 
+def test_collections_of_1_1_at_another_place_are_found(tmp_path: Path) -> None:
+    with system(tmp_path) as sis:
+        sis.version, sis.root = "1.1", "/ims/oneroster/rostering/v1p1/"
+        found = tried(sis, version="1.1")
+        told = f"The system has them at another address: set url to {sis.url}/ims/oneroster/rostering/v1p1."
+        assert (found["orgs"].outcome, found["address"].text) == ("bad", told)
+        assert probing.works(tried(sis, version="1.1", url=f"{sis.url}/ims/oneroster/rostering/v1p1").values())
+
+
 @pytest.mark.parametrize(
     ("days", "name", "outcome", "words"),
     [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from connectors import spool
 from connectors.limits import DEFAULT_TIMEOUTS, Timeouts
@@ -36,6 +37,21 @@ LASTING = (
     ("status:400", "query_refused", Intent.ASK_HUMAN), ("bomb", "answer_too_large", Intent.ASK_HUMAN),
     ("status:418", "server_failed", Intent.ASK_HUMAN),
 )  # fmt: skip
+
+
+class Held:
+    """Keeps each request for a moment. ``most``: so many were there at a time."""
+
+    def __init__(self) -> None:
+        self.lock, self.here, self.most = threading.Lock(), 0, 0
+
+    def __call__(self, _one: Asked) -> None:
+        with self.lock:
+            self.here += 1
+            self.most = max(self.most, self.here)
+        time.sleep(0.01)
+        with self.lock:
+            self.here -= 1
 
 
 def person(number: int) -> dict[str, Any]:
@@ -248,6 +264,40 @@ def test_each_way_to_log_in(sis: Server, tmp_path: Path, login: dict[str, str]) 
     assert (caught.value.code, caught.value.intent) == ("login_refused", Intent.ASK_HUMAN)
 
 
+def test_cookies_of_the_token_go_with_the_requests(sis: Server, tmp_path: Path) -> None:
+    # Aeries: session and load balancer's affinity, by which the same machine answers that made the token.
+    sis.cookie = "ARRAffinity=machine-7"
+    assert pull(sis, tmp_path).package.rows("users") == USERS
+    assert {one.headers["Cookie"] for one in sis.asked} == {sis.cookie}
+
+
+@pytest.mark.parametrize(
+    ("settings", "root"),
+    [
+        ({}, "/ims/oneroster/v1p1/"),
+        ({"profile": "infinite_campus"}, "/ims/oneroster/rostering/v1p1/"),
+        ({"url": "/campus/api/ims/oneroster/rostering/v1p1"}, "/campus/api/ims/oneroster/rostering/v1p1/"),
+        ({"url": "/ims/oneroster/v1p1/", "profile": "infinite_campus"}, "/ims/oneroster/v1p1/"),
+        ({"url": "/campus/learningdata/v1", "profile": "infinite_campus"}, "/campus/learningdata/v1/"),
+    ],
+)
+def test_1_1_is_where_its_vendor_has_it(sis: Server, tmp_path: Path, settings: dict[str, str], root: str) -> None:
+    sis.version, sis.root = "1.1", root
+    more = settings | {"url": sis.url + settings.get("url", "")}
+    assert pull(sis, tmp_path, version="1.1", entities=["users"], **more).package.rows("users") == USERS
+
+
+def test_a_vendors_bound_of_requests_at_a_time_is_not_passed(sis: Server, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="at_once: infinite_campus bears 5 requests at a time"):
+        context(sis, tmp_path, [], profile="infinite_campus", at_once=6)
+    sis.objects["users"] = {person(n)["sourcedId"]: person(n) for n in range(100)}
+    sis.before_page = held = Held()
+    for settings, most in (({}, 4), ({"at_once": 5}, 5)):
+        held.most = 0
+        pull(sis, tmp_path, profile="infinite_campus", **settings)
+        assert held.most == most
+
+
 @pytest.mark.threat("T31", "T33")
 def test_addresses_are_judged_when_they_are_dialled(sis: Server, tmp_path: Path) -> None:
     asked = context(sis, tmp_path, [])
@@ -280,22 +330,12 @@ def test_quiet_hours_are_kept(sis: Server, tmp_path: Path) -> None:
 
 def test_pages_are_asked_for_side_by_side_within_the_bound(sis: Server, tmp_path: Path) -> None:
     sis.objects["users"] = {person(n)["sourcedId"]: person(n) for n in range(200)}
-    lock, here, most = threading.Lock(), [0], [0]
-
-    def slowly(_one: Asked) -> None:
-        with lock:
-            here[0] += 1
-            most[0] = max(most[0], here[0])
-        time.sleep(0.01)
-        with lock:
-            here[0] -= 1
-
-    sis.before_page = slowly
+    sis.before_page = held = Held()
     clean = None
     for bound in (1, 3):
-        most[0] = 0
+        held.most = 0
         pulled = pull(sis, tmp_path, at_once=bound)
-        assert most[0] == bound
+        assert held.most == bound
         assert keys(pulled) == sorted(sis.objects["users"])
         assert clean in {None, pulled.package.digest}
         clean = pulled.package.digest
