@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import orjson
 
 from connectors import probing
 from connectors.aeries import changes
@@ -25,12 +28,10 @@ from connectors.aeries.fields import (
 )
 from connectors.aeries.mapping import code_of, is_elementary, pulled_schools
 from connectors.http import Web
-from connectors.probing import FINAL, Sample
+from connectors.probing import FINAL, PATIENCE_SECONDS, Sample
 from connectors.protocol import ConnectorError, Found, SourceContext
 
 SAMPLE_ROWS, LARGE_ROWS = 5, 200
-#: After so long no more is asked for: whoever waits for the answer gets what is known by then.
-PATIENCE_SECONDS, REQUEST_SECONDS = 35.0, 15.0
 #: Fields without which a list is of no use; others may be blank. By what ``fields.NAMES`` calls them.
 _NEEDED = {
     SCHOOLS: ("school", "school_name", "schedule_type", "terms"), STUDENTS: ("student", "last", "first"),
@@ -62,7 +63,7 @@ async def probe(context: SourceContext, config: AeriesConfig, web: Web) -> list[
     clock = probing.clock(client.started, context.now(), "the hub's clock counts", "Changes go by its clock.")
     login = Found("login", "good", "Aeries accepts the certificate.")
     found += [login, clock, _server(now), *trying.schools(), *lists, await trying.changes(now)]
-    found += [trying.whole()] if not trying.refused else [Found("where to look", "warning", _WHERE)]
+    found += await trying.whole() if not trying.refused else [Found("where to look", "warning", _WHERE)]
     return found
 
 
@@ -84,13 +85,13 @@ def _server(now: Server) -> Found:
 
 @dataclass
 class _Trying:
-    """What is seen of the lists. ``refused``: whether one of them was."""
+    """What is seen of the lists. ``refused``: whether one of them was; ``windows``: whether Aeries knows any."""
 
     client: Client
     found: Objects
     refused: bool = False
-    samples: list[Sample] = field(default_factory=list)
-    students: int = 0
+    samples: dict[Listing, Sample] = field(default_factory=dict)
+    windows: bool = True
     begun: float = field(default_factory=time.monotonic)
 
     def schools(self) -> list[Found]:
@@ -139,9 +140,11 @@ class _Trying:
             self.refused = True
             return Found(listing.name, "bad", error.message)
         seconds = time.monotonic() - begun
+        self.samples[listing] = Sample(len(found), len(orjson.dumps(found)), seconds)
         if not found:
             return Found(listing.name, "warning", f"There are none at {path}. If there should be some, permit them.")
         if listing is STUDENTS and len(found) > SAMPLE_ROWS:
+            self.windows = False
             text = f"Aeries gave {len(found):,} where {SAMPLE_ROWS} were asked for: each school comes in one answer."
             return _checked(listing, found, Found(listing.name, "warning", text))
         return _checked(listing, found, Found(listing.name, "good", f"{len(found):,} came in {seconds:.1f} s."))
@@ -163,22 +166,53 @@ class _Trying:
             return Found("changes", "warning", f"{text} Permit them, or switch on their feature flag.")
         return Found("changes", "good", "Aeries says what changed.")
 
-    def whole(self) -> Found:
-        """What a whole pull costs. Aeries does not count, so only its requests can be told."""
+    async def whole(self) -> list[Found]:
+        """What a whole pull costs, as if all schools were as large as the first: Aeries does not count."""
         pulled = pulled_schools(self.found, self.client.config)
-        each = sum((
-            self.client.config.asks("users", "demographics", "enrollments") * 2,
-            self.client.config.asks("users", "courses", "classes", "enrollments"),
-            self.client.config.asks("users") and self.client.config.contacts,
-        ))  # fmt: skip
-        sections = sum(not is_elementary(one) for one in pulled)
-        more = self.client.config.asks("classes", "enrollments") + self.client.config.asks("enrollments")
-        requests = 4 + len(pulled) * each + sections * more
-        text = (
-            f"A whole pull takes {requests:,} requests, and one more for every {self.client.config.page_rows:,} "
-            "students of a school. Aeries does not count its records."
-        )
-        return Found("whole pull", "good", text)
+        if not self.samples or time.monotonic() - self.begun > PATIENCE_SECONDS:
+            return []
+        students, small = 0, self.samples.get(STUDENTS)
+        if small is not None:
+            try:
+                students = await self._students(STUDENTS.at(code_of(pulled[0])), small)
+            except ConnectorError:
+                return []  # it gave some before: what is wrong now is no matter of the configuration
+        schools, sections = len(pulled), sum(not is_elementary(one) for one in pulled)
+        answers: Mapping[Listing, int] = {STAFF: 1, COURSES: 1, SECTIONS: sections, SCHEDULES: sections}
+        rows = size = seconds = 0.0
+        requests = 2  # what the server says of itself, and the schools
+        for listing, sample in self.samples.items():
+            times, there, asked, took = answers.get(listing, schools), sample.rows, 1, sample.seconds
+            if listing is STUDENTS and small is not None:
+                there, asked = students, self._windows(students)
+                took = probing.taken(there, asked, small, sample)
+            rows += times * there
+            size += times * there * sample.size / max(1, sample.rows)
+            seconds += times * took
+            requests += times * asked
+        return [probing.cost(rows, requests, size, seconds)]
+
+    def _windows(self, students: int) -> int:
+        """Requests for a school's students: each window begins with the last one of the window before."""
+        return 1 + -(-students // max(1, self.client.config.page_rows - 1)) if self.windows else 1
+
+    async def _students(self, path: str, small: Sample) -> int:
+        """About how many students a school has, by windows of one; takes a larger sample."""
+        if not self.windows or small.rows < SAMPLE_ROWS:
+            return small.rows
+
+        async def window(first: int, last: int) -> Objects:
+            query = {"StartingRecord": str(first), "EndingRecord": str(last)}
+            return await self.client.objects(STUDENTS, path, query)
+
+        async def there(number: int) -> bool:
+            found = len(await window(number, number))
+            return found == 1 or found >= number  # there are servers that know the end of a window alone
+
+        begun = time.monotonic()
+        large = await window(1, LARGE_ROWS)
+        self.samples[STUDENTS] = Sample(len(large), len(orjson.dumps(large)), time.monotonic() - begun)
+        return len(large) if len(large) < LARGE_ROWS else await probing.many(there, len(large))
 
 
 def _checked(listing: Listing, found: Objects, good: Found) -> Found:

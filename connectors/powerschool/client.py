@@ -30,10 +30,11 @@ Arguments = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of a query, all columns as text. ``version``: that of the data, where it was asked for."""
+    """Rows of a query, all columns as text. ``version``: that of the data, where asked for. ``size``: in bytes."""
 
     rows: pl.DataFrame = field(repr=False)
     version: int | None
+    size: int = 0
 
 
 @dataclass
@@ -70,13 +71,13 @@ class Client(Asking):
     ) -> T:  # fmt: skip
         """What ``judge`` makes of a page. What it refuses is asked for again, and is in no journal."""
 
-        def read(body: Any) -> T:
+        def read(body: Any, large: int) -> T:
             records = body.get("record") if isinstance(body, dict) else None
             if records is None and isinstance(body, dict):
                 records = []  # a page without rows comes without them
             if not isinstance(records, list):
                 raise _odd(query.name)
-            return judge(Page(frame(query, records), _number(body.get(_VERSION))))
+            return judge(Page(frame(query, records), _number(body.get(_VERSION)), large))
 
         path = f"/ws/schema/query/{query.full_name}?page={page}&pagesize={size}"
         most = max(_LEAST_BYTES, size * _BYTES_PER_ROW)
@@ -85,7 +86,7 @@ class Client(Asking):
     async def count(self, query: Query, arguments: Arguments) -> int:
         """How many rows a query has."""
 
-        def read(body: Any) -> int:
+        def read(body: Any, _size: int) -> int:
             found = _number(body.get("count")) if isinstance(body, dict) else None
             if found is None:
                 raise _odd("counts")
@@ -165,10 +166,10 @@ class Client(Asking):
         return await self.ask(self.config.at(path), what, lambda answer: read(json_of(answer, what, "not_powerschool")))
 
     async def _query(
-        self, path: str, query: Query, arguments: Arguments, read: Callable[[Any], T], most_bytes: int
+        self, path: str, query: Query, arguments: Arguments, read: Callable[[Any, int], T], most_bytes: int
     ) -> T:
         def understood(answer: Answer) -> T:
-            return read(json_of(answer, query.name, "not_powerschool"))
+            return read(json_of(answer, query.name, "not_powerschool"), len(answer.body))
 
         try:
             return await self.ask(

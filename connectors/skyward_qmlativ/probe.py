@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
 import polars as pl
 from yarl import URL
 
 from connectors import probing
 from connectors.http import Web
-from connectors.probing import FINAL
+from connectors.probing import FINAL, PATIENCE_SECONDS, Sample
 from connectors.protocol import ConnectorError, Found, SourceContext
 from connectors.skyward_qmlativ import mapping
-from connectors.skyward_qmlativ.client import ACCESS, Client
+from connectors.skyward_qmlativ.client import ACCESS, Client, Page
 from connectors.skyward_qmlativ.config import BasicLogin, QmlativConfig
 from connectors.skyward_qmlativ.objects import ENTITIES, YEARS, Kind
 from connectors.skyward_qmlativ.pulling import current_year, wanted
 from connectors.skyward_qmlativ.walk import Asked, table
 
-SAMPLE_ROWS = 5
-#: After so long no more is asked for: whoever waits for the answer gets what is known by then.
-PATIENCE_SECONDS, REQUEST_SECONDS = 35.0, 15.0
+SAMPLE_ROWS, LARGE_ROWS = 5, 200
 _BASIC = "Key and secret go with each request. Skyward is ending this: make an Integration Access of the type Bearer."
 
 
@@ -70,29 +70,78 @@ async def _objects(client: Client) -> list[Found]:
     except ConnectorError as error:
         return [Found("school year", "bad", error.message)]
     found.append(Found("school year", "good", f"{year['Description'] or year['NumericYear']} is pulled."))
-    begun, refused = time.monotonic(), False
-    for kind in wanted(client):
-        if time.monotonic() - begun > PATIENCE_SECONDS:
-            found.append(Found(kind.path, "warning", "Not tried, since Qmlativ is slow. Try it later."))
-            continue
-        found.append(await _kind(client, kind, year["SchoolYearID"]))
-        refused = refused or found[-1].outcome == "bad"
-    return [*found, Found("where to look", "warning", ACCESS)] if refused else found
+    trying = _Trying(client, year["SchoolYearID"])
+    found += [probing.not_tried(one.path) if trying.late() else await trying.kind(one) for one in wanted(client)]
+    if any(one.outcome == "bad" for one in found):
+        return [*found, Found("where to look", "warning", ACCESS)]
+    return [*found, *await trying.whole()]
 
 
-async def _kind(client: Client, kind: Kind, year: str | None) -> Found:
-    begun = time.monotonic()
-    try:
-        asked = await Asked.of(client, kind)
-        url = asked.url(client, kind, year, SAMPLE_ROWS)
-        page = await client.page(kind, url, asked.fields, asked.condition(kind))
-    except ConnectorError as error:
-        return Found(kind.path, "bad", error.message)
-    seconds = time.monotonic() - begun
-    if asked.missing:
-        text = f"It has no {', '.join(asked.missing)}; the hub goes on without. Permit them if the district uses them."
-        return Found(kind.path, "warning", text)
-    if not page.objects:
-        return Found(kind.path, "warning", "There are none. If there should be some, permit the object.")
-    more = " There are more pages: they are read twice to be sure." if page.following else ""
-    return Found(kind.path, "good", f"{len(page.objects)} came in {seconds:.1f} s.{more}")
+@dataclass
+class _Trying:
+    """What is seen of the kinds of objects of one school year. ``more``: those of which there are more pages."""
+
+    client: Client
+    year: str | None
+    samples: dict[Kind, Sample] = field(default_factory=dict)
+    more: dict[Kind, Asked] = field(default_factory=dict)
+    begun: float = field(default_factory=time.monotonic)
+
+    def late(self) -> bool:
+        """Whether whoever asked has waited long enough."""
+        return time.monotonic() - self.begun > PATIENCE_SECONDS
+
+    async def kind(self, kind: Kind) -> Found:
+        """The fields and a few objects of one kind."""
+        try:
+            asked = await Asked.of(self.client, kind)
+            page, sample = await self._page(kind, asked, SAMPLE_ROWS)
+        except ConnectorError as error:
+            return Found(kind.path, "bad", error.message)
+        self.samples[kind] = sample
+        if page.following:
+            self.more[kind] = asked
+        if asked.missing:
+            text = (
+                f"It has no {', '.join(asked.missing)}; the hub goes on without. Permit them if the district uses them."
+            )
+            return Found(kind.path, "warning", text)
+        if not page.objects:
+            return Found(kind.path, "warning", "There are none. If there should be some, permit the object.")
+        more = " There are more pages: they are read twice to be sure." if page.following else ""
+        return Found(kind.path, "good", f"{sample.rows} came in {sample.seconds:.1f} s.{more}")
+
+    async def whole(self) -> list[Found]:
+        """What a whole pull costs. Qmlativ counts nothing, so it is tried up to which page there is something."""
+        rows, requests, size, seconds = 0, 0, 0.0, 0.0
+        for kind, small in self.samples.items():
+            count, large = small.rows, small
+            if (asked := self.more.get(kind)) is not None:
+                try:
+                    count, large = await self._many(kind, asked)
+                except ConnectorError:
+                    return []  # it gave a page before: what is wrong now is no matter of the configuration
+            if self.late():
+                return [probing.not_tried("whole pull")]
+            pages = max(1, -(-count // self.client.config.page_rows))
+            reads = 1 if count and pages == 1 else 2  # what comes in one page is read once, unless there is nothing
+            rows, requests = rows + count, requests + 1 + reads * pages
+            size += reads * count * large.size / max(1, large.rows)
+            seconds += small.seconds + reads * probing.taken(count, pages, small, large)
+        return [probing.cost(rows, requests, size, seconds)]
+
+    async def _many(self, kind: Kind, asked: Asked) -> tuple[int, Sample]:
+        """About how many objects of a kind there are, and what a larger page of them costs."""
+
+        async def there(number: int) -> bool:
+            return not self.late() and bool((await self._page(kind, asked, 1, number))[0].objects)
+
+        page, large = await self._page(kind, asked, LARGE_ROWS)
+        return await probing.many(there, large.rows) if page.following else large.rows, large
+
+    async def _page(self, kind: Kind, asked: Asked, rows: int, number: int = 1) -> tuple[Page, Sample]:
+        begun = time.monotonic()
+        url = asked.url(self.client, kind, self.year, rows, number)
+        page = await self.client.page(kind, url, asked.fields, asked.condition(kind))
+        seconds = time.monotonic() - begun
+        return page, Sample(len(page.objects), len(orjson.dumps(page.objects)), seconds)

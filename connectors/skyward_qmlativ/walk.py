@@ -47,12 +47,12 @@ class Asked:
         """Which objects are asked for."""
         return {"ConditionType": "Equal", "FieldName": kind.only, "Value": 1} if self.only else None
 
-    def url(self, client: Client, kind: Kind, year: str | None, rows: int) -> URL:
-        """The first page."""
+    def url(self, client: Client, kind: Kind, year: str | None, rows: int, page: int = 1) -> URL:
+        """A page, the first one unless said otherwise."""
         query = {f"searchFields[{place}]": name for place, name in enumerate(self.fields)}
         if kind.yearly and year is not None:
             query["SchoolYearID"] = year
-        return client.path(kind, 1, rows).with_query(query)
+        return client.path(kind, page, rows).with_query(query)
 
 
 @dataclass

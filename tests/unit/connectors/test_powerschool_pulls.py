@@ -377,6 +377,7 @@ def test_a_try_names_the_fields_that_may_not_be_read_and_what_to_do(sis: Server,
     assert {step for step, (outcome, _) in found.items() if outcome != "good"} == {"connection", "student_email"}
     assert "u_studentsuserfields.student_email" in found["student_email"][1]
     assert ("24 rows" in found["students"][1], "rows" in found["pages"][1]) == (True, True)
+    assert "brings about 129 objects in 42 requests" in found["whole pull"][1]
 
     sis.denied = {"STUDENTS.STUDENT_WEB_ID", "USERS.EMAIL_ADDR", "USERS.LOGINID"}
     sis.quirks.skew, sis.quirks.versions = timedelta(minutes=20), "refused"
@@ -384,7 +385,9 @@ def test_a_try_names_the_fields_that_may_not_be_read_and_what_to_do(sis: Server,
     assert found["permissions of USERS"][0] == "bad"
     assert all(word in found["permissions of USERS"][1] for word in ("EMAIL_ADDR, LOGINID", "Plugin Management"))
     assert (found["students"][0], found["courses"][0], found["changes"][0]) == ("bad", "good", "warning")
-    assert found["clock"] == ("warning", "The server's clock is 20 minutes ahead. School years go by its clock.")
+    assert found["clock"] == ("warning", "The system's clock is 20 minutes ahead. School years go by its clock.")
+
+    assert "whole pull" not in found  # nobody knows what it costs
 
     sis.denied, sis.queries = set(), {}
     assert "hub source kit" in tried()["terms"][1]

@@ -148,7 +148,28 @@ def test_what_a_whole_pull_costs_is_told_by_two_pages() -> None:
     # A request takes 0.5 s, a row 1 ms and 400 bytes.
     told = probing.whole(500_000, 100, Sample(5, 2_000, 0.505), Sample(205, 82_000, 0.705))
     assert told.text == ("A whole pull brings about 500,000 objects in 100 requests: about 200 MB, in about 9 minutes.")
+    # Where a large page is no slower than a small one, a row costs no more than its share of it, and not nothing.
+    told = probing.whole(1_000_000, 100, Sample(5, 2_000, 0.05), Sample(200, 80_000, 0.04))
+    assert told.text.endswith("in about 3 minutes.")
     assert "about 5 kB, in about 2 seconds" in probing.whole(13, 1, Sample(5, 2_000, 0.1), Sample(5, 2_000, 0.1)).text
+
+
+@pytest.mark.parametrize(("count", "known"), [(5, 5), (6, 5), (11, 5), (3_407, 200), (2_800_001, 200), (1, 0)])
+async def test_how_many_there_are_is_found_with_few_requests(count: int, known: int) -> None:
+    asked = []
+
+    async def there(number: int) -> bool:
+        asked.append(number)
+        return number <= count
+
+    found = await probing.many(there, known)
+    assert count - max(1, count // 8) <= found <= count
+    assert len(asked) <= 20
+    assert await probing.many(always, 1) > 1_000_000  # a system that has them all
+
+
+async def always(_number: int) -> bool:
+    return True
 
 
 def test_a_clock_is_told_by_its_distance() -> None:

@@ -254,6 +254,9 @@ def test_a_try_says_what_works(tmp_path: Path) -> None:
         assert found["entity"].text == "Entity 2 is the district, with 2 other entities as schools."
         assert found["school year"].text == "2025-2026 is pulled."
         assert "read twice" in found["Student/Student"].text
+        pulled_from(server, tmp_path)
+        told, requests = int(found["whole pull"].text.split()[8]), len(server.asked)
+        assert 0.85 * requests <= told <= requests
         server.quirks = Quirks(hidden={("Scheduling/Section", "SectionLengthID")})
         assert "no SectionLengthID" in tried(server, tmp_path)["Scheduling/Section"].text
         assert tried(server, tmp_path, login="basic")["login"].outcome == "warning"
