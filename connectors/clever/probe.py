@@ -34,7 +34,7 @@ async def probe(context: SourceContext, config: CleverConfig, web: Web) -> list[
     try:
         client = Client.of(context, config, web)
     except ConnectorError as error:
-        return [*found, Found("login", "bad", error.message)]
+        return [*found, Found("login", "bad", error.message), _where(config)]
     client.tries = 1  # whoever waits for the answer tries again themselves
     try:
         await client.login.headers("GET", URL(config.url))
@@ -42,13 +42,28 @@ async def probe(context: SourceContext, config: CleverConfig, web: Web) -> list[
     except ConnectorError as error:
         if error.code not in _STATES:
             step = "connection" if error.code in FINAL else "login"
-            return [*found, Found(step, "bad", error.message)]
+            return [*found, Found(step, "bad", error.message), _where(config)]
         district = Found("district", "bad", error.message)
     trying = _Trying(client)
     collections = [await trying.collection(name) for name in COLLECTIONS]
     clock = probing.clock(client.started, context.now(), "the hub's clock counts", "Pulls go by its clock.")
     login = Found("login", "good", "Clever accepts the token.")
-    return [*found, login, district, clock, *collections, await trying.events(), *await trying.whole()]
+    found += [login, district, clock, *collections, await trying.events(), *await trying.whole()]
+    return found if probing.works(found) else [*found, _where(config)]
+
+
+def _where(config: CleverConfig) -> Found:
+    """Where staff looks when something is refused or missing."""
+    secret = (
+        "its client id and secret stand in the developer dashboard"
+        if isinstance(config.login, Application)
+        else "the district's token stands there at the district's Overview"
+    )
+    text = (
+        f"In Clever's developer dashboard, the application (Secure Sync): {secret}. A district administrator accepts "
+        "it under Applications > Requests, and shares what is named above with it."
+    )
+    return Found("where to look", "warning", text)
 
 
 @dataclass

@@ -167,14 +167,16 @@ class Client(Asking):
         return False
 
 
+_NO_API = "This address does not describe an Ed-Fi API. Enter the base address, without /data/v3 or /docs."
+
+
 async def _described(asking: Asking, config: EdFiConfig) -> Described:
     """What the API says of itself. Raises ConnectorError (``not_edfi``, ``moved``, ``no_school_year``)."""
 
     def read(answer: Answer) -> Mapping[str, Any]:
         told = json_of(answer, "the API's description", "not_edfi")
         if not isinstance(member(told, "urls"), Mapping) or not text(member(told, "urls", "dataManagementApi")):
-            found = "This address does not describe an Ed-Fi API. Enter the base address, without /data/v3 or /docs."
-            raise ConnectorError("not_edfi", found, intent=Intent.ASK_HUMAN)
+            raise ConnectorError("not_edfi", _NO_API, intent=Intent.ASK_HUMAN)
         return dict(told)
 
     base = URL(config.url)
@@ -183,6 +185,10 @@ async def _described(asking: Asking, config: EdFiConfig) -> Described:
     except NotUnderstoodError:
         found = "The system does not understand a request for its description (HTTP 400). Check the address."
         raise ConnectorError("not_edfi", found, intent=Intent.ASK_HUMAN) from None
+    except ConnectorError as error:
+        if error.code == "not_found":
+            raise ConnectorError("not_edfi", _NO_API, intent=Intent.ASK_HUMAN) from None
+        raise
     urls, mode = told["urls"], text(told.get("apiMode")) or ""
     model = next((text(member(one, "version")) for one in told.get("dataModels") or () if
                   str(member(one, "name")).lower() == "ed-fi"), None)  # fmt: skip

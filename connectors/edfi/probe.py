@@ -35,12 +35,22 @@ async def probe(context: SourceContext, config: EdFiConfig, web: Web) -> list[Fo
     try:
         await client.login.headers("GET", client.described.data)
     except ConnectorError as error:
-        return [*found, Found("login", "bad", error.message)]
+        return [*found, Found("login", "bad", error.message), _where()]
     clock = probing.clock(client.started, context.now(), "the hub's clock counts", "It decides about nothing here.")
     trying = _Trying(client)
     found += [Found("login", "good", "The system accepts the key."), clock, await _orgs(client)]
     found += [await trying.resource(name) for name in resources.needed(client)]
-    return [*found, await _changes(client), *await trying.whole()]
+    where = [] if probing.works(found) else [_where()]
+    return [*found, await _changes(client), *await trying.whole(), *where]
+
+
+def _where() -> Found:
+    """Where the host's staff looks when something is refused or missing."""
+    text = (
+        "In the host's administration (Admin App, or its form for vendors): the application's key and secret, its "
+        "education organization, and a claim set that may read each resource that is named above."
+    )
+    return Found("where to look", "warning", text)
 
 
 def _described(client: Client) -> Found:

@@ -98,6 +98,7 @@ class Server:
     tokens: set[str] = field(default_factory=set)
     issued: int = 0
     forms: list[dict[str, str]] = field(default_factory=list)
+    token_requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # path with query, headers
     fault: Callable[[Asked], str | None] = lambda _asked: None
     token_fault: str | None = None
     before_page: Callable[[Asked], None] = lambda _asked: None
@@ -232,6 +233,7 @@ class Handler(Answering):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         form = {name: values[0] for name, values in parse_qs(body).items()}
         self.sis.forms.append(form)
+        self.sis.token_requests.append((self.path, dict(self.headers)))
         if self.sis.token_fault is not None:
             status = int(self.sis.token_fault)
             return status, {"error": "invalid_client"} if status < 500 else {}

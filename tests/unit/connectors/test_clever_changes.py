@@ -361,6 +361,8 @@ def test_a_try_says_in_plain_words_what_works(clever: Server, tmp_path: Path) ->
     found = tried()
     assert (found["district"][0], found["events"][0], found["users"][0]) == ("bad", "warning", "warning")
     assert (found["sections"][0], found["courses"][0], found["terms"][0]) == ("warning", "bad", "warning")
+    assert "Applications > Requests" in found["where to look"][1]
     assert tried(url="http://127.0.0.1:9").keys() == {"connection"}
     clever.tokens.clear()
-    assert tried()["login"][0] == "bad"
+    found = tried()
+    assert (found["login"][0], "district's Overview" in found["where to look"][1]) == ("bad", True)

@@ -278,7 +278,7 @@ def test_where_the_addresses_lead(tmp_path: Path) -> None:
         quirks.elsewhere = True
         with pytest.raises(ConnectorError, match="moved"):
             pull(host, tmp_path)
-        with pytest.raises(ConnectorError, match="not_found"):
+        with pytest.raises(ConnectorError, match="not_edfi"):
             pull(host, tmp_path, url=host.url + "/data/v3/ed-fi/nothing")
     assert not list(tmp_path.iterdir())
 
@@ -322,5 +322,8 @@ def test_a_try_says_in_plain_words_what_works(new_host: Server, tmp_path: Path) 
         "organizations": "warning", "students": "bad", "calendarDates": "warning", "changes": "warning",
         "staffs": "warning",
     }  # fmt: skip
+    assert "claim set" in found["where to look"][1]
+    assert "without /data/v3" in tried(url=f"{host.url}/data/v3")["api"][1]
     assert tried(url="http://127.0.0.1:9").keys() == {"connection"}
-    assert tried(key="another")["login"][0] == "bad"
+    found = tried(key="another")
+    assert (found["login"][0], "Admin App" in found["where to look"][1]) == ("bad", True)

@@ -271,6 +271,19 @@ def test_cookies_of_the_token_go_with_the_requests(sis: Server, tmp_path: Path) 
     assert {one.headers["Cookie"] for one in sis.asked} == {sis.cookie}
 
 
+def test_what_a_vendor_wants_goes_with_tokens_and_pages(sis: Server, tmp_path: Path) -> None:
+    assert pull(sis, tmp_path, profile="skyward", page_rows=None).package.rows("users") == USERS
+    sent = [headers for _, headers in sis.token_requests] + [one.headers for one in sis.asked]
+    assert {one.get("Suppress-Development-Permissions") for one in sent} == {"true"}
+    assert {one.query["limit"] for one in sis.asked} == {"1000"}
+    assert sis.forms[0]["scope"] == "https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly"
+    sis.asked.clear()
+    login = {"kind": "oauth2", "token_url": f"{sis.token_url}?appName=hub", "client_id": CLIENT}
+    campus = pull(sis, tmp_path, profile="infinite_campus", page_rows=50_000, login=login)
+    assert (campus.package.rows("users"), sis.token_requests[-1][0]) == (USERS, "/token?appName=hub")
+    assert {one.query["limit"] for one in sis.asked} == {"50000"}
+
+
 @pytest.mark.parametrize(
     ("settings", "root"),
     [
