@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from hub.store.database import Transaction
+from hub.store.database import ITS_DISTRICT, Transaction
 
 #: So many parameters has every gate.
 PARAMETERS: Final = 6
@@ -50,7 +50,12 @@ class Gate:
 
     def values(self, tx: Transaction) -> tuple[object, ...]:
         """The values of the parameters in ``condition``."""
-        return tx.district_id, self.grant_id, self.position, self.changed_at, *self.credential
+        return tx.district_id, *self.own_values
+
+    @property
+    def own_values(self) -> tuple[object, ...]:
+        """The values behind the district, the first."""
+        return self.grant_id, self.position, self.changed_at, *self.credential
 
     @property
     def condition(self) -> str:
@@ -83,5 +88,6 @@ _GATES: dict[type, str] = {
 
 async def check(tx: Transaction, gate: Gate) -> None:
     """For answers that need no record. Raises ClosedError."""
-    if not await tx.fetchval(f"SELECT {gate.condition}", *gate.values(tx)):
+    ((stands,),) = await tx.alone(f"SELECT {gate.condition} FROM {ITS_DISTRICT}", *gate.own_values)
+    if not stands:
         raise ClosedError

@@ -14,7 +14,7 @@ import orjson
 
 from hub.errors import Code, HubError
 from hub.store.conditions import ALWAYS, Condition, Expression
-from hub.store.database import StatementTimeoutError, Transaction
+from hub.store.database import ITS_DISTRICT, StatementTimeoutError, Transaction
 from hub.store.gate import PARAMETERS, ClosedError, Gate
 from hub.store.schema import ROLE_COLUMNS
 from transforms.catalogue import Entity, Field, Kind
@@ -22,6 +22,7 @@ from transforms.catalogue import Entity, Field, Kind
 _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
 _MANY = 1_000  # their text is large
 _FREE = PARAMETERS + 1  # the first parameter behind the gate's
+_OF_DISTRICT = "t.district_id = its.district::uuid"
 #: By rid and reference field, the rids of references in the order of the document.
 References = dict[int, dict[str, list[int]]]
 
@@ -55,11 +56,12 @@ async def page(
     is at least one, so no row means that the gate is closed. Raises ClosedError.
     """
     columns, more = _references(entity, fields, trimmed, _FREE + 1)
-    rows = await tx.fetch(
+    rows = await tx.alone(
+        f"SELECT r.* FROM {ITS_DISTRICT} CROSS JOIN LATERAL ("
         f"SELECT t.rid, t.sourced_id::text, t.doc{' || t.doc_private' if private else ''}"
-        f"{columns and f', {columns}::text'} FROM {entity.table} t "
-        f"WHERE t.district_id = $1 AND t.rid = ANY(${_FREE}::text::integer[]) AND {gate.condition} ORDER BY t.rid",
-        *gate.values(tx), literal(rids), *more,
+        f"{columns and f', {columns}::text'} FROM {entity.table} t WHERE {_OF_DISTRICT} "
+        f"AND t.rid = ANY(${_FREE}::text::integer[]) AND {gate.condition} ORDER BY t.rid) r",
+        *gate.own_values, literal(rids), *more,
     )  # fmt: skip
     if not rows:
         raise ClosedError
@@ -82,15 +84,15 @@ async def joined(
         await tx.keep_freed_memory()
     which, values = _listed(rids, _FREE + 4)
     columns, more = _references(entity, fields, trimmed, _FREE + 4 + len(values))
-    row = await tx.fetchrow(
+    (row,) = await tx.alone(
         f"SELECT count(*), string_agg(r.record, ${_FREE + 3}::text){columns and ', json_agg(r.found)::text'} "
-        f"FROM (SELECT ${_FREE}::text || "
+        f"FROM {ITS_DISTRICT} CROSS JOIN LATERAL (SELECT ${_FREE}::text || "
         f"t.sourced_id::text || ${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || "
         f"${_FREE + 2}::text AS record{columns and f', {columns} AS found'} "
-        f"FROM {entity.table} t WHERE t.district_id = $1 AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
-        *gate.values(tx), *around, between, *values, *more,
+        f"FROM {entity.table} t WHERE {_OF_DISTRICT} AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
+        *gate.own_values, *around, between, *values, *more,
     )  # fmt: skip
-    if row is None or row[1] is None:
+    if row[1] is None:
         raise ClosedError
     return row[0], row[1], _by_rid(fields, orjson.loads(row[2])) if columns else {}
 
@@ -125,15 +127,16 @@ async def joined_bytes(
         await tx.keep_freed_memory()
     which, values = _listed(rids, _FREE + 1)
     doc = "CASE WHEN t.doc_private = '' THEN t.doc ELSE t.doc || t.doc_private END" if private else "t.doc"
-    text: bytes | None = await tx.fetchval(
-        f"SELECT convert_to(string_agg(t.sourced_id::text || {doc}, ${_FREE}::text), 'UTF8') FROM "
-        f"(SELECT t.sourced_id, t.doc, t.doc_private FROM {entity.table} t WHERE t.district_id = $1 AND t.rid {which} "
+    ((text,),) = await tx.alone(
+        f"SELECT convert_to(string_agg(t.sourced_id::text || {doc}, ${_FREE}::text), 'UTF8') "
+        f"FROM {ITS_DISTRICT} CROSS JOIN LATERAL "
+        f"(SELECT t.sourced_id, t.doc, t.doc_private FROM {entity.table} t WHERE {_OF_DISTRICT} AND t.rid {which} "
         f"AND {gate.condition} ORDER BY t.rid) t",
-        *gate.values(tx), between, *values,
+        *gate.own_values, between, *values,
     )  # fmt: skip
     if text is None:
         raise ClosedError
-    return text
+    return cast("bytes", text)
 
 
 def _listed(rids: Sequence[int], free: int) -> tuple[str, tuple[object, ...]]:

@@ -133,7 +133,7 @@ class Everywhere(Service):
         """Makes sure that every position holds and every grant stands: what was withdrawn is not confirmed."""
         for session, lens, asked, position in parts:
             await self._walk(session, lens, operation, asked, position)
-            async with self.context.db.district(session.district_id, readonly=True) as tx:
+            async with self.context.db.reading(session.district_id) as tx:
                 await gate.check(tx, self.guard.gate(session))
 
     async def _chained(
@@ -143,7 +143,7 @@ class Everywhere(Service):
         for session, lens, asked, position in parts:
             walk = await self._walk(session, lens, operation, asked, position)
             found.positions.append(walk.position)
-            async with self.context.db.district(session.district_id, readonly=True) as tx:
+            async with self.context.db.reading(session.district_id) as tx:
                 reading = await self.in_version(Reading(tx, self.guard.gate(session), lens, walk.past), operation)
                 selection = await select(reading, operation, (), asked, self.selections)
                 first = max(0, query.offset - found.total)
@@ -170,7 +170,7 @@ class Everywhere(Service):
             walk = await self._walk(session, lens, operation, asked, position)
             found.positions.append(walk.position)
             readings.append((session, lens, walk, asked))
-            async with self.context.db.district(session.district_id, readonly=True) as tx:
+            async with self.context.db.reading(session.district_id) as tx:
                 reading = await self.in_version(Reading(tx, self.guard.gate(session), lens, walk.past), operation)
                 selection = await select(reading, operation, (), asked, self.selections)
                 found.total += selection.total
@@ -181,7 +181,7 @@ class Everywhere(Service):
         for number, (session, lens, walk, asked) in enumerate(readings):
             rids = [one.rid for one in chosen if one.part == number]
             if rids and request.method != "HEAD":
-                async with self.context.db.district(session.district_id, readonly=True) as tx:
+                async with self.context.db.reading(session.district_id) as tx:
                     reading = await self.in_version(Reading(tx, self.guard.gate(session), lens, walk.past), operation)
                     objects = await self._objects(reading, operation.entity, rids, asked.fields)
                 texts |= {(number, rid): text for rid, text in zip(rids, objects, strict=True)}

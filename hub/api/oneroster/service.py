@@ -94,12 +94,12 @@ class Service:
             asked = understand(lens, operation.entity, query)
             walk = None if operation.single else await self.walks.of(session.district_id, lens, operation, ids, asked)
         except RefusedError:  # by a view that may be outdated: a refusal goes through the gate as well
-            async with self.context.db.district(session.district_id, readonly=True) as tx:
+            async with self.context.db.reading(session.district_id) as tx:
                 await gate.check(tx, self.guard.gate(session))
             raise
         tag = self.tag(request, session, view.digest)
         known = request.headers.get("If-None-Match")
-        async with self.context.db.district(session.district_id, readonly=True) as tx:
+        async with self.context.db.reading(session.district_id) as tx:
             reading = Reading(tx, self.guard.gate(session), lens, walk.past if walk is not None else None)
             if matches(known, tag):
                 await gate.check(tx, reading.gate)  # what was withdrawn is not confirmed either

@@ -49,13 +49,13 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Statement]]:
         real = getattr(Transaction, name)
 
         async def wrapped(self: Transaction, query: str, *values: object) -> Any:
-            found.append((query, values))
+            found.append((query, (self.district_id, *values) if name == "alone" else values))
             return await real(self, query, *values)
 
         patch.setattr(Transaction, name, wrapped)
 
     with monkeypatch.context() as patch:
-        for name in ("fetch", "fetchrow", "fetchval"):
+        for name in ("fetch", "fetchrow", "fetchval", "alone"):
             record(name)
         yield found
 
