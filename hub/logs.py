@@ -31,16 +31,17 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         safe_exception,
     ]
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
     stream = stream or _unbuffered(sys.stderr)
     renderer: Processor = structlog.processors.JSONRenderer()
     if settings.log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
     handler = _Lines(stream)
+    level = settings.log_level.upper()
+    structlog.configure(  # our own lines are text at once: logging's records would cost more than all else about them
+        processors=[*shared, renderer],
+        logger_factory=lambda *_: _Sink(handler),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+    )
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[first_line, *shared],
@@ -52,7 +53,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter):
             root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(level)
 
 
 class _Lines(logging.StreamHandler[TextIO]):
@@ -62,6 +63,27 @@ class _Lines(logging.StreamHandler[TextIO]):
         """Says nothing where the line could not be written: it would be said on the same disk."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
+
+
+class _Sink:
+    """What structlog writes our own lines with: to the stream of a handler, in turn with libraries' lines."""
+
+    def __init__(self, handler: _Lines) -> None:
+        self._handler = handler
+
+    def msg(self, line: str) -> None:
+        """Writes a line; one that cannot be written is lost."""
+        handler = self._handler
+        handler.acquire()
+        try:
+            handler.stream.write(f"{line}\n")
+            handler.flush()
+        except OSError:
+            pass  # it would be said on the same disk
+        finally:
+            handler.release()
+
+    debug = info = warning = error = critical = msg
 
 
 def _unbuffered(stream: TextIO) -> TextIO:

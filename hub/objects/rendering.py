@@ -27,6 +27,7 @@ _BETWEEN = "\x1e"  # no JSON text has it
 _COLUMNS = 250
 _METADATA = "metadata"
 _ID_START, _ID_LENGTH = len('{"sourcedId":"'), 36
+_DATE_LENGTH = len("2026-01-01T00:00:00.000Z")
 
 
 async def objects(looking: Looking, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
@@ -88,28 +89,22 @@ async def _objects(looking: Looking, entity: Entity, rids: Sequence[int], fields
 
 async def joined_objects(
     looking: Looking, entity: Entity, rids: Sequence[int], bases: Bases
-) -> list[str] | memoryview | None:
-    """Like ``objects`` with all members; a text may hold several, with commas between. None where this is no way.
+) -> bytes | memoryview | None:
+    """Like ``objects`` with all members, as bytes with commas between and the addresses of ``bases`` in their places.
 
-    Records of which all shows are joined by PostgreSQL, those that need a look of their own come in between. Bytes are
-    all objects, with the addresses of ``bases`` in their places. Raises gate.ClosedError.
+    Records are joined by PostgreSQL; of those of which not all shows only the texts are changed. None where this is no
+    way. Raises gate.ClosedError.
     """
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
     wanted = BitMap(rids)
-    apart = (view.trimmed | view.gone) & wanted
+    trimmed, gone = view.trimmed & wanted, view.gone & wanted
     special = projection.mode == "rewrite" or looking.lens.identifiers.touches(entity) or styled(looking, entity)
-    if special or len(apart) * 2 > len(rids) or not _ascend(rids):
+    if special or len(gone) * 2 > len(rids) or not _ascend(rids):
         return None
     if entity.compact and len(rids) >= _COLUMNS and not projection.dangling:
-        return await _in_columns(looking, entity, rids, apart, bases)
-    text = await _joined(looking, entity, rids, view.trimmed & wanted)
-    if not (gone := view.gone & wanted):
-        return [text.replace(_BETWEEN, ",")]
-    found = text.split(_BETWEEN)
-    ids = {place: found[place][_ID_START : _ID_START + _ID_LENGTH] for place in _places(rids, gone)}
-    for place, made in (await _apart(looking, entity, rids, gone, ids)).items():
-        found[place] = made
-    return found
+        return await _in_columns(looking, entity, rids, trimmed | gone, bases)
+    text = await _joined(looking, entity, rids, trimmed, gone)
+    return addressed(spelled_out(text.decode()).encode() if entity.compact else text, bases)
 
 
 async def _apart(
@@ -158,30 +153,36 @@ def _places(rids: Sequence[int], some: BitMap) -> list[int]:
     return found
 
 
-async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed: BitMap) -> str:
-    """The objects of records as if none of them were gone, with ``_BETWEEN`` between."""
+async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed: BitMap, gone: BitMap) -> bytes:
+    """The objects of records in one text, of a compact entity with short references."""
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
+    whole = not (trimmed or gone or projection.dangling)
     date = view.stamps.common(rids)
     before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
     around = before, between + (date or _DATE) + after, end
     count, text, refs = await records.joined(
-        looking.tx, looking.gate, entity, rids, around, _BETWEEN, private=shows_private(looking, entity),
-        trimmed=list(trimmed), fields=projection.references,
+        looking.tx, looking.gate, entity, rids, around, "," if whole else _BETWEEN,
+        private=shows_private(looking, entity), trimmed=list(trimmed), fields=projection.references,
     )  # fmt: skip
     _check(count, rids)
     _check(len(refs), trimmed)  # without its references a record would show them all
-    dangling = any(member in text for member in projection.dangling)
-    if refs or dangling:
-        found = text.split(_BETWEEN)
-        start = sum(map(len, around[:2])) + _ID_LENGTH
-        for place in range(len(rids)) if dangling else _places(rids, trimmed):
-            document = found[place][start : -len(end)]
-            shown = projection.members(document, "", refs=refs.get(rids[place]), sees=looking.view.sees)
-            found[place] = f"{found[place][:start]}{shown}{end}"
-        text = _BETWEEN.join(found)
     if date is None:
-        text = "".join(chain.from_iterable(zip(text.split(_DATE), [*view.stamps.texts(rids), ""], strict=True)))
-    return spelled_out(text) if entity.compact else text
+        dates = [text.encode() for text in view.stamps.texts(rids)]
+        text = b"".join(chain.from_iterable(zip(text.split(_DATE.encode()), [*dates, b""], strict=True)))
+    if whole:
+        return text
+    found = text.split(_BETWEEN.encode())
+    dangling = any(member.encode() in text for member in projection.dangling)
+    start, behind = len(before) + _ID_LENGTH + len(between) + _DATE_LENGTH + len(after), -len(end)
+    for place in range(len(rids)) if dangling else _places(rids, trimmed):
+        document = found[place][start:behind].decode()
+        shown = projection.members(document, "", refs=refs.get(rids[place]), sees=looking.view.sees)
+        found[place] = found[place][:start] + shown.encode() + found[place][behind:]
+    if gone:
+        ids = {place: found[place][_ID_START : _ID_START + _ID_LENGTH].decode() for place in _places(rids, gone)}
+        for place, made in (await _apart(looking, entity, rids, gone, ids)).items():
+            found[place] = made.encode()
+    return b",".join(found)
 
 
 def _check(count: int, rids: Sequence[int] | BitMap) -> None:

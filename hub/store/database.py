@@ -316,7 +316,7 @@ class Database:
                 if tx.begun:
                     await _commit(connection, readonly=readonly)
                 elif late:
-                    connection.unchanged()
+                    cast("_Connection", connection).unchanged()
             except BaseException:
                 await _roll_back(connection)
                 raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -48,7 +49,7 @@ class Found:
 
 async def page(
     tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], *, private: bool,
-    trimmed: Sequence[int] = (), fields: Sequence[str] = (),
+    trimmed: Sequence[int] = (), fields: tuple[str, ...] = (),
 ) -> tuple[list[tuple[int, str, str]], References]:  # fmt: skip
     """(rid, sourcedId, document) of these records by rid; ``private``: with the members beside the directory's.
 
@@ -72,9 +73,9 @@ async def page(
 
 async def joined(
     tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], around: tuple[str, str, str], between: str, *,
-    private: bool, trimmed: Sequence[int] = (), fields: Sequence[str] = (),
-) -> tuple[int, str, References]:  # fmt: skip
-    """How many of these records there are, and all of them as one text, by rid with ``between`` between.
+    private: bool, trimmed: Sequence[int] = (), fields: tuple[str, ...] = (),
+) -> tuple[int, bytes, References]:  # fmt: skip
+    """How many of these records there are, and all of them as one text in UTF-8, by rid with ``between`` between.
 
     ``rids`` ascend; ``private``, ``trimmed`` and ``fields`` as in ``page``. ``around``: the texts before a record's
     sourcedId, between that and its document, and behind it. Joining costs PostgreSQL less than rows cost whoever takes
@@ -85,8 +86,8 @@ async def joined(
     which, values = _listed(rids, _FREE + 4)
     columns, more = _references(entity, fields, trimmed, _FREE + 4 + len(values))
     (row,) = await tx.alone(
-        f"SELECT count(*), string_agg(r.record, ${_FREE + 3}::text){columns and ', json_agg(r.found)::text'} "
-        f"FROM {ITS_DISTRICT} CROSS JOIN LATERAL (SELECT ${_FREE}::text || "
+        f"SELECT count(*), convert_to(string_agg(r.record, ${_FREE + 3}::text), 'UTF8')"
+        f"{columns and ', json_agg(r.found)::text'} FROM {ITS_DISTRICT} CROSS JOIN LATERAL (SELECT ${_FREE}::text || "
         f"t.sourced_id::text || ${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || "
         f"${_FREE + 2}::text AS record{columns and f', {columns} AS found'} "
         f"FROM {entity.table} t WHERE {_OF_DISTRICT} AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
@@ -98,7 +99,7 @@ async def joined(
 
 
 def _references(
-    entity: Entity, fields: Sequence[str], trimmed: Sequence[int], free: int
+    entity: Entity, fields: tuple[str, ...], trimmed: Sequence[int], free: int
 ) -> tuple[str, tuple[object, ...]]:
     """An expression for the rid and references of a trimmed record, and the value of its parameter ``free``.
 
@@ -146,14 +147,14 @@ def _listed(rids: Sequence[int], free: int) -> tuple[str, tuple[object, ...]]:
     return f"= ANY(${free}::text::integer[])", (literal(rids),)
 
 
-def literal(items: Sequence[object]) -> str:
-    """A PostgreSQL array as text: asyncpg takes longer to encode a list than PostgreSQL to read this."""
-    return "{" + ",".join(map(str, items)) + "}"
+def literal(items: Sequence[int]) -> str:
+    """A PostgreSQL array of numbers as text: asyncpg takes longer to encode a list than PostgreSQL to read this."""
+    return f"{{{str(list(items))[1:-1]}}}"
 
 
 async def find(
     tx: Transaction, gate: Gate, entity: Entity, sourced_id: UUID, *, fits: Condition = ALWAYS, private: bool = False,
-    fields: Sequence[str] = (),
+    fields: tuple[str, ...] = (),
 ) -> Found | None:  # fmt: skip
     """A record by its sourcedId, with everything that a single read may need. Raises ClosedError."""
     names = reference_columns(entity, fields)
@@ -344,7 +345,8 @@ def _private(wanted: bool) -> str:
     return "t.doc_private" if wanted else "''::text"
 
 
-def reference_columns(entity: Entity, fields: Sequence[str]) -> dict[str, str]:
+@cache
+def reference_columns(entity: Entity, fields: tuple[str, ...]) -> Mapping[str, str]:
     """Reference fields to columns; ``roles`` stands for its orgs."""
     return {
         name: ROLE_COLUMNS["org"][0] if entity[name].kind is Kind.COMPONENT else entity[name].table_column

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from hub.objects.bases import Bases, addressed
 
 
-def collection(envelope: str, objects_: Sequence[str] | memoryview, bases: Bases, more: str = "") -> bytes:
-    """The body of a collection; the addresses in ``bases`` take the places of their bytes.
+def collection(envelope: str, objects_: Sequence[str] | bytes | memoryview, bases: Bases, more: str = "") -> bytes:
+    """The body of a collection; the addresses in ``bases`` take the places of their bytes in texts.
 
     ``more`` is empty, or members beside the envelope's, with a comma before them.
     """
-    if isinstance(objects_, memoryview):
+    if isinstance(objects_, bytes | memoryview):
         return b"".join((f'{{"{envelope}":['.encode(), objects_, f"]{more}}}".encode()))
     return addressed(f'{{"{envelope}":[{",".join(objects_)}]{more}}}'.encode(), bases)
 

@@ -15,9 +15,10 @@ PIECE = 250
 _PIECE_BYTES = 200_000
 #: Records that one statement reads of a longer page.
 STATEMENT = 2_500
-#: Makes the JSON objects of records, in their order: texts, of which one may hold several with commas between, or all
-#: of them as bytes with commas between, in which the addresses stand already.
-Maker = Callable[[Sequence[int]], Awaitable[list[str] | memoryview]]
+#: The JSON objects of records, in their order: a text for each, or all of them as bytes with commas between, in which
+#: the addresses stand already.
+Objects = list[str] | bytes | memoryview
+Maker = Callable[[Sequence[int]], Awaitable[Objects]]
 
 
 async def collected(
@@ -57,8 +58,8 @@ async def gathered(
     return gathering.body(under_way)
 
 
-def _add(gathering: Gathering, before: bytes, objects: list[str] | memoryview, bases: Bases) -> None:
-    if isinstance(objects, memoryview):
+def _add(gathering: Gathering, before: bytes, objects: Objects, bases: Bases) -> None:
+    if isinstance(objects, bytes | memoryview):
         gathering.add(before, *(objects[at : at + _PIECE_BYTES] for at in range(0, len(objects), _PIECE_BYTES)))
         return
     for start in range(0, len(objects), PIECE):
