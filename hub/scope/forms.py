@@ -41,6 +41,8 @@ class Form:
         match = (self._escaping if "\\" in text else self._plain).fullmatch(text)
         if match is None:
             return None
+        if not self._special:
+            return "".join(match.groups())
         parts = list(match.groups())
         for place, name in self._special:
             if parts[place]:

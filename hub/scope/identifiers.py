@@ -42,16 +42,20 @@ def standing_in(entity: Entity) -> tuple[str, ...]:
 class Page:
     """Objects of one entity taken apart at the ids of references.
 
-    ``pieces``: text, the beginning of a reference and its id, again and again, and text at the end.
+    ``pieces``: text, the beginning of a reference and its id, again and again, and text at the end. ``headed``: all
+    objects begin with their ids, and the pieces are of what is behind these.
     """
 
     objects: Sequence[str]
     pieces: list[str]
+    headed: bool
 
     @classmethod
     def of(cls, objects: Sequence[str]) -> Page:
         """The objects of a page; a long one takes some milliseconds."""
-        return cls(objects, _REFERENCE.split(_BETWEEN.join(objects)))
+        headed = all(text.startswith(_HEAD) for text in objects)
+        texts = [text[_END:] for text in objects] if headed else objects
+        return cls(objects, _REFERENCE.split(_BETWEEN.join(texts)), headed)
 
     def ids(self, entities: Collection[str] | None, *, heads: bool) -> set[str]:
         """The ids of references to ``entities`` (None: to any), and (``heads``) of the objects themselves."""
@@ -59,7 +63,7 @@ class Page:
         if entities is not None:
             starts = zip(self.pieces[1::3], found, strict=True)
             found = [id_ for start, id_ in starts if start[_TARGET:-1] in entities]
-        own = [text[_START:_END] for text in self.objects if text.startswith(_HEAD)] if heads else []
+        own = [text[_START:_END] for text in self.objects if self.headed or text.startswith(_HEAD)] if heads else []
         return {*found, *own}
 
     def renamed(self, names: Mapping[str, str], members: Sequence[str] = ()) -> list[str]:
@@ -70,9 +74,18 @@ class Page:
         if not self.objects:
             return []
         pieces = self.pieces.copy()
-        written = {id_: referred(names.get(id_, id_)) for id_ in set(pieces[2::3])}
+        # Mostly there is nothing to be written otherwise, which one look at all of them tells.
+        plain = _PLAIN.fullmatch("".join(names.values())) is not None
+        refer = _plainly_referred if plain else referred
+        written = {id_: refer(names.get(id_, id_)) for id_ in set(pieces[2::3])}
         pieces[2::3] = [written[id_] for id_ in pieces[2::3]]
-        return [_with_head(text, names, members) for text in "".join(pieces).split(_BETWEEN)]
+        texts = "".join(pieces).split(_BETWEEN)
+        if not self.headed:
+            return [_with_head(text, names, members) for text in texts]
+        own = [text[_START:_END] for text in self.objects]
+        if plain and not members:
+            return [f"{_HEAD}{names.get(id_, id_)}{text}" for id_, text in zip(own, texts, strict=True)]
+        return [_with_head(f"{_HEAD}{id_}{text}", names, members) for id_, text in zip(own, texts, strict=True)]
 
 
 def without_head(text: str) -> str:
@@ -88,11 +101,15 @@ def as_json(name: str) -> str:
 def referred(name: str) -> str:
     """An id as it stands in a reference: in the address and by itself, without a brace or a quote as such."""
     if _PLAIN.fullmatch(name):
-        return f'{name}","sourcedId":"{name}"'
+        return _plainly_referred(name)
     written = as_json(name)
     for mark, escaped in _ESCAPED:
         written = written.replace(mark, escaped)
     return f'{quote(name, safe="")}","sourcedId":"{written}"'
+
+
+def _plainly_referred(name: str) -> str:
+    return f'{name}","sourcedId":"{name}"'
 
 
 def _with_head(text: str, names: Mapping[str, str], members: Sequence[str]) -> str:

@@ -66,6 +66,8 @@ class Projection:
         rest = [f for f in body if f.privacy is not Privacy.DIRECTORY] if self.private else []
         special = {*self.masks, *self.references, *(n for n, c in self._components.items() if c.dangling)}
         self._form = Form([*directory, *rest], self.visible, special)
+        #: Of documents in which nothing changes but what is masked.
+        self._masked_form = Form([*directory, *rest], self.visible, self.masks)
         #: Bits of fields (bit i: the i-th of ``Entity.body``) that change the projection, and of those that may.
         self.plain_bits, self.reference_bits, self.check_bits = self._bits(CATALOGUE[entity].body)
 
@@ -124,15 +126,17 @@ class Projection:
         Two versions of a record look the same to the app exactly when these texts are equal.
         """
         doc = spelled_out(doc) if self._compact else doc
-        if refs is None and fields is None and self.mode != "rewrite":
-            for member in self.dangling:
-                if member in doc:
-                    break
-            else:
-                return doc + doc_private if self.mode == "all" else doc
+        changes = refs is not None
+        for member in self.dangling:
+            changes = changes or member in doc
+        if not changes and fields is None and self.mode != "rewrite":
+            return doc + doc_private if self.mode == "all" else doc
         text = doc + doc_private if self.private else doc
         if fields is None:
-            cut = self._form.cut(text, lambda name, member: self._changed(name, member, refs, sees))
+            if changes:
+                cut = self._form.cut(text, lambda name, member: self._changed(name, member, refs, sees))
+            else:
+                cut = self._masked_form.cut(text, self._masked)
             if cut is not None:
                 return cut
         return self._rewritten(text, refs, sees, self.visible if fields is None else self.visible & fields)

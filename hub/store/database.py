@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, LiteralString, cast
 from uuid import UUID
@@ -226,10 +226,9 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
-    @asynccontextmanager
-    async def district(
+    def district(
         self, district_id: UUID, *, readonly: bool = False, wait_seconds: float = 2, lock_seconds: float | None = None
-    ) -> AsyncIterator[Transaction]:
+    ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that sees and writes the rows of one district only; ``lock_seconds`` bounds waits for locks.
 
         Raises HubError(DISTRICT_MISMATCH) when this task has one open already (pass that on instead), and
@@ -237,8 +236,7 @@ class Database:
         """
         begin = "BEGIN READ ONLY" if readonly else "BEGIN"
         limit = "" if lock_seconds is None else f"; SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"
-        async with self._of_district(district_id, begin, wait_seconds, readonly=readonly, more=limit) as tx:
-            yield tx
+        return self._of_district(district_id, begin, wait_seconds, readonly=readonly, more=limit)
 
     @asynccontextmanager
     async def _of_district(
@@ -257,14 +255,12 @@ class Database:
         finally:
             _open_in_task.reset(token)
 
-    @asynccontextmanager
-    async def reading(self, district_id: UUID, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+    def reading(self, district_id: UUID, *, wait_seconds: float = 2) -> AbstractAsyncContextManager[Transaction]:
         """As ``district``, read-only, for statements of which each looks through the gate for itself.
 
         What is asked ``alone`` is in no transaction: only the first other statement begins one.
         """
-        async with self._of_district(district_id, "BEGIN READ ONLY", wait_seconds, readonly=True, late=True) as tx:
-            yield tx
+        return self._of_district(district_id, "BEGIN READ ONLY", wait_seconds, readonly=True, late=True)
 
     @asynccontextmanager
     async def app(self, app_id: UUID, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:

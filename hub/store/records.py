@@ -60,7 +60,7 @@ async def page(
     rows = await tx.alone(
         f"SELECT r.* FROM {ITS_DISTRICT} CROSS JOIN LATERAL ("
         f"SELECT t.rid, t.sourced_id::text, t.doc{' || t.doc_private' if private else ''}"
-        f"{columns and f', {columns}::text'} FROM {entity.table} t WHERE {_OF_DISTRICT} "
+        f"{columns and f', {columns}'} FROM {entity.table} t WHERE {_OF_DISTRICT} "
         f"AND t.rid = ANY(${_FREE}::text::integer[]) AND {gate.condition} ORDER BY t.rid) r",
         *gate.own_values, literal(rids), *more,
     )  # fmt: skip
@@ -85,9 +85,10 @@ async def joined(
         await tx.keep_freed_memory()
     which, values = _listed(rids, _FREE + 4)
     columns, more = _references(entity, fields, trimmed, _FREE + 4 + len(values))
+    found = ", string_agg(r.found, ',')" if columns else ""
     (row,) = await tx.alone(
         f"SELECT count(*), convert_to(string_agg(r.record, ${_FREE + 3}::text), 'UTF8')"
-        f"{columns and ', json_agg(r.found)::text'} FROM {ITS_DISTRICT} CROSS JOIN LATERAL (SELECT ${_FREE}::text || "
+        f"{found} FROM {ITS_DISTRICT} CROSS JOIN LATERAL (SELECT ${_FREE}::text || "
         f"t.sourced_id::text || ${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || "
         f"${_FREE + 2}::text AS record{columns and f', {columns} AS found'} "
         f"FROM {entity.table} t WHERE {_OF_DISTRICT} AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
@@ -95,13 +96,13 @@ async def joined(
     )  # fmt: skip
     if row[1] is None:
         raise ClosedError
-    return row[0], row[1], _by_rid(fields, orjson.loads(row[2])) if columns else {}
+    return row[0], row[1], _by_rid(fields, orjson.loads(f"[{row[2] or ''}]")) if columns else {}
 
 
 def _references(
     entity: Entity, fields: tuple[str, ...], trimmed: Sequence[int], free: int
 ) -> tuple[str, tuple[object, ...]]:
-    """An expression for the rid and references of a trimmed record, and the value of its parameter ``free``.
+    """An expression for the rid and references of a trimmed record, as JSON, and the value of its parameter ``free``.
 
     Null for others, and empty where no record is trimmed.
     """
@@ -110,11 +111,11 @@ def _references(
     columns = "".join(f', t."{name}"' for name in reference_columns(entity, fields).values())
     # In a subquery the array is read once and not for every record.
     which = f"t.rid = ANY((SELECT ${free}::text::integer[])::integer[])"
-    return f"CASE WHEN {which} THEN json_build_array(t.rid{columns}) END", (literal(trimmed),)
+    return f"CASE WHEN {which} THEN json_build_array(t.rid{columns})::text END", (literal(trimmed),)
 
 
-def _by_rid(fields: Sequence[str], found: Sequence[Sequence[Any] | None]) -> References:
-    return {row[0]: dict(zip(fields, map(as_list, row[1:]), strict=True)) for row in found if row is not None}
+def _by_rid(fields: Sequence[str], found: Sequence[Sequence[Any]]) -> References:
+    return {row[0]: dict(zip(fields, map(as_list, row[1:]), strict=True)) for row in found}
 
 
 async def joined_bytes(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 from hub.api.context import ApiContext
@@ -102,6 +103,7 @@ def _subject(lens: Lens, operation: Operation, ids: tuple[str, ...], asked: Aske
     return repr(parts).encode()
 
 
+@lru_cache(1_000)  # of most collections all pages have the same
 def _signature(key: bytes, step: int, subject: bytes) -> str:
     return hmac.digest(key, b"%d %s" % (step, subject), "sha256")[:_SIGNATURE_BYTES].hex()
 

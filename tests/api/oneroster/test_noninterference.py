@@ -357,7 +357,7 @@ async def test_what_is_hidden_is_looked_up_by_the_same_statements_as_what_does_n
 ) -> None:
     """So time tells no more than what PostgreSQL needs to find one row by its key, or none."""
     statements: list[str] = []
-    for name in ("fetch", "fetchrow", "fetchval", "execute"):
+    for name in ("fetch", "fetchrow", "fetchval", "execute", "alone"):
         record(monkeypatch, name, statements)
     seen = {entity: set(await hub.ids(f"/{entity}", app="math")) for entity in ("users", "classes", "orgs")}
     user, class_, org = [
