@@ -13,6 +13,7 @@ import pytest
 from hub.errors import Code, HubError
 from hub.settings import role_passwords, role_url
 from hub.store import districts, drops, sources
+from hub.store.database import ITS_DISTRICT
 from hub.store.database import Database as Pool
 from hub.store.database import Transaction
 from hub.store.migrate import check, migrate
@@ -281,6 +282,32 @@ async def test_ten_thousand_interleavings_on_one_connection_never_mix_districts(
                 result, (RuntimeError, asyncpg.DivisionByZeroError, asyncio.CancelledError)
             ), result
     async with pool_of_one.shared(wait_seconds=10) as tx:
+        assert await names(tx) == []
+
+
+@pytest.mark.threat("T3", "T4", "T9")
+async def test_a_statement_by_itself_sees_its_district_alone_and_leaves_none_behind(pool_of_one: Pool) -> None:
+    pair = await two_districts(pool_of_one)
+    # Which district is asked for by nothing but the policy.
+    query = f"SELECT s.name FROM {ITS_DISTRICT} CROSS JOIN LATERAL (SELECT name FROM sources WHERE its IS NOT NULL) s"
+    for _ in range(10):  # the plan is the same for all of them from the sixth time on
+        for district in pair:
+            async with pool_of_one.reading(district) as tx:
+                assert [row[0] for row in await tx.alone(query)] == [f"of {district}"]
+                assert not tx.begun
+                with pytest.raises(RuntimeError):
+                    _ = tx.connection
+            async with pool_of_one.shared() as tx:
+                assert await names(tx) == []
+    async with pool_of_one.reading(pair[0]) as tx:
+        assert await names(tx) == [f"of {pair[0]}"]  # this one begins a transaction
+        assert [row[0] for row in await tx.alone(query)] == [f"of {pair[0]}"]
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await tx.execute("DELETE FROM sources")
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        async with pool_of_one.reading(pair[1]) as tx:
+            await tx.alone(f"SELECT 1 / 0 FROM {ITS_DISTRICT}")
+    async with pool_of_one.shared() as tx:
         assert await names(tx) == []
 
 
