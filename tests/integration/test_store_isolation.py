@@ -13,9 +13,8 @@ import pytest
 from hub.errors import Code, HubError
 from hub.settings import role_passwords, role_url
 from hub.store import districts, drops, sources
-from hub.store.database import ITS_DISTRICT
+from hub.store.database import ITS_DISTRICT, Transaction
 from hub.store.database import Database as Pool
-from hub.store.database import Transaction
 from hub.store.migrate import check, migrate
 from hub.store.schema import SHARED_TABLES, STAGING_PREFIX, table_columns, value_columns
 from tests.services import MASTER_KEY, Database
