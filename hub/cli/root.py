@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import hub
+from hub.cli.agreements import agreements
 from hub.cli.connector import connector
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
@@ -71,8 +72,8 @@ def main() -> None:
 
 COMMANDS = (
     demo, serve, worker, sftp, migrate, validate, mapping, sync, upload, status, cancel, source, drop, connector,
-    survivorship, overrides, people, runs, guard, rules, undo, history, export, listen, identifiers, subscriptions,
-    passback, purge, erasures, restored, keys, sandbox, doctor, token,
+    survivorship, overrides, people, agreements, runs, guard, rules, undo, history, export, listen, identifiers,
+    subscriptions, passback, purge, erasures, restored, keys, sandbox, doctor, token,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

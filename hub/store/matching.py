@@ -10,6 +10,7 @@ from uuid import UUID
 
 import polars as pl
 
+from hub.store import agreement_tokens
 from hub.store.columns import copied
 from hub.store.database import Database, LockTimeoutError, Transaction
 from hub.store.people import USERS
@@ -132,7 +133,7 @@ async def exempt(tx: Transaction) -> list[int]:
 
 
 async def set_exempt(tx: Transaction, rid: int, *, by: str | None) -> None:
-    """Has a user compared with nobody; ``by`` None: with others again."""
+    """Has a user compared with nobody, in other districts neither; ``by`` None: with others again."""
     if by is None:
         await tx.execute("DELETE FROM match_exempt WHERE district_id = $1 AND rid = $2", tx.district_id, rid)
     else:
@@ -140,6 +141,7 @@ async def set_exempt(tx: Transaction, rid: int, *, by: str | None) -> None:
             "INSERT INTO match_exempt (district_id, rid, by) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             tx.district_id, rid, by,
         )  # fmt: skip
+    await agreement_tokens.withdraw(tx, [rid], anew=True)
 
 
 async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.DataFrame) -> None:

@@ -22,6 +22,7 @@ PERSONAL: Final[dict[str, dict[str, str]]] = {
     "overrides": dict.fromkeys(("value", "reason"), "the record's rows are deleted"),
     "run_issues": dict.fromkeys(("key", "cause"), "findings about the records, and those they caused, are deleted"),
     "run_changes": dict.fromkeys(("key", "was", "becomes"), "the record's rows are deleted"),
+    "agreement_tokens": {"token": "the person's rows are deleted, and those of the person's children"},
     "upload_parts": {"data": "deleted, but of uploads that a run waits for: they go when it ends"},
     "export_parts": {"data": "deleted"},
     "gradebook_objects": {"key": "set to NULL"},
@@ -36,6 +37,10 @@ PERSONAL: Final[dict[str, dict[str, str]]] = {
 IMPERSONAL: Final[dict[str, str]] = {
     "access_tokens": "token_hash client_id scopes",
     "admin_tokens": "token_hash name role",
+    "agreement_findings": "asked_by",
+    "agreement_keys": "key",
+    "agreement_sides": "schools",
+    "agreements": "state roles identifiers ended_because",
     "apps": "name behaviour limits",
     "attempts": "batch_id error_class remote_ip",
     "audit": "actor action object details",

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from hub.store import departures, statement_history
+from hub.store import agreement_tokens, departures, statement_history
 from hub.store.database import Database, Transaction
 from hub.store.schema import value_columns
 from transforms.catalogue import CATALOGUE, Entity
@@ -142,6 +142,8 @@ async def strip(tx: Transaction, entity: Entity, rids: list[int]) -> None:
         "AND rid = ANY($3::integer[])",
         tx.district_id, names, rids,
     )  # fmt: skip
+    if entity.name == "users":
+        await agreement_tokens.withdraw(tx, rids)
 
 
 async def issues(tx: Transaction, before: datetime, most: int) -> int:

@@ -24,6 +24,7 @@ SHARED_TABLES = {
     "sandboxes": "which made-up district is an app's own",
     "oauth1_nonces": "of clients, before the district is known",
     "client_assertions": "of clients, before the district is known",
+    "agreement_keys": "of an agreement of two districts, and of neither",
 }
 #: Staging tables hold a run's rows for a moment; they have no policy and are reachable by the worker role alone.
 STAGING_PREFIX = "staging_"

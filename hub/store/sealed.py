@@ -39,7 +39,7 @@ class Column:
     @property
     def of_the_hub(self) -> bool:
         """Whether the table has no districts."""
-        return self.table == "clients"
+        return self.table in {"clients", "agreement_keys"}
 
     @property
     def bound_to(self) -> str:
@@ -55,6 +55,7 @@ COLUMNS = (
     Column("export_schedules", "secret", "schedule_id"),
     Column("grants", "id_key", "grant_id"),
     Column("sources", "secrets", "source_id", document=True),
+    Column("agreement_keys", "key", "agreement_id"),
     Column("clients", "oauth1_secret", "client_id", "text"),
     Column("clients", "oauth1_old_secret", "client_id", "text", "oauth1_secret"),
 )

@@ -33,6 +33,7 @@ from hub.sync.engine import work_once
 from hub.sync.matching import match_once
 from hub.sync.retention import Retention, purge_once
 from hub.sync.room import Room
+from hub.sync.tokenising import tokenise_once
 from hub.sync.watch import Watch
 from hub.webhooks.deliver import Courier
 from hub.webhooks.dispatcher import Dispatcher, Limits
@@ -103,6 +104,7 @@ async def run_worker(
             *_watch(settings, deliveries, due, stop),
             Telling(Notices(teller), in_process=NOTICES_AT_A_TIME).run(stop),
             _carry_out("matching", lambda: _match(syncs, due), asyncio.Event(), stop),
+            _carry_out("agreements", lambda: tokenise_once(syncs, key), asyncio.Event(), stop),
             _carry_out("purges", lambda: purge_once(syncs, clock, Retention.of(settings)), asyncio.Event(), stop),
         ]
         await _together(services, bells.take(redis_url, heard) if redis_url else None, stop)
@@ -141,9 +143,10 @@ async def _teller(settings: Settings, db: Database, egress: Egress, clock: Clock
 def _connections(settings: Settings) -> int:
     """What the syncs of a worker need: one to apply with and one to stage with each, and one for their leases.
 
-    One more compares people: reading those of a large district takes a while, and no lease waits for it.
+    One more compares people, and one makes tokens under agreements: reading those of a large district takes a while,
+    and no lease waits for it.
     """
-    return 2 * (settings.sync_concurrency + settings.sync_small_concurrency) + 2
+    return 2 * (settings.sync_concurrency + settings.sync_small_concurrency) + 3
 
 
 def _syncs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hub.api.admin import (
     about,
+    agreements,
     app_recipients,
     apps,
     attempts,
@@ -56,5 +57,6 @@ ROUTES: tuple[Route, ...] = (
     *subscriptions.ROUTES, *positions.ROUTES,
     *parked.ROUTES, *attempts.ROUTES, *subscription_tests.ROUTES, *exports.ROUTES, *grade_targets.ROUTES,
     *tokens.ROUTES, *audit.ROUTES, *about.ROUTES, *schedules.ROUTES, *freshness.ROUTES, *recipients.ROUTES,
-    *app_recipients.ROUTES, *records.ROUTES, *people.ROUTES, *retention.ROUTES, *erasures.ROUTES, *hints.ROUTES,
+    *app_recipients.ROUTES, *records.ROUTES, *people.ROUTES, *agreements.ROUTES, *retention.ROUTES, *erasures.ROUTES,
+    *hints.ROUTES,
 )  # fmt: skip

@@ -22,6 +22,7 @@ ELSEWHERE = (
     "grade_target.",
     "override.",
     "match.",
+    "agreement.",
     "user.split",
     "run.values",
     "transform.",

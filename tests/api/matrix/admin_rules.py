@@ -56,6 +56,16 @@ PUT    od  /districts/{district}/matching
 PUT    d   /districts/{district}/users/{user}/match-exemption
 DELETE d   /districts/{district}/users/{user}/match-exemption
 GET    d   /districts/{district}/crosswalk
+GET    d   /districts/{district}/agreements
+POST   d   /districts/{district}/agreements
+GET    d   /districts/{district}/agreements/{agreement}
+POST   d   /districts/{district}/agreements/{agreement}/accept
+POST   d   /districts/{district}/agreements/{agreement}/end
+POST   d   /districts/{district}/agreements/{agreement}/rotate
+PUT    d   /districts/{district}/agreements/{agreement}/schools
+GET    d   /districts/{district}/transfers
+PUT    d   /districts/{district}/agreements/{agreement}/transfers/{user}/asked
+DELETE d   /districts/{district}/agreements/{agreement}/transfers/{user}/asked
 GET    od  /districts/{district}/uploads/{upload}
 POST   od  /districts/{district}/sources/{source}/resumable
 GET    od  /districts/{district}/resumable/{resumable}

@@ -1,0 +1,235 @@
+-- Agreements of two districts: that the hub may tell of a pupil whether the other one has, or had, a record of the same
+-- person. Off by default: without an agreement that both have accepted there is no key and no token.
+
+CREATE TABLE agreements (                    -- terms, which both ends read; nothing about people
+    district_id    uuid NOT NULL,            -- who proposed it
+    agreement_id   uuid NOT NULL,
+    partner_id     uuid NOT NULL,            -- who was asked
+    state          text NOT NULL DEFAULT 'proposed' CHECK (state IN ('proposed', 'active', 'ended')),
+    roles          text[] NOT NULL,          -- kinds of people
+    identifiers    text[] NOT NULL,          -- types of ids that mean the same in both districts
+    remember_days  integer NOT NULL,         -- how long tokens of people who left stay
+    most_share     integer NOT NULL,         -- per cent of an end's people that may be found within a month
+    until          timestamptz,
+    revision       integer NOT NULL DEFAULT 1, -- grows with each new key
+    proposed_at    timestamptz NOT NULL DEFAULT now(),
+    accepted_at    timestamptz,
+    ended_at       timestamptz,
+    ended_by       uuid,                     -- the district; the nil UUID: the hub
+    ended_because  text,
+    PRIMARY KEY (district_id, agreement_id),
+    CHECK (district_id <> partner_id)
+);
+CREATE INDEX agreements_partner ON agreements (partner_id);
+
+CREATE TABLE agreement_keys (                -- of the agreement and of neither end; gone with its end
+    agreement_id  uuid PRIMARY KEY,
+    key           bytea NOT NULL             -- sealed with the hub's data key
+);
+
+CREATE TABLE agreement_sides (               -- what one end says for itself, and how far its tokens are
+    district_id    uuid NOT NULL,
+    agreement_id   uuid NOT NULL,
+    schools        uuid[],                   -- sourcedIds; NULL: all
+    revision       integer NOT NULL DEFAULT 0, -- grows whenever tokens that are being made would be out of date
+    tokens_to      bigint,                   -- position; NULL: all anew
+    tokens_key     integer,                  -- revision of the agreement's key
+    tokens_scheme  integer,                  -- version of what tokens are made of
+    looked_at      timestamptz,
+    leased_until   timestamptz,
+    PRIMARY KEY (district_id, agreement_id)
+);
+
+CREATE TABLE agreement_tokens (
+    district_id   uuid NOT NULL,
+    agreement_id  uuid NOT NULL,
+    token         bytea NOT NULL,            -- HMAC-SHA-256 under the agreement's key, the first 16 bytes
+    rid           integer NOT NULL,          -- of users
+    since         timestamptz NOT NULL,      -- when the record came
+    left_at       timestamptz,               -- NULL: it is there
+    PRIMARY KEY (district_id, agreement_id, token, rid)
+);
+CREATE INDEX agreement_tokens_rid ON agreement_tokens (district_id, agreement_id, rid);
+
+CREATE TABLE agreement_findings (            -- people of one's own of whom the other end has a record
+    district_id   uuid NOT NULL,
+    agreement_id  uuid NOT NULL,
+    rid           integer NOT NULL,          -- of users
+    found_at      timestamptz NOT NULL DEFAULT now(),
+    closed_at     timestamptz,               -- it is not so any more
+    asked_at      timestamptz,               -- somebody has asked the other end
+    asked_by      text,
+    PRIMARY KEY (district_id, agreement_id, rid)
+);
+
+DO $$
+DECLARE
+    name text;
+    its_district text := '(district_id = NULLIF(current_setting(''hub.district'', true), '''')::uuid)';
+BEGIN
+    FOREACH name IN ARRAY ARRAY['agreements', 'agreement_sides', 'agreement_tokens', 'agreement_findings']
+    LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format('CREATE POLICY of_the_district ON %I USING %s WITH CHECK %s', name, its_district, its_district);
+    END LOOP;
+    FOREACH name IN ARRAY ARRAY['agreement_tokens', 'agreement_findings']
+    LOOP -- for the functions below, which run as the owner; nobody logs in as that
+        EXECUTE format('CREATE POLICY of_the_agreement_read ON %I FOR SELECT TO hub_owner USING '
+            '(agreement_id = NULLIF(current_setting(''hub.agreement'', true), '''')::uuid)', name);
+        EXECUTE format('CREATE POLICY of_the_agreement_clear ON %I FOR DELETE TO hub_owner USING '
+            '(agreement_id = NULLIF(current_setting(''hub.agreement'', true), '''')::uuid)', name);
+    END LOOP;
+END
+$$;
+CREATE POLICY of_the_partner ON agreements FOR SELECT TO hub_service, hub_owner
+    USING (partner_id = NULLIF(current_setting('hub.district', true), '')::uuid);
+CREATE POLICY of_the_partner_edit ON agreements FOR UPDATE TO hub_service, hub_worker
+    USING (partner_id = NULLIF(current_setting('hub.district', true), '')::uuid)
+    WITH CHECK (partner_id = NULLIF(current_setting('hub.district', true), '')::uuid);
+CREATE POLICY queue ON agreements FOR SELECT TO hub_worker USING (true);
+CREATE POLICY queue ON agreement_sides FOR SELECT TO hub_worker USING (true);
+CREATE POLICY of_the_agreement_open ON agreement_findings FOR INSERT TO hub_owner
+    WITH CHECK (agreement_id = NULLIF(current_setting('hub.agreement', true), '')::uuid);
+CREATE POLICY of_the_agreement_close ON agreement_findings FOR UPDATE TO hub_owner
+    USING (agreement_id = NULLIF(current_setting('hub.agreement', true), '')::uuid)
+    WITH CHECK (agreement_id = NULLIF(current_setting('hub.agreement', true), '')::uuid);
+CREATE POLICY of_the_agreement ON audit FOR INSERT TO hub_owner
+    WITH CHECK (object = 'agreement/' || NULLIF(current_setting('hub.agreement', true), ''));
+
+GRANT SELECT, INSERT ON agreements TO hub_service;
+GRANT SELECT ON agreements TO hub_worker;
+GRANT UPDATE (state, revision, accepted_at, ended_at, ended_by, ended_because) ON agreements TO hub_service;
+GRANT UPDATE (state, ended_at, ended_by, ended_because) ON agreements TO hub_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON agreement_keys TO hub_service;
+GRANT SELECT, UPDATE, DELETE ON agreement_keys TO hub_worker;
+GRANT SELECT, INSERT, UPDATE ON agreement_sides TO hub_service;
+GRANT SELECT, UPDATE ON agreement_sides TO hub_worker;
+GRANT SELECT, DELETE ON agreement_tokens TO hub_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON agreement_tokens TO hub_worker;
+GRANT SELECT, UPDATE, DELETE ON agreement_findings TO hub_service;
+GRANT SELECT, DELETE ON agreement_findings TO hub_worker;
+
+-- The one place where rows of two districts meet. Whoever calls has to be an end of the agreement, and is told nothing
+-- but whether more was found than the terms allow. A record that is there is told of one that left, or that came before.
+CREATE FUNCTION agreement_settle(which uuid, changed integer[], least integer) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp SET hub.agreement = '' AS $$
+DECLARE
+    mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
+    theirs uuid;
+    share integer;
+    side uuid;
+    other uuid;
+BEGIN
+    SELECT CASE g.district_id WHEN mine THEN g.partner_id ELSE g.district_id END, g.most_share INTO theirs, share
+        FROM agreements g WHERE g.agreement_id = which AND mine IN (g.district_id, g.partner_id)
+        AND g.state = 'active' AND coalesce(g.until > now(), true);
+    IF theirs IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM set_config('hub.agreement', which::text, true);
+    FOREACH side IN ARRAY ARRAY[mine, theirs]
+    LOOP
+        other := CASE side WHEN mine THEN theirs ELSE mine END;
+        UPDATE agreement_findings f SET closed_at = now()
+            WHERE f.district_id = side AND f.agreement_id = which AND f.closed_at IS NULL AND NOT EXISTS (
+                SELECT FROM agreement_tokens t JOIN agreement_tokens o ON o.district_id = other
+                    AND o.agreement_id = which AND o.token = t.token
+                WHERE t.district_id = side AND t.agreement_id = which AND t.rid = f.rid
+                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since));
+        -- With a condition that could be either, the planner would have no index to choose.
+        IF changed IS NULL THEN
+            INSERT INTO agreement_findings AS f (district_id, agreement_id, rid)
+                SELECT DISTINCT side, which, t.rid FROM agreement_tokens t JOIN agreement_tokens o
+                    ON o.district_id = other AND o.agreement_id = which AND o.token = t.token
+                WHERE t.district_id = side AND t.agreement_id = which
+                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since)
+                ON CONFLICT (district_id, agreement_id, rid) DO UPDATE SET closed_at = NULL
+                    WHERE f.closed_at IS NOT NULL;
+        ELSIF side = mine THEN
+            INSERT INTO agreement_findings AS f (district_id, agreement_id, rid)
+                SELECT DISTINCT side, which, t.rid FROM agreement_tokens t JOIN agreement_tokens o
+                    ON o.district_id = other AND o.agreement_id = which AND o.token = t.token
+                WHERE t.district_id = side AND t.agreement_id = which AND t.rid = ANY(changed)
+                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since)
+                ON CONFLICT (district_id, agreement_id, rid) DO UPDATE SET closed_at = NULL
+                    WHERE f.closed_at IS NOT NULL;
+        ELSE
+            INSERT INTO agreement_findings AS f (district_id, agreement_id, rid)
+                SELECT DISTINCT side, which, t.rid FROM agreement_tokens o JOIN agreement_tokens t
+                    ON t.district_id = side AND t.agreement_id = which AND t.token = o.token
+                WHERE o.district_id = other AND o.agreement_id = which AND o.rid = ANY(changed)
+                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since)
+                ON CONFLICT (district_id, agreement_id, rid) DO UPDATE SET closed_at = NULL
+                    WHERE f.closed_at IS NOT NULL;
+        END IF;
+        DELETE FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
+            AND f.closed_at < now() - interval '30 days' AND f.found_at < now() - interval '30 days';
+        IF (SELECT count(*) FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
+                AND f.found_at > now() - interval '30 days') > least
+            AND (SELECT count(*) FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
+                AND f.found_at > now() - interval '30 days') * 100 > share *
+                (SELECT count(DISTINCT t.rid) FROM agreement_tokens t WHERE t.district_id = side
+                    AND t.agreement_id = which AND t.left_at IS NULL)
+        THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN false;
+END
+$$;
+
+-- Removes the tokens and findings of both ends.
+CREATE FUNCTION agreement_clear(which uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp SET hub.agreement = '' AS $$
+DECLARE
+    mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
+    ends uuid[];
+BEGIN
+    SELECT ARRAY[g.district_id, g.partner_id] INTO ends FROM agreements g
+        WHERE g.agreement_id = which AND mine IN (g.district_id, g.partner_id);
+    PERFORM set_config('hub.agreement', which::text, true);
+    DELETE FROM agreement_tokens t WHERE t.district_id = ANY(ends) AND t.agreement_id = which;
+    DELETE FROM agreement_findings f WHERE f.district_id = ANY(ends) AND f.agreement_id = which;
+END
+$$;
+
+-- Notes in the other end's audit log what this one has done.
+CREATE FUNCTION agreement_tell(which uuid, what text, because text, by_hub boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp SET hub.agreement = '' AS $$
+DECLARE
+    mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
+    theirs uuid;
+BEGIN
+    SELECT CASE g.district_id WHEN mine THEN g.partner_id ELSE g.district_id END INTO theirs FROM agreements g
+        WHERE g.agreement_id = which AND mine IN (g.district_id, g.partner_id);
+    IF theirs IS NULL OR what NOT LIKE 'agreement.%' THEN
+        RETURN;
+    END IF;
+    PERFORM set_config('hub.agreement', which::text, true);
+    INSERT INTO audit (district_id, actor, action, object, details) VALUES (
+        theirs, CASE WHEN by_hub THEN 'hub' ELSE 'district:' || mine END, what, 'agreement/' || which,
+        CASE WHEN because IS NULL THEN '{}' ELSE jsonb_build_object('because', because) END);
+END
+$$;
+
+-- How many people of an end were told about, for the end that was asked: none below ten, and then in tens.
+CREATE FUNCTION agreement_told(which uuid) RETURNS integer
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = hub, pg_temp SET hub.agreement = '' AS $$
+DECLARE
+    mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
+    theirs uuid;
+BEGIN
+    SELECT CASE g.district_id WHEN mine THEN g.partner_id ELSE g.district_id END INTO theirs FROM agreements g
+        WHERE g.agreement_id = which AND mine IN (g.district_id, g.partner_id);
+    PERFORM set_config('hub.agreement', which::text, true);
+    RETURN (SELECT count(*) / 10 * 10 FROM agreement_findings f
+        WHERE f.district_id = theirs AND f.agreement_id = which AND f.closed_at IS NULL);
+END
+$$;
+
+REVOKE ALL ON FUNCTION agreement_settle(uuid, integer[], integer), agreement_clear(uuid),
+    agreement_tell(uuid, text, text, boolean), agreement_told(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION agreement_settle(uuid, integer[], integer), agreement_clear(uuid),
+    agreement_tell(uuid, text, text, boolean) TO hub_service, hub_worker;
+GRANT EXECUTE ON FUNCTION agreement_told(uuid) TO hub_service;
