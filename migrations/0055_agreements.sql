@@ -110,16 +110,21 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON agreement_tokens TO hub_worker;
 GRANT SELECT, UPDATE, DELETE ON agreement_findings TO hub_service;
 GRANT SELECT, DELETE ON agreement_findings TO hub_worker;
 
+-- hub.agreement says to the owner's policies which agreement a function works on; it is taken back at each end (an error
+-- rolls it back). Nobody but the owner has a policy that asks for it.
+
 -- The one place where rows of two districts meet. Whoever calls has to be an end of the agreement, and is told nothing
 -- but whether more was found than the terms allow. A record that is there is told of one that left, or that came before.
-CREATE FUNCTION agreement_settle(which uuid, changed integer[], least integer) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp SET hub.agreement = '' AS $$
+CREATE FUNCTION agreement_settle(which uuid, changed integer[], allowed integer) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp AS $$
 DECLARE
     mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
     theirs uuid;
     share integer;
     side uuid;
     other uuid;
+    found bigint;
+    too_many boolean := false;
 BEGIN
     SELECT CASE g.district_id WHEN mine THEN g.partner_id ELSE g.district_id END, g.most_share INTO theirs, share
         FROM agreements g WHERE g.agreement_id = which AND mine IN (g.district_id, g.partner_id)
@@ -165,23 +170,21 @@ BEGIN
         END IF;
         DELETE FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
             AND f.closed_at < now() - interval '30 days' AND f.found_at < now() - interval '30 days';
-        IF (SELECT count(*) FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
-                AND f.found_at > now() - interval '30 days') > least
-            AND (SELECT count(*) FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
-                AND f.found_at > now() - interval '30 days') * 100 > share *
-                (SELECT count(DISTINCT t.rid) FROM agreement_tokens t WHERE t.district_id = side
-                    AND t.agreement_id = which AND t.left_at IS NULL)
-        THEN
-            RETURN true;
+        SELECT count(*) INTO found FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
+            AND f.found_at > now() - interval '30 days';
+        IF found > allowed THEN
+            too_many := too_many OR found * 100 > share * (SELECT count(DISTINCT t.rid) FROM agreement_tokens t
+                WHERE t.district_id = side AND t.agreement_id = which AND t.left_at IS NULL);
         END IF;
     END LOOP;
-    RETURN false;
+    PERFORM set_config('hub.agreement', '', true);
+    RETURN too_many;
 END
 $$;
 
 -- Removes the tokens and findings of both ends.
 CREATE FUNCTION agreement_clear(which uuid) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp SET hub.agreement = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp AS $$
 DECLARE
     mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
     ends uuid[];
@@ -191,12 +194,13 @@ BEGIN
     PERFORM set_config('hub.agreement', which::text, true);
     DELETE FROM agreement_tokens t WHERE t.district_id = ANY(ends) AND t.agreement_id = which;
     DELETE FROM agreement_findings f WHERE f.district_id = ANY(ends) AND f.agreement_id = which;
+    PERFORM set_config('hub.agreement', '', true);
 END
 $$;
 
 -- Notes in the other end's audit log what this one has done.
 CREATE FUNCTION agreement_tell(which uuid, what text, because text, by_hub boolean) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp SET hub.agreement = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp AS $$
 DECLARE
     mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
     theirs uuid;
@@ -210,21 +214,25 @@ BEGIN
     INSERT INTO audit (district_id, actor, action, object, details) VALUES (
         theirs, CASE WHEN by_hub THEN 'hub' ELSE 'district:' || mine END, what, 'agreement/' || which,
         CASE WHEN because IS NULL THEN '{}' ELSE jsonb_build_object('because', because) END);
+    PERFORM set_config('hub.agreement', '', true);
 END
 $$;
 
 -- How many people of an end were told about, for the end that was asked: none below ten, and then in tens.
 CREATE FUNCTION agreement_told(which uuid) RETURNS integer
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = hub, pg_temp SET hub.agreement = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp AS $$
 DECLARE
     mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
     theirs uuid;
+    told integer;
 BEGIN
     SELECT CASE g.district_id WHEN mine THEN g.partner_id ELSE g.district_id END INTO theirs FROM agreements g
         WHERE g.agreement_id = which AND mine IN (g.district_id, g.partner_id);
     PERFORM set_config('hub.agreement', which::text, true);
-    RETURN (SELECT count(*) / 10 * 10 FROM agreement_findings f
-        WHERE f.district_id = theirs AND f.agreement_id = which AND f.closed_at IS NULL);
+    SELECT count(*) / 10 * 10 INTO told FROM agreement_findings f
+        WHERE f.district_id = theirs AND f.agreement_id = which AND f.closed_at IS NULL;
+    PERFORM set_config('hub.agreement', '', true);
+    RETURN told;
 END
 $$;
 

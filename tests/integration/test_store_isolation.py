@@ -79,6 +79,15 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         "SELECT tablename, cmd, roles::text[] FROM pg_policies WHERE schemaname = 'hub' AND cmd <> 'ALL'"
     )
     assert {(r["tablename"], r["cmd"], tuple(r["roles"])) for r in wide} == {
+        # Of an agreement of two districts: its terms for the other end, and for functions that nobody logs in as.
+        ("agreements", "SELECT", ("hub_service", "hub_owner")),
+        ("agreements", "UPDATE", ("hub_service", "hub_worker")),
+        ("agreements", "SELECT", ("hub_worker",)),
+        ("agreement_sides", "SELECT", ("hub_worker",)),
+        ("agreement_tokens", "SELECT", ("hub_owner",)),
+        ("agreement_tokens", "DELETE", ("hub_owner",)),
+        *(("agreement_findings", does, ("hub_owner",)) for does in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+        ("audit", "INSERT", ("hub_owner",)),
         ("districts", "SELECT", ("hub_service", "hub_worker")),
         ("export_schedules", "SELECT", ("hub_worker",)),
         ("data_keys", "SELECT", ("hub_service", "hub_worker")),  # the hub's own
@@ -103,6 +112,21 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("subscriptions", "SELECT", ("hub_worker",)),
         ("subscriptions", "UPDATE", ("hub_worker",)),
     }
+
+
+@pytest.mark.threat("T1")
+async def test_functions_that_see_two_districts_are_known_and_nobodys(owner: asyncpg.Connection) -> None:
+    rows = await owner.fetch(
+        "SELECT proname, prosecdef, proconfig, proacl::text AS acl, pg_get_userbyid(proowner) AS owner FROM pg_proc "
+        "WHERE pronamespace = 'hub'::regnamespace"
+    )
+    found = {row["proname"]: row for row in rows if row["prosecdef"]}
+    assert set(found) == {"agreement_settle", "agreement_clear", "agreement_tell", "agreement_told"}
+    for name, row in found.items():
+        assert row["owner"] == "hub_owner", name
+        assert row["proconfig"] == ["search_path=hub, pg_temp"], name
+        grantees = {item.split("=")[0] for item in row["acl"].strip("{}").split(",")}
+        assert grantees <= {"hub_owner", "hub_service", "hub_worker"}, name
 
 
 @pytest.mark.threat("T6")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from hub.scope.grants import GrantDefinition
@@ -15,6 +16,7 @@ from tests.databases import copy_of, kept
 from tests.districts import District, Frames, changed, sandbox, without
 from tests.services import Database
 from tests.snapshots import Snapshot, snapshot
+from tests.sync.agreeing import OURS, THEIRS, Two
 
 STUDENTS = GrantDefinition.model_validate({"rules": [{"roles": ["student"]}], "privacy": ["contact"]})
 
@@ -134,3 +136,34 @@ async def graded(postgres: str, graded_once: tuple[str, UUID, UUID]) -> AsyncIte
         db = await Pool.open(database.worker, name="test worker", largest=4)
         yield District(db, district_id=district_id, source_id=source_id)
         await db.close()
+
+
+@pytest.fixture(scope="session")
+def rosters(postgres: str, template: str) -> Iterator[tuple[str, UUID, UUID, UUID, UUID]]:
+    """A database with two districts that have synced, to be copied: its name, and the ids of both and their sources."""
+
+    async def load(database: Database) -> tuple[UUID, UUID, UUID, UUID]:
+        worker = await Pool.open(database.worker, name="test worker", largest=4)
+        try:
+            old, new = await District(worker).create(), await District(worker).create()
+            assert [(await one.sync(package)).state for one, package in ((old, OURS), (new, THEIRS))] == ["applied"] * 2
+        finally:
+            await worker.close()
+        return old.district_id, old.source_id, new.district_id, new.source_id
+
+    with kept(postgres, template, "agreeing") as database:
+        yield database.name, *asyncio.run(load(database))
+
+
+@pytest.fixture
+async def two(postgres: str, rosters: tuple[str, UUID, UUID, UUID, UUID]) -> AsyncIterator[Two]:
+    name, *ids = rosters
+    async with copy_of(postgres, name) as database:
+        owner = await asyncpg.connect(database.owner)
+        worker = await Pool.open(database.worker, name="test worker", largest=4)
+        service = await Pool.open(database.service, name="test service", largest=2)
+        old, new = (District(worker, district_id=ids[n], source_id=ids[n + 1]) for n in (0, 2))
+        yield Two(old, new, service, owner)
+        await owner.close()
+        await worker.close()
+        await service.close()

@@ -84,9 +84,9 @@ def _ids(mine: pl.DataFrame, identifiers: Collection[str]) -> pl.DataFrame:
 
 
 def _guardians(named: pl.DataFrame, matchable: pl.DataFrame) -> pl.DataFrame:
-    """A row for each person and guardian: g_name, g_email and g_phone beside the person's."""
+    """A row for each person and guardian, who is no pupil: g_name, g_email and g_phone beside the person's."""
     links = named.select("rid", "given", "surname", "c_birth", guardian="guardians").explode("guardian").drop_nulls()
-    told = matchable.select(
+    told = matchable.filter(pl.col("kind") != "student").select(
         guardian="rid", g_name=pl.concat_str("c_first", pl.lit(" "), pl.col("c_family_set").list.join(" ")),
         g_email="c_email", g_phone="c_phone",
     )  # fmt: skip

@@ -21,6 +21,7 @@ from hub.store.audit import HUB
 from hub.store.database import Database as Pool
 from tests.api.admin.commands import process
 from tests.api.admin.service import AdminHub
+from tests.api.admin.test_agreements import agreed
 from tests.api.admin.test_exports import PASSWORD, SFTP
 from tests.api.admin.test_grade_targets import LOGIN, URL
 from tests.fakes.certificates import certificate
@@ -60,6 +61,7 @@ async def furnish(hub: AdminHub, folder: Path) -> bytes:
     await hub.made("POST", f"{here}/sources", role="district", json=source)
     granted = {"app_id": str(hub.foreign_app), "definition": {}, "pseudonymous_ids": True}
     await hub.made("POST", f"{here}/grants", json=granted)
+    await agreed(hub)
     client = await hub.made("POST", f"/apps/{hub.app}/clients", json={})
     for act in ("", "/rotate"):
         await hub.made("POST", f"/apps/{hub.app}/clients/{client['client_id']}/oauth1{act}", json={} if act else None)
@@ -119,7 +121,7 @@ async def test_every_secret_is_sealed_with_a_counted_key_of_its_district(
         seen[place] = vault.unwrapped(Keys((master,)), key)
         assert seen[place] not in str(key.wrapped).encode()
     assert len(set(seen.values())) == 3
-    assert len(clear) == 11
+    assert len(clear) == 12
     assert len({(table, column) for table, column, _ in clear}) == len(sealed.COLUMNS)
     for status in await statuses(worker, Keys((master,))):
         assert (status.unwrapped, status.doubly, status.older, status.derived) == (0, 0, 0, 0)
