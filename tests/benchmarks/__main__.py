@@ -41,6 +41,7 @@ ALL = (
     "export",
     "past",
     "feed_size",
+    "agreements",
 )
 
 

@@ -80,7 +80,7 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
     )
     assert {(r["tablename"], r["cmd"], tuple(r["roles"])) for r in wide} == {
         # Of an agreement of two districts: its terms for the other end, and for functions that nobody logs in as.
-        ("agreements", "SELECT", ("hub_service", "hub_owner")),
+        ("agreements", "SELECT", ("hub_owner", "hub_service")),
         ("agreements", "UPDATE", ("hub_service", "hub_worker")),
         ("agreements", "SELECT", ("hub_worker",)),
         ("agreement_sides", "SELECT", ("hub_worker",)),

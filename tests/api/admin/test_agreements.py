@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,12 +10,14 @@ from uuid import uuid4
 
 import pytest
 
+from hub.api.context import CONTEXT
+from hub.crypto import load_key
 from hub.store.database import Database as Pool
 from hub.sync.tokenising import tokenise_once
 from tests.api.admin.commands import command
 from tests.api.admin.service import AdminHub
 from tests.districts import District
-from tests.sync.agreeing import KEY, OURS, PUPILS, THEIRS, joined
+from tests.sync.agreeing import OURS, PUPILS, THEIRS, joined
 from tests.sync.test_several_sources import member
 
 
@@ -48,7 +51,8 @@ async def moved(hub: AdminHub, count: int) -> str:
     ours = District(worker, district_id=hub.district, source_id=hub.source)
     assert (await theirs.sync(OURS)).state == "applied"
     assert (await ours.sync(joined(THEIRS, PUPILS[:count]))).state == "applied"
-    while await tokenise_once(worker, KEY):
+    keys = await asyncio.to_thread(load_key, hub.server.app[CONTEXT].settings)
+    while await tokenise_once(worker, keys):
         pass
     rid = (await member(ours, f"new-{PUPILS[0]}"))["rid"]
     async with worker.district(hub.district) as tx:

@@ -23,6 +23,7 @@ WHO = ["--owner", "Ms Ito", "--reason", "asked by phone"]
 #: Importing these takes most of a second; help must not.
 HEAVY = ("polars", "aiohttp", "asyncpg", "pydantic", "arq", "rich", "numpy")
 COMMANDS = (
+    "agreements",
     "demo",
     "doctor",
     "export",
