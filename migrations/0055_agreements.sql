@@ -115,14 +115,19 @@ GRANT SELECT, DELETE ON agreement_findings TO hub_worker;
 
 -- The one place where rows of two districts meet. Whoever calls has to be an end of the agreement, and is told nothing
 -- but whether more was found than the terms allow. A record that is there is told of one that left, or that came before.
+-- Of tokens that were written just now the planner knows nothing, and would look at each of one end for each of the
+-- other; so it has no nested loops, and few people are asked for by arrays of their tokens.
 CREATE FUNCTION agreement_settle(which uuid, changed integer[], allowed integer) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp SET enable_nestloop = off AS $$
 DECLARE
     mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
     theirs uuid;
     share integer;
     side uuid;
     other uuid;
+    tokens bytea[];
+    people integer[];
+    shared integer[];
     found bigint;
     too_many boolean := false;
 BEGIN
@@ -136,38 +141,32 @@ BEGIN
     FOREACH side IN ARRAY ARRAY[mine, theirs]
     LOOP
         other := CASE side WHEN mine THEN theirs ELSE mine END;
-        UPDATE agreement_findings f SET closed_at = now()
-            WHERE f.district_id = side AND f.agreement_id = which AND f.closed_at IS NULL AND NOT EXISTS (
-                SELECT FROM agreement_tokens t JOIN agreement_tokens o ON o.district_id = other
-                    AND o.agreement_id = which AND o.token = t.token
-                WHERE t.district_id = side AND t.agreement_id = which AND t.rid = f.rid
-                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since));
-        -- With a condition that could be either, the planner would have no index to choose.
         IF changed IS NULL THEN
-            INSERT INTO agreement_findings AS f (district_id, agreement_id, rid)
-                SELECT DISTINCT side, which, t.rid FROM agreement_tokens t JOIN agreement_tokens o
-                    ON o.district_id = other AND o.agreement_id = which AND o.token = t.token
+            shared := ARRAY(SELECT DISTINCT t.rid FROM agreement_tokens t JOIN agreement_tokens o ON o.token = t.token
                 WHERE t.district_id = side AND t.agreement_id = which
-                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since)
-                ON CONFLICT (district_id, agreement_id, rid) DO UPDATE SET closed_at = NULL
-                    WHERE f.closed_at IS NOT NULL;
-        ELSIF side = mine THEN
-            INSERT INTO agreement_findings AS f (district_id, agreement_id, rid)
-                SELECT DISTINCT side, which, t.rid FROM agreement_tokens t JOIN agreement_tokens o
-                    ON o.district_id = other AND o.agreement_id = which AND o.token = t.token
-                WHERE t.district_id = side AND t.agreement_id = which AND t.rid = ANY(changed)
-                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since)
-                ON CONFLICT (district_id, agreement_id, rid) DO UPDATE SET closed_at = NULL
-                    WHERE f.closed_at IS NOT NULL;
-        ELSE
-            INSERT INTO agreement_findings AS f (district_id, agreement_id, rid)
-                SELECT DISTINCT side, which, t.rid FROM agreement_tokens o JOIN agreement_tokens t
-                    ON t.district_id = side AND t.agreement_id = which AND t.token = o.token
-                WHERE o.district_id = other AND o.agreement_id = which AND o.rid = ANY(changed)
-                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since)
-                ON CONFLICT (district_id, agreement_id, rid) DO UPDATE SET closed_at = NULL
-                    WHERE f.closed_at IS NOT NULL;
+                    AND o.district_id = other AND o.agreement_id = which
+                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since));
+        ELSE -- those who changed, or share a token with one who did; and those who were found before
+            people := changed;
+            IF side = theirs THEN
+                tokens := ARRAY(SELECT DISTINCT t.token FROM agreement_tokens t
+                    WHERE t.district_id = mine AND t.agreement_id = which AND t.rid = ANY(changed));
+                people := ARRAY(SELECT DISTINCT t.rid FROM agreement_tokens t
+                    WHERE t.district_id = theirs AND t.agreement_id = which AND t.token = ANY(tokens));
+            END IF;
+            people := people || ARRAY(SELECT f.rid FROM agreement_findings f
+                WHERE f.district_id = side AND f.agreement_id = which AND f.closed_at IS NULL);
+            tokens := ARRAY(SELECT DISTINCT t.token FROM agreement_tokens t
+                WHERE t.district_id = side AND t.agreement_id = which AND t.rid = ANY(people));
+            shared := ARRAY(SELECT DISTINCT t.rid FROM agreement_tokens t JOIN agreement_tokens o ON o.token = t.token
+                WHERE t.district_id = side AND t.agreement_id = which AND t.rid = ANY(people)
+                    AND o.district_id = other AND o.agreement_id = which AND o.token = ANY(tokens)
+                    AND t.left_at IS NULL AND (o.left_at IS NOT NULL OR o.since < t.since));
         END IF;
+        UPDATE agreement_findings f SET closed_at = now() WHERE f.district_id = side AND f.agreement_id = which
+            AND f.closed_at IS NULL AND f.rid <> ALL (shared);
+        INSERT INTO agreement_findings AS f (district_id, agreement_id, rid) SELECT side, which, unnest(shared)
+            ON CONFLICT (district_id, agreement_id, rid) DO UPDATE SET closed_at = NULL WHERE f.closed_at IS NOT NULL;
         DELETE FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
             AND f.closed_at < now() - interval '30 days' AND f.found_at < now() - interval '30 days';
         SELECT count(*) INTO found FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which

@@ -124,7 +124,9 @@ async def test_functions_that_see_two_districts_are_known_and_nobodys(owner: asy
     assert set(found) == {"agreement_settle", "agreement_clear", "agreement_tell", "agreement_told"}
     for name, row in found.items():
         assert row["owner"] == "hub_owner", name
-        assert row["proconfig"] == ["search_path=hub, pg_temp"], name
+        # Without it the comparison of tokens that were written just now takes a time with their square.
+        plans = ["enable_nestloop=off"] if name == "agreement_settle" else []
+        assert row["proconfig"] == ["search_path=hub, pg_temp", *plans], name
         grantees = {item.split("=")[0] for item in row["acl"].strip("{}").split(",")}
         assert grantees <= {"hub_owner", "hub_service", "hub_worker"}, name
 
