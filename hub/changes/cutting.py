@@ -10,12 +10,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, repeat
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from hub.changes import message
+from hub.changes.ids import Ids, Names
 from hub.changes.message import Envelope
 from hub.changes.window import Change, Mark, Place, Rows
 from hub.store.packing import Form, packable, packed
@@ -23,8 +24,10 @@ from hub.store.people import USERS
 
 #: Stands for the id of a record while a form is made; no id that a district has.
 _ID = "0sourcedId0"
-#: By collection, what records are called.
-Names = Mapping[str, Mapping[int, str]]
+#: Stands for all changes while what is around them is made.
+_HERE = b'"0changes0"'
+#: What stands before and behind the changes of a body.
+Hull = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Told:
 
     ``parts``: the collections, each with the number of its first change. ``keys``: ids, by which changes are sorted;
     ``texts``: "" for what was purged; ``kinds``: which of ``forms`` each has, None for one of its own; ``sums``: how
-    many bytes they take up to each of them, commas included.
+    many bytes they take up to each of them, commas included; ``gone``: whether any was purged.
     """
 
     parts: Sequence[tuple[int, Rows]]
@@ -57,6 +60,7 @@ class Told:
     kinds: list[int | None]
     forms: Sequence[Form]
     sums: Sequence[int]
+    gone: bool = False
 
     @classmethod
     def of(
@@ -75,20 +79,22 @@ class Told:
             placed.append((len(made.texts), rows))
             if rows.entity:
                 known = names.get(rows.entity, {})
-                ids = [known.get(rid, "") for rid in rows.rids]
-                texts, kinds = _records(rows, ids, forms, base_url, district)
+                plain = isinstance(known, Ids)
+                ids = known.texts(rows.rids) if isinstance(known, Ids) else [known.get(rid, "") for rid in rows.rids]
+                texts, kinds, size = _records(rows, ids, forms, base_url, district, packed=plain or packable(ids))
                 if led and rows.entity == USERS.name:
                     texts, kinds = _pointing(rows, ids, texts, kinds, led)
+                    size = None
             else:
-                ids = [""] * len(rows.rids)
+                ids, size = [""] * len(rows.rids), None
                 texts = [_text(Change("completed", "", step, step, marks[step]), None, None) for step in rows.rids]
                 kinds = list(range(len(forms), len(forms) + len(texts)))
                 forms += [(text,) for text in texts]
             made.keys.extend(ids)
             made.texts.extend(texts)
             made.kinds.extend(kinds)
-            sizes += [size + 1 if size else 0 for size in map(len, texts if _ascii(texts) else map(str.encode, texts))]
-        return replace(made, parts=placed, forms=forms, sums=list(accumulate(sizes)))
+            sizes += _sizes(texts) if size is None else repeat(size + 1, len(texts))
+        return replace(made, parts=placed, forms=forms, sums=list(accumulate(sizes)), gone="" in made.texts)
 
     def cut(
         self, envelope: Envelope, *, limit: int, most_bytes: int, through: bool
@@ -99,8 +105,9 @@ class Told:
 
         ``through``: nothing follows. Else the last body waits for what follows it, unless it is the only one.
         """
+        hulls = [_hull(envelope, more=more) for more in (False, True)]
         if not self.texts:  # what is left of an open window was purged, or is of types that are not wanted any more
-            return [self._piece(envelope, [], None)], None
+            return [self._piece(hulls[False], [], None)], None
         room = most_bytes - message.ENVELOPE_BYTES
         pieces: list[Piece] = []
         start, place = 0, None
@@ -113,18 +120,21 @@ class Told:
             place = self.place(end - 1) if more else None
             told = self._in_order(start, end)
             if told or not more:
-                pieces.append(self._piece(envelope, told, place))
+                pieces.append(self._piece(hulls[more], told, place))
             start = end
         return pieces, place
 
-    def _piece(self, envelope: Envelope, told: Sequence[int], place: Place | None) -> Piece:
-        changes = ",".join([self.texts[number] for number in told]).encode()
-        body = message.batch(envelope, [changes] if told else [], more=place is not None)
+    def _piece(self, hull: Hull, told: Sequence[int], place: Place | None) -> Piece:
+        before, behind = hull
+        if not told:
+            return Piece(before + behind, 0, place, None, None)
         kinds = [self.kinds[number] for number in told]
+        changes = ",".join([self.texts[number] for number in told]).encode()
         stored = None
-        if told and None not in kinds:
-            stored = packed(body, changes, self.forms, kinds, [self.keys[number] for number in told])  # type: ignore[arg-type]
-        return Piece(body, len(told), place, self._sole(told[0]) if len(told) == 1 else None, stored)
+        if None not in kinds:
+            stored = packed(before, behind, self.forms, kinds, [self.keys[number] for number in told])  # type: ignore[arg-type]
+        sole = self._sole(told[0]) if len(told) == 1 else None
+        return Piece(b"".join((before, changes, behind)), len(told), place, sole, stored)
 
     def _end(self, start: int, limit: int, room: int) -> int:
         """Behind the last change of the body that begins with ``start``."""
@@ -139,7 +149,7 @@ class Told:
         for first, rows in self.parts:
             part = range(max(start, first), min(end, first + len(rows.rids)))
             out += sorted(part, key=self.keys.__getitem__) if rows.entity else part
-        return [number for number in out if self.texts[number]]
+        return [number for number in out if self.texts[number]] if self.gone else out
 
     def place(self, number: int) -> Place:
         """Where one of the changes stands in its window."""
@@ -157,25 +167,40 @@ class Told:
         return next(part for part in reversed(self.parts) if part[0] <= number)
 
 
-def _ascii(texts: Sequence[str]) -> bool:
-    return "".join(texts).isascii()
+def _hull(envelope: Envelope, *, more: bool) -> Hull:
+    """What stands before and behind the changes of a body."""
+    before, behind = message.batch(envelope, [_HERE], more=more).split(_HERE)
+    return before, behind
+
+
+def _sizes(texts: Sequence[str]) -> list[int]:
+    """How many bytes each takes with a comma; 0 for what is not told."""
+    plain = "".join(texts).isascii()
+    return [size + 1 if size else 0 for size in map(len, texts if plain else map(str.encode, texts))]
 
 
 def _records(
-    rows: Rows, ids: Sequence[str], forms: list[Form], base_url: str, district: UUID
-) -> tuple[list[str], Sequence[int | None]]:
-    """What is told of the records of a collection, and in which form; adds to ``forms``."""
-    if not packable(ids):  # what may have to be escaped has to be one by one
+    rows: Rows, ids: Sequence[str], forms: list[Form], base_url: str, district: UUID, *, packed: bool
+) -> tuple[list[str], Sequence[int | None], int | None]:
+    """What is told of the records of a collection, and in which form; adds to ``forms``. ``packed``: see packable.
+
+    And of how many bytes each of them is, where that is the same of all.
+    """
+    if not packed:  # what may have to be escaped has to be one by one
         texts = [_one(rows, number, id_, base_url, district) if id_ else "" for number, id_ in enumerate(ids)]
-        return texts, [None] * len(texts)
+        return texts, [None] * len(texts), None
     found = {kind: (number, _form(base_url, district, rows.entity, *kind)) for number, kind in
              enumerate(dict.fromkeys(rows.kinds), len(forms))}  # fmt: skip
     forms += [form for _, form in found.values()]
     if len(found) == 1:
         ((number, form),) = found.values()
-        return [id_ and id_.join(form) for id_ in ids], [number] * len(ids)
+        if "" not in ids:
+            texts = [id_.join(form) for id_ in ids]
+            return texts, [number] * len(ids), len(texts[0].encode())
+        return [id_ and id_.join(form) for id_ in ids], [number] * len(ids), None
     which = list(map(found.__getitem__, rows.kinds))
-    return [id_ and id_.join(form) for (_, form), id_ in zip(which, ids, strict=True)], [number for number, _ in which]
+    texts = [id_ and id_.join(form) for (_, form), id_ in zip(which, ids, strict=True)]
+    return texts, [number for number, _ in which], None
 
 
 def _pointing(

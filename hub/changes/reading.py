@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from hub.changes.cutting import Told
+from hub.changes.ids import Ids
 from hub.changes.message import Item, href, item, pointer
 from hub.changes.pointers import merged_into
 from hub.changes.records import Records
@@ -137,8 +138,12 @@ class Teller:
         for rows in parts:
             if rows.entity:
                 numbers[rows.entity] = numbers.get(rows.entity, []) + rows.rids
-        names = {name: await feed.sourced_ids(tx, CATALOGUE[name], rids) for name, rids in numbers.items()}
-        names = await self._as_known(tx, names)
+        names: dict[str, Mapping[int, str] | Ids] = {}
+        for name, rids in numbers.items():
+            if self._renames(name):
+                names |= await self._as_known(tx, {name: await feed.sourced_ids(tx, CATALOGUE[name], rids)})
+            else:
+                names[name] = Ids.of(*await feed.packed_ids(tx, CATALOGUE[name], rids))
         marks = {mark.step: mark for mark in window.marks}
         gone = [
             rid
@@ -158,9 +163,13 @@ class Teller:
         address = href(self.base_url, self.district_id, change.entity, sourced_id) if there and sourced_id else None
         return item(change, sourced_id, address, told.get((change.entity, change.rid), b""))
 
+    def _renames(self, name: str) -> bool:
+        """Whether the app may know records by other ids; some of the gradebook it may whatever its grant says."""
+        return self.identifiers.renames or CATALOGUE[name].service == "gradebook"
+
     async def _as_known(self, tx: Transaction, found: dict[str, dict[int, str]]) -> dict[str, dict[int, str]]:
-        """The same ids as the app knows them. Some of the gradebook it may know by others whatever its grant says."""
-        other = [n for n in found if self.identifiers.renames or CATALOGUE[n].service == "gradebook"]
+        """The same ids as the app knows them."""
+        other = [n for n in found if self._renames(n)]
         if not other:
             return found
         names = await self.identifiers.names(tx, [id_ for name in other for id_ in found[name].values()])

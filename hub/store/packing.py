@@ -18,7 +18,6 @@ import orjson
 
 _MARK = b"\x01"
 _LENGTH_BYTES = 4
-_BEGINNING = 40
 _ID_BYTES = 16
 #: A UUID as it is written: its length, and where its dashes are.
 _WRITTEN, _DASHES = 36, (8, 13, 18, 23)
@@ -39,16 +38,17 @@ def packable(ids: Sequence[str]) -> bool:
     return hexadecimal and all(written[at::_WRITTEN] == "-" * count for at in _DASHES)
 
 
-def packed(body: bytes, changes: bytes, forms: Sequence[Form], kinds: Sequence[int], ids: Sequence[str]) -> bytes:
-    """What is stored of a body. ``changes``: the part of it that tells them, a comma between two.
+def packed(before: bytes, behind: bytes, forms: Sequence[Form], kinds: Sequence[int], ids: Sequence[str]) -> bytes:
+    """What is stored of a body. ``before``, ``behind``: the parts of it around its changes.
 
     ``kinds``, ``ids``: of each change which of ``forms`` it has, and the id ("" for none); ids are ``packable``.
     """
-    start = body.index(changes[:_BEGINNING])  # a long text is looked for in a roundabout way
-    before, behind = body[:start], body[start + len(changes) :]
-    used = list(dict.fromkeys(kinds))
-    numbers = {kind: number for number, kind in enumerate(used)}
-    runs = [(numbers[kind], len(list(run))) for kind, run in groupby(kinds)]
+    if kinds.count(kinds[0]) == len(kinds):
+        used, runs = [kinds[0]], [(0, len(kinds))]
+    else:
+        used = list(dict.fromkeys(kinds))
+        numbers = {kind: number for number, kind in enumerate(used)}
+        runs = [(numbers[kind], len(list(run))) for kind, run in groupby(kinds)]
     head = orjson.dumps([before.decode(), behind.decode(), [forms[kind] for kind in used], runs])
     return _MARK + len(head).to_bytes(_LENGTH_BYTES) + head + bytes.fromhex("".join(ids).replace("-", ""))
 

@@ -33,7 +33,7 @@ async def deliver(courier: Courier, claim: Claim, *, most: int = 1) -> bool:
     """
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
         held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)
-        ready = await prepare(courier, tx, claim, held) if held is not None else None
+        ready = await prepare(courier, tx, claim, held, most=most) if held is not None else None
     sender = _Sender(courier, claim)
     for number in range(1, most + 1):
         if ready is None:
@@ -43,7 +43,8 @@ async def deliver(courier: Courier, claim: Claim, *, most: int = 1) -> bool:
         if following is None:
             async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
                 held = await settle(courier, tx, claim, ready, outcome)
-                following = await prepare(courier, tx, claim, held) if held is not None and number < most else None
+                left = most - number
+                following = await prepare(courier, tx, claim, held, most=left) if held is not None and left else None
         ready = following
         crash_point("deliver.after_acknowledge")
         if held is None:

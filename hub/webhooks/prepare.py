@@ -59,8 +59,10 @@ class Ready:
     fresh_until: float = 0
 
 
-async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held) -> Ready | None:
+async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held, *, most: int = 1) -> Ready | None:
     """The batch to send, after the last look at whether it may be sent at all; None, and the lease is given back.
+
+    ``most``: so many batches are sent under this lease at most, this one included; no more are cut ahead.
 
     Retries pass here too, so that a grant which was revoked in the meantime sends nothing more.
     """
@@ -86,7 +88,7 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held) -
         await claims.release(tx, claim)
         return None
     try:
-        return await _Desk(courier, tx, claim).next(held)
+        return await _Desk(courier, tx, claim, most).next(held)
     except ClosedError:  # records are being changed while they are read: a moment later there is more to say of them
         await claims.release(tx, claim, wait_seconds=MOVING_SECONDS)
         return None
@@ -112,6 +114,7 @@ class _Desk:
     courier: Courier
     tx: Transaction
     claim: Claim
+    most: int = 1
 
     async def next(self, held: Held) -> Ready | None:
         """Cuts the next batch and writes it down; None when nothing waits."""
@@ -175,7 +178,7 @@ class _Desk:
         terms, teller = terms_of(held), await self.teller(held)
         limit = min(terms.max_changes, held.batch_changes or terms.max_changes)
         steady = terms.spacing == 0 and held.batch_changes is None
-        many = max(1, AHEAD_BYTES // terms.most_bytes) if steady else 1
+        many = max(1, min(self.most, AHEAD_BYTES // terms.most_bytes)) if steady else 1
         while True:
             rows = many * min(limit, teller.fitting(terms.most_bytes))
             told, through = await teller.told(self.tx, window, place, terms.wanted, limit=rows)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -42,6 +43,8 @@ AT_A_TIME = 16
 #: Whatever goes wrong, it ends.
 LONGEST = 1200.0
 PROBES = 200
+#: Syncs that a receiver misses, and the records that each of them changes, of how many.
+NIGHTS, A_NIGHT, RECORDS = 30, 200, 5_000
 #: After so many seconds a worker is killed.
 KILLED_AFTER = 4.0
 FAULTY = {"HUB_WEBHOOK_TIMEOUT_SECONDS": "1", "HUB_WEBHOOK_LEASE_SECONDS": "3"}
@@ -69,6 +72,7 @@ async def _measure(url: str) -> list[Result]:
         bad = [await stack.enter_async_context(sink(faults=True)) for _ in range(2)]
         faulty = await _drain(url, db, writer, bad, kills=3)
         idle, beside = await _beside_a_hanging_district(url, db, writer)
+        sent, changed = await _caught_up(url, db, writer)
     await db.close()
     size = clean.bytes / clean.posts / 1000
     note = f"{clean.posts} posts of {size:.1f} kB, {clean.rate:.0f}/s; a bare client: {bare.rate:.0f}/s"
@@ -81,6 +85,8 @@ async def _measure(url: str) -> list[Result]:
                note=f"{faulty.posts} posts; waits after a failure and a time-out of 1 s are part of it"),
         Result("one district's receivers all hang, another's p99", beside, idle, "ms", 2, 1.1,
                note=f"{PROBES} changes, one after the other"),
+        Result(f"caught up after {NIGHTS} nightly syncs, changes sent", sent, changed, "", 1, 1,
+               note=f"floor: records that changed; {NIGHTS * A_NIGHT} changes in all, bodies counted at the receiver"),
     ]  # fmt: skip
 
 
@@ -190,6 +196,28 @@ async def _beside_a_hanging_district(url: str, db: Database, writer: Feeds) -> t
             found.append(statistics.quantiles(waits, n=100)[98])
         assert bad.received
     return found[0], found[1]
+
+
+async def _caught_up(url: str, db: Database, writer: Feeds) -> tuple[int, int]:
+    """What a receiver is told that was down for a month: changes of records, and how many records had changed."""
+    chance = random.Random(30)
+    district = await writer.district()
+    grant = await writer.grant(district)
+    await writer.records(district, "users", RECORDS)
+    changed: set[int] = set()
+    async with receiver() as there:
+        async with db.district(district) as tx:
+            await subscriptions.create(tx, grant_id=grant, url=there.url, key=KEY, allow=ALLOW)
+        for _ in range(NIGHTS):
+            night = chance.sample(range(RECORDS), A_NIGHT)
+            await writer.move(district, grant, updated=night)
+            changed |= set(night)
+        async with worker(url, NO_REDIS, **LIMITS):
+            await writer.announce(district)
+            await there.until(lambda got: bool(got) and got[-1].data["to"] == NIGHTS and not got[-1].data["more"], 120)
+    told = [change for got in there.received for change in got.data["changes"] if "sourcedId" in change]
+    assert {change["sourcedId"] for change in told} == {writer.ids[district, "users"][rid] for rid in changed}
+    return len(told), len(changed)
 
 
 def _cpu(process: asyncio.subprocess.Process) -> float:

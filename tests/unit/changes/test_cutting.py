@@ -11,6 +11,8 @@ from pyroaring import BitMap
 
 from hub.changes import message
 from hub.changes.cutting import Piece, Told
+from hub.changes.ids import Ids
+from hub.changes.ids import Names as Known
 from hub.changes.message import Envelope, Item, href, item
 from hub.changes.types import SYNC_COMPLETED
 from hub.changes.window import Entry, Place, Rows, Window
@@ -67,7 +69,20 @@ def one_by_one(
         place = made.place
 
 
-def cut(window: Window, names: Names, rows: int, limit: int, most_bytes: int) -> list[Piece]:
+def in_columns(names: Names, chance: random.Random) -> Known:
+    """The same as PostgreSQL tells it, in whatever order, where all ids are UUIDs."""
+    found: dict[str, dict[int, str] | Ids] = {}
+    for entity, known in names.items():
+        if all(map(packable, ([id_] for id_ in known.values()))):
+            told = chance.sample(list(known.items()), len(known))
+            rids = b"".join(rid.to_bytes(4) for rid, _ in told)
+            found[entity] = Ids.of(rids, b"".join(UUID(id_).bytes for _, id_ in told))
+        else:
+            found[entity] = known
+    return found
+
+
+def cut(window: Window, names: Known, rows: int, limit: int, most_bytes: int) -> list[Piece]:
     """The same in columns, ``rows`` changes at a time."""
     place: Place | None = None
     found: list[Piece] = []
@@ -90,6 +105,8 @@ def test_bodies_are_the_same_as_those_cut_change_by_change(seed: int) -> None:
     whole = cut(window, names, 100_000, limit, most_bytes)
     assert [(piece.body, piece.changes) for piece in whole] == expected
     assert whole[-1].place is None
+    columns = in_columns(names, chance)
+    assert cut(window, columns, 100_000, limit, most_bytes) == whole
     for piece in whole:
         assert unpacked(piece.packed or piece.body) == piece.body
         assert (piece.sole is not None) <= (piece.changes == 1)
@@ -99,6 +116,15 @@ def test_bodies_are_the_same_as_those_cut_change_by_change(seed: int) -> None:
     parts = cut(window, names, chance.choice((3, 50, 90)), limit, most_bytes)
     assert sum(piece.changes for piece in parts) == sum(changes for _, changes in expected)
     assert all(len(piece.body) <= most_bytes or piece.changes == 1 for piece in parts)
+
+
+def test_ids_in_columns_are_written_as_postgresql_writes_them() -> None:
+    ids = {rid: str(UUID(int=random.Random(rid).getrandbits(128))) for rid in (70_000, 3, 9)}
+    some = Ids.of(b"".join(rid.to_bytes(4) for rid in ids), b"".join(UUID(id_).bytes for id_ in ids.values()))
+    assert some.texts([3, 9, 70_000]) == [ids[3], ids[9], ids[70_000]]
+    assert some.texts([1, 3, 10, 80_000]) == ["", ids[3], "", ""]
+    assert some.texts([]) == []
+    assert Ids.of(b"", b"").texts([3, 4]) == ["", ""]
 
 
 def test_a_body_of_usual_size_is_stored_in_a_tenth_of_its_bytes() -> None:
