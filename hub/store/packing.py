@@ -10,8 +10,7 @@ stands around the id wherever it is told, so a form of a single text tells of no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import orjson
@@ -38,19 +37,15 @@ def packable(ids: Sequence[str]) -> bool:
     return hexadecimal and all(written[at::_WRITTEN] == "-" * count for at in _DASHES)
 
 
-def packed(before: bytes, behind: bytes, forms: Sequence[Form], kinds: Sequence[int], ids: Sequence[str]) -> bytes:
+def packed(before: bytes, behind: bytes, runs: Iterable[tuple[Form, int]], ids: bytes) -> bytes:
     """What is stored of a body. ``before``, ``behind``: the parts of it around its changes.
 
-    ``kinds``, ``ids``: of each change which of ``forms`` it has, and the id ("" for none); ids are ``packable``.
+    ``runs``: the forms of the changes, each with how many in a row have it; ``ids``: 16 bytes for each that tells one.
     """
-    if kinds.count(kinds[0]) == len(kinds):
-        used, runs = [kinds[0]], [(0, len(kinds))]
-    else:
-        used = list(dict.fromkeys(kinds))
-        numbers = {kind: number for number, kind in enumerate(used)}
-        runs = [(numbers[kind], len(list(run))) for kind, run in groupby(kinds)]
-    head = orjson.dumps([before.decode(), behind.decode(), [forms[kind] for kind in used], runs])
-    return _MARK + len(head).to_bytes(_LENGTH_BYTES) + head + bytes.fromhex("".join(ids).replace("-", ""))
+    numbers: dict[Form, int] = {}
+    numbered = [(numbers.setdefault(form, len(numbers)), times) for form, times in runs]
+    head = orjson.dumps([before.decode(), behind.decode(), list(numbers), numbered])
+    return _MARK + len(head).to_bytes(_LENGTH_BYTES) + head + ids
 
 
 def unpacked(stored: bytes) -> bytes:
