@@ -28,7 +28,7 @@ _COMMA = b","
 
 
 class Said(NamedTuple):
-    """What a body says of some changes. ``text``: JSON, a comma behind each; ``told``: how many are; ``first``: one of them.
+    """What a body says of some changes. ``text``: a comma is behind each; ``told``: of how many; ``first``: of which.
 
     ``runs``: the forms, each with how many in a row have it, and ``ids``, 16 bytes for each; None where one has none.
     """
