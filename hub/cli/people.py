@@ -166,5 +166,8 @@ def _print(one: dict[str, Any]) -> None:
     click.echo(f"{left}  {right}  {one['state']}{'  ' + one['tier'] if one['tier'] else ''}{score}")
     for why in one["because"]:
         click.echo(f"  {why}")
+    alike = one["decided_alike"]
+    if count := alike["same"] + alike["different"]:
+        click.echo(f"  decided before: {count} like this: {alike['same']} same, {alike['different']} different")
     if one["decided_by"]:
         click.echo(f"  {one['decided_by']}, {one['decided_at']}")

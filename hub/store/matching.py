@@ -15,7 +15,6 @@ from hub.store.columns import copied
 from hub.store.database import Database, LockTimeoutError, Transaction
 from hub.store.people import USERS
 from hub.store.runs import LOCK_SECONDS
-from transforms.matching.people import COUNTS
 
 #: Kinds from here on are of values whose frequency counts, and no keys.
 VALUES: Final = 100
@@ -171,12 +170,12 @@ async def sharing(tx: Transaction, hashes: Sequence[int], most: int) -> pl.DataF
     )  # fmt: skip
 
 
-async def counts(tx: Transaction, hashes: Sequence[int], *, but: Sequence[int]) -> pl.DataFrame:
-    """How many users, ``but`` for some, have each of some values: kind (without ``VALUES``), hash, count."""
+async def counts(tx: Transaction, hashes: Sequence[int]) -> pl.DataFrame:
+    """How many users have each of some values: kind (without ``VALUES``), hash, count."""
     return await copied(
         tx, f"SELECT kind - {VALUES}, hash, count(*) FROM match_keys WHERE district_id = $1 "
-        f"AND hash = ANY($2::bigint[]) AND kind >= {VALUES} AND rid <> ALL($3::integer[]) GROUP BY kind, hash",
-        dict(COUNTS), tx.district_id, list(hashes), list(but),
+        f"AND hash = ANY($2::bigint[]) AND kind >= {VALUES} GROUP BY kind, hash",
+        {"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32}, tx.district_id, list(hashes),
     )  # fmt: skip
 
 

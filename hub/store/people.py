@@ -19,6 +19,8 @@ from transforms.catalogue import CATALOGUE, Entity
 State = Literal["review", "unsure", "same", "different"]
 Pair = tuple[int, int]
 USERS: Final = CATALOGUE["users"]
+#: Who decides where nobody did.
+HUB: Final = "hub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,36 @@ async def matches(tx: Transaction, states: Collection[State], *, after: Pair | N
     return [Match(**row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """How many pairs people have decided on whose fields were as alike as those of a pair, and how."""
+
+    same: int = 0
+    different: int = 0
+
+
+_PATTERN: Final = (
+    "jsonb_path_query_array({0}.evidence, '$[*].what')::text || "
+    "jsonb_path_query_array({0}.evidence, '$[*].level')::text"
+)
+
+
+async def decided_alike(tx: Transaction, pairs: Collection[Pair]) -> dict[Pair, Alike]:
+    """What people have decided of other pairs in which the same fields were alike in the same way; none: left out."""
+    rows = await tx.fetch(
+        "SELECT m.left_rid, m.right_rid, count(*) FILTER (WHERE d.state = 'same') AS same, "
+        "count(*) FILTER (WHERE d.state = 'different') AS different FROM matches m JOIN matches d "
+        f"ON d.district_id = $1 AND {_PATTERN.format('d')} = {_PATTERN.format('m')} "
+        "AND (d.left_rid, d.right_rid) <> (m.left_rid, m.right_rid) "
+        "WHERE m.district_id = $1 "
+        "AND (m.left_rid, m.right_rid) IN (SELECT * FROM unnest($2::integer[], $3::integer[])) "
+        "AND m.evidence <> '[]' AND d.state IN ('same', 'different') AND d.decided_by <> $4 "
+        "GROUP BY m.left_rid, m.right_rid",
+        tx.district_id, [left for left, _ in pairs], [right for _, right in pairs], HUB,
+    )  # fmt: skip
+    return {(row["left_rid"], row["right_rid"]): Alike(row["same"], row["different"]) for row in rows}
+
+
 async def propose(tx: Transaction, pair: Pair, *, by: str) -> None:
     """Notes that somebody took two records for the same, where another one's word is needed too."""
     await tx.execute(
@@ -149,7 +181,8 @@ async def standing(tx: Transaction, rid: int) -> list[Standing]:
     rows = await tx.fetch(
         "SELECT s.source_id, s.key, s.active, u.sourced_id AS home FROM source_records s "
         "JOIN users u ON u.district_id = s.district_id AND u.rid = coalesce(s.home_rid, s.rid) "
-        "WHERE s.district_id = $1 AND s.entity = 'users' AND s.rid = $2 ORDER BY NOT s.active, s.source_id, s.key",
+        "WHERE s.district_id = $1 AND s.entity = 'users' AND (s.rid = $2 OR s.rid IN (SELECT a.rid FROM aliases a "
+        "WHERE a.district_id = $1 AND a.into_rid = $2)) ORDER BY NOT s.active, s.source_id, s.key",
         tx.district_id, rid,
     )  # fmt: skip
     return [Standing(**row) for row in rows]
@@ -215,7 +248,7 @@ async def move(tx: Transaction, entity: Entity, moves: Sequence[tuple[Claim, int
     ]  # fmt: skip
     moved = "unnest($3::uuid[], $4::integer[], $5::integer[], $6::integer[]) AS m(source_id, was, rid, home_rid)"
     here = "s.district_id = $1 AND s.entity = $2::text::entity_name AND s.source_id = m.source_id AND s.rid = m.was"
-    for table, names in (("source_records", "key, hash, active"), ("source_parts", "file, rows")):
+    for table, names in (("source_records", "key, hash, active, superseded"), ("source_parts", "file, rows")):
         with_home = table == "source_records"
         rows = await tx.fetch(
             f"DELETE FROM {table} s USING {moved} WHERE {here} "
@@ -320,6 +353,7 @@ async def forget(tx: Transaction, rids: Collection[int]) -> None:
         "matches WHERE district_id = $1 AND (left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))",
         "aliases WHERE district_id = $1 AND (rid = ANY($2::integer[]) OR into_rid = ANY($2::integer[]))",
         "moved_references WHERE district_id = $1 AND home_rid = ANY($2::integer[])",
+        "said_references WHERE district_id = $1 AND homes && $2::integer[]",
         "match_keys WHERE district_id = $1 AND rid = ANY($2::integer[])",
         "match_exempt WHERE district_id = $1 AND rid = ANY($2::integer[])",
     ):

@@ -228,12 +228,15 @@ async def overrides(
     return [Override(**row) for row in rows]
 
 
-async def any_overrides(tx: Transaction) -> bool:
-    """Whether the district has a living override."""
-    found: bool = await tx.fetchval(
-        "SELECT EXISTS (SELECT FROM overrides WHERE district_id = $1 AND ended_at IS NULL)", tx.district_id
-    )
-    return found
+async def by_people(tx: Transaction) -> tuple[bool, bool]:
+    """What people have decided that runs look at: whether the district has a living override, and merged users."""
+    row = await tx.fetchrow(
+        "SELECT EXISTS (SELECT FROM overrides WHERE district_id = $1 AND ended_at IS NULL) AS overridden, "
+        "EXISTS (SELECT FROM aliases WHERE district_id = $1) AS merged",
+        tx.district_id,
+    )  # fmt: skip
+    assert row is not None, "it has no condition"
+    return row["overridden"], row["merged"]
 
 
 async def note_next_end(tx: Transaction) -> None:

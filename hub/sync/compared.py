@@ -103,12 +103,6 @@ def valued(normalised: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts).unique()
 
 
-def added(counts: pl.DataFrame, valued: pl.DataFrame) -> pl.DataFrame:
-    """``counts`` (COUNTS) and how often values were met among some others (``valued``)."""
-    kinds = valued.select((pl.col("kind") - VALUES).cast(pl.UInt8), "hash", pl.lit(1, pl.UInt32).alias("count"))
-    return pl.concat([counts, kinds]).group_by("kind", "hash").agg(pl.col("count").sum().cast(pl.UInt32))
-
-
 def indexed(normalised: pl.DataFrame) -> pl.DataFrame:
     """What the index has of people (hub.store.matching.KEYS): both."""
     return pl.concat([keyed(normalised).with_columns(pl.col("kind").cast(pl.Int16)), valued(normalised)])

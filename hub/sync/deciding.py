@@ -40,7 +40,7 @@ async def decide(
     """Notes whether two users are one person and queues what follows.
 
     Raises HubError(NOT_FOUND) for a record that there is not, HubError(INVALID_REQUEST) for one with itself, and
-    HubError(CONFLICT) where other decisions, or a source that has both, stand against it.
+    HubError(CONFLICT) where other decisions stand against it.
     """
     pair = await _pair(tx, records)
     if decision == "unsure":
@@ -65,7 +65,7 @@ async def split(tx: Transaction, record: UUID, *, by: str, dry_run: bool = False
 
 async def _carry_out(tx: Transaction, decisions: dict[Pair, State], *, by: str, dry_run: bool) -> Decided:
     planned = await plan(tx, decisions)
-    if not any(planned.moves.values()):
+    if not planned:
         if not dry_run:
             await people.decide(tx, decisions, by=by)
         return Decided()

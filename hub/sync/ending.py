@@ -152,6 +152,10 @@ async def _asked(job: Job, prepared: Prepared, others: BitMap) -> tuple[pl.DataF
         issues = collect([issues, of_people(keys)])
         text = f"{len(others)} sourcedIds name other people than before: these users wait, with all that is theirs."
         reasons.append(guard.Reason("rebound_withheld", "users", len(others), 0, text, holds=False))
+    if renewed := prepared.renewed:
+        issues = collect([issues, of_people(renewed)])
+        text = f"{len(renewed)} sourcedIds name other people than before: these are new, and the former ones end."
+        reasons.append(guard.Reason("rebound_renewed", "users", len(renewed), 0, text, holds=False))
     return issues, reasons
 
 

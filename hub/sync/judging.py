@@ -15,7 +15,7 @@ from uuid import UUID
 import polars as pl
 from pyroaring import BitMap
 
-from hub.store import differences, guards, holds, runs, staging
+from hub.store import differences, doubles, guards, holds, runs, staging
 from hub.store import grants as grant_store
 from hub.store.database import Transaction
 from hub.store.differences import School
@@ -263,6 +263,9 @@ class _Looking:
             now = await staging.documents(self.tx, CATALOGUE["users"], back)
             old = await differences.before(self.tx, CATALOGUE["users"], self.applied.position, back)
             texts |= {rid: (old[rid], now[rid][1:]) for rid in back if rid in old}
+        # What a record says that several rows of a source make may change with any of these (hub.sync.rebinding).
+        for rid in await doubles.of_several(self.tx, list(texts)) if texts else ():
+            del texts[rid]
         births = await self._births(list(texts), demographics) if texts else {}
         return [rid for rid, (old_, new) in texts.items() if is_rebound(old_, new, births.get(rid, (None, None)))]
 

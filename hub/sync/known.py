@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 import polars as pl
+from pyroaring import BitMap
 
 from connectors.protocol import Package
 from hub.store import columns, staging, statements
@@ -13,6 +14,7 @@ from hub.store.statements import STATEMENTS
 from hub.sync.changes import EntityChanges
 from hub.sync.comparing import stage_differences
 from hub.sync.components import Components, is_delta
+from hub.sync.doubles import Doubles
 from hub.sync.files import Files
 from hub.sync.flips import found_flips
 from hub.sync.job import Job
@@ -47,6 +49,7 @@ class KnownRecords:
     components: Components
     writer: Writer
     indexes: Indexes
+    doubles: Doubles
 
     async def changed(self, entity: Entity, rows: pl.DataFrame, changes: EntityChanges, outcome: Outcome) -> None:
         """Tells real changes from hashes that merely went stale, by comparing documents with what is stored.
@@ -74,7 +77,7 @@ class KnownRecords:
         assert outcome.implied is not None, "the caller has looked"
         rows = ids.join(outcome.implied, on="key", how="inner", maintain_order="left").sort("rid")
         changes.known = changes.staged = True
-        words = await self._words(entity, rows)
+        words = await self.words(entity, rows)
         await self._unheard(entity, rows.join(words, on="rid", how="anti"))
         rows = rows.join(words, on="rid", how="semi", maintain_order="left")
         if not rows.height:
@@ -111,7 +114,7 @@ class KnownRecords:
     async def _own_parents(self, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame:
         """Rid, and that of the parent which the run's source names (above), of merged records."""
         ids = await self.said.ids(entity)
-        words = await self._words(entity, rows.join(ids, on="rid", how="inner"))
+        words = await self.words(entity, rows.join(ids, on="rid", how="inner"))
         if not words.height:
             return pl.DataFrame(schema={"rid": pl.UInt32, "above": pl.UInt32})
         said = (await asyncio.to_thread(parse, entity.name, words)).select("rid", sourcedId="parent")
@@ -123,7 +126,7 @@ class KnownRecords:
             stale = rows.select("key", "rid", "sourcedId", hash=pl.lit(_IN_PART, pl.UInt64))
             await self.writer.stage(entity, staging.REHASH, stale, dict(self.indexes))
 
-    async def _words(self, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame:
+    async def words(self, entity: Entity, rows: pl.DataFrame) -> pl.DataFrame:
         """What the run's source alone says of records (rid, sourcedId, doc, doc_private): what all say is not its own.
 
         Merged records of which it has not spoken are left out.
@@ -150,7 +153,7 @@ class KnownRecords:
             return None
         if self.components.all_known(entity):
             return None
-        words = await self._words(entity, rows)
+        words = await self.words(entity, rows)
         own = (await asyncio.to_thread(resolve, entity, rows, self.indexes)).documents
         return await asyncio.to_thread(parts.keep, entity, self.package.version, own, parse(entity.name, words))
 
@@ -169,12 +172,39 @@ class KnownRecords:
         if both.height:
             if told is None:
                 told = (await asyncio.to_thread(resolve, entity, both, self.indexes)).documents
+            both, told = self.doubles.put_aside(entity, both, told)
+        if both.height and told is not None:
             merged = await self.merging.merged(entity, both.select("rid", "sourcedId").sort("rid"), told)
             keys = both.select("rid", "key", "hash")
             frame = merged.frame.join(keys, on="rid", how="inner", maintain_order="left")
             await self.differences(entity, frame, merged.documents, changes, staging.UPDATE)
             await self.look_for_flips(entity, keys, merged, changes)
         return rows.filter(~shared), own if own is None else own.filter(~shared)
+
+    async def doubled(self, entity: Entity, gone: pl.DataFrame, changes: EntityChanges) -> tuple[pl.DataFrame, BitMap]:
+        """Merges the people of whom the run's source has several records, once all of its rows have been seen.
+
+        ``gone``: key and rid of what it says no more. Gives back the others of these, and the records of people of whom
+        nobody speaks any more.
+        """
+        told = self.doubles.told(entity, gone)
+        if told is None or self.merging is None:
+            return gone, BitMap()
+        ids = (await self.said.ids(entity, told.places)).filter(pl.col("rid").is_in(told.places.implode()))
+        merged = await self.merging.merged(entity, ids.sort("rid"), told.own, kept=told.kept)
+        mine = merged.frame["rid"].is_in(told.rows["rid"].implode())
+        keys = told.rows.select("rid", "key", "hash")
+        own = merged.frame.filter(mine).join(keys, on="rid", how="inner", maintain_order="left")
+        await self.differences(entity, own, merged.documents.filter(mine), changes, staging.UPDATE)
+        others = merged.frame.filter(~mine).with_columns(key=pl.lit(""), hash=pl.lit(0, pl.UInt64))
+        await self.differences(entity, others, merged.documents.filter(~mine), changes, staging.REMERGE)
+        beside = told.rows.filter(~pl.col("rid").is_in(told.places.implode()))
+        if beside.height:
+            stale = beside.select("key", "rid", "sourcedId", "hash")
+            await self.writer.stage(entity, staging.REHASH, stale, dict(self.indexes))
+        await self.look_for_flips(entity, keys, merged, changes)
+        left = set(told.places) - set(merged.frame["rid"])
+        return gone.filter(~pl.col("rid").is_in(list(told.members))), BitMap(left)
 
     async def _stage_own(self, entity: Entity, own: pl.DataFrame, changes: EntityChanges, outcome: Outcome) -> None:
         documents = await asyncio.to_thread(render, entity.name, own)

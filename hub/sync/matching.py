@@ -2,7 +2,7 @@
 
 Who changed is compared with those who share a key; the first time, and after other settings, everybody with everybody.
 What is sure becomes a run of kind "people", which the guard looks at as at any other; what may be is for people to
-decide. One source's records are never joined with one another: see docs/people.md.
+decide. So is whether two records of one source are one person: see docs/people.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hub.errors import HubError
 from hub.ids import new_id
 from hub.store import matching, people, runs
 from hub.store.database import Database, Transaction
-from hub.store.people import Pair
+from hub.store.people import HUB, Pair
 from hub.sync import compared
 from hub.sync.people import KIND, plan
 from transforms.matching.people import (
@@ -37,8 +37,9 @@ from transforms.matching.people import (
 MOST_CHANGED: Final = 0.2
 #: An apply of a large district ends sooner.
 LONGEST_LOCK_SECONDS: Final = 300.0
-#: Who decides where nobody did.
-HUB: Final = "hub"
+#: What says that two records of one source are one person: an identifier, or an address of one person. Likeness does
+#: not: who is there twice at one time is two people.
+_IDENTIFIED: Final = ("B", "C")
 _BIGGEST: Final = max(kind.cap for kind in KINDS)
 
 
@@ -54,9 +55,8 @@ class Mode(StrEnum):
 class _Asked:
     """What is to be decided. ``mine``: the users whose keys are kept anew, of ``everybody`` in ``PERSON``.
 
-    ``pairs`` and ``frequencies`` None: all candidates are compared, by how common values are among them; otherwise
-    ``everybody`` is normalised. ``cannot``: pairs about which people have decided; ``said``: rid and source;
-    ``waiting``: pairs that runs are to join.
+    ``pairs`` and ``frequencies`` None: all candidates are compared, by how common values are among them. ``cannot``:
+    pairs about which people have decided; ``said``: rid and source; ``waiting``: pairs that runs are to join.
     """
 
     everybody: pl.DataFrame
@@ -126,23 +126,16 @@ async def _asked(tx: Transaction, some: Sequence[int] | None, total: int, settin
         known = set(everybody["rid"])
         theirs = [rid for rid in pl.concat([pairs["left"], pairs["right"]]).unique().sort() if rid not in known]
         everybody = pl.concat([everybody, await compared.people(tx, theirs)])
-        compared_rids = everybody["rid"].implode()
-        guardians = everybody["guardians"].explode(empty_as_null=False).drop_nulls().unique()
-        beside = await compared.people(tx, guardians.filter(~guardians.is_in(compared_rids)).to_list())
-        # Guardians are evidence by what is known of them, as they are where everybody is compared.
-        everybody = await asyncio.to_thread(normalised, pl.concat([everybody, beside]))
-        everybody = everybody.filter(pl.col("rid").is_in(compared_rids))
-        pairs = pairs.filter(pl.all_horizontal(pl.all().is_in(compared_rids)))
-        values = await asyncio.to_thread(compared.valued, everybody)
-        counted = await matching.counts(tx, values["hash"].unique().to_list(), but=some)
-        frequencies = Frequencies(total, compared.added(counted, values.filter(pl.col("rid").is_in(list(some)))))
+        pairs = pairs.filter(pl.all_horizontal(pl.all().is_in(everybody["rid"].implode())))
+        values = await asyncio.to_thread(lambda: compared.valued(normalised(everybody)))
+        frequencies = Frequencies(total, await matching.counts(tx, values["hash"].unique().to_list()))
     said = await matching.speakers(tx, None if some is None else everybody["rid"].to_list())
     waiting = await _waiting(tx)
     return _Asked(everybody, some, pairs, frequencies, total, mode, policy, await _apart(tx), said, waiting)
 
 
 def _judged(asked: _Asked) -> _Found:
-    everyone = normalised(asked.everybody) if asked.pairs is None else asked.everybody
+    everyone = normalised(asked.everybody)
     told = decide(
         everyone, asked.pairs, population=asked.total, cannot=asked.cannot, frequencies=asked.frequencies,
         policy=asked.policy,
@@ -150,9 +143,10 @@ def _judged(asked: _Asked) -> _Found:
     told = told.filter(pl.col("outcome") != "separate")
     sources = {rid: frozenset(said) for rid, said in asked.said.group_by("rid").agg("source").rows()}
     nobody: frozenset[str] = frozenset()
-    apart = [not sources.get(a, nobody) & sources.get(b, nobody) for a, b in told.select("left", "right").rows()]
-    told = told.filter(pl.Series(apart, dtype=pl.Boolean))
-    same = _same(Decisions(told), everyone, asked.cannot, sources) if asked.mode is Mode.MERGE else []
+    both = [bool(sources.get(a, nobody) & sources.get(b, nobody)) for a, b in told.select("left", "right").rows()]
+    of_one = pl.Series(both, dtype=pl.Boolean)
+    across, told = told.filter(~of_one), told.filter(~of_one | pl.col("tier").is_in(_IDENTIFIED))
+    same = _same(Decisions(across), everyone, asked.cannot, sources) if asked.mode is Mode.MERGE else []
     mine = everyone if asked.mine is None else everyone.filter(pl.col("rid").is_in(list(asked.mine)))
     return _Found(compared.indexed(mine), told, [pair for pair in same if pair not in asked.waiting])
 
@@ -200,7 +194,7 @@ async def queue(tx: Transaction, same: Sequence[Pair]) -> None:
 async def _possible(tx: Transaction, same: Sequence[Pair], sure: Sequence[Pair] = ()) -> Sequence[Pair]:
     """``sure``, and those of more pairs that can be joined as well; they are found by halves, since nearly all can."""
     try:
-        await plan(tx, dict.fromkeys((*sure, *same), "same"))
+        await plan(tx, dict.fromkeys((*sure, *same), "same"), by_hub=True)
     except HubError:
         if len(same) == 1:
             return sure

@@ -7,7 +7,7 @@ written when a second one joins, or a person overrides a value.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -16,9 +16,10 @@ import orjson
 import polars as pl
 
 from hub.crashpoints import crash_point
-from hub.store import people, statement_history, statements
+from hub.store import doubles, people, statement_history, statements
 from hub.store.database import Database, Transaction
 from hub.store.statements import STATEMENTS, Override
+from hub.sync.doubled import Group, in_order, side_by_side, told_of
 from hub.sync.metadata import METADATA, OVERRIDE, member, with_members
 from hub.sync.parties import Parties
 from transforms.canonical import body
@@ -60,6 +61,8 @@ class Merging:
 
     ``staged``: whether statements or provenance wait in staging. ``persons``: the users of whom several records came,
     where the run decides that itself; None: as the store has them. ``joining``: users who come to stand for more.
+    ``into``: to which record users belong, where the run decides that itself. ``doubles``, by entity (PLACES): records
+    whose words stand by themselves though another record speaks of the person (hub.store.doubles).
     """
 
     def __init__(self, db: Database, district_id: UUID, run_id: UUID, parties: Parties, at: datetime) -> None:
@@ -69,6 +72,8 @@ class Merging:
         self.staged = False
         self.persons: frozenset[int] | None = None
         self.joining: set[int] = set()
+        self.into: Mapping[int, int] | None = None
+        self.doubles: dict[str, pl.DataFrame] = {}
 
     def begin(self, entity: Entity) -> None:
         """Begins with an entity of which nothing is merged."""
@@ -91,25 +96,39 @@ class Merging:
         return pl.col("rid").is_in(as_list(self.shared[entity.name]))
 
     async def merged(
-        self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, words: Words | None = None
-    ) -> Merged:
+        self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, words: Words | None = None, *,
+        kept: Collection[int] = (),
+    ) -> Merged:  # fmt: skip
         """Merges some records anew and stages what was said and where values come from.
 
-        ``ids``: rid and sourcedId of the records. ``own``: what the run's source says of them now, in canonical
-        columns with sourcedIds for references, and rid; without it, the source says nothing of them any more.
-        ``words``: what others say from now on.
+        ``ids``: rid and sourcedId of the records. ``own``: what the run's source says of them, or of doubles of them,
+        now, in canonical columns with sourcedIds for references, and rid; without it, the source says nothing of them
+        any more, but of ``kept`` what it said. ``words``: what others say from now on.
         """
         rids = ids["rid"].to_list()
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
-            known = await statements.of_records(tx, entity.name, rids)
-            lone = ids.filter(~pl.col("rid").is_in(as_list(known["rid"])))["rid"].to_list()
+            led = await self._led(tx, entity, rids)
+            here = [rid for rid in rids if rid not in led]
+            beside = {rid: place for rid, place in led.items() if place in set(here)}
+            known = await statements.of_records(tx, entity.name, [*here, *beside])
+            lone = sorted(set(here) - set(known["rid"]))
             alone = await statements.sole(tx, entity.name, entity.table, lone)
-            set_by_hand = await statements.overrides(tx, entity=entity.name, rids=rids) if rids else []
-            persons = await self._persons(tx, entity, rids)
+            set_by_hand = await statements.overrides(tx, entity=entity.name, rids=here) if here else []
+            persons = await self._persons(tx, entity, here)
+        ids = ids.select("rid", "sourcedId").filter(pl.col("rid").is_in(here))
+        group = Group(ids, pl.DataFrame(list(beside.items()), schema=doubles.PLACES, orient="row"), frozenset(kept))
         if words is not None:
             known, alone = (said.join(words.replaced, on=list(REPLACED), how="anti") for said in (known, alone))
-            alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in(as_list(ids["rid"])))])
-        return await self._merged(entity, ids, own, known, alone, set_by_hand, persons)
+            alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in([*here, *beside]))])
+        return await self._merged(entity, group, own, known, alone, set_by_hand, persons)
+
+    async def _led(self, tx: Transaction, entity: Entity, rids: Sequence[int]) -> Mapping[int, int]:
+        """To which records those of some, and those that belong to some of them, belong that belong to others."""
+        if not doubles.is_person(entity):
+            return {}
+        if self.into is not None:
+            return {home: place for home, place in self.into.items() if home != place}
+        return await doubles.around(tx, rids) if self.parties.merged else {}
 
     async def _persons(self, tx: Transaction, entity: Entity, rids: Sequence[int]) -> frozenset[int]:
         """Those of some records that stand for several that came."""
@@ -120,33 +139,35 @@ class Merging:
         return frozenset(await people.whole(tx, rids)) | self.joining.intersection(rids)
 
     async def _merged(
-        self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, known: pl.DataFrame, alone: pl.DataFrame,
+        self, entity: Entity, group: Group, own: pl.DataFrame | None, known: pl.DataFrame, alone: pl.DataFrame,
         set_by_hand: list[Override], persons: frozenset[int],
     ) -> Merged:  # fmt: skip
-        source = str(self.parties.own.source_id) if self.parties.own else ""
-        said = await asyncio.to_thread(self._own, entity, ids, own, known, source) if own is not None else None
-        others = pl.concat([known, alone]).filter(pl.col("source") != source)
-        everybody = await asyncio.to_thread(self._together, entity, ids, said, others, set_by_hand)
-        found = await asyncio.to_thread(merge, entity.name, everybody, self.parties.survivorship(entity.name))
+        source, ids = str(self.parties.own.source_id) if self.parties.own else "", group.ids
+        said = await asyncio.to_thread(self._own, entity, group, own, known, source) if own is not None else None
+        stands = (pl.col("source") != source) | pl.col("rid").is_in(list(group.kept))
+        known, alone = known.filter(stands), alone.filter(stands)
+        others = pl.concat([known, alone])
+        everybody = await asyncio.to_thread(self._together, entity, group, said, others, set_by_hand)
+        rules = in_order(self.parties.survivorship(entity.name), everybody["source"])
+        found = await asyncio.to_thread(merge, entity.name, everybody, rules)
+        found = found.with_columns(told_of(pl.col("provenance")))
         if persons:
             found = await asyncio.to_thread(unite_roles, found, everybody, persons)
         if METADATA in found.columns:
             found = await asyncio.to_thread(with_members, found, set_by_hand)
         frame = found.join(ids.select("rid", "sourcedId"), on="rid", how="inner", maintain_order="left")
         documents = await asyncio.to_thread(render, entity.name, frame)
-        new = pl.concat(
-            [alone.filter(pl.col("source") != source), *([said.select(*STATEMENTS)] if said is not None else [])]
-        ).sort("rid")  # those of a record side by side: the key's index is appended to
+        new = pl.concat([alone, *([said.select(*STATEMENTS)] if said is not None else [])]).sort(
+            "rid"
+        )  # those of a record side by side: the key's index is appended to
         provenance = frame.select("rid", fields="provenance")
         await self._stage(entity, new, provenance)
         return Merged(frame.drop("provenance"), documents, provenance)
 
-    def _own(
-        self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame, known: pl.DataFrame, source: str
-    ) -> pl.DataFrame:
+    def _own(self, entity: Entity, group: Group, own: pl.DataFrame, known: pl.DataFrame, source: str) -> pl.DataFrame:
         """What the run's source says, as a statement and in canonical columns; an unchanged one keeps its time."""
         rows = own.select("rid", *(f.name for f in body(entity))).join(
-            ids.select("rid", "sourcedId"), on="rid", how="left", maintain_order="left"
+            group.named, on="rid", how="left", maintain_order="left"
         )
         texts = render(entity.name, rows)
         before = known.filter(pl.col("source") == source).select(
@@ -159,12 +180,12 @@ class Merging:
         return frame.with_columns(at=at, source=pl.lit(source)).drop("was", "was_doc", "was_private")
 
     def _together(
-        self, entity: Entity, ids: pl.DataFrame, said: pl.DataFrame | None, others: pl.DataFrame,
+        self, entity: Entity, group: Group, said: pl.DataFrame | None, others: pl.DataFrame,
         set_by_hand: list[Override],
     ) -> pl.DataFrame:  # fmt: skip
         """All statements of the records that a source speaks of, with the columns of ``merge``."""
         names = [f.name for f in body(entity)]
-        with_ids = others.join(ids.select("rid", "sourcedId"), on="rid", how="inner", maintain_order="left")
+        with_ids = others.join(group.named, on="rid", how="inner", maintain_order="left")
         parts = [parse(entity.name, with_ids).select("rid", "source", "at", *names)]
         if said is not None:
             parts.append(said.select("rid", "source", "at", *names))
@@ -172,11 +193,11 @@ class Merging:
         last = max(self.parties.ranks.values(), default=0) + 1
         rank = pl.col("source").replace_strict(self.parties.ranks, default=last, return_dtype=pl.Int32)
         none = pl.lit(None, pl.List(pl.String))
-        table = spoken.with_columns(rank=rank, cleared=none).select(*STATEMENT, *names)
+        table = side_by_side(spoken.with_columns(rank=rank, cleared=none), group.beside).select(*STATEMENT, *names)
         if set_by_hand:
-            said_of = set(spoken["rid"])
+            said_of = set(table["rid"])
             of_fields = [o for o in set_by_hand if o.rid in said_of and member(o.field) is None]
-            hand = _by_hand(entity, ids, of_fields)
+            hand = _by_hand(entity, group.ids, of_fields)
             table = pl.concat([table, hand.select(*STATEMENT, *names)])
         return table
 

@@ -23,18 +23,19 @@ from transforms.merge import Preference, Survivorship
 class Parties:
     """``others``: the district's other sources, without those that departed. ``rules``: the district's survivorship.
 
-    ``own`` is None for a run that is no source's.
+    ``own`` is None for a run that is no source's. ``merged``: some records of the district are one person.
     """
 
     own: Source | None
     others: list[Source] = field(default_factory=list)
     rules: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     overridden: bool = False
+    merged: bool = False
 
     @property
     def several(self) -> bool:
-        """Whether anybody but the run's source has a say."""
-        return bool(self.others) or self.overridden or self.own is None
+        """Whether a record may be more than one thing that the run's source says."""
+        return bool(self.others) or self.overridden or self.merged or self.own is None
 
     @cached_property
     def ranks(self) -> dict[str, int]:
@@ -94,8 +95,9 @@ async def parties(tx: Transaction, own: Source | None, *, returning: UUID | None
     """Who has a say in the transaction's district. ``returning``: a source that departed and has one again."""
     known = [s for s in await sources.listing(tx) if s.state != "departed" or s.source_id == returning]
     others = [s for s in known if own is None or s.source_id != own.source_id]
-    rules = await districts.survivorship(tx) if others else {}
-    return Parties(own, others, rules, await statements.any_overrides(tx))
+    overridden, merged = await statements.by_people(tx)
+    rules = await districts.survivorship(tx) if others or merged else {}
+    return Parties(own, others, rules, overridden, merged)
 
 
 #: Fields by which objects may be recognised: texts with a column of their own that tell one object from another.

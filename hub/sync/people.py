@@ -18,9 +18,9 @@ import polars as pl
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
 from hub.scope import sets
-from hub.store import columns, districts, past, people, staging, statements
+from hub.store import columns, districts, doubles, past, people, staging, statements
 from hub.store.database import Transaction
-from hub.store.people import USERS, Claim, Pair, State
+from hub.store.people import HUB, USERS, Claim, Pair, State
 from hub.store.statements import STATEMENTS
 from hub.sync.ahead import Applying
 from hub.sync.changes import EntityChanges
@@ -30,7 +30,7 @@ from hub.sync.job import Job
 from hub.sync.merging import REPLACED, Words
 from hub.sync.parties import parties
 from hub.sync.prepared import Retold
-from hub.sync.redirecting import Redirected, redirected
+from hub.sync.redirecting import Redirected, Turns, redirected
 from hub.sync.remerging import Remerging
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.marks import as_list
@@ -44,16 +44,25 @@ OF_PEOPLE: Final = tuple(e for e in CATALOGUE.entities if USERS.name in {e.name,
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where words are to stand. ``into``: home to the record to which it belongs now.
+    """Where words are to stand. ``into``: home to the record to which it belongs now; ``before``: until the run.
 
-    ``claims``: all words about these users; ``moves``, by entity: those that are to stand elsewhere, and where.
-    ``decisions``: what the run notes of pairs of homes.
+    ``claims``: all words about these users; ``moves``, by entity: those that are to stand elsewhere, and where;
+    ``regrouped``, by entity: those that come to speak of another record, wherever they stand.
+    ``decisions``: what the run notes of pairs of homes. ``doubles``: homes of which a source has another word too, with
+    which it stands by itself.
     """
 
     into: Mapping[int, int]
+    before: Mapping[int, int]
     claims: Sequence[Claim]
     moves: Mapping[str, Sequence[tuple[Claim, int]]]
+    regrouped: Mapping[str, Sequence[Claim]]
     decisions: Mapping[Pair, State]
+    doubles: frozenset[int]
+
+    def __bool__(self) -> bool:
+        """Whether anything is to do."""
+        return any(self.moves.values()) or any(self.regrouped.values())
 
 
 @dataclass(slots=True)
@@ -72,21 +81,22 @@ class _Texts:
 async def regroup(job: Job) -> None:
     """Carries the run out. ``task``: pairs of homes that are the ``same`` or ``different`` from now on, by whose word.
 
-    Raises HubError(CONFLICT) where one source would speak of one person twice.
+    Raises HubError(CONFLICT) where other decisions stand against it.
     """
     task = job.claim.run.task
     await staging.sweep(job.db, job.claim.district_id)
     async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
         decisions = _decisions(task)
-        planned = await plan(tx, decisions)
+        planned = await plan(tx, decisions, by_hub=task["by"] == HUB)
         steps = Remerging(job, await parties(tx, None))
     steps.result.retold = Retold()
     steps.merging.persons = frozenset(to for home, to in planned.into.items() if home != to)
-    homes: dict[str, dict[int, int | None]] = {}
+    steps.merging.into = planned.into
+    pointed: dict[str, Redirected] = {}
     async with Applying(job.db, job.claim) as applying:
         try:
             for entity in CATALOGUE.entities:
-                homes[entity.name] = await _entity(steps, entity, planned)
+                pointed[entity.name] = await _entity(steps, entity, planned)
             await steps.writer.staged()
         finally:
             await steps.writer.close()
@@ -97,8 +107,9 @@ async def regroup(job: Job) -> None:
             for name, moves in planned.moves.items():
                 await people.move(tx, CATALOGUE[name], moves)
             await people.set_aliases(tx, planned.into, (await districts.lock(tx))[0])
-            for name, noted in homes.items():
-                await people.note_reference_homes(tx, CATALOGUE[name], noted)
+            for name, found in pointed.items():
+                await people.note_reference_homes(tx, CATALOGUE[name], found.homes)
+                await doubles.note(tx, CATALOGUE[name], found.said)
             crash_point("people.moved")
 
         steps.result.last = last
@@ -111,21 +122,34 @@ def _decisions(task: Mapping[str, Any]) -> dict[Pair, State]:
     return {(min(pair), max(pair)): state for state in states for pair in task.get(state, ())}
 
 
-async def plan(tx: Transaction, decisions: dict[Pair, State]) -> Plan:
-    """What is to move for some decisions. Raises HubError(CONFLICT) where they cannot be carried out."""
+async def plan(tx: Transaction, decisions: dict[Pair, State], *, by_hub: bool = False) -> Plan:
+    """What is to move for some decisions. Raises HubError(CONFLICT) where they cannot be carried out.
+
+    ``by_hub``: nobody has decided; then two records that one source speaks of are not joined.
+    """
     touched = {rid for pair in decisions for rid in pair}
     known = dict(await people.decided(tx, touched)) | decisions
     into = persons({rid for pair in known for rid in pair}, [pair for pair, state in known.items() if state == "same"])
     apart = [pair for pair, state in known.items() if state == "different" and into[pair[0]] == into[pair[1]]]
     if apart:
         raise HubError(Code.CONFLICT, "Two of these records were told to be different people. Take that back first.")
+    led = await people.into(tx, into)
+    before = {home: led.get(home, home) for home in into}
     moves: dict[str, list[tuple[Claim, int]]] = {}
+    regrouped: dict[str, list[Claim]] = {}
     claims: list[Claim] = []
+    alone: set[int] = set()
     for entity in OF_PEOPLE:
         found = await people.claims(tx, entity, into)
-        moves[entity.name] = _moves(found, into)
-        claims = found if entity is USERS else claims
-    return Plan(into, claims, moves, decisions)
+        stands = standing(found, into)
+        moves[entity.name] = [(c, to) for c, to in zip(found, stands, strict=True) if c.rid != to]
+        regrouped[entity.name] = [c for c in found if before[c.home] != into[c.home]]
+        if entity is USERS:
+            if by_hub and _joins_what_one_source_has(found, into, before):
+                raise HubError(Code.CONFLICT, "One source has both records: a person decides whether they are one.")
+            claims = found
+            alone = {c.home for c, to in zip(found, stands, strict=True) if to != into[c.home]}
+    return Plan(into, before, claims, moves, regrouped, decisions, frozenset(alone))
 
 
 def persons(homes: set[int], same: Sequence[Pair]) -> dict[int, int]:
@@ -143,28 +167,42 @@ def persons(homes: set[int], same: Sequence[Pair]) -> dict[int, int]:
     return {home: oldest(home) for home in homes}
 
 
-def _moves(claims: Sequence[Claim], into: Mapping[int, int]) -> list[tuple[Claim, int]]:
-    """The words that are to stand elsewhere. What a source once said of a record gives way to what it says now."""
-    taken: dict[tuple[UUID, int], Claim] = {}
-    for claim in sorted(claims, key=lambda c: (not c.active, c.rid != into[c.home])):
-        other = taken.setdefault((claim.source_id, into[claim.home]), claim)
-        if other is not claim and claim.active:
-            raise HubError(
-                Code.CONFLICT, "One source has both records. Mend it there: the hub keeps one record of a source for a "
-                "person.",
-            )  # fmt: skip
-    return [(claim, to) for (_, to), claim in taken.items() if claim.rid != to]
+def standing(claims: Sequence[Claim], into: Mapping[int, int]) -> list[int]:
+    """Where each word stands: of a source's words about one person that of the oldest record with the person.
+
+    The others stand where they came: a source has one word at a record. It follows from the homes alone.
+    """
+    first: dict[tuple[UUID, int], int] = {}
+    for claim in claims:
+        key = claim.source_id, into[claim.home]
+        first[key] = min(first.get(key, claim.home), claim.home)
+    return [
+        into[claim.home] if first[claim.source_id, into[claim.home]] == claim.home else claim.home for claim in claims
+    ]
 
 
-async def _entity(steps: Remerging, entity: Entity, planned: Plan) -> dict[int, int | None]:
+def _joins_what_one_source_has(
+    claims: Sequence[Claim], into: Mapping[int, int], before: Mapping[int, int]
+) -> bool:  # fmt: skip
+    """Whether two records come together that one source speaks of now."""
+    taken: dict[tuple[UUID, int], int] = {}
+    active = (claim for claim in claims if claim.active)
+    return any(
+        taken.setdefault((claim.source_id, into[claim.home]), before[claim.home]) != before[claim.home]
+        for claim in active
+    )
+
+
+async def _entity(steps: Remerging, entity: Entity, planned: Plan) -> Redirected:
     """Stages what becomes of an entity's records: those of people, and those that refer to them.
 
     Gives back where references belong by themselves.
     """
-    job, moves = steps.job, planned.moves.get(entity.name, ())
+    job = steps.job
     async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
-        pointed = await redirected(tx, entity, planned.claims, planned.into, steps.parties)
-        texts = await _texts(tx, entity, moves, pointed)
+        turns = Turns(planned.claims, planned.into, planned.before, planned.doubles)
+        pointed = await redirected(tx, entity, turns, steps.parties)
+        texts = await _texts(tx, entity, planned, pointed)
     changes = EntityChanges()
     if texts.merged:
         words = Words(
@@ -177,40 +215,47 @@ async def _entity(steps: Remerging, entity: Entity, planned: Plan) -> dict[int, 
         await _rewrite(steps, entity, texts.alone, changes)
     if changes or texts.merged:
         steps.result.entities[entity.name] = changes
-    return pointed.homes
+    return pointed
 
 
-async def _texts(
-    tx: Transaction, entity: Entity, moves: Sequence[tuple[Claim, int]], pointed: Redirected
-) -> _Texts:  # fmt: skip
-    """Which words change: those that move, and those of records that refer to people whose words move."""
+async def _texts(tx: Transaction, entity: Entity, planned: Plan, pointed: Redirected) -> _Texts:
+    """Which words change: those that move or are of another record, and those of records that refer to such people."""
     texts = _Texts()
+    moves, regrouped = planned.moves.get(entity.name, ()), planned.regrouped.get(entity.name, ())
     to = {(claim.rid, str(claim.source_id)): place for claim, place in moves}
+    to |= {key: key[0] for c in regrouped if (key := (c.rid, str(c.source_id))) not in to}
     touched = {rid for rid, _ in to} | set(to.values())
+    touched |= {rid for c in regrouped for rid in (planned.before[c.home], planned.into[c.home])}
     rids = sorted(touched | pointed.records)
     known = await statements.of_records(tx, entity.name, rids)
     merged = set(known["rid"])
     sole = await statements.sole(tx, entity.name, entity.table, sorted(touched - merged))
-    for rid, source, at, doc, private in pl.concat([known, sole]).rows():
-        place, renamed = to.get((rid, source), rid), pointed.renamed(rid, source)
-        if place != rid or renamed:
-            texts.said.append((place, source, at, _replaced(doc, renamed), _replaced(private, renamed)))
+    words = pl.concat([known, sole])
+    stored = await staging.documents(tx, entity, sorted(pointed.records - merged - touched))
+    lists = await pointed.lists(tx, entity, words, stored)
+    for rid, source, at, doc, private in words.rows():
+        now = lists.get((rid, source)) or _replaced((doc, private), pointed.renamed(rid, source))
+        if (rid, source) in to or now != (doc, private):
+            place = to.get((rid, source), rid)
+            texts.said.append((place, source, at, *now))
             texts.replaced.append((rid, source))
             texts.merged |= {rid, place}
     texts.merged |= touched
-    stored = await staging.documents(tx, entity, sorted(pointed.records - merged - touched))
     for rid, (_, doc, private) in stored.items():
-        renamed = pointed.renamed(rid)
-        if renamed:
-            texts.alone.append((rid, _replaced(doc, renamed), _replaced(private, renamed)))
+        now = lists.get((rid, None)) or _replaced((doc, private), pointed.renamed(rid))
+        if now != (doc, private):
+            texts.alone.append((rid, *now))
+    # The doubles of records that refer to somebody say so beside them.
+    texts.merged = {planned.into.get(rid, pointed.places.get(rid, rid)) for rid in texts.merged} | touched
     return texts
 
 
-def _replaced(text: str, renamed: Mapping[str, str]) -> str:
-    """A document with other sourcedIds: these are random, and stand for nothing else."""
+def _replaced(texts: tuple[str, str], renamed: Mapping[str, str]) -> tuple[str, str]:
+    """Documents with other sourcedIds: these are random, and stand for nothing else."""
+    doc, private = texts
     for old, new in renamed.items():
-        text = text.replace(old, new)
-    return text
+        doc, private = doc.replace(old, new), private.replace(old, new)
+    return doc, private
 
 
 async def _merge(

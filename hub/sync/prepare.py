@@ -16,16 +16,20 @@ from hub.crashpoints import crash_point
 from hub.scope import sets
 from hub.scope.grants import WRITABLE
 from hub.store import columns, districts, staging
+from hub.store.database import Transaction
 from hub.sync.ahead import Ahead
 from hub.sync.changes import EntityChanges
 from hub.sync.components import Components, Nested, is_delta
+from hub.sync.doubles import Doubles
 from hub.sync.files import Files
 from hub.sync.fresh import Fresh
+from hub.sync.incarnations import Incarnations
 from hub.sync.job import Job
 from hub.sync.known import KnownRecords
 from hub.sync.linking import linked
 from hub.sync.merging import Merging
 from hub.sync.named import comes
+from hub.sync.numbers import first_rid
 from hub.sync.outcomes import joined_keys, joined_rids, repeated_pairs, without_returned
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
@@ -83,9 +87,12 @@ class Preparation:
         self.files = Files(package)
         self.writer = Writer(job, ahead)
         self.components = Components(job, package, self.files, self.said, parties.own.parts, objects=objects)
+        self.doubles = Doubles(job, self.said, self.merging, merged=parties.merged)
         self.known = KnownRecords(
-            job, package, parties, self.merging, self.said, self.files, self.components, self.writer, self.indexes
-        )
+            job, package, parties, self.merging, self.said, self.files, self.components, self.writer, self.indexes,
+            self.doubles,
+        )  # fmt: skip
+        self.incarnations = Incarnations(job, package, self.said, self.merging, rules, self.known.words)
 
     async def run(self) -> Prepared:
         """Transforms and stages all entities of the package."""
@@ -117,9 +124,15 @@ class Preparation:
         await self.writer.staged()
         self.result.stated = self.merging is not None and self.merging.staged
         self.result.parts = self.components.staged
-        if self.result.recognised.height:
-            self.result.last = lambda tx: keep(tx, str(self.source_id), self.result.recognised)
+        self.result.renewed = self.incarnations.keys
+        if self.result.recognised.height or self.doubles.noted or self.result.renewed:
+            self.result.last = self._last
         return self.result
+
+    async def _last(self, tx: Transaction) -> None:
+        await keep(tx, str(self.source_id), self.result.recognised)
+        await self.doubles.keep(tx)
+        await self.incarnations.keep(tx)
 
     def _comes(self, entity: Entity) -> bool:
         """Whether the package says something of an entity that can be understood."""
@@ -155,11 +168,12 @@ class Preparation:
                 others = [source.source_id for source in self.parties.same_keys]
                 targets = [e.name for e in CATALOGUE.entities if is_target(e)]
                 self.same_keys = await columns.every_key_of(tx, others, targets, self.said.named)
+            await self.doubles.load(tx, entity, self.stored[entity.name], self.same_keys.get(entity.name))
 
     async def _entity(self, entity: Entity) -> None:
         changes = self.result.entities[entity.name] = EntityChanges()
-        stored = self.stored[entity.name]
-        changes.counts.before = self.said.active(entity, stored)
+        changes.counts.before = self.said.active(entity, self.stored[entity.name])
+        self.stored[entity.name] = stored = await self.incarnations.without(entity, self.stored[entity.name])
         seen, kept_out, deleted = list[pl.Series](), list[pl.Series](), list[pl.Series]()
         minted: list[pl.DataFrame] = []
         if entity.name == "enrollments" and not is_delta(self.package, entity):
@@ -189,11 +203,14 @@ class Preparation:
             self.progress.enter("transform", entity=entity.name, total=self.progress.total)
         if entity.name not in self.indexes:  # nothing came
             await self._index(entity, minted)
-        gone = self._gone(entity, stored, seen, kept_out, deleted)
+        gone = self._gone(entity, self.stored[entity.name], seen, kept_out, deleted)
+        gone = pl.concat([gone, self.incarnations.ended(entity)])
         if not is_delta(self.package, entity):
             await self.components.stage(entity, None, gone, kept)
         changes.withdrawn = sets.bitmap(gone["rid"].sort().to_numpy())
-        changes.deleted = changes.withdrawn - await self._still_said(entity, gone, changes)
+        gone, left = await self.known.doubled(entity, gone, changes)
+        changes.deleted = sets.bitmap(gone["rid"].sort().to_numpy()) - await self._still_said(entity, gone, changes)
+        changes.deleted |= left
         changes.counts.deleted = len(changes.deleted)
         today = self.job.clock.now().date()
         told = await asyncio.to_thread(found_in_changes, entity, stored, changes, self.rules, today)
@@ -286,6 +303,7 @@ class Preparation:
         frame = self.parties.heard(entity, outcome.frame)
         self.said.check(entity, frame["key"])
         found = await asyncio.to_thread(diff, frame, self.stored[entity.name])
+        found = await self.incarnations.looked(entity, found, frame, self.stored, self.indexes)
         crash_point("diff.compared")
         changes.counts.unchanged += found.unchanged
         created, joined = await self._joined(entity, found.created, changes)
@@ -302,6 +320,7 @@ class Preparation:
             changes.counts.created += fresh.height
             await self.writer.stage(entity, staging.INSERT, fresh, dict(self.indexes))
         await self.components.stage(entity, fresh, known, outcome.kept)
+        await self.doubles.refer(entity, fresh, known)
         if known.height:
             await self.known.changed(entity, known, changes, outcome)
         if self.result.joined is not None:
@@ -320,11 +339,11 @@ class Preparation:
         if entity.rid_of:
             found = created.join(self.indexes[entity.rid_of].select("key", "rid"), on="key", how="inner")
             known = await self.said.ids(entity, found["rid"])
-            found = found.join(known, on="rid", how="semi").select("key", "rid")
+            found = self.doubles.by_home(found.join(known, on="rid", how="semi").select("key", "rid"))
         else:
             async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
                 before = self.recognised.setdefault(entity.name, [])
-                spoken = pl.concat([self.stored[entity.name]["rid"], *before])
+                spoken = pl.concat([self.stored[entity.name]["rid"], self.incarnations.ended(entity)["rid"], *before])
                 theirs = self.same_keys.get(entity.name)
                 if self.result.fresh is not None:  # nobody has spoken yet
                     theirs = self.stored[entity.name].select("key", "rid")
@@ -350,27 +369,9 @@ class Preparation:
         """New rows with rid and sourcedId, in ascending rid. Demographics take those of their user."""
         if entity.rid_of:
             found = created.join(self.indexes[entity.rid_of], on="key", how="inner", maintain_order="left")
-            return found.sort("rid")
-        first = await self._first_rid(entity, created.height)
+            return self.doubles.once(found.sort("rid"))
+        first = await first_rid(self.job, self.result, entity, created.height)
         return await asyncio.to_thread(numbered, entity, created, first)
-
-    async def _first_rid(self, entity: Entity, count: int) -> int:
-        """The first of as many new rids.
-
-        Where apps write too, the rids are taken at once, so that nobody else gets them while the run goes on. They are
-        given back when it is not to stay.
-        """
-        if entity.name not in WRITABLE:
-            first = self.result.heads.get(entity.name, 0)
-            self.result.heads[entity.name] = first + count
-        elif count:
-            async with self.db.district(self.district_id, wait_seconds=30) as tx:
-                first = await districts.reserve_rids(tx, entity.name, count)
-            self.result.reserved.append((entity.name, first, count))
-            crash_point("stage.rids_reserved")
-        else:
-            first = 0
-        return first
 
     async def _index(self, entity: Entity, minted: list[pl.DataFrame]) -> None:
         """Makes the index of an entity that others refer to: what was known, and what is new."""
@@ -385,11 +386,11 @@ class Preparation:
         if (same := self.same_keys.get(entity.name)) is not None and same.height:
             others = same.join(await self.said.ids(entity, same["rid"]), on="rid").select(names)
             index = pl.concat([index, others]).unique("key", keep="first", maintain_order=True)
-        self.indexes[entity.name] = index
+        self.indexes[entity.name] = await self.doubles.lead(entity, index)
 
     async def _with_ids(self, entity: Entity, changed: pl.DataFrame) -> pl.DataFrame:
         """Rows that may differ, with the sourcedId of their record (rid is there from the comparison)."""
         if not changed.height:
             return changed
-        ids = await self.said.ids(entity, changed["rid"])
+        ids = await self.doubles.ids(entity, changed["rid"])
         return changed.join(ids, on="rid", how="inner", maintain_order="left").sort("rid")

@@ -64,6 +64,7 @@ class Prepared:
     ``joined``: the enrollments that stand for several rows, of a package that has all enrollments.
     ``rules``: what the district has set for rules.
     ``recognised``: people of other sources whom the run's brings, too.
+    ``renewed``: sourcedIds of the source that name new people.
     ``last``: what the transaction that applies it does at its end.
     """
 
@@ -79,6 +80,7 @@ class Prepared:
     joined: list[int] | None = None
     retold: Retold | None = None
     recognised: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RECOGNISED))
+    renewed: list[str] = field(default_factory=list)
     last: Callable[[Transaction], Awaitable[None]] | None = None
     rules: RuleSettings = DEFAULTS
 

@@ -18,16 +18,16 @@ from connectors.protocol import Package
 from hub import ids
 from hub.store import districts, matching, people
 from hub.store.database import Transaction
-from hub.store.people import USERS
+from hub.store.people import HUB, USERS
 from hub.sync import compared
-from hub.sync.matching import HUB, policy_of
+from hub.sync.matching import policy_of
 from hub.sync.parties import PERSON, Parties
 from hub.sync.prepared import RECOGNISED
-from transforms.catalogue import Entity
+from transforms.catalogue import CATALOGUE, Entity
 from transforms.marks import as_list
 from transforms.matching.people import Policy, candidates, decide, frequencies, keys, normalised
 
-_DEMOGRAPHICS = "demographics.csv"
+_DEMOGRAPHICS = CATALOGUE["demographics"].csv_file
 _BATCH = 1 << 30
 
 

@@ -96,6 +96,7 @@ def _list(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Serie
     rows = numbers(frame.height).alias("row")
     items = pl.DataFrame([rows, frame[name].alias("key")]).explode("key")
     found = items.drop_nulls("key").join(index, on="key", how="inner", maintain_order="left")
+    found = found.unique(["row", "rid"], keep="first", maintain_order=True)  # two keys may be of one person
     grouped = found.group_by("row", maintain_order=True).agg(pl.col("rid").cast(pl.Int32), pl.col("sourcedId"))
     joined = rows.to_frame().join(grouped, on="row", how="left", maintain_order="left")
     return joined["rid"], joined["sourcedId"]

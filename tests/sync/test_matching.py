@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import polars as pl
 
 from hub.scope.sets import unpack
@@ -12,7 +9,7 @@ from hub.store import matching, people, sources
 from hub.sync.engine import work_once
 from hub.sync.matching import Mode, match_once, queue
 from tests.districts import District
-from tests.sync.test_people import FRAMES, another, decide, sourced_id, split, together, told
+from tests.sync.test_people import FRAMES, another, decide, finished, sourced_id, split, together, told
 from tests.sync.test_several_sources import applied, member
 
 KEYS = FRAMES["demographics"]["sourcedId"].to_list()[3:6]
@@ -75,33 +72,6 @@ async def test_what_is_sure_is_merged_and_what_changes_is_looked_at_again(distri
     assert await sourced_id(district, f"hr-{KEYS[2]}") == await sourced_id(district, KEYS[2])
 
 
-async def test_one_that_came_is_compared_as_in_a_comparison_of_everybody(district: District) -> None:
-    """Guardians among it, who did not change and are nobody's candidates."""
-    told_of = FRAMES["users"].filter(pl.col("agentSourcedIds") != "", pl.col("grades") != "")
-    child, guardians = told_of["sourcedId", "agentSourcedIds"].row(0)
-    guardian, *_ = guardians.split(",")
-    hr = await another(district, "HR")
-    await applied(district, FRAMES)
-    await applied(hr, told([guardian], "hr"))
-    assert await compared(district) == 1
-    package = told([guardian, child], "hr")
-    agents = pl.when(pl.col("sourcedId") == f"hr-{child}").then(pl.lit(f"hr-{guardian}"))
-    package["users"] = package["users"].with_columns(agentSourcedIds=agents)
-    await applied(hr, package)
-    assert await compared(district) == 1
-    rids = sorted([(await member(district, child))["rid"], (await member(district, f"hr-{child}"))["rid"]])
-
-    async def evidence() -> tuple[float | None, Sequence[Mapping[str, Any]]]:
-        (found,) = [one for one in await pairs(district) if [one.left_rid, one.right_rid] == rids]
-        return found.score, found.evidence
-
-    found = await evidence()
-    assert ("guardian", "in common") in {(item["what"], item["level"]) for item in found[1]}
-    await mode(district, Mode.PROPOSE)  # has everybody compared with everybody
-    assert await compared(district) == 1
-    assert await evidence() == found
-
-
 async def test_what_may_be_waits_for_a_person_and_goes_when_it_is_not_so_any_more(district: District) -> None:
     """A name alone, without a birth date, an id or an address, is not enough for a machine."""
     hr = await another(district, "HR")
@@ -145,7 +115,7 @@ async def test_nobody_is_compared_against_a_persons_word(district: District) -> 
     assert await compared(district) == 0
 
 
-async def test_records_of_one_source_are_not_joined(district: District) -> None:
+async def test_records_of_one_source_wait_for_a_person_even_with_one_identifier(district: District) -> None:
     twice = told([KEYS[0]], "twin")
     names = ("users", "roles", "demographics")
     await another(district, "HR")
@@ -157,6 +127,14 @@ async def test_records_of_one_source_are_not_joined(district: District) -> None:
 
     assert await sourced_id(district, f"twin-{KEYS[0]}") != await sourced_id(district, KEYS[0])
     assert await sourced_id(district, f"it-{KEYS[1]}") == await sourced_id(district, KEYS[1])
+    (found,) = await pairs(district)
+    ids = [await sourced_id(district, key) for key in (KEYS[0], f"twin-{KEYS[0]}")]
+    async with district.db.district(district.district_id) as tx:
+        assert [name for name, _ in (await people.named(tx, [found.left_rid, found.right_rid])).values()] == ids
+    assert found.tier == "B"
+    await finished(district, await decide(district, ids[0], ids[1], "same"))
+    assert len(await pairs(district, "same")) == 2
+    await compared(district)
     assert await pairs(district) == []
 
 

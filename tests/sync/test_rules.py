@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import polars as pl
 import pytest
 
-from hub.store import rules
+from hub.scope.sets import unpack
+from hub.store import grants, people, rules
 from hub.store.runs import Run
 from tests.districts import District, Frames, changed, sandbox
 from tests.sync.guarding import approve, by_key, guarded, setting
+from transforms.catalogue import CATALOGUE
 
 FRAMES = sandbox(students=400, seed=8).frames
 PUPILS = FRAMES["roles"].filter(pl.col("role") == "student")["userSourcedId"].to_list()
@@ -42,30 +45,84 @@ def somebody_else(key: str, *, birth: str | None = "2001-02-03") -> Frames:
 
 
 @pytest.mark.threat("F11")
-async def test_a_person_whose_sourcedid_names_somebody_else_waits_with_all_that_is_theirs(district: District) -> None:
+async def test_a_sourcedid_that_names_somebody_else_is_a_new_person_who_inherits_nothing(district: District) -> None:
     guarded(district).moment = _MOMENT
+    grant = await district.grant()
     await district.sync(FRAMES)
-    before, key = await by_key(district), PUPILS[0]
-    mine = FRAMES["enrollments"].filter(pl.col("userSourcedId") == key)
+    key = PUPILS[0]
+    mine = FRAMES["enrollments"].filter(pl.col("userSourcedId") == key)["sourcedId"].to_list()
+    (former,) = await records(district, "users", key)
+    before = [
+        row
+        for name in ("demographics", "enrollments")
+        for k in (key, *mine)
+        for row in await records(district, name, k)
+    ]
     other = somebody_else(key)
-    gone = other["enrollments"].filter(pl.col("sourcedId") != mine["sourcedId"][0])
+    gone = other["enrollments"].filter(pl.col("sourcedId") != mine[0])
     renamed = changed(other | {"enrollments": gone}, "users", PUPILS[1], givenName="Wilhelmina")
 
     run = await district.sync(renamed)
 
-    after = await by_key(district)
     assert (run.state, [(r["code"], r["number"], r["holds"]) for r in run.guard]) == (
-        "applied", [("rebound_withheld", 1, False)]
+        "applied", [("rebound_renewed", 1, False)]
     )  # fmt: skip
-    assert after["users", key] == before["users", key]
-    assert after["demographics", key] == before["demographics", key]
-    assert '"Wilhelmina"' in after["users", PUPILS[1]][1]
-    assert after["enrollments", mine["sourcedId"][0]][0]  # the enrollment that is gone was that of who waits
     assert found(run)["ID-005"] == 1
+    assert (run.counts["users"]["created"], run.counts["users"]["deleted"]) == (1, 1)
+    old, new = await records(district, "users", key)
+    assert (old.sourced_id, old.active, old.doc) == (former.sourced_id, False, former.doc)
+    assert (new.active, '"Xanthos"' in new.doc) == (True, True)
+    assert ['"Wilhelmina"' in row.doc for row in await records(district, "users", PUPILS[1])] == [True]
+    for record in before:
+        assert not await active(district, record)
+    for name, keys in (("demographics", [key]), ("enrollments", mine[1:])):
+        for each in keys:
+            assert [row.active for row in await records(district, name, each)] == [False, True]
+    assert await seats_of(district, new.rid) == len(mine) - 1
+    async with district.db.district(district.district_id) as tx:
+        present = unpack((await grants.views(tx, grant.grant_id))["users"].present)
+        assert (old.rid in present, new.rid in present) == (False, True)
     again = await district.sync(renamed)
-    assert (again.counts["users"]["withheld"], found(again)["ID-005"]) == (1, 1)
+    assert (again.state, (await records(district, "users", key))[1]) == ("unchanged", new)
+
+    # Whoever had the id by mistake goes, and who had it before is there again, under the hub's id of before.
     mended = await district.sync(FRAMES)
-    assert "ID-005" not in found(mended)
+    assert (mended.state, found(mended)["ID-005"]) == ("applied", 1)
+    old, new = await records(district, "users", key)
+    assert (old.sourced_id, old.active, old.doc, new.active) == (former.sourced_id, True, former.doc, False)
+    assert await seats_of(district, old.rid) == len(mine)
+    assert (await district.sync(FRAMES)).state == "unchanged"
+
+
+class Record(NamedTuple):
+    rid: int
+    sourced_id: UUID
+    active: bool
+    doc: str
+    table: str
+
+
+async def records(district: District, entity: str, key: str) -> list[Record]:
+    """The records that the source calls, or called, by a key, the oldest first."""
+    table = CATALOGUE[entity].table
+    async with district.db.district(district.district_id) as tx:
+        rows = await tx.fetch(
+            "SELECT t.rid, t.sourced_id, t.active, t.doc FROM source_records s "
+            f"JOIN {table} t USING (district_id, rid) WHERE s.entity = $1::text::entity_name AND s.key = $2 "
+            "ORDER BY t.rid",
+            entity, key,
+        )  # fmt: skip
+    return [Record(*row, table) for row in rows]
+
+
+async def active(district: District, record: Record) -> bool:
+    async with district.db.district(district.district_id) as tx:
+        return bool(await tx.fetchval(f"SELECT active FROM {record.table} WHERE rid = $1", record.rid))
+
+
+async def seats_of(district: District, rid: int) -> int:
+    async with district.db.district(district.district_id) as tx:
+        return await people.seats(tx, [rid])
 
 
 @pytest.mark.threat("F11")

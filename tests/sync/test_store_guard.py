@@ -160,6 +160,15 @@ async def test_ids_that_are_somebody_elses_now_are_held(district: District) -> N
     rebound = await listed(district, run.run_id, kind="rebound")
     assert 0 < len(rebound) <= people
     assert {row.key for row in rebound} <= set(keys.head(people))
+    number = run.counts["users"]["rebound"]
+    run = await approve(district, run.run_id)
+    assert (run.state, run.counts["users"]["rebound"]) == ("applied", 0)
+    assert run.counts["users"]["created"] == run.counts["users"]["deleted"] == number
+    back = await district.sync(FRAMES)
+    assert back.state == "held"
+    back = await approve(district, back.run_id)
+    assert (back.state, back.counts["users"]["created"]) == ("applied", 0)  # those who had the ids before
+    assert (await district.sync(FRAMES)).state == "unchanged"
 
     married = FRAMES["users"].with_columns(pl.lit("Newname").alias("familyName"))
     renamed = await district.sync(dict(FRAMES) | {"users": married.head(100).vstack(FRAMES["users"].slice(100))})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,51 +17,9 @@ Bools = npt.NDArray[np.bool_]
 #: A date that is missing.
 NO_DAY = np.iinfo(np.int32).min
 #: As many entries of a list are compared; what lies behind them is no evidence.
-_LONGEST = {"c_family_set": 3, "c_nicknames": 4, "c_ids": 4, "c_guardians": 9, "schools": 4}
+_LONGEST = {"family": 3, "nicknames": 4, "ids": 4, "guardians": 9, "schools": 4}
 _GRADES = {"IT": -4, "PR": -3, "PK": -2, "TK": -1, "KG": 0, **{f"{n:02}": n for n in range(1, 14)}, "PS": 13}
 NO_GRADE = np.int8(99)
-_SEXES, _KINDS = {"f": 1, "m": 2, "x": 3}, {"student": 1, "staff": 2, "guardian": 3}
-#: Rows of a frame that are few: what is made of them is made at once, as setting it up takes longer than doing it.
-_FEW = 1024
-
-
-def _days(name: str) -> pl.Expr:
-    return pl.col(name).to_physical().fill_null(NO_DAY)
-
-
-def _coded(name: str, codes: dict[str, int], otherwise: int, dtype: type[pl.DataType]) -> pl.Expr:
-    return pl.col(name).replace_strict(codes, default=otherwise, return_dtype=dtype)
-
-
-_FIRST, _EMAIL, _STREET, _BORN = (
-    pl.col("c_first").str,
-    pl.col("c_email").str,
-    pl.col("c_street").str,
-    pl.col("c_birth").dt,
-)
-#: What arrays are made of beside the columns of a normalised frame.
-_MADE = {
-    "initial": _FIRST.slice(0, 1),
-    "is initial": pl.col("c_given").str.contains(r"^[a-z]$").fill_null(value=False),
-    "beginning of the first name": _FIRST.slice(0, 2),
-    "middle initial": pl.col("c_middle").str.slice(0, 1),
-    "beginning of the family name": pl.col("c_family").str.slice(0, 4),
-    "birth": _days("c_birth"),
-    "year": _BORN.year().fill_null(0).cast(pl.Int32),
-    "month": _BORN.month().fill_null(0).cast(pl.UInt8),
-    "day": _BORN.day().fill_null(0).cast(pl.UInt8),
-    "sex": _coded("c_sex", _SEXES, 0, pl.UInt8),
-    "kind": _coded("kind", _KINDS, 0, pl.UInt8),
-    "grade": _coded("grade", _GRADES, int(NO_GRADE), pl.Int8),
-    "active": pl.col("active").fill_null(value=True),
-    "local part": _EMAIL.extract(r"^([^@]+)"),
-    "domain": _EMAIL.extract(r"@(.+)$"),
-    "house": _STREET.extract(r"^(\d+)\b"),
-    "beginning of the street": _STREET.extract(r"^(?:\d+ )?(.{1,6})"),
-    "begin": _days("begin"),
-    "end": _days("end"),
-}
-_MADE = {name: made.alias(name) for name, made in _MADE.items()}
 
 
 @dataclass(frozen=True)
@@ -72,16 +29,17 @@ class Columns:
     frame: pl.DataFrame
 
     def __len__(self) -> int:
+        """Len  ."""
         return self.frame.height
 
     @cached_property
     def rid(self) -> npt.NDArray[np.uint32]:
-        """The records' numbers."""
+        """Rid."""
         return self.frame["rid"].to_numpy()
 
     @cached_property
     def matchable(self) -> Bools:
-        """Whether a record may be matched at all."""
+        """Matchable."""
         return self.frame["c_matchable"].to_numpy()
 
     @cached_property
@@ -102,13 +60,14 @@ class Columns:
 
     @cached_property
     def initial(self) -> U64:
-        """First letters of given names."""
-        return of_texts(self._made("initial"))
+        """First letters."""
+        return of_texts(self.frame["c_first"].str.slice(0, 1))
 
     @cached_property
     def is_initial(self) -> Bools:
         """Whether the given name is one letter."""
-        return self._made("is initial").to_numpy()
+        found: Bools = self.frame["c_given"].str.contains(r"^[a-z]$").fill_null(value=False).to_numpy()
+        return found
 
     @cached_property
     def middle(self) -> U64:
@@ -117,28 +76,30 @@ class Columns:
 
     @cached_property
     def middle_initial(self) -> U64:
-        """First letters of middle names."""
-        return of_texts(self._made("middle initial"))
+        """Middle initial."""
+        return of_texts(self.frame["c_middle"].str.slice(0, 1))
 
     @cached_property
     def preferred(self) -> U64:
-        """Preferred first names, joined."""
+        """Preferred."""
         return of_texts(self.frame["c_preferred"])
 
     @cached_property
     def family(self) -> U64:
-        """Family names, joined, without particles."""
+        """Family."""
         return of_texts(self.frame["c_family"])
 
     @cached_property
     def family_tokens(self) -> list[U64]:
         """The set of a surname's tokens, in alphabetical order: an array for each place."""
-        return self._texts_in("c_family_set")
+        tokens = self.frame["c_family_set"]
+        longest = _longest(tokens, "family")
+        return [of_texts(tokens.list.get(i, null_on_oob=True)) for i in range(longest)]
 
     @cached_property
     def nicknames(self) -> list[U64]:
-        """The groups of nicknames that a given name is of: an array for each place."""
-        return self._numbers_in("c_nicknames")
+        """Nicknames."""
+        return _places(self.frame["c_nicknames"], "nicknames")
 
     @cached_property
     def names(self) -> list[U64]:
@@ -151,13 +112,13 @@ class Columns:
 
     @cached_property
     def family_beginning(self) -> U64:
-        """The first four letters of family names."""
-        return of_texts(self._made("beginning of the family name"))
+        """Family beginning."""
+        return of_texts(self.frame["c_family"].str.slice(0, 4))
 
     @cached_property
     def first_beginning(self) -> U64:
-        """The first two letters of given names."""
-        return of_texts(self._made("beginning of the first name"))
+        """First beginning."""
+        return of_texts(self.frame["c_first"].str.slice(0, 2))
 
     @cached_property
     def both_names(self) -> U64:
@@ -168,18 +129,24 @@ class Columns:
 
     @cached_property
     def suffix(self) -> U64:
-        """Jr, sr, or a number."""
+        """Suffix."""
         return of_texts(self.frame["c_suffix"])
 
     @cached_property
     def birth(self) -> I32:
-        """The day of birth, from 1970 on."""
-        return self._made("birth").to_numpy()
+        """Birth."""
+        return _days(self.frame["c_birth"])
 
     @cached_property
     def date(self) -> tuple[I32, U8, U8]:
         """Year (0: missing), month and day of birth."""
-        return self._made("year").to_numpy(), self._made("month").to_numpy(), self._made("day").to_numpy()
+        born = self.frame["c_birth"].dt
+        year, month, day = born.year(), born.month(), born.day()
+        return (
+            year.fill_null(0).cast(pl.Int32).to_numpy(),
+            month.fill_null(0).cast(pl.UInt8).to_numpy(),
+            day.fill_null(0).cast(pl.UInt8).to_numpy(),
+        )
 
     @cached_property
     def born(self) -> U64:
@@ -189,12 +156,12 @@ class Columns:
 
     @cached_property
     def year(self) -> U64:
-        """The year of birth."""
+        """Year."""
         return self.date[0].astype(np.uint64)
 
     @cached_property
     def month_day(self) -> U64:
-        """Month and day of birth."""
+        """Month day."""
         return self.born & np.uint64(0xFFFF)
 
     @cached_property
@@ -205,78 +172,80 @@ class Columns:
 
     @cached_property
     def sex(self) -> U8:
-        """1, 2 or 3."""
-        return self._made("sex").to_numpy()
+        """Sex."""
+        return self.frame["c_sex"].replace_strict({"f": 1, "m": 2, "x": 3}, default=0, return_dtype=pl.UInt8).to_numpy()
 
     @cached_property
     def kind(self) -> U8:
-        """1 for students, 2 for staff, 3 for guardians."""
-        return self._made("kind").to_numpy()
+        """Kind."""
+        codes = {"student": 1, "staff": 2, "guardian": 3}
+        return self.frame["kind"].replace_strict(codes, default=0, return_dtype=pl.UInt8).to_numpy()
 
     @cached_property
     def source(self) -> U64:
-        """The source that told of a record."""
+        """Source."""
         return of_texts(self.frame["source"])
 
     @cached_property
     def active(self) -> Bools:
-        """Whether the source has a record still."""
-        return self._made("active").to_numpy()
+        """Active."""
+        return self.frame["active"].fill_null(value=True).to_numpy()
 
     @cached_property
     def email(self) -> U64:
-        """Addresses."""
+        """Email."""
         return of_texts(self.frame["c_email"])
 
     @cached_property
     def local(self) -> U64:
         """What stands before the @."""
-        return of_texts(self._made("local part"))
+        return of_texts(self.frame["c_email"].str.extract(r"^([^@]+)"))
 
     @cached_property
     def domain(self) -> pl.Series:
-        """What stands behind it."""
-        return self._made("domain")
+        """Domain."""
+        return self.frame["c_email"].str.extract(r"@(.+)$")
 
     @cached_property
     def phone(self) -> U64:
-        """Digits of phone numbers."""
+        """Phone."""
         return of_texts(self.frame["c_phone"])
 
     @cached_property
     def username(self) -> U64:
-        """User names."""
+        """Username."""
         return of_texts(self.frame["c_username"])
 
     @cached_property
     def street(self) -> U64:
-        """Streets, with the number of the house."""
+        """Street."""
         return of_texts(self.frame["c_street"])
 
     @cached_property
     def house(self) -> U64:
         """The number that the street begins with."""
-        return of_texts(self._made("house"))
+        return of_texts(self.frame["c_street"].str.extract(r"^(\d+)\b"))
 
     @cached_property
     def street_beginning(self) -> U64:
-        """Six letters of the street's name."""
-        return of_texts(self._made("beginning of the street"))
+        """Street beginning."""
+        return of_texts(self.frame["c_street"].str.extract(r"^(?:\d+ )?(.{1,6})"))
 
     @cached_property
     def postcode(self) -> U64:
-        """Postcodes."""
+        """Postcode."""
         return of_texts(self.frame["c_postcode"])
 
     @cached_property
     def home(self) -> U64:
-        """Street and postcode."""
+        """Home."""
         return mixed(1, self.street, self.postcode)
 
     @cached_property
     def ids(self) -> list[U64]:
-        """Identifiers with their types: an array for each place."""
-        return self._texts_in("c_ids")
+        """Ids."""
+        ids = self.frame["c_ids"]
+        return [of_texts(ids.list.get(i, null_on_oob=True)) for i in range(_longest(ids, "ids"))]
 
     @cached_property
     def id_types(self) -> list[U64]:
@@ -287,59 +256,41 @@ class Columns:
 
     @cached_property
     def guardians(self) -> list[U64]:
-        """What is known of guardians: an array for each place."""
-        return self._numbers_in("c_guardians")
+        """Guardians."""
+        return _places(self.frame["c_guardians"], "guardians")
 
     @cached_property
     def schools(self) -> list[U64]:
         """Schools, each number one higher, so that 0 is none."""
-        return self._numbers_in("schools", 1)
+        return _places(self.frame["schools"], "schools", 1)
 
     @cached_property
     def grade(self) -> npt.NDArray[np.int8]:
-        """Grades as numbers, kindergarten 0."""
-        return self._made("grade").to_numpy()
+        """Grade."""
+        grades = self.frame["grade"].replace_strict(_GRADES, default=int(NO_GRADE), return_dtype=pl.Int8)
+        return grades.to_numpy()
 
     @cached_property
     def begin(self) -> I32:
-        """The day on which a record began."""
-        return self._made("begin").to_numpy()
+        """Begin."""
+        return _days(self.frame["begin"])
 
     @cached_property
     def end(self) -> I32:
-        """The day on which it ended."""
-        return self._made("end").to_numpy()
-
-    def _made(self, name: str) -> pl.Series:
-        if self.frame.height < _FEW:
-            return self._every[name]
-        return self.frame.select(_MADE[name]).to_series()
-
-    @cached_property
-    def _every(self) -> pl.DataFrame:
-        return self.frame.select(*_MADE.values())
-
-    def _texts_in(self, name: str) -> list[U64]:
-        """Hashes of the texts in lists: an array for each place."""
-        if self.frame.height < _FEW:
-            return [of_texts(pl.Series(texts, dtype=pl.String)) for texts in self._few(name)]
-        lists = self.frame[name]
-        return [of_texts(lists.list.get(i, null_on_oob=True)) for i in range(_longest(lists))]
-
-    def _numbers_in(self, name: str, more: int = 0) -> list[U64]:
-        """The numbers in lists, and ``more``, 0 where there is none: an array for each place."""
-        if self.frame.height < _FEW:
-            return [np.array([0 if n is None else n + more for n in ns], np.uint64) for ns in self._few(name)]
-        lists = self.frame[name]
-        parts = [lists.list.get(i, null_on_oob=True).cast(pl.UInt64) + more for i in range(_longest(lists))]
-        return [part.fill_null(0).to_numpy() for part in parts]
-
-    def _few(self, name: str) -> list[list[Any]]:
-        rows: list[list[Any]] = [entries or [] for entries in self.frame[name].to_list()]
-        longest = min(_LONGEST[name], max(map(len, rows), default=0))
-        return [[entries[i] if i < len(entries) else None for entries in rows] for i in range(longest)]
+        """End."""
+        return _days(self.frame["end"])
 
 
-def _longest(lists: pl.Series) -> int:
+def _longest(lists: pl.Series, name: str) -> int:
     most = lists.list.len().max()
-    return min(_LONGEST[lists.name], most) if isinstance(most, int) else 0
+    return min(_LONGEST[name], most) if isinstance(most, int) else 0
+
+
+def _places(lists: pl.Series, name: str, more: int = 0) -> list[U64]:
+    """The first entry of every list, the second …: numbers, 0 where there is none."""
+    parts = [lists.list.get(i, null_on_oob=True).cast(pl.UInt64) + more for i in range(_longest(lists, name))]
+    return [part.fill_null(0).to_numpy() for part in parts]
+
+
+def _days(dates: pl.Series) -> I32:
+    return dates.to_physical().fill_null(NO_DAY).to_numpy()

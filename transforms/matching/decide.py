@@ -208,20 +208,6 @@ def _conflict(pair: Compared) -> Bools:
     names = ("middle name", "suffix", "sex", "role", "identifier", "time")
     levels = (Middle.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Code.DIFFERENT, Time.COEXIST)
     found: Bools = np.logical_or.reduce([pair.level(name) == level for name, level in zip(names, levels, strict=True)])
-    return found | _names_alone(pair)
-
-
-def _names_alone(pair: Compared) -> Bools:
-    """Whether nothing but names and a birth date is shared by two who go to two schools at one time and live apart.
-
-    Or by two of whom not even the birth date is the same, wherever they live.
-    """
-    beside = np.isin(pair.level("middle name"), (Middle.EQUAL, Middle.INITIAL)) | _at_home(pair)
-    beside |= (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
-    beside |= (pair.level("user name") == Same.EQUAL) | np.isin(pair.level("identifier"), (Code.EQUAL, Code.ALIKE))
-    beside |= np.isin(pair.level("e-mail"), (Code.EQUAL, Code.ALIKE))
-    elsewhere = (pair.level("time") == Time.OVERLAP) & np.isin(pair.level("home"), (Home.POSTCODE, Home.DIFFERENT))
-    found: Bools = ~beside & (elsewhere | (pair.level("birth date") != Birth.EQUAL))
     return found
 
 

@@ -7,7 +7,6 @@ evaluated once for each different value.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 
 import polars as pl
 
@@ -49,28 +48,22 @@ def columns_of(people: pl.DataFrame, made: Mapping[str, Columns]) -> dict[str, p
     Many rows have few different values, so the work is done for the different ones; few rows are worked on at once.
     """
     if people.height < _MANY:
-        # Folded at once: to set it up takes longer than to do it.
-        texts = pl.concat([people[field].alias("text") for field in made]).to_frame().select(_folded())
-        rows = people.height
-        return {field: texts.slice(at * rows, rows).select(_of(of)) for at, (field, of) in enumerate(made.items())}
+        # Folded first, for each of these is asked for several times.
+        exprs = {field: of(pl.col(field)) for field, of in made.items()}
+        every = people.select(folded(pl.col(field)).alias(field) for field in made).select(
+            e.alias(f"{field} {e.meta.output_name()}") for field, es in exprs.items() for e in es
+        )
+        return {
+            field: every.select(pl.col(f"{field} {e.meta.output_name()}").alias(e.meta.output_name()) for e in es)
+            for field, es in exprs.items()
+        }
     return {field: _by_value(people[field], of) for field, of in made.items()}
-
-
-@cache
-def _folded() -> pl.Expr:
-    return folded(pl.col("text"))
-
-
-@cache
-def _of(columns: Columns) -> list[pl.Expr]:
-    """Expressions are made once: for few rows that takes as long as to evaluate them."""
-    return columns(pl.col("text"))
 
 
 def _by_value(values: pl.Series, of: Columns) -> pl.DataFrame:
     frame = values.alias("value").to_frame()
     table = frame.drop_nulls().unique().with_columns(folded(pl.col("value")).alias("text"))
-    table = table.select("value", *_of(of))
+    table = table.select("value", *of(pl.col("text")))
     return frame.join(table, on="value", how="left", maintain_order="left").drop("value")
 
 

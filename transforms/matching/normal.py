@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import cache
 
 import polars as pl
 
@@ -96,7 +95,6 @@ _FIELDS: dict[str, names.Columns] = {
 }  # fmt: skip
 
 
-@cache
 def _plain() -> list[pl.Expr]:
     email = pl.col("email").str.strip_chars().str.to_lowercase()
     email = pl.when(email.str.contains(r"^[^@\s]+@[^@\s]+$"), ~email.str.contains(_NO_LOCAL)).then(email)

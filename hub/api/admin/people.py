@@ -35,6 +35,13 @@ class MatchesQuery(Paging):
     state: State = Field(default="review", description="`review` waits for a decision; the others were decided.")
 
 
+class Alike(Shown):
+    """What people have decided of other pairs of which the same fields were alike in the same way."""
+
+    same: int
+    different: int
+
+
 class Match(Shown):
     """Two users that are one person, are not, or may be."""
 
@@ -45,6 +52,9 @@ class Match(Shown):
     model: str = Field(description="The version of the weights.")
     evidence: list[dict[str, Any]] = Field(description="What was compared and how alike it is; never a value.")
     because: list[str] = Field(description="The same in plain words.")
+    decided_alike: Alike = Field(
+        description="How many other pairs with the same evidence people have decided on, and how."
+    )
     found_at: datetime
     proposed_by: str | None = Field(description="Who said first that they are the same; another's word is needed.")
     decided_at: datetime | None
@@ -138,7 +148,8 @@ async def listing(call: Call, query: MatchesQuery) -> MatchPage:
     async with call.reading() as tx:
         found = await people.matches(tx, [query.state], after=_place(query.after), limit=query.limit + 1)
         names = await people.named(tx, {rid for one in found for rid in (one.left_rid, one.right_rid)})
-    items = [_shown(one, names) for one in found[: query.limit]]
+        alike = await people.decided_alike(tx, [(one.left_rid, one.right_rid) for one in found])
+    items = [_shown(one, names, alike) for one in found[: query.limit]]
     last = found[query.limit - 1] if len(found) > query.limit else None
     return MatchPage(items=items, next=cursor(f"{last.left_rid},{last.right_rid}") if last else None)
 
@@ -151,8 +162,9 @@ async def compared(call: Call) -> Compared:
         if found is None:
             raise missing()
         names = await people.named(tx, pair)
+        alike = await people.decided_alike(tx, [pair])
         said = [await _values(tx, names[rid][0]) for rid in pair]
-    return Compared(**_shown(found, names).model_dump(), values=said)
+    return Compared(**_shown(found, names, alike).model_dump(), values=said)
 
 
 async def decide(call: Call, body: NewDecision) -> Decision:
@@ -224,10 +236,15 @@ def _place(after: str | None) -> Pair | None:
     return int(parts[0]), int(parts[1])
 
 
-def _shown(one: people.Match, names: dict[int, tuple[UUID, bool]]) -> Match:
-    shared = {name: getattr(one, name) for name in Match.model_fields if name not in {"records", "because"}}
+def _shown(
+    one: people.Match, names: dict[int, tuple[UUID, bool]], alike: dict[Pair, people.Alike]
+) -> Match:  # fmt: skip
+    pair = one.left_rid, one.right_rid
+    made = {"records", "because", "decided_alike"}
+    shared = {name: getattr(one, name) for name in Match.model_fields if name not in made}
+    before = Alike.model_validate(alike.get(pair, people.Alike()))
     because = plain(json.dumps(one.evidence))
-    return Match(records=[names[one.left_rid][0], names[one.right_rid][0]], because=because, **shared)
+    return Match(records=[names[rid][0] for rid in pair], because=because, decided_alike=before, **shared)
 
 
 def _noted(made: Decided, dry_run: bool) -> dict[str, Any]:

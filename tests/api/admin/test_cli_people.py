@@ -15,7 +15,7 @@ from tests.api.admin.service import AdminHub
 from tests.api.admin.test_cli_merging import sent
 from tests.sync.test_people import FRAMES, told
 
-KEY = str(FRAMES["demographics"]["sourcedId"][1])
+KEY, OTHER = FRAMES["demographics"]["sourcedId"][1], FRAMES["demographics"]["sourcedId"][2]
 
 
 async def two_records(hub: AdminHub) -> tuple[str, str]:
@@ -25,12 +25,13 @@ async def two_records(hub: AdminHub) -> tuple[str, str]:
     more = {"config": {"partial": True}, "key_space": "district", "priority": 500}
     other = str((await hub.made("POST", sources, json={"name": "HR", "kind": "oneroster_csv"} | more))["source_id"])
     await sent(hub, str(hub.source), dict(FRAMES))
-    await sent(hub, other, dict(told([KEY], "hr")))
-    found = []
-    for key in (KEY, f"hr-{KEY}"):
-        (one,) = json.loads(await said(hub, "who", key, "--key", "--json"))
-        found.append(one["sourced_id"])
-    return found[0], found[1]
+    await sent(hub, other, dict(told([KEY, OTHER], "hr")))
+    return await known_as(hub, KEY), await known_as(hub, f"hr-{KEY}")
+
+
+async def known_as(hub: AdminHub, key: str) -> str:
+    (one,) = json.loads(await said(hub, "who", key, "--key", "--json"))
+    return str(one["sourced_id"])
 
 
 async def said(hub: AdminHub, *words: str, code: int = 0) -> str:
@@ -49,6 +50,11 @@ async def test_people_are_found_merged_and_split(hub: AdminHub) -> None:
             pass
         await worker.close()
         assert "E-mail: equal" in await said(hub, "matches")
+        assert "decided before" not in await said(hub, "show", left, right)
+        others = [await known_as(hub, key) for key in (OTHER, f"hr-{OTHER}")]
+        assert "no record changes" in await said(hub, "decide", *others, "different")
+        assert "decided before: 1 like this: 0 same, 1 different" in await said(hub, "show", left, right)
+        assert "decided before: 1 like this" in await said(hub, "matches")
         assert "nobody" in await said(hub, "exempt", left)
         assert "again" in await said(hub, "exempt", left, "--end")
         assert await said(hub, "matching", "off") == "off\n"
