@@ -48,6 +48,7 @@ class Incarnations:
         self._job, self._package, self._said, self._merging = job, package, said, merging
         self._words, self._runs = words, rules.runs(ID_005)
         self._ended: dict[str, pl.DataFrame] = {}
+        self._back = pl.DataFrame(schema=_ENDED)
         self.keys: list[str] = []
 
     def ended(self, entity: Entity) -> pl.DataFrame:
@@ -74,7 +75,8 @@ class Incarnations:
         stored[USERS.name] = stored[USERS.name].filter(~theirs)
         former = await self._former(rows.filter(theirs), dict(indexes))
         back = pl.DataFrame(list(former.items()), schema=_ENDED, orient="row")
-        self._ended[USERS.name] = self._ended[USERS.name].filter(~pl.col("rid").is_in(back["rid"].implode()))
+        self._back = back
+        stored[USERS.name] = pl.concat([stored[USERS.name], _silent(back)])
         new = rows.filter(theirs).select(found.created.columns)
         again = new.join(back, on="key", how="inner", maintain_order="left").select(found.reactivated.columns)
         return replace(
@@ -162,7 +164,15 @@ class Incarnations:
         theirs = rids if entity.rid_of == USERS.name else await self._of(entity, rids.to_list())
         mine = pl.col("rid").is_in(theirs.implode())
         self._ended[entity.name] = stored.filter(mine).select("key", "rid")
-        return stored.filter(~mine)
+        left = stored.filter(~mine)
+        return pl.concat([left, await self._back_again(entity)]) if entity.rid_of else left
+
+    async def _back_again(self, entity: Entity) -> pl.DataFrame:
+        """What the source once said of people who have their ids again, of an entity that shares their numbers."""
+        async with self._job.db.district(self._job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+            keys = self._back["key"].to_list()
+            found = await columns.superseded(tx, self._said.source_id, entity.name, keys)
+        return _silent(found.filter(pl.col("rid").is_in(self._back["rid"].implode())))
 
     async def _of(self, entity: Entity, rids: list[int]) -> pl.Series:
         """The records of an entity that the source has said of some users."""
@@ -182,6 +192,11 @@ class Incarnations:
         """Notes in the run's own transaction that the keys are others' now."""
         for name, ended in self._ended.items():
             await staging.supersede(tx, CATALOGUE[name], self._said.source_id, ended["rid"].to_list())
+
+
+def _silent(claims: pl.DataFrame) -> pl.DataFrame:
+    """Keys and rids as what the source said last (transforms.diff.STORED), and says no more."""
+    return claims.select("key", "rid", hash=pl.lit(0, pl.UInt64), active=pl.lit(value=False))
 
 
 def _documents(rows: pl.DataFrame, indexes: Indexes) -> list[tuple[str, int, str, str]]:
