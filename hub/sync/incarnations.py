@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 
 from connectors.protocol import Package
-from hub.store import columns, doubles, staging
+from hub.store import columns, doubles, staging, statements
 from hub.store.database import Transaction
 from hub.store.people import USERS
 from hub.sync.difference import birth, is_rebound
@@ -138,8 +138,17 @@ class Incarnations:
         return found
 
     async def _texts(self, entity: Entity, rows: pl.DataFrame) -> list[tuple[int, str, str]]:
-        words = await self._words(entity, rows.select("rid", "sourcedId"))
-        return words.select("rid", "doc", "doc_private").rows()
+        """What the source said of records: of merged ones its own word, as long as that is kept."""
+        merged = pl.Series("rid", [], dtype=pl.UInt32)
+        if self._merging is not None and entity is USERS:  # a birth date may have come from it alone all the same
+            merged = self._merging.shared[USERS.name]
+        shared = pl.col("rid").is_in(merged.implode())
+        names, theirs = ("rid", "doc", "doc_private"), rows.filter(shared)["rid"].to_list()
+        words = await self._words(entity, rows.filter(~shared).select("rid", "sourcedId"))
+        async with self._job.db.district(self._job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+            said = await statements.of_records(tx, entity.name, theirs)
+        own = said.filter(pl.col("source") == str(self._said.source_id))
+        return [*words.select(names).rows(), *own.select(names).rows()]
 
     async def _may(self, number: int, of: int) -> bool:
         """Whether so many may be new: no more than the guard lets pass, unless a person has approved the run."""
