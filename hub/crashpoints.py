@@ -61,6 +61,7 @@ PLACES = (
     "keys.made",
     "keys.sealed",
     "keys.forgotten",
+    "agreements.written",
 )
 
 

@@ -60,12 +60,16 @@ def left(package: Frames, keys: Sequence[str]) -> Frames:
 
 @dataclass
 class Two:
-    """The old district and the new one; ``service``: what their administrators act through; ``owner`` sees all rows."""
+    """The old district and the new one; ``service``: what their administrators act through; ``owner`` sees all rows.
+
+    ``worker``: where a worker of its own logs in.
+    """
 
     old: District
     new: District
     service: Pool
     owner: asyncpg.Connection
+    worker: str
 
     async def propose(self, terms: Terms = TERMS) -> UUID:
         async with self.service.district(self.old.district_id) as tx:

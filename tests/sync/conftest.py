@@ -163,7 +163,7 @@ async def two(postgres: str, rosters: tuple[str, UUID, UUID, UUID, UUID]) -> Asy
         worker = await Pool.open(database.worker, name="test worker", largest=4)
         service = await Pool.open(database.service, name="test service", largest=2)
         old, new = (District(worker, district_id=ids[n], source_id=ids[n + 1]) for n in (0, 2))
-        yield Two(old, new, service, owner)
+        yield Two(old, new, service, owner, database.worker)
         await owner.close()
         await worker.close()
         await service.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -155,7 +156,7 @@ async def test_tokens_of_two_agreements_and_of_two_keys_have_nothing_in_common(t
     await applied(third, THEIRS)
     await applied(two.new, joined(THEIRS, PUPILS[:1]))
     which = await two.agree()
-    other = await Two(two.old, third, two.service, two.owner).agree()
+    other = await replace(two, new=third).agree()
     await two.look()
     made = {
         one: {row["token"] for row in await two.tokens(two.old) if row["agreement_id"] == one} for one in (which, other)
