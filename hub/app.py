@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
+from hub.allocator import give_back_freed_memory
 from hub.api import build_api
 from hub.api.connections import Patience, listening
 from hub.api.context import ApiContext
@@ -159,4 +160,5 @@ async def work(settings: Settings) -> None:
         url = found.database_urls[WORKER_ROLE]
         await check(url)
         settle()
+        give_back_freed_memory()
         await run_worker(settings, database_url=url, redis_url=found.redis_url)

@@ -21,7 +21,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from hub.api.allocator import keep_freed_memory
+from hub.allocator import keep_freed_memory
 from hub.api.middleware import REQUEST_ID, in_form_of, of_http, places, secured
 from hub.api.oneroster.errors import Minor, RefusedError, internal
 from hub.settings import Settings

@@ -23,6 +23,7 @@ from uuid import UUID
 import asyncpg
 import polars as pl
 
+from hub.allocator import give_back_freed_memory
 from hub.clock import SystemClock
 from hub.collector import settle
 from hub.embedded import EmbeddedPostgres
@@ -227,4 +228,5 @@ PARTS: dict[str, Callable[..., Found]] = {
 
 if __name__ == "__main__":
     settle()  # as hub.app does
+    give_back_freed_memory()
     sys.stdout.write(json.dumps(PARTS[sys.argv[1]](*sys.argv[2:])))

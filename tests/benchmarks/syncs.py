@@ -20,6 +20,7 @@ from uuid import UUID
 
 import polars as pl
 
+from hub.allocator import give_back_freed_memory
 from hub.clock import SystemClock
 from hub.collector import settle
 from hub.embedded import EmbeddedPostgres
@@ -227,4 +228,5 @@ def _watch(seen: list[float]) -> None:
 
 if __name__ == "__main__":
     settle()  # as hub.app does
+    give_back_freed_memory()
     sys.stdout.write(json.dumps(asyncio.run(sync(sys.argv[1], Path(sys.argv[2])))))
