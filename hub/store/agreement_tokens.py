@@ -37,19 +37,24 @@ async def clear(tx: Transaction, agreement_id: UUID) -> None:
     await tx.execute("SELECT agreement_clear($1)", agreement_id)
 
 
+async def anew(tx: Transaction, agreement_id: UUID) -> None:
+    """Removes all tokens of both ends; their findings are closed, and count on. Under the lock."""
+    await tx.execute("SELECT agreement_anew($1)", agreement_id)
+
+
 async def clear_own(tx: Transaction, agreement_id: UUID) -> None:
-    """Removes all tokens and findings of the transaction's district under an agreement. Under the lock."""
-    for table in ("agreement_tokens", "agreement_findings"):
-        await tx.execute(
-            f"DELETE FROM {table} WHERE district_id = $1 AND agreement_id = $2", tx.district_id, agreement_id
-        )
+    """As ``anew``, of the transaction's district. Under the lock."""
+    await tx.execute(
+        "DELETE FROM agreement_tokens WHERE district_id = $1 AND agreement_id = $2", tx.district_id, agreement_id
+    )
     await settle(tx, agreement_id, [])
 
 
 async def withdraw(tx: Transaction, rids: Collection[int], *, anew: bool = False) -> None:
-    """Takes the tokens and findings away of some users, and the tokens of those whose guardians they are.
+    """Takes the tokens away of some users and of those whose guardians they are, and closes what was found of them.
 
-    What is being made of them meanwhile is not kept. ``anew``: all tokens of the district are looked through again.
+    What was found counts on: nobody asks for more by taking away who was asked for. What is being made of them
+    meanwhile is not kept. ``anew``: all tokens of the district are looked through again.
     """
     for row in await tx.fetch(
         "SELECT agreement_id FROM agreement_sides WHERE district_id = $1 ORDER BY 1", tx.district_id
@@ -61,9 +66,12 @@ async def withdraw(tx: Transaction, rids: Collection[int], *, anew: bool = False
             "WHERE district_id = $1 AND agreement_id = $2",
             tx.district_id, which, anew,
         )  # fmt: skip
-        for table in ("agreement_tokens", "agreement_findings"):
+        for act in (
+            "DELETE FROM agreement_tokens",
+            "UPDATE agreement_findings SET closed_at = coalesce(closed_at, now()), who = 0",
+        ):
             await tx.execute(
-                f"DELETE FROM {table} WHERE district_id = $1 AND agreement_id = $2 AND (rid = ANY($3::integer[]) "
+                f"{act} WHERE district_id = $1 AND agreement_id = $2 AND (rid = ANY($3::integer[]) "
                 "OR rid IN (SELECT u.rid FROM users u WHERE u.district_id = $1 AND u.agents_rids && $3::integer[]))",
                 tx.district_id, which, list(rids),
             )  # fmt: skip
@@ -136,17 +144,18 @@ async def side(tx: Transaction, agreement_id: UUID, scheme: int, *, to_write: bo
 
 
 async def write_tokens(tx: Transaction, agreement_id: UUID, rids: Sequence[int], tokens: pl.DataFrame) -> None:
-    """Sets the tokens (rid, token) of some users. ``since`` is the moment that their sourcedIds (UUIDv7) tell."""
+    """Sets the tokens (``TOKENS``) of some users. ``since`` is the moment that their sourcedIds (UUIDv7) tell."""
     await tx.execute(
         "DELETE FROM agreement_tokens WHERE district_id = $1 AND agreement_id = $2 AND rid = ANY($3::integer[])",
         tx.district_id, agreement_id, list(rids),
     )  # fmt: skip
     await tx.execute(
-        "INSERT INTO agreement_tokens (district_id, agreement_id, token, rid, since) SELECT $1, $2, f.token, f.rid, "
+        "INSERT INTO agreement_tokens (district_id, agreement_id, token, rid, who, since) "
+        "SELECT $1, $2, f.token, f.rid, f.who, "
         "to_timestamp(('x' || left(replace(u.sourced_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) "
-        "FROM unnest($3::integer[], $4::bytea[]) AS f(rid, token) "
+        "FROM unnest($3::integer[], $4::bytea[], $5::bigint[]) AS f(rid, token, who) "
         "JOIN users u ON u.district_id = $1 AND u.rid = f.rid AND u.active",
-        tx.district_id, agreement_id, tokens["rid"].to_list(), tokens["token"].to_list(),
+        tx.district_id, agreement_id, *(tokens[name].to_list() for name in ("rid", "token", "who")),
     )  # fmt: skip
 
 
@@ -202,12 +211,12 @@ async def wards(tx: Transaction, rids: Collection[int]) -> list[int]:
     return [row[0] for row in rows]
 
 
-async def done(tx: Transaction, side: Side, scheme: int) -> None:
-    """Notes that an end's tokens are what its people were at the position of ``side``."""
+async def done(tx: Transaction, side: Side, scheme: int, *, people: int) -> None:
+    """Notes that an end's tokens are what its people were at the position of ``side``, and how many had some."""
     await tx.execute(
         "UPDATE agreement_sides SET tokens_to = $3, tokens_key = $4, tokens_scheme = $5, looked_at = now(), "
-        "leased_until = NULL WHERE district_id = $1 AND agreement_id = $2",
-        tx.district_id, side.agreement_id, side.position, side.key_revision, scheme,
+        "leased_until = NULL, people = greatest(people, $6) WHERE district_id = $1 AND agreement_id = $2",
+        tx.district_id, side.agreement_id, side.position, side.key_revision, scheme, people,
     )  # fmt: skip
 
 

@@ -156,7 +156,7 @@ async def rotate(tx: Transaction, agreement_id: UUID, key: bytes) -> None:
         tx.district_id, agreement_id,
     )  # fmt: skip
     await tx.execute("UPDATE agreement_keys SET key = $2 WHERE agreement_id = $1", agreement_id, key)
-    await agreement_tokens.clear(tx, agreement_id)
+    await agreement_tokens.anew(tx, agreement_id)
 
 
 async def tell(
@@ -167,7 +167,7 @@ async def tell(
 
 
 async def told(tx: Transaction, agreement_id: UUID) -> int:
-    """Of how many of its people the other end is told that the transaction's district has a record, in whole tens."""
+    """Of how many of its people the other end is told that this one has a record, or was, in tens; see the function."""
     count: int = await tx.fetchval("SELECT agreement_told($1)", agreement_id)
     return count
 

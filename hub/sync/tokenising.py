@@ -90,7 +90,7 @@ async def _made(db: Database, keys: Keys, district_id: UUID, agreement_id: UUID)
             others = everybody.filter(pl.col("rid").is_in(mine))["guardians"].explode(empty_as_null=False).drop_nulls()
             more = sorted(set(others) - known)
             everybody = pl.concat([everybody, await compared.people(tx, more)])
-    made = await asyncio.to_thread(_tokens, everybody, key, side.identifiers, mine)
+    made = await asyncio.to_thread(_tokens, everybody, key, side, mine)
     return _Made(side, changed, mine, made, undone)
 
 
@@ -119,10 +119,11 @@ def _meant(everybody: pl.DataFrame, roles: Sequence[str], schools: Sequence[int]
     return meant["rid"].sort().to_list()
 
 
-def _tokens(everybody: pl.DataFrame, key: bytes, identifiers: Sequence[str], mine: Sequence[int]) -> pl.DataFrame:
+def _tokens(everybody: pl.DataFrame, key: bytes, side: Side, mine: Sequence[int]) -> pl.DataFrame:
     if not mine:
         return pl.DataFrame(schema=TOKENS)
-    return tokens(normalised(everybody), key, identifiers=identifiers, rids=mine)
+    salt = side.district_id.bytes + side.agreement_id.bytes  # the other end's digests are others
+    return tokens(normalised(everybody), key, salt, identifiers=side.identifiers, rids=mine)
 
 
 async def _written(db: Database, made: _Made) -> bool:
@@ -147,7 +148,7 @@ async def _written(db: Database, made: _Made) -> bool:
         if await agreement_tokens.settle(tx, side.agreement_id, made.changed):
             await _end_in(tx, side.agreement_id, acts.TOO_MANY)
         else:
-            await agreement_tokens.done(tx, side, SCHEME)
+            await agreement_tokens.done(tx, side, SCHEME, people=made.tokens["rid"].n_unique())
     return True
 
 

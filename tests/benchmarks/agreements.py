@@ -82,7 +82,7 @@ async def _pure(db: Database, district: UUID) -> Result:
     pupils = people.filter(pl.col("kind") == "student")["rid"].to_list()
     said = texts(people, TERMS.identifiers, pupils)["text"].to_list()
     started = time.process_time()
-    made = tokens(people, KEY[:32], identifiers=TERMS.identifiers, rids=pupils)
+    made = tokens(people, KEY[:32], b"", identifiers=TERMS.identifiers, rids=pupils)
     ours = time.process_time() - started
     started = time.process_time()
     for text in said:

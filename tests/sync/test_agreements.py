@@ -146,7 +146,7 @@ async def test_neither_end_sees_a_row_of_the_other_and_no_stranger_sees_any(two:
     )
     assert {row[0] for row in columns} == {
         "district_id", "agreement_id", "token", "rid", "since", "left_at", "found_at", "closed_at", "asked_at",
-        "asked_by",
+        "asked_by", "who", "times", "counted_at",
     }  # fmt: skip
 
 

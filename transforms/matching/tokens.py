@@ -20,24 +20,26 @@ from typing import Final
 import polars as pl
 
 #: Grows whenever tokens are made of something else: then all are made anew.
-SCHEME: Final = 1
+SCHEME: Final = 2
 #: A token's bytes: half of an HMAC-SHA-256, as RFC 2104 (5) allows.
 BYTES: Final = 16
 #: Tokens of one person at most.
 MOST: Final = 16
 _TEXTS: Final = {"rid": pl.UInt32, "text": pl.String}
-TOKENS: Final = {"rid": pl.UInt32, "token": pl.Binary}
+#: ``who``: the same in all rows of a person, and another one where what they are made of changed.
+TOKENS: Final = {"rid": pl.UInt32, "token": pl.Binary, "who": pl.Int64}
 _BETWEEN = "\x1f"
+_BEHIND = "\x1e"
 _BLOCK = 64
 
 
 def tokens(
-    normalised: pl.DataFrame, key: bytes, *, identifiers: Collection[str], rids: Collection[int]
+    normalised: pl.DataFrame, key: bytes, salt: bytes, *, identifiers: Collection[str], rids: Collection[int]
 ) -> pl.DataFrame:
     """The tokens (``TOKENS``) of some people of a normalised frame; who is not matchable has none.
 
     ``normalised``: they, and the guardians whom they name. ``identifiers``: types of ids that mean the same everywhere.
-    ``key``: 32 bytes.
+    ``key``: 32 bytes. ``salt``: of ``who``, which stays where the key is another one.
     """
     made = texts(normalised, identifiers, rids)
     inner = hashlib.sha256(bytes(b ^ 0x36 for b in key.ljust(_BLOCK, b"\0")))
@@ -51,7 +53,16 @@ def tokens(
         return last.digest()[:BYTES]
 
     found = pl.Series("token", [token(text) for text in made["text"].to_list()], pl.Binary)
-    return made.select("rid").with_columns(found)
+    return made.select("rid").with_columns(found).join(_who(made, salt), on="rid", maintain_order="left")
+
+
+def _who(made: pl.DataFrame, salt: bytes) -> pl.DataFrame:
+    whole = made.group_by("rid", maintain_order=True).agg(pl.col("text").str.join(_BEHIND))
+    digests = [
+        int.from_bytes(hashlib.sha256(salt + text.encode()).digest()[:8], signed=True) or 1
+        for text in whole["text"].to_list()
+    ]
+    return whole.select("rid").with_columns(pl.Series("who", digests, pl.Int64))
 
 
 def texts(normalised: pl.DataFrame, identifiers: Collection[str], rids: Collection[int]) -> pl.DataFrame:

@@ -84,8 +84,8 @@ class Agreement(Shown):
     accepted_at: datetime | None
     looked_at: datetime | None = Field(description="When this end's people were last looked through.")
     told: int = Field(
-        description="Of how many people the other district is told now that this one has a record: 0 below ten, and "
-        "in tens above. Never of whom."
+        description="Of how many people the other district is told that this one has a record, or was within 30 days: "
+        "0 below ten, and in tens above. Never of whom."
     )
     ended_at: datetime | None
     ended_by: Literal["us", "partner", "hub"] | None

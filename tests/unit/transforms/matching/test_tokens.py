@@ -18,6 +18,7 @@ BASE: dict[str, Any] = {
 }  # fmt: skip
 MOTHER: dict[str, Any] = {"kind": "guardian", "given": "Ana", "family": "López", "phone": "(555) 201-4499"}
 KEY = bytes(range(32))
+SALT = b"of one end"
 
 
 def frame(*people: dict[str, Any]) -> pl.DataFrame:
@@ -94,9 +95,15 @@ def test_who_is_exempt_or_nobody_has_no_token_and_is_in_no_others() -> None:
 def test_tokens_are_hmacs_of_the_texts_and_bounded() -> None:
     many = [MOTHER | {"given": f"Ana{letter}", "phone": f"55520144{n:02}"} for n, letter in enumerate("bcdfghjklmnp")]
     people = frame(BASE | {"guardians": list(range(1, 13))}, *many)
-    made, said = tokens(people, KEY, identifiers=(), rids=[0]), texts(people, (), [0])
+    made, said = tokens(people, KEY, SALT, identifiers=(), rids=[0]), texts(people, (), [0])
     assert made.height == said.height == MOST
     assert made["token"].to_list() == [hmac.digest(KEY, t.encode(), hashlib.sha256)[:BYTES] for t in said["text"]]
-    other = tokens(people, KEY[::-1], identifiers=(), rids=[0])
+    other = tokens(people, KEY[::-1], SALT, identifiers=(), rids=[0])
     assert not set(made["token"]) & set(other["token"])
-    assert tokens(people, KEY, identifiers=(), rids=[1]).is_empty()  # a guardian: neither birth date nor id
+    assert set(made["who"]) == set(other["who"])  # whose they are does not hang on the key
+    assert len(set(made["who"])) == 1
+    for another in (tokens(people, KEY, b"", identifiers=(), rids=[0]),
+                    tokens(frame(BASE), KEY, SALT, identifiers=(), rids=[0])):  # fmt: skip
+        assert another.height
+        assert not set(made["who"]) & set(another["who"])
+    assert tokens(people, KEY, SALT, identifiers=(), rids=[1]).is_empty()  # a guardian: neither birth date nor id

@@ -1,0 +1,115 @@
+"""What an agreement's ends may ask at most, and what neither can do to ask for more."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import polars as pl
+import pytest
+
+from hub.store import agreement_tokens, agreements, matching
+from hub.store.agreements import Terms
+from hub.sync import agreements as acts
+from tests.sync.agreeing import PUPILS, THEIRS, Two, joined
+from tests.sync.guarding import approve
+from tests.sync.test_erasure import KEY
+from tests.sync.test_several_sources import applied
+
+
+async def rotated(two: Two, which: UUID) -> None:
+    key = await acts.new_key(two.service, KEY, which)
+    async with two.service.district(two.old.district_id) as tx:
+        await acts.rotate(tx, which, key)
+
+
+async def said_again(two: Two, which: UUID) -> None:
+    """The new district says once more that all its schools count."""
+    async with two.service.district(two.new.district_id) as tx:
+        await acts.set_schools(tx, which, None)
+
+
+async def exempted(two: Two, _: UUID) -> None:
+    """The new district exempts whom it was told about."""
+    async with two.service.district(two.new.district_id) as tx:
+        for one in await agreements.findings(tx, asked=False):
+            await matching.set_exempt(tx, one.rid, by="Ms Ito")
+
+
+@pytest.mark.threat("T1")
+async def test_what_was_found_counts_whatever_an_end_does_to_forget_it(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement_tokens, "LEAST_FOUND", 12)
+    asked = [PUPILS[:8], PUPILS[8:16]]
+    for forget in (said_again, rotated, exempted):
+        which = await two.agree()
+        await applied(two.new, joined(THEIRS, asked[0]))
+        await two.look()
+        assert len(await two.told(two.new)) == 8
+        await forget(two, which)
+        await applied(two.new, joined(THEIRS, asked[1]))  # others, in their place
+        await two.look()
+        async with two.service.district(two.new.district_id) as tx:
+            found = await agreements.get(tx, which)
+        assert (found.state, found.ended_because) == ("ended", acts.TOO_MANY), forget
+        asked.reverse()
+
+
+async def test_tokens_that_are_made_anew_neither_end_an_agreement_nor_find_anybody_anew(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement_tokens, "LEAST_FOUND", 2)
+    await applied(two.new, joined(THEIRS, PUPILS[:8]))
+    which = await two.agree(Terms(["student"], [], 365, 40, None))
+    await two.look()
+    found = await two.owner.fetch("SELECT district_id, rid, found_at FROM hub.agreement_findings ORDER BY rid")
+    assert len(found) == 8
+    for act in (rotated, said_again):
+        await act(two, which)
+        assert await two.told(two.new) == set()
+        await two.look()  # where the first end looks, the other one has no token
+        assert len(await two.told(two.new)) == 8
+    assert found == await two.owner.fetch("SELECT district_id, rid, found_at FROM hub.agreement_findings ORDER BY rid")
+
+
+@pytest.mark.threat("T1")
+async def test_the_count_in_tens_does_not_tell_who_it_was(two: Two) -> None:
+    """The old district exempts somebody, or takes somebody out, and looks whether it is told of fewer."""
+    which = await two.agree()
+    await applied(two.new, joined(THEIRS, PUPILS[:10]))
+    await two.look()
+
+    async def counted() -> int:
+        async with two.service.district(two.old.district_id) as tx:
+            return await agreements.told(tx, which)
+
+    assert await counted() == 10
+    await two.exempt(PUPILS[0])
+    assert len(await two.told(two.new)) == 9
+    assert await counted() == 10
+    await two.owner.execute("UPDATE hub.agreement_findings SET closed_at = now() - interval '31 days' "
+                            "WHERE closed_at IS NOT NULL")  # fmt: skip
+    assert await counted() == 0
+
+
+@pytest.mark.threat("T1")
+async def test_a_record_that_becomes_another_person_counts_once_more(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks about one after the other with the same few records, under any keys."""
+    monkeypatch.setattr(agreement_tokens, "LEAST_FOUND", 12)
+    which = await two.agree()
+    for round_, key in enumerate((PUPILS[:5], PUPILS[5:10], PUPILS[10:15])):
+        package = joined(THEIRS, key)
+        again = dict(zip((f"new-{one}" for one in key), (f"new-{one}" for one in PUPILS[:5]), strict=True))
+        for file, column in (("users", "sourcedId"), ("roles", "userSourcedId"), ("demographics", "sourcedId")):
+            package[file] = package[file].with_columns(pl.col(column).replace(again))
+        run = await two.new.sync(package)
+        if run.state == "held":  # its own staff says that this is meant
+            run = await approve(two.new, run.run_id)
+        assert run.state == "applied"
+        await two.look()
+        async with two.service.district(two.new.district_id) as tx:
+            found = await agreements.get(tx, which)
+        if round_ < 2:
+            assert await two.told(two.new) == {f"new-{one}" for one in PUPILS[:5]}
+            await rotated(two, which)
+    assert (found.state, found.ended_because) == ("ended", acts.TOO_MANY)
