@@ -145,8 +145,9 @@ async def side(tx: Transaction, agreement_id: UUID, scheme: int, *, to_write: bo
 
 async def write_tokens(tx: Transaction, agreement_id: UUID, rids: Sequence[int], tokens: pl.DataFrame) -> None:
     """Sets the tokens (``TOKENS``) of some users. ``since`` is the moment that their sourcedIds (UUIDv7) tell."""
-    await tx.execute(
-        "DELETE FROM agreement_tokens WHERE district_id = $1 AND agreement_id = $2 AND rid = ANY($3::integer[])",
+    await tx.execute(  # who left since they were read is remembered, by tokens of before
+        "DELETE FROM agreement_tokens t USING users u WHERE t.district_id = $1 AND t.agreement_id = $2 "
+        "AND t.rid = ANY($3::integer[]) AND u.district_id = $1 AND u.rid = t.rid AND u.active",
         tx.district_id, agreement_id, list(rids),
     )  # fmt: skip
     await tx.execute(

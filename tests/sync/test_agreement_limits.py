@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 import polars as pl
@@ -9,8 +10,10 @@ import pytest
 
 from hub.store import agreement_tokens, agreements, matching
 from hub.store.agreements import Terms
+from hub.store.database import Transaction
 from hub.sync import agreements as acts
-from tests.sync.agreeing import PUPILS, THEIRS, Two, joined
+from hub.sync import tokenising
+from tests.sync.agreeing import OURS, PUPILS, THEIRS, Two, joined, left
 from tests.sync.guarding import approve
 from tests.sync.test_erasure import KEY
 from tests.sync.test_several_sources import applied
@@ -90,6 +93,34 @@ async def test_the_count_in_tens_does_not_tell_who_it_was(two: Two) -> None:
     await two.owner.execute("UPDATE hub.agreement_findings SET closed_at = now() - interval '31 days' "
                             "WHERE closed_at IS NOT NULL")  # fmt: skip
     assert await counted() == 0
+
+
+async def test_who_leaves_while_tokens_are_made_is_remembered(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody leaves after the people were read, and before tokens of them are written."""
+    await two.agree()
+    await applied(two.new, joined(THEIRS, PUPILS[:1]))
+    await two.look()
+    assert len(await two.told(two.new)) == 1
+    await two.owner.execute(
+        "UPDATE hub.agreement_sides SET tokens_to = NULL WHERE district_id = $1", two.old.district_id
+    )
+    stands, happened = tokenising._stands, False
+
+    async def between(tx: Transaction, side: agreement_tokens.Side) -> bool:
+        nonlocal happened
+        if not happened:
+            happened = True
+            await asyncio.create_task(leave())
+        return await stands(tx, side)
+
+    async def leave() -> None:
+        await applied(two.old, left(OURS, PUPILS[:1]))
+
+    monkeypatch.setattr(tokenising, "_stands", between)
+    await two.look()
+    assert happened
+    assert {row["left_at"] is None for row in await two.tokens(two.old, PUPILS[0])} == {False}
+    assert await two.told(two.new) == {f"new-{PUPILS[0]}"}
 
 
 @pytest.mark.threat("T1")
