@@ -32,6 +32,13 @@ async def lock(tx: Transaction, agreement_id: UUID) -> None:
     await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('agreement ' || $1, 0))", str(agreement_id))
 
 
+async def lock_pair(tx: Transaction, one: UUID, other: UUID) -> None:
+    """Nobody else makes a proposal of either of two districts to the other one until the transaction ends."""
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"agreement {min(one, other)} {max(one, other)}"
+    )
+
+
 async def clear(tx: Transaction, agreement_id: UUID) -> None:
     """Removes all tokens and findings of both ends. Under the lock."""
     await tx.execute("SELECT agreement_clear($1)", agreement_id)

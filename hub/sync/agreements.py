@@ -37,6 +37,7 @@ async def propose(tx: Transaction, partner: UUID, terms: Terms, schools: Sequenc
         raise HubError(Code.CONFLICT, "A district makes no agreement with itself: its own people are compared anyway.")
     await districts.get(tx, partner)
     await _check_schools(tx, schools)
+    await agreement_tokens.lock_pair(tx, tx.district_id, partner)
     if await agreements.between(tx, partner):
         raise HubError(Code.CONFLICT, "The two districts have an agreement or a proposal already. End it first.")
     if await agreements.proposed(tx) >= agreements.MOST_PROPOSED:

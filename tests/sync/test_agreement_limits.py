@@ -8,12 +8,14 @@ from uuid import UUID
 import polars as pl
 import pytest
 
+from hub.errors import Code, HubError
 from hub.store import agreement_tokens, agreements, matching
 from hub.store.agreements import Terms
 from hub.store.database import Transaction
 from hub.sync import agreements as acts
 from hub.sync import tokenising
-from tests.sync.agreeing import OURS, PUPILS, THEIRS, Two, joined, left
+from tests.districts import District
+from tests.sync.agreeing import OURS, PUPILS, TERMS, THEIRS, Two, joined, left
 from tests.sync.guarding import approve
 from tests.sync.test_erasure import KEY
 from tests.sync.test_several_sources import applied
@@ -121,6 +123,19 @@ async def test_who_leaves_while_tokens_are_made_is_remembered(two: Two, monkeypa
     assert happened
     assert {row["left_at"] is None for row in await two.tokens(two.old, PUPILS[0])} == {False}
     assert await two.told(two.new) == {f"new-{PUPILS[0]}"}
+
+
+async def test_of_two_proposals_at_once_one_is_made(two: Two) -> None:
+    async def propose(proposer: District, partner: District) -> None:
+        async with two.service.district(proposer.district_id) as tx:
+            await acts.propose(tx, partner.district_id, TERMS, None)
+
+    each = [(two.old, two.new), (two.new, two.old)] * 2
+    ended = await asyncio.gather(*(propose(*ends) for ends in each), return_exceptions=True)
+    refused = [error for error in ended if error is not None]
+    assert len(refused) == len(each) - 1
+    assert {error.code for error in refused if isinstance(error, HubError)} == {Code.CONFLICT}
+    assert await two.owner.fetchval("SELECT count(*) FROM hub.agreements") == 1
 
 
 @pytest.mark.threat("T1")
