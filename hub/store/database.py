@@ -23,7 +23,8 @@ from hub.store.kept import Kept
 SCHEMA = "hub"
 #: What a statement by itself (``Transaction.alone``) reads from first: its first parameter becomes the district of the
 #: policies, for as long as it runs. All that it reads of tables has to be asked for by this row (LATERAL), so that it
-#: comes behind; what came before would see no district, and so nothing.
+#: comes behind; what came before would see no district, and so nothing. The ORDER BY of a subquery is part of that: it
+#: keeps PostgreSQL from taking the subquery apart, and then what refers to no row, as a gate, would be asked for first.
 ITS_DISTRICT = "set_config('hub.district', $1::uuid::text, true) AS its(district)"
 #: A transaction in which nothing was asked for so long is ended by PostgreSQL. Shorter than the minute within which the
 #: run of a worker that hangs is taken over: its locks would keep everybody else from it.

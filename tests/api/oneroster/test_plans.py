@@ -41,8 +41,8 @@ async def counted(roster_database: Database) -> None:
 
 
 @contextmanager
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Statement]]:
-    """Writes down every statement with its values."""
+def recorded(monkeypatch: pytest.MonkeyPatch, *only: str) -> Iterator[list[Statement]]:
+    """Writes down every statement with its values; ``only`` those that are asked in some ways."""
     found: list[Statement] = []
 
     def record(name: str) -> None:
@@ -55,7 +55,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Statement]]:
         patch.setattr(Transaction, name, wrapped)
 
     with monkeypatch.context() as patch:
-        for name in ("fetch", "fetchrow", "fetchval", "alone"):
+        for name in only or ("fetch", "fetchrow", "fetchval", "alone"):
             record(name)
         yield found
 
@@ -148,3 +148,56 @@ async def test_a_walk_finds_what_changed_behind_it_by_an_index(
 
     assert {name for name, _ in found["history"]} <= {"history_position", "history_pkey"}
     assert looked_up(found, "feed", "feed_pkey", "grant_id")
+
+
+#: Settings under which a plan could read before it says its district, if anything let it.
+OTHERWISE = (
+    "RESET ALL",
+    "SET plan_cache_mode = force_generic_plan",
+    "SET enable_nestloop = off; SET enable_material = off; SET enable_memoize = off",
+    "SET enable_seqscan = off; SET enable_sort = off",
+    "SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off",
+    "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0",
+    "SET from_collapse_limit = 1; SET join_collapse_limit = 1; SET geqo_threshold = 2",
+)
+
+
+@pytest.mark.threat("T1", "T9")
+@pytest.mark.usefixtures("counted")
+async def test_a_statement_by_itself_says_its_district_before_it_reads_however_it_is_planned(
+    hub: Hub, roster_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with recorded(monkeypatch, "alone") as statements:
+        for path, query in (
+            ("/users", {"limit": "5"}),
+            ("/users", {"limit": "5", "fields": "givenName"}),
+            ("/users", {"limit": "5", "sort": "givenName"}),
+            ("/enrollments", {"limit": "1000"}),
+            ("/users", {"limit": "5", "offset": "99999"}),
+        ):
+            assert (await hub.get(path, **query))[0] == 200
+    kinds = ("SELECT r.*", "string_agg(r.record", "convert_to(string_agg(t.sourced_id", "SELECT EXISTS")
+    assert [kind for kind in kinds if not any(kind in query for query, _ in statements)] == []
+    here, there = hub.prepared.here, hub.prepared.there
+    pool = await asyncpg.create_pool(
+        roster_database.service, min_size=1, max_size=1, server_settings={"search_path": "hub"}
+    )
+    for query, values in statements:
+        # The policies alone keep the other district's records out, of which the same numbers are asked for.
+        bare = query.replace("t.district_id = its.district::uuid", "its.district IS NOT NULL")
+        right = str(await pool.fetch(query, *values))
+        closed = str(await pool.fetch(query, there, *values[1:]))
+        assert values[0] == here
+        assert closed != right
+        for settings in OTHERWISE:
+            async with pool.acquire() as connection:
+                await connection.execute(settings)
+                for asked in (query, bare):
+                    for _ in range(
+                        7 if settings == "RESET ALL" else 2
+                    ):  # the plan is the same for all from the sixth time on
+                        assert str(await connection.fetch(asked, there, *values[1:])) == closed, (settings, asked)
+                        assert str(await connection.fetch(asked, *values)) == right, (settings, asked)
+                assert await connection.fetchval("SELECT current_setting('hub.district', true)") in {"", None}
+                assert await connection.fetchval("SELECT count(*) FROM users") == 0
+    await pool.close()
