@@ -22,7 +22,7 @@ State = Literal["proposed", "active", "ended"]
 #: Days after which a proposal that nobody accepted ends, and after which a finding is not shown any more.
 PROPOSAL_DAYS: Final = 30
 FINDING_DAYS: Final = 90
-#: Proposals of one district that nobody has accepted.
+#: Proposals of one district that nobody has accepted, within ``PROPOSAL_DAYS``: others' lists and logs have them all.
 MOST_PROPOSED: Final = 20
 
 
@@ -114,10 +114,12 @@ async def between(tx: Transaction, partner: UUID) -> bool:
 
 
 async def proposed(tx: Transaction) -> int:
-    """How many proposals of the district nobody has accepted."""
+    """How many proposals of the district nobody has accepted, with those of the last days that have ended so."""
     count: int = await tx.fetchval(
-        "SELECT count(*) FROM agreements WHERE district_id = $1 AND state = 'proposed'", tx.district_id
-    )
+        "SELECT count(*) FROM agreements WHERE district_id = $1 AND accepted_at IS NULL "
+        "AND (state = 'proposed' OR proposed_at > now() - make_interval(days => $2))",
+        tx.district_id, PROPOSAL_DAYS,
+    )  # fmt: skip
     return count
 
 

@@ -41,7 +41,10 @@ async def propose(tx: Transaction, partner: UUID, terms: Terms, schools: Sequenc
     if await agreements.between(tx, partner):
         raise HubError(Code.CONFLICT, "The two districts have an agreement or a proposal already. End it first.")
     if await agreements.proposed(tx) >= agreements.MOST_PROPOSED:
-        raise HubError(Code.CONFLICT, "Too many of the district's proposals wait. End some of them first.")
+        raise HubError(
+            Code.CONFLICT,
+            "Too many of the district's proposals wait, or were not accepted within 30 days. Propose again later.",
+        )
     agreement_id = new_id()
     await agreements.propose(tx, agreement_id, partner, terms, schools)
     await agreements.tell(tx, agreement_id, "agreement.propose")

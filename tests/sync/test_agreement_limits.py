@@ -159,3 +159,12 @@ async def test_a_record_that_becomes_another_person_counts_once_more(two: Two, m
             assert await two.told(two.new) == {f"new-{one}" for one in PUPILS[:5]}
             await rotated(two, which)
     assert (found.state, found.ended_because) == ("ended", acts.TOO_MANY)
+
+
+async def test_a_district_cannot_fill_another_ones_list_with_proposals(two: Two) -> None:
+    for _ in range(agreements.MOST_PROPOSED):
+        await two.end(await two.propose(), two.old)
+    with pytest.raises(HubError, match="Too many"):
+        await two.propose()
+    await two.owner.execute("UPDATE hub.agreements SET proposed_at = now() - interval '31 days'")
+    await two.agree()
