@@ -46,10 +46,25 @@ class _Made:
 
 
 async def tokenise_once(db: Database, keys: Keys) -> bool:
-    """Ends what is over, or makes the tokens of one district under one agreement; whether there was anything."""
+    """Ends what is over, or makes the tokens of one district under one agreement; whether there was anything.
+
+    What cannot be ended keeps nothing waiting: its error is raised once there is nothing else to do.
+    """
+    ended, failed = False, None
     for proposer, agreement_id, why in await agreements.over(db):
-        await _end(db, proposer, agreement_id, why)
+        try:
+            await _end(db, proposer, agreement_id, why)
+            ended = True
+        except Exception as error:
+            failed = failed or error
+    if ended or await _make_once(db, keys):
         return True
+    if failed is not None:
+        raise failed
+    return False
+
+
+async def _make_once(db: Database, keys: Keys) -> bool:
     claimed = await agreement_tokens.claim(db, SCHEME)
     if claimed is None:
         return False

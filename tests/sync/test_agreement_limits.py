@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -168,3 +169,26 @@ async def test_a_district_cannot_fill_another_ones_list_with_proposals(two: Two)
         await two.propose()
     await two.owner.execute("UPDATE hub.agreements SET proposed_at = now() - interval '31 days'")
     await two.agree()
+
+
+async def test_what_cannot_be_ended_keeps_no_other_agreement_waiting(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    third = await District(two.old.db).create()
+    broken, other = await two.agree(), await Two(two.old, third, two.service, two.owner).agree()
+    await two.owner.execute("UPDATE hub.agreements SET until = now()")
+    real = acts.end
+
+    async def end(tx: Transaction, agreement_id: UUID, **more: Any) -> agreements.Agreement:
+        if agreement_id == broken:
+            raise HubError(Code.INTERNAL, "It cannot be ended.")
+        return await real(tx, agreement_id, **more)
+
+    monkeypatch.setattr(acts, "end", end)
+    living = await Two(two.new, third, two.service, two.owner).agree()
+    with pytest.raises(HubError, match="cannot be ended"):  # once there is nothing else to do
+        await two.look()
+    async with two.service.district(two.old.district_id) as tx:
+        assert {one.agreement_id: one.state for one in await agreements.listing(tx)} == {
+            broken: "active", other: "ended",
+        }  # fmt: skip
+    async with two.service.district(two.new.district_id) as tx:
+        assert (await agreements.get(tx, living)).looked_at is not None
