@@ -64,7 +64,9 @@ async def withdraw(tx: Transaction, rids: Collection[int], *, anew: bool = False
     meanwhile is not kept. ``anew``: all tokens of the district are looked through again.
     """
     for row in await tx.fetch(
-        "SELECT agreement_id FROM agreement_sides WHERE district_id = $1 ORDER BY 1", tx.district_id
+        "SELECT agreement_id FROM agreement_sides JOIN agreements g USING (agreement_id) "
+        "WHERE agreement_sides.district_id = $1 AND g.state <> 'ended' ORDER BY 1",
+        tx.district_id,
     ):
         which = row["agreement_id"]
         await lock(tx, which)

@@ -192,3 +192,13 @@ async def test_what_cannot_be_ended_keeps_no_other_agreement_waiting(two: Two, m
         }  # fmt: skip
     async with two.service.district(two.new.district_id) as tx:
         assert (await agreements.get(tx, living)).looked_at is not None
+
+
+async def test_what_has_ended_costs_nothing_when_tokens_are_taken_away(two: Two) -> None:
+    await two.end(await two.agree(), two.old)
+    await two.exempt(PUPILS[0])
+    assert await two.owner.fetchval("SELECT max(revision) FROM hub.agreement_sides") == 0
+    which = await two.agree()
+    await two.exempt(PUPILS[1])
+    changed = await two.owner.fetch("SELECT agreement_id FROM hub.agreement_sides WHERE revision > 0")
+    assert [row[0] for row in changed] == [which]
