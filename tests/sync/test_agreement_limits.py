@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +16,11 @@ from hub.store.agreements import Terms
 from hub.store.database import Transaction
 from hub.sync import agreements as acts
 from hub.sync import tokenising
-from tests.districts import District
+from tests.districts import District, Frames
 from tests.sync.agreeing import OURS, PUPILS, TERMS, THEIRS, Two, joined, left
 from tests.sync.guarding import approve
 from tests.sync.test_erasure import KEY
-from tests.sync.test_several_sources import applied
+from tests.sync.test_several_sources import applied, member
 
 
 async def rotated(two: Two, which: UUID) -> None:
@@ -139,26 +140,39 @@ async def test_of_two_proposals_at_once_one_is_made(two: Two) -> None:
     assert await two.owner.fetchval("SELECT count(*) FROM hub.agreements") == 1
 
 
+def disguised(names: Sequence[str], births: Sequence[str]) -> Frames:
+    """Pupils as ``joined``, always with the same ids: the names of some, and the birth dates of others."""
+    package = joined(THEIRS, names)
+    package["demographics"] = joined(THEIRS, births)["demographics"]
+    for file, column, keys in (
+        ("users", "sourcedId", names), ("roles", "userSourcedId", names), ("demographics", "sourcedId", births)
+    ):  # fmt: skip
+        again = {f"new-{key}": f"new-{PUPILS[n]}" for n, key in enumerate(keys)}
+        package[file] = package[file].with_columns(pl.col(column).replace(again))
+    return package
+
+
 @pytest.mark.threat("T1")
 async def test_a_record_that_becomes_another_person_counts_once_more(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks about one after the other with the same few records, under any keys."""
     monkeypatch.setattr(agreement_tokens, "LEAST_FOUND", 12)
     which = await two.agree()
-    for round_, key in enumerate((PUPILS[:5], PUPILS[5:10], PUPILS[10:15])):
-        package = joined(THEIRS, key)
-        again = dict(zip((f"new-{one}" for one in key), (f"new-{one}" for one in PUPILS[:5]), strict=True))
-        for file, column in (("users", "sourcedId"), ("roles", "userSourcedId"), ("demographics", "sourcedId")):
-            package[file] = package[file].with_columns(pl.col(column).replace(again))
-        run = await two.new.sync(package)
-        if run.state == "held":  # its own staff says that this is meant
-            run = await approve(two.new, run.run_id)
-        assert run.state == "applied"
+    asked = PUPILS[:5], PUPILS[5:10], PUPILS[10:15]
+    rids = set()
+    for before, now in zip((asked[0], *asked), asked, strict=False):
+        for package in (disguised(now, before), disguised(now, now)):  # first a name is another one, then a date
+            run = await two.new.sync(package)
+            if run.state == "held":  # its own staff says that this is meant
+                run = await approve(two.new, run.run_id)
+            assert run.state in {"applied", "unchanged"}
+        rids.add((await member(two.new, f"new-{PUPILS[0]}"))["rid"])
         await two.look()
         async with two.service.district(two.new.district_id) as tx:
             found = await agreements.get(tx, which)
-        if round_ < 2:
-            assert await two.told(two.new) == {f"new-{one}" for one in PUPILS[:5]}
+        if now is not asked[2]:
+            assert await two.told(two.new) == {f"new-{one}" for one in asked[0]}
             await rotated(two, which)
+    assert len(rids) == 1
     assert (found.state, found.ended_because) == ("ended", acts.TOO_MANY)
 
 
