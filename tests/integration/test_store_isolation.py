@@ -338,6 +338,22 @@ async def test_a_statement_by_itself_sees_its_district_alone_and_leaves_none_beh
     async with pool_of_one.shared() as tx:
         assert await names(tx) == []
 
+    async def slowly() -> None:
+        async with pool_of_one.reading(pair[1]) as tx:
+            running.set()
+            await tx.alone(f"SELECT pg_sleep(60) FROM {ITS_DISTRICT}")
+
+    running = asyncio.Event()
+    left = asyncio.create_task(slowly())
+    await running.wait()
+    await asyncio.sleep(0.1)  # in the middle of it
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    async with pool_of_one.shared() as tx:
+        assert await names(tx) == []
+        assert not await tx.fetchval("SELECT current_setting('hub.district', true)")
+
 
 @pytest.mark.threat("T9")
 async def test_prepared_statements_follow_the_district(pool_of_one: Pool) -> None:
