@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -187,7 +188,7 @@ async def test_a_district_cannot_fill_another_ones_list_with_proposals(two: Two)
 
 async def test_what_cannot_be_ended_keeps_no_other_agreement_waiting(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     third = await District(two.old.db).create()
-    broken, other = await two.agree(), await Two(two.old, third, two.service, two.owner).agree()
+    broken, other = await two.agree(), await replace(two, new=third).agree()
     await two.owner.execute("UPDATE hub.agreements SET until = now()")
     real = acts.end
 
@@ -197,7 +198,7 @@ async def test_what_cannot_be_ended_keeps_no_other_agreement_waiting(two: Two, m
         return await real(tx, agreement_id, **more)
 
     monkeypatch.setattr(acts, "end", end)
-    living = await Two(two.new, third, two.service, two.owner).agree()
+    living = await replace(two, old=two.new, new=third).agree()
     with pytest.raises(HubError, match="cannot be ended"):  # once there is nothing else to do
         await two.look()
     async with two.service.district(two.old.district_id) as tx:
