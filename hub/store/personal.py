@@ -87,6 +87,7 @@ IMPERSONAL: Final[dict[str, str]] = {
     "source_traces": "what requested_by outcome data",  # the data are shapes: connectors.tracing
     "source_transforms": "definition note created_by",
     "source_troubles": "kind code",
+    "said_references": "homes",  # numbers of records; a row goes with any of them
     "schema_steps": "name checksum",
     "sources": "name kind config state cursor digest archive files speaks_for key_space links guard joined parts "
     "secrets",
