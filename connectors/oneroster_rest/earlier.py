@@ -8,6 +8,7 @@ person's records were called in 1.1, without the letter of the role (kb.infinite
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,8 @@ _MOST_WITHOUT = 10_000
 class Earlier:
     """The numbers of one pull. ``told``: whether the server has named any when ids were last gone through.
 
-    ``without``: ids of people without a number, where others have one. ``known``: whether all users were seen.
+    ``without``: ids of people without a number of their own, where others have one. ``known``: whether all users were
+    seen.
     """
 
     told: bool = False
@@ -51,20 +53,16 @@ class Earlier:
 
     def finish(self) -> bool:
         """Ends the users; whether others than before have numbers, so that what refers to them says another id."""
-        called: dict[str, int] = {}
-        for own, number in self._numbers.items():
-            called[number or own] = called.get(number or own, 0) + 1
-        # A number that would stand for two people says nothing.
-        self._names = {
-            own: number for own, number in self._numbers.items()
-            if number is not None and number != own and called[number] == 1
-        }  # fmt: skip
-        before, lost = self.told, self.without & self._names.keys()
-        self.told = bool(self._names)
-        without = [key for key, number in self._numbers.items() if number is None] if self.told else []
-        self.without = frozenset(without if len(without) <= _MOST_WITHOUT else ())
+        told = {own: number for own, number in self._numbers.items() if number is not None and number != own}
+        self._names = _of_one(told, self._numbers)
+        twice = told.keys() - self._names.keys()
+        before, now = self.told, bool(self._names)
+        renamed = before != now or bool(self.without & self._names.keys()) or bool(twice - self.without)
+        none = {own for own, number in self._numbers.items() if number is None}
+        kept = (twice | none if len(twice | none) <= _MOST_WITHOUT else twice) if now else ()
+        self.told, self.without = now, frozenset(kept)
         self.known, self._numbers = True, {}
-        return before != self.told or bool(lost)
+        return renamed
 
     def led(self, entity: Entity, version: Version, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of an entity's own file with numbers in place of ids of people."""
@@ -90,6 +88,18 @@ class Earlier:
             return frame[name].replace(self._names)
         lists = frame[name].str.split(",").list.eval(pl.element().replace(self._names)).list.join(",")
         return lists.alias(name)
+
+
+def _of_one(told: Mapping[str, str], everybody: Iterable[str]) -> dict[str, str]:
+    """The numbers by which one alone is called: one of two people says nothing, nor does one that is another's id."""
+    names = dict(told)
+    while True:
+        called = Counter(names.get(own, own) for own in everybody)
+        twice = [own for own, number in names.items() if called[number] > 1]
+        if not twice:
+            return names
+        for own in twice:  # they go by their own ids, which may be somebody's number again
+            del names[own]
 
 
 def _number(metadata: Any) -> str | None:

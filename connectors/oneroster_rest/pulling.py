@@ -116,11 +116,12 @@ class Ids:
 
     def take(self, objects: Objects) -> None:
         """The objects of one more page."""
+        status = mapping.statuses(objects)
+        there: Objects = [one for one, told in zip(objects, status, strict=True) if told != _GONE]
         if self.earlier is not None:
-            self.earlier.take(objects)
-        told = zip(Members(objects).of("sourcedId"), mapping.statuses(objects), strict=True)
-        there = [str(key) for key, status in told if key is not None and status != _GONE]
-        self.found.append(pl.Series("sourcedId", there, dtype=pl.String))
+            self.earlier.take(there)
+        keys = [str(key) for key in Members(there).of("sourcedId") if key is not None]
+        self.found.append(pl.Series("sourcedId", keys, dtype=pl.String))
 
     def keys(self) -> pl.Series:
         """All of them."""
@@ -151,6 +152,10 @@ class _Since:
             return None  # of an older version: everything is pulled
 
 
+class _RegroupedError(Exception):
+    """Others than before are one person, or have numbers, which is seen when what refers to them was read already."""
+
+
 @dataclass
 class Pulling:
     """One pull into a folder."""
@@ -172,6 +177,9 @@ class Pulling:
                 return await self._once(_Since.of(cursor))
             except RevisionError:
                 await asyncio.to_thread(self._begin_again)
+            except _RegroupedError:
+                await asyncio.to_thread(self._begin_again)
+                cursor = None  # everything is pulled
         text = f"The system's data or permissions changed while they were read, {WALKS} times in a row."
         raise ConnectorError("not_whole", f"{text} Nothing was applied.", intent=Intent.RETRY)
 
@@ -195,7 +203,7 @@ class Pulling:
         if since is not None and started is not None:
             due = started - since.swept >= timedelta(hours=config.sweep_hours)
             swept = started if due else since.swept
-            present = await self._sweep() if due else {}
+            present = await self._sweep(since) if due else {}
         package = SpooledPackage(config.files, self.folder, self.spools, issues.collect(self.findings))
         return Pull(package, self._cursor(started, swept), self.announced, present=present, objects=True)
 
@@ -290,9 +298,11 @@ class Pulling:
             return  # they stand there already, or there are none
         else:
             await self._ids(CATALOGUE["users"])
+            if self.renamed:
+                raise _RegroupedError
         await asyncio.to_thread(rows.lead, earlier)
 
-    async def _sweep(self) -> dict[str, pl.Series]:
+    async def _sweep(self, since: _Since) -> dict[str, pl.Series]:
         """All ids that the server has, of the entities of which changes came alone."""
         present = {}
         for entity in self.client.config.pulled():
@@ -301,6 +311,8 @@ class Pulling:
                 continue
             if self._comes_whole(entity):  # an object that ended leaves its parent's children, too
                 await self._whole(entity)
+                if entity.name == "users" and self._regrouped(since):
+                    raise _RegroupedError
             else:
                 present[entity.csv_file] = await self._ids(entity)
         return present

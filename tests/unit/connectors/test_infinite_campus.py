@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 
 from connectors.oneroster_rest import SPEC
+from connectors.oneroster_rest.earlier import Earlier
 from connectors.protocol import Pull, SourceContext
 from tests.fakes.oneroster_server import CLIENT, SECRET, Server, running
 
@@ -150,6 +152,50 @@ def test_changes_of_1_2_are_called_by_the_numbers_too(later: Server, tmp_path: P
     assert sorted(swept.package.keys("users")) == ["12", "7", "g-bo", "g-new"]
 
 
+def test_a_number_that_becomes_two_peoples_is_left_by_all_that_refers_to_them(later: Server, tmp_path: Path) -> None:
+    first = pull(later, tmp_path)
+    later.put("users", "g-new", enabledUser="true", givenName="N", familyName="N", metadata={"ic.legacysourceId": "7"})
+    doubled = pull(later, tmp_path, cursor=first.cursor)
+    assert rows(doubled, "enrollments", "sourcedId", "userSourcedId") == [("e1", "12"), ("e2", "g-una")]
+    assert doubled.cursor is not None
+    assert doubled.cursor["without"] == ["g-new", "g-una"]
+    later.quirks.tombstones = True
+    later.end("users", "g-new")  # what is gone has no number, though its metadata says it still
+    alone = pull(later, tmp_path, cursor=doubled.cursor)
+    assert rows(alone, "enrollments", "sourcedId", "userSourcedId") == [("e1", "12"), ("e2", "7")]
+    later.now += timedelta(hours=3)
+    later.put("enrollments", "e2", primary="true")
+    alone = pull(later, tmp_path, cursor=pull(later, tmp_path, cursor=alone.cursor).cursor)
+    assert "users" not in alone.package.mode
+    assert rows(alone, "enrollments", "sourcedId", "userSourcedId") == [("e2", "7")]
+
+
+@pytest.mark.parametrize("seen", ["by the enrollments", "by the sweep"])
+def test_numbers_that_come_without_a_date_take_along_what_refers_to_them(
+    later: Server, tmp_path: Path, seen: str
+) -> None:
+    number = later.objects["users"]["g-una"].pop("metadata")
+    first = pull(later, tmp_path)
+    assert rows(first, "enrollments", "sourcedId", "userSourcedId") == [("e1", "12"), ("e2", "g-una")]
+    later.objects["users"]["g-una"]["metadata"] = number
+    if seen == "by the enrollments":
+        later.put("enrollments", "e1", primary="true")
+    pulled = pull(later, tmp_path, cursor=first.cursor, sweep_hours=24 if "enrollments" in seen else 0)
+    assert sorted(pulled.package.keys("users")) == ["12", "7", "9"]
+    assert rows(pulled, "enrollments", "sourcedId", "userSourcedId") == [("e1", "12"), ("e2", "7")]
+    assert {pulled.package.mode[file] for file in ("users", "enrollments", "demographics")} == {"bulk"}
+    assert not pulled.present
+
+
+def test_nobody_is_called_by_the_id_of_somebody_else() -> None:
+    earlier = Earlier()
+    numbers = {"g-a": "5", "5": "7", "g-b": "7", "8": "9", "9": "8"}
+    earlier.take([{"sourcedId": own, "metadata": {"ic.legacysourceId": one}} for own, one in numbers.items()])
+    assert earlier.finish()
+    called = earlier.nested(pl.DataFrame({"userSourcedId": list(numbers)}))["userSourcedId"].to_list()
+    assert called == ["g-a", "5", "g-b", "9", "8"]  # 7 is two people's, so 5 stays what one of them is called
+
+
 def test_changes_of_one_record_bring_the_person_whole(campus: Server, tmp_path: Path) -> None:
     first = pull(campus, tmp_path)
     first.package.close()
@@ -188,3 +234,16 @@ def test_demographics_of_two_records_of_one_person_are_one_row(campus: Server, t
     pulled = pull(campus, tmp_path)
     assert rows(pulled, "demographics", "sourcedId", "birthDate") == [("12", "1980-01-02")]
     assert "demographics" not in pulled.announced
+
+
+def test_a_record_that_vanishes_without_a_word_regroups_what_refers_to_the_others(
+    campus: Server, tmp_path: Path
+) -> None:
+    campus.objects["users"] |= person("t9", "teacher", "Bob", "s1")
+    campus.objects["enrollments"]["e1"]["user"] = leads("t9")
+    first = pull(campus, tmp_path)
+    assert rows(first, "enrollments", "sourcedId", "userSourcedId") == [("e1", "t9"), ("e2", "7")]
+    del campus.objects["users"]["s9"]
+    swept = pull(campus, tmp_path, cursor=first.cursor, sweep_hours=0)
+    assert sorted(swept.package.keys("users")) == ["12", "7", "9", "p9"]
+    assert rows(swept, "enrollments", "sourcedId", "userSourcedId") == [("e1", "9"), ("e2", "7")]
