@@ -54,6 +54,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/districts/{district}/recipients/{recipient}"): {"state": "paused"},
     ("POST", "/apps/{app}/recipients"): {"channel": "webhook", "address": "https://127.0.0.1/x"},
     ("PATCH", "/apps/{app}/recipients/{app_recipient}"): {"state": "paused"},
+    ("POST", "/districts/{district}/agreements/{agreement}/accept"): {},
+    ("PUT", "/districts/{district}/agreements/{agreement}/schools"): {"schools": None},
     ("PUT", "/districts/{district}/grants/{grant}"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/preview"): {"definition": {}},
     ("POST", "/districts/{district}/grants/{grant}/identifiers"): {"identifiers": ["x"]},
@@ -84,8 +86,10 @@ QUERIES = {
     ("DELETE", "/districts/{district}/sources/{source}/guard/windows"): "?name=x",
 }
 ZIP = "Content-Type: application/zip"
-#: Takes seconds, and has tests of its own.
-ELSEWHERE = {"/apps/{app}/sandbox/changes"}
+#: These take seconds, or are about what a worker finds; they have tests of their own.
+ELSEWHERE = {
+    "/apps/{app}/sandbox/changes", "/districts/{district}/agreements/{agreement}/transfers/{user}/asked",
+}  # fmt: skip
 UPLOAD = ("POST", "/districts/{district}/sources/{source}/uploads")
 #: Writes with a body of their own making would succeed: with a member that nobody knows they are refused, once let in.
 UNKNOWN_MEMBER = b'{"unknown": 1}'
@@ -264,12 +268,13 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
     told = await matrix.wire.one(Ask("POST", f"/d/{district}/export/v1/exports", bearer(world.tokens[app])))
     client = await _made(matrix, "operator", f"/apps/{world.apps[app]}/clients", {})
     token = await _made(matrix, "operator", "/tokens", {"name": "x", "role": "operator"})
+    agreement = await _proposed(matrix, staff, root)
     drop = await matrix.wire.one(
         Ask("POST", f"/admin/v1{root}/sources/{source}/drop", bearer(world.admins["operator"]))
     )
     assert drop.status in {201, 409}, drop  # a source has one
     return {
-        "district": str(district), "record": str(record), "user": str(users[0]),
+        "agreement": agreement, "district": str(district), "record": str(record), "user": str(users[0]),
         "left": str(users[0]), "right": str(users[1]),
         "erasure": str(erasure), "source": str(source), "app": str(world.apps[app]),
         "run": str(run.run_id),
@@ -280,6 +285,13 @@ async def _objects(matrix: Matrix, district: UUID, source: UUID, app: str) -> di
         "app_recipient": ears["recipient_id"], "trace": await _trace(matrix, staff, district, source),
         "token": token["token_id"], **grant, "grant": grant["grant_id"],
     }  # fmt: skip
+
+
+async def _proposed(matrix: Matrix, who: str, root: str) -> str:
+    """A proposal that a district has made to a new one."""
+    partner = await _made(matrix, "operator", "/districts", {"name": str(uuid4())})
+    made = await _made(matrix, who, f"{root}/agreements", {"partner": partner["district_id"]})
+    return str(made["agreement_id"])
 
 
 async def _resumable(matrix: Matrix, district: UUID, source: UUID) -> str:
