@@ -21,8 +21,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import hypothesis
 import pytest
-from blockbuster import blockbuster_ctx
+from argon2 import PasswordHasher
+from blockbuster import BlockBuster
 
+from hub.api import client_secrets
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
 from hub.embedded.process import free_port as choose_port
 from hub.settings import role_passwords
@@ -119,6 +121,18 @@ def quick_logins(url: str) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def slow_hasher() -> Iterator[PasswordHasher]:
+    """What hashes clients' secrets for users: a fifth of a second each, so tests have one of no more than the words.
+
+    What a hash costs is said in it: those that are kept are checked at what they were made with.
+    """
+    slow = client_secrets._hasher
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client_secrets, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield slow
+
+
 @pytest.fixture(scope="session")
 def redis_url(services_folder: Path) -> Iterator[str]:
     """The address of the session's Redis: HUB_REDIS_URL, or an embedded one."""
@@ -151,11 +165,18 @@ def free_port() -> int:
     return choose_port()
 
 
+@pytest.fixture(scope="session")
+def blocking_calls() -> BlockBuster:
+    """What refuses files, sleeps, locks and plain sockets to our code on an event loop, while it is active."""
+    return BlockBuster(scanned_modules=["hub", "connectors", "transforms"])
+
+
 @pytest.fixture(autouse=True)
-def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail an asynchronous test in which our code blocks the event loop: files, sleeps, locks, plain sockets."""
+def no_blocking_calls(request: pytest.FixtureRequest, blocking_calls: BlockBuster) -> Iterator[None]:
+    """Fail an asynchronous test in which our code blocks the event loop."""
     if not inspect.iscoroutinefunction(getattr(request, "function", None)):
         yield
         return
-    with blockbuster_ctx(scanned_modules=["hub", "connectors", "transforms"]):
-        yield
+    blocking_calls.activate()
+    yield
+    blocking_calls.deactivate()
