@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
@@ -12,7 +14,7 @@ import polars as pl
 from tests.fakes.gradebooks import Row, gradebook, links
 from transforms import canonical
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind, Version
-from transforms.issues import collect
+from transforms.issues import RULES, Rule, collect
 from transforms.pipeline import Outcome, Transform, duplicated, several
 from transforms.validate.alike import marks_of
 
@@ -108,8 +110,18 @@ def clean(version: Version) -> dict[str, list[dict[str, str | None]]]:
 
 
 def frames(version: Version, files: Mapping[str, list[dict[str, str | None]]]) -> Frames:
-    """The RAW frames of rows by file."""
-    return {file: raw(file, version, rows) for file, rows in files.items()}
+    """The RAW frames of rows by file. Those of files that are as in the clean roster are made once."""
+    same = _clean(version)
+    return {
+        file: same[file][1] if file in same and rows == same[file][0] else raw(file, version, rows)
+        for file, rows in files.items()
+    }
+
+
+@cache
+def _clean(version: Version) -> dict[str, tuple[list[dict[str, str | None]], pl.DataFrame]]:
+    """Rows and RAW frame by file of the clean roster."""
+    return {file: (rows, raw(file, version, rows)) for file, rows in clean(version).items()}
 
 
 @dataclass
@@ -144,20 +156,17 @@ def run(
     version: Version, given: Frames, *, held: Callable[[str], pl.Series] | None = None, size: int | None = None,
     **options: Any,
 ) -> Result:  # fmt: skip
-    """The chain over RAW frames; ``size`` cuts them into batches, with the repeated keys given beforehand."""
-    chain = Transform(version, held=held, **options)
-    outcomes: dict[str, list[Outcome]] = {}
+    """The chain over RAW frames; ``size`` cuts them into batches, with the repeated keys given beforehand.
+
+    Where the first files are those of the clean roster, it goes on from where the chain was after them.
+    """
+    if held is None and size is None and not options:
+        chain, outcomes = _begun(version, given)
+    else:
+        chain, outcomes = Transform(version, held=held, **options), {}
     for entity in CATALOGUE.entities:
-        if entity.csv_file not in given:
-            continue
-        frame = given[entity.csv_file]
-        batches = [frame] if size is None else [frame[i : i + size] for i in range(0, frame.height, size)]
-        nested = {c.csv_file: [given[c.csv_file]] for c in CATALOGUE.components_of(entity.name) if c.csv_file in given}
-        repeated = None if size is None else duplicated(frame["sourcedId"])
-        pairs = several(marks_of(frame)) if size is not None and entity.name == "enrollments" else None
-        outcomes[entity.name] = list(
-            chain.entity(entity.name, batches, components=nested, duplicate_keys=repeated, repeated=pairs)
-        )
+        if entity.name not in outcomes and entity.csv_file in given:
+            outcomes[entity.name] = _outcomes(chain, entity, given, size)
     return Result(
         {
             name: pl.concat([canonical.empty(CATALOGUE[name]), *(o.frame for o in found)])
@@ -168,6 +177,46 @@ def run(
         {name: {k for o in found for k in o.deleted} for name, found in outcomes.items()},
         {k for found in outcomes.values() for o in found for k in o.joined},
     )
+
+
+def _outcomes(chain: Transform, entity: Entity, given: Frames, size: int | None = None) -> list[Outcome]:
+    frame = given[entity.csv_file]
+    batches = [frame] if size is None else [frame[i : i + size] for i in range(0, frame.height, size)]
+    nested = {c.csv_file: [given[c.csv_file]] for c in CATALOGUE.components_of(entity.name) if c.csv_file in given}
+    repeated = None if size is None else duplicated(frame["sourcedId"])
+    pairs = several(marks_of(frame)) if size is not None and entity.name == "enrollments" else None
+    return list(chain.entity(entity.name, batches, components=nested, duplicate_keys=repeated, repeated=pairs))
+
+
+def _begun(version: Version, given: Frames) -> tuple[Transform, dict[str, list[Outcome]]]:
+    """A chain after the first entities, whose files are the clean roster's, and what came of those."""
+    same = {file: frame for file, (_, frame) in _clean(version).items()}
+    chain, outcomes = Transform(version), dict[str, list[Outcome]]()
+    stages = _stages(version, tuple(RULES.values()))
+    for entity in CATALOGUE.entities:
+        files = [entity.csv_file, *(c.csv_file for c in CATALOGUE.components_of(entity.name))]
+        if any(given.get(file) is not same.get(file) for file in files):
+            break
+        if entity.name in stages:
+            chain, outcomes[entity.name] = stages[entity.name]
+    return _copied(chain), outcomes
+
+
+@cache
+def _stages(version: Version, _rules: tuple[Rule, ...]) -> dict[str, tuple[Transform, list[Outcome]]]:
+    """What the chain was after each entity of the clean roster, and what came of that."""
+    chain, given = Transform(version), {file: frame for file, (_, frame) in _clean(version).items()}
+    stages = {}
+    for entity in CATALOGUE.entities:
+        if entity.csv_file in given:
+            found = _outcomes(chain, entity, given)
+            stages[entity.name] = _copied(chain), found
+    return stages
+
+
+def _copied(chain: Transform) -> Transform:
+    """A chain that goes on by itself; rules are the same objects."""
+    return copy.deepcopy(chain, {id(rule): rule for rule in RULES.values()})
 
 
 def exported(result: Result) -> Frames:

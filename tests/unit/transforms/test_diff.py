@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tests.fakes.rosters import clean, frames, run
+from tests.fakes.rosters import clean, frames, raw, run
 from transforms.diff import STORED, diff, vanished
 
 
@@ -57,8 +57,8 @@ def test_a_small_batch_against_a_large_store() -> None:
 
 
 def test_the_same_files_twice_are_unchanged() -> None:
-    given = frames("1.2", clean("1.2"))
-    first, second = run("1.2", given), run("1.2", given)
+    first = run("1.2", frames("1.2", clean("1.2")))
+    second = run("1.2", {file: raw(file, "1.2", rows) for file, rows in clean("1.2").items()})  # not what is kept
 
     for name, frame in first.frames.items():
         store = frame.select("key", "hash", rid=pl.int_range(pl.len(), dtype=pl.UInt32), active=pl.lit(value=True))
