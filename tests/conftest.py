@@ -24,7 +24,6 @@ import pytest
 from argon2 import PasswordHasher
 from blockbuster import BlockBuster
 
-from hub.api import client_secrets
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
 from hub.embedded.process import free_port as choose_port
 from hub.settings import role_passwords
@@ -121,12 +120,14 @@ def quick_logins(url: str) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def slow_hasher() -> Iterator[PasswordHasher]:
-    """What hashes clients' secrets for users: a fifth of a second each, so tests have one of no more than the words.
+    """What hashes clients' secrets for users: a fifth of a second of processor each time, so tests have another one.
 
     What a hash costs is said in it: those that are kept are checked at what they were made with.
     """
+    from hub.api import client_secrets  # noqa: PLC0415 - the whole API, which not every session needs
+
     slow = client_secrets._hasher
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client_secrets, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -145,7 +146,7 @@ def redis_url(services_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template(postgres: str) -> Iterator[str]:
+def template(postgres: str, slow_hasher: PasswordHasher) -> Iterator[str]:  # noqa: ARG001 - all clients are in some copy
     """The name of a database that was migrated once and is only ever copied."""
     with kept(postgres, "template0", "template") as database:
         asyncio.run(migrate(database.owner, passwords=role_passwords(MASTER_KEY)))

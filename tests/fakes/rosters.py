@@ -206,7 +206,7 @@ def _begun(version: Version, given: Frames) -> tuple[Transform, dict[str, list[O
 def _stages(version: Version, _rules: tuple[Rule, ...]) -> dict[str, tuple[Transform, list[Outcome]]]:
     """What the chain was after each entity of the clean roster, and what came of that."""
     chain, given = Transform(version), {file: frame for file, (_, frame) in _clean(version).items()}
-    stages = {}
+    stages: dict[str, tuple[Transform, list[Outcome]]] = {}
     for entity in CATALOGUE.entities:
         if entity.csv_file in given:
             found = _outcomes(chain, entity, given)
