@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from pyroaring import BitMap
+
+from hub.scope.sets import unpack
 from hub.store.database import Transaction
+from hub.store.people import USERS
 from hub.store.schema import DOCUMENTS, STAGING_PREFIX, field_columns, quoted, value_columns
 from hub.store.staging import UPDATE
 from transforms.catalogue import CATALOGUE, Entity
@@ -118,6 +122,21 @@ async def changed_since(tx: Transaction, entity: Entity, position: int, rids: Co
         tx.district_id, entity.name, position, list(rids),
     )  # fmt: skip
     return found
+
+
+async def regrouped_since(tx: Transaction, position: int) -> bool:
+    """Whether a run has merged or split people since a position at which something was done to one of them."""
+    rows = await tx.fetch(
+        "SELECT c.position, c.created, c.updated, c.deleted FROM changes c LEFT JOIN runs r "
+        "ON r.district_id = c.district_id AND r.run_id = c.run_id WHERE c.district_id = $1 "
+        "AND c.entity::text = ANY($3::text[]) AND (c.position = $2 OR (c.position > $2 AND r.kind = 'people'))",
+        tx.district_id, position, [e.name for e in CATALOGUE.entities if USERS.name in {e.name, e.rid_of}],
+    )  # fmt: skip
+    then, later = BitMap(), BitMap()
+    for row in rows:
+        touched = then if row["position"] == position else later
+        touched |= unpack(row["created"]) | unpack(row["updated"]) | unpack(row["deleted"])
+    return bool(then & later)
 
 
 async def count(tx: Transaction, entity: Entity) -> int:

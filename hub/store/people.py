@@ -248,7 +248,10 @@ async def move(tx: Transaction, entity: Entity, moves: Sequence[tuple[Claim, int
     ]  # fmt: skip
     moved = "unnest($3::uuid[], $4::integer[], $5::integer[], $6::integer[]) AS m(source_id, was, rid, home_rid)"
     here = "s.district_id = $1 AND s.entity = $2::text::entity_name AND s.source_id = m.source_id AND s.rid = m.was"
-    for table, names in (("source_records", "key, hash, active, superseded"), ("source_parts", "file, rows")):
+    for table, names in (
+        ("source_records", "key, hash, active, superseded, superseded_at"),
+        ("source_parts", "file, rows"),
+    ):
         with_home = table == "source_records"
         rows = await tx.fetch(
             f"DELETE FROM {table} s USING {moved} WHERE {here} "
@@ -296,18 +299,6 @@ async def set_aliases(tx: Transaction, into: Mapping[int, int], position: int) -
         "ON CONFLICT (district_id, rid) DO NOTHING",
         tx.district_id, list(into), list(into.values()), position,
     )  # fmt: skip
-
-
-async def regrouped_since(tx: Transaction, position: int) -> bool:
-    """Whether a run has merged or split people since a position at which something was done to one of them."""
-    rows = await tx.fetch(
-        "SELECT c.created, c.updated, c.deleted FROM changes c LEFT JOIN runs r ON r.district_id = c.district_id "
-        "AND r.run_id = c.run_id WHERE c.district_id = $1 AND c.entity = 'users' "
-        "AND (c.position = $2 OR (c.position > $2 AND r.kind = 'people')) ORDER BY c.position",
-        tx.district_id, position,
-    )  # fmt: skip
-    touched = [unpack(row["created"]) | unpack(row["updated"]) | unpack(row["deleted"]) for row in rows]
-    return bool(touched) and any(touched[0] & later for later in touched[1:])
 
 
 async def aliases_of(tx: Transaction, rids: Collection[int]) -> list[int]:

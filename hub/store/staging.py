@@ -193,7 +193,8 @@ async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID)
         f"FROM {STAGING_PREFIX}{entity.table} "
         f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REHASH}') "
         "ON CONFLICT (district_id, source_id, entity, rid) "
-        "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true, superseded = false",
+        "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true, superseded = false, "
+        "superseded_at = NULL",
         tx.district_id, run_id, source_id, entity.name,
     )  # fmt: skip
 
@@ -211,15 +212,6 @@ async def withdraw(tx: Transaction, entity: Entity, source_id: UUID, rids: list[
     """Notes that a source says nothing any more of some records."""
     await tx.execute(
         "UPDATE source_records SET active = false "
-        "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name AND rid = ANY($4::int[])",
-        tx.district_id, source_id, entity.name, rids,
-    )  # fmt: skip
-
-
-async def supersede(tx: Transaction, entity: Entity, source_id: UUID, rids: list[int]) -> None:
-    """Notes that what a source called some records is another record's key now."""
-    await tx.execute(
-        "UPDATE source_records SET active = false, superseded = true "
         "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name AND rid = ANY($4::int[])",
         tx.district_id, source_id, entity.name, rids,
     )  # fmt: skip

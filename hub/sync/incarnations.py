@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 
 from connectors.protocol import Package
-from hub.store import columns, doubles, staging, statements
+from hub.store import columns, districts, doubles, incarnations, statements
 from hub.store.database import Transaction
 from hub.store.people import USERS
 from hub.sync.difference import birth, is_rebound
@@ -113,12 +113,22 @@ class Incarnations:
         births = {rid: birth((doc, private)) for rid, doc, private in about}
         told = await asyncio.to_thread(birth_dates, self._package)
         born = {key: str(day) if day else None for key, day, _ in told.rows()}
+        for rid in await self._passed_by_others(rows["rid"].to_list()):  # a birth date of theirs says nothing of it
+            births.pop(rid, None)
 
         def differs(key: str, rid: int, now: tuple[str, str]) -> bool:
             was = births.get(rid)
             return rid in before and is_rebound(before[rid], now, (was, born.get(key, was)))
 
         return differs
+
+    async def _passed_by_others(self, rids: list[int]) -> set[int]:
+        """Those of some users whose ids other sources with the same keys have given to somebody else."""
+        same = [] if self._merging is None else self._merging.parties.same_keys
+        if not same:
+            return set()
+        async with self._job.db.district(self._job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+            return await incarnations.superseded(tx, USERS, [source.source_id for source in same], rids)
 
     async def _former(self, rows: pl.DataFrame, indexes: Indexes) -> dict[str, int]:
         """By key, the record of an earlier person who has it again: of new people under known keys (``rows``)."""
@@ -199,8 +209,11 @@ class Incarnations:
 
     async def keep(self, tx: Transaction) -> None:
         """Notes in the run's own transaction that the keys are others' now."""
+        if not self._ended:
+            return
+        position, _ = await districts.lock(tx)
         for name, ended in self._ended.items():
-            await staging.supersede(tx, CATALOGUE[name], self._said.source_id, ended["rid"].to_list())
+            await incarnations.supersede(tx, CATALOGUE[name], self._said.source_id, ended["rid"].to_list(), position)
 
 
 def _silent(claims: pl.DataFrame) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from pyroaring import BitMap
 from hub.errors import Code, HubError
 from hub.scope.closure import deciding
 from hub.scope.sets import unpack
-from hub.store import districts, feed, past, people, runs, staging
+from hub.store import districts, feed, incarnations, past, runs, staging
 from hub.store.database import Transaction
 from hub.store.past import Image, Part, Versions
 from hub.store.runs import Claim
@@ -108,6 +108,8 @@ async def undo(job: Job) -> None:
         for name, inverse in inverses.items():
             if await past.changed_since(tx, CATALOGUE[name], seen.position, list(inverse.touched)):
                 raise HubError(Code.FENCED, "Something that the run changed was written meanwhile. It is tried again.")
+        touched = {name: BitMap().union(*rids) | said[name].again for name, rids in log.items()}
+        await incarnations.turn_back(tx, undone.position, touched, (await districts.lock(tx))[0])
 
     prepared.last = last if prepared else None
     async with Applying(db, claim) as applying:
@@ -158,7 +160,7 @@ async def undoable(tx: Transaction, run_id: UUID) -> runs.Run:
         raise HubError(Code.CONFLICT, "The source is back and may have spoken since. Let it depart again instead.")
     if run.position <= await districts.history_from(tx):
         raise HubError(Code.PAST_GONE, "What records said before this run is not kept any more.")
-    if await people.regrouped_since(tx, run.position):
+    if await past.regrouped_since(tx, run.position):
         raise HubError(
             Code.CONFLICT, "People of whom the run speaks were merged or split since. Take back those decisions first.",
         )  # fmt: skip

@@ -14,7 +14,7 @@ import polars as pl
 from pyroaring import BitMap
 
 from hub.scope.sets import unpack
-from hub.store import departures, past, sources, statement_history, statements
+from hub.store import departures, doubles, past, sources, statement_history, statements
 from hub.store.database import Transaction
 from hub.store.departures import Departed
 from hub.store.past import Image
@@ -74,10 +74,12 @@ async def unsaid(
         touched = BitMap().union(*log.get(entity.name, ())) | BitMap(changed.get(entity.name, ()))
         one = Unsaid()
         spoken: list[Spoken] = []
-        for part in slices(touched):
-            spoken += await _of_merged(tx, undone, entity, part, log, one)
+        led = await doubles.around(tx, list(touched)) if doubles.is_person(entity) else {}
+        for part in slices(touched | BitMap(led.values())):
+            spoken += await _of_merged(tx, undone, entity, part, log, one, led)
         if undone.departed is not None:
             spoken = await _of_heir(tx, undone.departed, entity, spoken, one)
+        one.again = BitMap(led.get(rid, rid) for rid in one.again)
         _reword(entity, spoken, one, retold)
         found[entity.name] = one
     return found, retold
@@ -91,10 +93,15 @@ def slices(rids: BitMap) -> Iterator[Sequence[int]]:
 
 async def _of_merged(
     tx: Transaction, undone: Undone, entity: Entity, rids: Sequence[int],
-    log: Mapping[str, tuple[BitMap, BitMap, BitMap]], one: Unsaid,
+    log: Mapping[str, tuple[BitMap, BitMap, BitMap]], one: Unsaid, led: Mapping[int, int],
 ) -> list[Spoken]:  # fmt: skip
-    """What the run changed of what is said of those of some records that are merged by now."""
+    """What the run changed of what is said of those of some records that are merged by now.
+
+    ``led``: to which records doubles among them belong (hub.store.doubles): these are merged as long as those are.
+    """
     since = await statements.merged_since(tx, entity.name, rids)
+    places = await statements.merged_since(tx, entity.name, [led[rid] for rid in rids if rid in led])
+    since |= {rid: places[led[rid]] for rid in rids if led.get(rid) in places}
     one.again |= BitMap(since)
     spoken = await statement_history.at(tx, entity.name, undone.position, list(since))
     known = {each.rid for each in spoken}
