@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 from uuid import UUID
 
 from hub.identifiers import Identifiers
@@ -11,9 +10,6 @@ from hub.scope.sets import unpack
 from hub.store import feed, grants, people
 from hub.store.database import Transaction
 from hub.store.people import USERS
-
-#: The member of a change, and of the metadata of a record that has left, that names the other record.
-MERGED_INTO: Final = "mergedInto"
 
 
 async def merged_into(

@@ -10,14 +10,15 @@ searching: data cannot forge it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
 from hub.scope.forms import Form
 from hub.scope.grants import FieldRule, GrantDefinition, Mask, policy_fields
+from hub.scope.identifiers import referred
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
-from transforms.render import BASES, escaped_bases, spelled_out
+from transforms.render import BASES, escaped_bases, reference, spelled_out
 
 Sees = Callable[[str, int], bool]
 Refs = Mapping[str, Sequence[int]]
@@ -26,6 +27,8 @@ _HREF_STARTS = {b'{"href":"\\u%04x' % ord(base): b'{"href":"' + base.encode() fo
 _ID_KEY = '"sourcedId":'  # inside a JSON string a quote is escaped
 _DEL, _DEL_ESCAPED = "\x7f", "\\u007f"  # as documents have it, which orjson does not
 _NEXT = "},{"
+#: The member of a change, and of the metadata of a record that has left, that names the other record.
+MERGED_INTO: Final = "mergedInto"
 NO_LETTER = "-"  # a required member may be neither absent nor empty
 
 
@@ -251,10 +254,10 @@ def tombstone(sourced_id: str, modified: str, *, fields: frozenset[str] | None =
 
 def pointing(text: str, sourced_id: str) -> str:
     """A record that left the view, with the reference to the user who stands for the person now."""
-    href = f"{BASES[_USERS.service]}/{_USERS.name}/{sourced_id}"
-    reference = f'{{"href":"{href}","sourcedId":"{sourced_id}","type":"{_USERS.singular}"}}'
+    before, _, after = reference(_USERS.name)
+    to = before + referred(sourced_id) + after.removeprefix('"')
     comma = "," if len(text) > len("{}") else ""
-    return f'{text[:-1]}{comma}"metadata":{{"mergedInto":{reference}}}}}'
+    return f'{text[:-1]}{comma}"metadata":{{"{MERGED_INTO}":{to}}}}}'
 
 
 _ENTITIES = frozenset(e.name for e in CATALOGUE.entities)

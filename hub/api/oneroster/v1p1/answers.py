@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -20,7 +21,7 @@ from hub.objects import rendering
 from hub.scope import projection as scope
 from hub.scope.identifiers import as_json
 from hub.scope.numbering import Numbering
-from hub.scope.personas import split
+from hub.scope.personas import fitting, persona_id, split
 from hub.scope.v1p1 import SAME, Documents
 from hub.store import records
 from transforms.catalogue import Entity
@@ -29,6 +30,7 @@ from transforms.render import escaped_bases
 #: More objects than this are made in a thread, beside the event loop.
 _MOST_AT_ONCE = 500
 Fields = frozenset[str] | None
+_METADATA = "metadata"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ async def one(reading: OldReading, operation: Operation, given: str, fields: Fie
     if named is None or not (named[0] in told or (named[1] and named[0] in view.present)):
         raise unknown_object()
     now = Reading(reading.tx, reading.gate, reading.lens)
-    (text,) = await now.named(entity, [rendering.render(now, entity, found.row, None)])
+    text = rendering.render(now, entity, found.row, None)
+    (text,) = await now.named(entity, await rendering.pointing(now, entity, [found.row.rid], [text], None))
     wanted = _Wanted(found.row.rid, role, given)
     return _Maker(now, reading, entity, reading.numbering, fields).make_all([wanted], {found.row.rid: text})[0]
 
@@ -120,5 +123,19 @@ class _Maker:
             if made is not None:
                 return made
         (modified,) = self._view.stamps.texts([one.rid])
-        sourced_id = one.sourced_id if one.role is not None else orjson.loads(escaped_bases(text))["sourcedId"]
-        return scope.tombstone(as_json(str(sourced_id)), modified, fields=self._fields)
+        record = orjson.loads(escaped_bases(text))
+        sourced_id = one.sourced_id if one.role is not None else record["sourcedId"]
+        left = scope.tombstone(as_json(str(sourced_id)), modified, fields=self._fields)
+        to = self._led(record, one.role) if one.rid in self._view.gone else None
+        return left if to is None else scope.pointing(left, to)
+
+    def _led(self, record: dict[str, Any], role: str | None) -> str | None:
+        """The user of 1.1 to whom one who has left leads, of the person that 1.2 names: the one with the same role."""
+        named = record.get(_METADATA, {}).get(scope.MERGED_INTO)
+        if named is None or not (self._fields is None or _METADATA in self._fields):
+            return None
+        person: str = named["sourcedId"]
+        roles = self._several.get(person)
+        if roles is None:
+            return person
+        return persona_id(person, fitting(role, roles), roles) if roles else None
