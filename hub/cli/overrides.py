@@ -27,7 +27,10 @@ def overrides() -> None:
 @click.option("--ended", is_flag=True, help="Those that have ended too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(*, district: UUID, url: str, token: str, ended: bool, as_json: bool) -> None:
-    """List the district's overrides, oldest first: what is set, by whom, why and until when."""
+    """List the district's overrides, oldest first: what is set, by whom, why and until when.
+
+    One whose record has been merged says where it applies now, and whether it rests.
+    """
     query = {"ended": "true"} if ended else {}
     found = asyncio.run(call(url, token, "GET", f"/districts/{district}/overrides", params=query))["items"]
     if as_json:
@@ -39,6 +42,9 @@ def list_(*, district: UUID, url: str, token: str, ended: bool, as_json: bool) -
         until = f", until {one['until']}" if one["until"] else ""
         over = f", ended {one['ended_at']} by {one['ended_by']}" if one["ended_at"] else ""
         click.echo(f"  {one['owner']}: {one['reason']}{until}{over}")
+        if one["merged_into"] and not one["ended_at"]:
+            rests = ", but rests: that record has one for the field itself" if one["rests"] else ""
+            click.echo(f"  merged into {one['merged_into']}: it applies there{rests}")
     if not found:
         click.echo("no override")
 

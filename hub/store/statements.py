@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from hub.store.columns import copied
 from hub.store.database import Database, Transaction
 from hub.store.staging import DELIMITER, NULL, QUOTE, as_text
 from hub.store.statement_history import STAGED_STATEMENTS, Moment
-from transforms.catalogue import Entity
+from transforms.catalogue import CATALOGUE, Entity
 
 #: Columns of statements as they are read: ``said_at`` in microseconds since 1970.
 STATEMENTS = {
@@ -182,6 +182,7 @@ class Override:
     ended_by: str | None
 
 
+_OF_PEOPLE = frozenset(e.name for e in CATALOGUE.entities if "users" in {e.name, e.rid_of})
 _OVERRIDE = ", ".join(Override.__dataclass_fields__)
 
 
@@ -226,6 +227,21 @@ async def overrides(
         tx.district_id, entity, None if rids is None else list(rids), ended, limit,
     )  # fmt: skip
     return [Override(**row) for row in rows]
+
+
+def in_force(overrides: Sequence[Override], places: Mapping[int, int]) -> tuple[list[Override], frozenset[UUID]]:
+    """Living overrides as those of the records that speak of merged people (their ``rid``), and which of them rest.
+
+    ``places``: by a record that ended in a merge, the one that speaks of the person. Of each field that of the oldest
+    record is in force, which is the one that stays if it has one.
+    """
+    found: dict[tuple[str, int, str], Override] = {}
+    rest = []
+    for one in sorted(overrides, key=lambda one: one.rid):
+        mine = replace(one, rid=places.get(one.rid, one.rid)) if one.entity in _OF_PEOPLE else one
+        if found.setdefault((mine.entity, mine.rid, mine.field), mine) is not mine:
+            rest.append(one.override_id)
+    return list(found.values()), frozenset(rest)
 
 
 async def by_people(tx: Transaction) -> tuple[bool, bool]:

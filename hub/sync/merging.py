@@ -113,7 +113,8 @@ class Merging:
             known = await statements.of_records(tx, entity.name, [*here, *beside])
             lone = sorted(set(here) - set(known["rid"]))
             alone = await statements.sole(tx, entity.name, entity.table, lone)
-            set_by_hand = await statements.overrides(tx, entity=entity.name, rids=here) if here else []
+            told = await statements.overrides(tx, entity=entity.name, rids=[*here, *beside]) if here else []
+            set_by_hand, _ = statements.in_force(told, beside)
             persons = await self._persons(tx, entity, here)
         ids = ids.select("rid", "sourcedId").filter(pl.col("rid").is_in(here))
         group = Group(ids, pl.DataFrame(list(beside.items()), schema=doubles.PLACES, orient="row"), frozenset(kept))

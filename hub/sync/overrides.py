@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from hub.errors import Code, HubError
 from hub.ids import new_id
-from hub.store import columns, runs, statements
+from hub.store import columns, doubles, people, runs, statements
 from hub.store.database import Database, LockTimeoutError, Transaction
 from hub.store.runs import Run
 from hub.store.statements import Override
@@ -72,10 +73,24 @@ async def queue_ended(db: Database) -> None:
 
 
 async def _queue(tx: Transaction, entity: str, rids: list[int], by: str) -> Run:
+    """Of a record that ended in a merge the one is merged anew that speaks of the person."""
+    rids = sorted((await places(tx, entity, rids)).values())
     return await runs.request(
         tx, new_id(), source_id=None, upload_id=None, dry_run=False, requested_by=by, kind="override",
         task={"records": {entity: rids}},
     )  # fmt: skip
+
+
+async def places(tx: Transaction, entity: str, rids: Collection[int]) -> dict[int, int]:
+    """By record, the one that speaks of its person: itself, but for people who were merged."""
+    led = await people.into(tx, rids) if doubles.is_person(CATALOGUE[entity]) else {}
+    return {rid: led.get(rid, rid) for rid in rids}
+
+
+async def resting(tx: Transaction, living: Sequence[Override]) -> frozenset[UUID]:
+    """Those of all living overrides that are not in force, since the record of their person has others that are."""
+    led = await people.into(tx, {one.rid for one in living if doubles.is_person(CATALOGUE[one.entity])})
+    return statements.in_force(living, led)[1] if led else frozenset()
 
 
 async def record(tx: Transaction, entity: str, sourced_id: UUID) -> int:

@@ -17,9 +17,11 @@ from hub.scope.grants import GrantDefinition, Rule
 from hub.store import districts, grants, runs, sources, statements
 from hub.store.runs import Run
 from hub.sync import overrides
+from hub.sync.changes import members
 from hub.sync.engine import work_once
 from tests.districts import District, Frames, changed, sandbox
 from tests.sync.test_delta import changes_only, some
+from tests.sync.test_people import merge, picture, split
 from tests.sync.test_several_sources import USERS, a_user, applied, member, only, second
 from tests.sync.test_undo import undo
 
@@ -419,3 +421,78 @@ async def test_other_rules_are_applied_to_merged_records(district: District) -> 
 
     assert (run.state, run.counts["users"]["updated"]) == ("applied", 1)
     assert (await member(district, key))["email"] == "b@district.example"
+
+
+async def test_overrides_go_with_a_merge_and_come_back_with_a_split(district: District) -> None:
+    """Of two records with something set by hand for one field that of the record that stays counts."""
+    frames = sandbox(100, 3).frames
+    first, second_ = frames["demographics"]["sourcedId"].sort().to_list()[4:10:5]
+    await applied(district, frames)
+    rids = {key: (await member(district, key))["rid"] for key in (first, second_)}
+    older, younger = sorted(rids, key=lambda key: rids[key])
+    ids = {key: await sourced_id(district, rids[key]) for key in rids}
+    mine = await set_by_hand(district, older, "givenName", "Ola")
+    rests = await set_by_hand(district, younger, "givenName", "Yngve")
+    goes = await set_by_hand(district, younger, "preferredFirstName", "Sky")
+    house = await set_by_hand(district, younger, "metadata.house", "Blue")
+    async with district.db.district(district.district_id) as tx:
+        _, run = await overrides.override(
+            tx, entity="demographics", sourced_id=ids[younger], field="cityOfBirth", value="Salem", owner="Ms Admin",
+            reason="asked by phone", until=None,
+        )  # fmt: skip
+    assert (await finished(district, run.run_id)).state == "applied"
+    before = await people_picture(district)
+
+    await merge(district, ids[older], ids[younger])
+
+    user = await record_of(district, rids[older])
+    assert (user["givenName"], user["preferredFirstName"]) == ("Ola", "Sky")
+    assert (user["from"]["givenName"], user["from"]["preferredFirstName"]) == (f"override:{mine}", f"override:{goes}")
+    assert (user["metadata"]["house"], user["from"]["metadata.house"]) == ("Blue", f"override:{house}")
+    assert (await record_of(district, rids[older], "demographics"))["cityOfBirth"] == "Salem"
+    async with district.db.district(district.district_id) as tx:
+        assert await overrides.resting(tx, await statements.overrides(tx)) == {rests}
+    merged = await people_picture(district)
+    assert (await applied(district, changed(frames, "users", younger, middleName="Wren"))).counts["users"][
+        "updated"
+    ] < 2
+    await applied(district, frames)
+    assert await people_picture(district) == merged
+
+    # What ends is given back to who speaks of the person now, and what rested counts.
+    for override, expected in ((mine, "Yngve"), (goes, None)):
+        async with district.db.district(district.district_id) as tx:
+            _, run = await overrides.end(tx, override, by="Ms Admin")
+        assert (await finished(district, run.run_id)).state == "applied"
+        name = "givenName" if expected else "preferredFirstName"
+        assert (await record_of(district, rids[older])).get(name) == expected
+    await set_by_hand(district, older, "givenName", "Ola")
+    again = await set_by_old_id(district, ids[younger], "preferredFirstName", "Sky")
+    assert (await record_of(district, rids[older]))["from"]["preferredFirstName"] == f"override:{again}"
+
+    await split(district, ids[younger])
+    assert await people_picture(district) == before
+    assert (await record_of(district, rids[younger]))["from"]["preferredFirstName"] == f"override:{again}"
+
+
+async def set_by_old_id(district: District, known: UUID, field: str, value: Any) -> UUID:
+    async with district.db.district(district.district_id) as tx:
+        made, run = await overrides.override(
+            tx, entity="users", sourced_id=known, field=field, value=value, owner="Ms Admin", reason="x", until=None
+        )
+    assert (await finished(district, run.run_id)).state == "applied"
+    return made.override_id
+
+
+async def people_picture(district: District) -> dict[str, Any]:
+    return {name: value for name, value in (await picture(district)).items() if name != "claims"}
+
+
+async def record_of(district: District, rid: int, entity: str = "users") -> dict[str, Any]:
+    """The members of one active record, and where they come from."""
+    async with district.db.district(district.district_id) as tx:
+        row = await tx.fetchrow(f"SELECT active, doc, doc_private FROM {entity} WHERE rid = $1", rid)
+        fields = await statements.provenance(tx, entity, rid)
+    assert row["active"]
+    found: dict[str, Any] = members(row["doc"], row["doc_private"])
+    return found | {"from": fields}

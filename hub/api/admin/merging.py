@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -17,12 +17,14 @@ from hub.api.admin.shapes import Asked, Name, Shown
 from hub.errors import Code, HubError
 from hub.ids import new_id
 from hub.store import districts, runs, sources, statements
+from hub.store.database import Transaction
 from hub.sync import overrides as setting
 from transforms.canonical import body
 from transforms.catalogue import CATALOGUE
 from transforms.catalogue import Entity as Catalogued
 from transforms.merge import Preference, lists
 
+_FOUND_OUT = frozenset({"sourced_id", "run", "merged_into", "rests"})
 Entity = Literal["orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics"]
 
 
@@ -105,6 +107,10 @@ class Override(Shown):
     created_at: datetime
     ended_at: datetime | None
     ended_by: str | None
+    merged_into: UUID | None = Field(
+        default=None, description="The record to which it applies, where its own has been merged into that one."
+    )
+    rests: bool = Field(default=False, description="That record has one for the field that goes before this one.")
     run: Run | None = Field(default=None, description="The run that applies it.")
 
 
@@ -193,7 +199,8 @@ async def override(call: Call, body: NewOverride) -> Override:
             owner=body.owner, reason=body.reason, until=body.until,
         )  # fmt: skip
         writing.note(f"override/{made.override_id}", entity=made.entity, field=made.field, run=str(run.run_id))
-        shown = await _shown(writing.tx, made)
+        resting = await setting.resting(writing.tx, await statements.overrides(writing.tx, entity=made.entity))
+        shown = await _shown(writing.tx, made, resting)
     await call.context.wake("sync", call.district_id)
     return shown.model_copy(update={"run": Run.model_validate(run)})
 
@@ -201,7 +208,9 @@ async def override(call: Call, body: NewOverride) -> Override:
 async def listing(call: Call, query: OverridesQuery) -> Overrides:
     """The overrides of the district."""
     async with call.reading() as tx:
-        return Overrides(items=[await _shown(tx, one) for one in await statements.overrides(tx, ended=query.ended)])
+        found = await statements.overrides(tx, ended=query.ended)
+        resting = await setting.resting(tx, [one for one in found if one.ended_at is None])
+        return Overrides(items=[await _shown(tx, one, resting) for one in found])
 
 
 async def end(call: Call) -> Override:
@@ -226,10 +235,12 @@ async def provenance(call: Call, query: ProvenanceQuery) -> ProvenancePage:
     return ProvenancePage(items=shown, next=following)
 
 
-async def _shown(tx: Any, one: statements.Override) -> Override:
+async def _shown(tx: Transaction, one: statements.Override, resting: Collection[UUID] = ()) -> Override:
+    place = (await setting.places(tx, one.entity, [one.rid]))[one.rid]
     sourced_id = await statements.sourced_id(tx, CATALOGUE[one.entity], one.rid)
-    values = {name: getattr(one, name) for name in Override.model_fields if name not in {"sourced_id", "run"}}
-    return Override(**values, sourced_id=sourced_id)
+    into = await statements.sourced_id(tx, CATALOGUE[one.entity], place) if place != one.rid else None
+    values = {name: getattr(one, name) for name in Override.model_fields if name not in _FOUND_OUT}
+    return Override(**values, sourced_id=sourced_id, merged_into=into, rests=one.override_id in resting)
 
 
 ROUTES = (

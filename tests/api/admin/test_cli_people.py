@@ -70,11 +70,30 @@ async def test_people_are_found_merged_and_split(hub: AdminHub) -> None:
         assert known.startswith(f"{left}\n  earlier {right}\n")
         assert f": hr-{KEY}" in known
         assert "told to be different" not in known
+        await overrides_say_where_they_apply(hub, left, right)
         assert "applied" in await said(hub, "split", right)
         assert (await said(hub, "who", right)).startswith(f"{right}\n  source ")
         assert left in await said(hub, "matches", "--state", "different")
         assert "No other record" in await said(hub, "split", right, code=2)
         assert "nobody" in await said(hub, "who", "nobody's", "--key")
+
+
+async def overrides_say_where_they_apply(hub: AdminHub, left: str, right: str) -> None:
+    """Those of a record that ended in a merge, too."""
+    who = ("--owner", "Ms Ito", "--reason", "asked by phone")
+    for record, name in ((left, "Ola"), (right, "Yngve")):
+        code, text = await command(hub, "overrides", "set", "users", record, "givenName", name, *who)
+        assert (code, ": " in text) == (0, True), text
+    code, text = await command(hub, "overrides", "list")
+    mine, theirs = text.split(f"  users {right}  ")
+    assert "merged into" not in mine
+    assert f"merged into {left}: it applies there, but rests" in theirs
+    code, text = await command(hub, "overrides", "end", mine.split()[0])
+    code, text = await command(hub, "overrides", "list")
+    assert text.splitlines()[-1] == f"  merged into {left}: it applies there"
+    assert (await hub.made("GET", f"/districts/{hub.district}/overrides", role="district"))["items"][0][
+        "rests"
+    ] is False
 
 
 @pytest.mark.threat("T48")
