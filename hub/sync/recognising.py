@@ -1,9 +1,10 @@
 """People whom a source brings for the first time, recognised among those of other sources before a record is made.
 
-For sources with the link ``person``. Only what is sure is joined (transforms.matching, as after each change); the rest
-becomes records of its own, and what may be the same waits for a person. A source that takes the place of another one,
-with ids of its own, so finds everybody again, and apps see no double. The record that would have been made is kept as
-an ended one that nobody has seen, so that a split has one to give back.
+For sources with the link ``person``, and by one identifier alone wherever the district has the hub merge what is sure:
+no record is made that would be merged a moment later. Only what is sure is joined (transforms.matching, as after each
+change); the rest becomes records of its own, and what may be the same waits for a person. A source that takes the place
+of another one, with ids of its own, so finds everybody again, and apps see no double. The record that would have been
+made is kept as an ended one that nobody has seen, so that a split has one to give back.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from hub.store import districts, matching, people
 from hub.store.database import Transaction
 from hub.store.people import HUB, USERS
 from hub.sync import compared
-from hub.sync.matching import policy_of
+from hub.sync.matching import MOST_CHANGED, Mode, policy_of
 from hub.sync.parties import PERSON, Parties
 from hub.sync.prepared import RECOGNISED
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.marks import as_list
-from transforms.matching.people import Policy, candidates, decide, frequencies, keys, normalised
+from transforms.matching.people import KINDS, Policy, candidates, decide, frequencies, keys, normalised
 
 _DEMOGRAPHICS = CATALOGUE["demographics"].csv_file
 _BATCH = 1 << 30
+#: The tier of pairs with one identifier, which says the same whoever else is compared, and its kind of key.
+_BY_IDENTIFIER, _IDENTIFIER = "B", next(n for n, kind in enumerate(KINDS) if kind.name == "identifier")
 
 
 async def recognised(
@@ -38,45 +41,70 @@ async def recognised(
     """Who of ``created`` (canonical rows that are new to the source) others have brought already (RECOGNISED).
 
     ``found``: key and rid of who was recognised in another way; ``spoken``: rids of which the source speaks already;
-    ``indexes``: of orgs, key and rid. Nobody, where the source has no link ``person`` or the district no people.
+    ``indexes``: of orgs, key and rid. Nobody, where the source has no link ``person`` and the district does not have
+    the hub merge, or no other source brings people.
     """
     left = created.filter(~pl.col("key").is_in(as_list(found["key"])))
-    if entity is not USERS or PERSON not in parties.links(entity) or not left.height or parties.own is None:
+    if entity is not USERS or not left.height or parties.own is None:
         return nobody()
-    theirs = await compared.people(tx, None)
+    settings, linked = await matching.policy(tx), PERSON in parties.links(entity)
+    if not (linked or settings.get("mode") == Mode.MERGE):
+        return nobody()
+    source, orgs = str(parties.own.source_id), indexes["orgs"]
+    mine = await asyncio.to_thread(lambda: _people(source, left, orgs, birth_dates(package)))
+    others = None if linked else await _identified(tx, mine, spoken)
+    theirs = await compared.people(tx, others)
     theirs = theirs.filter(~pl.col("rid").is_in(as_list(pl.concat([spoken, found["rid"]]))))
     if not theirs.height:
         return nobody()
-    settings, apart = await matching.policy(tx), await people.undecided_by_hub(tx)
-    source, orgs = str(parties.own.source_id), indexes["orgs"]
-    return await asyncio.to_thread(
-        lambda: _recognised(source, left, theirs, orgs, birth_dates(package), policy_of(settings), apart)
-    )
+    apart = await people.undecided_by_hub(tx)
+    sure = await asyncio.to_thread(lambda: _recognised(mine, theirs, policy_of(settings), apart, linked=linked))
+    numbered = left.select("key", right=pl.int_range(pl.len(), dtype=pl.UInt32))
+    told = sure.join(numbered, on="right", how="inner", maintain_order="left").with_columns(rid="left")
+    return told.select(pl.col(name).cast(kind) for name, kind in RECOGNISED.items())
+
+
+async def _identified(tx: Transaction, mine: pl.DataFrame, spoken: pl.Series) -> list[int] | None:
+    """The users of other sources who have an identifier of ``mine``, by the index; None: nobody knows, so all."""
+    state = await matching.state(tx)
+    if state.speaking - bool(spoken.len()) < 1:
+        return []
+    own = await asyncio.to_thread(lambda: _identifiers(normalised(mine)))
+    if not own.height:
+        return []
+    if not state.indexed or mine.height > MOST_CHANGED * await matching.population(tx):
+        return None
+    shared = await matching.sharing(tx, own["hash"].unique().to_list(), KINDS[_IDENTIFIER].cap)
+    return shared.filter(pl.col("kind") == _IDENTIFIER)["rid"].unique().sort().to_list()
+
+
+def _identifiers(people: pl.DataFrame) -> pl.DataFrame:
+    return keys(people).filter(pl.col("kind") == _IDENTIFIER)
 
 
 def _recognised(
-    source: str, created: pl.DataFrame, theirs: pl.DataFrame, orgs: pl.DataFrame, born: pl.DataFrame, policy: Policy,
-    apart: Collection[people.Pair],
-) -> pl.DataFrame:  # fmt: skip
+    created: pl.DataFrame, theirs: pl.DataFrame, policy: Policy, apart: Collection[people.Pair], *, linked: bool
+) -> pl.DataFrame:
+    """Whom of ``theirs`` (left, a rid) who of ``created`` (right, by number) surely is. Both are ``PERSON``."""
     first = int(theirs["rid"].max()) + 1  # type: ignore[arg-type]
-    numbered = created.with_columns(rid=pl.int_range(first, first + created.height, dtype=pl.UInt32))
-    mine = normalised(_people(source, numbered, orgs, born))
-    known = normalised(theirs)
+    mine, known = normalised(created.with_columns(pl.col("rid") + first)), normalised(theirs)
     everyone = pl.concat([known, mine])
-    pairs = candidates(keys(mine), keys(known)).filter((pl.col("left") < first) & (pl.col("right") >= first))
+    keyed = keys if linked else _identifiers
+    pairs = candidates(keyed(mine), keyed(known)).filter((pl.col("left") < first) & (pl.col("right") >= first))
     told = decide(
         everyone, pairs, population=everyone.height, policy=policy, frequencies=frequencies(everyone)
     ).frame  # fmt: skip
-    sure = told.filter(pl.col("outcome") == "merge").sort("score", "left", "right", descending=[True, False, False])
+    sure = told.filter((pl.col("outcome") == "merge") & (pl.lit(linked) | (pl.col("tier") == _BY_IDENTIFIER)))
+    sure = sure.sort("score", "left", "right", descending=[True, False, False])
     # Of whom two could be the same nobody is sure; of two that one could be neither.
     sure = sure.filter(pl.col("left").is_unique() & pl.col("right").is_unique())
     sure = sure.filter(~pl.col("left").is_in([rid for pair in apart for rid in pair]))
-    found = sure.join(numbered.select("key", right="rid"), on="right", how="inner", maintain_order="left")
-    return found.with_columns(rid="left").select(pl.col(name).cast(kind) for name, kind in RECOGNISED.items())
+    return sure.with_columns(pl.col("right") - first)
 
 
 def _people(source: str, users: pl.DataFrame, orgs: pl.DataFrame, born: pl.DataFrame) -> pl.DataFrame:
-    """New users as ``PERSON``."""
+    """New users as ``PERSON``, by their numbers among them."""
+    users = users.with_columns(rid=pl.int_range(pl.len(), dtype=pl.UInt32))
     roles = users.select("rid", key=pl.col("roles").list.eval(pl.element().struct.field("org"))).explode("key")
     schools = roles.join(orgs.select("key", school="rid"), on="key", how="inner").group_by("rid")
     whole = users.join(born, on="key", how="left").join(schools.agg(schools="school"), on="rid", how="left")

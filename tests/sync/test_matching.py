@@ -8,7 +8,7 @@ from hub.scope.sets import unpack
 from hub.store import matching, people, sources
 from hub.sync.engine import work_once
 from hub.sync.matching import Mode, match_once, queue
-from tests.districts import District
+from tests.districts import District, changed
 from tests.sync.test_people import FRAMES, another, decide, finished, sourced_id, split, together, told
 from tests.sync.test_several_sources import applied, member
 
@@ -67,7 +67,9 @@ async def test_what_is_sure_is_merged_and_what_changes_is_looked_at_again(distri
     assert await pairs(district) == []
     assert {one.decided_by for one in await pairs(district, "same")} == {"hub"}
 
-    await applied(hr, together(theirs, told(KEYS[2:], "hr")))
+    nameless = changed(told(KEYS[2:], "hr"), "users", f"hr-{KEYS[2]}", userMasterIdentifier=None, userIds=None)
+    await applied(hr, together(theirs, nameless))
+    assert await sourced_id(district, f"hr-{KEYS[2]}") != await sourced_id(district, KEYS[2])
     assert await compared(district) == 2
     assert await sourced_id(district, f"hr-{KEYS[2]}") == await sourced_id(district, KEYS[2])
 
@@ -194,6 +196,45 @@ async def test_a_system_that_takes_the_place_of_another_finds_everybody_again(di
         names = await people.named(tx, [home])
     await split(district, names[home][0])
     assert (await district.counts())["users"][0] == before["users"][0] + 1
+
+
+async def test_where_the_hub_merges_one_identifier_is_recognised_before_a_record_is_made(district: District) -> None:
+    """Apps never see somebody come and be merged: with the first package, and by the index with later ones."""
+    grant = await district.grant()
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    before = (await district.counts())["users"]
+    first, later, nameless = KEYS
+    anonymous = changed(told([nameless], "hr"), "users", f"hr-{nameless}", userMasterIdentifier=None, userIds=None)
+    else_ = changed(told([later], "hr"), "users", f"hr-{later}", givenName="Zebulon", familyName="Xanthos")
+    await mode(district, Mode.MERGE)
+
+    theirs = told([first], "hr")
+    run = await applied(hr, theirs)
+    assert run.counts["users"]["created"] == 0
+    assert await sourced_id(district, f"hr-{first}") == await sourced_id(district, first)
+    assert {(one.tier, one.decided_by) for one in await pairs(district, "same")} == {("B", "hub")}
+    await compared(district)
+    assert await indexed(district) > 100
+
+    # Who has another name and birth date, and whom no identifier tells, are records first.
+    wrong = changed(else_, "demographics", f"hr-{later}", birthDate="2001-02-03")
+    run = await applied(hr, together(theirs, wrong, anonymous))
+    assert run.counts["users"]["created"] == 2
+    await applied(hr, theirs)
+    run = await applied(hr, together(theirs, told([FRAMES["users"]["sourcedId"][20]], "hr")))
+    assert run.counts["users"]["created"] == 0
+    async with district.db.district(district.district_id) as tx:
+        entered = [unpack(row[0]) for row in await tx.fetch("SELECT entered FROM feed WHERE grant_id = $1 "
+                                                            "AND entity = 'users'", grant.grant_id)]  # fmt: skip
+    assert sum(map(len, entered)) == before[0] + 2
+    await split(district, await sourced_id(district, first))
+    assert await sourced_id(district, f"hr-{first}") != await sourced_id(district, first)
+
+    # Only where the hub merges.
+    await mode(district, Mode.PROPOSE)
+    other = FRAMES["users"]["sourcedId"][21]
+    assert (await applied(hr, together(theirs, told([other], "hr")))).counts["users"]["created"] == 1
 
 
 async def test_whom_two_could_be_is_not_recognised(district: District) -> None:
