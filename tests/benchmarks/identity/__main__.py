@@ -2,7 +2,8 @@
 
 make bench-identity                                      all: some minutes
 make bench-identity ARGS="--sizes 65000 --seeds 1"       the short one
-make bench-identity ARGS="--only febrl"                  one part: febrl, rosters, splink, speed, one
+make bench-identity ARGS="--only febrl"                  one part: febrl, rosters, splink, speed, one, index
+make bench-identity ARGS="--only index --indexed 1000000"  one changed person in the database, against so many
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.sandbox.rosterbench import RELEASE_SEEDS
-from tests.benchmarks.identity import rosters
+from tests.benchmarks.identity import index, rosters
 from tests.benchmarks.identity.febrl import SETS, febrl
 from tests.benchmarks.identity.measures import Score, Share, difference, pairs_of, scored
 from transforms.matching.people import REGISTER, REGISTER_WEIGHTS, ROSTER, clusters, decide
 
-PARTS = ("febrl", "rosters", "splink", "speed", "one")
+PARTS = ("febrl", "rosters", "splink", "speed", "one", "index")
 CONSOLE = Console(width=150 if not sys.stdout.isatty() else None)
 #: Rosters are this big where they are judged.
 JUDGED = 65_000
@@ -40,6 +41,7 @@ def main() -> None:
         "--sizes", type=int, nargs="+", default=[65_000, 327_000, 1_000_000], help="records that are timed"
     )
     parser.add_argument("--seeds", type=int, default=len(RELEASE_SEEDS), help="how many seeds for release are judged")
+    parser.add_argument("--indexed", type=int, default=100_000, help="people in the index that is asked for one")
     parser.add_argument("--only", choices=PARTS, action="append", help="just this part; may be repeated")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -56,6 +58,8 @@ def main() -> None:
         of_speed(arguments.sizes)
     if "one" in parts:
         of_one(max(arguments.sizes))
+    if "index" in parts:
+        of_index(arguments.indexed)
 
 
 def of_febrl() -> None:
@@ -178,6 +182,19 @@ def of_one(records: int) -> None:
     CONSOLE.print(
         f"one changed person against {records:,}, without the database: "
         f"median {median:.1f} ms, p99 {most:.1f} ms; median {used:.1f} ms of the processor"
+    )
+
+
+def of_index(records: int) -> None:
+    """The same with an index in PostgreSQL, and without it beside: both are what a change takes."""
+    bench = rosters.made(records, RELEASE_SEEDS[0], identifiers=True)
+    CONSOLE.print(
+        f"one changed person against {records:,}, ms of the database (median, p99): {index.looked(bench).told}"
+    )
+    median, most, used = rosters.one_by_one(bench)
+    CONSOLE.print(
+        f"the rest of it, in the same run: median {median:.1f} ms, p99 {most:.1f} ms; "
+        f"median {used:.1f} ms of the processor"
     )
 
 
