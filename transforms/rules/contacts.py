@@ -49,8 +49,9 @@ def of_the_household(given: Given) -> pl.DataFrame:
 
 @rule(
     "EML-005", Severity.INFO, Action.REPORT, "A student's e-mail address outside of the district's domains",
-    "Look whether it is a private address, and take it out of the export then. Which domains are the district's can be "
-    "set; else those count that a share of all students and staff have.",
+    "Look whether it is a private address, and take it out of the export then. No app sees an address of anybody "
+    "unless its grant asks for contact data. Which domains are the district's can be set; else those count that a "
+    "share of all students and staff have.",
     entity="users", fields=("email",), phase=Phase.ENTITY, reads={"users": ("domain", "student", "staff")},
     params={"domains": (), "share": 0.05},
 )  # fmt: skip

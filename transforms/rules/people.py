@@ -98,7 +98,8 @@ def usernames(given: Given) -> pl.DataFrame:
 
 @rule(
     "USR-010", Severity.INFO, Action.REPORT, "A test or demo account, by its sourcedId, username or e-mail address",
-    "Take test accounts out of the export. The hub keeps them.",
+    "Take test accounts out of the export, or leave their rows out with `where` in the source's transform. Until then "
+    "apps see them as anybody else.",
     entity="users", fields=("sourcedId", "username", "email"), phase=Phase.ROW,
     reads={"users": ("username", "email")},
 )  # fmt: skip
