@@ -114,7 +114,7 @@ def takes_body(method: str, path: str) -> bool:
     """Whether a route reads a body: those that make something, or that have one above."""
     return method in {"POST", "PUT", "PATCH"} and ((method, path) in BODIES or path.rpartition("/")[2] in {
         "districts", "sources", "uploads", "runs", "grants", "preview", "apps", "subscriptions", "export-schedules",
-        "grade-targets", "tokens", "overrides", "recipients", "windows", "matches",
+        "grade-targets", "tokens", "overrides", "recipients", "windows", "matches", "agreements",
         "split", "matching",
     })  # fmt: skip
 
