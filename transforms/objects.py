@@ -246,6 +246,10 @@ def _reference(_item: Field, value: object) -> str:
     return sourced_id
 
 
+#: What has 64 bits, with a sign or without one.
+_INTEGERS = (-(2**63), 2**64 - 1)
+
+
 def _metadata(_item: Field, value: object) -> str:
     """An object of any members as JSON text."""
     if not isinstance(value, dict):
@@ -254,6 +258,8 @@ def _metadata(_item: Field, value: object) -> str:
         if isinstance(node, str) and _CONTROL.search(node):
             raise _FaultError(FaultCode.CONTROL_CHARACTER)
         if isinstance(node, float) and not math.isfinite(node):
+            raise _FaultError(FaultCode.NOT_A_NUMBER)
+        if isinstance(node, int) and not _INTEGERS[0] <= node <= _INTEGERS[1]:
             raise _FaultError(FaultCode.NOT_A_NUMBER)
     text = orjson.dumps(value)
     if len(text) > LARGEST_METADATA:

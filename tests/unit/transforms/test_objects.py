@@ -131,6 +131,7 @@ def test_nothing_is_absent(entity: str, name: str, value: object) -> None:
         ("lineItems", "metadata", {"a": "\x01"}, "", "control_character"),
         ("lineItems", "metadata", {"\x00": 1}, "", "control_character"),
         ("lineItems", "metadata", {"a": "x" * LARGEST_METADATA}, "", "too_long"),
+        ("lineItems", "metadata", {"a": 2**64}, "", "not_a_number"),
         ("lineItems", "learningObjectiveSet", {}, "", "not_a_list"),
         ("lineItems", "learningObjectiveSet", [7], "[0]", "not_an_object"),
         ("lineItems", "learningObjectiveSet", [{"source": "case"}], "[0].learningObjectiveIds", "missing"),
