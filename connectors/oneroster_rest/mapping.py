@@ -113,7 +113,10 @@ def titled(classes: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 def framed(columns: Mapping[str, Sequence[str | None]]) -> pl.DataFrame:
     """String columns, blank cells as null."""
     frame = pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in columns.items()})
-    return frame.with_columns(pl.all().replace("", None))
+    if not frame.height:
+        return frame
+    blank = [name for name, some in frame.select((pl.all() == "").any()).row(0, named=True).items() if some]
+    return frame.with_columns(pl.col(blank).replace("", None)) if blank else frame
 
 
 def texts(item: Field, values: list[Any], odd: Callable[[], None]) -> list[str | None]:

@@ -25,6 +25,7 @@ from aiohttp import web
 
 from connectors.oneroster_rest import SPEC
 from connectors.protocol import Pull, SourceContext
+from hub.allocator import give_back_freed_memory
 from hub.collector import settle
 from tests.benchmarks.meter import forget_peak, peak_gigabytes, process_seconds
 from tests.benchmarks.result import Result
@@ -38,6 +39,7 @@ def run(students: int) -> list[Result]:
     """Measures as many users, and seven times as many enrollments."""
     enrollments = students * 7
     settle()  # as hub.app does
+    give_back_freed_memory()
     with tempfile.TemporaryDirectory(prefix="rosterhub-bench-") as name, _served(students, enrollments) as url:
         folder = Path(name)
         forget_peak()  # first of all: what was freed stays with the process
