@@ -11,7 +11,7 @@ import weakref
 import numpy as np
 import polars as pl
 
-from transforms.marks import absent, certain
+from transforms.marks import absent, blank, certain, without
 
 
 class Lookup:
@@ -26,7 +26,7 @@ class Lookup:
     def places(self, wanted: pl.Series) -> pl.Series:
         """For each value its place among the keys (UInt32); null for what is none of them, and for null."""
         if not len(self._hashes):
-            return pl.Series([None], dtype=pl.UInt32).new_from_index(0, wanted.len())
+            return blank(wanted.len(), pl.UInt32)
         hashes = wanted.hash(0).to_numpy()
         order = np.argsort(hashes)  # what is asked in order is found where the last one was
         found = np.searchsorted(self._hashes, hashes[order])
@@ -35,10 +35,11 @@ class Lookup:
         places[order] = self._order[found]
         hit = np.empty(len(hashes), dtype=np.bool_)
         hit[order] = self._hashes[found] == hashes[order]
-        same = certain(self._keys[places] == wanted).to_numpy()
+        at = pl.Series(places, dtype=pl.UInt32)
+        same = certain(self._keys[at] == wanted).to_numpy()
         if (hit & ~same & (~absent(wanted)).to_numpy()).any():  # two keys of one hash: the other may be meant
             return self._compared(wanted)
-        return pl.Series(places, dtype=pl.UInt32).set(pl.Series(~same), None)
+        return without(at, pl.Series(~same))
 
     def _compared(self, wanted: pl.Series) -> pl.Series:
         keys = self._keys.alias("key").to_frame().with_row_index("place")

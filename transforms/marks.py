@@ -2,33 +2,69 @@
 
 An expression of the column engine costs a tenth of a millisecond whatever it looks at: it is planned, and another
 thread is woken for it. A small district's sync is thousands of such questions. Most of them are answered for nothing by
-the counts that a series keeps; the engine is asked what is left.
+the counts that a series keeps; others by what a series can do by itself (compare, choose, filter, sort: some
+microseconds). The engine is asked what is left.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cache, reduce
+from operator import or_
 
 import numpy as np
 import polars as pl
 
 #: Up to so many rows a frame is filtered column by column: planning a filter costs more than carrying it out.
 FEW = 10_000
+#: Up to so many words are compared one by one: that takes less than asking for all of them.
+_FEW_WORDS = 6
+
+
+_NO, _YES = pl.Series([False]), pl.Series([True])
 
 
 def nowhere(height: int) -> pl.Series:
     """A mark on no row."""
-    return pl.Series(np.zeros(height, dtype=np.bool_))
+    return _NO.new_from_index(0, height)
+
+
+def everywhere(height: int) -> pl.Series:
+    """A mark on every row."""
+    return _YES.new_from_index(0, height)
 
 
 def certain(mark: pl.Series) -> pl.Series:
     """A mark in which null counts as not marked."""
-    if mark.null_count() == 0:
-        return mark
-    return mark.fill_null(value=False) if mark.any() else nowhere(mark.len())
+    return mark if mark.null_count() == 0 else everywhere(mark.len()).zip_with(mark, nowhere(mark.len()))
+
+
+def possible(mark: pl.Series) -> pl.Series:
+    """A mark in which null counts as marked."""
+    return mark if mark.null_count() == 0 else mark.zip_with(present(mark), everywhere(mark.len()))
+
+
+def present(values: pl.Series) -> pl.Series:
+    """Where there is a value."""
+    if values.null_count() == 0:
+        return everywhere(values.len())
+    # A value equals itself; of null nobody knows.
+    return certain(values == values) if values.len() <= FEW else values.is_not_null()  # noqa: PLR0124
 
 
 def absent(values: pl.Series) -> pl.Series:
     """Where there is no value."""
-    return values.is_null() if values.null_count() else nowhere(values.len())
+    return ~present(values) if values.null_count() else nowhere(values.len())
+
+
+def filled(values: pl.Series) -> pl.Series:
+    """The values that are there."""
+    return values.filter(present(values)) if values.null_count() else values
+
+
+def distinct(values: pl.Series) -> pl.Series:
+    """Each value once, null too. Where none comes twice, which is cheap to see, nothing is done."""
+    return values if values.n_unique() == values.len() else values.unique()
 
 
 def empty(values: pl.Series) -> bool:
@@ -51,12 +87,36 @@ def without(values: pl.Series, mark: pl.Series) -> pl.Series:
     """The values with null in the marked rows, and in those whose mark is null."""
     if mark.null_count() == 0 and not mark.any():
         return values
-    return pl.select(pl.when(~mark).then(values)).to_series()
+    return values.zip_with(~mark, blank(values.len(), values.dtype))
+
+
+def either(mark: pl.Series, values: pl.Series, others: pl.Series) -> pl.Series:
+    """The values in the marked rows, the others elsewhere."""
+    return values.zip_with(mark, others)
+
+
+def one_of(values: pl.Series, words: Collection[str]) -> pl.Series:
+    """Where a value is one of a few words; null where there is none."""
+    if not words or len(words) > _FEW_WORDS:
+        return values.is_in(list(words))
+    return reduce(or_, (values == word for word in words))
+
+
+def renamed(values: pl.Series, table: Mapping[str, str | None]) -> pl.Series:
+    """Texts by a table that has each of them."""
+    if values.len() > FEW:
+        return values.replace_strict(list(table), list(table.values()), return_dtype=pl.String)
+    return pl.Series(values.name, [table.get(value) for value in values.to_list()], dtype=pl.String)
 
 
 def blank(height: int, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
     """As many nulls."""
-    return pl.Series([None], dtype=dtype).new_from_index(0, height)
+    return _blank(dtype).new_from_index(0, height)
+
+
+@cache
+def _blank(dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
+    return pl.Series([None], dtype=dtype)
 
 
 def numbers(height: int) -> pl.Series:

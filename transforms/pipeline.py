@@ -21,7 +21,7 @@ import polars as pl
 from transforms import canonical, issues, kept_rows, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
-from transforms.marks import as_list, certain, nowhere, rows_of
+from transforms.marks import as_list, certain, distinct, filled, nowhere, present, rows_of
 from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
@@ -203,7 +203,7 @@ class _Steps:
         normalise(sheet, self.calling_code)
         gone = deleted(sheet, delta=self.delta)
         if self.delta and self.entity.name == "enrollments" and (standing := self.joined()).len():
-            waits = sheet["key"].is_in(as_list(standing)).fill_null(value=False)
+            waits = certain(sheet["key"].is_in(as_list(standing)))
             sheet.report(ENR_011, waits, "sourcedId")
             gone &= ~waits
         if self.told:
@@ -341,9 +341,9 @@ def _set_aside(sheet: Sheet, keys: pl.Series, repeated: pl.Series | None) -> tup
     """The sheet without the rows that have to be looked at together with others of the file, and those."""
     later = nowhere(sheet.frame.height)
     if keys.len():
-        later |= sheet["key"].is_in(as_list(keys)).fill_null(value=False)
+        later |= certain(sheet["key"].is_in(as_list(keys)))
     if repeated is not None and repeated.len():
-        later |= may_be_alike(sheet, repeated).fill_null(value=False)
+        later |= certain(may_be_alike(sheet, repeated))
     return split(sheet, later)
 
 
@@ -355,15 +355,17 @@ def kept_out(sheet: Sheet) -> pl.Series:
     """The keys of the rows that are kept out, each once."""
     if not sheet.out.any():
         return no_keys()
-    keys = sheet["key"].filter(sheet.out)
-    return (keys.drop_nulls() if keys.null_count() else keys).unique()
+    return distinct(filled(sheet["key"].filter(sheet.out)))
 
 
 def causes_of(sheet: Sheet) -> pl.DataFrame:
     """Why rows are kept out: columns key and cause (the root one, else the row itself)."""
-    own = pl.lit(f"{sheet.entity.name}:") + pl.col("key")
     if not sheet.out.any():
         return _NO_CAUSES
+    own = pl.lit(f"{sheet.entity.name}:") + pl.col("key")
     found = [f for f in sheet.findings if f.height and RULES[f["code"][0]].action is Action.QUARANTINE]
-    reasons = issues.collect(found).drop_nulls("key").select("key", cause=pl.col("cause").fill_null(own))
-    return reasons.sort("key", "cause").unique("key", keep="first", maintain_order=True)
+    reasons = issues.collect(found).select("key", cause=pl.col("cause").fill_null(own))
+    reasons = rows_of(reasons, present(reasons["key"])).sort("key", "cause")
+    if reasons["key"].n_unique() == reasons.height:
+        return reasons
+    return reasons.unique("key", keep="first", maintain_order=True)

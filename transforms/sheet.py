@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,12 @@ from transforms.issues import Action, Rule
 from transforms.marks import blank, certain, nowhere, rows_of
 
 METADATA = "metadata."
+_NO_KEYS = pl.Series("key", [], dtype=pl.String)
+
+
+def no_keys() -> pl.Series:
+    """An empty series of keys."""
+    return _NO_KEYS.clone()
 
 
 @dataclass
@@ -30,7 +37,7 @@ class Sheet:
     frame: pl.DataFrame
     out: pl.Series
     findings: list[pl.DataFrame] = field(default_factory=list)
-    deleted: pl.Series = field(default_factory=lambda: pl.Series("key", [], dtype=pl.String))
+    deleted: pl.Series = field(default_factory=no_keys)
 
     def __getitem__(self, name: str) -> pl.Series:
         return self.frame[name]
@@ -101,10 +108,15 @@ def findings(rule: Rule, entity: Entity, rows: pl.DataFrame, name: str = "") -> 
     same = {"code": rule.code, "entity": entity.name, "file": file_of(entity), "field": name}
     return pl.DataFrame(
         [
-            pl.Series(column, [same[column]]).new_from_index(0, rows.height) if column in same else rows[column]
+            _alone(column, same[column]).new_from_index(0, rows.height) if column in same else rows[column]
             for column in issues.SCHEMA
         ]
     )
+
+
+@lru_cache(1_000)  # rules, files and fields of the catalogue are no more
+def _alone(column: str, text: str) -> pl.Series:
+    return pl.Series(column, [text])
 
 
 def open_sheet(entity: Entity, version: Version, raw: pl.DataFrame) -> Sheet:
@@ -149,11 +161,6 @@ def split(sheet: Sheet, rows: pl.Series) -> tuple[Sheet, Sheet]:
     return rest, sheet.where(rows)
 
 
-def no_keys() -> pl.Series:
-    """An empty series of keys."""
-    return pl.Series("key", [], dtype=pl.String)
-
-
 def spread(column: pl.Series, rows: pl.Series, values: pl.Series) -> pl.Series:
     """``column`` with ``values`` in the marked rows."""
     if values.len() == 0:
@@ -161,4 +168,4 @@ def spread(column: pl.Series, rows: pl.Series, values: pl.Series) -> pl.Series:
     # The old values and the new ones behind them, taken in the order that puts the new ones in their places.
     order = np.arange(column.len(), dtype=np.uint32)
     order[rows.to_numpy()] = np.arange(column.len(), column.len() + values.len(), dtype=np.uint32)
-    return pl.concat([column, values.cast(column.dtype)])[order]
+    return pl.concat([column, values.cast(column.dtype)])[pl.Series(order)]

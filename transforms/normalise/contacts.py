@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from transforms.issues import Action, Rule, Severity, declare
-from transforms.marks import absent, certain, empty, without
+from transforms.marks import absent, certain, either, empty, without
 from transforms.sheet import Sheet
 
 EML_001 = declare(
@@ -74,17 +76,26 @@ def read_phone(sheet: Sheet, name: str, calling_code: str | None) -> None:
     values = sheet[name]
     if empty(values):
         return
-    digits = values.str.replace_all(r"[^\p{Nd}]", "")
-    wrong = certain((digits.str.len_bytes() < _SHORTEST_NUMBER) | digits.str.contains(_IMPOSSIBLE))
-    plain = values.str.replace_all(r"[\s().\u00a0\u2010-\u2015-]", "")
-    national = plain.str.extract(_NORTH_AMERICA if calling_code == NORTH_AMERICA else _NOTHING)
-    international = plain.str.extract(r"^\+([1-9][0-9]{6,14})$")
-    found = pl.select(pl.coalesce("+1" + national, "+" + international, values)).to_series()
+    both = values.to_frame("").select_seq(found=_spelled(calling_code), wrong=_WRONG)
+    found, wrong = both["found"], certain(both["wrong"])
     changed = certain(found != values) & ~wrong
     if changed.any():
-        sheet.put(name, pl.select(pl.when(wrong).then(values).otherwise(found)).to_series())
+        sheet.put(name, either(wrong, values, found))
         sheet.report(PHN_001, changed, name)
     _drop(sheet, name, wrong, PHN_002)
+
+
+_DIGITS = pl.col("").str.replace_all(r"[^\p{Nd}]", "")
+_WRONG = (_DIGITS.str.len_bytes() < _SHORTEST_NUMBER) | _DIGITS.str.contains(_IMPOSSIBLE)
+
+
+@cache
+def _spelled(calling_code: str | None) -> pl.Expr:
+    """Numbers in the international form where country and number are certain, others as they are."""
+    plain = pl.col("").str.replace_all(r"[\s().\u00a0\u2010-\u2015-]", "")
+    national = plain.str.extract(_NORTH_AMERICA if calling_code == NORTH_AMERICA else _NOTHING)
+    international = plain.str.extract(r"^\+([1-9][0-9]{6,14})$")
+    return pl.coalesce(pl.lit("+1") + national, pl.lit("+") + international, pl.col(""))
 
 
 def _drop(sheet: Sheet, name: str, rows: pl.Series, rule: Rule) -> None:

@@ -54,6 +54,9 @@ _PLAIN = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
 _YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_TIME}", re.ASCII)
 _YEARS = re.compile(r"(\d{4})\s*[-/\u2013]\s*(\d{4}|\d{2})", re.ASCII)
 _MONTHS = 12
+_DAY = pl.col("").str.to_date("%Y-%m-%d", strict=False)
+_USUAL = _DAY.dt.year().is_between(FIRST_YEAR, LAST_YEAR) & (pl.col("").str.len_bytes() == len("YYYY-MM-DD"))
+_RIGHT = pl.col("").is_null() | _USUAL.fill_null(value=False)
 
 
 def read_date(sheet: Sheet, field: Field) -> None:
@@ -62,13 +65,10 @@ def read_date(sheet: Sheet, field: Field) -> None:
     if empty(values):
         sheet.put(field.name, values.cast(pl.Date))
         return
-    parsed = values.str.to_date("%Y-%m-%d", strict=False)
-    text, year = pl.col("text"), pl.col("day").dt.year()
-    usual = year.is_between(FIRST_YEAR, LAST_YEAR) & (text.str.len_bytes() == len("YYYY-MM-DD"))
-    both = pl.DataFrame([values.alias("text"), parsed.alias("day")])
-    right = both.select_seq(text.is_null() | usual.fill_null(value=False)).to_series()
+    both = values.to_frame("").select_seq(day=_DAY, right=_RIGHT)
+    right = both["right"]
     if right.all():
-        sheet.put(field.name, parsed)
+        sheet.put(field.name, both["day"])
         return
     bad = DAT_006 if required(field, sheet.version) else DOB_001 if field.name == "birthDate" else DAT_005
     odd = values.filter(~right).unique().to_list()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import polars as pl
+
 from transforms.catalogue import CATALOGUE
 from transforms.issues import Action, Severity, declare
-from transforms.marks import absent, empty
+from transforms.marks import absent, certain, empty, without
 from transforms.sheet import Sheet
 from transforms.validate.required import REQ_001
 
@@ -36,13 +38,15 @@ _PLACEHOLDER = (
     r"|none|unknown|teacher staff)$"
 )
 _STRANGE = r"[0-9@<>]|^[=+\-@]"
+_LONG = pl.col("").str.len_bytes() > LONGEST
+_NOBODY, _ODD = pl.col("").str.contains(_PLACEHOLDER), pl.col("").str.contains(_STRANGE)
 
 
 def check_names(sheet: Sheet) -> None:
     """Reports on the names of a users sheet; a lone dash where a name is required says that there is none."""
     for name in ("givenName", "familyName"):
-        if (sheet[name] == _NOTHING).any():
-            sheet.put(name, sheet[name].replace(_NOTHING, None))
+        if (nothing := sheet[name] == _NOTHING).any():
+            sheet.put(name, without(sheet[name], certain(nothing)))
     given, family = absent(sheet["givenName"]), absent(sheet["familyName"])
     if given.any() or family.any():
         sheet.report(NAME_007, given & ~family, "givenName")
@@ -54,8 +58,8 @@ def check_names(sheet: Sheet) -> None:
         values = sheet[name]
         if empty(values):
             continue
-        long = values.str.len_bytes() > LONGEST
-        if long.any():
+        about = values.to_frame("").select(long=_LONG, nobody=_NOBODY, strange=_ODD)
+        if about["long"].any():
             sheet.report(NAME_010, values.str.len_chars() > LONGEST, name)
-        sheet.report(NAME_008, values.str.contains(_PLACEHOLDER), name)
-        sheet.report(NAME_009, values.str.contains(_STRANGE), name)
+        sheet.report(NAME_008, about["nobody"], name)
+        sheet.report(NAME_009, about["strange"], name)

@@ -11,7 +11,7 @@ import polars as pl
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Kind
 from transforms.catalogue.vocabularies import USER_ROLE
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import numbers, rows_of
+from transforms.marks import certain, numbers, rows_of
 from transforms.sheet import Sheet
 
 USR_001 = declare(
@@ -77,11 +77,11 @@ def administrators(sheet: Sheet, orgs: pl.DataFrame) -> None:
 
 def check_primary(sheet: Sheet) -> None:
     """1.2: leaves one primary role per user and org in a sheet of roles.csv."""
-    good = sheet.frame.with_columns(out=sheet.out, row=pl.int_range(pl.len(), dtype=pl.UInt32))
-    good = good.filter(~pl.col("out") & (pl.col("roleType") == "primary")).unique(
-        ["user", "org", "role", "beginDate", "endDate"]
-    )
-    several = good.filter(pl.len().over("user", "org") > 1)
+    names = ["user", "org", "role", "beginDate", "endDate"]
+    good = rows_of(sheet.frame[names], ~sheet.out & (sheet["roleType"] == "primary"))
+    if good["user"].n_unique() == good.height:
+        return
+    several = good.unique().filter(pl.len().over("user", "org") > 1)
     if several.height == 0:
         return
     rank = pl.col("role").replace_strict(
@@ -92,14 +92,13 @@ def check_primary(sheet: Sheet) -> None:
     others = sheet.frame.select("user", "org", "role", "roleType").join(
         first, on=["user", "org"], how="left", maintain_order="left"
     )  # fmt: skip
-    loses = (others["role"] != others["first"]).fill_null(value=False) & (others["roleType"] == "primary")
+    loses = certain(others["role"] != others["first"]) & (others["roleType"] == "primary")
     sheet.report(USR_011, loses, "roleType")
     sheet.put("roleType", pl.select(pl.when(loses).then(pl.lit("secondary")).otherwise(sheet["roleType"])).to_series())
 
 
 def roles_of_users(sheet: Sheet) -> pl.DataFrame:
     """1.2: one row per user: columns key (the user's) and roles, a sorted List of ``ROLE`` without repeats."""
-    rows = (
-        rows_of(sheet.frame, ~sheet.out).select("user", *_NAMES).unique().sort("user", "org", *_NAMES, nulls_last=True)
-    )
+    rows = rows_of(sheet.frame[["user", *_NAMES]], ~sheet.out).unique()
+    rows = rows.sort("user", "org", *_NAMES, nulls_last=True)
     return rows.group_by(key="user", maintain_order=True).agg(roles=pl.struct(_NAMES)).cast({"roles": pl.List(ROLE)})

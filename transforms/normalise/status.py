@@ -6,7 +6,7 @@ import polars as pl
 
 from transforms import issues
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import absent, certain, empty
+from transforms.marks import absent, certain, empty, one_of
 from transforms.normalise.vocabulary import VOC_001, VOC_003, token_reader, translate
 from transforms.sheet import Sheet, file_of
 
@@ -34,7 +34,7 @@ def deleted(sheet: Sheet, *, delta: bool) -> pl.Series:
     if filled and not delta:
         sheet.findings.append(issues.one(STA_001, entity=sheet.entity.name, file=file_of(sheet.entity), field="status"))
     if not empty(sheet["status"]):
-        right = sheet["status"].is_in(list(field.vocabulary.both))
+        right = one_of(sheet["status"], field.vocabulary.both)
         reader = token_reader(field.vocabulary)
         translate(sheet, "status", right, reader, fixed=VOC_001, bad=VOC_003)
     if delta:

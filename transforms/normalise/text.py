@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Severity, declare
-from transforms.marks import certain, empty, nowhere, without
+from transforms.marks import certain, empty, nowhere, possible, without
 from transforms.sheet import Sheet, required, spread
 
 NAME_001 = declare(
@@ -43,9 +43,21 @@ _SUSPECT = (
     "\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
 )
 
+_CLEANED = (  # one expression: each step by itself would be planned by itself
+    pl.col("")
+    .str.replace_all(_INVISIBLE, "")
+    .str.replace_all(_BREAK, " ")
+    .str.replace_all(_CONTROL, "")
+    .str.normalize("NFC")
+    .str.replace_all(r"\s{2,}", " ")
+    .str.strip_chars()
+)
+
 _LATIN_1 = "".join(chr(byte) for byte in range(256))
 # As browsers read it: the five bytes that Windows-1252 leaves open are control characters.
 _WINDOWS_1252 = "".join(bytes([b]).decode("cp1252", "ignore") or chr(b) for b in range(256))
+
+_LONG = (pl.col("").str.len_bytes() > LONGEST) & (pl.col("").str.len_chars() > LONGEST)
 
 _READINGS = tuple((table, {letter: byte for byte, letter in enumerate(table)}) for table in (_WINDOWS_1252, _LATIN_1))
 
@@ -64,8 +76,8 @@ def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
         if (step == text).all():
             break
         text = step
-    after = text.replace("", None)
-    spaced = after.ne_missing(before) & ~decoded
+    after = without(text, text == "")
+    spaced = possible(after != before) & ~decoded
     return spread(values, odd, after), spread(odd, odd, spaced), spread(odd, odd, decoded)
 
 
@@ -100,10 +112,9 @@ def _having(sheet: Sheet, names: list[str], condition: pl.Expr) -> list[str]:
 def drop_long(sheet: Sheet, name: str, *, needed: bool) -> None:
     """Nulls what is longer than any real value; keeps the row out where the value was required."""
     values = sheet[name]
-    long = certain(values.str.len_bytes() > LONGEST)
+    long = certain(values.to_frame("").select_seq(_LONG).to_series())
     if not long.any():
         return
-    long = long & (values.str.len_chars() > LONGEST)
     sheet.report(TXT_002 if needed else TXT_001, long, name)
     sheet.put(name, without(values, long))
 
@@ -123,17 +134,9 @@ def mended(text: str) -> str:
 def _restored(text: pl.Series) -> pl.Series:
     suspects = text.filter(text.str.contains(_SUSPECT))
     table = {s: mended(s) for s in set(suspects.to_list())}
-    return text.replace({k: v for k, v in table.items() if k != v}) if table else text
+    table = {k: v for k, v in table.items() if k != v}
+    return text.replace(table) if table else text
 
 
 def _cleaned(text: pl.Series) -> pl.Series:
-    cleaned = (  # one expression: each step by itself would be planned by itself
-        pl.col("")
-        .str.replace_all(_INVISIBLE, "")
-        .str.replace_all(_BREAK, " ")
-        .str.replace_all(_CONTROL, "")
-        .str.normalize("NFC")
-        .str.replace_all(r"\s{2,}", " ")
-        .str.strip_chars()
-    )
-    return text.to_frame("").select_seq(cleaned).to_series()
+    return text.to_frame("").select_seq(_CLEANED).to_series()

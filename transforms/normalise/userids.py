@@ -8,7 +8,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Severity, declare
-from transforms.marks import absent, as_list, blank, certain, empty, numbers
+from transforms.marks import as_list, blank, certain, empty, numbers, present, rows_of
 from transforms.normalise.sensitive import ID_009
 from transforms.sheet import Sheet
 
@@ -20,6 +20,7 @@ USR_013 = declare(
 
 ITEM = pl.Struct({"type": pl.String, "identifier": pl.String})
 _ITEM = r"\{[^{}]*\}"
+_BESIDE = pl.col("").str.replace_all(_ITEM, "").str.contains(r"[^\s,]")
 _SOCIAL_SECURITY = r"(?i)^\s*(?:ssn|social[ _-]?security.*)\s*$"
 
 
@@ -34,24 +35,22 @@ def read_user_ids(sheet: Sheet, field: Field) -> None:
     if empty(cells):
         sheet.put(field.name, blank(cells.len(), pl.List(ITEM)))
         return
-    whole = pl.col("item").str.strip_chars("{} ")
+    item = pl.col("item").str.strip_chars("{} ")
     rows = numbers(cells.len())
     table = (
-        pl.DataFrame({"row": rows, "item": cells.str.extract_all(_ITEM)})
-        .filter(~absent(cells))
+        rows_of(pl.DataFrame([rows.alias("row"), cells.str.extract_all(_ITEM).alias("item")]), present(cells))
         .explode("item")
         .select(
             "row",
-            type=whole.str.extract(r"^([^:]*):").str.strip_chars(),
-            identifier=whole.str.extract(r"^[^:]*:(.*)$").str.strip_chars(),
+            type=item.str.extract(r"^([^:]*):").str.strip_chars(),
+            identifier=item.str.extract(r"^[^:]*:(.*)$").str.strip_chars(),
         )
     )
-    secret = table.filter(pl.col("type").str.contains(_SOCIAL_SECURITY))["row"]
-    good = table.filter(
-        (pl.col("type") != "") & (pl.col("identifier") != "") & ~pl.col("type").str.contains(_SOCIAL_SECURITY)
-    )
-    bad = table.filter((pl.col("type").fill_null("") == "") | (pl.col("identifier").fill_null("") == ""))["row"]
-    beside = certain(cells.str.replace_all(_ITEM, "").str.contains(r"[^\s,]"))
+    whole = certain((table["type"] != "") & (table["identifier"] != ""))
+    of_security = certain(table["type"].str.contains(_SOCIAL_SECURITY))
+    secret, bad = table["row"].filter(of_security), table["row"].filter(~whole)
+    good = rows_of(table, whole & ~of_security)
+    beside = certain(cells.to_frame("").select_seq(_BESIDE).to_series())
     sheet.report(USR_013, beside | rows.is_in(as_list(bad)) if bad.len() else beside, field.name)
     if secret.len():
         sheet.report(ID_009, rows.is_in(as_list(secret)), field.name)

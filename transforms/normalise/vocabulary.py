@@ -14,7 +14,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import BOOLEAN, SEX, STATUS, Vocabulary
 from transforms.issues import Action, Rule, Severity, declare
-from transforms.marks import certain, empty, nowhere
+from transforms.marks import certain, empty, nowhere, one_of, renamed
 from transforms.normalise.lists import placed
 from transforms.sheet import Sheet, required, spread
 
@@ -64,18 +64,16 @@ def translate(
         return
     odd = certain(~right)
     values = sheet[name].filter(odd)
-    distinct = values.unique().to_list()
-    meant = [read(value) for value in distinct]
-    lost = _among(values, [v for v, m in zip(distinct, meant, strict=True) if m is None])
-    same = _among(values, [v for v, m in zip(distinct, meant, strict=True) if m == v])
-    mended = values.replace_strict(distinct, [m or None for m in meant], return_dtype=pl.String)
-    sheet.replace(name, odd, mended)
+    meant = {value: read(value) for value in values.unique().to_list()}
+    lost = _among(values, [v for v, m in meant.items() if m is None])
+    same = _among(values, [v for v, m in meant.items() if m == v])
+    sheet.replace(name, odd, renamed(values, {v: m or None for v, m in meant.items()}))
     sheet.report(fixed, spread(odd, odd, ~lost & ~same), name)
     sheet.report(bad, spread(odd, odd, lost), name)
 
 
 def _among(values: pl.Series, some: list[str]) -> pl.Series:
-    return values.is_in(some) if some else nowhere(values.len())
+    return one_of(values, some) if some else nowhere(values.len())
 
 
 def read_enum(sheet: Sheet, field: Field) -> None:
@@ -86,13 +84,13 @@ def read_enum(sheet: Sheet, field: Field) -> None:
     if empty(sheet[field.name]):
         return
     tokens = [*vocabulary.both, *vocabulary.only_12, *vocabulary.only_11]
-    right = sheet[field.name].is_in(tokens)
+    right = one_of(sheet[field.name], tokens)
     fixed = _FIXED.get(vocabulary.name, VOC_001)
     reader = token_reader(vocabulary)
     translate(sheet, field.name, right, reader, fixed=fixed, bad=bad_word(sheet, field))
     others = vocabulary.only_12 if sheet.version == "1.1" else ()
     if others:
-        sheet.report(VOC_004, sheet[field.name].is_in(list(others)), field.name)
+        sheet.report(VOC_004, one_of(sheet[field.name], others), field.name)
 
 
 def read_enums(sheet: Sheet, field: Field) -> None:
@@ -118,7 +116,7 @@ def read_boolean(sheet: Sheet, field: Field) -> None:
     if empty(sheet[field.name]):
         sheet.put(field.name, sheet[field.name].cast(pl.Boolean))
         return
-    right = sheet[field.name].is_in(list(BOOLEAN.both))
+    right = one_of(sheet[field.name], BOOLEAN.both)
     fixed = USR_002 if field.name == "enabledUser" else VOC_001
     translate(sheet, field.name, right, token_reader(BOOLEAN), fixed=fixed, bad=bad_word(sheet, field))
     sheet.put(field.name, sheet[field.name] == "true")

@@ -14,7 +14,7 @@ from typing import Any, Final
 import polars as pl
 
 from transforms.issues import Action, Check, Fix, Phase, Rule, Severity, register
-from transforms.marks import blank, certain
+from transforms.marks import blank, certain, rows_of
 
 #: The table of a rule about rows of any entity.
 ANY: Final = "*"
@@ -22,6 +22,8 @@ ANY: Final = "*"
 SINCE: Final = "0.2"
 #: Columns of an answer; ``field`` beside them where the rule is about several fields.
 FOUND: Final[dict[str, pl.DataType]] = {"key": pl.String(), "line": pl.UInt32(), "cause": pl.String()}
+_NOTHING: Final = pl.DataFrame(schema=FOUND)
+_NOTHING_IN_FIELDS: Final = pl.DataFrame(schema={**FOUND, "field": pl.String()})
 #: What the name of a column ends with that says how a record was before.
 BEFORE: Final = " before"
 
@@ -60,7 +62,7 @@ def rule(
 
 def nothing() -> pl.DataFrame:
     """No row found."""
-    return pl.DataFrame(schema=FOUND)
+    return _NOTHING.clone()
 
 
 def found(rows: pl.DataFrame, mark: pl.Series, cause: pl.Series | None = None) -> pl.DataFrame:
@@ -69,16 +71,14 @@ def found(rows: pl.DataFrame, mark: pl.Series, cause: pl.Series | None = None) -
     if not mark.any():
         return nothing()
     if cause is None:
-        return rows.select("key", "line").filter(mark).with_columns(cause=pl.lit(None, pl.String))
-    return rows.select("key", "line", cause=cause).filter(mark)
+        cause = blank(rows.height, pl.String)
+    return rows_of(pl.DataFrame([rows["key"], rows["line"], cause.alias("cause")]), mark)
 
 
 def in_fields(parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Answers by field as one."""
-    return pl.concat([
-        pl.DataFrame(schema={**FOUND, "field": pl.String()}),
-        *(part.with_columns(field=pl.lit(name)) for name, part in parts.items() if part.height),
-    ])  # fmt: skip
+    some = [part.with_columns(field=pl.lit(name)) for name, part in parts.items() if part.height]
+    return pl.concat([_NOTHING_IN_FIELDS, *some]) if some else _NOTHING_IN_FIELDS.clone()
 
 
 def whole(cause: str | None = None) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import polars as pl
 
 from transforms.hashing import content_hash
 from transforms.issues import Action, Phase, Severity, declare
+from transforms.marks import distinct, filled
 from transforms.sheet import Sheet, split
 from transforms.validate.identifiers import trimmed
 
@@ -31,7 +32,7 @@ def duplicated(keys: pl.Series) -> pl.Series:
     """
     marks = trimmed(keys).hash(0)
     twice = marks.is_duplicated() if marks.n_unique() < marks.len() else None
-    return trimmed(keys.head(0) if twice is None else keys.filter(twice)).drop_nulls().unique().alias("key")
+    return distinct(filled(trimmed(keys.head(0) if twice is None else keys.filter(twice)))).alias("key")
 
 
 def resolve_duplicates(sheet: Sheet) -> Sheet:

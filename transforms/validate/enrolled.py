@@ -9,7 +9,7 @@ import polars as pl
 
 from transforms.catalogue import CATALOGUE
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import as_list
+from transforms.marks import as_list, certain, distinct, either, filled, present, rows_of
 from transforms.sheet import Sheet, findings
 from transforms.validate.hashed import places
 from transforms.validate.known import Known
@@ -62,9 +62,9 @@ class Enrolled:
         at = places(people["user"], users)
         student = sheet["role"] == STUDENT
         if self.whole and self.today is not None:
-            self._seen.append(at.filter(student).drop_nulls().unique())
-        odd = student & people["stranger"].gather(at)
-        odd |= (sheet["role"] == "teacher") & people["pupil"].gather(at)
+            self._seen.append(distinct(filled(at.filter(student))))
+        odd = student & people["stranger"][at]
+        odd |= (sheet["role"] == "teacher") & people["pupil"][at]
         sheet.report(ENR_006, odd & ~sheet.out, "role")
         self._check_terms(sheet, classes)
         self._check_left(sheet, users, classes["ends"])
@@ -87,13 +87,10 @@ class Enrolled:
     def _check_terms(self, sheet: Sheet, spans: pl.DataFrame) -> None:
         begin, end = sheet["beginDate"], sheet["endDate"]
         first, last = spans["begins"] - _DAY, spans["ends"] + _DAY
-        odd = pl.select(
-            ((begin < first) | (begin > last)).fill_null(value=False)
-            | ((end < first) | (end > last)).fill_null(value=False)
-        ).to_series()
-        odd &= ~sheet.out & ~(end < begin).fill_null(value=False)  # DAT-001 says that
+        odd = certain((begin < first) | (begin > last)) | certain((end < first) | (end > last))
+        odd &= ~sheet.out & ~certain(end < begin)  # DAT-001 says that
         if odd.any():
-            rows = sheet.frame.select("class", "key", "line").filter(odd)
+            rows = rows_of(sheet.frame[["class", "key", "line"]], odd)
             self.outside.append(rows.sort("key").unique("class", keep="first"))
 
     def _check_left(self, sheet: Sheet, users: pl.Series, term_ends: pl.Series) -> None:
@@ -103,7 +100,8 @@ class Enrolled:
         until = sheet.frame.select(users.alias("user"), "school").join(
             left, on=["user", "school"], how="left", maintain_order="left"
         )["until"]  # fmt: skip
-        ends = sheet["endDate"].fill_null(term_ends).fill_null(date.max)
+        ends = either(present(sheet["endDate"]), sheet["endDate"], term_ends)
+        ends = ends.fill_null(date.max) if ends.null_count() else ends
         sheet.report(ENR_004, (ends > until + _SETTLED) & ~sheet.out, "endDate")
 
     def _missed(self) -> pl.DataFrame | None:

@@ -6,7 +6,10 @@ finding.
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+
+from transforms.marks import blank, present, without
 
 
 def ordered(parts: list[pl.Series]) -> pl.Series:
@@ -15,13 +18,14 @@ def ordered(parts: list[pl.Series]) -> pl.Series:
 
 
 def places(marks: pl.Series, wanted: pl.Series) -> pl.Series:
-    """For each of ``wanted`` its place among ``marks``, which ascend; null where it is none of them."""
+    """For each of ``wanted`` (no nulls) its place among ``marks``, which ascend; null where it is none of them."""
     if not marks.len():
-        return pl.repeat(None, wanted.len(), dtype=pl.UInt32, eager=True)
-    at = marks.search_sorted(wanted).clip(upper_bound=marks.len() - 1)
-    return pl.select(pl.when(marks.gather(at) == wanted).then(at)).to_series()
+        return blank(wanted.len(), pl.UInt32)
+    at = np.searchsorted(marks.to_numpy(), wanted.to_numpy())
+    at = pl.Series(np.minimum(at, marks.len() - 1), dtype=pl.UInt32)
+    return without(at, marks[at] != wanted)
 
 
 def among(marks: pl.Series, wanted: pl.Series) -> pl.Series:
     """Whether each of ``wanted`` is among ``marks``, which ascend."""
-    return places(marks, wanted).is_not_null()
+    return present(places(marks, wanted))

@@ -36,6 +36,12 @@ _OUTSIDE = rf"^[{_INVISIBLE}]+|[{_INVISIBLE}]+$"
 SOMETHING = rf"[^,{_INVISIBLE}]"
 _UNSTORABLE = r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 
+_TRIMMED = pl.col("").str.replace_all(_OUTSIDE, "").replace("", None)
+# Most texts are shorter in bytes already, which is cheaper to see.
+_REFUSED = (
+    (pl.col("").str.len_bytes() > LONGEST) & (pl.col("").str.len_chars() > LONGEST)
+) | pl.col("").str.contains(_UNSTORABLE)  # fmt: skip
+
 # Halves of surrogate pairs come from requests only: files are read as UTF-8.
 _NOT_ALLOWED = re.compile(_UNSTORABLE[:-1] + r"\ud800-\udfff]")
 
@@ -44,12 +50,12 @@ def trimmed(values: pl.Series) -> pl.Series:
     """Identifiers without spaces and invisible characters at their ends; blank becomes null."""
     if empty(values) or values.str.contains(ALLOWED).all():
         return values
-    return values.str.replace_all(_OUTSIDE, "").replace("", None)
+    return values.to_frame("").select_seq(_TRIMMED).to_series().alias(values.name)
 
 
 def unstorable(values: pl.Series) -> pl.Series:
     """Where an identifier can be neither stored nor shown."""
-    return (values.str.len_bytes() > LONGEST) & (values.str.len_chars() > LONGEST) | values.str.contains(_UNSTORABLE)
+    return values.to_frame("").select_seq(_REFUSED).to_series()
 
 
 def storable(value: str) -> bool:

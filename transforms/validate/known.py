@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
 import polars as pl
 
 from transforms.catalogue import CATALOGUE, Kind
-from transforms.marks import as_list, nowhere
+from transforms.marks import as_list, distinct, nowhere
 from transforms.shapes import dtype
-from transforms.sheet import is_owner
+from transforms.sheet import is_owner, no_keys
 from transforms.validate.hashed import among, ordered
 from transforms.validate.people import People
 
@@ -24,16 +25,17 @@ TARGETS = frozenset(
     f.target for e in CATALOGUE.all for f in e.fields if f.kind is Kind.REF and f.target and not is_owner(f)
 )
 
-_CAUSES = {"key": pl.String, "cause": pl.String}
+_SHOWN = pl.when(pl.col("key").str.len_bytes() <= 255).then(pl.col("key")).otherwise(pl.lit("?"))
 
 
+@cache
 def _remembered(entity: str) -> dict[str, pl.DataType | type[pl.DataType]]:
     """The columns of ``Known.rows``."""
     return {"key": pl.String, **{name: dtype(CATALOGUE[entity][name]) for name in REMEMBERED.get(entity, ())}}
 
 
 def _no_keys(_entity: str) -> pl.Series:
-    return pl.Series("key", [], dtype=pl.String)
+    return no_keys()
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Known:
 
     def rows(self, entity: str) -> pl.DataFrame:
         """The good rows of this run with their ``REMEMBERED`` columns; empty where the entity did not come."""
-        return self._rows.get(entity, pl.DataFrame(schema=_remembered(entity)))
+        return self._rows[entity] if entity in self._rows else pl.DataFrame(schema=_remembered(entity))
 
     def remember(self, entity: str, rows: pl.DataFrame) -> None:
         """Sets what ``rows`` gives for an entity that did not come with this run, or of which only changes come."""
@@ -97,7 +99,7 @@ class Known:
         which = deleted if delta else quarantined
         named = held.is_in(as_list(which)) if held.len() and which.len() else nowhere(held.len())
         stays = held.filter(~named if delta else named)
-        self._keys[entity] = pl.concat([rows["key"], stays]).unique() if stays.len() else rows["key"]
+        self._keys[entity] = distinct(pl.concat([rows["key"], stays])) if stays.len() else rows["key"]
         before = self.rows(entity).filter(pl.col("key").is_in(as_list(stays))) if delta else rows.clear()
         if before.height:
             rows = pl.concat([rows, before.filter(~pl.col("key").is_in(as_list(rows["key"])))])
@@ -124,15 +126,13 @@ class Known:
 
     def cause(self, entity: str, keys: pl.Series) -> pl.Series:
         """Why each of ``keys`` is missing: the cause of its own row being kept out, else that it is nowhere."""
-        causes = self._causes.get(entity, pl.DataFrame(schema=_CAUSES))
-        shown = pl.when(pl.col("key").str.len_bytes() <= 255).then(pl.col("key")).otherwise(pl.lit("?"))
-        return (
-            keys.alias("key")
-            .to_frame()
-            .join(causes, on="key", how="left", maintain_order="left")
-            .select(pl.col("cause").fill_null(pl.lit(f"{entity}:") + shown))
-            .to_series()
-        )
+        causes = self._causes.get(entity)
+        rows = keys.alias("key").to_frame()
+        itself = pl.lit(f"{entity}:") + _SHOWN
+        if causes is None or not causes.height:
+            return rows.select_seq(itself.alias("cause")).to_series()
+        found = rows.join(causes, on="key", how="left", maintain_order="left")
+        return found.select_seq(pl.col("cause").fill_null(itself)).to_series()
 
 
 def _pairs(classes: pl.Series, students: pl.Series) -> pl.Series:

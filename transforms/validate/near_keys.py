@@ -31,15 +31,11 @@ def nearly_equal(rows: pl.DataFrame, held: pl.Series, entity: str) -> pl.DataFra
     given = rows_of(rows, ~absent(rows["key"]))
     others = held.filter(~held.is_in(as_list(given["key"]))) if held.len() else held
     both = pl.concat([given["key"], others])
-    if not both.len():
-        return rows.clear().hstack([pl.Series("cause", [], dtype=pl.String)])
-    folded = both.to_frame("key").select(_FOLDED.alias("same"))
-    same = folded.to_series()
+    folded = both.to_frame("key").select_seq(_FOLDED.alias("same"), mark=_FOLDED.hash(0)) if both.len() else None
     # By hash first, which is cheap; a chance collision of two is told apart below.
-    twice = folded.select(pl.col("same").hash(0).is_duplicated()).to_series()
-    if not twice.any():
+    if folded is None or folded["mark"].n_unique() == both.len():
         return rows.clear().hstack([pl.Series("cause", [], dtype=pl.String)])
-    table = pl.DataFrame({"key": both, "same": same}).filter(twice).unique("key")
+    table = pl.DataFrame([both.alias("key"), folded["same"]]).filter(folded["mark"].is_duplicated()).unique("key")
     table = table.with_columns(new=~pl.col("key").is_in(as_list(held)))
     table = table.sort("same", "new", "key", descending=[False, False, True])
     first = table.filter(pl.len().over("same") > 1).with_columns(known=pl.col("key").first().over("same"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import as_list, certain, rows_of
+from transforms.marks import absent, as_list, blank, certain, present, rows_of, without
 from transforms.sheet import Sheet
 
 ORG_002 = declare(
@@ -32,7 +32,10 @@ _PARTS = ("school", "department")
 
 def no_parents(_entity: str = "") -> pl.DataFrame:
     """Parents of nobody: columns key and parent, the key of the object above."""
-    return pl.DataFrame(schema={"key": pl.String, "parent": pl.String})
+    return _NOBODY.clone()
+
+
+_NOBODY = pl.DataFrame(schema={"key": pl.String, "parent": pl.String})
 
 
 def derive_children(sheet: Sheet, known: pl.Series, said: pl.DataFrame) -> pl.DataFrame:
@@ -42,10 +45,13 @@ def derive_children(sheet: Sheet, known: pl.Series, said: pl.DataFrame) -> pl.Da
     of them before; who is known without a good row here, because the row is kept out or did not come, stays in its
     place. What that changes of those who stay comes back: key and children.
     """
-    own = rows_of(sheet.frame, ~sheet.out).select("key", "parent")
+    own = rows_of(sheet.frame[["key", "parent"]], ~sheet.out)
     lone = _without_parent(sheet)
-    stay = said.filter(pl.col("key").is_in(as_list(known)), ~pl.col("key").is_in(as_list(own["key"])))
-    links = pl.concat([own, stay]).drop_nulls()
+    stay = said
+    if said.height:
+        stay = said.filter(pl.col("key").is_in(as_list(known)), ~pl.col("key").is_in(as_list(own["key"])))
+    links = pl.concat([own, stay])
+    links = rows_of(links, present(links["key"]) & present(links["parent"]))
     if lone is not None and int(lone.sum()) + stay["parent"].null_count() > 1:  # one is the root, whatever it is
         sheet.report(ORG_005, lone & sheet["type"].is_in(_PARTS), "parent")
     if (cut := _cut_circles(sheet, links)).len():
@@ -65,7 +71,8 @@ def _without_parent(sheet: Sheet) -> pl.Series | None:
         return None
     dropped = [f["line"] for f in sheet.findings if f.height and (f["code"][0], f["field"][0]) == _DROPPED]
     lines = pl.concat([pl.Series("line", [], dtype=pl.UInt32), *dropped])
-    return sheet["parent"].is_null() & ~sheet.out & ~certain(sheet["line"].is_in(as_list(lines)))
+    lone = absent(sheet["parent"]) & ~sheet.out
+    return lone & ~certain(sheet["line"].is_in(as_list(lines))) if lines.len() else lone
 
 
 def _cut_circles(sheet: Sheet, links: pl.DataFrame) -> pl.Series:
@@ -73,12 +80,12 @@ def _cut_circles(sheet: Sheet, links: pl.DataFrame) -> pl.Series:
     circling = on_circles(dict(links.iter_rows()))
     if not circling:
         return links["key"].clear()
-    rows = certain(sheet["key"].is_in(sorted(circling))) & sheet["parent"].is_not_null() & ~sheet.out
+    rows = certain(sheet["key"].is_in(sorted(circling))) & present(sheet["parent"]) & ~sheet.out
     nearest = pl.Series(
         [f"{sheet.entity.name}:{circling[k]}" if k in circling else None for k in sheet["key"]], dtype=pl.String
     )
     sheet.report(ORG_002, rows, "parent", nearest)
-    sheet.put("parent", pl.select(pl.when(~rows).then(sheet["parent"])).to_series())
+    sheet.put("parent", without(sheet["parent"], rows))
     return sheet["key"].filter(rows)
 
 
@@ -101,9 +108,12 @@ def on_circles(above: dict[str, str]) -> dict[str, str]:
 
 def _by_parent(links: pl.DataFrame) -> pl.DataFrame:
     """Parent and children, the sorted keys of those who name it."""
-    return links.unique().sort("key").group_by("parent", maintain_order=True).agg(children=pl.col("key"))
+    links = links if links["key"].n_unique() == links.height else links.unique()
+    return links.sort("key").group_by("parent", maintain_order=True).agg(children=pl.col("key"))
 
 
 def _of(keys: pl.Series, lists: pl.DataFrame) -> pl.Series:
+    if not lists.height:
+        return blank(keys.len(), pl.List(pl.String)).alias("children")
     rows = keys.rename("key").to_frame()
     return rows.join(lists, left_on="key", right_on="parent", how="left", maintain_order="left")["children"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import as_list
+from transforms.marks import absent, as_list, empty, one_of, possible, present, rows_of
 from transforms.sheet import Sheet
 
 ENR_007 = declare(
@@ -20,6 +20,7 @@ ENR_007 = declare(
 STUDENT = "student"
 #: Who has none but these roles teaches nobody.
 _NOT_STAFF = (STUDENT, "guardian", "parent", "relative")
+_LEFT = pl.DataFrame(schema={"user": pl.UInt64, "school": pl.String, "until": pl.Date})
 _STUDENT_ROLES = {"key": pl.String, "line": pl.UInt32, "school": pl.String, "begins": pl.Date, "ends": pl.Date}
 
 
@@ -33,19 +34,20 @@ class People:
 
     def add(self, sheet: Sheet) -> None:
         """Notes the users of a sheet whose roles are attached."""
-        frame = sheet.frame.filter(~sheet.out & sheet["roles"].is_not_null())
+        frame = rows_of(sheet.frame[["key", "line", "enabledUser", "roles"]], ~sheet.out & present(sheet["roles"]))
         if not frame.height:
             return
-        users = frame.select("key", "line", "enabledUser", "roles", user=frame["key"].hash(0))
+        users = frame.hstack([frame["key"].hash(0).alias("user")])
         rows = users.explode("roles").unnest("roles")
-        studying = rows.filter((rows["role"] == STUDENT) | rows["role"].str.starts_with("ext:"))["user"]
-        teaching = rows.filter(~rows["role"].is_in(_NOT_STAFF))["user"]
+        studying = rows["user"].filter((rows["role"] == STUDENT) | rows["role"].str.starts_with("ext:"))
+        teaching = rows["user"].filter(~one_of(rows["role"], _NOT_STAFF))
         user = pl.col("user")
         flags = {"stranger": ~user.is_in(as_list(studying)), "pupil": ~user.is_in(as_list(teaching))}
         self._users.append(users.select("user", **flags))
         self._left.append(_left(rows))
-        enabled = rows.filter((pl.col("role") == STUDENT) & pl.col("enabledUser").fill_null(value=True))
-        self._students.append(enabled.select("key", "line", school="org", begins="beginDate", ends="endDate"))
+        names = {"key": "key", "line": "line", "school": "org", "begins": "beginDate", "ends": "endDate"}
+        roles = pl.DataFrame([rows[name].alias(shown) for shown, name in names.items()])
+        self._students.append(rows_of(roles, (rows["role"] == STUDENT) & possible(rows["enabledUser"])))
 
     def users(self) -> pl.DataFrame:
         """Everybody: user (the mark, ascending), stranger (is no student), pupil (has no role in which one teaches)."""
@@ -56,8 +58,7 @@ class People:
 
     def left(self) -> pl.DataFrame:
         """Who has left a school, or will: user (the mark), school, until (the last day of the last role there)."""
-        schema = {"user": pl.UInt64, "school": pl.String, "until": pl.Date}
-        self._left = [pl.concat([pl.DataFrame(schema=schema), *self._left])]
+        self._left = [pl.concat([_LEFT, *self._left])]
         return self._left[0]
 
     def students(self) -> pl.DataFrame:
@@ -73,11 +74,12 @@ def check_schools(sheet: Sheet, orgs: pl.DataFrame) -> None:
     several = sheet["roles"].list.len() > 1
     if not several.any():
         return
-    schools = orgs.filter(pl.col("type") == "school")["key"]
-    rows = sheet.frame.select("line", "roles").filter(several & ~sheet.out).explode("roles").unnest("roles")
-    rows = rows.filter(
-        (pl.col("role") == STUDENT) & (pl.col("roleType") == "primary") & pl.col("org").is_in(as_list(schools))
-    )
+    schools = orgs["key"].filter(orgs["type"] == "school")
+    rows = rows_of(sheet.frame[["line", "roles"]], several & ~sheet.out).explode("roles").unnest("roles")
+    rows = rows_of(rows, (rows["role"] == STUDENT) & (rows["roleType"] == "primary"))
+    if rows["line"].n_unique() == rows.height:
+        return
+    rows = rows_of(rows, rows["org"].is_in(as_list(schools)))
     spans = rows.select(
         "line", "org", begin=pl.col("beginDate").fill_null(pl.date(1, 1, 1)),
         end=pl.col("endDate").fill_null(pl.date(9999, 12, 31)),
@@ -93,7 +95,8 @@ def check_schools(sheet: Sheet, orgs: pl.DataFrame) -> None:
 
 def _left(rows: pl.DataFrame) -> pl.DataFrame:
     """The users and schools of which all roles end, with the last end."""
-    dated = rows.filter(pl.col("endDate").is_not_null())
-    stays = rows.filter(pl.col("endDate").is_null()) if dated.height else dated
+    if empty(rows["endDate"]):
+        return _LEFT.clone()
+    dated, stays = rows_of(rows, present(rows["endDate"])), rows_of(rows, absent(rows["endDate"]))
     ended = dated.join(stays, on=["user", "org"], how="anti")
     return ended.group_by("user", school="org").agg(until=pl.col("endDate").max())

@@ -11,7 +11,7 @@ import polars as pl
 from transforms.catalogue import CATALOGUE, Field
 from transforms.issues import Action, Phase, Severity, declare
 from transforms.lookup import lookup
-from transforms.marks import absent, among, as_list, blank, empty, without
+from transforms.marks import absent, among, as_list, blank, certain, empty, one_of, present, rows_of, without
 from transforms.normalise.lists import LST_001, ORDERED, gathered, items, placed, single, untidy
 from transforms.normalise.text import NAME_001
 from transforms.sheet import Sheet, is_owner, required, spread
@@ -47,7 +47,7 @@ def _among(values: pl.Series, keys: pl.Series) -> pl.Series:
     """Where a value is one of ``keys``, and where there is none."""
     if keys.len() <= values.len():
         return among(values, keys)
-    return lookup(keys).places(values).is_not_null() | absent(values)
+    return present(lookup(keys).places(values)) | absent(values)
 
 
 def check_references(sheet: Sheet, known: Known, *, own: bool = False) -> None:
@@ -119,19 +119,21 @@ def _report_lost(
     reason = known.cause(target, _shown(lost["item"]))
     first = lost.with_columns(cause=reason).group_by("cell", maintain_order=True).agg(pl.col("cause").sort().first())
     cause = cells.alias("cell").to_frame().join(first, on="cell", how="left", maintain_order="left")["cause"]
-    nothing = absent(lists) & cause.is_not_null()
+    some = present(cause)
+    nothing = absent(lists) & some
     if required(field, sheet.version):
         sheet.report(ORG_001 if sheet.entity.name == "users" else REF_001, nothing, field.name, cause)
-        sheet.report(REF_002, cause.is_not_null() & ~nothing, field.name, cause)
+        sheet.report(REF_002, some & ~nothing, field.name, cause)
     else:
-        sheet.report(REF_002, cause.is_not_null(), field.name, cause)
+        sheet.report(REF_002, some, field.name, cause)
 
 
 def _check_type(sheet: Sheet, field: Field, target: str, known: Known) -> None:
     if not field.target_type or field.many:
         return
-    kind = pl.col("type")
-    wrong = known.rows(target).filter(~kind.is_in(list(field.target_type)) & ~kind.str.starts_with("ext:"))["key"]
+    rows = known.rows(target)
+    others = rows_of(rows, ~one_of(rows["type"], field.target_type))
+    wrong = others["key"].filter(~others["type"].str.starts_with("ext:")) if others.height else others["key"]
     if wrong.len():
         sheet.report(REF_003, sheet[field.name].is_in(as_list(wrong)), field.name)
 
@@ -143,7 +145,8 @@ def _causes(values: pl.Series, missing: pl.Series, target: str, known: Known) ->
 
 def _shown(keys: pl.Series) -> pl.Series:
     """Keys as a finding may show them: what could not be stored is not shown."""
-    return pl.select(pl.when(unstorable(keys)).then(pl.lit("?")).otherwise(keys)).to_series()
+    refused = certain(unstorable(keys))
+    return spread(keys, refused, pl.Series(["?"]).new_from_index(0, int(refused.sum()))) if refused.any() else keys
 
 
 def _wrapped(cells: pl.Series) -> pl.Series:

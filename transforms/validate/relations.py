@@ -113,6 +113,8 @@ def check_primary_teachers(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows (columns key, line, cause) whose time overlaps that of another primary teacher of the same class."""
     begin = pl.col("beginDate").fill_null(pl.date(1, 1, 1))
     end = pl.col("endDate").fill_null(pl.date(9999, 12, 31))
+    if rows["class"].n_unique() == rows.height:
+        return rows[["key", "line"]].clear().hstack([pl.Series("cause", [], dtype=pl.String)])
     spans = (
         rows.filter(pl.len().over("class") > 1).with_columns(begin=begin, end=end).sort("class", "begin", "end", "key")
     )
@@ -154,7 +156,8 @@ def _check_school(sheet: Sheet, known: Known, enrolled: Enrolled | None) -> None
     schools = known.classes()
     if schools.height == 0:
         return
-    pairs = sheet.frame.select("school", key="class").join(schools, on="key", how="left", maintain_order="left")
+    pairs = pl.DataFrame([sheet["school"], sheet["class"].alias("key")])
+    pairs = pairs.join(schools, on="key", how="left", maintain_order="left")
     sheet.report(ENR_009, pairs["school"] != pairs["of_class"], "school")
     if enrolled is not None:
         enrolled.check(sheet, pairs)

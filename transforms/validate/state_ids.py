@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import as_list
+from transforms.marks import as_list, certain, nowhere, present, rows_of
 from transforms.sheet import Sheet
 
 ID_006 = declare(
@@ -37,16 +37,18 @@ def check_state_ids(sheet: Sheet) -> pl.DataFrame:
     """Reports what is wrong with each user's own; those that look right for ``check_shared`` (key, line, field, id)."""
     parts = [_items(sheet)]
     if "userMasterIdentifier" in sheet.frame.columns:
-        master = sheet.frame.select("key", "line", field=pl.lit("userMasterIdentifier"), id="userMasterIdentifier")
-        parts.append(master.filter(pl.col("id").is_not_null()))
+        parts.append(_identifiers(sheet.frame, "userMasterIdentifier", sheet["userMasterIdentifier"]))
     rows = pl.concat(parts)
-    odd = rows["id"].str.contains(_PLACEHOLDER)
-    for name in _FIELDS:
-        lines = rows.filter(odd & (rows["field"] == name))["line"]
-        if lines.len():
-            sheet.report(ID_006, sheet["line"].is_in(as_list(lines)), name)
-    rows = rows.filter(~odd)
-    several = parts[0].filter(pl.col("id").n_unique().over("line") > 1)["line"] if parts[0].height else parts[0]["line"]
+    odd = rows["id"].str.contains(_PLACEHOLDER) if rows.height else nowhere(0)
+    if odd.any():
+        for name in _FIELDS:
+            lines = rows["line"].filter(odd & (rows["field"] == name))
+            if lines.len():
+                sheet.report(ID_006, sheet["line"].is_in(as_list(lines)), name)
+        rows = rows_of(rows, certain(~odd))
+    own = parts[0]
+    once = own["line"].n_unique() == own.height
+    several = own["line"].clear() if once else own.filter(pl.col("id").n_unique().over("line") > 1)["line"]
     if several.len():
         sheet.report(ID_008, sheet["line"].is_in(as_list(several)), "userIds")
     out = sheet["line"].filter(sheet.out)
@@ -55,6 +57,8 @@ def check_state_ids(sheet: Sheet) -> pl.DataFrame:
 
 def check_shared(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """By field the users (key, line, cause) who share an identifier with another one; the first by key is the cause."""
+    if rows["id"].n_unique() == rows.height:
+        return {}
     twice = rows.filter(pl.struct("field", "id").is_duplicated())
     if not twice.height:
         return {}
@@ -69,8 +73,13 @@ def check_shared(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 def _items(sheet: Sheet) -> pl.DataFrame:
     """The state's identifiers among userIds: key, line, field, id."""
-    cells = sheet.frame.select("key", "line", "userIds").filter(sheet["userIds"].is_not_null())
+    cells = rows_of(sheet.frame[["key", "line", "userIds"]], present(sheet["userIds"]))
     items = cells.explode("userIds").unnest("userIds")
-    return items.filter(pl.col("type").str.contains(_STATE)).select(
-        "key", "line", field=pl.lit("userIds"), id="identifier"
-    )  # fmt: skip
+    of_state = rows_of(items, items["type"].str.contains(_STATE)) if items.height else items
+    return _identifiers(of_state, "userIds", of_state["identifier"])
+
+
+def _identifiers(rows: pl.DataFrame, name: str, ids: pl.Series) -> pl.DataFrame:
+    """Key, line, field (the name) and id, where there is one."""
+    field = pl.Series("field", [name]).new_from_index(0, rows.height)
+    return rows_of(pl.DataFrame([rows["key"], rows["line"], field, ids.alias("id")]), present(ids))
