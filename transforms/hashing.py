@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import xor
 
 import polars as pl
@@ -18,10 +18,14 @@ import polars as pl
 
 def content_hash(frame: pl.DataFrame, names: Iterable[str]) -> pl.Series:
     """One UInt64 per row over the columns ``names``; each column is seeded by its name."""
-    seeds = {name: zlib.crc32(name.encode()) for name in names}
-    if not seeds:
+    wanted = tuple(names)
+    if not wanted:
         return pl.repeat(0, frame.height, dtype=pl.UInt64, eager=True)
     # In one chunk lists are without gaps, so that equal content has equal bytes.
-    columns = [column.rechunk() if column.dtype == pl.List else column for column in map(frame.get_column, seeds)]
-    marks = (pl.col(name).hash(seed) for name, seed in seeds.items())
-    return pl.DataFrame(columns).select(reduce(xor, marks).alias("hash")).to_series()
+    columns = [column.rechunk() if column.dtype == pl.List else column for column in map(frame.get_column, wanted)]
+    return pl.DataFrame(columns).select(_hash(wanted)).to_series()
+
+
+@lru_cache(1_000)
+def _hash(names: tuple[str, ...]) -> pl.Expr:
+    return reduce(xor, (pl.col(name).hash(zlib.crc32(name.encode())) for name in names)).alias("hash")

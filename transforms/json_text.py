@@ -42,15 +42,23 @@ def escaped(values: pl.Series) -> pl.Series:
 
 def joined_strings(lists: pl.Series) -> pl.Series:
     """The strings of each list as JSON strings, joined by commas; null for null and empty lists."""
-    text, items = pl.col("text"), pl.col("list").list
-    some = items.len() > 0
-    rows = lists.to_frame("list").with_columns(text=pl.when(some).then(items.join(_BETWEEN)))
-    more = text.str.count_matches(_BETWEEN, literal=True).sum() != pl.when(some).then(items.len() - 1).sum()
-    if rows.select_seq(text.str.contains(_NEEDS_IN_LIST).any() | more).item():
-        safe = items.eval(pl.element().str.replace_many(_FROM, _TO))
-        rows = rows.with_columns(text=pl.when(some).then(safe.list.join(_BETWEEN)))
-    whole = pl.concat_str(pl.lit('"'), text.str.replace_all(_BETWEEN, '","', literal=True), pl.lit('"'))
-    return rows.select_seq(whole).to_series()
+    rows = lists.to_frame("list")
+    made = rows.select_seq(text=_spelled(_JOINED), odd=_ODD)
+    if not rows.height or not made["odd"][0]:
+        return made["text"]
+    safe = pl.col("list").list.eval(pl.element().str.replace_many(_FROM, _TO)).list.join(_BETWEEN)
+    return rows.select_seq(text=_spelled(pl.when(_SOME).then(safe))).to_series()
+
+
+def _spelled(text: pl.Expr) -> pl.Expr:
+    return pl.concat_str(pl.lit('"'), text.str.replace_all(_BETWEEN, '","', literal=True), pl.lit('"'))
+
+
+_SOME = pl.col("list").list.len() > 0
+_JOINED = pl.when(_SOME).then(pl.col("list").list.join(_BETWEEN))
+_MARKS = _JOINED.str.count_matches(_BETWEEN, literal=True).sum()
+#: Whether a text has something to escape, or what stands between texts.
+_ODD = _JOINED.str.contains(_NEEDS_IN_LIST).any() | (pl.when(_SOME).then(pl.col("list").list.len() - 1).sum() != _MARKS)
 
 
 def objects(columns: Iterable[pl.Series], names: Iterable[str]) -> pl.Series | None:

@@ -11,6 +11,7 @@ compact entities (enrollments, which are most of a district) spell references sh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 import polars as pl
@@ -18,7 +19,7 @@ import polars as pl
 from transforms.canonical import body
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Privacy, Service
 from transforms.json_text import escaped, joined_strings, needs_escaping
-from transforms.marks import empty
+from transforms.marks import either, empty, present
 from transforms.marks import numbers as row_numbers
 from transforms.shapes import SHAPES
 
@@ -40,6 +41,13 @@ class _Member:
 
 
 Piece = pl.Series | str | _Member
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Pieces without their values: texts (True), names of columns (False), and members that may be null."""
+
+    parts: tuple[tuple[str, bool] | _Shape, ...]
 
 
 def render(name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -64,8 +72,13 @@ def _odd(entity: Entity, frame: pl.DataFrame) -> frozenset[str]:
     """The columns of text that have something to escape, which one look at all of them tells."""
     schema = frame.schema
     names = [f.name for f in body(entity) if not f.many and schema[f.name] == pl.String and _is_text(f)]
-    found = frame.select(needs_escaping(pl.col(names)).any()).row(0) if names and frame.height else ()
+    found = frame.select(_needs_escaping(tuple(names))).row(0) if names and frame.height else ()
     return frozenset(name for name, needs in zip(names, found, strict=False) if needs)
+
+
+@lru_cache(1_000)
+def _needs_escaping(names: tuple[str, ...]) -> pl.Expr:
+    return needs_escaping(pl.col(names)).any()
 
 
 def _member(entity: Entity, field: Field, frame: pl.DataFrame, odd: frozenset[str]) -> list[Piece]:
@@ -74,9 +87,10 @@ def _member(entity: Entity, field: Field, frame: pl.DataFrame, odd: frozenset[st
     if values.null_count() == 0:
         pass
     elif (entity.name, field.name) in FALLBACKS:
-        values = values.fill_null(frame["sourcedId"])
+        values = either(present(values), values, frame["sourcedId"])
     elif field.kind is Kind.STRING and field.rest12 is Need.REQUIRED and not field.many:
-        values = values.fill_null("")  # a person with one name: the other is required in JSON
+        nothing = pl.Series([""]).new_from_index(0, values.len())
+        values = either(present(values), values, nothing)  # a person with one name: the other is required in JSON
     if empty(values):
         return []
     pieces: list[Piece] = [f',"{field.name}":', *_value(entity, field, values, odd=field.name in odd)]
@@ -194,28 +208,44 @@ def _object(pieces: list[Piece], height: int) -> pl.Series:
 def _joined(pieces: list[Piece], height: int, *, as_object: bool = False) -> pl.Series:
     """The pieces of each row as one text, ``as_object`` in braces without the first comma. A null piece is left out."""
     columns: list[pl.Series] = []
-    text = _text(pieces, columns, ignore_nulls=True)
+    shape = _shape(pieces, columns)
     if not columns:
         same = "".join(p for p in pieces if isinstance(p, str))
         return pl.Series([f"{{{same[1:]}}}" if as_object else same]).new_from_index(0, height)
-    if as_object:
-        text = pl.concat_str(pl.lit("{"), text.str.slice(1), pl.lit("}"))
-    return pl.DataFrame(columns).select(text).to_series()
+    return pl.DataFrame(columns).select(_expression(shape, as_object=as_object)).to_series()
 
 
-def _text(pieces: list[Piece], columns: list[pl.Series], *, ignore_nulls: bool) -> pl.Expr:
-    """One expression for all pieces, whose series are put into ``columns``."""
-    parts: list[pl.Expr] = []
+def _shape(pieces: list[Piece], columns: list[pl.Series]) -> _Shape:
+    """The pieces with the name of a column in the place of each series, which is put into ``columns``."""
+    parts: list[tuple[str, bool] | _Shape] = []
     for fixed, group in groupby(pieces, lambda piece: isinstance(piece, str)):
         if fixed:
-            parts.append(pl.lit("".join(piece for piece in group if isinstance(piece, str))))
+            parts.append(("".join(piece for piece in group if isinstance(piece, str)), True))
             continue
         for piece in group:
             if isinstance(piece, _Member):
-                parts.append(_text(piece.pieces, columns, ignore_nulls=False))
+                parts.append(_shape(piece.pieces, columns))
             elif isinstance(piece, pl.Series):
                 columns.append(piece.alias(f"p{len(columns)}"))
-                parts.append(pl.col(columns[-1].name))
+                parts.append((columns[-1].name, False))
+    return _Shape(tuple(parts))
+
+
+@lru_cache(1_000)  # there are as many as documents with other members absent
+def _expression(shape: _Shape, *, as_object: bool) -> pl.Expr:
+    """What makes the text of a row of such columns."""
+    text = _text(shape, ignore_nulls=True)
+    return pl.concat_str(pl.lit("{"), text.str.slice(1), pl.lit("}")) if as_object else text
+
+
+def _text(shape: _Shape, *, ignore_nulls: bool) -> pl.Expr:
+    parts: list[pl.Expr] = []
+    for part in shape.parts:
+        if isinstance(part, _Shape):
+            parts.append(_text(part, ignore_nulls=False))
+        else:
+            text, fixed = part
+            parts.append(pl.lit(text) if fixed else pl.col(text))
     return pl.concat_str(parts, ignore_nulls=ignore_nulls)
 
 

@@ -6,13 +6,13 @@ Columns derive from the catalogue; a test compares them with PostgreSQL's own ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
 import polars as pl
 
-from transforms.catalogue import BASE_NAMES, Entity, Field, Kind
+from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind
 
 #: Tables without a district, each with the reason. Every other table must force row-level security.
 SHARED_TABLES = {
@@ -99,7 +99,7 @@ def lower_columns(entity: Entity) -> tuple[str, ...]:
 def row_of(entity: Entity, values: Mapping[str, Any]) -> list[Any]:
     """The values of an entity's ``value_columns`` from canonical ones by field, for a statement's parameters.
 
-    Absent ones are null. References are rids; metadata is JSON text. ``to_table`` does the same to whole frames.
+    Absent ones are null. References are rids; metadata is JSON text. ``table_text`` does the same to whole frames.
     """
     row: list[Any] = []
     for field in entity.body:
@@ -130,16 +130,20 @@ def _array_literal(items: pl.Expr, inner: object) -> pl.Expr:
     return pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
 
 
-def to_table(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
-    """A resolved canonical frame as the text of an entity's ``value_columns``, ready for COPY.
+def table_text(entity: Entity, schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """What makes the text of an entity's ``value_columns``, ready for COPY, of resolved canonical frames.
 
-    Reference columns of ``frame`` hold rids (Int32, or lists of them), roles and userIds are lists of structs.
+    Reference columns of such a frame hold rids (Int32, or lists of them), roles and userIds are lists of structs.
     """
-    schema, out = frame.schema, list[pl.Expr]()
-    for field in entity.body:
-        if field.name in BASE_NAMES:
-            continue
-        column, dtype = pl.col(field.name), schema[field.name]
+    return _table_text(entity.name, tuple(schema[f.name] for f in entity.body if f.name not in BASE_NAMES))
+
+
+@lru_cache(1_000)  # one for each entity, but for columns without any value
+def _table_text(entity_name: str, types_: tuple[pl.DataType, ...]) -> list[pl.Expr]:
+    entity, out = CATALOGUE[entity_name], list[pl.Expr]()
+    fields = (field for field in entity.body if field.name not in BASE_NAMES)
+    for field, dtype in zip(fields, types_, strict=True):
+        column = pl.col(field.name)
         if field.kind in _NESTED:
             types = dict(dtype.inner) if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else {}
             for member, (name, _) in entry_columns(field).items():
@@ -149,4 +153,4 @@ def to_table(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
             out.append(_array_literal(column, dtype.inner).alias(field.table_column))
         else:
             out.append(column.alias(field.table_column))
-    return frame.select(out)
+    return out

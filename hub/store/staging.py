@@ -17,7 +17,7 @@ import polars as pl
 
 from hub.errors import Code, HubError, Intent
 from hub.store.database import Database, Transaction
-from hub.store.schema import DOCUMENTS, STAGING_PREFIX, lower_columns, quoted, table_columns, to_table, value_columns
+from hub.store.schema import DOCUMENTS, STAGING_PREFIX, lower_columns, quoted, table_columns, table_text, value_columns
 from transforms.catalogue import CATALOGUE, Entity
 
 #: Neither can occur in a value: normalisation strips control characters and JSON escapes them.
@@ -47,6 +47,10 @@ INSERT, UPDATE, REHASH, REMERGE = "i", "u", "h", "m"
 PARTS = "staging_parts"
 BESIDE = ("staging_statements", "staging_provenance", PARTS)
 _NO_END = 1 << 31
+_STAGED = (
+    pl.col("key").alias("source_key"), pl.col("hash").reinterpret(signed=True).alias("source_hash"), pl.col("rid"),
+    pl.col("sourcedId").alias("sourced_id"), pl.lit(value=True).alias("active"),
+)  # fmt: skip
 #: Bytes of a staging table up to which its rows are deleted: truncating makes and removes files, however little is in.
 _SMALL = 4 << 20
 _NEW = f"WHERE district_id = $1 AND run_id = $2 AND task = '{INSERT}' AND rid >= $3 AND rid < $4::bigint"
@@ -58,16 +62,14 @@ def staged_text(
     """Columns and COPY text of resolved records. CPU-bound: call it in a thread.
 
     ``frame``: key, hash (UInt64), rid and sourcedId; unless ``task`` is REHASH also doc, doc_private and the entity's
-    resolved fields (see ``schema.to_table``).
+    resolved fields (see ``schema.table_text``).
     """
     # Constants cost less as text of each row than as column defaults, which COPY evaluates row by row.
+    whole = [] if task == REHASH else [*table_text(entity, frame.schema), *map(pl.col, DOCUMENTS)]
     out = frame.select(
-        run_id=pl.lit(str(run_id)), task=pl.lit(task), source_key="key",
-        source_hash=pl.col("hash").reinterpret(signed=True), district_id=pl.lit(str(district_id)), rid="rid",
-        sourced_id="sourcedId", active=pl.lit(value=True),
+        pl.lit(str(run_id)).alias("run_id"), pl.lit(task).alias("task"), pl.lit(str(district_id)).alias("district_id"),
+        *_STAGED, *whole,
     )  # fmt: skip
-    if task != REHASH:
-        out = pl.concat([out, to_table(entity, frame), frame[list(DOCUMENTS)]], how="horizontal")
     return out.columns, as_text(out)
 
 

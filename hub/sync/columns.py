@@ -18,8 +18,9 @@ from hub.store import columns as store
 from hub.store import districts
 from hub.store.database import Transaction
 from transforms.catalogue import CATALOGUE, Entity
-from transforms.marks import empty
+from transforms.marks import distinct, either, empty, filled, present
 
+_NOBODY = pl.Series([-1], dtype=pl.Int32)
 #: When a larger share of a district's records changed, reading all of them is faster than reading these.
 MOST_CHANGED = 0.2
 
@@ -149,14 +150,14 @@ def _coded(tokens: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
     """Codes for tokens, -1 for null, and the tokens by code."""
     if empty(tokens):
         return pl.Series(np.full(tokens.len(), -1, dtype=np.int32)), ()
-    known = tokens.drop_nulls().unique().sort()
+    known = distinct(filled(tokens)).sort()
     return _coalesced(tokens.cast(pl.Enum(known)).to_physical()), tuple(known)
 
 
 def _coalesced(values: pl.Series) -> pl.Series:
     """Numbers as Int32, -1 for null."""
     numbers = values.cast(pl.Int32)
-    return numbers.fill_null(-1) if numbers.null_count() else numbers
+    return either(present(numbers), numbers, _NOBODY.new_from_index(0, numbers.len()))
 
 
 def _spread(rids: Any, values: pl.Series) -> Any:

@@ -15,10 +15,11 @@ from hub.scope.columns import CODED, CODED_MANY, MANY, ROLES, SINGLE, Columns
 from hub.store.schema import ROLE_COLUMNS
 from hub.sync.columns import Small, columns_of, names_of
 from transforms.catalogue import CATALOGUE, Entity
-from transforms.marks import empty
+from transforms.marks import empty, present, rows_of
 
 #: Tokens are kept as numbers: texts would keep alive what they are cut from, whole files.
 _TOKEN = pl.Categorical()
+_ACTIVE = pl.Series("active", [1], dtype=pl.UInt8)
 _ROLE = {"org": pl.Int32(), "role": _TOKEN, "roleType": _TOKEN}
 Key = tuple[str, str]
 
@@ -35,18 +36,21 @@ class Fresh:
         """Keeps new records with resolved references: rid, and the entity's fields."""
         fields = {f.table_column: f.name for f in entity.body}
         kept = {name: kind for name, kind in _kept(entity).items() if name not in {"rid", "active"}}
-        columns = [pl.col(fields[name]).cast(kind).alias(name) for name, kind in kept.items()]
-        self._records[entity.name].append(rows.select("rid", pl.lit(1, pl.UInt8).alias("active"), *columns))
+        columns = [rows[fields[name]].cast(kind).alias(name) for name, kind in kept.items()]
+        active = _ACTIVE.new_from_index(0, rows.height)
+        self._records[entity.name].append(pl.DataFrame([rows["rid"], active, *columns]))
         for keys, kind in ((MANY, pl.Int32()), (CODED_MANY, _TOKEN)):
             for name in names_of(entity, keys):
                 column = entity[name].table_column
                 if not empty(rows[name]):
-                    items = rows.lazy().select("rid", pl.col(name).alias(column)).explode(column).drop_nulls(column)
-                    self._pairs[entity.name, name].append(items.with_columns(pl.col(column).cast(kind)).collect())
+                    items = pl.DataFrame([rows["rid"], rows[name].alias(column)]).explode(column)
+                    items = rows_of(items, present(items[column]))
+                    self._pairs[entity.name, name].append(pl.DataFrame([items["rid"], items[column].cast(kind)]))
         if entity.name == ROLES[0]:
-            entries = rows.lazy().select("rid", roles=ROLES[1]).explode("roles").drop_nulls()
-            members = {ROLE_COLUMNS[m][0]: pl.col("roles").struct.field(m).cast(t) for m, t in _ROLE.items()}
-            self._roles.append(entries.select("rid", **members).collect())
+            entries = rows[["rid", ROLES[1]]].explode(ROLES[1])
+            entries = rows_of(entries, present(entries[ROLES[1]])).unnest(ROLES[1])
+            members = [entries[m].cast(t).alias(ROLE_COLUMNS[m][0]) for m, t in _ROLE.items()]
+            self._roles.append(pl.DataFrame([entries["rid"], *members]))
 
     def columns(self) -> Columns:
         """The arrays of all that was added. CPU-bound: call it in a thread."""
@@ -74,7 +78,9 @@ def _together(schema: Mapping[str, pl.DataType], parts: list[pl.DataFrame]) -> p
     tokens = [name for name, kind in schema.items() if kind == pl.Categorical]
     if not parts:
         return pl.DataFrame(schema={**schema, **dict.fromkeys(tokens, pl.String())})
-    whole = pl.concat(parts)
+    whole = pl.concat(parts) if len(parts) > 1 else parts[0]
     if tokens:
-        whole = whole.with_columns(pl.col(tokens).cast(pl.String))
-    return whole if whole["rid"].is_sorted() else whole.sort("rid", maintain_order=True)
+        texts = (column.cast(pl.String) if column.name in tokens else column for column in whole.get_columns())
+        whole = pl.DataFrame(list(texts))
+    rids = whole["rid"].to_numpy()
+    return whole if bool((rids[1:] >= rids[:-1]).all()) else whole.sort("rid", maintain_order=True)

@@ -13,7 +13,7 @@ import polars as pl
 from hub import ids
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
 from transforms.lookup import lookup
-from transforms.marks import blank, empty, numbers
+from transforms.marks import blank, empty, numbers, present, rows_of
 
 #: key (String) -> rid (UInt32), sourcedId (String) of everything that may be referred to.
 INDEX_SCHEMA = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
@@ -44,7 +44,7 @@ def reference_targets(entity: Entity) -> list[Entity]:
 def by_id(*parts: pl.DataFrame) -> pl.DataFrame:
     """An index by sourcedId of records that are in one of ``parts`` (rid, sourcedId). CPU-bound for a large entity."""
     every = pl.concat(parts).unique("rid", maintain_order=True) if len(parts) > 1 else parts[0]
-    return every.select(pl.col("sourcedId").alias("key"), "rid", "sourcedId")
+    return pl.DataFrame([every["sourcedId"].alias("key"), every["rid"], every["sourcedId"]])
 
 
 def is_target(entity: Entity) -> bool:
@@ -95,16 +95,18 @@ def _list(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Serie
     # Items keep their order: the array column and the document's list stand side by side when a view trims them.
     rows = numbers(frame.height).alias("row")
     items = pl.DataFrame([rows, frame[name].alias("key")]).explode("key")
-    found = items.drop_nulls("key").join(index, on="key", how="inner", maintain_order="left")
+    found = items.join(index, on="key", how="inner", maintain_order="left")  # null is nobody's key
     found = found.unique(["row", "rid"], keep="first", maintain_order=True)  # two keys may be of one person
     grouped = found.group_by("row", maintain_order=True).agg(pl.col("rid").cast(pl.Int32), pl.col("sourcedId"))
-    joined = rows.to_frame().join(grouped, on="row", how="left", maintain_order="left")
-    return joined["rid"], joined["sourcedId"]
+    if grouped.height < frame.height:
+        grouped = rows.to_frame().join(grouped, on="row", how="left", maintain_order="left")
+    return grouped["rid"], grouped["sourcedId"]
 
 
 def _roles(frame: pl.DataFrame, orgs: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    numbered = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), "roles")
-    items = numbered.explode("roles").drop_nulls("roles").unnest("roles")
+    numbered = pl.DataFrame([numbers(frame.height).alias("row"), frame["roles"]])
+    items = numbered.explode("roles")
+    items = rows_of(items, present(items["roles"])).unnest("roles")
     names = [c for c in items.columns if c != "row"]
     found = items.join(orgs.rename({"key": "org"}), on="org", how="left", maintain_order="left")
     orgs_by = {"rid": pl.col("rid").cast(pl.Int32), "sourcedId": pl.col("sourcedId")}
@@ -113,8 +115,9 @@ def _roles(frame: pl.DataFrame, orgs: pl.DataFrame) -> tuple[pl.Series, pl.Serie
         for target, org in orgs_by.items()
     }
     grouped = found.group_by("row", maintain_order=True).agg(**structs)
-    lists = numbered[["row"]].join(grouped, on="row", how="left", maintain_order="left")
-    return lists["rid"], lists["sourcedId"]
+    if grouped.height < frame.height:
+        grouped = numbered[["row"]].join(grouped, on="row", how="left", maintain_order="left")
+    return grouped["rid"], grouped["sourcedId"]
 
 
 def numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity
-from transforms.marks import as_list, empty
+from transforms.marks import as_list, empty, present, rows_of
 from transforms.rules.given import FOUND, Given, found, in_fields, nothing, rule
 
 #: Until then schools move students about.
@@ -79,12 +79,12 @@ def twice(given: Given) -> pl.DataFrame:
     rows = given["classes"]
     if empty(rows["periods"]):
         return nothing()
-    rows = rows.filter(rows["periods"].is_not_null() & rows["course"].is_not_null())
+    rows = rows_of(rows, present(rows["periods"]) & present(rows["course"]))
     # By hash: a chance collision of two would suggest what is not so, once in a million runs.
-    alike = pl.DataFrame([rows[name].hash(place) for place, name in enumerate(_SAME)]).hash_rows(0)
-    rows = rows.with_columns(alike=alike).filter(alike.is_duplicated())
-    if not rows.height:
+    alike = rows.select(pl.col(name).hash(place) for place, name in enumerate(_SAME)).hash_rows(0)
+    if alike.n_unique() == alike.len():
         return nothing()
+    rows = rows.with_columns(alike=alike).filter(alike.is_duplicated())
     teaching = given["teaching"].filter(given["teaching"]["class"].is_in(as_list(rows["mark"]))).unique()
     teachers = teaching.group_by(mark="class").agg(teachers=pl.col("user").sort())
     rows = rows.join(teachers, on="mark", how="inner", maintain_order="left")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity
-from transforms.marks import as_list, empty
+from transforms.marks import as_list, distinct, empty, filled
 from transforms.rules.given import Given, all_differ, found, nothing, rule, shared
 
 #: Of everybody: a district whose students all have one of these has no domain of its own.
@@ -61,19 +61,19 @@ def private_address(given: Given) -> pl.DataFrame:
     own = _domains(users, given)
     if not own:
         return nothing()
-    pairs = pl.DataFrame({"domain": users["domain"].drop_nulls().unique()})
-    theirs = [any(name == one or name.endswith("." + one) for one in own) for name in pairs["domain"].to_list()]
-    strange = pairs["domain"].filter(~pl.Series(theirs, dtype=pl.Boolean))
-    return found(users, users["student"] & users["domain"].is_in(as_list(strange)))
+    domains = distinct(filled(users["domain"]))
+    theirs = [any(name == one or name.endswith("." + one) for one in own) for name in domains.to_list()]
+    strange = domains.filter(~pl.Series(theirs, dtype=pl.Boolean))
+    return found(users, users["student"] & users["domain"].is_in(as_list(strange))) if strange.len() else nothing()
 
 
 def _domains(users: pl.DataFrame, given: Given) -> list[str]:
     if given.params["domains"]:
         return [name.lower() for name in given.params["domains"]]
-    people = users.filter(pl.col("student") | pl.col("staff")).drop_nulls("domain")
-    counts = people.group_by("domain").len()
-    usual = counts.filter(pl.col("len") >= max(given.params["share"] * people.height, 2))
-    return sorted(set(usual["domain"].to_list()) - set(_PUBLIC))
+    people = filled(users["domain"].filter(users["student"] | users["staff"]))
+    counts = people.value_counts()
+    usual = counts["domain"].filter(counts["count"] >= max(given.params["share"] * people.len(), 2))
+    return sorted(set(usual.to_list()) - set(_PUBLIC))
 
 
 @rule(

@@ -9,11 +9,17 @@ import polars as pl
 
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Phase, Severity
+from transforms.marks import absent, certain, filled, possible, present, rows_of
 from transforms.rules.given import BEFORE, Given, found, in_fields, nothing, rule, whole
 
 _BIRTH = ("birthDate",)
 #: The age at the begin of a school year, by grade.
 _AGES = {"IT": 1, "PR": 3, "PK": 4, "TK": 4, "KG": 5} | {g: int(g) + 5 for g in GRADES.both[5:17]}
+_GRADES = pl.col("grades").list
+#: The age of those who have one grade.
+_USUAL_AGE = pl.when(_GRADES.len() == 1).then(_GRADES.first()).replace_strict(
+    list(_AGES), list(_AGES.values()), default=None, return_dtype=pl.Int32
+)  # fmt: skip
 _RACES = (
     "americanIndianOrAlaskaNative", "asian", "blackOrAfricanAmerican", "nativeHawaiianOrOtherPacificIslander", "white",
 )  # fmt: skip
@@ -37,7 +43,7 @@ def ages(given: Given) -> pl.DataFrame:
     bounds, age = given.params, _age(rows["birthDate"], given.today)
     odd = (age < bounds["youngest_student"]) | (age > bounds["oldest_student"])
     young = age < bounds["youngest_staff"]
-    student, staff = rows["student"].fill_null(value=False), rows["staff"].fill_null(value=False)
+    student, staff = certain(rows["student"]), certain(rows["staff"])
     return found(rows, (age < 0) | (student & ~staff & odd) | (staff & young))
 
 
@@ -52,11 +58,10 @@ def age_and_grade(given: Given) -> pl.DataFrame:
     if given.today is None:
         return nothing()
     rows = _with_users(given, "student", "grades")
-    one = pl.select(pl.when(rows["grades"].list.len() == 1).then(rows["grades"].list.first())).to_series()
-    usual = one.replace_strict(list(_AGES), list(_AGES.values()), default=None, return_dtype=pl.Int32)
+    usual = rows.select_seq(_USUAL_AGE).to_series()
     age, years = _age(rows["birthDate"], given.today), given.params["years"]
     odd = (age < usual - years) | (age > usual + 1 + years)
-    return found(rows, rows["student"].fill_null(value=False) & odd & (age >= 0))
+    return found(rows, certain(rows["student"]) & odd & (age >= 0))
 
 
 @rule(
@@ -66,7 +71,7 @@ def age_and_grade(given: Given) -> pl.DataFrame:
 )  # fmt: skip
 def spikes(given: Given) -> pl.DataFrame:
     """Birth dates of more than 20 people and a ``share`` of all: one finding, about the file."""
-    dates = given["demographics"]["birthDate"].drop_nulls()
+    dates = filled(given["demographics"]["birthDate"])
     if dates.len() <= _FEWEST:
         return nothing()
     most = dates.value_counts()["count"].max()
@@ -98,11 +103,11 @@ def several_races(given: Given) -> pl.DataFrame:
     """People with two races or more whose flag of that is not true."""
     rows = given["demographics"]
     number = rows.select(pl.sum_horizontal(pl.col(_RACES).fill_null(value=False).cast(pl.UInt8))).to_series()
-    return found(rows, (number > 1) & ~rows[_SEVERAL].fill_null(value=False))
+    return found(rows, (number > 1) & ~certain(rows[_SEVERAL]))
 
 
 def _hispanic(_name: str, values: pl.Series) -> pl.Series:
-    return values.fill_null(value=True)
+    return possible(values)
 
 
 @rule(
@@ -116,7 +121,7 @@ def hispanic_as_race(given: Given) -> pl.DataFrame:
     rows = given["demographics"]
     if rows["metadata"].null_count() == rows.height:
         return nothing()
-    return found(rows, rows["metadata"].str.contains(_SAYS_HISPANIC) & rows[_HISPANIC].is_null())
+    return found(rows, rows["metadata"].str.contains(_SAYS_HISPANIC) & absent(rows[_HISPANIC]))
 
 
 _COUNTRIES: Final = {
@@ -139,10 +144,18 @@ _SMALL_CODE = r"^[A-Za-z]{2}$"
 
 
 def _code(name: str, values: pl.Series) -> pl.Series:
-    small, table = values.str.to_lowercase(), _PLACES[name]
-    named = small.replace_strict(list(table), list(table.values()), default=None, return_dtype=pl.String)
-    two = values.str.contains(_SMALL_CODE)
-    return pl.select(pl.coalesce(named, pl.when(two).then(values.str.to_uppercase()), values)).to_series()
+    return values.to_frame("").select_seq(_CODES[name]).to_series()
+
+
+def _codes(table: dict[str, str]) -> pl.Expr:
+    text = pl.col("")
+    named = text.str.to_lowercase().replace_strict(
+        list(table), list(table.values()), default=None, return_dtype=pl.String
+    )  # fmt: skip
+    return pl.coalesce(named, pl.when(text.str.contains(_SMALL_CODE)).then(text.str.to_uppercase()), text)
+
+
+_CODES: Final = {name: _codes(table) for name, table in _PLACES.items()}
 
 
 @rule(
@@ -158,11 +171,12 @@ def places_of_birth(given: Given) -> pl.DataFrame:
 
 
 def _with_users(given: Given, *names: str) -> pl.DataFrame:
-    rows = given["demographics"].filter(pl.col("birthDate").is_not_null())
-    return rows.join(given["users"].select("key", *names), on="key", how="left", maintain_order="left")
+    rows = rows_of(given["demographics"], present(given["demographics"]["birthDate"]))
+    return rows.join(given["users"][["key", *names]], on="key", how="left", maintain_order="left")
 
 
 def _age(births: pl.Series, today: date) -> pl.Series:
     """Whole years; negative for who is not born yet."""
-    before = (births.dt.month() > today.month) | ((births.dt.month() == today.month) & (births.dt.day() > today.day))
-    return today.year - births.dt.year() - before.cast(pl.Int32)
+    birth = pl.col("").dt
+    before = (birth.month() > today.month) | ((birth.month() == today.month) & (birth.day() > today.day))
+    return births.to_frame("").select_seq(today.year - birth.year() - before.cast(pl.Int32)).to_series()

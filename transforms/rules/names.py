@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity
+from transforms.marks import absent, certain
 from transforms.rules.given import BEFORE, Given, column, found, in_fields, rule
 
 _BOTH = ("givenName", "familyName")
@@ -28,15 +29,15 @@ def capitals(given: Given) -> pl.DataFrame:
     return in_fields({name: found(users, _of_one_kind(users[name], fewest)) for name in _BOTH})
 
 
+_SAME = pl.col("").str.contains(_NO_SMALL) | pl.col("").str.contains(_NO_CAPITAL)
+
+
 def _of_one_kind(values: pl.Series, fewest: float) -> pl.Series:
-    text = pl.col("")
-    same = text.str.contains(_NO_SMALL) | text.str.contains(_NO_CAPITAL)
-    marked = values.to_frame("").select(same.fill_null(value=False)).to_series()
+    marked = certain(values.to_frame("").select_seq(_SAME).to_series())
     if not marked.any():
         return marked
-    capital, small = text.str.count_matches(r"\p{Lu}"), text.str.count_matches(r"\p{Ll}")
-    long = (pl.max_horizontal(capital, small) >= fewest).fill_null(value=False)
-    return marked & values.to_frame("").select(long).to_series()
+    capital, small = pl.col("").str.count_matches(r"\p{Lu}"), pl.col("").str.count_matches(r"\p{Ll}")
+    return marked & certain(values.to_frame("").select(pl.max_horizontal(capital, small) >= fewest).to_series())
 
 
 @rule(
@@ -75,4 +76,4 @@ def parts_of_names(given: Given) -> pl.DataFrame:
 def nicknames(given: Given) -> pl.DataFrame:
     """Given names with a part in quotes or brackets, where no preferred name is given."""
     users = given["users"]
-    return found(users, users["givenName"].str.contains(_NICKNAME) & column(users, "preferredFirstName").is_null())
+    return found(users, users["givenName"].str.contains(_NICKNAME) & absent(column(users, "preferredFirstName")))

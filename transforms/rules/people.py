@@ -6,7 +6,7 @@ import polars as pl
 
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Phase, Severity
-from transforms.marks import as_list
+from transforms.marks import absent, as_list, certain, rows_of
 from transforms.rules.given import BEFORE, FOUND, Given, all_differ, found, in_fields, nothing, rule, shared
 
 _TEST = (
@@ -78,8 +78,8 @@ def guardians(given: Given) -> pl.DataFrame:
     students = int(users["student"].sum())
     some = int((users["student"] & (number > 0)).sum())
     if students and some < students and some >= given.params["share"] * students:
-        mark |= users["student"] & number.fill_null(0).eq(0)
-    lone = users["guardian"] & ~users["student"] & ~users["staff"] & number.fill_null(0).eq(0)
+        mark |= users["student"] & ~certain(number > 0)
+    lone = users["guardian"] & ~users["student"] & ~users["staff"] & ~certain(number > 0)
     if some and lone.any():
         named = users["agents"].filter(number > 0).explode().unique()
         mark |= lone & ~users["key"].is_in(as_list(named))
@@ -107,11 +107,9 @@ def test_accounts(given: Given) -> pl.DataFrame:
     """Users of whom a name of the account is that of a test."""
     users = given["users"]
 
-    return in_fields({
-        "sourcedId": found(users, users["key"].str.contains(_TEST)),
-        "username": found(users, users["username"].str.contains(_TEST)),
-        "email": found(users, users["email"].str.contains(_TEST[:-1] + "@")),
-    })  # fmt: skip
+    marks = users.select(pl.col("key", "username").str.contains(_TEST), pl.col("email").str.contains(_TEST[:-1] + "@"))
+    names = {"sourcedId": "key", "username": "username", "email": "email"}
+    return in_fields({name: found(users, marks[column]) for name, column in names.items()})
 
 
 @rule(
@@ -123,7 +121,7 @@ def test_accounts(given: Given) -> pl.DataFrame:
 )  # fmt: skip
 def no_primary_org(given: Given) -> pl.DataFrame:
     """Users with roles in several orgs and no primary one; the cause is the org where they are enrolled most."""
-    users = given["users"].filter((pl.col("orgCount") > 1) & pl.col("primaryOrg").is_null())
+    users = rows_of(given["users"], (given["users"]["orgCount"] > 1) & absent(given["users"]["primaryOrg"]))
     if not users.height:
         return nothing()
     known = given["attending"].join(users.select(user="mark"), on="user", how="semi")

@@ -15,10 +15,24 @@ import numpy.typing as npt
 import polars as pl
 
 from transforms.catalogue import CATALOGUE
-from transforms.marks import blank, empty, nowhere
+from transforms.marks import (
+    absent,
+    blank,
+    certain,
+    distinct,
+    either,
+    empty,
+    nowhere,
+    one_of,
+    present,
+    rows_of,
+    without,
+)
 from transforms.shapes import dtype
+from transforms.validate.hashed import among
 
 _FAMILY: Final = ("guardian", "parent", "relative")
+_NONE: Final = pl.Series([0], dtype=pl.UInt32)
 _NO_STAFF: Final = ("student", *_FAMILY)
 
 
@@ -48,7 +62,8 @@ class Batch:
     def roles(self) -> tuple[npt.NDArray[Any], pl.Series]:
         """All roles of all users: the place of the user, and the role."""
         lists = self.rows["roles"]
-        lengths = lists.list.len().fill_null(0).to_numpy()
+        lengths = lists.list.len()
+        lengths = either(present(lengths), lengths, _NONE.new_from_index(0, lengths.len())).to_numpy()
         some = lengths > 0
         return np.repeat(np.flatnonzero(some), lengths[some]), lists.filter(pl.Series(some)).explode()
 
@@ -56,7 +71,7 @@ class Batch:
         """The users with a role whose name is marked."""
         places, roles = self.roles
         out = np.zeros(self.rows.height, dtype=np.bool_)
-        out[places[mark(roles.struct.field("role")).fill_null(value=False).to_numpy()]] = True
+        out[places[certain(mark(roles.struct.field("role"))).to_numpy()]] = True
         return pl.Series(out)
 
 
@@ -64,11 +79,7 @@ def _hashed(values: pl.Series) -> pl.Series:
     """The hashes of texts; null where there is none."""
     if empty(values):
         return blank(values.len(), pl.UInt64)
-    return (
-        values.hash(0)
-        if values.null_count() == 0
-        else pl.select(pl.when(values.is_not_null()).then(values.hash(0))).to_series()
-    )
+    return without(values.hash(0), absent(values))
 
 
 def _small(name: str) -> Callable[[Batch], pl.Series]:
@@ -83,7 +94,7 @@ def _number(name: str) -> Callable[[Batch], pl.Series]:
         values = batch[name]
         if empty(values):
             return _hashed(values)
-        return _hashed(pl.select(pl.when(~values.str.contains(r"55501[0-9]{2}$")).then(values)).to_series())
+        return _hashed(without(values, values.str.contains(r"55501[0-9]{2}$")))
 
     return made
 
@@ -100,16 +111,16 @@ def _domains(batch: Batch) -> pl.Series:
 
 def _orgs(batch: Batch) -> pl.Series:
     places, roles = batch.roles
-    pairs = pl.DataFrame({"place": places, "org": roles.struct.field("org")}).unique()
+    pairs = pl.DataFrame([pl.Series("place", places), roles.struct.field("org").alias("org")]).unique()
     return pl.Series(np.bincount(pairs["place"].to_numpy(), minlength=batch.rows.height))
 
 
 #: (entity, column) to how it is made.
 MADE: Final[Mapping[tuple[str, str], Callable[[Batch], pl.Series]]] = {
     ("users", "student"): lambda batch: batch.having(lambda role: role == "student"),
-    ("users", "guardian"): lambda batch: batch.having(lambda role: role.is_in(list(_FAMILY))),
+    ("users", "guardian"): lambda batch: batch.having(lambda role: one_of(role, _FAMILY)),
     ("users", "staff"): lambda batch: batch.having(
-        lambda role: ~role.is_in(list(_NO_STAFF)) & ~role.str.starts_with("ext:")
+        lambda role: ~one_of(role, _NO_STAFF) & ~role.str.starts_with("ext:")
     ),
     ("users", "orgCount"): _orgs,
     ("users", "mark"): lambda batch: batch["key"].hash(0),
@@ -129,11 +140,12 @@ Sum = Callable[[pl.DataFrame, pl.Series], pl.DataFrame]
 def belonging(users: Batch) -> pl.Series:
     """The marks of users and the orgs in which they have a role, in one ascending series."""
     places, roles = users.roles
-    return _places(users.rows["key"].gather(places), roles.struct.field("org")).unique().sort()
+    return distinct(_places(users.rows["key"][places], roles.struct.field("org"))).sort()
 
 
 def _places(users: pl.Series, orgs: pl.Series) -> pl.Series:
-    return (users.hash(0) ^ orgs.hash(1)).alias("place")
+    both = pl.DataFrame([users.alias("user"), orgs.alias("org")])
+    return both.select_seq((pl.col("user").hash(0) ^ pl.col("org").hash(1)).alias("place")).to_series()
 
 
 def _sizes(rows: pl.DataFrame, belong: pl.Series) -> pl.DataFrame:
@@ -142,8 +154,7 @@ def _sizes(rows: pl.DataFrame, belong: pl.Series) -> pl.DataFrame:
     there = nowhere(rows.height)
     if belong.len():
         here = _places(rows["user"], rows["school"])
-        at = belong.search_sorted(here).clip(upper_bound=belong.len() - 1)
-        there = belong.gather(at) == here
+        there = among(belong, here)
     columns = [rows["class"].hash(0), student.alias("student"), (rows["role"] == "teacher").alias("teacher"),
                (there & student).alias("there")]  # fmt: skip
     return pl.DataFrame(columns).group_by("class").agg(
@@ -153,14 +164,14 @@ def _sizes(rows: pl.DataFrame, belong: pl.Series) -> pl.DataFrame:
 
 def _teaching(rows: pl.DataFrame, _belong: pl.Series) -> pl.DataFrame:
     """Who teaches which class: the marks of both."""
-    teachers = rows.filter(rows["role"] == "teacher")
-    return pl.DataFrame([teachers["class"].hash(0), teachers["user"].hash(0)])
+    teachers = rows_of(rows[["class", "user"]], rows["role"] == "teacher")
+    return teachers.select(pl.all().hash(0))
 
 
 def _attending(rows: pl.DataFrame, _belong: pl.Series) -> pl.DataFrame:
     """How many enrollments users (their marks) who are no students have in a school."""
-    others = rows.filter(rows["role"] != "student")
-    return pl.DataFrame([others["user"].hash(0), others["school"]]).group_by("user", "school").agg(number=pl.len())
+    others = rows_of(rows[["user", "school"]], rows["role"] != "student")
+    return others.group_by(pl.col("user").hash(0), "school").agg(number=pl.len())
 
 
 #: Sums over enrollments, by table, and the columns by which those of several batches are added up.
@@ -178,4 +189,6 @@ def source_of(table: str) -> str:
 
 def added(table: str, parts: list[pl.DataFrame]) -> pl.DataFrame:
     """The sums of several batches together."""
+    if len(parts) == 1 and parts[0].width > len(SUMS[table][1]):
+        return parts[0]
     return pl.concat(parts).group_by(SUMS[table][1]).agg(pl.all().sum())

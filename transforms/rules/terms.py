@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity
-from transforms.marks import nowhere
+from transforms.marks import nowhere, present, rows_of
 from transforms.rules.given import ANY, Given, found, nothing, rule, whole
 
 _DAY = timedelta(days=1)
@@ -46,7 +46,8 @@ def over(given: Given) -> pl.DataFrame:
 )  # fmt: skip
 def overlapping(given: Given) -> pl.DataFrame:
     """Sessions that begin long before the one before them ends, or long after; schools' like terms count as one."""
-    rows = given["academicSessions"].filter(pl.col("parent").is_not_null() & (pl.col("type") != "schoolYear"))
+    rows = given["academicSessions"]
+    rows = rows_of(rows, present(rows["parent"]) & (rows["type"] != "schoolYear"))
     group, start, end = ["parent", "type"], pl.col("startDate"), pl.col("endDate")
     # The longer goes first: a term inside of another one (a summer school, a school of other terms) is no mistake.
     spans = rows.unique([*group, *_SPAN]).sort(*group, *_SPAN, descending=[False, False, False, True])
