@@ -17,7 +17,7 @@ import polars as pl
 from transforms import issues
 from transforms.catalogue import BASE_NAMES, Entity, Field, Kind, Need, Version
 from transforms.issues import Action, Rule
-from transforms.marks import blank, certain, nowhere, rows_of
+from transforms.marks import blank, certain, empty, nowhere, rows_of
 
 METADATA = "metadata."
 _NO_KEYS = pl.Series("key", [], dtype=pl.String)
@@ -30,7 +30,10 @@ def no_keys() -> pl.Series:
 
 @dataclass
 class Sheet:
-    """``frame`` has key, line, a column per field of the version's CSV file and any ``metadata.<name>`` columns."""
+    """``frame`` has key, line, a column per field of the version's CSV file and any ``metadata.<name>`` columns.
+
+    ``touched`` are the columns that were set since a look was taken (``transforms.normalise.look``).
+    """
 
     entity: Entity
     version: Version
@@ -38,12 +41,14 @@ class Sheet:
     out: pl.Series
     findings: list[pl.DataFrame] = field(default_factory=list)
     deleted: pl.Series = field(default_factory=no_keys)
+    touched: set[str] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> pl.Series:
         return self.frame[name]
 
     def put(self, name: str, values: pl.Series) -> None:
         """Sets the column ``name``."""
+        self.touched.add(name)
         if name in self.frame.columns:
             # The columns are shared; only the list of them is another one.
             place = self.frame.get_column_index(name)
@@ -132,9 +137,9 @@ def open_sheet(entity: Entity, version: Version, raw: pl.DataFrame) -> Sheet:
     ]
     extra = [raw[c].cast(pl.String) for c in sorted(present) if c.startswith(METADATA) and c != METADATA]
     frame = pl.DataFrame([*wanted, *extra, raw["line"].cast(pl.UInt32)])
-    found = frame.select((pl.col(pl.String) == "").any()).row(0, named=True)
-    if empty := [name for name, any_ in found.items() if any_]:
-        frame = frame.with_columns(pl.col(empty).replace("", None))
+    texts = (column for column in frame.get_columns() if column.dtype == pl.String and not empty(column))
+    if blanks := [column.name for column in texts if (column == "").any()]:
+        frame = frame.with_columns(pl.col(blanks).replace("", None))
     return Sheet(entity, version, frame, nowhere(frame.height))
 
 

@@ -25,20 +25,18 @@ _NAMES = re.compile(r"(?:ssn|.*[._-]ssn|ssn[._-].*|.*social_?security.*)", re.IG
 
 def drop_sensitive(sheet: Sheet, *, texts: list[str], identifiers: list[str]) -> None:
     """Nulls what looks like a social security number; a row whose key does is kept out and shows no key."""
-    looks = {name: pl.col(name).is_not_null() if _tells(name) else pl.col(name).str.contains(PART) for name in texts}
-    looks |= {name: pl.col(name).str.contains(WHOLE) for name in (*identifiers, "key")}
-    # One look at all columns: nearly always there is nothing.
-    found = sheet.frame.select(look.any().alias(name) for name, look in looks.items()).row(0, named=True)
-    for name in (name for name in looks if found[name] and name != "key"):
-        _drop(sheet, name, sheet.frame.select(looks[name]).to_series())
-    if found["key"]:
+    looks = {name: pl.col(name).is_not_null() if tells(name) else pl.col(name).str.contains(PART) for name in texts}
+    looks |= {name: pl.col(name).str.contains(WHOLE) for name in identifiers}
+    for name, look in looks.items():
+        _drop(sheet, name, sheet.frame.select_seq(look).to_series())
+    if "key" in looks:
         keys = certain(sheet["key"].str.contains(WHOLE))
         sheet.put("key", without(sheet["key"], keys))
         sheet.report(ID_009, keys, "sourcedId")
         sheet.out = sheet.out | keys
 
 
-def _tells(name: str) -> bool:
+def tells(name: str) -> bool:
     """Whether a column is named after the number."""
     return _NAMES.fullmatch(name.removeprefix(METADATA)) is not None
 

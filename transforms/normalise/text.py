@@ -62,6 +62,11 @@ _LONG = (pl.col("").str.len_bytes() > LONGEST) & (pl.col("").str.len_chars() > L
 _READINGS = tuple((table, {letter: byte for byte, letter in enumerate(table)}) for table in (_WINDOWS_1252, _LATIN_1))
 
 
+def odd(text: pl.Expr) -> pl.Expr:
+    """Whether a text may have something to mend, or is absurdly long."""
+    return text.str.contains(_ODD) | (text.str.len_bytes() > LONGEST)
+
+
 def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
     """The repaired values (blank becomes null), where NAME-001 repaired and where NAME-003 did."""
     odd = nowhere(values.len()) if empty(values) else certain(values.str.contains(_ODD))
@@ -84,9 +89,7 @@ def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
 def tidy_columns(sheet: Sheet, names: list[str]) -> None:
     """Repairs the text columns ``names`` of a sheet and drops what is absurdly long."""
     needed = {f.name for f in sheet.fields if required(f, sheet.version)}
-    text = pl.col(names)
-    odd = _having(sheet, names, text.str.contains(_ODD) | (text.str.len_bytes() > LONGEST))
-    for name in odd:  # most columns of most files have nothing to mend, which one look at all of them tells
+    for name in names:
         values, spaced, decoded = tidy(sheet[name])
         if spaced.any() or decoded.any():
             sheet.put(name, values)
@@ -97,16 +100,8 @@ def tidy_columns(sheet: Sheet, names: list[str]) -> None:
 
 def drop_long_lists(sheet: Sheet, names: list[str]) -> None:
     """``drop_long`` for columns that no row needs."""
-    for name in _having(sheet, names, pl.col(names).str.len_bytes() > LONGEST):
+    for name in names:
         drop_long(sheet, name, needed=False)
-
-
-def _having(sheet: Sheet, names: list[str], condition: pl.Expr) -> list[str]:
-    """The columns, of ``names``, that have a value of which a condition on them all is true."""
-    if not names:
-        return []
-    found = sheet.frame.select(condition.any()).row(0, named=True)
-    return [name for name in names if found[name]]
 
 
 def drop_long(sheet: Sheet, name: str, *, needed: bool) -> None:

@@ -53,6 +53,11 @@ def trimmed(values: pl.Series) -> pl.Series:
     return values.to_frame("").select_seq(_TRIMMED).to_series().alias(values.name)
 
 
+def usual(text: pl.Expr) -> pl.Expr:
+    """Whether an identifier is as OneRoster wants it."""
+    return text.str.contains(ALLOWED) & (text.str.len_bytes() <= LONGEST)
+
+
 def unstorable(values: pl.Series) -> pl.Series:
     """Where an identifier can be neither stored nor shown."""
     return values.to_frame("").select_seq(_REFUSED).to_series()
@@ -66,11 +71,6 @@ def storable(value: str) -> bool:
 def check_keys(sheet: Sheet) -> None:
     """Trims the keys and keeps out rows whose key is missing or unstorable; such keys become null, so none is shown."""
     before = sheet["key"]
-    text = pl.col("key").str
-    if before.null_count() == 0:
-        plain = sheet.frame.select_seq((text.contains(ALLOWED) & (text.len_bytes() <= LONGEST)).all())
-        if plain.item():
-            return
     keys = trimmed(before)
     sheet.put("key", keys)
     refused = certain(unstorable(keys))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import polars as pl
+from collections.abc import Iterable
 
 from transforms.catalogue import Field, Kind, Need
 from transforms.issues import Action, Severity, declare
+from transforms.marks import absent, certain, empty
 from transforms.sheet import Sheet, required
 from transforms.validate.identifiers import SOMETHING
 
@@ -20,26 +21,30 @@ REQ_002 = declare(
 )  # fmt: skip
 
 
-def check_blank(sheet: Sheet) -> None:
-    """Reports blank cells of required columns; run it before unreadable values become null, so that each has one cause.
+#: A cell of spaces and commas alone has no value.
+VALUE = r"[^\s,]"
+
+
+def check_blank(sheet: Sheet, fields: Iterable[Field]) -> None:
+    """Reports blank cells of required columns, some of ``needed``.
+
+    Run it before unreadable values become null, so that each has one cause.
 
     Names have their own rules (one of two names is enough).
     """
     explained = sheet.out
-    needed = [
+    for field in fields:
+        values = sheet[field.name]
+        lacking = absent(values)
+        if field.kind is not Kind.STRING and not empty(values):
+            lacking = lacking | certain(~values.str.contains(SOMETHING if field.kind is Kind.REF else VALUE))
+        sheet.report(REQ_001 if required(field, sheet.version) else REQ_002, lacking & ~explained, field.name)
+
+
+def needed(sheet: Sheet) -> list[Field]:
+    """The columns whose cells ``check_blank`` wants filled."""
+    return [
         field
         for field in sheet.fields
         if field.csv_need(sheet.version) is Need.REQUIRED and field.name not in ("givenName", "familyName")
     ]
-    # One look at all columns: most have all their values.
-    found = sheet.frame.select(_lacking(field).any().alias(field.name) for field in needed)
-    for field in (field for field in needed if found[field.name].any()):
-        lacking = sheet.frame.select_seq(_lacking(field)).to_series()
-        sheet.report(REQ_001 if required(field, sheet.version) else REQ_002, lacking & ~explained, field.name)
-
-
-def _lacking(field: Field) -> pl.Expr:
-    value = pl.col(field.name)
-    if field.kind is Kind.REF:
-        return value.is_null() | ~value.str.contains(SOMETHING)
-    return value.is_null() if field.kind is Kind.STRING else value.is_null() | ~value.str.contains(r"[^\s,]")
