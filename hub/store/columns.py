@@ -158,7 +158,10 @@ async def kept_up(tx: Transaction, source_id: UUID, entity: Entity) -> pl.Series
 
 def nothing_stored() -> pl.DataFrame:
     """What ``stored`` gives of a source that has said nothing."""
-    return pl.DataFrame(schema={"key": pl.String, "rid": pl.UInt32, "hash": pl.UInt64, "active": pl.Boolean})
+    return _NOTHING_STORED.clone()
+
+
+_NOTHING_STORED = pl.DataFrame(schema={"key": pl.String, "rid": pl.UInt32, "hash": pl.UInt64, "active": pl.Boolean})
 
 
 async def org_types(tx: Transaction, source_ids: Sequence[UUID]) -> pl.DataFrame:

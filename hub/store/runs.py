@@ -265,7 +265,7 @@ async def keep_issues(tx: Transaction, run_id: UUID, issues: pl.DataFrame) -> No
     """Replaces the findings of a run with the first ``KEPT_ISSUES`` of ``issues`` (transforms.issues.SCHEMA)."""
     await tx.execute("DELETE FROM run_issues WHERE district_id = $1 AND run_id = $2", tx.district_id, run_id)
     names = ("code", "entity", "file", "line", "field", "key", "cause")
-    kept = issues.head(KEPT_ISSUES).with_columns(pl.col(n).fill_null("") for n in names if n != "line")
+    kept = issues.head(KEPT_ISSUES).with_columns(pl.col(pl.String).fill_null(""))
     await tx.execute(
         "INSERT INTO run_issues (district_id, run_id, seq, code, entity, file, line, field, key, cause) "
         "SELECT $1, $2, * FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], "

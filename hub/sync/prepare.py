@@ -180,7 +180,7 @@ class Preparation:
             self.result.joined = []
         kept: Mapping[str, pl.DataFrame] = {}
         nested = await self.components.nested(entity, stored)
-        outcomes = await asyncio.to_thread(self._outcomes, entity, nested)
+        outcomes = self._outcomes(entity, nested)
         self.progress.enter("transform", entity=entity.name, total=self._rows(entity))
         while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
             crash_point("transform.batch_made")
@@ -212,9 +212,10 @@ class Preparation:
         changes.deleted = sets.bitmap(gone["rid"].sort().to_numpy()) - await self._still_said(entity, gone, changes)
         changes.deleted |= left
         changes.counts.deleted = len(changes.deleted)
-        today = self.job.clock.now().date()
-        told = await asyncio.to_thread(found_in_changes, entity, stored, changes, self.rules, today)
-        self.result.issues.append(told)
+        if changes.updates:
+            today = self.job.clock.now().date()
+            told = await asyncio.to_thread(found_in_changes, entity, stored, changes, self.rules, today)
+            self.result.issues.append(told)
 
     def _gone(
         self, entity: Entity, stored: pl.DataFrame, seen: list[pl.Series], kept_out: list[pl.Series],
@@ -264,11 +265,12 @@ class Preparation:
         return sets.bitmap(merged.frame["rid"].to_numpy())
 
     def _outcomes(self, entity: Entity, nested: Nested) -> Iterator[Outcome]:
+        """Each step of it is CPU-bound, the first one too: nothing is done before it."""
         there = entity.csv_file in self.package.mode
         # What fits into one batch is taken whole too: its repeated rows need no second batch.
         few = not there or (self.package.rows(entity.csv_file) or BATCH_ROWS + 1) <= BATCH_ROWS
         size = _WHOLE if few or is_target(entity) else BATCH_ROWS
-        return self.transform.entity(
+        yield from self.transform.entity(
             entity.name,
             self.files.rows(entity.csv_file, size) if there else (),
             components=nested.files,

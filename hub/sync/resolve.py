@@ -22,6 +22,10 @@ INDEX_SCHEMA = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
 _LOAD_ORDER = {"enrollments": ["class", "key"], "results": ["lineItem", "key"]}
 
 
+_NOTHING = pl.DataFrame(schema=INDEX_SCHEMA)
+_TARGETS = frozenset({"orgs", "users"} | {f.target for e in CATALOGUE.entities for f in e.references})
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """The same records twice: references as rids (for the table) and as sourcedIds (for the document)."""
@@ -32,7 +36,7 @@ class Resolved:
 
 def empty_index() -> pl.DataFrame:
     """An index of nothing."""
-    return pl.DataFrame(schema=INDEX_SCHEMA)
+    return _NOTHING.clone()
 
 
 def reference_targets(entity: Entity) -> list[Entity]:
@@ -49,9 +53,7 @@ def by_id(*parts: pl.DataFrame) -> pl.DataFrame:
 
 def is_target(entity: Entity) -> bool:
     """Whether any record refers to records of this entity."""
-    return entity.name in {"orgs", "users"} or any(
-        f.target == entity.name for e in CATALOGUE.entities for f in e.references
-    )
+    return entity.name in _TARGETS
 
 
 def resolve(entity: Entity, frame: pl.DataFrame, indexes: dict[str, pl.DataFrame]) -> Resolved:

@@ -146,12 +146,13 @@ async def _following(
     present = await asyncio.to_thread(compile_grant, after, columns, resolve)
     was = {name: sets.present for name, (sets, _) in old.items()}
     out = _Next({}, [], await _extra_roles(tx, columns, grant, after, present), stored)
+    same, looks = before == after, {name: Projection(after, name) for name in old}
+    trimmed = await asyncio.to_thread(_trimmed, looks, was, present, columns)
     for name, (sets, gone) in old.items():
-        projections = Projection(before, name), Projection(after, name)
-        new = Sets(present[name], await asyncio.to_thread(trim, projections[1], present, columns))
-        moved = await asyncio.to_thread(trim_changes, projections[1], was, present, columns)
+        projections = (looks[name] if same else Projection(before, name)), looks[name]
+        new, moved = Sets(present[name], trimmed[name][0]), trimmed[name][1]
         entity_changes = changes.get(name, EntityChanges())
-        if before == after:
+        if same:
             diff = diff_view(projections[1], sets, new, changed_fields(entity_changes), moved)
         else:
             diff = edit_view(*projections, sets, new, moved)
@@ -163,6 +164,16 @@ async def _following(
                 new.present.serialize(), gone_after(gone, entry).serialize(), new.trimmed.serialize()
             )
     return out
+
+
+def _trimmed(
+    projections: Mapping[str, Projection], was: Mapping[str, BitMap], present: Mapping[str, BitMap], columns: Columns
+) -> dict[str, tuple[BitMap, BitMap]]:
+    """By entity, which records are trimmed, and of which it changes what is cut off. CPU-bound."""
+    return {
+        name: (trim(look, present, columns), trim_changes(look, was, present, columns))
+        for name, look in projections.items()
+    }
 
 
 async def _extra_roles(
