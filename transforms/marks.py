@@ -102,6 +102,11 @@ def one_of(values: pl.Series, words: Collection[str]) -> pl.Series:
     return reduce(or_, (values == word for word in words))
 
 
+def words(values: pl.Series) -> list[str]:
+    """The texts that there are, each once, in no order that means anything."""
+    return filled(values).unique().to_list() if values.len() > FEW else list(dict.fromkeys(filled(values).to_list()))
+
+
 def renamed(values: pl.Series, table: Mapping[str, str | None]) -> pl.Series:
     """Texts by a table that has each of them."""
     if values.len() > FEW:

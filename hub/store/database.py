@@ -290,8 +290,11 @@ class Database:
 
     @asynccontextmanager
     async def statement(self, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
-        """As ``shared``, for one statement that commits by itself: that saves two round trips."""
-        async with self._transaction("", None, wait_seconds) as tx:
+        """As ``shared``, for one statement that commits by itself and leaves nothing behind on the connection.
+
+        That saves three round trips: there is nothing to begin, to commit, or to reset.
+        """
+        async with self._transaction("", None, wait_seconds, late=True) as tx:
             yield tx
 
     @asynccontextmanager

@@ -14,7 +14,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Phase, Severity, declare, one
-from transforms.marks import empty
+from transforms.marks import empty, words
 from transforms.normalise.vocabulary import translate
 from transforms.sheet import Sheet, file_of, required
 
@@ -71,7 +71,7 @@ def read_date(sheet: Sheet, field: Field) -> None:
         sheet.put(field.name, both["day"])
         return
     bad = DAT_006 if required(field, sheet.version) else DOB_001 if field.name == "birthDate" else DAT_005
-    odd = values.filter(~right).unique().to_list()
+    odd = words(values.filter(~right))
     reader = date_reader(odd)
     if bad is DOB_001 and sum(reader(v) is None and _YEAR_LAST.fullmatch(v.strip()) is not None for v in odd) > _MANY:
         file = file_of(sheet.entity)

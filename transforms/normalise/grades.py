@@ -9,7 +9,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Severity, declare
-from transforms.marks import absent, as_list, empty, renamed, rows_of
+from transforms.marks import absent, as_list, empty, renamed, rows_of, words
 from transforms.normalise.lists import gathered, items, placed, tidied
 from transforms.sheet import METADATA, Sheet
 
@@ -59,7 +59,7 @@ def read_grades(sheet: Sheet, field: Field) -> None:
         sheet.put(field.name, cells.cast(pl.List(pl.String)))
         return
     table = items(cells)
-    code = renamed(table["item"], {text: grade(text) for text in set(table["item"].to_list())})
+    code = renamed(table["item"], {text: grade(text) for text in words(table["item"])})
     unknown = absent(code)
     codes = rows_of(pl.DataFrame([table["cell"], table["place"], code]), ~unknown)
     if codes["cell"].n_unique() < codes.height:  # two spellings of one grade

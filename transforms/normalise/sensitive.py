@@ -28,7 +28,8 @@ def drop_sensitive(sheet: Sheet, *, texts: list[str], identifiers: list[str]) ->
     looks = {name: pl.col(name).is_not_null() if tells(name) else pl.col(name).str.contains(PART) for name in texts}
     looks |= {name: pl.col(name).str.contains(WHOLE) for name in identifiers}
     for name, look in looks.items():
-        _drop(sheet, name, sheet.frame.select_seq(look).to_series())
+        if name != "key":
+            _drop(sheet, name, sheet.frame.select_seq(look).to_series())
     if "key" in looks:
         keys = certain(sheet["key"].str.contains(WHOLE))
         sheet.put("key", without(sheet["key"], keys))

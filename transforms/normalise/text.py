@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Severity, declare
-from transforms.marks import certain, empty, nowhere, possible, without
+from transforms.marks import certain, empty, nowhere, possible, without, words
 from transforms.sheet import Sheet, required, spread
 
 NAME_001 = declare(
@@ -128,7 +128,7 @@ def mended(text: str) -> str:
 
 def _restored(text: pl.Series) -> pl.Series:
     suspects = text.filter(text.str.contains(_SUSPECT))
-    table = {s: mended(s) for s in set(suspects.to_list())}
+    table = {s: mended(s) for s in words(suspects)}
     table = {k: v for k, v in table.items() if k != v}
     return text.replace(table) if table else text
 

@@ -14,7 +14,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import BOOLEAN, SEX, STATUS, Vocabulary
 from transforms.issues import Action, Rule, Severity, declare
-from transforms.marks import certain, empty, nowhere, one_of, renamed
+from transforms.marks import certain, empty, nowhere, one_of, renamed, words
 from transforms.normalise.lists import placed
 from transforms.sheet import Sheet, required, spread
 
@@ -64,7 +64,7 @@ def translate(
         return
     odd = certain(~right)
     values = sheet[name].filter(odd)
-    meant = {value: read(value) for value in values.unique().to_list()}
+    meant = {value: read(value) for value in words(values)}
     lost = _among(values, [v for v, m in meant.items() if m is None])
     same = _among(values, [v for v, m in meant.items() if m == v])
     sheet.replace(name, odd, renamed(values, {v: m or None for v, m in meant.items()}))
@@ -100,7 +100,7 @@ def read_enums(sheet: Sheet, field: Field) -> None:
         return
     reader = token_reader(vocabulary)
     cells = sheet[field.name]
-    distinct = cells.drop_nulls().unique().to_list()
+    distinct = words(cells)
     read = [[(part.strip(), reader(part)) for part in cell.split(",") if part.strip()] for cell in distinct]
     lists = [sorted({token for _, token in parts if token}) or None for parts in read]
     fixed = [cell for cell, parts in zip(distinct, read, strict=True) if any(t and t != p for p, t in parts)]

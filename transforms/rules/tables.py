@@ -62,8 +62,8 @@ class Batch:
     def roles(self) -> tuple[npt.NDArray[Any], pl.Series]:
         """All roles of all users: the place of the user, and the role."""
         lists = self.rows["roles"]
-        lengths = lists.list.len()
-        lengths = either(present(lengths), lengths, _NONE.new_from_index(0, lengths.len())).to_numpy()
+        known = lists.list.len()
+        lengths = either(present(known), known, _NONE.new_from_index(0, known.len())).to_numpy()
         some = lengths > 0
         return np.repeat(np.flatnonzero(some), lengths[some]), lists.filter(pl.Series(some)).explode()
 

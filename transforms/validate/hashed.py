@@ -21,8 +21,8 @@ def places(marks: pl.Series, wanted: pl.Series) -> pl.Series:
     """For each of ``wanted`` (no nulls) its place among ``marks``, which ascend; null where it is none of them."""
     if not marks.len():
         return blank(wanted.len(), pl.UInt32)
-    at = np.searchsorted(marks.to_numpy(), wanted.to_numpy())
-    at = pl.Series(np.minimum(at, marks.len() - 1), dtype=pl.UInt32)
+    next_ = np.searchsorted(marks.to_numpy(), wanted.to_numpy())
+    at = pl.Series(np.minimum(next_, marks.len() - 1), dtype=pl.UInt32)
     return without(at, marks[at] != wanted)
 
 
