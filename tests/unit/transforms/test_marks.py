@@ -23,6 +23,34 @@ def test_marks_are_what_the_expressions_say(rows: list[tuple[bool | None, str | 
     assert marks.empty(text) == text.is_null().all()
     assert marks.without(text, mark).to_list() == frame.select(pl.when(~mark).then(text)).to_series().to_list()
     assert marks.rows_of(frame, mark).equals(frame.filter(mark))
+    assert marks.possible(mark).to_list() == mark.fill_null(value=True).to_list()
+    assert marks.present(text).to_list() == text.is_not_null().to_list()
+    assert marks.filled(text).to_list() == text.drop_nulls().to_list()
+    assert sorted(marks.words(text)) == sorted(text.drop_nulls().unique().to_list())
+    assert marks.distinct(text).sort().to_list() == text.unique().sort().to_list()
+    others = pl.Series([f"{n}" for n in range(frame.height)], dtype=pl.String)
+    chosen = frame.select(pl.when("mark").then("text").otherwise(others)).to_series()
+    assert marks.either(mark, text, others).to_list() == chosen.to_list()
+    table = {word: None if word == "a" else word * 2 for word in marks.words(text)}
+    assert marks.renamed(text, table).to_list() == [table.get(word or "") for word in text]
+
+
+@pytest.mark.parametrize("words", [[], ["a"], ["a", "b"], [*"abcdefgh"]])
+def test_words_compared_one_by_one_are_those_of_a_list(words: list[str]) -> None:
+    texts = pl.Series([None, "a", "b", "z", None], dtype=pl.String)
+    assert marks.one_of(texts, words).to_list() == texts.is_in(words).to_list()
+
+
+@pytest.mark.parametrize(
+    "dtype", [pl.String, pl.Float64, pl.Date, pl.Boolean, pl.List(pl.String), pl.Struct({"a": pl.String})]
+)
+def test_what_is_there_and_what_is_not_is_known_of_every_type(dtype: pl.DataType) -> None:
+    some = {"a": "x"} if isinstance(dtype, pl.Struct) else ["x"] if isinstance(dtype, pl.List) else 0
+    one = pl.Series(["x"] if dtype == pl.String else [some], strict=False).cast(dtype)
+    values = pl.concat([one, marks.blank(1, dtype), one])
+    assert marks.present(values).to_list() == [True, False, True]
+    assert marks.absent(values).to_list() == [False, True, False]
+    assert marks.without(values, pl.Series([True, False, False])).null_count() == 2
 
 
 @given(values=TEXTS, known=TEXTS)
@@ -50,6 +78,10 @@ def test_rows_and_lists_are_the_engines_own(height: int) -> None:
     assert marks.rows_of(frame, marks.nowhere(height)).equals(frame.clear())
     wanted = frame["key"].head(2)
     assert marks.as_list(frame["key"]).equals(frame["key"].implode())
+    assert marks.present(frame["key"]).equals(frame["key"].is_not_null())
+    assert sorted(marks.words(frame["key"])) == sorted(frame["key"].drop_nulls().to_list())
+    table = {value: value[:1] for value in values if value}
+    assert marks.renamed(frame["key"], table).to_list() == [value and value[:1] for value in values]
     assert frame["key"].is_in(marks.as_list(wanted)).equals(frame["key"].is_in(wanted.implode()))
 
 
