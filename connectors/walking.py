@@ -40,7 +40,8 @@ class Walked:
 
     def note(self, keys: Sequence[Any]) -> None:
         """Remembers the ids of a page."""
-        named = [key if isinstance(key, str) else str(key) for key in keys if key is not None]
+        whole = set(map(type, keys)) <= {str}
+        named = keys if whole else [key if isinstance(key, str) else str(key) for key in keys if key is not None]
         self.count += len(keys)
         self.unnamed += len(keys) - len(named)
         self.ids.append(pl.Series(named, dtype=pl.String).hash())

@@ -1,14 +1,15 @@
 """How often Python looks for garbage that reference counts do not find.
 
 By default it looks after every 700 objects more, and now and then at everything that there is: modules, models, routes
-and caches that live as long as the process. Parsing a page of JSON took twice as long for it.
+and caches that live as long as the process. Parsing a page of JSON took twice as long for it. A page of 10,000 records
+is some hundred thousand objects, which are gone before it looks.
 """
 
 from __future__ import annotations
 
 import gc
 
-_YOUNG, _MIDDLE, _OLD = 50_000, 20, 20
+_YOUNG, _MIDDLE, _OLD = 200_000, 20, 20
 
 
 def settle() -> None:

@@ -96,7 +96,7 @@ def _objects(answer: Answer, name: str) -> Sequence[Mapping[str, Any]]:
         found = parsed.get(name)
         if found is None:
             found = next((value for key, value in parsed.items() if key.lower() == name.lower()), None)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    if not isinstance(found, list) or not set(map(type, found)) <= {dict}:
         text = f"The system's answer has no list of {name}."
         raise ConnectorError("not_oneroster", text, intent=Intent.RETRY)
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import orjson
@@ -48,6 +48,14 @@ class Members:
         names = {name for one in objects[:_SAMPLE] for name in one}
         self._names, self._folded = names, {name.lower(): name for name in names}
 
+    @cached_property
+    def _met(self) -> frozenset[str]:
+        return frozenset().union(*self.objects)
+
+    def has(self, name: str) -> bool:
+        """Whether any object has a member."""
+        return self._called(name) in self._met
+
     def of(self, name: str) -> list[Any]:
         """The values of one member, one for each object."""
         called = self._called(name)
@@ -65,7 +73,9 @@ class Members:
 def statuses(objects: Objects) -> list[str]:
     """The status of each object; one without a status is active. A word that nobody knows stays as it is."""
     read = token_reader(voc.STATUS)
-    given = [_plain(value) or "active" for value in Members(objects).of("status")]
+    given = Members(objects).of("status")
+    if not set(map(type, given)) <= {str} or "" in given:
+        given = [_plain(value) or "active" for value in given]
     meant = {word: read(word) or word for word in set(given)}
     return [meant[word] for word in given]
 
@@ -83,9 +93,9 @@ def rows(
         name = item.csv_name or ""
         if item.name in BASE_NAMES:
             continue
-        if item.stored and item.rest_need(version) is not Need.ABSENT:
+        if item.stored and item.rest_need(version) is not Need.ABSENT and members.has(item.name):
             columns[name] = texts(item, members.of(item.name), partial(odd.note, entity.csv_file, name))
-    columns["sourcedId"] = [as_key(value) for value in members.of("sourcedId")]
+    columns["sourcedId"] = as_keys(members.of("sourcedId"))
     told = statuses(objects)
     if changes:
         columns["status"] = list(told)
@@ -112,11 +122,18 @@ def titled(classes: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 
 def framed(columns: Mapping[str, Sequence[str | None]]) -> pl.DataFrame:
     """String columns, blank cells as null."""
-    frame = pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in columns.items()})
+    frame = pl.DataFrame({name: _series(values) for name, values in columns.items()})
     if not frame.height:
         return frame
     blank = [name for name, some in frame.select((pl.all() == "").any()).row(0, named=True).items() if some]
     return frame.with_columns(pl.col(blank).replace("", None)) if blank else frame
+
+
+def _series(values: Sequence[str | None]) -> pl.Series:
+    """Half of a standard's columns have nothing in them, which is known sooner than it is read."""
+    if values and values[0] is None and values.count(None) == len(values):
+        return pl.repeat(None, len(values), dtype=pl.String, eager=True)
+    return pl.Series(values, dtype=pl.String)
 
 
 def texts(item: Field, values: list[Any], odd: Callable[[], None]) -> list[str | None]:
@@ -160,6 +177,11 @@ def as_key(value: Any) -> str | None:
     if type(value) is dict:
         value = value.get("sourcedId")
     return value if type(value) is str else str(value) if type(value) is int else None
+
+
+def as_keys(values: list[Any]) -> list[str | None]:
+    """The same of many."""
+    return values if set(map(type, values)) <= {str} else [as_key(value) for value in values]
 
 
 def _item(value: Any) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from connectors.oneroster_rest.mapping import Members, Objects, Odd, as_key, framed, texts
+from connectors.oneroster_rest.mapping import Members, Objects, Odd, as_keys, framed, texts
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Version
 from transforms.nesting import fed, owner
 from transforms.normalise.profiles import URN
@@ -78,9 +78,12 @@ def rows(
     """
     component = CATALOGUE.files(version)[file]
     members = Members(objects)
-    keys = [as_key(value) for value in members.of("sourcedId")]
-    given = [_entries(value, file, item, odd) for value in members.of(item.name)]
-    if item.name == "roles":
+    values = members.of(item.name)
+    if values.count(None) == len(values):  # of the files that hang on an entity most systems fill one
+        keys, given = list[str | None](), list[list[_Entry]]()
+    else:
+        keys, given = as_keys(members.of("sourcedId")), [_entries(value, file, item, odd) for value in values]
+    if keys and item.name == "roles":
         found = _roles(keys, given, members.of("userProfiles"))
     elif item.name == "userProfiles":
         found = _profiles(keys, given, odd)
@@ -131,17 +134,19 @@ def _placed_id(key: str, place: int) -> str:
     return f"{key}.{place}" if len(key) <= _LONGEST_PLAIN and _PLAIN.fullmatch(key) else made_id(key, place)
 
 
-def _roles(keys: list[str | None], given: list[list[_Entry]], profiles: list[Any]) -> _Found:
-    found = _Found()
-    for key, entries, beside in zip(keys, given, profiles, strict=True):
+def _roles(keys: list[str | None], given: list[list[_Entry]], beside: list[Any]) -> _Found:
+    found, profiles = _Found(), list[str | None]()
+    for key, entries, told in zip(keys, given, beside, strict=True):
         if key is None or not entries:
             continue
-        has = [one for one in beside if isinstance(one, dict)] if isinstance(beside, list) else []
-        known = {one.get("profileId") for one in has if isinstance(one.get("profileId"), str)}
+        has = [one.get("profileId") for one in told if isinstance(one, dict)] if isinstance(told, list) else ()
         for place, one in enumerate(entries):
-            named = one.get("userProfile") if known else None
-            profile = profile_key(key, named) if isinstance(named, str) and named in known else None
-            found.add(key, _placed_id(key, place), one, userProfile=profile)
+            named = one.get("userProfile") if has else None
+            profiles.append(profile_key(key, named) if isinstance(named, str) and named in has else None)
+            found.owners.append(key)
+            found.ids.append(_placed_id(key, place))
+            found.entries.append(one)
+    found.instead["userProfile"] = profiles
     return found
 
 
