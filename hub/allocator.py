@@ -22,7 +22,7 @@ def give_back_freed_memory() -> bool:
     """Lets a process that works on whole districts give back columns that it freed; whether the C library knows how.
 
     Pieces of a megabyte and more are mapped one by one. Otherwise glibc raises that size, up to 32 MiB, with each such
-    piece that is freed, and holes between others stay with the process: a tenth of what comparing people takes. Of
+    piece that is freed, and holes between others stay with the process: of half a million compared people a tenth. Of
     smaller pieces, such as the objects of a page of JSON, 64 MiB are kept: the next page wants them again.
     """
     return _set(_TRIM_THRESHOLD, 64 << 20) and _set(_MMAP_THRESHOLD, 1 << 20)
