@@ -62,8 +62,15 @@ class Vendor:
 
 
 class _Accounts(asyncssh.SSHServer):
-    def __init__(self, vendor: Vendor) -> None:
-        self._vendor = vendor
+    def __init__(self, vendor: Vendor, *, breaks_off_later: bool) -> None:
+        self._vendor, self._breaks_off_later = vendor, breaks_off_later
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Of a server that refuses, its words come first; asyncssh breaks off at once, and they may be lost."""
+        if self._breaks_off_later:
+            transport: Any = conn._transport
+            abort, loop = transport.abort, asyncio.get_running_loop()
+            transport.abort = lambda: loop.call_later(0.2, abort)
 
     def begin_auth(self, username: str) -> bool:
         self._vendor.logins.append(username)
@@ -148,7 +155,8 @@ def running(root: Path, *, key: asyncssh.SSHKey | None = None, compression: tupl
 
     async def listen() -> asyncssh.SSHAcceptor:
         return await asyncssh.listen(
-            "127.0.0.1", 0, server_host_keys=[key or keys()[0]], server_factory=lambda: _Accounts(vendor),
+            "127.0.0.1", 0, server_host_keys=[key or keys()[0]],
+            server_factory=lambda: _Accounts(vendor, breaks_off_later=bool(compression)),
             sftp_factory=lambda channel: _Files(channel, vendor), config=[], agent_forwarding=False,
             compression_algs=compression,
         )  # fmt: skip

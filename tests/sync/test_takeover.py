@@ -59,9 +59,8 @@ async def test_another_worker_carries_the_run_out_when_the_lease_has_ended(
         assert (await second.run(run_id)).attempt == 2
         with contextlib.suppress(ProcessLookupError):  # a stopped one wakes up, finds its lease gone, writes nothing
             os.kill(one.pid, signal.SIGCONT)
-        await worker_process.ended(one)
-        other.kill()  # it would go on looking for longer than a lease
         await worker_process.ended(other)
+        await worker_process.ended(one)
         assert not await work_once(second.db, second.clock)
     finally:
         if one.poll() is None:
