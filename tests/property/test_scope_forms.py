@@ -51,8 +51,10 @@ def objects(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, An
     return st.fixed_dictionaries({first: members[first]}, optional={name: members[name] for name in others})
 
 
+#: All that a document holds: others are refused where metadata is written (transforms.objects), and have no JSON here.
+INTEGERS = st.integers(-(1 << 63), (1 << 64) - 1)
 METADATA = st.recursive(
-    TEXTS | st.integers(-(1 << 63), (1 << 63) - 1) | st.booleans() | st.none(),
+    TEXTS | INTEGERS | st.booleans() | st.none(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS | st.sampled_from(["agents", "roles"]), inner),
     max_leaves=6,
 )
