@@ -37,6 +37,7 @@ CREATE TABLE agreement_sides (               -- what one end says for itself, an
     tokens_scheme  integer,                  -- version of what tokens are made of
     looked_at      timestamptz,
     leased_until   timestamptz,
+    people         integer NOT NULL DEFAULT 0, -- with tokens, the most that there were
     PRIMARY KEY (district_id, agreement_id)
 );
 
@@ -47,6 +48,7 @@ CREATE TABLE agreement_tokens (
     rid           integer NOT NULL,          -- of users
     since         timestamptz NOT NULL,      -- when the record came
     left_at       timestamptz,               -- NULL: it is there
+    who           bigint,                    -- digest of what the person's tokens are made of, of this end alone
     PRIMARY KEY (district_id, agreement_id, token, rid)
 );
 CREATE INDEX agreement_tokens_rid ON agreement_tokens (district_id, agreement_id, rid);
@@ -59,6 +61,9 @@ CREATE TABLE agreement_findings (            -- people of one's own of whom the 
     closed_at     timestamptz,               -- it is not so any more
     asked_at      timestamptz,               -- somebody has asked the other end
     asked_by      text,
+    who           bigint,                    -- of its tokens when it was found; 0: taken away
+    times         integer NOT NULL DEFAULT 1, -- how many it counts as
+    counted_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (district_id, agreement_id, rid)
 );
 
@@ -89,6 +94,8 @@ CREATE POLICY of_the_partner_edit ON agreements FOR UPDATE TO hub_service, hub_w
     WITH CHECK (partner_id = NULLIF(current_setting('hub.district', true), '')::uuid);
 CREATE POLICY queue ON agreements FOR SELECT TO hub_worker USING (true);
 CREATE POLICY queue ON agreement_sides FOR SELECT TO hub_worker USING (true);
+CREATE POLICY of_the_agreement_read ON agreement_sides FOR SELECT TO hub_owner
+    USING (agreement_id = NULLIF(current_setting('hub.agreement', true), '')::uuid);
 CREATE POLICY of_the_agreement_open ON agreement_findings FOR INSERT TO hub_owner
     WITH CHECK (agreement_id = NULLIF(current_setting('hub.agreement', true), '')::uuid);
 CREATE POLICY of_the_agreement_close ON agreement_findings FOR UPDATE TO hub_owner
@@ -109,12 +116,15 @@ GRANT SELECT, DELETE ON agreement_tokens TO hub_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agreement_tokens TO hub_worker;
 GRANT SELECT, UPDATE, DELETE ON agreement_findings TO hub_service;
 GRANT SELECT, DELETE ON agreement_findings TO hub_worker;
+GRANT UPDATE (closed_at, who) ON agreement_findings TO hub_worker;
 
 -- hub.agreement says to the owner's policies which agreement a function works on; it is taken back at each end (an error
 -- rolls it back). Nobody but the owner has a policy that asks for it.
 
 -- The one place where rows of two districts meet. Whoever calls has to be an end of the agreement, and is told nothing
 -- but whether more was found than the terms allow. A record that is there is told of one that left, or that came before.
+-- What counts against that limit is kept for its time, whatever either end does: findings are closed and not removed, a
+-- record that becomes another person's counts once more, and an end's people are not fewer while its tokens are made anew.
 -- Of tokens that were written just now the planner knows nothing, and would look at each of one end for each of the
 -- other; so it has no nested loops, and few people are asked for by arrays of their tokens.
 CREATE FUNCTION agreement_settle(which uuid, changed integer[], allowed integer) RETURNS boolean
@@ -165,15 +175,24 @@ BEGIN
         END IF;
         UPDATE agreement_findings f SET closed_at = now() WHERE f.district_id = side AND f.agreement_id = which
             AND f.closed_at IS NULL AND f.rid <> ALL (shared);
-        INSERT INTO agreement_findings AS f (district_id, agreement_id, rid) SELECT side, which, unnest(shared)
-            ON CONFLICT (district_id, agreement_id, rid) DO UPDATE SET closed_at = NULL WHERE f.closed_at IS NOT NULL;
+        INSERT INTO agreement_findings AS f (district_id, agreement_id, rid, who)
+            SELECT side, which, t.rid, min(t.who) FROM agreement_tokens t WHERE t.district_id = side
+                AND t.agreement_id = which AND t.rid = ANY(shared) AND t.left_at IS NULL GROUP BY t.rid
+            ON CONFLICT (district_id, agreement_id, rid) DO UPDATE SET closed_at = NULL, who = EXCLUDED.who,
+                times = CASE WHEN coalesce(f.who, EXCLUDED.who) IS NOT DISTINCT FROM EXCLUDED.who THEN f.times
+                    WHEN f.counted_at > now() - interval '30 days' THEN f.times + 1 ELSE 1 END,
+                counted_at = CASE WHEN coalesce(f.who, EXCLUDED.who) IS NOT DISTINCT FROM EXCLUDED.who
+                    THEN f.counted_at ELSE now() END
+            WHERE f.closed_at IS NOT NULL OR f.who IS DISTINCT FROM EXCLUDED.who;
         DELETE FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
-            AND f.closed_at < now() - interval '30 days' AND f.found_at < now() - interval '30 days';
-        SELECT count(*) INTO found FROM agreement_findings f WHERE f.district_id = side AND f.agreement_id = which
-            AND f.found_at > now() - interval '30 days';
+            AND f.closed_at < now() - interval '30 days' AND f.counted_at < now() - interval '30 days';
+        SELECT coalesce(sum(f.times), 0) INTO found FROM agreement_findings f WHERE f.district_id = side
+            AND f.agreement_id = which AND f.counted_at > now() - interval '30 days';
         IF found > allowed THEN
-            too_many := too_many OR found * 100 > share * (SELECT count(DISTINCT t.rid) FROM agreement_tokens t
-                WHERE t.district_id = side AND t.agreement_id = which AND t.left_at IS NULL);
+            too_many := too_many OR found * 100 > share * greatest(
+                (SELECT s.people FROM agreement_sides s WHERE s.district_id = side AND s.agreement_id = which),
+                (SELECT count(DISTINCT t.rid) FROM agreement_tokens t
+                    WHERE t.district_id = side AND t.agreement_id = which AND t.left_at IS NULL));
         END IF;
     END LOOP;
     PERFORM set_config('hub.agreement', '', true);
@@ -193,6 +212,23 @@ BEGIN
     PERFORM set_config('hub.agreement', which::text, true);
     DELETE FROM agreement_tokens t WHERE t.district_id = ANY(ends) AND t.agreement_id = which;
     DELETE FROM agreement_findings f WHERE f.district_id = ANY(ends) AND f.agreement_id = which;
+    PERFORM set_config('hub.agreement', '', true);
+END
+$$;
+
+-- Removes the tokens of both ends and closes their findings: what was found counts on, and is not found anew.
+CREATE FUNCTION agreement_anew(which uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp AS $$
+DECLARE
+    mine uuid := NULLIF(current_setting('hub.district', true), '')::uuid;
+    ends uuid[];
+BEGIN
+    SELECT ARRAY[g.district_id, g.partner_id] INTO ends FROM agreements g
+        WHERE g.agreement_id = which AND mine IN (g.district_id, g.partner_id);
+    PERFORM set_config('hub.agreement', which::text, true);
+    DELETE FROM agreement_tokens t WHERE t.district_id = ANY(ends) AND t.agreement_id = which;
+    UPDATE agreement_findings f SET closed_at = now()
+        WHERE f.district_id = ANY(ends) AND f.agreement_id = which AND f.closed_at IS NULL;
     PERFORM set_config('hub.agreement', '', true);
 END
 $$;
@@ -217,7 +253,8 @@ BEGIN
 END
 $$;
 
--- How many people of an end were told about, for the end that was asked: none below ten, and then in tens.
+-- How many people of an end were told about, for the end that was asked: none below ten, and then in tens; with those of
+-- the last 30 days, or an end that takes one of its people out, or exempts somebody, would see by it that it was one.
 CREATE FUNCTION agreement_told(which uuid) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = hub, pg_temp AS $$
 DECLARE
@@ -228,15 +265,15 @@ BEGIN
     SELECT CASE g.district_id WHEN mine THEN g.partner_id ELSE g.district_id END INTO theirs FROM agreements g
         WHERE g.agreement_id = which AND mine IN (g.district_id, g.partner_id);
     PERFORM set_config('hub.agreement', which::text, true);
-    SELECT count(*) / 10 * 10 INTO told FROM agreement_findings f
-        WHERE f.district_id = theirs AND f.agreement_id = which AND f.closed_at IS NULL;
+    SELECT count(*) / 10 * 10 INTO told FROM agreement_findings f WHERE f.district_id = theirs
+        AND f.agreement_id = which AND coalesce(f.closed_at > now() - interval '30 days', true);
     PERFORM set_config('hub.agreement', '', true);
     RETURN told;
 END
 $$;
 
 REVOKE ALL ON FUNCTION agreement_settle(uuid, integer[], integer), agreement_clear(uuid),
-    agreement_tell(uuid, text, text, boolean), agreement_told(uuid) FROM PUBLIC;
+    agreement_anew(uuid), agreement_tell(uuid, text, text, boolean), agreement_told(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION agreement_settle(uuid, integer[], integer), agreement_clear(uuid),
     agreement_tell(uuid, text, text, boolean) TO hub_service, hub_worker;
-GRANT EXECUTE ON FUNCTION agreement_told(uuid) TO hub_service;
+GRANT EXECUTE ON FUNCTION agreement_told(uuid), agreement_anew(uuid) TO hub_service;

@@ -69,7 +69,7 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     frame = await copied(
         tx,
         "SELECT key, rid, hash, active::int FROM source_records "
-        "WHERE district_id = $1 AND source_id = $2 AND entity = $3::entity_name AND NOT superseded",
+        "WHERE district_id = $1 AND source_id = $2 AND entity = $3::entity_name AND superseded_at IS NULL",
         _STORED, tx.district_id, source_id, entity,
     )  # fmt: skip
     return _said(frame)
@@ -81,7 +81,7 @@ async def stored_of(tx: Transaction, source_id: UUID, keys: Sequence[str] | None
     frame = await copied(
         tx,
         "SELECT entity, key, rid, hash, active::int FROM source_records "
-        f"WHERE district_id = $1 AND source_id = $2 AND NOT superseded{some}",
+        f"WHERE district_id = $1 AND source_id = $2 AND superseded_at IS NULL{some}",
         {"entity": pl.String, **_STORED}, tx.district_id, source_id, *given,
     )  # fmt: skip
     parts = _said(frame).partition_by("entity", include_key=False, as_dict=True)
@@ -94,7 +94,7 @@ async def stored_some(tx: Transaction, source_id: UUID, entity: str, keys: Seque
         tx,
         "SELECT key, rid, hash, active::int FROM source_records "
         "WHERE district_id = $1 AND source_id = $2 AND entity = $3::entity_name AND key = ANY($4::text[]) "
-        "AND NOT superseded",
+        "AND superseded_at IS NULL",
         _STORED, tx.district_id, source_id, entity, list(keys),
     )  # fmt: skip
     return _said(frame)
@@ -105,7 +105,7 @@ async def superseded(tx: Transaction, source_id: UUID, entity: str, keys: Sequen
     return await copied(
         tx,
         "SELECT key, rid FROM source_records WHERE district_id = $1 AND source_id = $2 AND entity = $3::entity_name "
-        "AND key = ANY($4::text[]) AND superseded",
+        "AND key = ANY($4::text[]) AND superseded_at IS NOT NULL",
         {"key": pl.String, "rid": pl.UInt32}, tx.district_id, source_id, entity, list(keys),
     )  # fmt: skip
 

@@ -39,7 +39,7 @@ async def homes_of_keys(tx: Transaction, source_id: UUID, keys: Collection[str])
     """To which users some keys of a source led by themselves."""
     rows = await tx.fetch(
         "SELECT key, coalesce(home_rid, rid) AS home FROM source_records WHERE district_id = $1 AND source_id = $2 "
-        "AND entity = 'users' AND key = ANY($3::text[]) AND NOT superseded",
+        "AND entity = 'users' AND key = ANY($3::text[]) AND superseded_at IS NULL",
         tx.district_id, source_id, list(keys),
     )  # fmt: skip
     return {row["key"]: row["home"] for row in rows}

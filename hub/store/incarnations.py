@@ -16,7 +16,7 @@ async def supersede(
 ) -> None:  # fmt: skip
     """Notes that what a source called some records is another record's key from a position on."""
     await tx.execute(
-        "UPDATE source_records SET active = false, superseded = true, superseded_at = $5 "
+        "UPDATE source_records SET active = false, superseded_at = $5 "
         "WHERE district_id = $1 AND source_id = $2 AND entity = $3::text::entity_name AND rid = ANY($4::int[])",
         tx.district_id, source_id, entity.name, list(rids), position,
     )  # fmt: skip
@@ -26,7 +26,7 @@ async def superseded(tx: Transaction, entity: Entity, source_ids: Sequence[UUID]
     """Those of some records whose keys some sources have given to others."""
     rows = await tx.fetch(
         "SELECT DISTINCT rid FROM source_records WHERE district_id = $1 AND source_id = ANY($2::uuid[]) "
-        "AND entity = $3::text::entity_name AND rid = ANY($4::integer[]) AND superseded",
+        "AND entity = $3::text::entity_name AND rid = ANY($4::integer[]) AND superseded_at IS NOT NULL",
         tx.district_id, list(source_ids), entity.name, list(rids),
     )  # fmt: skip
     return {row["rid"] for row in rows}
@@ -41,7 +41,7 @@ async def turn_back(tx: Transaction, undone: int, touched: Mapping[str, BitMap],
     passed = await tx.fetch(
         "SELECT o.source_id, o.entity::text AS entity, o.rid, n.rid AS holder, n.hash FROM source_records o "
         "LEFT JOIN source_records n ON n.district_id = $1 AND n.source_id = o.source_id AND n.entity = o.entity "
-        "AND n.key = o.key AND NOT n.superseded WHERE o.district_id = $1 AND o.superseded_at = $2",
+        "AND n.key = o.key AND n.superseded_at IS NULL WHERE o.district_id = $1 AND o.superseded_at = $2",
         tx.district_id, undone,
     )  # fmt: skip
     given = [row for row in passed if row["holder"] is None or row["holder"] in touched.get(row["entity"], BitMap())]
@@ -55,14 +55,14 @@ async def turn_back(tx: Transaction, undone: int, touched: Mapping[str, BitMap],
     )
     which = "s.district_id = $1 AND s.source_id = c.source_id AND s.entity = c.entity::entity_name"
     await tx.execute(
-        f"UPDATE source_records s SET active = false, superseded = true, superseded_at = $7 FROM {claims} "
+        f"UPDATE source_records s SET active = false, superseded_at = $7 FROM {claims} "
         f"WHERE {which} AND s.rid = c.holder",
         tx.district_id,
         *arrays,
         position,
     )
     await tx.execute(
-        "UPDATE source_records s SET superseded = false, superseded_at = NULL, active = c.holder IS NOT NULL, "
+        "UPDATE source_records s SET superseded_at = NULL, active = c.holder IS NOT NULL, "
         f"hash = coalesce(c.hash, s.hash) FROM {claims} WHERE {which} AND s.rid = c.rid",
         tx.district_id,
         *arrays,

@@ -249,7 +249,7 @@ async def move(tx: Transaction, entity: Entity, moves: Sequence[tuple[Claim, int
     moved = "unnest($3::uuid[], $4::integer[], $5::integer[], $6::integer[]) AS m(source_id, was, rid, home_rid)"
     here = "s.district_id = $1 AND s.entity = $2::text::entity_name AND s.source_id = m.source_id AND s.rid = m.was"
     for table, names in (
-        ("source_records", "key, hash, active, superseded, superseded_at"),
+        ("source_records", "key, hash, active, superseded_at"),
         ("source_parts", "file, rows"),
     ):
         with_home = table == "source_records"

@@ -195,8 +195,7 @@ async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID)
         f"FROM {STAGING_PREFIX}{entity.table} "
         f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REHASH}') "
         "ON CONFLICT (district_id, source_id, entity, rid) "
-        "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true, superseded = false, "
-        "superseded_at = NULL",
+        "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true, superseded_at = NULL",
         tx.district_id, run_id, source_id, entity.name,
     )  # fmt: skip
 
