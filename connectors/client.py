@@ -16,7 +16,8 @@ from typing import Any, Protocol, TypeVar
 import orjson
 from yarl import URL
 
-from connectors.http import Answer, Web
+from connectors.answer import Answer
+from connectors.http import Web
 from connectors.protocol import ConnectorError, Intent, SourceContext
 
 TRIES = 4

@@ -13,15 +13,15 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 from yarl import URL
 
+from connectors.answer import Answer
 from connectors.limits import DEFAULT_TIMEOUTS, Timeouts
 from connectors.protocol import ConnectorError, Intent, SourceContext
 from connectors.tracing import Exchange
@@ -43,33 +43,6 @@ _FAILURES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], st
     ((aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError), "not_connected", _CLOSED, Intent.RETRY),
     (TimeoutError, "timed_out", "The system did not answer in time.", Intent.RETRY),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a system answered. ``following``: the address that its ``Link`` header calls the next one.
-
-    ``kept``: it was answered to an earlier attempt of the same pull.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-    following: URL | None = None
-    kept: bool = False
-
-    @property
-    def at(self) -> datetime | None:
-        """The system's own clock, by its ``Date`` header."""
-        return moment(self.headers.get("Date", ""))
-
-    def retry_after(self, now: datetime) -> float | None:
-        """Seconds that the system asks us to wait; None where it does not, or not in a form that can be read."""
-        value = self.headers.get("Retry-After", "").strip()
-        if value.isascii() and value.isdigit():
-            return float(value[:9])
-        when = moment(value)
-        return None if when is None else max(0.0, (when - (self.at or now)).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,12 +235,3 @@ def _failure(error: BaseException) -> ConnectorError:
         if isinstance(error, kinds):
             return ConnectorError(code, text, intent=intent)
     return ConnectorError("answer_cut_off", "The system's answer ended in the middle.", intent=Intent.RETRY)
-
-
-def moment(text: str) -> datetime | None:
-    """A date of HTTP as a moment in UTC; None for what is none."""
-    try:
-        when = parsedate_to_datetime(text)
-    except (ValueError, OverflowError, TypeError):
-        return None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

@@ -24,23 +24,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from multidict import CIMultiDict
 from yarl import URL
 
-from connectors.http import Answer
-from connectors.protocol import ConnectorError, Intent
+from connectors.answer import Answer
 
 #: What was read longer ago is asked for again.
 LONGEST = timedelta(hours=2)
 #: A pull of which more would be kept is not kept to its end.
 MOST_BYTES = 8 << 30
 _HEAD, _LENGTH, _NONCE_BYTES, _NAME_BYTES = struct.Struct(">d"), struct.Struct(">Q"), 12, 16
-
-
-#: Failures after which what was read is no good: the next attempt reads everything anew.
-_ANEW = frozenset({"not_whole", "repeated_page", "endless"})
-
-
-def may_go_on(error: ConnectorError) -> bool:
-    """Whether the next attempt may go on with the answers of one that failed so."""
-    return error.intent is Intent.RETRY and error.code not in _ANEW
 
 
 def _own(found: os.stat_result) -> os.stat_result:

@@ -15,7 +15,8 @@ from urllib.parse import quote_plus, urlencode
 import orjson
 from yarl import URL
 
-from connectors.http import Answer, Web
+from connectors.answer import Answer
+from connectors.http import Web
 from connectors.protocol import ConnectorError, Intent
 
 #: A token is not used in its last seconds; one whose life is not told is used until it is refused.

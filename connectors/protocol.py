@@ -26,10 +26,12 @@ from connectors.tracing import Exchange
 from transforms.catalogue import Version
 from transforms.validate import alike
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it takes cryptography, which who only reads files does not need
     from connectors.journal import Journal
 
 Mode = Literal["bulk", "delta"]
+#: Failures after which what was read is no good: the next attempt reads everything anew.
+_ANEW = frozenset({"not_whole", "repeated_page", "endless"})
 
 
 class Capability(StrEnum):
@@ -71,6 +73,11 @@ class ConnectorError(Exception):
         self.intent = intent
         self.wait_seconds = wait_seconds
         self.seen = seen
+
+
+def may_go_on(error: ConnectorError) -> bool:
+    """Whether the next attempt may go on with the answers of one that failed so."""
+    return error.intent is Intent.RETRY and error.code not in _ANEW
 
 
 class NotYetError(ConnectorError):

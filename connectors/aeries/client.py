@@ -11,9 +11,10 @@ from yarl import URL
 
 from connectors.aeries.config import AeriesConfig
 from connectors.aeries.fields import Listing, Objects, number
+from connectors.answer import Answer
 from connectors.client import Client as Asking
 from connectors.client import NotUnderstoodError, json_of, secret_of
-from connectors.http import Answer, Web
+from connectors.http import Web
 from connectors.protocol import ConnectorError, Intent, SourceContext
 
 SECRET = "certificate"

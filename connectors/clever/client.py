@@ -9,10 +9,11 @@ from urllib.parse import quote_plus
 
 from yarl import URL
 
+from connectors.answer import Answer
 from connectors.clever.config import Application, CleverConfig
 from connectors.client import Client as Asking
 from connectors.client import Login, json_of, number_of, refusal, secret_of
-from connectors.http import Answer, Web
+from connectors.http import Web
 from connectors.members import Objects
 from connectors.oauth2 import Bearer, Fetched
 from connectors.protocol import ConnectorError, Intent, SourceContext

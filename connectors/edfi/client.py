@@ -9,10 +9,11 @@ from typing import Any
 
 from yarl import URL
 
+from connectors.answer import Answer
 from connectors.client import Client as Asking
 from connectors.client import NotUnderstoodError, json_of, number_of, secret_of
 from connectors.edfi.config import EdFiConfig
-from connectors.http import Answer, Web
+from connectors.http import Web
 from connectors.members import Objects, member, text
 from connectors.oauth2 import ClientCredentials
 from connectors.protocol import ConnectorError, Intent, SourceContext

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import orjson
 
 from connectors import probing
+from connectors.answer import Answer
 from connectors.client import NotUnderstoodError, json_of
 from connectors.edfi import resources
 from connectors.edfi.client import Client
 from connectors.edfi.config import EdFiConfig
 from connectors.edfi.walk import Wanted
-from connectors.http import Answer, Web
+from connectors.http import Web
 from connectors.members import objects_of
 from connectors.probing import PATIENCE_SECONDS, Sample
 from connectors.protocol import ConnectorError, Found, SourceContext

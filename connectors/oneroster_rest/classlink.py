@@ -12,8 +12,9 @@ from typing import Any
 
 from yarl import URL
 
+from connectors.answer import Answer
 from connectors.client import Client, json_of
-from connectors.http import Answer, Web
+from connectors.http import Web
 from connectors.oauth2 import Bearer, Fetched
 from connectors.oneroster_rest.config import ClassLink
 from connectors.protocol import ConnectorError, Intent, SourceContext

@@ -9,9 +9,10 @@ from typing import Any
 
 from yarl import URL
 
+from connectors.answer import Answer
 from connectors.client import Client as Asking
 from connectors.client import json_of, number_of
-from connectors.http import Answer, Web
+from connectors.http import Web
 from connectors.oneroster_rest.config import OneRosterRestConfig
 from connectors.oneroster_rest.login import connected
 from connectors.protocol import ConnectorError, Intent, SourceContext

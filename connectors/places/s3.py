@@ -14,7 +14,8 @@ from xml.etree import ElementTree as ET
 
 from yarl import URL
 
-from connectors.http import Answer, Web
+from connectors.answer import Answer
+from connectors.http import Web
 from connectors.places.place import S3Place
 from connectors.places.sigv4 import Signer, canonical_query, encoded
 from connectors.places.store import MOST_ENTRIES, Entry, longest_seconds, too_slow, unsettled

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import orjson
 import polars as pl
 
+from connectors.answer import Answer
 from connectors.client import Client as Asking
 from connectors.client import NotUnderstoodError, json_of, secret_of
-from connectors.http import Answer, Web
+from connectors.http import Web
 from connectors.oauth2 import ClientCredentials
 from connectors.powerschool.config import PowerSchoolConfig
 from connectors.powerschool.queries import SEAL_SUM, SEAL_TOTAL, Query

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import orjson
 from yarl import URL
 
+from connectors.answer import Answer
 from connectors.client import Client as Asking
 from connectors.client import Login, NotUnderstoodError, json_of, secret_of
-from connectors.http import Answer, Web
+from connectors.http import Web
 from connectors.oauth2 import ClientCredentials
 from connectors.protocol import ConnectorError, Intent, SourceContext
 from connectors.skyward_qmlativ.config import BasicLogin, QmlativConfig

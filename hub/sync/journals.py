@@ -12,8 +12,8 @@ from pathlib import Path
 import orjson
 import structlog
 
-from connectors.journal import LONGEST, Journal, may_go_on
-from connectors.protocol import ConnectorError
+from connectors.journal import LONGEST, Journal
+from connectors.protocol import ConnectorError, may_go_on
 from hub.errors import Code, HubError, Intent
 from hub.store import runs
 from hub.store.sources import Source

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from connectors.answer import Answer
 from connectors.client import Client as Asking
 from connectors.client import json_of, secret_of
-from connectors.http import Answer, Web
+from connectors.http import Web
 from connectors.oauth2 import ClientCredentials
 from connectors.protocol import ConnectorError, Intent, SourceContext
 from connectors.walking import Walked, steadily, too_many

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from connectors.http import Answer
+from connectors.answer import Answer
 from connectors.journal import LONGEST, Journal
 from connectors.protocol import ConnectorError
 from tests.fakes.oneroster_server import Quirks, Server, running

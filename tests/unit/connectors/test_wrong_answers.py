@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from connectors.client import TRIES
-from connectors.journal import Journal, may_go_on
-from connectors.protocol import ConnectorError, ConnectorSpec, Pull, SourceContext
+from connectors.journal import Journal
+from connectors.protocol import ConnectorError, ConnectorSpec, Pull, SourceContext, may_go_on
 from tests.contract import test_aeries, test_powerschool
 from tests.fakes import aeries_server, powerschool_server
 from tests.fakes.aeries_district import HIGH, district
