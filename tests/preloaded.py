@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 
@@ -13,3 +14,7 @@ __all__ = ["hub"]
 for module in pkgutil.iter_modules(hub.cli.__path__):
     if module.name != "__main__":
         importlib.import_module(f"hub.cli.{module.name}")
+
+# No child looks through what it shares with its parent for garbage: each page that it marked would become its own.
+gc.collect()
+gc.freeze()

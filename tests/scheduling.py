@@ -14,14 +14,14 @@ from xdist.workermanage import WorkerController
 #: About how many seconds of processor a test of a folder takes; the first that fits counts.
 SECONDS = {
     "tests/property": 12, "tests/api/matrix": 5, "tests/integration": 3, "tests/sync": 1.3, "tests/webhooks": 1,
-    "tests/api": 0.6, "tests/export": 0.6, "tests/": 0.1,
+    "tests/api": 0.6, "tests/export": 0.6, "tests/contract": 0.4, "tests/unit/connectors": 0.2, "tests/": 0.1,
 }  # fmt: skip
 #: Short files that need nothing prepared fill the time until all workers are done: they come last.
 LAST = ("tests/unit", "tests/docs")
 
 
 class FolderScheduling(LoadFileScheduling):
-    """As ``--dist loadfile``, but a worker stays in a folder as long as there is something in it."""
+    """As ``--dist loadfile``, but a worker stays in a folder as long as there is something in it, long files first."""
 
     def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
         super().__init__(config, log)
@@ -35,8 +35,10 @@ class FolderScheduling(LoadFileScheduling):
             self._at.pop(node, None)
             taken = list(self._at.values())
             self._at[node] = max(folders, key=lambda name: (name not in LAST, folders[name] / (1 + taken.count(name))))
-        here = [file for file in self.workqueue if folder(file) == self._at[node]]
-        self.workqueue.move_to_end(here[0], last=False)
+        here = {
+            file: cost(file, len(tests)) for file, tests in self.workqueue.items() if folder(file) == self._at[node]
+        }
+        self.workqueue.move_to_end(max(here, key=here.__getitem__), last=False)
         super()._assign_work_unit(node)
 
 

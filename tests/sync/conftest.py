@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import pytest
 
 from hub.scope.grants import GrantDefinition
 from hub.store.database import Database as Pool
+from tests.beginnings import Beginning, Beginnings, Begun
 from tests.databases import copy_of, kept
 from tests.districts import District, Frames, changed, sandbox, without
 from tests.services import Database
@@ -58,6 +60,45 @@ async def district(database: Database) -> AsyncIterator[District]:
 async def other_district(district: District) -> District:
     """Another empty district of the same database."""
     return await District(district.db).create()
+
+
+@pytest.fixture(scope="session")
+def beginnings(postgres: str, template: str) -> Iterator[Beginnings]:
+    """The databases of all beginnings of this session's tests."""
+    with ExitStack() as databases:
+        yield Beginnings(postgres, template, databases)
+
+
+async def small(district: District) -> None:
+    """The beginning of most tests: a package of a hundred students was synced."""
+    assert (await district.sync(sandbox(100, 3).frames)).state == "applied"
+
+
+@pytest.fixture
+def beginning() -> Beginning:
+    """What happened to ``synced`` before the test. A module whose tests begin otherwise has a fixture of its own."""
+    return small
+
+
+@pytest.fixture
+async def begun(beginnings: Beginnings, beginning: Beginning) -> AsyncIterator[tuple[Database, Begun]]:
+    async with beginnings.copy(beginning) as found:
+        yield found
+
+
+@pytest.fixture
+def synced_database(begun: tuple[Database, Begun]) -> Database:
+    """The database of ``synced``."""
+    return begun[0]
+
+
+@pytest.fixture
+async def synced(begun: tuple[Database, Begun]) -> AsyncIterator[District]:
+    """A district that begins as ``beginning`` says."""
+    database, ids = begun
+    db = await Pool.open(database.worker, name="test worker", largest=4)
+    yield District(db, district_id=ids.district_id, source_id=ids.source_id)
+    await db.close()
 
 
 @pytest.fixture(scope="session")

@@ -87,21 +87,20 @@ async def test_a_delta_says_what_changed_and_leaves_the_rest(district: District,
     assert (counts["created"], counts["deleted"], counts["updated"]) == (1, 1, 0)
 
 
-async def test_the_same_delta_twice_writes_nothing(district: District) -> None:
+async def test_the_same_delta_twice_writes_nothing(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await done(district, frames)
     key = frames["classes"]["sourcedId"][0]
     delta = await changes_only({"classes": some(frames, "classes", key, title="Renamed")}, "1.2")
-    assert (await done(district, delta)).counts["classes"]["updated"] == 1
-    before = await district.state()
+    assert (await done(synced, delta)).counts["classes"]["updated"] == 1
+    before = await synced.state()
 
-    assert (await done(district, delta)).state == "unchanged"
+    assert (await done(synced, delta)).state == "unchanged"
     again = await changes_only(
         {"classes": some(frames, "classes", key, title="Renamed").with_columns(x=pl.lit("y"))}, "1.2"
     )
-    assert (await done(district, again)).state == "unchanged"
+    assert (await done(synced, again)).state == "unchanged"
 
-    assert await district.state() == before
+    assert await synced.state() == before
 
 
 async def test_references_may_lead_to_what_came_before(district: District) -> None:
@@ -116,43 +115,40 @@ async def test_references_may_lead_to_what_came_before(district: District) -> No
     assert (run.counts["enrollments"]["created"], run.counts["enrollments"]["quarantined"]) == (5, 0)
 
 
-async def test_a_reference_to_what_the_delta_ends_is_kept_out(district: District) -> None:
+async def test_a_reference_to_what_the_delta_ends_is_kept_out(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await done(district, frames)
     row = frames["enrollments"].row(0, named=True)
     delta = {
         "classes": gone(frames, "classes", row["classSourcedId"]),
         "enrollments": some(frames, "enrollments", row["sourcedId"]).with_columns(sourcedId=pl.lit("new")),
     }
 
-    run = await done(district, await changes_only(delta, "1.2"))
+    run = await done(synced, await changes_only(delta, "1.2"))
 
     assert (run.counts["classes"]["deleted"], run.counts["enrollments"]["quarantined"]) == (1, 1)
 
 
 @pytest.mark.threat("F10")
-async def test_a_whole_package_finds_what_deltas_missed(district: District) -> None:
+async def test_a_whole_package_finds_what_deltas_missed(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await done(district, frames)
     missed, told = frames["enrollments"]["sourcedId"].head(2).to_list()
-    await done(district, await changes_only({"enrollments": gone(frames, "enrollments", told)}, "1.2"))
-    assert (await documents(district, "enrollments"))[missed][0]
+    await done(synced, await changes_only({"enrollments": gone(frames, "enrollments", told)}, "1.2"))
+    assert (await documents(synced, "enrollments"))[missed][0]
 
-    run = await done(district, without(frames, "enrollments", [missed, told]))
+    run = await done(synced, without(frames, "enrollments", [missed, told]))
 
     assert run.counts["enrollments"]["deleted"] == 1
-    assert not (await documents(district, "enrollments"))[missed][0]
+    assert not (await documents(synced, "enrollments"))[missed][0]
 
 
-async def test_users_of_a_delta_keep_the_roles_that_it_does_not_name(district: District) -> None:
+async def test_users_of_a_delta_keep_the_roles_that_it_does_not_name(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await done(district, frames)
     key = frames["roles"]["userSourcedId"][0]
-    before = (await documents(district, "users"))[key][1]
+    before = (await documents(synced, "users"))[key][1]
 
-    run = await done(district, await changes_only({"users": some(frames, "users", key, givenName="Zebulon")}, "1.2"))
+    run = await done(synced, await changes_only({"users": some(frames, "users", key, givenName="Zebulon")}, "1.2"))
 
-    after = (await documents(district, "users"))[key][1]
+    after = (await documents(synced, "users"))[key][1]
     assert run.counts["users"]["updated"] == 1
     assert '"givenName":"Zebulon"' in after
     assert before[before.index('"roles":') : before.index('"username"')] in after
@@ -182,11 +178,10 @@ async def test_a_delta_and_a_whole_package_mean_the_same(district: District, oth
     assert '"title":"Renamed"' in (await documents(other_district, "classes"))[renamed][1]
 
 
-async def test_keys_of_a_delta_are_read_as_those_of_a_whole_package(district: District) -> None:
+async def test_keys_of_a_delta_are_read_as_those_of_a_whole_package(synced: District) -> None:
     """A small delta looks up what it names: no spelling that the chain mends may make a second record."""
     frames = sandbox(100, 3).frames
-    await done(district, frames)
-    before = await district.counts()
+    before = await synced.counts()
     users, classes = frames["users"]["sourcedId"], frames["classes"]
     terms = classes["termSourcedIds"].drop_nulls()[0]
     odd = {
@@ -199,13 +194,13 @@ async def test_keys_of_a_delta_are_read_as_those_of_a_whole_package(district: Di
         ),
     }
 
-    run = await done(district, await changes_only(odd, "1.2"))
+    run = await done(synced, await changes_only(odd, "1.2"))
 
-    assert await district.counts() == before
+    assert await synced.counts() == before
     for entity in odd:
         counts = run.counts[entity]
         assert (counts["created"], counts["updated"], counts["quarantined"]) == (0, 1, 0), (entity, counts)
-    assert (await documents(district, "users"))[users[0]][1].count('"type":"org"') > 0
+    assert (await documents(synced, "users"))[users[0]][1].count('"type":"org"') > 0
 
 
 async def test_results_of_a_delta_keep_the_scale_and_the_objectives_that_it_does_not_name(district: District) -> None:
@@ -291,15 +286,14 @@ async def test_changes_of_enrollments_that_stand_for_several_wait_for_a_whole_pa
     assert not (await documents(district, "enrollments"))[f"{one}-b"][0]
 
 
-async def test_the_store_keeps_the_enrollment_that_it_knows_of_two_equal_ones(district: District) -> None:
+async def test_the_store_keeps_the_enrollment_that_it_knows_of_two_equal_ones(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = frames["enrollments"].filter(role="student")["sourcedId"][0]
-    await done(district, frames)
-    before = await documents(district, "enrollments")
+    before = await documents(synced, "enrollments")
     first = some(frames, "enrollments", key, sourcedId="0")  # the first by text, and in the file
 
-    run = await done(district, dict(frames) | {"enrollments": pl.concat([first, frames["enrollments"]])})
+    run = await done(synced, dict(frames) | {"enrollments": pl.concat([first, frames["enrollments"]])})
 
     assert run.state == "unchanged"
-    assert await documents(district, "enrollments") == before
+    assert await documents(synced, "enrollments") == before
     assert [(r["code"], r["count"]) for r in run.report["rules"]] == [("ENR-002", 1)]

@@ -154,71 +154,67 @@ async def test_deltas_mean_what_the_whole_packages_with_them_mean(
     assert run.state == "unchanged"
 
 
-async def test_a_student_changes_school_by_a_delta_of_roles_alone(district: District) -> None:
+async def test_a_student_changes_school_by_a_delta_of_roles_alone(synced: District) -> None:
     frames = sandbox(100, 3).frames
     role = frames["roles"].filter(role="student").row(0, named=True)
     other = next(o for o in frames["orgs"].filter(type="school")["sourcedId"] if o != role["orgSourcedId"])
-    await done(district, frames)
-    before = (await documents(district, "users"))[role["userSourcedId"]][1]
+    before = (await documents(synced, "users"))[role["userSourcedId"]][1]
     assert role["orgSourcedId"] != other
 
     moved = some(frames, "roles", role["sourcedId"], orgSourcedId=other)
-    run = await done(district, await changes_only({"roles": moved}, "1.2"))
+    run = await done(synced, await changes_only({"roles": moved}, "1.2"))
 
     assert (run.state, run.counts["users"]["updated"], run.report["total"]) == ("applied", 1, 0)
-    after = (await documents(district, "users"))[role["userSourcedId"]][1]
+    after = (await documents(synced, "users"))[role["userSourcedId"]][1]
     assert before.count('"role":"student"') == after.count('"role":"student"') == 1
     assert after != before
     back = some(frames, "roles", role["sourcedId"])
-    assert (await done(district, await changes_only({"roles": back}, "1.2"))).state == "applied"
-    assert (await documents(district, "users"))[role["userSourcedId"]][1] == before
-    assert (await district.sync({name: frame.reverse() for name, frame in frames.items()})).state == "unchanged"
+    assert (await done(synced, await changes_only({"roles": back}, "1.2"))).state == "applied"
+    assert (await documents(synced, "users"))[role["userSourcedId"]][1] == before
+    assert (await synced.sync({name: frame.reverse() for name, frame in frames.items()})).state == "unchanged"
 
 
-async def test_the_last_role_of_a_person_does_not_go_by_itself(district: District) -> None:
+async def test_the_last_role_of_a_person_does_not_go_by_itself(synced: District) -> None:
     """As in a whole package: a user without any role is kept out, and stays as before."""
     frames = sandbox(100, 3).frames
-    await done(district, frames)
     role = frames["roles"].filter(pl.len().over("userSourcedId") == 1)["sourcedId"][0]
-    before = await documents(district, "users")
+    before = await documents(synced, "users")
 
-    run = await done(district, await changes_only({"roles": gone(frames, "roles", role)}, "1.2"))
+    run = await done(synced, await changes_only({"roles": gone(frames, "roles", role)}, "1.2"))
 
     assert (run.counts["users"]["quarantined"], run.counts["users"]["deleted"]) == (1, 0)
     assert [rule["code"] for rule in run.report["rules"]] == ["USR-001"]
-    assert await documents(district, "users") == before
+    assert await documents(synced, "users") == before
 
 
-async def test_a_delta_of_roles_changes_what_its_own_source_says(district: District) -> None:
+async def test_a_delta_of_roles_changes_what_its_own_source_says(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await done(district, frames)
-    other = await second(district, priority=1)
+    other = await second(synced, priority=1)
     await done(other, only(frames, "users", "roles", "userProfiles"))
     role = frames["roles"].filter(role="teacher").row(0, named=True)
 
     aide = some(frames, "roles", role["sourcedId"], role="aide")
-    run = await done(district, await changes_only({"roles": aide}, "1.2"))
+    run = await done(synced, await changes_only({"roles": aide}, "1.2"))
     assert run.state == "unchanged"  # the other goes first
     run = await done(other, await changes_only({"roles": aide}, "1.2"))
     assert run.counts["users"]["updated"] == 1
-    user = await member(district, role["userSourcedId"])
+    user = await member(synced, role["userSourcedId"])
     assert "aide" in {one["role"] for one in user["roles"]}
     assert user["from"]["roles"] == str(other.source_id)
 
 
-async def test_roles_wait_for_a_whole_package_where_none_were_kept(district: District) -> None:
+async def test_roles_wait_for_a_whole_package_where_none_were_kept(synced: District) -> None:
     """As of a source whose last whole package came before the hub kept such rows."""
     frames = sandbox(100, 3).frames
-    await done(district, frames)
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         await tx.execute("UPDATE sources SET parts = '{}'")
         await tx.execute("DELETE FROM source_parts")
     role = frames["roles"].filter(role="teacher")["sourcedId"][0]
     delta = {"roles": some(frames, "roles", role, role="aide")}
-    before = await documents(district, "users")
-    assert (await done(district, await changes_only(delta, "1.2"))).state == "unchanged"
+    before = await documents(synced, "users")
+    assert (await done(synced, await changes_only(delta, "1.2"))).state == "unchanged"
     key = frames["users"]["sourcedId"][0]
-    await done(district, await changes_only({"users": some(frames, "users", key, givenName="Zebulon")}, "1.2"))
-    after = await documents(district, "users")
+    await done(synced, await changes_only({"users": some(frames, "users", key, givenName="Zebulon")}, "1.2"))
+    after = await documents(synced, "users")
     assert {k for k in after if after[k] != before[k]} == {key}
     assert before[key][1].count('"role":') == after[key][1].count('"role":')

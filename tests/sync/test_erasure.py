@@ -23,6 +23,7 @@ from hub.store.runs import Run
 from hub.sync import overrides
 from hub.sync.engine import work_once
 from hub.webhooks import subscriptions
+from tests.beginnings import Beginning
 from tests.databases import copying
 from tests.districts import District, Frames, changed, sandbox
 from tests.forks import run_module
@@ -54,9 +55,8 @@ def frames(**more: str) -> Frames:
     return changed(found, "demographics", NAMES["sourcedId"], cityOfBirth="Canaryville", birthDate="2011-11-11")
 
 
-@pytest.fixture
-async def erasable(district: District) -> District:
-    """A district whose history, findings, grants, uploads and receivers know the pupil."""
+async def known(district: District) -> None:
+    """The district's history, findings, grants, uploads and receivers know the pupil."""
     bad = frames(email="canary.old@canary.example", grades="CANARY GRADE")
     assert (await district.sync(bad)).state == "applied"
     grant = await district.grant()
@@ -65,7 +65,17 @@ async def erasable(district: District) -> District:
         await attempts.add(tx, made.subscription_id, "msg_1", Tried(500, 1, None, f"hello {NAMES['email']}"), "status")
     assert (await district.sync(frames())).state == "applied"
     await district.upload(frames())
-    return district
+
+
+@pytest.fixture
+def beginning() -> Beginning:
+    return known
+
+
+@pytest.fixture
+def erasable(synced: District) -> District:
+    """A district that knows the pupil in all those places."""
+    return synced
 
 
 async def person(district: District, key: str = NAMES["sourcedId"]) -> UUID:
@@ -106,13 +116,13 @@ def left(text: str) -> list[str]:
 
 
 @pytest.mark.threat("T51")
-async def test_nothing_of_an_erased_person_is_left(erasable: District, database: Database) -> None:
-    assert len(left(await everything(database))) > 9
+async def test_nothing_of_an_erased_person_is_left(erasable: District, synced_database: Database) -> None:
+    assert len(left(await everything(synced_database))) > 9
     sourced_id = await person(erasable)
     before = await erasable.counts()
     run = await erase(erasable, sourced_id)
     assert (run.state, run.error_message) == ("applied", None)
-    assert left(await everything(database)) == []
+    assert left(await everything(synced_database)) == []
     after = await erasable.counts()
     assert after["users"] == (before["users"][0] - 1, 1)
     assert after["demographics"] == (before["demographics"][0] - 1, 1)
@@ -127,7 +137,7 @@ async def test_nothing_of_an_erased_person_is_left(erasable: District, database:
 
 
 @pytest.mark.threat("T51")
-async def test_no_file_brings_an_erased_person_back(erasable: District, database: Database) -> None:
+async def test_no_file_brings_an_erased_person_back(erasable: District, synced_database: Database) -> None:
     await erase(erasable, await person(erasable))
     counts = await erasable.counts()
     for package in (
@@ -137,11 +147,11 @@ async def test_no_file_brings_an_erased_person_back(erasable: District, database
     ):
         assert (await sync(erasable, package)).state in {"unchanged", "applied"}
         assert await erasable.counts() == counts
-        assert left(await everything(database)) == []
+        assert left(await everything(synced_database)) == []
     changes = changed(frames(), "users", PEER, givenName="Ada")
     assert (await sync(erasable, changes)).state == "applied"
     assert await erasable.counts() == counts
-    assert left(await everything(database)) == []
+    assert left(await everything(synced_database)) == []
 
 
 async def test_who_is_released_may_return_as_another_record(erasable: District) -> None:
@@ -167,7 +177,7 @@ async def test_a_dry_run_tells_and_leaves_all(erasable: District) -> None:
         assert await erasures.listing(tx) == []
 
 
-async def test_who_has_ended_already_is_erased_too(erasable: District, database: Database) -> None:
+async def test_who_has_ended_already_is_erased_too(erasable: District, synced_database: Database) -> None:
     sourced_id = await person(erasable)
     gone = {
         name: frame.filter(~pl.any_horizontal(pl.col(c) == NAMES["sourcedId"] for c in columns))
@@ -177,11 +187,11 @@ async def test_who_has_ended_already_is_erased_too(erasable: District, database:
     gone = changed(gone, "users", PEER, agentSourcedIds=None)
     assert (await sync(erasable, gone)).state == "applied"
     assert (await erase(erasable, sourced_id)).state == "applied"
-    assert left(await everything(database)) == []
+    assert left(await everything(synced_database)) == []
     assert (await erase(erasable, sourced_id)).state == "applied"
 
 
-async def test_no_undo_brings_an_erased_person_back(erasable: District, database: Database) -> None:
+async def test_no_undo_brings_an_erased_person_back(erasable: District, synced_database: Database) -> None:
     async with erasable.db.district(erasable.district_id) as tx:
         found = await tx.fetch("SELECT run_id FROM runs WHERE state = 'applied' ORDER BY position")
     run = await erase(erasable, await person(erasable))
@@ -191,7 +201,7 @@ async def test_no_undo_brings_an_erased_person_back(erasable: District, database
     later = await undo(erasable, await erasable.run(found[-1]["run_id"]))
     assert later.state in {"applied", "unchanged"}
     assert (await undo(erasable, await erasable.run(found[0]["run_id"]))).state == "applied"
-    assert left(await everything(database)) == []
+    assert left(await everything(synced_database)) == []
     assert (await erasable.counts())["users"][1] == sum(counts["users"])
 
 
@@ -207,15 +217,15 @@ async def test_without_the_key_nothing_is_synced_past_an_erasure(erasable: Distr
 
 
 @pytest.fixture
-async def backup(erasable: District, database: Database) -> AsyncIterator[Database]:
-    """A copy of the database from before the erasure."""
+async def backup(erasable: District, synced_database: Database) -> AsyncIterator[Database]:
+    """A copy of the synced_database from before the erasure."""
     name = f"hub_backup_{secrets.token_hex(6)}"
     await erasable.db.close()
-    connection = await asyncpg.connect(in_database(database.owner, "postgres"))
+    connection = await asyncpg.connect(in_database(synced_database.owner, "postgres"))
     try:
-        await connection.execute(copying(name, database.name))
-        erasable.db = await Pool.open(database.worker, name="test worker", largest=4)
-        yield database_at(in_database(database.owner, name))
+        await connection.execute(copying(name, synced_database.name))
+        erasable.db = await Pool.open(synced_database.worker, name="test worker", largest=4)
+        yield database_at(in_database(synced_database.owner, name))
         await erasable.db.close()
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
@@ -224,11 +234,11 @@ async def backup(erasable: District, database: Database) -> AsyncIterator[Databa
 
 @pytest.mark.threat("T52")
 async def test_a_restored_backup_brings_nobody_back(
-    erasable: District, database: Database, backup: Database, redis_url: str, tmp_path: Path
+    erasable: District, synced_database: Database, backup: Database, redis_url: str, tmp_path: Path
 ) -> None:
     await erase(erasable, await person(erasable))
     ledger = tmp_path / "ledger"
-    assert "1 erasures" in await _hub(database, redis_url, "export", str(ledger))
+    assert "1 erasures" in await _hub(synced_database, redis_url, "export", str(ledger))
     assert left(await asyncio.to_thread(ledger.read_text)) == []
 
     assert left(await everything(backup))
@@ -308,7 +318,7 @@ async def test_deltas_from_before_an_erasure_become_whole_packages(erasable: Dis
 
 @pytest.mark.threat("T51")
 async def test_what_several_sources_say_goes_and_none_of_them_brings_the_person_back(
-    erasable: District, database: Database
+    erasable: District, synced_database: Database
 ) -> None:
     other = await second(erasable)
     key = NAMES["sourcedId"]
@@ -321,13 +331,13 @@ async def test_what_several_sources_say_goes_and_none_of_them_brings_the_person_
             reason="Canarina asked for it", until=None,
         )  # fmt: skip
     await work(erasable)
-    text = await everything(database)
+    text = await everything(synced_database)
     assert "15550004712" in text
     assert "Canarina" in text
     assert (await erase(erasable, sourced_id)).state == "applied"
     for source, package in ((erasable, frames(grades="09")), (other, changed(staff, "users", PEER, givenName="Ada"))):
         assert (await sync(source, package)).state in {"applied", "unchanged"}
-        text = await everything(database)
+        text = await everything(synced_database)
         assert left(text) == []
         assert "15550004712" not in text
         assert "Canarina" not in text

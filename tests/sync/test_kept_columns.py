@@ -76,22 +76,21 @@ async def test_what_was_kept_and_patched_is_what_would_be_read(district: Distric
             assert told(await current_columns(tx)) == told(await load_columns(tx))
 
 
-async def test_what_a_transaction_saw_is_not_kept_when_it_is_rolled_back(district: District) -> None:
+async def test_what_a_transaction_saw_is_not_kept_when_it_is_rolled_back(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await district.sync(frames)
-    await district.grant()
-    key = ("columns", district.district_id)
-    async with district.db.district(district.district_id, readonly=True) as tx:
+    await synced.grant()
+    key = ("columns", synced.district_id)
+    async with synced.db.district(synced.district_id, readonly=True) as tx:
         await current_columns(tx)
-    before = (district.db._kept.get(key))[0]
+    before = (synced.db._kept.get(key))[0]
 
-    run = await district.sync(
+    run = await synced.sync(
         without(frames, "enrollments", frames["enrollments"]["sourcedId"][:3].to_list()), dry_run=True
     )
 
     assert run.state == "previewed"
-    assert district.db._kept.get(key)[0] == before
-    async with district.db.district(district.district_id, readonly=True) as tx:
+    assert synced.db._kept.get(key)[0] == before
+    async with synced.db.district(synced.district_id, readonly=True) as tx:
         assert told(await current_columns(tx)) == told(await load_columns(tx))
 
 

@@ -62,24 +62,23 @@ async def test_a_second_source_is_merged_wholly_or_not_at_all(
 
 @pytest.mark.threat("F1")
 @pytest.mark.parametrize("place", ["stage.differences", "apply.before_commit", "apply.after_commit"])
-async def test_a_source_departs_wholly_or_not_at_all(district: District, database: Database, place: str) -> None:
+async def test_a_source_departs_wholly_or_not_at_all(synced: District, synced_database: Database, place: str) -> None:
     frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    before = await district.counts()
-    other = await second(district, priority=1)
+    before = await synced.counts()
+    other = await second(synced, priority=1)
     hr = only(frames, "users", "roles", "userProfiles")
     await applied(other, changed(hr, "users", a_user(frames), email="n@district.example"))
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         run = await runs.request(
             tx, other.source_id, source_id=other.source_id, upload_id=None, dry_run=False, requested_by="x",
             kind="departure",
         )  # fmt: skip
 
-    await killed_and_taken_over(district, database, place)
+    await killed_and_taken_over(synced, synced_database, place)
 
-    assert (await district.run(run.run_id)).state in {"applied", "unchanged"}
-    assert await district.counts() == before
-    async with district.db.district(district.district_id) as tx:
+    assert (await synced.run(run.run_id)).state in {"applied", "unchanged"}
+    assert await synced.counts() == before
+    async with synced.db.district(synced.district_id) as tx:
         left = await tx.fetchval("SELECT count(*) FROM statements WHERE source_id = $1", other.source_id)
     assert left == 0
 

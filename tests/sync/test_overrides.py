@@ -36,16 +36,15 @@ async def overridden(district: District, rid: int, field: str, value: Any) -> UU
     return override_id
 
 
-async def test_an_override_survives_syncs_that_change_the_record(district: District) -> None:
+async def test_an_override_survives_syncs_that_change_the_record(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    rid = (await member(district, key))["rid"]
-    override = await overridden(district, rid, "preferredFirstName", "Sky")
+    rid = (await member(synced, key))["rid"]
+    override = await overridden(synced, rid, "preferredFirstName", "Sky")
 
-    await applied(district, changed(frames, "users", key, givenName="Zebulon", preferredGivenName="Zeb"))
+    await applied(synced, changed(frames, "users", key, givenName="Zebulon", preferredGivenName="Zeb"))
 
-    user = await member(district, key)
+    user = await member(synced, key)
     assert (user["givenName"], user["preferredFirstName"]) == ("Zebulon", "Sky")
     assert user["from"]["preferredFirstName"] == f"override:{override}"
     assert orjson.dumps(user["from"])
@@ -77,41 +76,39 @@ async def set_by_hand(district: District, key: str, field: str, value: Any, unti
     return made.override_id
 
 
-async def test_an_override_is_applied_by_a_run_and_given_back_when_it_ends(district: District) -> None:
+async def test_an_override_is_applied_by_a_run_and_given_back_when_it_ends(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    grant = await district.grant()
-    was = await member(district, key)
+    grant = await synced.grant()
+    was = await member(synced, key)
 
-    override = await set_by_hand(district, key, "email", "by.hand@district.example")
+    override = await set_by_hand(synced, key, "email", "by.hand@district.example")
 
-    assert (await member(district, key))["email"] == "by.hand@district.example"
-    async with district.db.district(district.district_id) as tx:
+    assert (await member(synced, key))["email"] == "by.hand@district.example"
+    async with synced.db.district(synced.district_id) as tx:
         entered = await tx.fetchval(
             "SELECT count(*) FROM feed WHERE grant_id = $1 AND entity = 'users'", grant.grant_id
         )
         _, run = await overrides.end(tx, override, by="Ms Admin")
     assert entered > 0
-    assert (await finished(district, run.run_id)).state == "applied"
-    assert (await member(district, key))["email"] == was["email"]
+    assert (await finished(synced, run.run_id)).state == "applied"
+    assert (await member(synced, key))["email"] == was["email"]
 
 
-async def test_an_override_ends_by_itself_when_its_time_is_over(district: District) -> None:
+async def test_an_override_ends_by_itself_when_its_time_is_over(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    was = await member(district, key)
-    await set_by_hand(district, key, "givenName", "Sky", until=datetime.now(UTC) + timedelta(hours=1))
-    assert (await member(district, key))["givenName"] == "Sky"
+    was = await member(synced, key)
+    await set_by_hand(synced, key, "givenName", "Sky", until=datetime.now(UTC) + timedelta(hours=1))
+    assert (await member(synced, key))["givenName"] == "Sky"
 
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         await tx.execute("UPDATE overrides SET until = now() - interval '1 second'")
         await statements.note_next_end(tx)
-    while await work_once(district.db, district.clock):
+    while await work_once(synced.db, synced.clock):
         pass
 
-    assert (await member(district, key))["givenName"] == was["givenName"]
+    assert (await member(synced, key))["givenName"] == was["givenName"]
 
 
 async def test_an_override_does_not_bring_back_what_an_undo_has_ended(district: District) -> None:
@@ -160,42 +157,41 @@ async def test_an_override_that_ends_while_its_district_is_locked_holds_nobody_u
     assert (await member(district, key))["givenName"] != "Sky"
 
 
-async def test_lists_and_nested_values_are_set_by_hand_and_given_back(district: District) -> None:
+async def test_lists_and_nested_values_are_set_by_hand_and_given_back(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    was = await member(district, key)
-    schools = await school_ids(district)
+    was = await member(synced, key)
+    schools = await school_ids(synced)
     own = was["roles"][0]["org"]["sourcedId"]
     there = next(one for one in schools if one != own)
-    seen = await district.grant(GrantDefinition(rules=(Rule(schools=(UUID(there),)),)))
-    assert not await sees(district, seen.grant_id, was["rid"])
+    seen = await synced.grant(GrantDefinition(rules=(Rule(schools=(UUID(there),)),)))
+    assert not await sees(synced, seen.grant_id, was["rid"])
     role = {"roleType": "primary", "role": "Student", "org": {"sourcedId": there}, "endDate": "2030-06-30"}
 
     made = [
-        await set_by_hand(district, key, "grades", ["9th", "10", ""]),
-        await set_by_hand(district, key, "userIds", [{"type": "LDAP", "identifier": "sky"}]),
-        await set_by_hand(district, key, "roles", [role]),
+        await set_by_hand(synced, key, "grades", ["9th", "10", ""]),
+        await set_by_hand(synced, key, "userIds", [{"type": "LDAP", "identifier": "sky"}]),
+        await set_by_hand(synced, key, "roles", [role]),
     ]
 
-    user = await member(district, key)
+    user = await member(synced, key)
     assert user["grades"] == ["09", "10"]
     assert user["userIds"] == [{"type": "LDAP", "identifier": "sky"}]
     (shown,) = user["roles"]
     assert (shown["role"], shown["roleType"], shown["endDate"]) == ("student", "primary", "2030-06-30")
     assert (shown["org"]["sourcedId"], shown["org"]["type"]) == (there, "org")
-    assert await sees(district, seen.grant_id, was["rid"])  # apps see by roles
-    await applied(district, changed(frames, "users", key, givenName="Zebulon", grades="11"))
-    again = await member(district, key)
+    assert await sees(synced, seen.grant_id, was["rid"])  # apps see by roles
+    await applied(synced, changed(frames, "users", key, givenName="Zebulon", grades="11"))
+    again = await member(synced, key)
     assert (again["givenName"], again["roles"], again["grades"]) == ("Zebulon", user["roles"], user["grades"])
 
     for override_id in made:
-        async with district.db.district(district.district_id) as tx:
+        async with synced.db.district(synced.district_id) as tx:
             _, run = await overrides.end(tx, override_id, by="Ms Admin")
-        assert (await finished(district, run.run_id)).state == "applied"
-    back = await member(district, key)
+        assert (await finished(synced, run.run_id)).state == "applied"
+    back = await member(synced, key)
     assert (back["roles"], back.get("userIds"), back["grades"]) == (was["roles"], was.get("userIds"), ["11"])
-    assert not await sees(district, seen.grant_id, was["rid"])
+    assert not await sees(synced, seen.grant_id, was["rid"])
 
 
 async def test_single_members_of_metadata_are_set_by_hand_and_all_others_are_the_sources(district: District) -> None:
@@ -240,10 +236,8 @@ def with_metadata(frames: Frames, key: str, **members: str) -> Frames:
     return dict(frames) | {"users": frames["users"].with_columns(columns)}
 
 
-async def test_the_school_year_of_a_session_is_set_by_hand(district: District) -> None:
-    frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    async with district.db.district(district.district_id) as tx:
+async def test_the_school_year_of_a_session_is_set_by_hand(synced: District) -> None:
+    async with synced.db.district(synced.district_id) as tx:
         known = await tx.fetchval("SELECT sourced_id FROM academic_sessions ORDER BY rid LIMIT 1")
 
         async def put(value: Any) -> Run:
@@ -256,28 +250,27 @@ async def test_the_school_year_of_a_session_is_set_by_hand(district: District) -
             with pytest.raises(HubError):
                 await put(wrong)
         run = await put(2044)
-    assert (await finished(district, run.run_id)).state == "applied"
-    async with district.db.district(district.district_id) as tx:
+    assert (await finished(synced, run.run_id)).state == "applied"
+    async with synced.db.district(synced.district_id) as tx:
         year, doc = await tx.fetchrow("SELECT school_year, doc FROM academic_sessions WHERE sourced_id = $1", known)
     assert (year, '"schoolYear":"2044"' in doc) == ("2044", True)
 
 
-async def test_a_delta_that_names_no_roles_takes_none_that_were_set_by_hand_for_its_own(district: District) -> None:
+async def test_a_delta_that_names_no_roles_takes_none_that_were_set_by_hand_for_its_own(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    was = await member(district, key)
+    was = await member(synced, key)
     role = was["roles"][0] | {"role": "aide", "org": {"sourcedId": was["roles"][0]["org"]["sourcedId"]}}
-    override = await set_by_hand(district, key, "roles", [role])
+    override = await set_by_hand(synced, key, "roles", [role])
 
-    await district.sync(await changes_only({"users": some(frames, "users", key, givenName="Zebulon")}, "1.2"))
+    await synced.sync(await changes_only({"users": some(frames, "users", key, givenName="Zebulon")}, "1.2"))
 
-    user = await member(district, key)
+    user = await member(synced, key)
     assert (user["givenName"], [one["role"] for one in user["roles"]]) == ("Zebulon", ["aide"])
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         _, run = await overrides.end(tx, override, by="Ms Admin")
-    assert (await finished(district, run.run_id)).state == "applied"
-    user = await member(district, key)
+    assert (await finished(synced, run.run_id)).state == "applied"
+    user = await member(synced, key)
     assert (user["givenName"], user["roles"]) == ("Zebulon", was["roles"])
 
 
@@ -294,12 +287,11 @@ async def sees(district: District, grant_id: UUID, rid: int) -> bool:
     return rid in BitMap.deserialize(sets.present)
 
 
-async def test_what_cannot_be_overridden_is_refused(district: District) -> None:
+async def test_what_cannot_be_overridden_is_refused(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    user = await member(district, a_user(frames))
-    known = await sourced_id(district, user["rid"])
-    org = (await school_ids(district))[0]
+    user = await member(synced, a_user(frames))
+    known = await sourced_id(synced, user["rid"])
+    org = (await school_ids(synced))[0]
     role = {"roleType": "primary", "role": "student", "org": {"sourcedId": org}}
     wrong: list[tuple[str, Any, str]] = [
         ("roles", [], "must have a value"), ("children", None, "cannot be overridden"),
@@ -322,7 +314,7 @@ async def test_what_cannot_be_overridden_is_refused(district: District) -> None:
         ("metadata.house", "x" * 70_000, "too_long"),
     ]  # fmt: skip
 
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         for field, value, words in wrong:
             with pytest.raises(HubError) as refused:
                 await overrides.override(
@@ -348,28 +340,27 @@ async def departs(district: District, source_id: UUID, to: UUID | None = None, *
     return run
 
 
-async def test_a_source_that_departs_leaves_what_others_speak_of(district: District) -> None:
+async def test_a_source_that_departs_leaves_what_others_speak_of(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    before = await district.counts()
-    other = await second(district, priority=1)
+    before = await synced.counts()
+    other = await second(synced, priority=1)
     hr = changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example")
     await applied(other, hr)
 
-    dry = await departs(district, other.source_id, dry_run=True)
+    dry = await departs(synced, other.source_id, dry_run=True)
     assert dry.state == "previewed"
     assert dry.counts["users"]["updated"] == 1
-    assert (await member(district, key))["email"] == "new@district.example"
+    assert (await member(synced, key))["email"] == "new@district.example"
 
-    run = await departs(district, other.source_id)
+    run = await departs(synced, other.source_id)
 
     assert run.state == "applied"
-    assert await district.counts() == before
-    user = await member(district, key)
+    assert await synced.counts() == before
+    user = await member(synced, key)
     assert user["email"] != "new@district.example"
-    assert set(user["from"].values()) == {str(district.source_id)}
-    async with district.db.district(district.district_id) as tx:
+    assert set(user["from"].values()) == {str(synced.source_id)}
+    async with synced.db.district(synced.district_id) as tx:
         assert (await sources.get(tx, other.source_id)).state == "departed"
 
 
@@ -402,77 +393,73 @@ async def test_a_source_that_departs_may_hand_its_records_over(district: Distric
     assert run.counts["enrollments"]["created"] == 0
 
 
-async def test_other_rules_are_applied_to_merged_records(district: District) -> None:
+async def test_other_rules_are_applied_to_merged_records(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    other = await second(district, priority=200)
+    other = await second(synced, priority=200)
     await applied(
         other, changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="b@district.example")
     )
-    assert (await member(district, key))["email"] != "b@district.example"
+    assert (await member(synced, key))["email"] != "b@district.example"
 
     run_id = uuid4()
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         rules = {"users": {"email": {"rule": "priority", "sources": [str(other.source_id)]}}}
         await districts.set_survivorship(tx, rules)
         await runs.request(tx, run_id, source_id=None, upload_id=None, dry_run=False, requested_by="x", kind="remerge")
-    run = await finished(district, run_id)
+    run = await finished(synced, run_id)
 
     assert (run.state, run.counts["users"]["updated"]) == ("applied", 1)
-    assert (await member(district, key))["email"] == "b@district.example"
+    assert (await member(synced, key))["email"] == "b@district.example"
 
 
-async def test_overrides_go_with_a_merge_and_come_back_with_a_split(district: District) -> None:
+async def test_overrides_go_with_a_merge_and_come_back_with_a_split(synced: District) -> None:
     """Of two records with something set by hand for one field that of the record that stays counts."""
     frames = sandbox(100, 3).frames
     first, second_ = frames["demographics"]["sourcedId"].sort().to_list()[4:10:5]
-    await applied(district, frames)
-    rids = {key: (await member(district, key))["rid"] for key in (first, second_)}
+    rids = {key: (await member(synced, key))["rid"] for key in (first, second_)}
     older, younger = sorted(rids, key=lambda key: rids[key])
-    ids = {key: await sourced_id(district, rids[key]) for key in rids}
-    mine = await set_by_hand(district, older, "givenName", "Ola")
-    rests = await set_by_hand(district, younger, "givenName", "Yngve")
-    goes = await set_by_hand(district, younger, "preferredFirstName", "Sky")
-    house = await set_by_hand(district, younger, "metadata.house", "Blue")
-    async with district.db.district(district.district_id) as tx:
+    ids = {key: await sourced_id(synced, rids[key]) for key in rids}
+    mine = await set_by_hand(synced, older, "givenName", "Ola")
+    rests = await set_by_hand(synced, younger, "givenName", "Yngve")
+    goes = await set_by_hand(synced, younger, "preferredFirstName", "Sky")
+    house = await set_by_hand(synced, younger, "metadata.house", "Blue")
+    async with synced.db.district(synced.district_id) as tx:
         _, run = await overrides.override(
             tx, entity="demographics", sourced_id=ids[younger], field="cityOfBirth", value="Salem", owner="Ms Admin",
             reason="asked by phone", until=None,
         )  # fmt: skip
-    assert (await finished(district, run.run_id)).state == "applied"
-    before = await people_picture(district)
+    assert (await finished(synced, run.run_id)).state == "applied"
+    before = await people_picture(synced)
 
-    await merge(district, ids[older], ids[younger])
+    await merge(synced, ids[older], ids[younger])
 
-    user = await record_of(district, rids[older])
+    user = await record_of(synced, rids[older])
     assert (user["givenName"], user["preferredFirstName"]) == ("Ola", "Sky")
     assert (user["from"]["givenName"], user["from"]["preferredFirstName"]) == (f"override:{mine}", f"override:{goes}")
     assert (user["metadata"]["house"], user["from"]["metadata.house"]) == ("Blue", f"override:{house}")
-    assert (await record_of(district, rids[older], "demographics"))["cityOfBirth"] == "Salem"
-    async with district.db.district(district.district_id) as tx:
+    assert (await record_of(synced, rids[older], "demographics"))["cityOfBirth"] == "Salem"
+    async with synced.db.district(synced.district_id) as tx:
         assert await overrides.resting(tx, await statements.overrides(tx)) == {rests}
-    merged = await people_picture(district)
-    assert (await applied(district, changed(frames, "users", younger, middleName="Wren"))).counts["users"][
-        "updated"
-    ] < 2
-    await applied(district, frames)
-    assert await people_picture(district) == merged
+    merged = await people_picture(synced)
+    assert (await applied(synced, changed(frames, "users", younger, middleName="Wren"))).counts["users"]["updated"] < 2
+    await applied(synced, frames)
+    assert await people_picture(synced) == merged
 
     # What ends is given back to who speaks of the person now, and what rested counts.
     for override, expected in ((mine, "Yngve"), (goes, None)):
-        async with district.db.district(district.district_id) as tx:
+        async with synced.db.district(synced.district_id) as tx:
             _, run = await overrides.end(tx, override, by="Ms Admin")
-        assert (await finished(district, run.run_id)).state == "applied"
+        assert (await finished(synced, run.run_id)).state == "applied"
         name = "givenName" if expected else "preferredFirstName"
-        assert (await record_of(district, rids[older])).get(name) == expected
-    await set_by_hand(district, older, "givenName", "Ola")
-    again = await set_by_old_id(district, ids[younger], "preferredFirstName", "Sky")
-    assert (await record_of(district, rids[older]))["from"]["preferredFirstName"] == f"override:{again}"
+        assert (await record_of(synced, rids[older])).get(name) == expected
+    await set_by_hand(synced, older, "givenName", "Ola")
+    again = await set_by_old_id(synced, ids[younger], "preferredFirstName", "Sky")
+    assert (await record_of(synced, rids[older]))["from"]["preferredFirstName"] == f"override:{again}"
 
-    await split(district, ids[younger])
-    assert await people_picture(district) == before
-    assert (await record_of(district, rids[younger]))["from"]["preferredFirstName"] == f"override:{again}"
+    await split(synced, ids[younger])
+    assert await people_picture(synced) == before
+    assert (await record_of(synced, rids[younger]))["from"]["preferredFirstName"] == f"override:{again}"
 
 
 async def set_by_old_id(district: District, known: UUID, field: str, value: Any) -> UUID:

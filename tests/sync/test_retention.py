@@ -15,6 +15,7 @@ from hub.errors import Code, HubError
 from hub.store import retention as store
 from hub.sync import lives
 from hub.sync.retention import Retention, purge, purge_once
+from tests.beginnings import Beginning
 from tests.districts import District, Frames, changed, sandbox, without
 from tests.forks import run_module
 from tests.services import MASTER_KEY, Database
@@ -68,13 +69,22 @@ class Travel:
         )
 
 
-@pytest.fixture
-async def travel(district: District) -> Travel:
+async def left(district: District) -> None:
     assert (await district.sync(named())).state == "applied"
     await district.grant()
-    before = SystemClock().now()
     assert (await district.sync(later())).state == "applied"
-    return Travel(district, before, SystemClock().now())
+
+
+@pytest.fixture
+def beginning() -> Beginning:
+    return left
+
+
+@pytest.fixture
+async def travel(synced: District) -> Travel:
+    async with synced.db.district(synced.district_id, readonly=True) as tx:
+        before = await tx.fetchval("SELECT max(requested_at) FROM runs")
+    return Travel(synced, before, SystemClock().now())
 
 
 async def everything(database: Database) -> str:
@@ -92,20 +102,20 @@ async def everything(database: Database) -> str:
 
 
 @pytest.mark.threat("T53")
-async def test_what_was_kept_long_enough_is_nowhere_any_more(travel: Travel, database: Database) -> None:
+async def test_what_was_kept_long_enough_is_nowhere_any_more(travel: Travel, synced_database: Database) -> None:
     pupil = frames()["demographics"]["sourcedId"][4]
     assert not await travel.purge(0)
     assert (await travel.purge(91)).issues  # differences of runs go sooner
     for days in (91, 399):
         assert not await travel.purge(days)
-        text = await everything(database)
+        text = await everything(synced_database)
         assert GONE in text
         assert OLD in text
     shown = await travel.purge(401, dry_run=True)
     assert shown
-    assert GONE in await everything(database)
+    assert GONE in await everything(synced_database)
     assert await travel.purge(401) == shown
-    text = await everything(database)
+    text = await everything(synced_database)
     assert GONE not in text
     assert OLD not in text
     assert pupil not in text
@@ -196,11 +206,11 @@ class Later:
         return SystemClock().now() + self.ahead
 
 
-async def test_workers_purge_each_district_once_a_day(travel: Travel, database: Database) -> None:
+async def test_workers_purge_each_district_once_a_day(travel: Travel, synced_database: Database) -> None:
     db = travel.district.db
     assert not await purge_once(db, Later(0.5), DAYS)
     assert await purge_once(db, Later(401), DAYS)
-    assert GONE not in await everything(database)
+    assert GONE not in await everything(synced_database)
     assert not await purge_once(db, Later(401.5), DAYS)
     assert await purge_once(db, Later(402.5), DAYS)
 

@@ -12,6 +12,7 @@ import pytest
 from hub.scope.sets import unpack
 from hub.store import grants, people, rules
 from hub.store.runs import Run
+from tests.beginnings import Beginning
 from tests.districts import District, Frames, changed, sandbox
 from tests.sync.guarding import approve, by_key, guarded, setting
 from transforms.catalogue import CATALOGUE
@@ -20,6 +21,16 @@ FRAMES = sandbox(students=400, seed=8).frames
 PUPILS = FRAMES["roles"].filter(pl.col("role") == "student")["userSourcedId"].to_list()
 _MOMENT = datetime(2026, 11, 25, 10, tzinfo=UTC)  # a Wednesday in a term
 _OWN = ("username", "identifier", "email", "userMasterIdentifier", "userIds")
+
+
+async def whole(district: District) -> None:
+    guarded(district).moment = _MOMENT
+    assert (await district.sync(FRAMES)).state == "applied"
+
+
+@pytest.fixture
+def beginning() -> Beginning:
+    return whole
 
 
 def found(run: Run) -> dict[str, int]:
@@ -126,22 +137,20 @@ async def seats_of(district: District, rid: int) -> int:
 
 
 @pytest.mark.threat("F11")
-async def test_a_rule_that_is_off_or_a_birth_date_that_stays_lets_the_person_through(district: District) -> None:
-    guarded(district).moment = _MOMENT
-    await district.sync(FRAMES)
-    same = await district.sync(somebody_else(PUPILS[0], birth=None))
+async def test_a_rule_that_is_off_or_a_birth_date_that_stays_lets_the_person_through(synced: District) -> None:
+    guarded(synced).moment = _MOMENT
+    same = await synced.sync(somebody_else(PUPILS[0], birth=None))
     assert "ID-005" not in found(same)
-    assert '"Xanthos"' in (await by_key(district))["users", PUPILS[0]][1]
-    await heed(district, {"ID-005": {"off": True}})
+    assert '"Xanthos"' in (await by_key(synced))["users", PUPILS[0]][1]
+    await heed(synced, {"ID-005": {"off": True}})
 
-    await district.sync(somebody_else(PUPILS[1]))
+    await synced.sync(somebody_else(PUPILS[1]))
 
-    assert '"Xanthos"' in (await by_key(district))["users", PUPILS[1]][1]
+    assert '"Xanthos"' in (await by_key(synced))["users", PUPILS[1]][1]
 
 
-async def test_what_changed_since_the_last_sync_is_compared_with_it(district: District) -> None:
-    guarded(district).moment = _MOMENT
-    await district.sync(FRAMES)
+async def test_what_changed_since_the_last_sync_is_compared_with_it(synced: District) -> None:
+    guarded(synced).moment = _MOMENT
     one, two, three = PUPILS[:3]
     (name,) = FRAMES["users"].filter(pl.col("sourcedId") == one).select("givenName", "familyName").rows()
     frames = changed(FRAMES, "users", one, givenName=name[1], familyName=name[0])
@@ -149,16 +158,16 @@ async def test_what_changed_since_the_last_sync_is_compared_with_it(district: Di
     grade = FRAMES["users"].filter(pl.col("sourcedId") == three)["grades"][0]
     frames = changed(frames, "users", three, grades="12" if grade != "12" else "01")
 
-    run = await district.sync(frames)
+    run = await synced.sync(frames)
 
     assert {code: n for code, n in found(run).items() if code in {"NAME-004", "DOB-006", "GRD-003"}} == {
         "NAME-004": 1, "DOB-006": 1, "GRD-003": 1,
     }  # fmt: skip
-    keys = await issues_of(district, run)
+    keys = await issues_of(synced, run)
     assert {(code, key) for code, key in keys if code in {"NAME-004", "DOB-006", "GRD-003"}} == {
         ("NAME-004", one), ("DOB-006", two), ("GRD-003", three),
     }  # fmt: skip
-    again = await district.sync(changed(frames, "users", PUPILS[5], middleName="Quill"))
+    again = await synced.sync(changed(frames, "users", PUPILS[5], middleName="Quill"))
     assert {"NAME-004", "DOB-006", "GRD-003"}.isdisjoint(found(again))  # the findings have closed by themselves
 
 
@@ -199,20 +208,19 @@ async def test_findings_hold_a_run_where_there_are_more_than_last_time_or_than_t
     assert "USR-006" not in found(free)
 
 
-async def test_what_the_guard_says_stands_among_the_findings(district: District) -> None:
-    guarded(district).moment = _MOMENT
-    await district.sync(FRAMES)
+async def test_what_the_guard_says_stands_among_the_findings(synced: District) -> None:
+    guarded(synced).moment = _MOMENT
     moved = FRAMES["users"].with_columns(email=pl.col("email").str.replace("@.*", "@new.example"))
     fewer = FRAMES["enrollments"].gather_every(2)
 
-    run = await district.sync(dict(FRAMES) | {"users": moved, "enrollments": fewer})
+    run = await synced.sync(dict(FRAMES) | {"users": moved, "enrollments": fewer})
 
     assert run.state == "held"
     assert {"SNAP-001", "SNAP-002"} <= set(found(run))
     school = FRAMES["orgs"].filter(pl.col("type") == "school")["sourcedId"][0]
     numbered = FRAMES["orgs"].with_columns(identifier="sourcedId")
-    await district.sync(dict(FRAMES) | {"orgs": numbered})
+    await synced.sync(dict(FRAMES) | {"orgs": numbered})
     again = {file: rows.with_columns(pl.col(pl.String).replace(school, "another")) for file, rows in FRAMES.items()}
     again["orgs"] = numbered.with_columns(sourcedId=pl.col("sourcedId").replace(school, "another"))
-    other = await district.sync(again)
+    other = await synced.sync(again)
     assert {"ORG-003", "ORG-004"} <= set(found(other))

@@ -60,11 +60,10 @@ async def applied(district: District, package: Frames) -> Run:
     return run
 
 
-async def test_two_sources_with_the_same_keys_make_one_record_of_a_person(district: District) -> None:
+async def test_two_sources_with_the_same_keys_make_one_record_of_a_person(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    before = await district.counts()
-    other = await second(district)
+    before = await synced.counts()
+    other = await second(synced)
     key = a_user(frames)
     hr = changed(
         only(frames, "users", "roles", "userProfiles"), "users", key, phone="+15550100", email="new@district.example"
@@ -72,79 +71,74 @@ async def test_two_sources_with_the_same_keys_make_one_record_of_a_person(distri
 
     run = await applied(other, hr)
 
-    assert await district.counts() == before
+    assert await synced.counts() == before
     assert run.counts["users"]["created"] == 0
-    user = await member(district, key)
-    first, second_ = str(district.source_id), str(other.source_id)
+    user = await member(synced, key)
+    first, second_ = str(synced.source_id), str(other.source_id)
     assert user["email"] != "new@district.example"
     assert user["phone"]
     assert user["from"]["email"] == first
     assert {first, second_} >= set(user["from"].values())
 
 
-async def test_the_priority_decides_which_value_survives(district: District) -> None:
+async def test_the_priority_decides_which_value_survives(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    other = await second(district, priority=1)
+    other = await second(synced, priority=1)
 
     run = await applied(
         other, changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example")
     )
 
-    user = await member(district, key)
+    user = await member(synced, key)
     assert user["email"] == "new@district.example"
     assert user["from"]["email"] == str(other.source_id)
     assert run.counts["users"]["updated"] == 1
 
 
-async def test_a_source_speaks_for_its_fields_alone(district: District) -> None:
+async def test_a_source_speaks_for_its_fields_alone(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    other = await second(district, priority=1, speaks_for={"users": ["email"]})
+    other = await second(synced, priority=1, speaks_for={"users": ["email"]})
     sheet = changed(
         only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example", givenName="Nobody"
     )  # fmt: skip
 
     await applied(other, sheet)
 
-    user = await member(district, key)
+    user = await member(synced, key)
     assert user["email"] == "new@district.example"
     assert user["givenName"] != "Nobody"
 
 
-async def test_who_speaks_for_some_fields_makes_no_records(district: District) -> None:
+async def test_who_speaks_for_some_fields_makes_no_records(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    before = await district.counts()
-    other = await second(district, speaks_for={"users": ["email"]})
+    before = await synced.counts()
+    other = await second(synced, speaks_for={"users": ["email"]})
     users = frames["users"].head(3).with_columns(sourcedId=pl.col("sourcedId") + "-unknown")
 
     run = await applied(other, {"users": users, "roles": frames["roles"].head(0)})
 
-    assert await district.counts() == before
+    assert await synced.counts() == before
     assert run.counts["users"]["quarantined"] == 3
     assert run.report["total"] >= 3
 
 
-async def test_files_that_a_source_does_not_speak_for_are_left_alone(district: District) -> None:
+async def test_files_that_a_source_does_not_speak_for_are_left_alone(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    before = await district.state()
-    other = await second(district, speaks_for={"users": ["email"]})
+    before = await synced.state()
+    other = await second(synced, speaks_for={"users": ["email"]})
 
     run = await applied(other, only(without(frames, "orgs", []), "orgs"))
 
-    assert [row for row in await district.state() if row[0] == "orgs"] == [row for row in before if row[0] == "orgs"]
+    assert [row for row in await synced.state() if row[0] == "orgs"] == [row for row in before if row[0] == "orgs"]
     assert any(rule["code"] == "SRC-001" for rule in run.report["rules"])
 
 
-async def test_who_goes_silent_hands_over_to_who_still_speaks(district: District) -> None:
+async def test_who_goes_silent_hands_over_to_who_still_speaks(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    other = await second(district, priority=1)
+    other = await second(synced, priority=1)
     hr = changed(only(frames, "users", "roles", "userProfiles"), "users", key, email="new@district.example")
     await applied(other, hr)
 
@@ -153,42 +147,38 @@ async def test_who_goes_silent_hands_over_to_who_still_speaks(district: District
     )
     run = await applied(other, gone)
 
-    user = await member(district, key)
+    user = await member(synced, key)
     assert user["active"]
     assert user["email"] != "new@district.example"
     assert run.counts["users"]["deleted"] == 0
     assert run.counts["users"]["updated"] == 1
 
 
-async def test_a_record_ends_when_nobody_speaks_of_it_any_more(district: District) -> None:
+async def test_a_record_ends_when_nobody_speaks_of_it_any_more(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
     roles = frames["roles"].filter(userSourcedId=key)["sourcedId"].to_list()
     enrolled = frames["enrollments"].filter(userSourcedId=key)["sourcedId"].to_list()
     gone = without(without(without(frames, "users", [key]), "roles", roles), "enrollments", enrolled)
     gone = without(gone, "demographics", [key])
-    await applied(district, frames)
-    other = await second(district)
+    other = await second(synced)
     await applied(other, only(frames, "users", "roles", "userProfiles"))
 
     await applied(other, only(gone, "users", "roles", "userProfiles"))
-    assert (await member(district, key))["active"]
-    await applied(district, gone)
+    assert (await member(synced, key))["active"]
+    await applied(synced, gone)
 
-    assert not (await member(district, key))["active"]
+    assert not (await member(synced, key))["active"]
 
     await applied(other, only(frames, "users", "roles", "userProfiles"))
-    assert (await member(district, key))["active"]
+    assert (await member(synced, key))["active"]
 
 
-async def test_objects_are_recognised_by_fields_where_keys_differ(district: District) -> None:
+async def test_objects_are_recognised_by_fields_where_keys_differ(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    before = await district.counts()
-    other = await second(
-        district, priority=1, key_space=None, links={"users": ["email"], "orgs": ["identifier", "name"]}
-    )
+    before = await synced.counts()
+    other = await second(synced, priority=1, key_space=None, links={"users": ["email"], "orgs": ["identifier", "name"]})
     orgs = frames["orgs"].with_columns(
         sourcedId="hr-" + pl.col("sourcedId"), parentSourcedId="hr-" + pl.col("parentSourcedId")
     )
@@ -203,26 +193,25 @@ async def test_objects_are_recognised_by_fields_where_keys_differ(district: Dist
 
     run = await applied(other, {"orgs": orgs, "users": users, "roles": roles})
 
-    assert await district.counts() == before, run.counts
-    assert (await member(district, key))["phone"] == "+15550100"
+    assert await synced.counts() == before, run.counts
+    assert (await member(synced, key))["phone"] == "+15550100"
 
 
-async def test_an_unchanged_package_of_either_source_writes_nothing(district: District) -> None:
+async def test_an_unchanged_package_of_either_source_writes_nothing(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    other = await second(district)
+    other = await second(synced)
     hr = only(frames, "users", "roles", "userProfiles", "demographics")
     await applied(other, hr)
-    await applied(district, frames)  # the key space made it look row by row
-    before = await district.state()
+    await applied(synced, frames)  # the key space made it look row by row
+    before = await synced.state()
 
     shuffled = {name: frame.sample(fraction=1, shuffle=True, seed=1) for name, frame in frames.items()}
-    assert (await district.sync(shuffled)).state == "unchanged"
+    assert (await synced.sync(shuffled)).state == "unchanged"
     assert (
         await other.sync({n: f.sample(fraction=1, shuffle=True, seed=1) for n, f in hr.items()})
     ).state == "unchanged"
 
-    assert await district.state() == before
+    assert await synced.state() == before
 
 
 async def test_the_order_of_the_sources_runs_does_not_matter(district: District, other_district: District) -> None:
@@ -254,54 +243,51 @@ async def test_a_source_may_refer_to_what_another_one_brings(district: District)
     assert run.counts["enrollments"]["quarantined"] == 0
 
 
-async def test_a_source_that_may_say_less_says_less_from_its_next_package_on(district: District) -> None:
+async def test_a_source_that_may_say_less_says_less_from_its_next_package_on(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    other = await second(district, priority=1)
+    other = await second(synced, priority=1)
     hr = only(frames, "users", "roles", "userProfiles")
     hr = changed(hr, "users", key, email="new@district.example", givenName="Zebulon")
     await applied(other, hr)
-    assert (await member(district, key))["givenName"] == "Zebulon"
+    assert (await member(synced, key))["givenName"] == "Zebulon"
 
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         await sources.set_parts(
             tx, other.source_id, speaks_for={"users": ["email"]}, key_space="district", links={}
         )  # fmt: skip
     await applied(other, hr)
 
-    user = await member(district, key)
+    user = await member(synced, key)
     assert user["email"] == "new@district.example"
     assert user["givenName"] != "Zebulon"
-    assert user["from"]["givenName"] == str(district.source_id)
+    assert user["from"]["givenName"] == str(synced.source_id)
 
 
-async def test_a_value_that_goes_back_and_forth_between_sources_is_told(district: District) -> None:
+async def test_a_value_that_goes_back_and_forth_between_sources_is_told(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    other = await second(district)
+    other = await second(synced)
     people = only(frames, "users", "roles", "userProfiles")
     theirs = changed(people, "users", key, email="hr@district.example", phone="+15550142")
     await applied(other, theirs)
     blank = changed(frames, "users", key, email=None, phone="+15550143")
 
-    gone = await applied(district, blank)  # theirs takes its place: another value, for the first time
-    assert (await member(district, key))["email"] == "hr@district.example"
-    returned = await applied(district, changed(frames, "users", key, phone="+15550144"))
-    moved = await applied(district, changed(frames, "users", key, email="third@district.example"))
+    gone = await applied(synced, blank)  # theirs takes its place: another value, for the first time
+    assert (await member(synced, key))["email"] == "hr@district.example"
+    returned = await applied(synced, changed(frames, "users", key, phone="+15550144"))
+    moved = await applied(synced, changed(frames, "users", key, email="third@district.example"))
 
-    assert await flips(district, gone) == []
-    assert await flips(district, returned) == [("users", "email", key)]  # the phone was the district's own all the time
-    assert await flips(district, moved) == []
-    assert (await member(district, key))["email"] == "third@district.example"
+    assert await flips(synced, gone) == []
+    assert await flips(synced, returned) == [("users", "email", key)]  # the phone was the district's own all the time
+    assert await flips(synced, moved) == []
+    assert (await member(synced, key))["email"] == "third@district.example"
 
 
-async def test_a_source_that_keeps_going_silent_is_told_too(district: District) -> None:
+async def test_a_source_that_keeps_going_silent_is_told_too(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    other = await second(district, priority=1)
+    other = await second(synced, priority=1)
     people = only(frames, "users", "roles", "userProfiles")
     await applied(other, changed(people, "users", key, email="hr@district.example"))
     without_it = without(without(people, "users", [key]), "roles", of_user(people, key))
@@ -310,9 +296,9 @@ async def test_a_source_that_keeps_going_silent_is_told_too(district: District) 
     again = await applied(other, changed(people, "users", key, email="hr@district.example"))
     silent = await applied(other, without_it)
 
-    assert await flips(district, first) == [("users", "email", key)]  # as it was before the other source came
-    assert await flips(district, again) == [("users", "email", key)]
-    assert await flips(district, silent) == [("users", "email", key)]
+    assert await flips(synced, first) == [("users", "email", key)]  # as it was before the other source came
+    assert await flips(synced, again) == [("users", "email", key)]
+    assert await flips(synced, silent) == [("users", "email", key)]
 
 
 def of_user(frames: Frames, key: str) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from hub.sync.preview import compared, preview
 from hub.sync.pull import opened_source
 from hub.sync.shaping import CANDIDATE, in_force
 from tests.districts import District, packed, sandbox
+from tests.services import Database
 from tests.sync.test_delta import changes_only, documents, some
 from tests.unit.connectors.packages import zipped
 from tests.unit.connectors.tables import SDS_1
@@ -53,58 +56,68 @@ def moved(run: Run, entity: str) -> dict[str, int]:
     return {kind: run.counts[entity][kind] for kind in ("created", "updated", "deleted")}
 
 
-@pytest.fixture
-async def service(district: District, database: Any) -> Any:
-    """The same district by the API's login, which alone may save transforms."""
+@asynccontextmanager
+async def by_the_api(database: Database, district: District) -> AsyncIterator[District]:
     db = await Pool.open(database.service, name="test service", largest=2)
     yield District(db, district_id=district.district_id, source_id=district.source_id)
     await db.close()
 
 
-async def test_an_edit_makes_the_same_package_be_compared_row_by_row(district: District, service: District) -> None:
-    assert (await district.sync(FRAMES)).state == "applied"
-    assert (await district.sync(FRAMES)).state == "unchanged"
-    before = await names(district)
+@pytest.fixture
+async def service(district: District, database: Database) -> AsyncIterator[District]:
+    """The same district by the API's login, which alone may save transforms."""
+    async with by_the_api(database, district) as served:
+        yield served
 
-    assert await save(service, UPPER) == 1
-    run = await district.sync(FRAMES)
+
+@pytest.fixture
+async def served(synced: District, synced_database: Database) -> AsyncIterator[District]:
+    """``synced`` by the API's login."""
+    async with by_the_api(synced_database, synced) as served:
+        yield served
+
+
+async def test_an_edit_makes_the_same_package_be_compared_row_by_row(synced: District, served: District) -> None:
+    assert (await synced.sync(FRAMES)).state == "unchanged"
+    before = await names(synced)
+
+    assert await save(served, UPPER) == 1
+    run = await synced.sync(FRAMES)
     assert run.state == "applied"
     assert moved(run, "users")["updated"] == sum(name[0] in SOME for name in before) > 0
     assert {
         kind: n for e, c in run.counts.items() if e != "users" for kind, n in c.items() if kind == "updated" and n
     } == {}
-    assert await names(district) == sorted(upper(name) for name in before)
-    assert (await district.sync(FRAMES)).state == "unchanged"
+    assert await names(synced) == sorted(upper(name) for name in before)
+    assert (await synced.sync(FRAMES)).state == "unchanged"
 
-    assert await save(service, {}) == 2
-    assert (await district.sync(FRAMES)).state == "applied"
-    assert await names(district) == before
+    assert await save(served, {}) == 2
+    assert (await synced.sync(FRAMES)).state == "applied"
+    assert await names(synced) == before
 
-    async with service.db.district(service.district_id) as tx:
-        await transforms.revert(tx, service.source_id, 1)
-    assert (await district.sync(FRAMES)).state == "applied"
-    assert await names(district) == sorted(upper(name) for name in before)
-
-
-async def test_an_edit_that_changes_nothing_writes_nothing(district: District, service: District) -> None:
-    await district.sync(FRAMES)
-    state = await district.state()
-    await save(service, {"files": {"users": {"values": {"givenName": {"nobody": "x"}}, "where": "TRUE"}}})
-    assert (await district.sync(FRAMES)).state == "unchanged"
-    assert await district.state() == state
+    async with served.db.district(served.district_id) as tx:
+        await transforms.revert(tx, served.source_id, 1)
+    assert (await synced.sync(FRAMES)).state == "applied"
+    assert await names(synced) == sorted(upper(name) for name in before)
 
 
-async def test_rows_that_the_filter_leaves_out_go_and_come_back(district: District, service: District) -> None:
-    await district.sync(FRAMES)
+async def test_an_edit_that_changes_nothing_writes_nothing(synced: District, served: District) -> None:
+    state = await synced.state()
+    await save(served, {"files": {"users": {"values": {"givenName": {"nobody": "x"}}, "where": "TRUE"}}})
+    assert (await synced.sync(FRAMES)).state == "unchanged"
+    assert await synced.state() == state
+
+
+async def test_rows_that_the_filter_leaves_out_go_and_come_back(synced: District, served: District) -> None:
     gone = FRAMES["demographics"]["sourcedId"][0]
-    await save(service, {"files": {"demographics": {"where": f"sourcedId <> '{gone}'"}}})
-    run = await district.sync(FRAMES)
+    await save(served, {"files": {"demographics": {"where": f"sourcedId <> '{gone}'"}}})
+    run = await synced.sync(FRAMES)
     assert (run.state, moved(run, "demographics")["deleted"]) == ("applied", 1)
     assert run.report["rules"][-1]["code"] == "SHP-001" or any(r["code"] == "SHP-001" for r in run.report["rules"])
-    await save(service, {})
-    run = await district.sync(FRAMES)
+    await save(served, {})
+    run = await synced.sync(FRAMES)
     assert (run.state, moved(run, "demographics")["created"]) == ("applied", 0)
-    assert (await district.counts())["demographics"][1] == 0
+    assert (await synced.counts())["demographics"][1] == 0
 
 
 @pytest.mark.parametrize(
@@ -139,35 +152,33 @@ async def test_a_preview_says_what_a_real_run_does(
         assert counts["created"] + counts["quarantined"] == after
 
 
-async def test_the_cells_of_a_preview_are_the_updates_of_a_run(district: District, service: District) -> None:
-    await district.sync(FRAMES)
-    upload = await district.upload(FRAMES)
-    async with district.db.district(district.district_id) as tx:
-        source = await sources.get(tx, district.source_id)
-    found = await preview(district.db, district.district_id, source, upload, None, load(UPPER))
-    await save(service, UPPER)
-    run = await district.sync(FRAMES)
+async def test_the_cells_of_a_preview_are_the_updates_of_a_run(synced: District, served: District) -> None:
+    upload = await synced.upload(FRAMES)
+    async with synced.db.district(synced.district_id) as tx:
+        source = await sources.get(tx, synced.source_id)
+    found = await preview(synced.db, synced.district_id, source, upload, None, load(UPPER))
+    await save(served, UPPER)
+    run = await synced.sync(FRAMES)
     assert run.counts["users"]["updated"] == found.files["users"].columns["givenName"].changed > 0
     samples = found.files["users"].columns["givenName"].samples
     assert all(before and after == before.upper() for before, after, _ in samples)
 
 
-async def test_a_candidate_is_tried_by_a_dry_run_and_leaves_nothing(district: District) -> None:
-    await district.sync(FRAMES)
-    state = await district.state()
-    upload_id, run_id = await district.upload(FRAMES), uuid4()
-    async with district.db.district(district.district_id) as tx:
+async def test_a_candidate_is_tried_by_a_dry_run_and_leaves_nothing(synced: District) -> None:
+    state = await synced.state()
+    upload_id, run_id = await synced.upload(FRAMES), uuid4()
+    async with synced.db.district(synced.district_id) as tx:
         await runs.request(
-            tx, run_id, source_id=district.source_id, upload_id=upload_id, dry_run=True, requested_by="test",
+            tx, run_id, source_id=synced.source_id, upload_id=upload_id, dry_run=True, requested_by="test",
             task={CANDIDATE: UPPER},
         )  # fmt: skip
-    while await work_once(district.db, district.clock):
+    while await work_once(synced.db, synced.clock):
         pass
-    run = await district.run(run_id)
+    run = await synced.run(run_id)
     assert (run.state, moved(run, "users")["updated"] > 0) == ("previewed", True)
-    assert await district.state() == state
-    async with district.db.district(district.district_id) as tx:
-        assert await in_force(tx, district.source_id) is None
+    assert await synced.state() == state
+    async with synced.db.district(synced.district_id) as tx:
+        assert await in_force(tx, synced.source_id) is None
 
 
 async def test_tables_are_synced_by_the_mapping_of_the_transform(

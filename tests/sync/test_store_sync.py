@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import polars as pl
@@ -12,18 +11,19 @@ from pyroaring import BitMap
 from hub.errors import Code, HubError
 from hub.store import grants as grant_store
 from hub.store import runs
-from hub.store.database import Database as Pool
 from hub.sync import grants
 from hub.sync.engine import work_once
+from tests.beginnings import Beginning
 from tests.districts import District, Frames, changed, sandbox, without
-from tests.services import Database
+
+
+async def whole(district: District) -> None:
+    assert (await district.sync(sandbox().frames)).state == "applied"
 
 
 @pytest.fixture
-async def district(database: Database) -> AsyncIterator[District]:
-    db = await Pool.open(database.worker, name="test worker", largest=4)
-    yield await District(db).create()
-    await db.close()
+def beginning() -> Beginning:
+    return whole
 
 
 def students(frames: Frames) -> list[str]:
@@ -64,52 +64,48 @@ async def test_a_first_load_brings_every_row_in(district: District) -> None:
         assert await tx.fetchval("SELECT count(*) FROM upload_parts") == 0
 
 
-async def test_the_same_file_twice_writes_nothing(district: District) -> None:
-    await district.sync(sandbox().frames)
-    await district.grant()
-    before = await district.state()
-    run = await district.sync(sandbox().frames)
+async def test_the_same_file_twice_writes_nothing(synced: District) -> None:
+    await synced.grant()
+    before = await synced.state()
+    run = await synced.sync(sandbox().frames)
 
     assert run.state == "unchanged"
-    assert await district.state() == before
+    assert await synced.state() == before
 
 
-async def test_the_same_rows_in_another_order_write_nothing(district: District) -> None:
+async def test_the_same_rows_in_another_order_write_nothing(synced: District) -> None:
     frames = sandbox().frames
-    await district.sync(frames)
-    before = await district.state()
-    run = await district.sync({name: frame.reverse() for name, frame in frames.items()})
+    before = await synced.state()
+    run = await synced.sync({name: frame.reverse() for name, frame in frames.items()})
 
     assert run.state == "unchanged"
     assert run.counts["users"]["unchanged"] == frames["users"].height
-    assert await district.state() == before
+    assert await synced.state() == before
 
 
-async def test_vanished_records_become_tobedeleted_and_come_back(district: District) -> None:
+async def test_vanished_records_become_tobedeleted_and_come_back(synced: District) -> None:
     frames = sandbox().frames
-    await district.sync(frames)
-    grant = await district.grant()
+    grant = await synced.grant()
     gone = frames["enrollments"]["sourcedId"].head(3).to_list()
-    run = await district.sync(without(frames, "enrollments", gone))
+    run = await synced.sync(without(frames, "enrollments", gone))
     assert run.state == "applied"
     assert run.counts["enrollments"]["deleted"] == 3
-    assert (await district.counts())["enrollments"] == (frames["enrollments"].height - 3, 3)
-    assert (await feed(district, grant.grant_id))[-1] == ("enrollments", 0, 0, 3)
+    assert (await synced.counts())["enrollments"] == (frames["enrollments"].height - 3, 3)
+    assert (await feed(synced, grant.grant_id))[-1] == ("enrollments", 0, 0, 3)
 
-    run = await district.sync(frames)
+    run = await synced.sync(frames)
     assert run.counts["enrollments"]["updated"] == 3
-    assert (await district.counts())["enrollments"] == (frames["enrollments"].height, 0)
-    assert (await feed(district, grant.grant_id))[-1] == ("enrollments", 3, 0, 0)
+    assert (await synced.counts())["enrollments"] == (frames["enrollments"].height, 0)
+    assert (await feed(synced, grant.grant_id))[-1] == ("enrollments", 3, 0, 0)
 
 
-async def test_a_changed_name_is_one_update_with_history(district: District) -> None:
+async def test_a_changed_name_is_one_update_with_history(synced: District) -> None:
     frames = sandbox().frames
-    await district.sync(frames)
-    grant = await district.grant()
+    grant = await synced.grant()
     one = students(frames)[0]
-    await district.sync(changed(frames, "users", one, givenName="Zebulon"))
+    await synced.sync(changed(frames, "users", one, givenName="Zebulon"))
 
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         row = await tx.fetchrow(
             "SELECT u.given_name, u.doc, h.doc AS before FROM users u "
             "JOIN source_records s ON s.rid = u.rid AND s.entity = 'users' "
@@ -120,37 +116,35 @@ async def test_a_changed_name_is_one_update_with_history(district: District) -> 
     assert row["given_name"] == "Zebulon"
     assert '"givenName":"Zebulon"' in row["doc"]
     assert "Zebulon" not in row["before"]
-    assert (await feed(district, grant.grant_id))[-1] == ("users", 0, 1, 0)
+    assert (await feed(synced, grant.grant_id))[-1] == ("users", 0, 1, 0)
 
 
 @pytest.mark.threat("T16")
-async def test_a_hidden_change_moves_no_view(district: District) -> None:
+async def test_a_hidden_change_moves_no_view(synced: District) -> None:
     frames = sandbox().frames
-    await district.sync(frames)
-    grant = await district.grant(grants.GrantDefinition())
+    grant = await synced.grant(grants.GrantDefinition())
     one = students(frames)[0]
-    run = await district.sync(changed(frames, "users", one, email="new.address@students.example", phone=None))
+    run = await synced.sync(changed(frames, "users", one, email="new.address@students.example", phone=None))
 
     assert run.counts["users"]["updated"] == 1
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         after = await grant_store.get(tx, grant.grant_id)
     assert after.position == grant.position
-    assert len(await feed(district, grant.grant_id)) == 6
+    assert len(await feed(synced, grant.grant_id)) == 6
 
 
-async def test_a_dry_run_shows_everything_and_writes_nothing(district: District) -> None:
+async def test_a_dry_run_shows_everything_and_writes_nothing(synced: District) -> None:
     frames = sandbox().frames
-    await district.sync(frames)
-    await district.grant()
-    before = await district.state()
-    run = await district.sync(
+    await synced.grant()
+    before = await synced.state()
+    run = await synced.sync(
         without(frames, "enrollments", frames["enrollments"]["sourcedId"].head(3).to_list()), dry_run=True
     )
 
     assert run.state == "previewed"
     assert run.counts["enrollments"]["deleted"] == 3
     assert run.report["effects"][0]["entities"]["enrollments"]["left"] == 3
-    assert await district.state() == before
+    assert await synced.state() == before
 
 
 @pytest.mark.threat("F11", "F9")
@@ -201,41 +195,38 @@ async def test_an_emptied_school_is_held(district: District) -> None:
 
 
 @pytest.mark.threat("F7", "F11")
-async def test_a_file_that_is_missing_is_held_and_deletes_nothing(district: District) -> None:
+async def test_a_file_that_is_missing_is_held_and_deletes_nothing(synced: District) -> None:
     frames = sandbox().frames
-    await district.sync(frames)
-    run = await district.sync({name: frame for name, frame in frames.items() if name != "demographics"})
+    run = await synced.sync({name: frame for name, frame in frames.items() if name != "demographics"})
     assert run.state == "held"
     assert [r["code"] for r in run.guard] == ["file_missing"]
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         await runs.decide(tx, run.run_id, approve=True, actor="t")
-    await work_once(district.db, district.clock)
-    assert (await district.run(run.run_id)).state == "unchanged"
-    assert (await district.counts())["demographics"] == (frames["demographics"].height, 0)
+    await work_once(synced.db, synced.clock)
+    assert (await synced.run(run.run_id)).state == "unchanged"
+    assert (await synced.counts())["demographics"] == (frames["demographics"].height, 0)
 
 
 @pytest.mark.threat("F25")
-async def test_a_bad_row_keeps_its_older_version(district: District) -> None:
+async def test_a_bad_row_keeps_its_older_version(synced: District) -> None:
     frames = sandbox().frames
-    await district.sync(frames)
     one = students(frames)[0]
-    run = await district.sync(changed(frames, "users", one, familyName=None, givenName=None))
+    run = await synced.sync(changed(frames, "users", one, familyName=None, givenName=None))
     assert run.counts["users"]["quarantined"] == 1
     assert run.counts["users"]["deleted"] == 0
     assert run.counts["enrollments"]["quarantined"] == 0
-    assert (await district.counts())["users"] == (frames["users"].height, 0)
+    assert (await synced.counts())["users"] == (frames["users"].height, 0)
 
 
 @pytest.mark.threat("F7")
 @pytest.mark.parametrize("bad", [b"this is no zip", b"", b"PK\x03\x04cut short"])
-async def test_what_is_no_package_is_refused_with_a_code_and_changes_nothing(district: District, bad: bytes) -> None:
-    await district.sync(sandbox().frames)
-    before = await district.state()
-    run = await district.sync(bad or b" ")
+async def test_what_is_no_package_is_refused_with_a_code_and_changes_nothing(synced: District, bad: bytes) -> None:
+    before = await synced.state()
+    run = await synced.sync(bad or b" ")
     assert run.state == "failed"
     assert run.error_code == "package_refused"
     assert run.report["total"] > 0
-    assert await district.state() == before
+    assert await synced.state() == before
 
 
 @pytest.mark.threat("F13")
@@ -269,24 +260,23 @@ async def test_only_one_run_of_a_district_is_claimed_at_a_time(district: Distric
 
 
 @pytest.mark.threat("T18")
-async def test_editing_and_revoking_a_grant(district: District) -> None:
-    await district.sync(sandbox().frames)
-    grant = await district.grant()
+async def test_editing_and_revoking_a_grant(synced: District) -> None:
+    grant = await synced.grant()
     students_only = grants.GrantDefinition.model_validate({"rules": [{"roles": ["student"]}]})
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         shown = await grants.preview(tx, students_only, grant.grant_id)
-    async with district.db.district(district.district_id) as tx:
-        edited, effect = await grants.edit(tx, grant.grant_id, students_only, district.clock.now())
+    async with synced.db.district(synced.district_id) as tx:
+        edited, effect = await grants.edit(tx, grant.grant_id, students_only, synced.clock.now())
     assert shown.entities == effect.entities
     assert effect.entities["demographics"]["left"] > 0
     assert effect.entities["users"]["left"] > 0
     assert edited.position > grant.position
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         assert (await grants.set_state(tx, grant.grant_id, "revoked")).state == "revoked"
         assert await grant_store.of_app(tx, grant.app_id) is None
         with pytest.raises(HubError):
             await grants.set_state(tx, grant.grant_id, "active")
     with pytest.raises(HubError) as missing:
-        async with district.db.district(district.district_id) as tx:
-            await grants.edit(tx, uuid4(), students_only, district.clock.now())
+        async with synced.db.district(synced.district_id) as tx:
+            await grants.edit(tx, uuid4(), students_only, synced.clock.now())
     assert missing.value.code is Code.NOT_FOUND

@@ -16,6 +16,7 @@ from connectors.registry import BUILT_IN
 from hub.store import runs
 from hub.store.runs import Run
 from hub.sync.engine import work_once
+from tests.beginnings import Beginning
 from tests.districts import District, packed, sandbox
 from tests.sync.guarding import approve
 
@@ -23,6 +24,15 @@ FRAMES = sandbox(students=200, seed=8).frames
 FILES = ("orgs", "users", "enrollments")
 WHOLE = packed(FRAMES, "1.2")
 HALF = packed(dict(FRAMES) | {"enrollments": FRAMES["enrollments"].head(FRAMES["enrollments"].height // 2)}, "1.2")
+
+
+async def whole(district: District) -> None:
+    assert (await district.sync(FRAMES)).state == "applied"
+
+
+@pytest.fixture
+def beginning() -> Beginning:
+    return whole
 
 
 def rewritten(file: str, change: Callable[[bytes], bytes]) -> bytes:
@@ -66,11 +76,10 @@ async def test_somebody_may_say_that_a_file_is_whole_all_the_same(district: Dist
 
 
 @pytest.mark.threat("F7")
-async def test_a_file_with_its_header_alone_is_held(district: District) -> None:
-    await district.sync(FRAMES)
-    run = await district.sync(rewritten("demographics", lambda text: text[: text.index(b"\n") + 1]))
+async def test_a_file_with_its_header_alone_is_held(synced: District) -> None:
+    run = await synced.sync(rewritten("demographics", lambda text: text[: text.index(b"\n") + 1]))
     assert (run.state, [(r["code"], r["subject"]) for r in run.guard]) == ("held", [("file_empty", "demographics")])
-    assert (await district.counts())["demographics"] == (FRAMES["demographics"].height, 0)
+    assert (await synced.counts())["demographics"] == (FRAMES["demographics"].height, 0)
 
 
 async def pulled(district: District, config: dict[str, Any]) -> Run:

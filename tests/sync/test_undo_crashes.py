@@ -82,22 +82,23 @@ async def test_an_erasure_survives_a_worker_killed_at_any_place(second: District
 
 @pytest.mark.threat("F1")
 @pytest.mark.parametrize("place", ["merge.staged", "apply.sources_written", "apply.after_commit"])
-async def test_a_source_comes_back_wholly_or_not_at_all(district: District, database: Database, place: str) -> None:
+async def test_a_source_comes_back_wholly_or_not_at_all(
+    synced: District, synced_database: Database, place: str
+) -> None:
     frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    other = await another(district, priority=1)
+    other = await another(synced, priority=1)
     one, *_ = some_users(frames)
     await applied(other, changed(people(frames), "users", one, email="one@hr.example"))
-    before, claims = await told(district), await claimed(other)
-    departed = await queued(district, "departure", other.source_id)
-    gone, left = await told(district), await claimed(other)
-    run_id = await request(district, "undo", {"run": str(departed.run_id)})
-    assert await worker_process.ended(worker_process.start(database.worker, crash_at=place)) == KILLED
+    before, claims = await told(synced), await claimed(other)
+    departed = await queued(synced, "departure", other.source_id)
+    gone, left = await told(synced), await claimed(other)
+    run_id = await request(synced, "undo", {"run": str(departed.run_id)})
+    assert await worker_process.ended(worker_process.start(synced_database.worker, crash_at=place)) == KILLED
 
     committed = place == "apply.after_commit"
-    assert (await told(district), await claimed(other)) == ((before, claims) if committed else (gone, left))
-    await taken_over(district)
-    assert (await district.run(run_id)).state == "applied"
-    assert (await told(district), await claimed(other)) == (before, claims)
+    assert (await told(synced), await claimed(other)) == ((before, claims) if committed else (gone, left))
+    await taken_over(synced)
+    assert (await synced.run(run_id)).state == "applied"
+    assert (await told(synced), await claimed(other)) == (before, claims)
     if not committed:
-        assert await leftovers(district) == {}
+        assert await leftovers(synced) == {}

@@ -296,68 +296,64 @@ async def claimed(source: District) -> list[tuple[object, ...]]:
     return [tuple(row) for row in (*rows, *words)]
 
 
-async def test_a_departure_that_nobody_noticed_is_undone_too(district: District) -> None:
+async def test_a_departure_that_nobody_noticed_is_undone_too(synced: District) -> None:
     frames = sandbox(100, 3).frames
-    await applied(district, frames)
-    other = await second(district)
+    other = await second(synced)
     await applied(other, people(frames))
-    before, claims = await told(district), await claimed(other)
+    before, claims = await told(synced), await claimed(other)
 
-    run = await queued(district, "departure", other.source_id)
+    run = await queued(synced, "departure", other.source_id)
     assert (run.state, run.position is not None) == ("applied", True)
-    await undone(district, run)
+    await undone(synced, run)
 
-    assert await told(district) == before
+    assert await told(synced) == before
     assert await claimed(other) == claims
-    assert (await undo(district, run)).state == "unchanged"
+    assert (await undo(synced, run)).state == "unchanged"
 
 
-async def test_what_an_undo_brought_back_goes_with_its_source(district: District) -> None:
+async def test_what_an_undo_brought_back_goes_with_its_source(synced: District) -> None:
     """Neither a value nor a record stays of a source that departs, though its last package did not have it."""
     frames = sandbox(100, 3).frames
     one, two, *_ = some_users(frames)
     hr = person(changed(people(frames), "users", one, email="one@hr.example"), two, "new")
-    await applied(district, frames)
-    before = await told(district)
-    other = await second(district, priority=1)
+    before = await told(synced)
+    other = await second(synced, priority=1)
     await applied(other, hr)
     run = await applied(other, gone(gone(hr, one), "new"))
-    await undone(district, run)
-    assert (await member(district, one))["email"] == "one@hr.example"
-    assert (await member(district, "new"))["active"]
+    await undone(synced, run)
+    assert (await member(synced, one))["email"] == "one@hr.example"
+    assert (await member(synced, "new"))["active"]
 
-    await queued(district, "departure", other.source_id)
-    assert texts(await told(district)) == texts(before)
+    await queued(synced, "departure", other.source_id)
+    assert texts(await told(synced)) == texts(before)
 
 
-async def test_rules_are_set_back_and_not_undone(district: District) -> None:
+async def test_rules_are_set_back_and_not_undone(synced: District) -> None:
     frames = sandbox(100, 3).frames
     one, *_ = some_users(frames)
-    await applied(district, frames)
-    other = await second(district, priority=1)
+    other = await second(synced, priority=1)
     await applied(other, changed(people(frames), "users", one, email="one@hr.example"))
-    async with district.db.district(district.district_id) as tx:
+    async with synced.db.district(synced.district_id) as tx:
         await sources.change(tx, other.source_id, priority=500)
-    run = await queued(district, "remerge")
-    assert (run.state, (await member(district, one))["email"]) != ("applied", "one@hr.example")
-    refused = await undo(district, run)
+    run = await queued(synced, "remerge")
+    assert (run.state, (await member(synced, one))["email"]) != ("applied", "one@hr.example")
+    refused = await undo(synced, run)
     assert (refused.state, refused.error_code) == ("failed", "conflict")
 
 
-async def test_an_undo_leaves_an_override_in_its_place(district: District) -> None:
+async def test_an_undo_leaves_an_override_in_its_place(synced: District) -> None:
     frames = sandbox(100, 3).frames
     key = a_user(frames)
-    await applied(district, frames)
-    other = await second(district, priority=1)
+    other = await second(synced, priority=1)
     run = await applied(other, changed(people(frames), "users", key, email="one@hr.example", givenName="Yara"))
-    rid = (await member(district, key))["rid"]
-    async with district.db.district(district.district_id) as tx:
+    rid = (await member(synced, key))["rid"]
+    async with synced.db.district(synced.district_id) as tx:
         made = await statements.override(
             tx, uuid4(), entity="users", rid=rid, field="email", value="hand@district.example", owner="x",
             reason="y", until=None,
         )  # fmt: skip
-    await queued(district, "override", records={"users": [rid]})  # type: ignore[arg-type]
-    await undone(district, run)
-    user = await member(district, key)
+    await queued(synced, "override", records={"users": [rid]})  # type: ignore[arg-type]
+    await undone(synced, run)
+    user = await member(synced, key)
     assert (user["email"], user["givenName"] == "Yara") == ("hand@district.example", False)
     assert user["from"]["email"] == f"override:{made.override_id}"

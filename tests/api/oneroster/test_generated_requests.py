@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from hub.api.oneroster.bindings import BINDINGS, Binding
@@ -95,6 +94,8 @@ def _with_ids(described: dict[str, Any], ids: dict[str, list[str]]) -> dict[str,
     ("binding", "method", "path"), OPERATIONS, ids=lambda v: v if isinstance(v, str) else v.service
 )
 def test_no_request_breaks_the_hub_or_its_own_description(live: Live, binding: Binding, method: str, path: str) -> None:
+    import schemathesis  # noqa: PLC0415 - it takes a second, in each process that collects tests
+
     base = str(live.hub.session._base_url).rstrip("/") + binding.path.replace("{district}", str(live.hub.prepared.here))
     described = document(binding, "https://hub.example", base)
     schema = schemathesis.openapi.from_dict(_with_ids(described, live.ids))
