@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -31,8 +31,7 @@ class Claim:
     lease_token: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A claimed subscription, its row locked. ``secret`` and ``certificate`` are sealed.
 
     ``inside``: as in hub.changes.window.Place.
@@ -77,7 +76,7 @@ class Held:
 
 
 _HEAD = ("grant_state", "district_state", "steps", "district_position", "feed_from")
-_OWN = [name for name in Held.__dataclass_fields__ if name not in {"has_parked", "head", "granted_at", "version"}]
+_OWN = [name for name in Held._fields if name not in {"has_parked", "head", "granted_at", "version"}]
 
 
 def holding(update: str, *also: str) -> str:
