@@ -187,7 +187,7 @@ def _within(due: Sequence[asyncpg.Record], limit: int, per_district: int, per_ho
 
 async def next_due(db: Database) -> float | None:
     """Seconds until the next subscription that waits for its time; None when none does."""
-    async with db.shared() as tx:
+    async with db.statement() as tx:
         seconds: float | None = await tx.fetchval(_NEXT)
     return seconds
 

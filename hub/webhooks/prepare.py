@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from hub import ids, vault
 from hub.behaviour import Behaviour
@@ -210,9 +211,9 @@ class _Desk:
             pieces, place = told.cut(envelope, limit=limit, most_bytes=terms.most_bytes, through=through, most=many)
             if pieces:
                 return [
-                    Batch(_batch_id(), envelope.to, one.place.as_json() if one.place else None, one.changes, one.body,
-                          sole=one.sole, packed=one.packed)
-                    for one in pieces
+                    Batch(_batch_id(id_), envelope.to, one.place.as_json() if one.place else None, one.changes,
+                          one.body, sole=one.sole, packed=one.packed)
+                    for id_, one in zip(ids.few(len(pieces)), pieces, strict=True)
                 ]  # fmt: skip
 
     async def _cut(
@@ -301,8 +302,8 @@ async def another(courier: Courier, tx: Transaction, claim: Claim, ready: Ready)
     return None
 
 
-def _batch_id() -> str:
-    return f"msg_{ids.new_id().hex}"
+def _batch_id(id_: UUID | None = None) -> str:
+    return f"msg_{(id_ or ids.new_id()).hex}"
 
 
 def _shown(held: Held) -> datetime | None:
