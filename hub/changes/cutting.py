@@ -6,6 +6,7 @@ What is said of one record, and in which order, is hub.changes.message's to say.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,9 +72,11 @@ class Told:
         return cls(placed, list(accumulate(sizes)))
 
     def cut(
-        self, envelope: Envelope, *, limit: int, most_bytes: int, through: bool
+        self, envelope: Envelope, *, limit: int, most_bytes: int, through: bool, most: int = sys.maxsize
     ) -> tuple[list[Piece], Place | None]:
         """Bodies of as many changes as fit and ``limit`` allows, one at least, and where the window stands after them.
+
+        No more than ``most`` bodies are made.
 
         Where there are no changes the window ends with a body that tells of none.
 
@@ -85,7 +88,7 @@ class Told:
         room = most_bytes - message.ENVELOPE_BYTES
         pieces: list[Piece] = []
         start, place = 0, None
-        while start < len(self.sums):
+        while start < len(self.sums) and len(pieces) < most:
             end = self._end(start, limit, room)
             last = end == len(self.sums)
             if last and not through and pieces:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 from uuid import UUID
 
 from hub.store.database import Transaction
@@ -19,8 +20,7 @@ MOST_EXCERPT = 2048
 UNFINISHED = "unfinished"
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(NamedTuple):
     """What came of one request. ``status`` is None without an answer; ``retry_after``: seconds that it asked for.
 
     ``remote_ip``: the address that was dialled; ``excerpt``: what the answer began with, as far as it can be printed.
@@ -125,6 +125,8 @@ def printable(body: bytes) -> str | None:
 
     Neither control characters nor what directs text the other way: it is shown on terminals and pages.
     """
+    if not body:
+        return None
     text = body[: 4 * MOST_EXCERPT].decode("utf-8", "replace")
     kept = "".join(c for c in text if c.isprintable() or c in "\n\t").strip()
     return kept[:MOST_EXCERPT] or None

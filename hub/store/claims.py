@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -31,8 +31,7 @@ class Claim:
     lease_token: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A claimed subscription, its row locked. ``secret`` and ``certificate`` are sealed.
 
     ``inside``: as in hub.changes.window.Place.
@@ -77,7 +76,7 @@ class Held:
 
 
 _HEAD = ("grant_state", "district_state", "steps", "district_position", "feed_from")
-_OWN = [name for name in Held.__dataclass_fields__ if name not in {"has_parked", "head", "granted_at", "version"}]
+_OWN = [name for name in Held._fields if name not in {"has_parked", "head", "granted_at", "version"}]
 
 
 def holding(update: str, *also: str) -> str:
@@ -188,7 +187,7 @@ def _within(due: Sequence[asyncpg.Record], limit: int, per_district: int, per_ho
 
 async def next_due(db: Database) -> float | None:
     """Seconds until the next subscription that waits for its time; None when none does."""
-    async with db.shared() as tx:
+    async with db.statement() as tx:
         seconds: float | None = await tx.fetchval(_NEXT)
     return seconds
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from hub.store import attempts
@@ -20,8 +20,7 @@ from hub.store.packing import unpacked
 EXCUSED = "proxy"
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """A frozen batch. ``inside``: where the window stands once it is acknowledged; None when it is through then.
 
     ``kind``: of the feed, a parked change once more (``parked_id``), or the message that everything has to be read
@@ -59,7 +58,7 @@ class Failing:
     since_taken: float | None = None
 
 
-_BATCH = ", ".join(name for name in Batch.__dataclass_fields__ if name != "packed")
+_BATCH = ", ".join(name for name in Batch._fields if name != "packed")
 _MINE = "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3"
 _PASS_OVER = holding(
     "UPDATE subscriptions SET told_to = coalesce(told_to, position), position = $4, window_to = NULL, inside = NULL, "

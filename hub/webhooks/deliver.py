@@ -8,7 +8,7 @@ and the same bytes by whoever gets the lease next.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hub.crashpoints import crash_point
 from hub.metrics.known import DELIVERIES, DELIVERY_SECONDS
@@ -20,7 +20,7 @@ from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
 from hub.webhooks.keyring import Keyring
-from hub.webhooks.prepare import Ready, another, prepare
+from hub.webhooks.prepare import Ready, another, more, prepare, terms_of
 from hub.webhooks.settle import Outcome, asks_for_proof, settle, tried_of
 
 __all__ = ["Courier", "deliver"]
@@ -31,6 +31,11 @@ async def deliver(courier: Courier, claim: Claim, *, most: int = 1) -> bool:
 
     Raises HubError(UNAVAILABLE) when the database is away: the lease then ends by itself.
     """
+    with courier.relay.delivering():
+        return await _deliver(courier, claim, most)
+
+
+async def _deliver(courier: Courier, claim: Claim, most: int) -> bool:
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
         held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)
         ready = await prepare(courier, tx, claim, held, most=most) if held is not None else None
@@ -39,7 +44,7 @@ async def deliver(courier: Courier, claim: Claim, *, most: int = 1) -> bool:
         if ready is None:
             return False
         outcome = await _attempt(sender, ready)
-        following = await _following(courier, claim, ready, outcome) if number < most else None
+        following = await _following(courier, claim, ready, outcome, most - number) if number < most else None
         if following is None:
             async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
                 held = await settle(courier, tx, claim, ready, outcome)
@@ -52,25 +57,29 @@ async def deliver(courier: Courier, claim: Claim, *, most: int = 1) -> bool:
     return True
 
 
-async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outcome) -> Ready | None:
-    """Where a batch was taken and the next one of its window is cut: notes the one and freezes the other.
+async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outcome, most: int) -> Ready | None:
+    """Where a batch was taken and another one follows in its window: notes the one and freezes the other.
 
     None, and nothing is written, where there is more to it than that.
     """
     held, batch = ready.held, ready.batch
     taken = outcome.answer.failure is None and batch.kind == "feed" and held.attempt == 0 and held.failing_told is None
-    if not taken or not ready.following or time.monotonic() > ready.fresh_until:
+    if not taken or terms_of(held).spacing or held.batch_changes is not None:
+        return None
+    if not ready.following or time.monotonic() > ready.fresh_until:
+        ready = await more(courier, claim, ready, most=most)
+    if not ready.following:
         return None
     following, *rest = ready.following
     step = Step.of(claim, held, batch, tried_of(outcome.answer), following)
-    version = await courier.relay.take(claim.district_id, step)
+    version = await courier.relay.take(step)
     if version is None:
         return None
-    now = replace(
-        held, version=version, inside=batch.inside, window_to=following.window_to, batch_id=following.batch_id,
+    now = held._replace(
+        version=version, inside=batch.inside, window_to=following.window_to, batch_id=following.batch_id,
         refused=0, quick=0,
     )  # fmt: skip
-    return replace(ready, batch=following, held=now, following=tuple(rest))
+    return ready._replace(batch=following, held=now, following=tuple(rest))
 
 
 async def _attempt(sender: _Sender, ready: Ready) -> Outcome:

@@ -11,7 +11,7 @@ from hub.store.claims import Claim
 from hub.webhooks.deliver import Courier, deliver
 
 #: A subscription gives its place to others after so many batches in a row.
-IN_A_ROW = 50
+IN_A_ROW = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,8 @@ than 16 kB is read.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -23,31 +21,32 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from httptools import HttpParserError
 from yarl import URL
 
-from hub import __version__
 from hub.addresses import Network, reachable
 from hub.errors import HubError
 from hub.settings import Settings
 from hub.webhooks import address
 from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.failure import BlockedAddressError, Failure, classify, classify_tunnel
-from hub.webhooks.pools import Key, Pools
+from hub.webhooks.line import Line, ProtocolError
+from hub.webhooks.pools import Key, Pool, Pools
 from hub.webhooks.proxy import Proxy, ProxyResolver
+from hub.webhooks.request import Target, target, written
 
-MOST_ANSWER_BYTES = 16_384
-_DRAIN_SECONDS = 2.0
 _LONGEST_CONNECT_SECONDS = 10.0
 _LOOK_UP_SECONDS = 5.0
+#: A second request is as good as one (RFC 9110 section 9.2.2): where a kept connection was gone it is made.
+_AGAIN = frozenset({"PUT", "DELETE"})
 _RETRY_AFTER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of one request. ``failure`` is None for a 2xx; ``retry_after`` is in seconds from now.
 
     ``body``: the first 16 kB of it, for who reads it; it may hold anything, so it is never shown or logged as it is.
@@ -58,7 +57,7 @@ class Answer:
     failure: Failure | None
     milliseconds: int
     retry_after: float | None = None
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     remote_ip: str | None = None
 
 
@@ -72,22 +71,19 @@ def _note(address: object) -> None:
         noted.append(str(address).partition("%")[0])
 
 
-class _Response(aiohttp.ClientResponse):
-    """Notes who is at the other end also where no dial was needed, since a connection was kept."""
-
-    async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        transport = connection.transport
-        peer = transport.get_extra_info("peername") if transport is not None else None
-        if peer:
-            _note(peer[0])
-        return await super().start(connection)
-
-
 @dataclass(slots=True)
-class _Progress:
-    """How far a request came: what traces tell of it."""
+class _Attempt:
+    """How far a request came. ``until`` and ``by``: when it has to be over and connected, by the loop's clock.
 
+    ``kept``: whether its connection had served before.
+    """
+
+    started: float
+    until: float
+    by: float = 0
+    dialled: list[str] = field(default_factory=list)
     connected: bool = False
+    kept: bool = False
 
 
 class Egress:
@@ -112,7 +108,7 @@ class Egress:
         self._resolver = resolver
         self._trust = trust
         self._open_socket = open_socket
-        self._pools = Pools(self._session)
+        self._pools = Pools(self._pool)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -133,10 +129,10 @@ class Egress:
     ) -> None:
         await self._pools.close()
 
-    async def _session(self, key: Key) -> aiohttp.ClientSession:
+    async def _pool(self, key: Key) -> Pool:
         names = self._resolver
         guide = None
-        if self._proxy is not None and key.scheme == "https":
+        if self._proxy is not None and self._proxied(key.scheme):
             names = guide = ProxyResolver(self._proxy, names, self._connect / 4)
 
         def dial(info: Any) -> socket.socket:
@@ -149,27 +145,10 @@ class Egress:
             _note(place[0])
             return self._open_socket(family, kind, protocol)
 
-        connector = aiohttp.TCPConnector(
-            socket_factory=dial,
-            resolver=names,
-            ssl=await self._context(key),
-            limit=self._concurrency,
-            # Shorter than the idle time after which usual servers hang up: a POST is not sent twice by the client.
-            keepalive_timeout=3,
-        )
-        # Looking the proxy up and dialling it have a quarter of the time each: so what took too long can be told apart.
-        dialling = self._connect / 4 if guide else None
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=False,
-            response_class=_Response,
-            read_bufsize=MOST_ANSWER_BYTES,
-            timeout=aiohttp.ClientTimeout(total=None, connect=self._connect, sock_connect=dialling),
-            headers={"user-agent": f"RosterHub/{__version__}", "accept-encoding": "identity"},
-            trace_configs=[_traces()] if guide else None,
-        )
+        # How many there may be, and which are kept, is the pool's to say.
+        context = await self._context(key)
+        connector = aiohttp.TCPConnector(socket_factory=dial, resolver=names, ssl=context, limit=0)
+        return Pool(connector, self._concurrency)
 
     async def _context(self, key: Key) -> ssl.SSLContext | bool:
         """TLS of a pool. True: by aiohttp's own context, which trusts whom the system does."""
@@ -192,54 +171,113 @@ class Egress:
 
         ``certificate``: what the receiver is shown, on connections that nobody else uses.
         """
-        started = time.monotonic()
-        status: int | None = None
-        retry_after: float | None = None
+        started = asyncio.get_running_loop().time()
+        attempt = _Attempt(started, started + self.timeout)
         failure: Failure | None = None
-        told = bytearray()
-        progress = _Progress()
-        dialled: list[str] = []
-        _dialled.set(dialled)
+        line: Line | None = None
         try:
-            async with asyncio.timeout(self.timeout):
-                parsed = URL(url)
-                way = self._way(url, parsed)
-                async with (
-                    self._pools.session(Key(parsed.scheme, certificate)) as session,
-                    session.request(
-                        method, parsed, data=body, headers=headers, allow_redirects=False,
-                        trace_request_ctx=progress, **way,
-                    ) as response,
-                ):  # fmt: skip
-                    status = response.status
-                    retry_after = _retry_after(response)
-                    await _drain(response, told)
-        except (aiohttp.ClientError, OSError, ValueError, KeyError) as error:
-            # After a status line whatever else goes wrong is of no interest: the receiver has answered.
-            failure = None if status is not None else self._class(error, url, progress, time.monotonic() - started)
-        if status is not None and not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            failure = Failure.STATUS
-        # Behind a proxy nobody here knows it, and the proxy's own address is none of the receiver's.
+            to = target(method, url)
+            if self._proxied(to.url.scheme):
+                self._check(url)
+            line = await self._exchange(attempt, to, body or b"", headers, certificate)
+        except (aiohttp.ClientError, HttpParserError, ProtocolError, OSError, ValueError) as error:
+            failure = self._class(error, url, attempt)
+        milliseconds = int((asyncio.get_running_loop().time() - started) * 1000)
+        # Behind a proxy nobody here knows who it was, and the proxy's own address is none of the receiver's.
         direct = self._proxy is None or not url.lower().startswith("https:")
-        remote_ip = dialled[-1] if direct and dialled and failure is not Failure.BLOCKED_ADDRESS else None
-        return Answer(status, failure, int((time.monotonic() - started) * 1000), retry_after, bytes(told), remote_ip)
+        if line is None or line.status is None:
+            known = direct and attempt.dialled and failure is not Failure.BLOCKED_ADDRESS
+            return Answer(None, failure, milliseconds, remote_ip=attempt.dialled[-1] if known else None)
+        if not HTTPStatus.OK <= line.status < HTTPStatus.MULTIPLE_CHOICES:
+            failure = Failure.STATUS
+        return Answer(line.status, failure, milliseconds, _retry_after(line), line.told, line.peer if direct else None)
 
-    def _way(self, url: str, parsed: URL) -> dict[str, Any]:
-        """What a request needs to go through the proxy. Raises BlockedAddressError, KeyError for another scheme."""
-        if parsed.scheme not in {"https", "http"}:
-            raise KeyError(parsed.scheme)
-        if self._proxy is None or parsed.scheme == "http":
-            return {}
+    async def _exchange(
+        self, attempt: _Attempt, to: Target, body: bytes, headers: Mapping[str, str],
+        certificate: ClientCertificate | None,
+    ) -> Line:  # fmt: skip
+        """The connection on which a request was answered."""
+        request = written(to, headers, body)
+        key = Key(to.url.scheme, certificate)
+        pool = await self._pools.enter(key)
+        attempt.by = min(asyncio.get_running_loop().time() + self._connect, attempt.until)
         try:
-            address.parse(url, self._allow)  # the dial does not see a literal address any more
+            await self._turn(pool, attempt)
+            try:
+                line = await self._asked(pool, to, request, attempt)
+            finally:
+                pool.places.release()
+            if line.kept:
+                pool.keep(to.origin, line)
+            return line
+        finally:
+            await self._pools.leave(key, pool)
+
+    async def _turn(self, pool: Pool, attempt: _Attempt) -> None:
+        """Waits for a place among the connections in use. Raises aiohttp.ConnectionTimeoutError."""
+        if not pool.places.locked():
+            await pool.places.acquire()
+            return
+        try:
+            async with asyncio.timeout_at(attempt.by):
+                await pool.places.acquire()
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+
+    async def _asked(self, pool: Pool, to: Target, request: bytes, attempt: _Attempt) -> Line:
+        line = pool.take(to.origin)
+        attempt.kept = line is not None
+        if line is None:
+            line = await self._line(pool, to, attempt)
+        attempt.connected = True
+        try:
+            await line.ask(request, attempt.until)
+        except ConnectionError:
+            if not attempt.kept or to.method not in _AGAIN:
+                raise
+            line = await self._line(pool, to, attempt)
+            await line.ask(request, attempt.until)
+        except asyncio.CancelledError:
+            line.close()  # what may come yet answers nobody
+            raise
+        return line
+
+    async def _line(self, pool: Pool, to: Target, attempt: _Attempt) -> Line:
+        """A connection that stands: through the proxy where there is one, with TLS where it is asked for."""
+        _dialled.set(attempt.dialled)
+        way: dict[str, Any] = {}
+        if self._proxied(to.url.scheme):
+            assert self._proxy is not None
+            way = {"proxy": self._proxy.url, "proxy_headers": dict(self._proxy.headers)}
+        # Looking the proxy up and dialling it have a quarter of the time each: so what took too long can be told apart.
+        each = aiohttp.ClientTimeout(total=None, sock_connect=self._connect / 4 if way else None)
+        dialler = aiohttp.ClientRequest(to.method, to.url, loop=asyncio.get_running_loop(), **way)
+        try:
+            async with asyncio.timeout_at(attempt.by):
+                connection = await pool.connector.connect(dialler, [], each)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+        try:
+            return Line(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _proxied(self, scheme: str) -> bool:
+        return self._proxy is not None and scheme == "https"
+
+    def _check(self, url: str) -> None:
+        """Raises BlockedAddressError: behind a proxy the dial does not see a literal address any more."""
+        try:
+            address.parse(url, self._allow)
         except HubError:
             raise BlockedAddressError from None
-        return {"proxy": self._proxy.url, "proxy_headers": self._proxy.headers}
 
-    def _class(self, error: BaseException, url: str, progress: _Progress, seconds: float) -> Failure:
-        known = isinstance(error, BlockedAddressError | ValueError | KeyError)  # nothing was dialled
-        if self._proxy is None or progress.connected or known or not url.lower().startswith("https:"):
+    def _class(self, error: BaseException, url: str, attempt: _Attempt) -> Failure:
+        known = isinstance(error, BlockedAddressError | ValueError)  # nothing was dialled
+        if self._proxy is None or attempt.connected or known or not url.lower().startswith("https:"):
             return classify(error)
+        seconds = asyncio.get_running_loop().time() - attempt.started
         return classify_tunnel(error, reached=seconds >= self._connect * 3 / 4)
 
 
@@ -249,18 +287,6 @@ def _made_context(trust: Callable[[], ssl.SSLContext], certificate: ClientCertif
     if certificate is not None:
         certificate.load_into(context)
     return context
-
-
-def _traces() -> aiohttp.TraceConfig:
-    """Notes when the connection to the receiver stands, through a proxy too."""
-
-    async def connected(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
-        context.trace_request_ctx.connected = True
-
-    traces = aiohttp.TraceConfig()
-    traces.on_connection_create_end.append(connected)
-    traces.on_connection_reuseconn.append(connected)
-    return traces
 
 
 async def check_host(url: URL, allow: Sequence[Network], setting: str = address.SETTING) -> None:
@@ -279,26 +305,11 @@ async def check_host(url: URL, allow: Sequence[Network], setting: str = address.
         raise address.refused(encrypted=encrypted, setting=setting)
 
 
-async def _drain(response: aiohttp.ClientResponse, told: bytearray) -> None:
-    """Reads a short answer to its end, so that the connection can serve again; a longer one is cut off."""
-    if response.content.at_eof() and response.content.exception() is None:
-        return  # mostly there is nothing to read
-    with contextlib.suppress(aiohttp.ClientError, OSError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            left = MOST_ANSWER_BYTES
-            while left > 0 and (piece := await response.content.read(left)):
-                told += piece
-                left -= len(piece)
-            if left > 0:
-                return
-    response.close()
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+def _retry_after(line: Line) -> float | None:
     """Seconds that an overloaded receiver asks us to wait; None where it does not, or not in a form we can read."""
-    value = response.headers.get("retry-after", "").strip()
-    if response.status not in _RETRY_AFTER or not value:
+    if line.status not in _RETRY_AFTER or line.retry_after is None:
         return None
+    value = line.retry_after.decode("latin-1").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:

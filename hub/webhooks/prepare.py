@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from hub import ids, vault
 from hub.behaviour import Behaviour
@@ -46,8 +47,7 @@ MOVING_SECONDS = 1.0
 AHEAD_BYTES, AHEAD_SECONDS = 320_000, 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """A batch that may be sent now. ``following``: the next ones of its window, which are not frozen yet.
 
     ``fresh_until``: how long these are good for, by ``time.monotonic``.
@@ -92,6 +92,25 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held, *
     except ClosedError:  # records are being changed while they are read: a moment later there is more to say of them
         await claims.release(tx, claim, wait_seconds=MOVING_SECONDS)
         return None
+
+
+async def more(courier: Courier, claim: Claim, ready: Ready, *, most: int) -> Ready:
+    """Of a window of which all that was cut is sent: the next batches, ``most`` of them at the most, none frozen.
+
+    They are those of the window as it was opened. Whoever freezes one of them looks whether it may be sent.
+    """
+    held, batch = ready.held, ready.batch
+    if batch.inside is None or batch.kind != "feed" or not _plain(held):
+        return ready
+    async with courier.db.reading(claim.district_id, wait_seconds=courier.patience) as tx:
+        stretch = await courier.windows.stretch(tx, held.grant_id, after=held.position, to=batch.window_to)
+        following = await _Desk(courier, tx, claim, most).following(held, stretch, Place.from_json(batch.inside))
+    return ready._replace(following=tuple(following), fresh_until=time.monotonic() + AHEAD_SECONDS)
+
+
+def _plain(held: Held) -> bool:
+    """Whether all of a window is told by id, with nothing that has to be looked for in it."""
+    return held.mode == "refs" and not held.has_parked and held.isolating is None
 
 
 def terms_of(held: Held) -> Terms:
@@ -149,13 +168,11 @@ class _Desk:
         terms = terms_of(held)
         if place is None and not (stretch.window and stretch.window.rows(None, 1, terms.wanted)):
             return ()  # of what nobody wants nobody hears
-        assert stretch.at is not None
-        flags = ("replay",) if held.replaying_to is not None else ()
-        envelope = self.envelope(held, told_to(held), stretch.to, stretch.at, flags)
+        envelope = self._of_window(held, stretch)
         told: list[Change] = []
         if terms.mode == "signal":
             batches = [Batch(_batch_id(), stretch.to, None, 0, message.moved(envelope))]
-        elif terms.mode == "refs" and not held.has_parked and held.isolating is None:
+        elif _plain(held):
             batches = await self._ahead(held, envelope, stretch.window, place)
         else:
             made, told = await self._cut(held, envelope, stretch.window, place)
@@ -173,6 +190,15 @@ class _Desk:
             await parked.supersede(self.tx, self.claim.subscription_id, batches[0].batch_id, records)
         return batches
 
+    async def following(self, held: Held, stretch: Stretch, place: Place | None) -> Sequence[Batch]:
+        """The next batches of a window behind a place in it, which ``_plain`` is true of."""
+        return await self._ahead(held, self._of_window(held, stretch), stretch.window, place)
+
+    def _of_window(self, held: Held, stretch: Stretch) -> Envelope:
+        assert stretch.at is not None
+        flags = ("replay",) if held.replaying_to is not None else ()
+        return self.envelope(held, told_to(held), stretch.to, stretch.at, flags)
+
     async def _ahead(self, held: Held, envelope: Envelope, window: Window, place: Place | None) -> list[Batch]:
         """The next batches of a window that tell records by id. The names of all are looked up at once."""
         terms, teller = terms_of(held), await self.teller(held)
@@ -182,12 +208,12 @@ class _Desk:
         while True:
             rows = many * min(limit, teller.fitting(terms.most_bytes))
             told, through = await teller.told(self.tx, window, place, terms.wanted, limit=rows)
-            pieces, place = told.cut(envelope, limit=limit, most_bytes=terms.most_bytes, through=through)
+            pieces, place = told.cut(envelope, limit=limit, most_bytes=terms.most_bytes, through=through, most=many)
             if pieces:
                 return [
-                    Batch(_batch_id(), envelope.to, one.place.as_json() if one.place else None, one.changes, one.body,
-                          sole=one.sole, packed=one.packed)
-                    for one in pieces[:many]
+                    Batch(_batch_id(id_), envelope.to, one.place.as_json() if one.place else None, one.changes,
+                          one.body, sole=one.sole, packed=one.packed)
+                    for id_, one in zip(ids.few(len(pieces)), pieces, strict=True)
                 ]  # fmt: skip
 
     async def _cut(
@@ -276,8 +302,8 @@ async def another(courier: Courier, tx: Transaction, claim: Claim, ready: Ready)
     return None
 
 
-def _batch_id() -> str:
-    return f"msg_{ids.new_id().hex}"
+def _batch_id(id_: UUID | None = None) -> str:
+    return f"msg_{(id_ or ids.new_id()).hex}"
 
 
 def _shown(held: Held) -> datetime | None:

@@ -1,4 +1,4 @@
-"""From one batch of a window to the next, for those subscriptions of a district together whose batches were taken.
+"""From one batch of a window to the next, for those subscriptions together whose batches were taken.
 
 While one transaction is under way others get ready; the next transaction takes all of them, in one statement. It is a
 short cut for the plain case, and exact: of a subscription of which anything has changed since its batch was frozen it
@@ -8,13 +8,12 @@ writes nothing, and the outcome is noted as any other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
-from uuid import UUID
 
 import structlog
 
-from hub.errors import HubError
 from hub.store import relays
 from hub.store.database import Database, StatementError
 from hub.store.relays import Step, Taken
@@ -23,6 +22,8 @@ log = structlog.get_logger()
 
 #: Transactions that a process has under way: while some are, the groups of the others grow.
 AT_A_TIME = 2
+#: For so long a transaction waits for others to get ready, where others are being delivered to.
+GATHER_SECONDS = 0.005
 
 
 class _Waiting(NamedTuple):
@@ -37,46 +38,59 @@ class Relay:
         self._db = db
         self._lease_seconds = lease_seconds
         self._patience = patience
-        self._waiting: dict[UUID, list[_Waiting]] = {}
-        self._going: dict[UUID, asyncio.Task[None]] = {}
-        self._places = asyncio.Semaphore(AT_A_TIME)
+        self._under_way = 0
+        self._waiting: list[_Waiting] = []
+        self._going: set[asyncio.Task[None]] = set()
 
-    async def take(self, district_id: UUID, step: Step) -> int | None:
+    @contextmanager
+    def delivering(self) -> Iterator[None]:
+        """Says that somebody is delivering, who may have a step to take soon."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def take(self, step: Step) -> int | None:
         """Notes that a batch was taken and freezes the next one; the version of the row, None if nothing was written.
 
         Raises HubError(UNAVAILABLE) when the database is away: nobody knows then whether it was written.
         """
         waiting = _Waiting(step, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(district_id, []).append(waiting)
-        if district_id not in self._going:
-            self._going[district_id] = asyncio.create_task(self._go(district_id))
+        self._waiting.append(waiting)
+        if len(self._going) < AT_A_TIME:
+            self._going.add(asyncio.create_task(self._go()))
         return await waiting.version
 
-    async def _go(self, district_id: UUID) -> None:
+    async def _go(self) -> None:
         """Takes what waits, and what has come to wait meanwhile, until nothing does."""
+        group: Sequence[_Waiting] = ()
         try:
-            while district_id in self._waiting:
-                async with self._places:
-                    await self._together(district_id, self._waiting.pop(district_id))
+            while self._waiting:
+                if len(self._waiting) < self._under_way:
+                    await asyncio.sleep(GATHER_SECONDS)
+                group, self._waiting = self._waiting, []
+                if group:  # the other transaction may have taken all
+                    await self._together(group)
+        except asyncio.CancelledError:
+            for one in (*group, *self._waiting):
+                one.version.cancel()
+            raise
         finally:
-            del self._going[district_id]
-            for left in self._waiting.pop(district_id, ()):  # only where this was cancelled
-                left.version.cancel()
+            # At once, and not when the loop says that the task is done: whoever comes in between would wait for ever.
+            task = asyncio.current_task()
+            assert task is not None
+            self._going.discard(task)
 
-    async def _together(self, district_id: UUID, group: Sequence[_Waiting]) -> None:
+    async def _together(self, group: Sequence[_Waiting]) -> None:
         taken: dict[Taken, int] = {}
         try:
-            async with self._db.district(district_id, wait_seconds=self._patience) as tx:
+            async with self._db.statement(wait_seconds=self._patience) as tx:
                 taken = await relays.relay(tx, [one.step for one in group], lease_seconds=self._lease_seconds)
-        except HubError as error:
-            for one in group:
-                if not one.version.done():
-                    one.version.set_exception(error)
-            return
         except StatementError as error:
             # It is one of them, and nobody knows which: each is noted by itself, and has its error for itself.
-            log.warning("batches are noted one by one", district=str(district_id), error=type(error).__name__)
-        except Exception as error:  # a bug of ours: each of them hears of it, or its delivery would wait for ever
+            log.warning("batches are noted one by one", error=type(error).__name__)
+        except Exception as error:  # HubError, or a bug of ours: each hears of it, or its delivery would wait for ever
             for one in group:
                 if not one.version.done():
                     one.version.set_exception(error)

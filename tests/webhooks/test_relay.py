@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from hub.store import claims, relays
 from hub.store.relays import Step
 from hub.sync import grants
-from hub.webhooks import subscriptions
+from hub.webhooks import relay, subscriptions
 from hub.webhooks.deliver import deliver
 from tests.fakes.receiver import Behaviour, Receiver, receiver
 from tests.webhooks.conftest import Subscribed, World
@@ -93,6 +93,58 @@ async def test_what_waits_for_many_subscriptions_goes_out_in_order_and_is_noted_
     kept = await world.feeds.connection.fetch("SELECT body, delivered_at FROM batches")
     assert len(kept) == 6 * PARTS
     assert all(row["body"] == b"" and row["delivered_at"] for row in kept)
+
+
+@pytest.mark.threat("F13", "F15", "T9")
+async def test_districts_go_on_in_one_statement_and_each_sees_its_own_alone(
+    world: World, groups: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "GATHER_SECONDS", 1.0)  # nobody is too late for the first group
+    opened, taken = gate()
+    async with receiver(taken) as there, world.courier() as courier:
+        made = [await world.subscribe(there, users=PARTS, max_changes=1, types=("users.*",)) for _ in range(5)]
+        assert len({some.district for some in made}) == 5
+        for some in made:
+            await world.feeds.move(some.district, some.grant, updated=range(PARTS))
+        suspended, edited, *plain = made
+        leases = await claims.claim(courier.db, limit=9, per_district=9, lease_seconds=20)
+        flying = [asyncio.create_task(deliver(courier, claim, most=5)) for claim in leases]
+        await there.wait_for(len(made))
+        connection = world.feeds.connection
+        await connection.execute("UPDATE districts SET state = 'suspended' WHERE district_id = $1", suspended.district)
+        await connection.execute("UPDATE grants SET changed_at = now() WHERE grant_id = $1", edited.grant)
+        opened.set()
+        await asyncio.gather(*flying)
+        assert all(sent(there, some) == some.users[:5] for some in (edited, *plain))
+        assert len(sent(there, suspended)) == 1
+        assert max(asked for asked, _ in groups) == 5
+        assert (5, 3) in groups
+        rows = await connection.fetch("SELECT district_id, subscription_id FROM attempts")
+        assert {(row["district_id"], row["subscription_id"]) for row in rows} == {(s.district, s.id) for s in made}
+        stored = await connection.fetch("SELECT DISTINCT district_id, subscription_id FROM batches")
+        assert {(row["district_id"], row["subscription_id"]) for row in stored} <= {(s.district, s.id) for s in made}
+
+
+async def test_a_step_under_another_districts_name_writes_nothing(world: World) -> None:
+    async with receiver() as there, world.courier() as courier:
+        one, other = [await world.subscribe(there, users=PARTS, max_changes=1, types=("users.*",)) for _ in range(2)]
+        seen: list[dict[relays.Taken, int]] = []
+
+        async def take(step: Step) -> int:
+            async with courier.db.statement() as tx:
+                wrong = step._replace(district_id=other.district)
+                seen.append(await relays.relay(tx, [wrong], lease_seconds=20))
+                seen.append(await relays.relay(tx, [step], lease_seconds=20))
+            return seen[-1][step.subscription_id, step.lease_token]
+
+        courier.relay.take = take  # type: ignore[method-assign]
+        await world.feeds.move(one.district, one.grant, updated=range(PARTS))
+        (claim,) = await claims.claim(courier.db, limit=1, per_district=1, lease_seconds=20)
+        assert await deliver(courier, claim, most=3)
+        assert sent(there, one) == one.users[:3]
+        assert [len(taken) for taken in seen] == [0, 1, 0, 1]
+        rows = await world.feeds.connection.fetch("SELECT DISTINCT district_id FROM attempts")
+        assert [row["district_id"] for row in rows] == [one.district]
 
 
 @pytest.mark.threat("F13", "F15")
