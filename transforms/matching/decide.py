@@ -37,6 +37,8 @@ from transforms.matching.weights import (
 _CHUNK = 100_000
 #: Pairs of a batch that are kept apart are told when they are as likely as this, and both are joined to others.
 _TOLD = 1e-6
+#: Two records of one name and birth date are joined for these when they are as likely as this.
+_LIKELY = 0.99
 #: Mail providers that anybody may have an address at.
 _PUBLIC = (
     "gmail.com", "googlemail.com", "yahoo.com", "ymail.com", "outlook.com", "hotmail.com", "live.com", "msn.com",
@@ -65,7 +67,7 @@ class Policy:
     """
 
     merge: float = 0.9999
-    review: float = 0.99
+    review: float = 0.995
     rarity: float = 0.0004
     households: bool = True
     email_domains: frozenset[str] | None = None
@@ -198,7 +200,7 @@ def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools
     told = np.zeros(len(score), np.bool_)
     if policy.households:
         told |= _gated(pair, outcome, policy)
-        exact = _tier_e(pair, policy) & (posterior >= policy.review)
+        exact = _tier_e(pair, policy) & (posterior >= _LIKELY)
         outcome[exact], tier[exact] = _MERGE, _E
     _by_email(judge, left, right, pair, outcome, tier)
     _by_identifier(pair, policy, outcome, tier)
@@ -214,6 +216,16 @@ def _corroborated(pair: Compared) -> Floats:
     return others
 
 
+def _one_name(pair: Compared) -> Bools:
+    """Whether first names are those of one person even in one home.
+
+    Of names so common that a short form tells nothing it is not one: William and Liam may be twins.
+    """
+    first = pair.level("first name")
+    found: Bools = is_one_of(first, _ONE_NAME) & ((first != First.NICKNAME) | (pair.bits[:, AT["first name"]] > 0))
+    return found
+
+
 def _at_home(pair: Compared) -> Bools:
     """Whether both live together, as far as is known."""
     home = is_one_of(pair.level("home"), (Home.EQUAL, Home.ALIKE))
@@ -226,6 +238,20 @@ def _conflict(pair: Compared) -> Bools:
     names = ("middle name", "suffix", "sex", "role", "identifier", "time")
     levels = (Middle.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Code.DIFFERENT, Time.COEXIST)
     found: Bools = np.logical_or.reduce([pair.level(name) == level for name, level in zip(names, levels, strict=True)])
+    return found | _names_alone(pair)
+
+
+def _names_alone(pair: Compared) -> Bools:
+    """Whether nothing but names and a birth date is shared by two who go to two schools at one time and live apart.
+
+    Or by two of whom not even the birth date is the same, wherever they live.
+    """
+    beside = is_one_of(pair.level("middle name"), (Middle.EQUAL, Middle.INITIAL)) | _at_home(pair)
+    beside |= (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
+    beside |= (pair.level("user name") == Same.EQUAL) | is_one_of(pair.level("identifier"), (Code.EQUAL, Code.ALIKE))
+    beside |= is_one_of(pair.level("e-mail"), (Code.EQUAL, Code.ALIKE))
+    elsewhere = (pair.level("time") == Time.OVERLAP) & is_one_of(pair.level("home"), (Home.POSTCODE, Home.DIFFERENT))
+    found: Bools = ~beside & (elsewhere | (pair.level("birth date") != Birth.EQUAL))
     return found
 
 
@@ -234,9 +260,10 @@ def _gated(pair: Compared, outcome: Levels, policy: Policy) -> Bools:
     first, birth = pair.level("first name"), pair.level("birth date")
     fits = is_one_of(first, (*AGREEING, First.SPELLING))
     born_together = is_one_of(birth, (Birth.EQUAL, Birth.SWAPPED, Birth.MISSING))
-    twins = born_together & _at_home(pair) & ~is_one_of(first, _ONE_NAME)
+    one_name = _one_name(pair)
+    twins = born_together & _at_home(pair) & ~one_name
     # Brothers do not share a first name: two pupils of one name in one home are one, whatever is missing.
-    pupils = (pair.level("grade") != Same.MISSING) & is_one_of(first, _ONE_NAME) & _at_home(pair)
+    pupils = (pair.level("grade") != Same.MISSING) & one_name & _at_home(pair)
     undated = (birth == Birth.MISSING) & ~pupils
     common = (birth == Birth.EQUAL) & (_corroborated(pair) > policy.rarity)
     held = ~fits | twins | undated | common | _conflict(pair)
@@ -250,7 +277,7 @@ def _gated(pair: Compared, outcome: Levels, policy: Policy) -> Bools:
 def _tier_e(pair: Compared, policy: Policy) -> Bools:
     """First name, last name and birth date equal, nothing against it, and rare enough."""
     found: Bools = (
-        is_one_of(pair.level("first name"), _ONE_NAME)
+        _one_name(pair)
         & is_one_of(pair.level("last name"), (Last.EQUAL, Last.ORDER, Last.PART))
         & (pair.level("birth date") == Birth.EQUAL)
         & ~_conflict(pair)
