@@ -11,7 +11,7 @@ from uuid import UUID
 import polars as pl
 
 from hub.store import agreement_tokens
-from hub.store.columns import copied
+from hub.store.columns import FEW, copied, fetched
 from hub.store.database import Database, LockTimeoutError, Transaction
 from hub.store.people import USERS
 from hub.store.runs import LOCK_SECONDS
@@ -94,30 +94,34 @@ async def state(tx: Transaction) -> State:
 
 async def users(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
     """Active users, of some rids or all: rid, sourcedId, schools and guardians (PostgreSQL's arrays), documents."""
-    return await copied(
-        tx, "SELECT rid, sourced_id, roles_org_rids, agents_rids, doc, doc_private FROM users "
-        "WHERE district_id = $1 AND active AND ($2::integer[] IS NULL OR rid = ANY($2::integer[]))",
-        _USERS, tx.district_id, None if rids is None else list(rids),
+    return await _of(
+        tx, "SELECT rid, sourced_id::text, roles_org_rids::text, agents_rids::text, doc, doc_private FROM users "
+        "WHERE district_id = $1 AND active", _USERS, rids,
     )  # fmt: skip
 
 
 async def demographics(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
     """The same of demographics: rid, sourcedId and documents."""
     schema = {name: _USERS[name] for name in ("rid", "sourcedId", "doc", "doc_private")}
-    return await copied(
-        tx, "SELECT rid, sourced_id, doc, doc_private FROM demographics "
-        "WHERE district_id = $1 AND active AND ($2::integer[] IS NULL OR rid = ANY($2::integer[]))",
-        schema, tx.district_id, None if rids is None else list(rids),
+    return await _of(
+        tx, "SELECT rid, sourced_id::text, doc, doc_private FROM demographics WHERE district_id = $1 AND active",
+        schema, rids,
     )  # fmt: skip
 
 
 async def speakers(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
     """Which sources speak of which users: rid and source."""
-    return await copied(
-        tx, "SELECT rid, source_id FROM source_records WHERE district_id = $1 AND entity = 'users' AND active "
-        "AND ($2::integer[] IS NULL OR rid = ANY($2::integer[]))",
-        {"rid": pl.UInt32, "source": pl.String}, tx.district_id, None if rids is None else list(rids),
+    return await _of(
+        tx, "SELECT rid, source_id::text FROM source_records WHERE district_id = $1 AND entity = 'users' AND active",
+        {"rid": pl.UInt32, "source": pl.String}, rids,
     )  # fmt: skip
+
+
+async def _of(tx: Transaction, query: str, schema: dict[str, Any], rids: Sequence[int] | None) -> pl.DataFrame:
+    if rids is None:
+        return await copied(tx, query, schema, tx.district_id)
+    answered = fetched if len(rids) <= FEW else copied
+    return await answered(tx, f"{query} AND rid = ANY($2::integer[])", schema, tx.district_id, list(rids))
 
 
 async def population(tx: Transaction) -> int:
@@ -162,7 +166,8 @@ async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.Dat
 
 async def sharing(tx: Transaction, hashes: Sequence[int], most: int) -> pl.DataFrame:
     """The keys (KEYS) with some hashes, whoever has them; of a hash that more than ``most`` have, as many and one."""
-    return await copied(
+    answered = fetched if len(hashes) <= FEW else copied
+    return await answered(
         tx, "SELECT f.rid, f.kind, h.hash FROM (SELECT DISTINCT unnest($2::bigint[]) AS hash) h "
         "CROSS JOIN LATERAL (SELECT rid, kind FROM match_keys k WHERE k.district_id = $1 AND k.hash = h.hash "
         f"AND k.kind < {VALUES} LIMIT {most + 1}) f",
@@ -172,7 +177,8 @@ async def sharing(tx: Transaction, hashes: Sequence[int], most: int) -> pl.DataF
 
 async def counts(tx: Transaction, hashes: Sequence[int]) -> pl.DataFrame:
     """How many users have each of some values: kind (without ``VALUES``), hash, count."""
-    return await copied(
+    answered = fetched if len(hashes) <= FEW else copied
+    return await answered(
         tx, f"SELECT kind - {VALUES}, hash, count(*) FROM match_keys WHERE district_id = $1 "
         f"AND hash = ANY($2::bigint[]) AND kind >= {VALUES} GROUP BY kind, hash",
         {"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32}, tx.district_id, list(hashes),

@@ -40,7 +40,8 @@ def _of(*parts: str) -> Callable[[Columns], Iterable[U64]]:
     def hashes(columns: Columns) -> Iterator[U64]:
         found = [getattr(columns, part) for part in parts]
         for arrays in product(*(part if isinstance(part, list) else [part] for part in found)):
-            yield mixed(seed, *arrays)
+            if all(array.any() for array in arrays):
+                yield mixed(seed, *arrays)
 
     return hashes
 
@@ -88,11 +89,26 @@ def keys(people: pl.DataFrame, *, register: bool = False) -> pl.DataFrame:
     columns = Columns(people)
     kinds, rids, hashes = [np.empty(0, np.uint8)], [np.empty(0, np.uint32)], [np.empty(0, np.uint64)]
     for kind, rows, found in each_kind(columns, register=register):
-        kinds.append(np.full(len(rows), kind, np.uint8))
-        rids.append(columns.rid[rows])
-        hashes.append(found)
-    made = {"rid": np.concatenate(rids), "kind": np.concatenate(kinds), "hash": np.concatenate(hashes).view(np.int64)}
-    return pl.DataFrame(made, KEYS).unique(maintain_order=True)
+        rid, hashed = _once(columns.rid[rows], found)
+        kinds.append(np.full(len(rid), kind, np.uint8))
+        rids.append(rid)
+        hashes.append(hashed)
+    return pl.DataFrame(
+        [
+            pl.Series("rid", np.concatenate(rids)),
+            pl.Series("kind", np.concatenate(kinds)),
+            pl.Series("hash", np.concatenate(hashes).view(np.int64)),
+        ]
+    )
+
+
+def _once(rid: Rids, hashes: U64) -> tuple[Rids, U64]:
+    """Each two numbers once, in order."""
+    order = np.lexsort((hashes, rid))
+    rid, hashes = rid[order], hashes[order]
+    other = (rid[1:] != rid[:-1]) | (hashes[1:] != hashes[:-1])
+    once = np.concatenate((np.ones(min(len(rid), 1), np.bool_), other))
+    return rid[once], hashes[once]
 
 
 def candidates(mine: pl.DataFrame, others: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -102,21 +118,18 @@ def candidates(mine: pl.DataFrame, others: pl.DataFrame | None = None) -> pl.Dat
     pairs of two ``others`` are not made. A rid that both name is one record. Blocks bigger than ``KINDS`` allows are
     left out.
     """
+    parts = [mine] if others is None else [mine, others]
+    rid, kinds, hashes = (np.concatenate([part[name].to_numpy() for part in parts]) for name in KEYS.names())
     found = [np.empty(0, np.uint64)]
-    own = np.unique(mine["rid"].to_numpy())
-    every = mine.select(KEYS.names())
-    if others is not None:
-        every = pl.concat([every, others.select(KEYS.names())]).unique()
-    rid, kinds, hashes = (every[name].to_numpy() for name in KEYS.names())
     for number in np.unique(kinds).tolist():
-        rows = kinds == number
-        found.append(in_blocks(rid[rows], hashes[rows].view(np.uint64), KINDS[number].cap))
-    packed = np.unique(np.concatenate(found))
-    left, right = unpacked(packed)
+        rows = kinds == number  # who is in both has its keys once
+        found.append(in_blocks(*_once(rid[rows], hashes[rows].view(np.uint64)), KINDS[number].cap))
+    left, right = unpacked(np.unique(np.concatenate(found)))
     if others is not None:
+        own = np.unique(mine["rid"].to_numpy())
         keep = np.isin(left, own) | np.isin(right, own)
         left, right = left[keep], right[keep]
-    return pl.DataFrame({"left": left, "right": right})
+    return pl.DataFrame([pl.Series("left", left), pl.Series("right", right)])
 
 
 def candidates_of(columns: Columns, *, register: bool = False) -> tuple[Rids, Rids]:

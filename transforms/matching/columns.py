@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from transforms.matching.hashes import U64, mixed, of_texts
+from transforms.marks import empty
+from transforms.matching.hashes import MANY, U64, Part, mixed, of_texts
 
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.generic)
 #: A date that is missing.
 NO_DAY = np.iinfo(np.int32).min
 #: As many entries of a list are compared; what lies behind them is no evidence.
 _LONGEST = {"family": 3, "nicknames": 4, "ids": 4, "guardians": 9, "schools": 4}
 _GRADES = {"IT": -4, "PR": -3, "PK": -2, "TK": -1, "KG": 0, **{f"{n:02}": n for n in range(1, 14)}, "PS": 13}
 NO_GRADE = np.int8(99)
+_HOUSE, _BEHIND_HOUSE = re.compile(r"(\d+)\b"), re.compile(r"(?:\d+ )?(.{1,6})")
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Columns:
     frame: pl.DataFrame
 
     def __len__(self) -> int:
-        """Len  ."""
+        """How many records there are."""
         return self.frame.height
 
     @cached_property
@@ -61,12 +67,12 @@ class Columns:
     @cached_property
     def initial(self) -> U64:
         """First letters."""
-        return of_texts(self.frame["c_first"].str.slice(0, 1))
+        return of_texts(self.frame["c_first"], _beginning(1))
 
     @cached_property
     def is_initial(self) -> Bools:
         """Whether the given name is one letter."""
-        found: Bools = self.frame["c_given"].str.contains(r"^[a-z]$").fill_null(value=False).to_numpy()
+        found: Bools = of_texts(self.frame["c_given"], _one_letter) != 0
         return found
 
     @cached_property
@@ -77,7 +83,7 @@ class Columns:
     @cached_property
     def middle_initial(self) -> U64:
         """Middle initial."""
-        return of_texts(self.frame["c_middle"].str.slice(0, 1))
+        return of_texts(self.frame["c_middle"], _beginning(1))
 
     @cached_property
     def preferred(self) -> U64:
@@ -92,14 +98,12 @@ class Columns:
     @cached_property
     def family_tokens(self) -> list[U64]:
         """The set of a surname's tokens, in alphabetical order: an array for each place."""
-        tokens = self.frame["c_family_set"]
-        longest = _longest(tokens, "family")
-        return [of_texts(tokens.list.get(i, null_on_oob=True)) for i in range(longest)]
+        return [of_texts(tokens) for tokens in _places(self.frame["c_family_set"], "family")]
 
     @cached_property
     def nicknames(self) -> list[U64]:
         """Nicknames."""
-        return _places(self.frame["c_nicknames"], "nicknames")
+        return _numbers(self.frame["c_nicknames"], "nicknames")
 
     @cached_property
     def names(self) -> list[U64]:
@@ -113,12 +117,12 @@ class Columns:
     @cached_property
     def family_beginning(self) -> U64:
         """Family beginning."""
-        return of_texts(self.frame["c_family"].str.slice(0, 4))
+        return of_texts(self.frame["c_family"], _beginning(4))
 
     @cached_property
     def first_beginning(self) -> U64:
         """First beginning."""
-        return of_texts(self.frame["c_first"].str.slice(0, 2))
+        return of_texts(self.frame["c_first"], _beginning(2))
 
     @cached_property
     def both_names(self) -> U64:
@@ -140,13 +144,13 @@ class Columns:
     @cached_property
     def date(self) -> tuple[I32, U8, U8]:
         """Year (0: missing), month and day of birth."""
-        born = self.frame["c_birth"].dt
-        year, month, day = born.year(), born.month(), born.day()
-        return (
-            year.fill_null(0).cast(pl.Int32).to_numpy(),
-            month.fill_null(0).cast(pl.UInt8).to_numpy(),
-            day.fill_null(0).cast(pl.UInt8).to_numpy(),
-        )
+        known = self.birth != NO_DAY
+        days = np.where(known, self.birth, 0).astype("datetime64[D]")
+        months = days.astype("datetime64[M]")
+        year = np.where(known, days.astype("datetime64[Y]").astype(np.int32) + 1970, 0)
+        month = np.where(known, months.astype(np.int32) % 12 + 1, 0)
+        day = np.where(known, (days - months).astype(np.int32) + 1, 0)
+        return year.astype(np.int32), month.astype(np.uint8), day.astype(np.uint8)
 
     @cached_property
     def born(self) -> U64:
@@ -173,13 +177,12 @@ class Columns:
     @cached_property
     def sex(self) -> U8:
         """Sex."""
-        return self.frame["c_sex"].replace_strict({"f": 1, "m": 2, "x": 3}, default=0, return_dtype=pl.UInt8).to_numpy()
+        return _coded(self.frame["c_sex"], {"f": 1, "m": 2, "x": 3}, np.uint8(0))
 
     @cached_property
     def kind(self) -> U8:
         """Kind."""
-        codes = {"student": 1, "staff": 2, "guardian": 3}
-        return self.frame["kind"].replace_strict(codes, default=0, return_dtype=pl.UInt8).to_numpy()
+        return _coded(self.frame["kind"], {"student": 1, "staff": 2, "guardian": 3}, np.uint8(0))
 
     @cached_property
     def source(self) -> U64:
@@ -189,7 +192,7 @@ class Columns:
     @cached_property
     def active(self) -> Bools:
         """Active."""
-        return self.frame["active"].fill_null(value=True).to_numpy()
+        return _known(self.frame["active"], True, np.bool_)  # noqa: FBT003
 
     @cached_property
     def email(self) -> U64:
@@ -199,12 +202,7 @@ class Columns:
     @cached_property
     def local(self) -> U64:
         """What stands before the @."""
-        return of_texts(self.frame["c_email"].str.extract(r"^([^@]+)"))
-
-    @cached_property
-    def domain(self) -> pl.Series:
-        """Domain."""
-        return self.frame["c_email"].str.extract(r"@(.+)$")
+        return of_texts(self.frame["c_email"], _local)
 
     @cached_property
     def phone(self) -> U64:
@@ -224,12 +222,12 @@ class Columns:
     @cached_property
     def house(self) -> U64:
         """The number that the street begins with."""
-        return of_texts(self.frame["c_street"].str.extract(r"^(\d+)\b"))
+        return of_texts(self.frame["c_street"], _house)
 
     @cached_property
     def street_beginning(self) -> U64:
         """Street beginning."""
-        return of_texts(self.frame["c_street"].str.extract(r"^(?:\d+ )?(.{1,6})"))
+        return of_texts(self.frame["c_street"], _street_beginning)
 
     @cached_property
     def postcode(self) -> U64:
@@ -244,31 +242,27 @@ class Columns:
     @cached_property
     def ids(self) -> list[U64]:
         """Ids."""
-        ids = self.frame["c_ids"]
-        return [of_texts(ids.list.get(i, null_on_oob=True)) for i in range(_longest(ids, "ids"))]
+        return [of_texts(ids) for ids in _places(self.frame["c_ids"], "ids")]
 
     @cached_property
     def id_types(self) -> list[U64]:
         """The type of each of ``ids``."""
-        ids = self.frame["c_ids"]
-        types = [ids.list.get(i, null_on_oob=True).str.extract(r"^([^:]*):") for i in range(len(self.ids))]
-        return [of_texts("t" + text) for text in types]
+        return [of_texts(ids, _type) for ids in _places(self.frame["c_ids"], "ids")]
 
     @cached_property
     def guardians(self) -> list[U64]:
         """Guardians."""
-        return _places(self.frame["c_guardians"], "guardians")
+        return _numbers(self.frame["c_guardians"], "guardians")
 
     @cached_property
     def schools(self) -> list[U64]:
         """Schools, each number one higher, so that 0 is none."""
-        return _places(self.frame["schools"], "schools", 1)
+        return _numbers(self.frame["schools"], "schools", 1)
 
     @cached_property
     def grade(self) -> npt.NDArray[np.int8]:
         """Grade."""
-        grades = self.frame["grade"].replace_strict(_GRADES, default=int(NO_GRADE), return_dtype=pl.Int8)
-        return grades.to_numpy()
+        return _coded(self.frame["grade"], _GRADES, NO_GRADE)
 
     @cached_property
     def begin(self) -> I32:
@@ -281,16 +275,74 @@ class Columns:
         return _days(self.frame["end"])
 
 
-def _longest(lists: pl.Series, name: str) -> int:
-    most = lists.list.len().max()
-    return min(_LONGEST[name], most) if isinstance(most, int) else 0
+def _places(lists: pl.Series, name: str) -> list[pl.Series]:
+    """The first entry of every list, the second …, as far as they are compared."""
+    most = _LONGEST[name]
+    if empty(lists):
+        return []
+    if len(lists) >= MANY:
+        longest = lists.list.len().max()
+        return [
+            lists.list.get(i, null_on_oob=True) for i in range(min(most, longest if isinstance(longest, int) else 0))
+        ]
+    rows = [row or () for row in lists.to_list()]
+    inner = lists.dtype.inner  # type: ignore[attr-defined]
+    return [
+        pl.Series([row[at] if at < len(row) else None for row in rows], dtype=inner)
+        for at in range(min(most, max(map(len, rows))))
+    ]
 
 
-def _places(lists: pl.Series, name: str, more: int = 0) -> list[U64]:
-    """The first entry of every list, the second …: numbers, 0 where there is none."""
-    parts = [lists.list.get(i, null_on_oob=True).cast(pl.UInt64) + more for i in range(_longest(lists, name))]
-    return [part.fill_null(0).to_numpy() for part in parts]
+def _numbers(lists: pl.Series, name: str, more: int = 0) -> list[U64]:
+    """The same of numbers, each ``more``; 0 where there is none."""
+    return [_known(part.cast(pl.UInt64) + more, 0, np.uint64) for part in _places(lists, name)]
 
 
 def _days(dates: pl.Series) -> I32:
-    return dates.to_physical().fill_null(NO_DAY).to_numpy()
+    return _known(dates.cast(pl.Int32), NO_DAY, np.int32)
+
+
+def _known(values: pl.Series, otherwise: int, dtype: type[Number]) -> npt.NDArray[Number]:
+    """The values as an array, with something else where there is none."""
+    if values.null_count() == 0:
+        return values.to_numpy().astype(dtype, copy=False)
+    if empty(values):
+        return np.full(len(values), otherwise, dtype)
+    if len(values) >= MANY:
+        return values.fill_null(otherwise).to_numpy().astype(dtype, copy=False)
+    return np.array([otherwise if value is None else value for value in values.to_list()], dtype)
+
+
+def _coded(texts: pl.Series, codes: Mapping[str, int], otherwise: Number) -> npt.NDArray[Number]:
+    """The numbers that stand for texts."""
+    dtype = type(otherwise)
+    if len(texts) >= MANY:
+        numbers = texts.replace_strict(codes, default=int(otherwise), return_dtype=pl.Int16)
+        return numbers.to_numpy().astype(dtype)
+    return np.array([codes.get(text, otherwise) for text in texts.to_list()], dtype)
+
+
+def _beginning(letters: int) -> Part:
+    return lambda text: text[:letters]
+
+
+def _one_letter(text: str) -> str | None:
+    return text if len(text) == 1 and "a" <= text <= "z" else None
+
+
+def _local(email: str) -> str:
+    return email.partition("@")[0]
+
+
+def _house(street: str) -> str | None:
+    found = _HOUSE.match(street)
+    return found[1] if found else None
+
+
+def _street_beginning(street: str) -> str | None:
+    found = _BEHIND_HOUSE.match(street)
+    return found[1] if found else None
+
+
+def _type(identifier: str) -> str:
+    return "t" + identifier.partition(":")[0]

@@ -11,8 +11,21 @@ import numpy.typing as npt
 from transforms.matching.columns import NO_DAY, NO_GRADE, Bools, Columns
 from transforms.matching.frequencies import Counts, Floats, Met, Of, name_of
 from transforms.matching.hashes import U64
-from transforms.matching.likeness import alike, one_step, words_in_common
-from transforms.matching.weights import AT, FIELDS, Birth, Code, First, Home, Last, Middle, Same, Time, Weights
+from transforms.matching.likeness import alike, chosen, one_step, words_in_common
+from transforms.matching.weights import (
+    AT,
+    FIELDS,
+    Birth,
+    Code,
+    First,
+    Home,
+    Last,
+    Middle,
+    Same,
+    Time,
+    Weights,
+    is_one_of,
+)
 
 Rows = npt.NDArray[np.int64]
 Levels = npt.NDArray[np.uint8]
@@ -255,8 +268,8 @@ def _identifier(sides: _Sides) -> Levels:
             at, rest = sides.among(comparable & ~equal & (level == Code.MISSING))
             if len(at):
                 texts = sides.columns.frame["c_ids"]
-                a = texts.gather(rest.left).list.get(one, null_on_oob=True)
-                b = texts.gather(rest.right).list.get(two, null_on_oob=True)
+                a = [row[one] for row in chosen(texts, rest.left)]
+                b = [row[two] for row in chosen(texts, rest.right)]
                 level[at] = np.where(one_step(a, b), Code.ALIKE, Code.DIFFERENT)
             level[equal] = Code.EQUAL
     return level
@@ -323,14 +336,14 @@ def _by_value(
         bits, "middle name", middle == Middle.EQUAL, weights.m("middle name")[middle],
         np.maximum(common, _RAREST_MIDDLE),
     )  # fmt: skip
-    agree = np.isin(first, AGREEING)
+    agree = is_one_of(first, AGREEING)
     _put(bits, "first name", agree, weights.m("first name")[first], given)
     family = met.share(Of.FAMILY, sides.either(columns.family, met.family))
-    in_part = np.isin(last, (Last.PART, Last.TOKEN))
+    in_part = is_one_of(last, (Last.PART, Last.TOKEN))
     if in_part.any():
         at, rest = sides.among(in_part)
         family[at] = met.share(Of.TOKEN, _of_shared_tokens(rest, met))
-    whole = np.isin(last, (Last.EQUAL, Last.ORDER))
+    whole = is_one_of(last, (Last.EQUAL, Last.ORDER))
     _put(bits, "last name", in_part | whole, weights.m("last name")[last], family)
     born = met.share(Of.BIRTH, met.birth[sides.left].astype(np.float64))
     same_day = birth == Birth.EQUAL

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from transforms.marks import as_list
-from transforms.matching.blocks import Rids, candidates_of
+from transforms.matching.blocks import Rids, candidates_of, unpacked
 from transforms.matching.columns import Bools, Columns
 from transforms.matching.compare import AGREEING, Compared, Levels, Rows, compared
 from transforms.matching.evidence import written
 from transforms.matching.frequencies import Floats, Frequencies, Met, counted
-from transforms.matching.hashes import mixed
+from transforms.matching.hashes import U64, mixed, of_texts
+from transforms.matching.likeness import chosen
 from transforms.matching.normal import normalised
-from transforms.matching.weights import AT, WEIGHTS, Birth, Code, First, Home, Last, Middle, Same, Time, Weights
+from transforms.matching.weights import (
+    AT,
+    WEIGHTS,
+    Birth,
+    Code,
+    First,
+    Home,
+    Last,
+    Middle,
+    Same,
+    Time,
+    Weights,
+    is_one_of,
+)
 
 _CHUNK = 100_000
 #: Pairs of a batch that are kept apart are told when they are as likely as this, and both are joined to others.
 _TOLD = 1e-6
+#: Two records of one name and birth date are joined for these when they are as likely as this.
+_LIKELY = 0.99
 #: Mail providers that anybody may have an address at.
 _PUBLIC = (
     "gmail.com", "googlemail.com", "yahoo.com", "ymail.com", "outlook.com", "hotmail.com", "live.com", "msn.com",
@@ -49,7 +67,7 @@ class Policy:
     """
 
     merge: float = 0.9999
-    review: float = 0.99
+    review: float = 0.995
     rarity: float = 0.0004
     households: bool = True
     email_domains: frozenset[str] | None = None
@@ -103,9 +121,9 @@ def decide(
 
 
 def _ordered(pairs: pl.DataFrame) -> tuple[Rids, Rids]:
-    ordered = pairs.select(left=pl.min_horizontal("left", "right"), right=pl.max_horizontal("left", "right"))
-    ordered = ordered.filter(pl.col("left") != pl.col("right")).unique().sort("left", "right").cast(pl.UInt32)
-    return ordered["left"].to_numpy(), ordered["right"].to_numpy()
+    one, other = (pairs[side].to_numpy().astype(np.uint32, copy=False) for side in ("left", "right"))
+    packed = np.unique(_packed(np.minimum(one, other), np.maximum(one, other))[one != other])
+    return unpacked(packed)
 
 
 def _packed(left: Rids, right: Rids) -> npt.NDArray[np.uint64]:
@@ -148,31 +166,33 @@ class _Judge:
         self.order = np.argsort(columns.rid, kind="stable")
         self.rids = columns.rid[self.order]
         self.cannot = cannot
-        self.shared = _shared_emails(columns)
+
+    @cached_property
+    def shared(self) -> U64:
+        """Addresses that several people have; looked for only when two records have one."""
+        return _shared_emails(self.columns)
 
     def judged(self, left: Rids, right: Rids, *, every: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
         """What is told of the pairs, or of ``every`` one; left and right of others that are not out of the question."""
         a, b = (self.order[np.searchsorted(self.rids, side)] for side in (left, right))
         apart = _kept_apart(left, right, self.cannot)
         pair = compared(self.met, a, b, self.weights, self.population)
-        found = _judged(self.columns, a, b, pair, self.policy, self.population, self.shared, apart)
+        found = _judged(self, a, b, pair, apart)
         told = np.ones(len(a), np.bool_) if every else found.told
         rest = ~told & (found.posterior > _TOLD)
-        doubtful = pl.DataFrame({"left": left[rest], "right": right[rest]})
+        doubtful = pl.DataFrame([pl.Series("left", left[rest]), pl.Series("right", right[rest])])
         return _frame(left, right, pair, found, told, self.weights), doubtful
 
 
-def _judged(
-    columns: Columns, left: Rows, right: Rows, pair: Compared, policy: Policy, population: int,
-    shared: npt.NDArray[np.uint64], apart: Bools,
-) -> _Judged:  # fmt: skip
+def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools) -> _Judged:
+    columns, policy = judge.columns, judge.policy
     if policy.households:
         # Who lives together shares these: they say something only of people whose first names agree.
-        strangers = ~np.isin(pair.level("first name"), (*AGREEING, First.SPELLING))
+        strangers = ~is_one_of(pair.level("first name"), (*AGREEING, First.SPELLING))
         for at in _HOUSEHOLD:
             pair.bits[strangers, at] = np.minimum(pair.bits[strangers, at], 0)
     score = pair.bits.sum(axis=1, dtype=np.float32)
-    posterior = 1 / (1 + population * np.exp2(-score.astype(np.float64)))
+    posterior = 1 / (1 + judge.population * np.exp2(-score.astype(np.float64)))
     outcome = np.select([posterior >= policy.merge, posterior >= policy.review], [_MERGE, _REVIEW], _SEPARATE).astype(
         np.uint8
     )
@@ -180,9 +200,9 @@ def _judged(
     told = np.zeros(len(score), np.bool_)
     if policy.households:
         told |= _gated(pair, outcome, policy)
-        exact = _tier_e(pair, policy) & (posterior >= policy.review)
+        exact = _tier_e(pair, policy) & (posterior >= _LIKELY)
         outcome[exact], tier[exact] = _MERGE, _E
-    _by_email(columns, left, right, pair, policy, shared, outcome, tier)
+    _by_email(judge, left, right, pair, outcome, tier)
     _by_identifier(pair, policy, outcome, tier)
     unknown = ~(columns.matchable[left] & columns.matchable[right])
     outcome[apart | unknown], tier[unknown], posterior[unknown] = _SEPARATE, _SCORE, 0.0
@@ -196,9 +216,19 @@ def _corroborated(pair: Compared) -> Floats:
     return others
 
 
+def _one_name(pair: Compared) -> Bools:
+    """Whether first names are those of one person even in one home.
+
+    Of names so common that a short form tells nothing it is not one: William and Liam may be twins.
+    """
+    first = pair.level("first name")
+    found: Bools = is_one_of(first, _ONE_NAME) & ((first != First.NICKNAME) | (pair.bits[:, AT["first name"]] > 0))
+    return found
+
+
 def _at_home(pair: Compared) -> Bools:
     """Whether both live together, as far as is known."""
-    home = np.isin(pair.level("home"), (Home.EQUAL, Home.ALIKE))
+    home = is_one_of(pair.level("home"), (Home.EQUAL, Home.ALIKE))
     found: Bools = home | (pair.level("guardian") == Same.EQUAL) | (pair.level("phone") == Same.EQUAL)
     return found
 
@@ -208,17 +238,32 @@ def _conflict(pair: Compared) -> Bools:
     names = ("middle name", "suffix", "sex", "role", "identifier", "time")
     levels = (Middle.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Code.DIFFERENT, Time.COEXIST)
     found: Bools = np.logical_or.reduce([pair.level(name) == level for name, level in zip(names, levels, strict=True)])
+    return found | _names_alone(pair)
+
+
+def _names_alone(pair: Compared) -> Bools:
+    """Whether nothing but names and a birth date is shared by two who go to two schools at one time and live apart.
+
+    Or by two of whom not even the birth date is the same, wherever they live.
+    """
+    beside = is_one_of(pair.level("middle name"), (Middle.EQUAL, Middle.INITIAL)) | _at_home(pair)
+    beside |= (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
+    beside |= (pair.level("user name") == Same.EQUAL) | is_one_of(pair.level("identifier"), (Code.EQUAL, Code.ALIKE))
+    beside |= is_one_of(pair.level("e-mail"), (Code.EQUAL, Code.ALIKE))
+    elsewhere = (pair.level("time") == Time.OVERLAP) & is_one_of(pair.level("home"), (Home.POSTCODE, Home.DIFFERENT))
+    found: Bools = ~beside & (elsewhere | (pair.level("birth date") != Birth.EQUAL))
     return found
 
 
 def _gated(pair: Compared, outcome: Levels, policy: Policy) -> Bools:
     """Lower ``outcome`` where a gate is shut; the pairs that are told for it although they are separate."""
     first, birth = pair.level("first name"), pair.level("birth date")
-    fits = np.isin(first, (*AGREEING, First.SPELLING))
-    born_together = np.isin(birth, (Birth.EQUAL, Birth.SWAPPED, Birth.MISSING))
-    twins = born_together & _at_home(pair) & ~np.isin(first, _ONE_NAME)
+    fits = is_one_of(first, (*AGREEING, First.SPELLING))
+    born_together = is_one_of(birth, (Birth.EQUAL, Birth.SWAPPED, Birth.MISSING))
+    one_name = _one_name(pair)
+    twins = born_together & _at_home(pair) & ~one_name
     # Brothers do not share a first name: two pupils of one name in one home are one, whatever is missing.
-    pupils = (pair.level("grade") != Same.MISSING) & np.isin(first, _ONE_NAME) & _at_home(pair)
+    pupils = (pair.level("grade") != Same.MISSING) & one_name & _at_home(pair)
     undated = (birth == Birth.MISSING) & ~pupils
     common = (birth == Birth.EQUAL) & (_corroborated(pair) > policy.rarity)
     held = ~fits | twins | undated | common | _conflict(pair)
@@ -232,8 +277,8 @@ def _gated(pair: Compared, outcome: Levels, policy: Policy) -> Bools:
 def _tier_e(pair: Compared, policy: Policy) -> Bools:
     """First name, last name and birth date equal, nothing against it, and rare enough."""
     found: Bools = (
-        np.isin(pair.level("first name"), _ONE_NAME)
-        & np.isin(pair.level("last name"), (Last.EQUAL, Last.ORDER, Last.PART))
+        _one_name(pair)
+        & is_one_of(pair.level("last name"), (Last.EQUAL, Last.ORDER, Last.PART))
         & (pair.level("birth date") == Birth.EQUAL)
         & ~_conflict(pair)
         & (_corroborated(pair) < policy.rarity)
@@ -241,26 +286,33 @@ def _tier_e(pair: Compared, policy: Policy) -> Bools:
     return found
 
 
-def _by_email(
-    columns: Columns, left: Rows, right: Rows, pair: Compared, policy: Policy, shared: npt.NDArray[np.uint64],
-    outcome: Levels, tier: Levels,
-) -> None:  # fmt: skip
+def _by_email(judge: _Judge, left: Rows, right: Rows, pair: Compared, outcome: Levels, tier: Levels) -> None:
     at = np.flatnonzero(pair.level("e-mail") == Code.EQUAL)
     if not len(at):
         return
-    domains = columns.domain.gather(left[at])
+    columns, policy = judge.columns, judge.policy
+    emails = columns.frame["c_email"]
+    domains = of_texts(pl.Series(chosen(emails, left[at]), dtype=pl.String), _domain)
     first, last, birth = (pair.level(name)[at] for name in ("first name", "last name", "birth date"))
     role = pair.level("role")[at]
     if policy.email_domains is None:
-        trusted = (~domains.is_in(_PUBLIC)).to_numpy() & (role != Same.DIFFERENT)
+        trusted = ~np.isin(domains, _hashed(_PUBLIC)) & (role != Same.DIFFERENT)
     else:
         students = (columns.kind[left[at]] == 1) | (columns.kind[right[at]] == 1)
-        listed = pl.Series(sorted(policy.email_domains), dtype=pl.String)
-        trusted = domains.is_in(as_list(listed)).to_numpy() & ~((role == Same.DIFFERENT) & students)
-    named = np.isin(first, (*AGREEING, First.SPELLING)) & ((last != Last.DIFFERENT) | (birth == Birth.EQUAL))
-    fits = named & trusted & (birth != Birth.DIFFERENT) & ~np.isin(columns.email[left[at]], shared)
+        trusted = np.isin(domains, _hashed(policy.email_domains)) & ~((role == Same.DIFFERENT) & students)
+    named = is_one_of(first, (*AGREEING, First.SPELLING)) & ((last != Last.DIFFERENT) | (birth == Birth.EQUAL))
+    fits = named & trusted & (birth != Birth.DIFFERENT) & ~np.isin(columns.email[left[at]], judge.shared)
     fits &= pair.level("identifier")[at] != Code.DIFFERENT
     outcome[at[fits]], tier[at[fits]] = _MERGE, _C
+
+
+def _domain(email: str) -> str:
+    return email.partition("@")[2]
+
+
+@cache
+def _hashed(domains: Collection[str]) -> U64:
+    return of_texts(pl.Series(sorted(domains), dtype=pl.String))
 
 
 def _by_identifier(pair: Compared, policy: Policy, outcome: Levels, tier: Levels) -> None:
@@ -286,14 +338,18 @@ def _frame(
 ) -> pl.DataFrame:  # fmt: skip
     rows = np.flatnonzero(told)
     return pl.DataFrame(
-        {
-            "left": left[rows],
-            "right": right[rows],
-            "outcome": pl.Series(OUTCOMES, dtype=pl.String).gather(judged.outcome[rows]),
-            "tier": pl.Series(TIERS, dtype=pl.String).gather(judged.tier[rows]),
-            "score": judged.score[rows],
-            "posterior": judged.posterior[rows],
-            "evidence": written(pair.levels[rows], pair.bits[rows], judged.apart[rows]),
-            "model": pl.repeat(weights.version, len(rows), dtype=pl.String, eager=True),
-        }
+        [
+            pl.Series("left", left[rows]),
+            pl.Series("right", right[rows]),
+            _named("outcome", OUTCOMES, judged.outcome[rows]),
+            _named("tier", TIERS, judged.tier[rows]),
+            pl.Series("score", judged.score[rows]),
+            pl.Series("posterior", judged.posterior[rows]),
+            written(pair.levels[rows], pair.bits[rows], judged.apart[rows]).alias("evidence"),
+            pl.Series("model", [weights.version], pl.String).new_from_index(0, len(rows)),
+        ]
     )
+
+
+def _named(name: str, words: tuple[str, ...], places: Levels) -> pl.Series:
+    return pl.Series(name, [words[place] for place in places.tolist()], pl.String)

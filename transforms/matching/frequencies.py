@@ -45,12 +45,13 @@ class Frequencies:
 
     @cached_property
     def _tables(self) -> dict[int, tuple[U64, Floats]]:
-        ordered = self.counts.select("kind", pl.col("hash").cast(pl.Int64), "count").partition_by("kind", as_dict=True)
+        kinds, hashes, counts = (self.counts[name].to_numpy() for name in COUNTS.names())
         tables = {}
-        for (kind,), part in ordered.items():
-            hashes = part["hash"].to_numpy().view(np.uint64)
-            order = np.argsort(hashes)
-            tables[int(str(kind))] = (hashes[order], part["count"].to_numpy().astype(np.float64)[order])
+        for of in Of:
+            rows = np.flatnonzero(kinds == of)
+            known = hashes[rows].astype(np.int64, copy=False).view(np.uint64)
+            order = np.argsort(known)
+            tables[int(of)] = known[order], counts[rows[order]].astype(np.float64)
         return tables
 
     def count(self, of: Of, hashes: U64) -> Floats:

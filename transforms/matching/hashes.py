@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import reduce
 from hashlib import blake2b
 
@@ -9,32 +10,43 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from transforms.marks import empty
+
 U64 = npt.NDArray[np.uint64]
 #: Of a value that is missing.
 NONE = np.uint64(0)
-_MANY = 4096
+#: From so many values on each different one is looked at once: below it finding these takes longer.
+MANY = 4096
 _SOME = 32_768
+#: What is hashed of a text.
+Part = Callable[[str], str | None]
 
 
-def of_texts(values: pl.Series) -> U64:
-    """One hash for each text, 0 for null. BLAKE2b, eight bytes, little-endian."""
-    if len(values) < _MANY:
-        return _each(values)
-    table = values.drop_nulls().unique().alias("value")
-    hashes = pl.DataFrame({"value": table, "hash": _each(table)})
-    found = values.alias("value").to_frame().join(hashes, on="value", how="left", maintain_order="left")["hash"]
+def slices(values: pl.Series) -> Iterator[pl.Series]:
+    """Values some at a time, for who makes objects of them: one slice at least."""
+    for start in range(0, max(len(values), 1), _SOME):
+        yield values.slice(start, _SOME) if len(values) > _SOME else values
+
+
+def of_texts(values: pl.Series, part: Part | None = None) -> U64:
+    """One hash for each text, or a part of it; 0 where there is none. BLAKE2b, eight bytes, little-endian."""
+    if empty(values):
+        return np.zeros(len(values), np.uint64)
+    if len(values) < MANY:
+        return _digests(values, part)
+    different = values.drop_nulls().unique().alias("value")
+    hashes = np.concatenate([_digests(some, part) for some in slices(different)])
+    table = pl.DataFrame({"value": different, "hash": hashes})
+    found = values.alias("value").to_frame().join(table, on="value", how="left", maintain_order="left")["hash"]
     return found.fill_null(0).to_numpy()
 
 
-def _each(values: pl.Series) -> U64:
-    """As one after the other; some at a time, as their texts are objects meanwhile."""
-    parts = [np.empty(0, np.uint64), *(_digests(values.slice(start, _SOME)) for start in range(0, len(values), _SOME))]
-    return np.concatenate(parts)
-
-
-def _digests(values: pl.Series) -> U64:
+def _digests(values: pl.Series, part: Part | None) -> U64:
+    texts = values.to_list()
+    if part is not None:
+        texts = [None if text is None else part(text) for text in texts]
     none = bytes(8)
-    digests = [none if v is None else blake2b(v.encode(), digest_size=8).digest() for v in values.to_list()]
+    digests = [none if text is None else blake2b(text.encode(), digest_size=8).digest() for text in texts]
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64, copy=False)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -9,7 +11,7 @@ from rapidfuzz.distance import OSA, JaroWinkler
 from rapidfuzz.fuzz import token_set_ratio
 from rapidfuzz.process import cpdist
 
-from transforms.matching.hashes import U64
+from transforms.matching.hashes import MANY, U64
 
 Bools = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
@@ -22,9 +24,8 @@ def alike(texts: pl.Series, hashes: U64, left: Rows, right: Rows, least: float =
     Two letters may differ where both have at least eight. ``hashes`` are those of ``texts``; no text is missing.
     """
     one, two, places = _different(hashes, left, right)
-    a, b = texts.gather(one), texts.gather(two)
-    lengths = np.minimum(a.str.len_chars().to_numpy(), b.str.len_chars().to_numpy())
-    queries, choices = a.to_list(), b.to_list()
+    queries, choices = chosen(texts, one), chosen(texts, two)
+    lengths = np.array([min(len(a), len(b)) for a, b in zip(queries, choices, strict=True)])
     closeness = cpdist(queries, choices, scorer=JaroWinkler.similarity, dtype=np.float32)
     steps = cpdist(queries, choices, scorer=OSA.distance, score_cutoff=2, dtype=np.int32)
     close = ((steps <= 1) & (lengths > 3)) | ((steps <= 2) & (lengths >= 8)) | (closeness > least)
@@ -35,14 +36,22 @@ def alike(texts: pl.Series, hashes: U64, left: Rows, right: Rows, least: float =
 def words_in_common(texts: pl.Series, hashes: U64, left: Rows, right: Rows) -> npt.NDArray[np.float32]:
     """How much of one text is in the other, in any order of words and with slips: 0 to 100."""
     one, two, places = _different(hashes, left, right)
-    ratio = cpdist(texts.gather(one).to_list(), texts.gather(two).to_list(), scorer=token_set_ratio, dtype=np.float32)
+    ratio = cpdist(chosen(texts, one), chosen(texts, two), scorer=token_set_ratio, dtype=np.float32)
     found: npt.NDArray[np.float32] = ratio if places is None else ratio[places]
     return found
 
 
-def one_step(left: pl.Series, right: pl.Series) -> Bools:
+def chosen(values: pl.Series, rows: Rows) -> list[Any]:
+    """The values of some rows."""
+    if len(values) >= MANY:
+        return values.gather(rows).to_list()
+    every = values.to_list()
+    return [every[row] for row in rows.tolist()]
+
+
+def one_step(left: list[str], right: list[str]) -> Bools:
     """Whether codes differ by one letter, or by two neighbours swapped."""
-    steps = cpdist(left.to_list(), right.to_list(), scorer=OSA.distance, score_cutoff=1, dtype=np.int32)
+    steps = cpdist(left, right, scorer=OSA.distance, score_cutoff=1, dtype=np.int32)
     found: Bools = steps <= 1
     return found
 

@@ -6,9 +6,6 @@ Own lists, several origins. A name may stand in more than one line; names of one
 from __future__ import annotations
 
 from functools import cache
-from itertools import permutations
-
-import polars as pl
 
 _GROUPS = """
 abigail abby abbie gail
@@ -336,19 +333,10 @@ kaiulani lani
 
 
 @cache
-def groups() -> pl.DataFrame:
-    """A row for each name: value, nicknames (List(UInt16), the lines that it stands in)."""
-    rows = [
-        (name, number)
-        for number, line in enumerate(_GROUPS.strip().splitlines(), 1)
-        for name in dict.fromkeys(line.split())
-    ]
-    frame = pl.DataFrame(rows, {"value": pl.String, "nicknames": pl.UInt16}, orient="row")
-    return frame.group_by("value", maintain_order=True).agg("nicknames")
-
-
-@cache
-def pairs() -> pl.DataFrame:
-    """Every two names that stand in one line, both ways: a, b."""
-    rows = {pair for line in _GROUPS.strip().splitlines() for pair in permutations(dict.fromkeys(line.split()), 2)}
-    return pl.DataFrame(sorted(rows), {"a": pl.String, "b": pl.String}, orient="row")
+def groups() -> dict[str, list[int]]:
+    """Of each name the numbers of the lines that it stands in."""
+    lines: dict[str, list[int]] = {}
+    for number, line in enumerate(_GROUPS.strip().splitlines(), 1):
+        for name in dict.fromkeys(line.split()):
+            lines.setdefault(name, []).append(number)
+    return lines

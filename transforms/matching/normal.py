@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from typing import Any
 
+import numpy as np
 import polars as pl
 
-from transforms.marks import as_list
-from transforms.matching import names, nicknames
-from transforms.matching.hashes import of_texts
+from transforms.marks import as_list, blank, certain, empty, present
+from transforms.matching import names
+from transforms.matching.hashes import MANY, of_texts, slices
 
 _RIDS: pl.DataType = pl.List(pl.UInt32)
 _IDS: pl.DataType = pl.List(pl.Struct({"type": pl.String, "identifier": pl.String}))
@@ -39,16 +43,22 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 #: One row for each record of one source.
 PERSON = pl.Schema(_COLUMNS)
-_DATES = (date(1, 1, 1), date(1111, 11, 11), date(1900, 1, 1), date(1901, 1, 1), date(9999, 12, 31))
+_DATES = frozenset((date(1, 1, 1), date(1111, 11, 11), date(1900, 1, 1), date(1901, 1, 1), date(9999, 12, 31)))
 _STREET = {
     "st": "street", "str": "street", "ave": "avenue", "av": "avenue", "rd": "road", "dr": "drive", "ln": "lane",
     "blvd": "boulevard", "ct": "court", "pl": "place", "cres": "crescent", "hwy": "highway", "pkwy": "parkway",
     "ter": "terrace", "sq": "square", "n": "north", "s": "south", "e": "east", "w": "west", "apt": "unit",
     "ste": "unit",
 }  # fmt: skip
-_NO_LOCAL = r"^(no ?e?-?mail|none|na|unknown|test|noreply|no-reply|nomail|null)\d*@"
-_NO_NUMBER = r"^(0+|1+|2+|3+|4+|5+|6+|7+|8+|9+|123456789?0?|0?123456789?)$"
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
+_NO_LOCAL = re.compile(r"(no ?e?-?mail|none|na|unknown|test|noreply|no-reply|nomail|null)\d*@")
+_NO_NUMBER = re.compile(r"0+|1+|2+|3+|4+|5+|6+|7+|8+|9+|123456789?0?|0?123456789?")
+_EXTENSION = re.compile(r"\s*(x|ext)[^\n]*\Z", re.IGNORECASE)
+_NO_DIGITS, _BETWEEN, _NO_CODE = re.compile(r"\D+"), re.compile(r"[\W_]+"), re.compile(r"[^A-Z0-9]+")
+_AMERICAN, _ZIP = re.compile(r"(?:00)?1(\d{10})"), re.compile(r"(\d{5})\d{4}")
 _SEX = {"male": "m", "female": "f", "m": "m", "f": "f", "boy": "m", "girl": "f", "x": "x", "nonbinary": "x"}
+#: What one value of a field comes to: something for each of the columns that are made of it, or nothing.
+Made = Callable[[Any], Sequence[Any] | None]
 
 
 def normalised(people: pl.DataFrame) -> pl.DataFrame:
@@ -59,89 +69,130 @@ def normalised(people: pl.DataFrame) -> pl.DataFrame:
     A guardian is known by name, e-mail and phone of the record that ``guardians`` names, so those records have to be
     in ``people`` as well; what is not there is no evidence.
     """
-    made = names.columns_of(people, _FIELDS)
-    given, family = made["given"], made["family"]
-    suffix = made["suffix"]["suffix"].fill_null(family["suffix"]).fill_null(given["suffix"])
-    frame = people.with_columns(
-        *given.select("c_given", "c_first"),
-        *family.select("c_family", "c_family_set"),
-        made["middle"]["c_middle"].fill_null(given["initial"]),
-        *made["preferred"],
-        suffix.alias("c_suffix"),
-        (given["nobody"].fill_null(value=False) | family["nobody"].fill_null(value=False)).alias("nobody"),
-        _nicknames(given),
-        *made["street"],
-    )
-    frame = frame.with_columns(*_plain(), _ids(people))
-    return frame.with_columns(_guardians(frame)).drop("nobody")
+    made: dict[str, pl.Series] = {}
+    for field, (make, columns) in _FIELDS.items():
+        made |= _each(people[field], make, columns)
+    made["c_middle"] = _or(made["c_middle"], made.pop("initial"))
+    of_given, of_family = made.pop("of_given"), made.pop("of_family")
+    made["c_suffix"] = _or(_or(made["c_suffix"], of_family), of_given)
+    made["c_ids"] = _lists(people["ids"], _ids, pl.String)
+    nobody = certain(made.pop("no_given")) | certain(made.pop("no_family")) | certain(people["no_match"])
+    lives = present(people["birth_date"]) & present(people["street"]) & present(people["postcode"])
+    tells = present(made["c_given"]) | present(made["c_family"]) | present(made["c_ids"]) | lives
+    made["c_matchable"] = tells & ~nobody
+    frame = people.hstack([values.alias(name) for name, values in made.items()])
+    return frame.hstack([_guardians(frame)])
 
 
-def _nicknames(given: pl.DataFrame) -> pl.Series:
-    """The groups of a given name, or else of its first token."""
-    table = nicknames.groups()
-    whole = given.select(value="c_given").join(table, on="value", how="left", maintain_order="left")["nicknames"]
-    first = given.select(value="c_first").join(table, on="value", how="left", maintain_order="left")["nicknames"]
-    return whole.fill_null(first).alias("c_nicknames")
-
-
-def _street(text: pl.Expr) -> list[pl.Expr]:
-    words = text.str.split(" ").list.eval(pl.element().replace(_STREET))
-    return [words.list.join(" ").alias("c_street")]
-
-
-_FIELDS: dict[str, names.Columns] = {
-    "given": names.given_columns, "family": names.family_columns, "middle": names.middle_columns,
-    "preferred": names.preferred_columns, "suffix": names.suffix_columns, "street": _street,
-}  # fmt: skip
-
-
-def _plain() -> list[pl.Expr]:
-    email = pl.col("email").str.strip_chars().str.to_lowercase()
-    email = pl.when(email.str.contains(r"^[^@\s]+@[^@\s]+$"), ~email.str.contains(_NO_LOCAL)).then(email)
-    digits = pl.col("phone").str.replace(r"(?i)\s*(x|ext).*$", "").str.replace_all(r"\D", "")
-    digits = digits.str.replace(r"^(00)?1(\d{10})$", "${2}")
-    postcode = pl.col("postcode").str.to_uppercase().str.replace_all(r"[^A-Z0-9]", "")
-    postcode = postcode.str.replace(r"^(\d{5})\d{4}$", "${1}")
-    named = pl.col("c_given").is_not_null() | pl.col("c_family").is_not_null()
-    told = (
-        named
-        | pl.col("ids").list.len().gt(0).fill_null(value=False)
-        | pl.all_horizontal(pl.col("birth_date", "street", "postcode").is_not_null())
-    )
-    return [
-        pl.when(~pl.col("birth_date").is_in(_DATES)).then("birth_date").alias("c_birth"),
-        pl.col("sex").str.strip_chars().str.to_lowercase().replace_strict(_SEX, default=None).alias("c_sex"),
-        email.alias("c_email"),
-        pl.when(digits.str.len_bytes() >= 7, ~digits.str.contains(_NO_NUMBER)).then(digits).alias("c_phone"),
-        pl.col("username").str.strip_chars().str.to_lowercase().replace("", None).alias("c_username"),
-        pl.when(postcode.str.len_bytes() > 0, ~postcode.str.contains(_NO_NUMBER)).then(postcode).alias("c_postcode"),
-        (told & ~pl.col("nobody") & ~pl.col("no_match").fill_null(value=False)).alias("c_matchable"),
+def _each(values: pl.Series, make: Made, columns: Mapping[str, Any]) -> dict[str, pl.Series]:
+    """The columns of a field. Of many values each different one is looked at once, some of them at a time."""
+    if empty(values):
+        return {name: blank(len(values), dtype) for name, dtype in columns.items()}
+    if len(values) < MANY:
+        return _columns(values, make, columns)
+    frame = values.alias("value").to_frame()
+    parts = [
+        pl.DataFrame({"value": part, **_columns(part, make, columns)})
+        for part in slices(frame.drop_nulls().unique().to_series())
     ]
+    return frame.join(pl.concat(parts), on="value", how="left", maintain_order="left").drop("value").to_dict()
 
 
-def _ids(people: pl.DataFrame) -> pl.Series:
+def _columns(values: pl.Series, make: Made, columns: Mapping[str, Any]) -> dict[str, pl.Series]:
+    nothing = (None,) * len(columns)
+    rows = [nothing if value is None else make(value) or nothing for value in values.to_list()]
+    every = zip(*rows, strict=True)
+    return {name: pl.Series(name, made, dtype) for (name, dtype), made in zip(columns.items(), every, strict=True)}
+
+
+def _lists(values: pl.Series, make: Callable[[Any], list[Any] | None], inner: Any) -> pl.Series:
+    if empty(values):
+        return blank(len(values), pl.List(inner))
+    made = ([None if value is None else make(value) for value in part.to_list()] for part in slices(values))
+    parts = [pl.Series(part, dtype=pl.List(inner)) for part in made]
+    return parts[0] if len(parts) == 1 else pl.concat(parts)
+
+
+def _or(values: pl.Series, others: pl.Series) -> pl.Series:
+    return values.zip_with(present(values), others) if values.null_count() else values
+
+
+def _street(value: str) -> tuple[str] | None:
+    text = names.folded(value)
+    return None if text is None else (" ".join(_STREET.get(word, word) for word in text.split(" ")),)
+
+
+def _born(value: date) -> tuple[date] | None:
+    return None if value in _DATES else (value,)
+
+
+def _sex(value: str) -> tuple[str | None]:
+    return (_SEX.get(value.strip().lower()),)
+
+
+def _email(value: str) -> tuple[str] | None:
+    text = value.strip().lower()
+    return (text,) if _ADDRESS.fullmatch(text) and not _NO_LOCAL.match(text) else None
+
+
+def _phone(value: str) -> tuple[str] | None:
+    digits = _NO_DIGITS.sub("", _EXTENSION.sub("", value, count=1))
+    american = _AMERICAN.fullmatch(digits)
+    digits = american[1] if american else digits
+    return (digits,) if len(digits.encode()) >= 7 and not _NO_NUMBER.fullmatch(digits) else None
+
+
+def _username(value: str) -> tuple[str | None]:
+    return (value.strip().lower() or None,)
+
+
+def _postcode(value: str) -> tuple[str] | None:
+    code = _NO_CODE.sub("", value.upper())
+    longer = _ZIP.fullmatch(code)
+    code = longer[1] if longer else code
+    return (code,) if code and not _NO_NUMBER.fullmatch(code) else None
+
+
+def _ids(value: Sequence[Mapping[str, str | None] | None]) -> list[str] | None:
     """Identifiers as ``type:IDENTIFIER``; placeholders among them are dropped."""
-    if people["ids"].null_count() == people.height:
-        return pl.Series("c_ids", [None], pl.List(pl.String)).new_from_index(0, people.height)
-    rows = people.select(pl.row_index("row"), "ids").drop_nulls().explode("ids", empty_as_null=False).unnest("ids")
-    code = pl.col("identifier").str.to_uppercase().str.replace_all(r"[^\p{L}\p{N}]", "")
-    rows = rows.with_columns(code=code).filter(
-        pl.col("code").str.len_bytes() > 0, ~pl.col("code").str.contains(_NO_NUMBER)
-    )
-    text = pl.col("type").fill_null("").str.to_lowercase() + ":" + pl.col("code")
-    lists = (
-        rows.select("row", text.alias("c_ids")).unique(maintain_order=True).group_by("row").agg(pl.col("c_ids").sort())
-    )
-    return people.select(pl.row_index("row")).join(lists, on="row", how="left", maintain_order="left")["c_ids"]
+    found = set[str]()
+    for one in value:
+        code = _BETWEEN.sub("", (one["identifier"] or "").upper()) if one else ""
+        if one and code and not _NO_NUMBER.fullmatch(code):
+            found.add(f"{(one['type'] or '').lower()}:{code}")
+    return sorted(found) or None
+
+
+_TEXT, _FLAG = pl.String, pl.Boolean
+_FIELDS: dict[str, tuple[Made, dict[str, Any]]] = {
+    "given": (
+        names.given,
+        {"c_given": _TEXT, "c_first": _TEXT, "c_nicknames": pl.List(pl.UInt16), "initial": _TEXT, "of_given": _TEXT,
+         "no_given": _FLAG},
+    ),
+    "family": (
+        names.family, {"c_family": _TEXT, "c_family_set": pl.List(_TEXT), "of_family": _TEXT, "no_family": _FLAG}
+    ),
+    "middle": (names.middle, {"c_middle": _TEXT}),
+    "preferred": (names.preferred, {"c_preferred": _TEXT}),
+    "suffix": (names.suffix, {"c_suffix": _TEXT}),
+    "street": (_street, {"c_street": _TEXT}),
+    "birth_date": (_born, {"c_birth": pl.Date}),
+    "sex": (_sex, {"c_sex": _TEXT}),
+    "email": (_email, {"c_email": _TEXT}),
+    "phone": (_phone, {"c_phone": _TEXT}),
+    "username": (_username, {"c_username": _TEXT}),
+    "postcode": (_postcode, {"c_postcode": _TEXT}),
+}  # fmt: skip
 
 
 def _guardians(made: pl.DataFrame) -> pl.Series:
     """Guardians by what two sources would both know of them: hashes of first and last name, of e-mail, of phone."""
-    none = pl.Series("c_guardians", [None], pl.List(pl.UInt64)).new_from_index(0, made.height)
-    if made["guardians"].null_count() == made.height:
+    none = blank(made.height, pl.List(pl.UInt64)).alias("c_guardians")
+    if empty(made["guardians"]):
         return none
     links = made.select(pl.row_index("row"), rid="guardians").drop_nulls().explode("rid", empty_as_null=False)
-    if not links.height:
+    if not len(np.intersect1d(links["rid"].to_numpy(), made["rid"].to_numpy())):
         return none
     told = made.filter(pl.col("rid").is_in(as_list(links["rid"].unique()))).select(
         "rid", pl.concat_str(pl.lit("n:"), "c_first", pl.lit(" "), "c_family"), "c_email", "c_phone"

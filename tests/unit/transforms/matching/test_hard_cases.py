@@ -60,6 +60,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "twins with names that are nearly equal, in two sources": (
         {"given": "Jayden"}, OTHER_SOURCE | {"given": "Jaden"}, "review",
     ),
+    "twins with two common names of which one is short for the other": (
+        ENDED | {"given": "William", "middle": None}, OTHER_SOURCE | {"given": "Liam", "middle": None}, "review",
+    ),
     "twins of whom one has a double name": ({"given": "Ana"}, OTHER_SOURCE | {"given": "Ana Sofía"}, "review"),
     "cousins of one name and birth date": ({"middle": None}, {"middle": None} | ELSEWHERE, "review"),
     "cousins of one name and birth date in two sources": (
@@ -90,6 +93,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         ENDED | STATE, {"kind": "staff", "birth_date": None, "grade": None} | ELSEWHERE | STATE, "merge",
     ),
     "shared time at two schools, one state id": (STATE, STATE | {"schools": [2]}, "merge"),
+    "names and a birth date alone, at two schools at once and living apart": (
+        {"middle": None}, OTHER_SOURCE | ELSEWHERE | {"middle": None}, "review",
+    ),
+    "a middle name as well, at two schools at once and living apart": ({}, OTHER_SOURCE | ELSEWHERE, "merge"),
+    "names alone, a slip in the birth date, moved house": (
+        ENDED | ELSEWHERE | {"middle": None, "birth_date": date(2012, 5, 18)}, OTHER_SOURCE | {"middle": None},
+        "review",
+    ),
     "a transfer, moved house": (ENDED | ELSEWHERE, OTHER_SOURCE, "merge"),
     "an identifier of somebody else": (
         STATE,
