@@ -11,7 +11,7 @@ import polars as pl
 from transforms.catalogue import CATALOGUE, Field
 from transforms.issues import Action, Phase, Severity, declare
 from transforms.lookup import lookup
-from transforms.marks import absent, among, as_list, blank, certain, empty, one_of, present, rows_of, without
+from transforms.marks import absent, among, as_list, blank, certain, empty, few, one_of, present, rows_of, without
 from transforms.normalise.lists import LST_001, ORDERED, items, listed, single, untidy
 from transforms.normalise.text import NAME_001
 from transforms.sheet import Sheet, is_owner, required, spread
@@ -45,7 +45,7 @@ ORG_001 = declare(
 
 def _among(values: pl.Series, keys: pl.Series) -> pl.Series:
     """Where a value is one of ``keys``, and where there is none."""
-    if keys.len() <= values.len():
+    if keys.len() <= values.len() or few(values, keys):
         return among(values, keys)
     return present(lookup(keys).places(values)) | absent(values)
 
