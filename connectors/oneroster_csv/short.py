@@ -15,7 +15,8 @@ LONGEST = 24_000
 def read_short(path: Path, columns: Sequence[str | None], wanted: Sequence[str]) -> pl.DataFrame:
     """The ``wanted`` ones of the ``columns`` of a well-formed file (``scan``) of several columns; blank is null."""
     lines = path.read_bytes().decode().split("\n")  # no other character ends a line
-    rows = csv.reader(lines[1:] if lines[-1] else lines[1:-1])
+    first = lines[1].removeprefix("\ufeff")  # the engine takes it for a byte order mark there, too
+    rows = csv.reader([first, *(lines[2:] if lines[-1] else lines[2:-1])])
     cells = list(zip(*rows, strict=True))
     places = {name: place for place, name in enumerate(columns)}
     return pl.DataFrame(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -34,6 +34,8 @@ def table(path: Path, rows: list[list[str]], line_end: str, *, last: bool) -> Ta
     return Table(CATALOGUE["orgs"], "1.2", path, COLUMNS, seen.rows, seen.quotes, None, issues.empty())
 
 
+@example([["\ufeff\ufeffa", "", "", ""], ["\ufeff", "", "", ""]], "\n", True, ["sourcedId", "name", "type"])  # noqa: FBT003
+@example([["\ufeff ,", "", "", ""]], "\n", False, ["sourcedId", "name", "type"])  # noqa: FBT003
 @given(ROWS, st.sampled_from(["\n", "\r\n"]), st.booleans(), st.permutations(["sourcedId", "name", "type"]))
 def test_a_short_file_is_what_the_engine_reads(
     rows: list[list[str]], line_end: str, last: bool, wanted: list[str]
