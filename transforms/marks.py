@@ -17,11 +17,18 @@ import polars as pl
 
 #: Up to so many rows a frame is filtered column by column: planning a filter costs more than carrying it out.
 FEW = 10_000
+#: Up to so many values are gone through one by one: the engine costs as much for a single one.
+_FEW_VALUES = 2_000
 #: Up to so many words are compared one by one: that takes less than asking for all of them.
 _FEW_WORDS = 6
 
 
 _NO, _YES = pl.Series([False]), pl.Series([True])
+
+
+def few(*values: pl.Series) -> bool:
+    """Whether values are sooner gone through one by one."""
+    return sum(each.len() for each in values) <= _FEW_VALUES
 
 
 def nowhere(height: int) -> pl.Series:
@@ -74,6 +81,9 @@ def empty(values: pl.Series) -> bool:
 
 def among(values: pl.Series, known: pl.Series) -> pl.Series:
     """Where a value is one of ``known``, and where there is none."""
+    if few(values, known):
+        some = {None, *known.to_list()}
+        return pl.Series(values.name, [value in some for value in values.to_list()], dtype=pl.Boolean)
     found = pl.col("").is_in(pl.lit(known).implode())
     return values.to_frame("").select_seq(found.fill_null(value=True) if values.null_count() else found).to_series()
 

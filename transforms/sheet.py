@@ -170,6 +170,10 @@ def spread(column: pl.Series, rows: pl.Series, values: pl.Series) -> pl.Series:
     """``column`` with ``values`` in the marked rows."""
     if values.len() == 0:
         return column
+    if column.dtype == values.dtype == pl.Boolean and not column.null_count() and not values.null_count():
+        marks = column.to_numpy().copy()
+        marks[rows.to_numpy()] = values.to_numpy()
+        return pl.Series(column.name, marks)
     # The old values and the new ones behind them, taken in the order that puts the new ones in their places.
     order = np.arange(column.len(), dtype=np.uint32)
     order[rows.to_numpy()] = np.arange(column.len(), column.len() + values.len(), dtype=np.uint32)

@@ -13,11 +13,11 @@ import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 import polars as pl
 
@@ -29,7 +29,9 @@ from transforms.issues import Rule
 
 CHUNK = 1 << 20
 #: Entries that are unpacked, and files that are looked through, at a time.
-AT_A_TIME = 4
+_AT_A_TIME = 4
+#: Bytes of a package up to which that takes less than to start threads.
+_FEW = 1 << 20
 _END = struct.Struct("<4s4H2LH")  # end of central directory
 _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -69,6 +71,8 @@ class Unpacked:
         return self
 
 
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 #: Which file an entry's base name stands for; None: one that is not read.
 Wanted = Callable[[str], str | None]
 
@@ -245,19 +249,24 @@ def _copy_wanted(
             result.report(rules.FILE_NAME, file)
         found[file] = entry
     room = _Room(limits.unpacked)
-    with ThreadPoolExecutor(AT_A_TIME) as pool:  # inflating and hashing hold no lock of Python's
-        copied = list(
-            pool.map(
-                lambda number, file: _copy(found[file], file, folder / f"{number:02d}.csv", room, limits),
-                range(len(found)), found,
-            )
-        )  # fmt: skip
+    copied = side_by_side(  # inflating and hashing hold no lock of Python's
+        lambda one: _copy(found[one[1]], one[1], folder / f"{one[0]:02d}.csv", room, limits), list(enumerate(found)),
+        sum(entry.packed for entry in found.values()),
+    )  # fmt: skip
     for one in copied:
         if isinstance(one, Rule):
             return result.refuse(one)
         if one is not None:
             result.members[one.file] = one
     return result
+
+
+def side_by_side(make: Callable[[_Given], _Made], given: Sequence[_Given], size: int) -> list[_Made]:
+    """What is made of each of some files, which have so many bytes together."""
+    if size <= _FEW:
+        return [make(one) for one in given]
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return list(pool.map(make, given))
 
 
 class _Room:

@@ -7,7 +7,6 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import polars as pl
 
 from connectors.limits import DEFAULT_LIMITS, Limits
 from connectors.oneroster_csv import encoding, names, rules
-from connectors.oneroster_csv.archive import AT_A_TIME, Member, Unpacked, unpack
+from connectors.oneroster_csv.archive import Member, Unpacked, side_by_side, unpack
 from connectors.oneroster_csv.manifest import Manifest, read_manifest
 from connectors.oneroster_csv.table import Reading, Table, open_table
 from connectors.protocol import Batch, ConnectorError, Intent, Mode
@@ -169,8 +168,8 @@ def _tables(
     empty: set[str] = set()
     found: list[pl.DataFrame] = []
     here = [(file, entity) for file, entity in CATALOGUE.files(version).items() if file in members]
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        opened = pool.map(lambda one: open_table(members[one[0]].path, one[1], version, limits, reading), here)
+    size = sum(members[file].size for file, _ in here)
+    opened = side_by_side(lambda one: open_table(members[one[0]].path, one[1], version, limits, reading), here, size)
     for (file, _), (table, about) in zip(here, opened, strict=True):
         found.extend(about)
         if table is not None:

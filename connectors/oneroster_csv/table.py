@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from connectors.limits import Limits
-from connectors.oneroster_csv import encoding, rules
+from connectors.oneroster_csv import encoding, rules, short
 from connectors.oneroster_csv.headers import Header, read_header
 from connectors.oneroster_csv.mend import MAX_BAD_ROWS, Mended, mend
 from connectors.oneroster_csv.scan import scan
@@ -102,10 +102,23 @@ class Table:
             yield pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
             return
         if self.rows <= min(size, _FEW):
-            yield self._scan(columns).collect(engine="in-memory")
+            yield self._whole(columns)
             return
         for frame in self._scan(columns).collect_batches(chunk_size=size, maintain_order=True):
             yield from frame.iter_slices(size)
+
+    def _whole(self, columns: list[str]) -> pl.DataFrame:
+        """What ``_scan`` gives, of a file that is held whole: to plan how it is read costs more than to read it."""
+        if len(self.columns) > 1 and self.path.stat().st_size <= short.LONGEST:
+            return short.read_short(self.path, self.columns, columns)
+        places = {name: place for place, name in enumerate(self.columns)}
+        names = sorted(columns, key=lambda name: places[name])
+        frame = pl.read_csv(
+            self.path.read_bytes(), columns=[places[name] for name in names], has_header=False, skip_lines=1,
+            schema=self._schema(), glob=False,
+        )  # fmt: skip
+        frame.columns = names
+        return (frame.with_columns(pl.all().replace("", None)) if self.quotes else frame)[columns]
 
     def _scan(self, columns: list[str]) -> pl.LazyFrame:
         places = {name: f"{place}" for place, name in enumerate(self.columns) if name is not None}
@@ -113,11 +126,14 @@ class Table:
             self.path,
             has_header=False,
             skip_lines=1,
-            schema={f"{place}": pl.String for place in range(len(self.columns))},
+            schema=self._schema(),
             glob=False,
         ).select(pl.col(places[name]).alias(name) for name in columns)
         # Only a quoted empty cell comes as an empty text.
         return frame.with_columns(pl.all().replace("", None)) if self.quotes else frame
+
+    def _schema(self) -> dict[str, pl.DataType | type[pl.DataType]]:
+        return {f"{place}": pl.String for place in range(len(self.columns))}
 
     def _numbered(self, frame: pl.DataFrame, seen: int) -> pl.DataFrame:
         if self.lines is not None:

@@ -78,30 +78,42 @@ async def schools(tx: Transaction) -> dict[int, School]:
     return {row["rid"]: School(**row) for row in rows}
 
 
-async def per_org(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, int]:
-    """The number of these records by org, as they are now; a record may belong to several."""
-    return await _counted(tx, entity, "t.rid = ANY($2::int[])", rids) if rids else {}
+async def per_org(tx: Transaction, entity: Entity, rids: Mapping[str, list[int]]) -> dict[str, dict[int, int]]:
+    """The number of records by org, as they are now, of each of some groups; a record may belong to several orgs."""
+    found: dict[str, dict[int, int]] = {group: {} for group in rids}
+    groups = [group for group, some in rids.items() if some] if entity.name in _ORGS else []
+    if not groups:
+        return found
+    org, number, unnested = _of_orgs(entity)
+    # One after another and no join: each goes by its primary key, whatever the planner believes of new tables.
+    parts = (
+        f"SELECT {place} AS place, {org} AS org, {number} AS n FROM {entity.table} t {unnested}"
+        f"WHERE t.district_id = $1 AND t.rid = ANY(${place + 2}::int[]) AND {org} IS NOT NULL GROUP BY {org}"
+        for place in range(len(groups))
+    )
+    for row in await tx.fetch(" UNION ALL ".join(parts), tx.district_id, *(rids[group] for group in groups)):
+        found[groups[row["place"]]][row["org"]] = row["n"]
+    return found
 
 
 async def totals(tx: Transaction, entity: Entity) -> dict[int, int]:
     """The number of active records by org. Reads the whole table."""
-    return await _counted(tx, entity, "t.active")
-
-
-async def _counted(tx: Transaction, entity: Entity, which: str, *values: object) -> dict[int, int]:
-    if entity.name in _ONE_ORG:  # no detour over arrays where the tables are large
-        org, number, unnested = _ONE_ORG[entity.name], "count(*)", ""
-    elif entity.name in _ORGS:
-        org, number = "o.rid", "count(DISTINCT t.rid)"
-        unnested = f"CROSS JOIN LATERAL unnest({_ORGS[entity.name]}) o(rid) "
-    else:
+    if entity.name not in _ORGS:
         return {}
+    org, number, unnested = _of_orgs(entity)
     rows = await tx.fetch(
         f"SELECT {org} AS org, {number} AS n FROM {entity.table} t {unnested}"
-        f"WHERE t.district_id = $1 AND {which} AND {org} IS NOT NULL GROUP BY {org}",
-        tx.district_id, *values,
+        f"WHERE t.district_id = $1 AND t.active AND {org} IS NOT NULL GROUP BY {org}",
+        tx.district_id,
     )  # fmt: skip
     return {row["org"]: row["n"] for row in rows}
+
+
+def _of_orgs(entity: Entity) -> tuple[str, str, str]:
+    """The org of a record ``t``, how records of an org are counted, and what has to be joined for that."""
+    if entity.name in _ONE_ORG:  # no detour over arrays where the tables are large
+        return _ONE_ORG[entity.name], "count(*)", ""
+    return "o.rid", "count(DISTINCT t.rid)", f"CROSS JOIN LATERAL unnest({_ORGS[entity.name]}) o(rid) "
 
 
 async def described(tx: Transaction, entity: Entity, rids: list[int], source_id: UUID | None) -> dict[int, Described]:

@@ -28,13 +28,16 @@ async def of_records(tx: Transaction, source_id: UUID, entity: str, rids: Sequen
 
 
 async def stage(db: Database, district_id: UUID, run_id: UUID, entity: str, rows: pl.DataFrame) -> None:
-    """Stages the rows of some objects (SCHEMA) for a run, in a transaction of its own."""
+    """Stages the rows of some objects (SCHEMA) for a run, in a transaction of its own.
+
+    The rows say whose they are: staging tables have no policy.
+    """
     frame = rows.select(
         run_id=pl.lit(str(run_id)), district_id=pl.lit(str(district_id)), entity=pl.lit(entity), rid="rid", file="file",
         rows="rows",
     )  # fmt: skip
     text = await asyncio.to_thread(as_text, frame)
-    async with db.district(district_id, wait_seconds=60) as tx:
+    async with db.statement(wait_seconds=60) as tx:
         await tx.connection.copy_to_table(
             PARTS, source=text, columns=frame.columns, schema_name="hub", format="csv", delimiter=DELIMITER,
             quote=QUOTE, null=NULL,

@@ -20,6 +20,9 @@ from hub.store.database import Transaction
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.marks import distinct, either, empty, filled, present
 
+#: Up to so many changed records are fetched row by row.
+_FEW = 2_000
+_ROLE_COLUMNS: store.Group = ("roles_org_rids",), ("roles_role", "roles_role_type")
 _NOBODY = pl.Series([-1], dtype=pl.Int32)
 #: When a larger share of a district's records changed, reading all of them is faster than reading these.
 MOST_CHANGED = 0.2
@@ -95,6 +98,8 @@ async def _brought_up(tx: Transaction, position: int, columns: Columns) -> Colum
 
 async def _small(tx: Transaction, changed: Mapping[str, Sequence[int]] | None) -> Small:
     """The small columns of all records, or (``changed``: rids by entity) of some."""
+    if changed is not None and sum(map(len, changed.values())) <= _FEW:
+        return await _small_few(tx, changed)
     records = {}
     some = {e.name: None if changed is None else list(changed.get(e.name, ())) for e in CATALOGUE.entities}
     for entity in CATALOGUE.entities:
@@ -105,8 +110,28 @@ async def _small(tx: Transaction, changed: Mapping[str, Sequence[int]] | None) -
     }  # fmt: skip
     for e, n in CODED_MANY:
         pairs[e, n] = await store.pairs(tx, CATALOGUE[e], text=(CATALOGUE[e][n].table_column,), rids=some[e])
-    wanted = ("roles_role", "roles_role_type")
-    roles = await store.pairs(tx, CATALOGUE["users"], "roles_org_rids", text=wanted, rids=some["users"])
+    orgs, words = _ROLE_COLUMNS
+    roles = await store.pairs(tx, CATALOGUE["users"], *orgs, text=words, rids=some["users"])
+    return Small(records, pairs, roles)
+
+
+async def _small_few(tx: Transaction, changed: Mapping[str, Sequence[int]]) -> Small:
+    """The same of few records: a statement for each entity that has some."""
+    records: dict[str, pl.DataFrame] = {}
+    pairs: dict[FieldKey, pl.DataFrame] = {}
+    roles = pl.DataFrame()
+    for entity in CATALOGUE.entities:
+        single, coded = (tuple(entity[n].table_column for n in names_of(entity, keys)) for keys in (SINGLE, CODED))
+        many, coded_many = names_of(entity, MANY), names_of(entity, CODED_MANY)
+        groups: list[store.Group] = [((entity[name].table_column,), ()) for name in many]
+        groups += [((), (entity[name].table_column,)) for name in coded_many]
+        if entity.name == ROLES[0]:
+            groups.append(_ROLE_COLUMNS)
+        rids = changed.get(entity.name, ())
+        records[entity.name], found = await store.small_few(tx, entity, single, coded, groups, rids)
+        if entity.name == ROLES[0]:
+            roles = found.pop()
+        pairs |= {(entity.name, name): part for name, part in zip([*many, *coded_many], found, strict=True)}
     return Small(records, pairs, roles)
 
 

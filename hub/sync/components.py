@@ -127,7 +127,8 @@ class Components:
             return
         found = []
         for component in files:
-            rows = await asyncio.to_thread(_packed, kept.get(component.csv_file), keys)
+            came = kept.get(component.csv_file)
+            rows = _NO_ROWS if came is None else await asyncio.to_thread(_packed, came, keys)
             kept_now = {"file": pl.lit(component.csv_file), "rows": pl.col("rows").fill_null(source_parts.NONE)}
             if known.height:
                 found.append(known[_NAMED].join(rows, on="key", how="left").select("rid", **kept_now))
@@ -140,9 +141,10 @@ class Components:
             self.staged = True
 
 
-def _packed(rows: pl.DataFrame | None, keys: pl.Series) -> pl.DataFrame:
+_NO_ROWS = pl.DataFrame(schema=kept_rows.KEPT)
+
+
+def _packed(rows: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
     """The rows of some objects, as they are kept."""
-    if rows is None or not keys.len():
-        return pl.DataFrame(schema=kept_rows.KEPT)
     few = near(rows, keys)
     return kept_rows.packed(few if few is rows else few.filter(pl.col("key").is_in(as_list(keys))))

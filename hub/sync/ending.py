@@ -245,10 +245,12 @@ async def _let_go(tx: Transaction, ending: _End) -> None:
 
 async def _without_ended(job: Job, prepared: Prepared) -> None:
     """Leaves out of what is to end what has ended already: an undo ends records of which sources go on to speak."""
-    for name, changes in prepared.entities.items():
-        if changes.deleted:
-            async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
-                changes.deleted = BitMap(await past.active(tx, CATALOGUE[name], list(changes.deleted)))
+    ending = {name: changes for name, changes in prepared.entities.items() if changes.deleted}
+    if not ending:
+        return
+    async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+        for name, changes in ending.items():
+            changes.deleted = BitMap(await past.active(tx, CATALOGUE[name], list(changes.deleted)))
             changes.counts.deleted = len(changes.deleted)
 
 

@@ -18,7 +18,7 @@ from pyroaring import BitMap
 from hub.store import differences, doubles, guards, holds, runs, staging
 from hub.store import grants as grant_store
 from hub.store.database import Transaction
-from hub.store.differences import School
+from hub.store.differences import Described, School
 from hub.sync import guard
 from hub.sync.apply import Applied
 from hub.sync.changes import EntityChanges, Update, members
@@ -237,11 +237,11 @@ class _Looking:
             return
         self.schools = await differences.schools(self.tx)
         for one in self.found:
+            counted = await differences.per_org(self.tx, one.entity, {k: list(rids) for k, rids in one.kinds.items()})
             for kind, rids in one.kinds.items():
-                await self._count(one, kind, rids)
+                self._count(one, kind, rids, counted[kind])
 
-    async def _count(self, one: EntityDifference, kind: str, rids: BitMap) -> None:
-        per_org = await differences.per_org(self.tx, one.entity, list(rids))
+    def _count(self, one: EntityDifference, kind: str, rids: BitMap, per_org: Mapping[int, int]) -> None:
         numbers = {self.schools[rid].sourced_id: n for rid, n in per_org.items() if rid in self.schools}
         if kind in {"moved", "rebound"}:
             known = {school.sourced_id for school in self.schools.values()}
@@ -324,21 +324,27 @@ class _Looking:
         return [self.schools[rid].sourced_id for rid in sorted(rids) if rid in self.schools]
 
     async def rows(self, bound: int, *, with_values: bool) -> list[dict[str, Any]]:
-        out: list[dict[str, Any]] = []
+        chosen: list[tuple[EntityDifference, str, list[int]]] = []
         for kind in KINDS:
             for one in self.found:
-                rids = list(one.kinds[kind][: bound - len(out)]) if len(out) < bound else []
-                if rids:
-                    out += await self._described(one, kind, rids, with_values=with_values)
+                if rids := list(one.kinds[kind][:bound]):
+                    chosen.append((one, kind, rids))
+                    bound -= len(rids)
+        about: dict[str, Mapping[int, Described]] = {}
+        for one in self.found:  # once for an entity, whatever becomes of its records
+            if of_it := [rid for other, _, rids in chosen if other is one for rid in rids]:
+                about[one.entity.name] = await differences.described(self.tx, one.entity, of_it, self.source_id)
+        out: list[dict[str, Any]] = []
+        for one, kind, rids in chosen:
+            out += await self._described(one, kind, rids, about[one.entity.name], with_values=with_values)
         return out
 
     async def _described(
-        self, one: EntityDifference, kind: str, rids: list[int], *, with_values: bool
+        self, one: EntityDifference, kind: str, rids: list[int], about: Mapping[int, Described], *, with_values: bool
     ) -> list[dict[str, Any]]:
         updates = self.entities[one.entity.name].updates
         whole = [rid for rid in rids if rid not in updates] if with_values else []
         documents = await staging.documents(self.tx, one.entity, whole) if whole else {}
-        about = await differences.described(self.tx, one.entity, rids, self.source_id)
         known = {school.sourced_id for school in self.schools.values()}
         out = []
         for rid in (rid for rid in rids if rid in about):

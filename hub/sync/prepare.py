@@ -155,13 +155,13 @@ class Preparation:
                 self.merging.begin(entity)
             return
         known, shared = self.said.known(entity), bool(self.parties.same_keys) and is_target(entity)
-        if known is not None and not (shared or entity.name in WRITABLE or self.merging is not None):
+        if entity.name in WRITABLE:
+            self.passed_back[entity.name] = await self.said.passed_back(entity)
+        if known is not None and not (shared or self.merging is not None):
             self.stored[entity.name] = known
             return
         async with self.db.district(self.district_id, readonly=True, wait_seconds=30) as tx:
             self.stored[entity.name] = await self.said.stored(tx, entity)
-            if entity.name in WRITABLE:
-                self.passed_back[entity.name] = await columns.passed_back(tx, entity.name)
             if self.merging is not None:
                 await self.merging.load(tx, entity)
             if shared and entity.name not in self.same_keys:
@@ -373,6 +373,8 @@ class Preparation:
             found = created.join(self.indexes[entity.rid_of], on="key", how="inner", maintain_order="left")
             return self.doubles.once(found.sort("rid"))
         first = await first_rid(self.job, self.result, entity, created.height)
+        if not created.height:  # of a known district's files the most
+            return numbered(entity, created, first)
         return await asyncio.to_thread(numbered, entity, created, first)
 
     async def _index(self, entity: Entity, minted: list[pl.DataFrame]) -> None:

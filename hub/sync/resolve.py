@@ -124,6 +124,6 @@ def _roles(frame: pl.DataFrame, orgs: pl.DataFrame) -> tuple[pl.Series, pl.Serie
 
 def numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:
     """New rows with the rids from ``first`` on, in the order in which they are loaded, and new sourcedIds."""
-    ordered = created.sort(_LOAD_ORDER.get(entity.name, ["key"]))
+    ordered = created.sort(_LOAD_ORDER.get(entity.name, ["key"])) if created.height else created
     rids = pl.Series("rid", np.arange(first, first + ordered.height, dtype=np.uint32))
     return ordered.hstack([rids, ids.mint(ordered.height).alias("sourcedId")])

@@ -10,10 +10,12 @@ import polars as pl
 
 from connectors.protocol import Package
 from hub.crashpoints import crash_point
+from hub.scope.grants import WRITABLE
 from hub.store import columns, source_parts
 from hub.store.database import Database, Transaction
 from hub.store.sources import Source
 from hub.sync.named import comes, named_keys
+from hub.sync.resolve import is_target
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.kept_rows import named
 
@@ -28,6 +30,7 @@ class Said:
         self._counts: dict[str, int] = {}
         self._parts: dict[str, pl.DataFrame] = {}
         self._trees: set[str] = set()
+        self._written: dict[str, pl.DataFrame] | None = None
         self.named: list[str] | None = None
 
     async def narrow(self, package: Package, known: Collection[str]) -> None:
@@ -85,8 +88,12 @@ class Said:
 
     async def read(self) -> None:
         """Reads all that the source has said at once: of a small district, entity by entity is mostly round trips."""
-        if self.named is None:
-            self._read_at_once = await self._read(None)
+        if self.named is not None:
+            return
+        async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+            self._read_at_once = await columns.stored_of(tx, self.source_id, None)
+            if targets := [e for e in CATALOGUE.entities if e.name in self._read_at_once and is_target(e)]:
+                self._known |= await columns.every_sourced_id(tx, targets)
 
     async def _read(self, named: list[str] | None) -> dict[str, pl.DataFrame]:
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
@@ -132,6 +139,13 @@ class Said:
         return pl.DataFrame(
             list(found.items()), schema={"sourcedId": pl.String, "rid": pl.UInt32}, orient="row"
         ).select("rid", "sourcedId")
+
+    async def passed_back(self, entity: Entity) -> pl.DataFrame:
+        """The objects of an entity that apps wrote (columns.passed_back). All are read at once: mostly none."""
+        if self._written is None:
+            async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
+                self._written = await columns.passed_back(tx, WRITABLE)
+        return self._written[entity.name]
 
     async def org_types(self, others: Sequence[Source]) -> pl.DataFrame:
         """Key and type of the orgs that the source, or one with the same keys, has spoken of."""

@@ -10,7 +10,7 @@ from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Severity, declare
 from transforms.marks import absent, as_list, empty, renamed, rows_of, words
-from transforms.normalise.lists import gathered, items, placed, tidied
+from transforms.normalise.lists import items, listed, tidied
 from transforms.sheet import METADATA, Sheet
 
 GRD_001 = declare(
@@ -72,4 +72,4 @@ def read_grades(sheet: Sheet, field: Field) -> None:
         sheet.report(GRD_002, cells.is_in(as_list(lost["cell"])), field.name)
         kept = cells.alias("cell").to_frame().join(lost, on="cell", how="left", maintain_order="left")["item"]
         sheet.put(RAW, kept)
-    sheet.put(field.name, placed(cells, gathered(codes)))
+    sheet.put(field.name, listed(cells, codes))

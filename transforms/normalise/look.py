@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from transforms.marks import empty
+from transforms.marks import FEW, empty
 from transforms.normalise.sensitive import PART, WHOLE
 from transforms.normalise.text import LONGEST, odd
 from transforms.sheet import Sheet
@@ -51,7 +51,9 @@ def look(sheet: Sheet, asked: Iterable[Asked]) -> Look:
     """Asks all at once. Of a column without values nothing is true."""
     sheet.touched.clear()
     wanted = tuple((question, name) for question, name in asked if not empty(sheet[name]))
-    answers = sheet.frame.select(_expressions(wanted)).row(0) if wanted and sheet.frame.height else ()
+    # Of a short sheet no expression is worth a thread of its own.
+    asked_of = sheet.frame.select_seq if sheet.frame.height <= FEW else sheet.frame.select
+    answers = asked_of(_expressions(wanted)).row(0) if wanted and sheet.frame.height else ()
     return Look(sheet, frozenset(one for one, true in zip(wanted, answers, strict=False) if true))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Severity, declare
-from transforms.marks import certain, empty, nowhere, possible, without, words
+from transforms.marks import FEW, certain, empty, nowhere, possible, without, words
 from transforms.sheet import Sheet, required, spread
 
 NAME_001 = declare(
@@ -86,16 +86,40 @@ def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
     return spread(values, odd, after), spread(odd, odd, spaced), spread(odd, odd, decoded)
 
 
+def _tidy_together(columns: list[pl.Series]) -> list[tuple[pl.Series, pl.Series, pl.Series]]:
+    """``tidy`` of each of some columns. Short ones are repaired at once: it is calls that cost, not values."""
+    found = [tidy(part) for part in _together(columns)]
+    if len(found) == len(columns):
+        return found
+    height = columns[0].len()
+    values, spaced, decoded = ([part.slice(n * height, height) for n in range(len(columns))] for part in found[0])
+    return list(zip(values, spaced, decoded, strict=True))
+
+
+def _together(columns: list[pl.Series]) -> list[pl.Series]:
+    """Short columns, one behind the other, as one; long ones as they are."""
+    if len(columns) < 2 or columns[0].len() > FEW:
+        return columns
+    return [pl.concat([column.alias("") for column in columns])]
+
+
+def _may_be_long(values: pl.Series) -> bool:
+    longest = values.str.len_bytes().max()
+    return isinstance(longest, int) and longest > LONGEST
+
+
 def tidy_columns(sheet: Sheet, names: list[str]) -> None:
     """Repairs the text columns ``names`` of a sheet and drops what is absurdly long."""
     needed = {f.name for f in sheet.fields if required(f, sheet.version)}
-    for name in names:
-        values, spaced, decoded = tidy(sheet[name])
+    tidied = _tidy_together([sheet[name] for name in names])
+    long = any(_may_be_long(part) for part in _together([values for values, _, _ in tidied]))
+    for name, (values, spaced, decoded) in zip(names, tidied, strict=True):
         if spaced.any() or decoded.any():
             sheet.put(name, values)
             sheet.report(NAME_001, spaced, name)
             sheet.report(NAME_003, decoded, name)
-        drop_long(sheet, name, needed=name in needed)
+        if long:
+            drop_long(sheet, name, needed=name in needed)
 
 
 def drop_long_lists(sheet: Sheet, names: list[str]) -> None:

@@ -34,6 +34,10 @@ _INVISIBLE = r"\s\u200b\u2060\ufeff\x00"
 _OUTSIDE = rf"^[{_INVISIBLE}]+|[{_INVISIBLE}]+$"
 #: A cell without it has no identifier: commas, spaces and invisible characters alone.
 SOMETHING = rf"[^,{_INVISIBLE}]"
+#: The same characters (those of ``\s`` as the column engine reads it), to be stripped from the ends of one text.
+_ENDS = "\t\n\x0b\x0c\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + (
+    "\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff\x00"
+)  # fmt: skip
 _UNSTORABLE = r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 
 _TRIMMED = pl.col("").str.replace_all(_OUTSIDE, "").replace("", None)
@@ -42,13 +46,22 @@ _REFUSED = (
     (pl.col("").str.len_bytes() > LONGEST) & (pl.col("").str.len_chars() > LONGEST)
 ) | pl.col("").str.contains(_UNSTORABLE)  # fmt: skip
 
+_REFUSED_CHARACTER = re.compile(_UNSTORABLE)
+#: Up to so many identifiers are looked at one by one.
+_FEW = 300
 # Halves of surrogate pairs come from requests only: files are read as UTF-8.
 _NOT_ALLOWED = re.compile(_UNSTORABLE[:-1] + r"\ud800-\udfff]")
 
 
 def trimmed(values: pl.Series) -> pl.Series:
     """Identifiers without spaces and invisible characters at their ends; blank becomes null."""
-    if empty(values) or values.str.contains(ALLOWED).all():
+    if empty(values):
+        return values
+    if values.len() <= _FEW:
+        texts = values.to_list()
+        mended = [None if text is None else text.strip(_ENDS) or None for text in texts]
+        return values if mended == texts else pl.Series(values.name, mended, dtype=pl.String)
+    if values.str.contains(ALLOWED).all():
         return values
     return values.to_frame("").select_seq(_TRIMMED).to_series().alias(values.name)
 
@@ -60,7 +73,13 @@ def usual(text: pl.Expr) -> pl.Expr:
 
 def unstorable(values: pl.Series) -> pl.Series:
     """Where an identifier can be neither stored nor shown."""
+    if values.len() <= _FEW:
+        return pl.Series([None if text is None else _is_refused(text) for text in values.to_list()], dtype=pl.Boolean)
     return values.to_frame("").select_seq(_REFUSED).to_series()
+
+
+def _is_refused(text: str) -> bool:
+    return len(text) > LONGEST or _REFUSED_CHARACTER.search(text) is not None
 
 
 def storable(value: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import absent, as_list, rows_of
+from transforms.marks import absent, as_list, few, rows_of
 
 ID_004 = declare(
     "ID-004", Severity.WARN, Action.REPORT,
@@ -22,6 +22,14 @@ _FOLDED = (
 )
 
 
+def _all_differ(keys: list[str]) -> bool:
+    """Whether no two are nearly equal. Of letters whose case is a matter of opinion it is not said."""
+    if not "".join(keys).isascii():
+        return False
+    plain = (key.replace(" ", "").lower() for key in keys)
+    return len({(key.lstrip("0") or "0") if key.startswith("0") else key for key in plain}) == len(keys)
+
+
 def nearly_equal(rows: pl.DataFrame, held: pl.Series, entity: str) -> pl.DataFrame:
     """The rows (columns key, line, cause) whose key is nearly one that the store holds, or another row's.
 
@@ -31,6 +39,8 @@ def nearly_equal(rows: pl.DataFrame, held: pl.Series, entity: str) -> pl.DataFra
     given = rows_of(rows, ~absent(rows["key"]))
     others = held.filter(~held.is_in(as_list(given["key"]))) if held.len() else held
     both = pl.concat([given["key"], others])
+    if few(both) and _all_differ(both.to_list()):
+        return rows.clear().hstack([pl.Series("cause", [], dtype=pl.String)])
     folded = both.to_frame("key").select_seq(_FOLDED.alias("same"), mark=_FOLDED.hash(0)) if both.len() else None
     # By hash first, which is cheap; a chance collision of two is told apart below.
     if folded is None or folded["mark"].n_unique() == both.len():

@@ -11,8 +11,8 @@ import polars as pl
 from transforms.catalogue import CATALOGUE, Field
 from transforms.issues import Action, Phase, Severity, declare
 from transforms.lookup import lookup
-from transforms.marks import absent, among, as_list, blank, certain, empty, one_of, present, rows_of, without
-from transforms.normalise.lists import LST_001, ORDERED, gathered, items, placed, single, untidy
+from transforms.marks import absent, among, as_list, blank, certain, empty, few, one_of, present, rows_of, without
+from transforms.normalise.lists import LST_001, ORDERED, items, listed, single, untidy
 from transforms.normalise.text import NAME_001
 from transforms.sheet import Sheet, is_owner, required, spread
 from transforms.validate.identifiers import trimmed, unstorable
@@ -45,7 +45,7 @@ ORG_001 = declare(
 
 def _among(values: pl.Series, keys: pl.Series) -> pl.Series:
     """Where a value is one of ``keys``, and where there is none."""
-    if keys.len() <= values.len():
+    if keys.len() <= values.len() or few(values, keys):
         return among(values, keys)
     return present(lookup(keys).places(values)) | absent(values)
 
@@ -106,7 +106,7 @@ def _check_many(sheet: Sheet, field: Field, target: str, keys: pl.Series, known:
     table = items(cells, identifiers=True)
     sheet.report(LST_001, untidy(cells, table), field.name)
     there = _among(table["item"], keys)
-    lists = placed(cells, gathered(table.filter(there), ordered=field.name in ORDERED))
+    lists = listed(cells, table.filter(there), ordered=field.name in ORDERED)
     lost = table.filter(~there)
     if lost.height:
         _report_lost(sheet, field, known, target=target, cells=cells, lists=lists, lost=lost)
