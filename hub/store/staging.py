@@ -51,15 +51,14 @@ async def copy_in(tx: Transaction, table: str, columns: Sequence[str], text: io.
     )  # fmt: skip
 
 
-async def _pieces(text: io.BytesIO) -> AsyncIterator[memoryview]:
+async def _pieces(text: io.BytesIO) -> AsyncIterator[bytes]:
     """A text as COPY sends it.
 
     Not the file itself: for each file the driver makes a class that reads it in threads, and as classes refer to
     themselves the text of a whole first load stayed in memory until Python next looked for garbage.
     """
-    whole = text.getbuffer()
-    for start in range(0, len(whole), _PIECE):
-        yield whole[start : start + _PIECE]
+    while piece := text.read(_PIECE):
+        yield piece
 
 
 #: What becomes of a staged row: a new record, a changed one, one of which only the source's hash went stale, or one
