@@ -10,7 +10,7 @@ import polars as pl
 
 from hub.store.columns import copied
 from hub.store.database import Database, Transaction
-from hub.store.staging import DELIMITER, NULL, PARTS, QUOTE, as_text
+from hub.store.staging import PARTS, as_text, copy_in
 
 #: Columns of kept rows as they are read.
 SCHEMA = {"rid": pl.UInt32, "file": pl.String, "rows": pl.String}
@@ -38,10 +38,7 @@ async def stage(db: Database, district_id: UUID, run_id: UUID, entity: str, rows
     )  # fmt: skip
     text = await asyncio.to_thread(as_text, frame)
     async with db.statement(wait_seconds=60) as tx:
-        await tx.connection.copy_to_table(
-            PARTS, source=text, columns=frame.columns, schema_name="hub", format="csv", delimiter=DELIMITER,
-            quote=QUOTE, null=NULL,
-        )  # fmt: skip
+        await copy_in(tx, PARTS, frame.columns, text)
 
 
 async def write(tx: Transaction, run_id: UUID, source_id: UUID, *, first: bool) -> None:

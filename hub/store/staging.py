@@ -10,6 +10,7 @@ wakes up late can neither add to the rows of the one that took over nor delete t
 from __future__ import annotations
 
 import io
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -20,6 +21,8 @@ from hub.store.database import Database, Transaction
 from hub.store.schema import DOCUMENTS, STAGING_PREFIX, lower_columns, quoted, table_columns, table_text, value_columns
 from transforms.catalogue import CATALOGUE, Entity
 
+#: Bytes that are sent at a time.
+_PIECE = 512 << 10
 #: Neither can occur in a value: normalisation strips control characters and JSON escapes them.
 DELIMITER, QUOTE, NULL = "\x1f", "\x03", "\\N"
 
@@ -38,6 +41,24 @@ def as_text(frame: pl.DataFrame) -> io.BytesIO:
     )
     buffer.seek(0)
     return buffer
+
+
+async def copy_in(tx: Transaction, table: str, columns: Sequence[str], text: io.BytesIO) -> None:
+    """Copies ``as_text`` into a staging table."""
+    await tx.connection.copy_to_table(
+        table, source=_pieces(text), columns=list(columns), schema_name="hub", format="csv",
+        delimiter=DELIMITER, quote=QUOTE, null=NULL,
+    )  # fmt: skip
+
+
+async def _pieces(text: io.BytesIO) -> AsyncIterator[bytes]:
+    """A text as COPY sends it.
+
+    Not the file itself: for each file the driver makes a class that reads it in threads, and as classes refer to
+    themselves the text of a whole first load stayed in memory until Python next looked for garbage.
+    """
+    while piece := text.read(_PIECE):
+        yield piece
 
 
 #: What becomes of a staged row: a new record, a changed one, one of which only the source's hash went stale, or one
@@ -79,10 +100,7 @@ async def stage(db: Database, entity: Entity, columns: list[str], text: io.Bytes
     The rows say whose they are: staging tables have no policy.
     """
     async with db.statement(wait_seconds=60) as tx:
-        await tx.connection.copy_to_table(
-            STAGING_PREFIX + entity.table, source=text, columns=columns, schema_name="hub", format="csv",
-            delimiter=DELIMITER, quote=QUOTE, null=NULL,
-        )  # fmt: skip
+        await copy_in(tx, STAGING_PREFIX + entity.table, columns, text)
 
 
 async def clear(db: Database, district_id: UUID, run_id: UUID) -> None:

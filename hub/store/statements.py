@@ -16,7 +16,7 @@ from hub.errors import Code, HubError
 from hub.store import statement_history
 from hub.store.columns import copied
 from hub.store.database import Database, Transaction
-from hub.store.staging import DELIMITER, NULL, QUOTE, as_text
+from hub.store.staging import as_text, copy_in
 from hub.store.statement_history import STAGED_STATEMENTS, Moment
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -83,10 +83,7 @@ async def stage(db: Database, district_id: UUID, table: str, frame: pl.DataFrame
     """Copies rows into ``STAGED_STATEMENTS`` or ``STAGED_PROVENANCE``, in a transaction of its own."""
     text: io.BytesIO = await asyncio.to_thread(as_text, frame)
     async with db.district(district_id, wait_seconds=60) as tx:
-        await tx.connection.copy_to_table(
-            table, source=text, columns=frame.columns, schema_name="hub", format="csv",
-            delimiter=DELIMITER, quote=QUOTE, null=NULL,
-        )  # fmt: skip
+        await copy_in(tx, table, frame.columns, text)
 
 
 async def write(tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID]) -> None:
