@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 from pyroaring import BitMap
 
 from hub.objects.bases import Bases, addressed
@@ -99,8 +101,8 @@ async def joined_objects(
     wanted = BitMap(rids)
     trimmed, gone = view.trimmed & wanted, view.gone & wanted
     special = projection.mode == "rewrite" or looking.lens.identifiers.touches(entity) or styled(looking, entity)
-    if special or len(gone) * 2 > len(rids) or not _ascend(rids):
-        return None
+    if special or len(gone) * 2 > len(rids) or wanted.to_array() != array("I", rids):
+        return None  # PostgreSQL joins them as a set has them: ascending, each once
     if entity.compact and len(rids) >= _COLUMNS and not projection.dangling:
         return await _in_columns(looking, entity, rids, trimmed | gone, bases)
     text = await _joined(looking, entity, rids, trimmed, gone)
@@ -141,12 +143,6 @@ async def _in_columns(looking: Looking, entity: Entity, rids: Sequence[int], apa
     return made.joined({place: addressed(text.encode(), bases) for place, text in others.items()})
 
 
-def _ascend(rids: Sequence[int]) -> bool:
-    """Whether records are in the order in which PostgreSQL joins them, each once."""
-    numbers = np.asarray(rids)
-    return bool((numbers[1:] > numbers[:-1]).all())
-
-
 def _places(rids: Sequence[int], some: BitMap) -> list[int]:
     """Where some of the ascending ``rids`` are among them."""
     found: list[int] = np.searchsorted(np.asarray(rids), np.asarray(some.to_array())).tolist()
@@ -171,18 +167,58 @@ async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed
         text = b"".join(chain.from_iterable(zip(text.split(_DATE.encode()), [*dates, b""], strict=True)))
     if whole:
         return text
-    found = text.split(_BETWEEN.encode())
-    dangling = any(member.encode() in text for member in projection.dangling)
+    ends = _marks(text)
+    changed = {place: refs.get(rids[place]) for place in _places(rids, trimmed)}
+    for member in projection.dangling:
+        changed |= dict.fromkeys(set(_records_with(member.encode(), text, ends)) - changed.keys())
     start, behind = len(before) + _ID_LENGTH + len(between) + _DATE_LENGTH + len(after), -len(end)
-    for place in range(len(rids)) if dangling else _places(rids, trimmed):
-        document = found[place][start:behind].decode()
-        shown = projection.members(document, "", refs=refs.get(rids[place]), sees=looking.view.sees)
-        found[place] = found[place][:start] + shown.encode() + found[place][behind:]
+    made = {}
+    for place, references in changed.items():
+        record = _record(text, ends, place)
+        shown = projection.members(record[start:behind].decode(), "", refs=references, sees=looking.view.sees)
+        made[place] = record[:start] + shown.encode() + record[behind:]
     if gone:
-        ids = {place: found[place][_ID_START : _ID_START + _ID_LENGTH].decode() for place in _places(rids, gone)}
-        for place, made in (await _apart(looking, entity, rids, gone, ids)).items():
-            found[place] = made.encode()
-    return b",".join(found)
+        own = slice(_ID_START, _ID_START + _ID_LENGTH)
+        ids = {place: _record(text, ends, place)[own].decode() for place in _places(rids, gone)}
+        made |= {place: told.encode() for place, told in (await _apart(looking, entity, rids, gone, ids)).items()}
+    return _with(text, ends, made)
+
+
+def _marks(text: bytes) -> npt.NDArray[np.intp]:
+    """Where the records of a joined text end, but for the last."""
+    return np.flatnonzero(np.frombuffer(text, np.uint8) == ord(_BETWEEN))
+
+
+def _bounds(text: bytes, ends: npt.NDArray[np.intp], place: int) -> tuple[int, int]:
+    start = int(ends[place - 1]) + len(_BETWEEN) if place else 0
+    return start, int(ends[place]) if place < len(ends) else len(text)
+
+
+def _record(text: bytes, ends: npt.NDArray[np.intp], place: int) -> bytes:
+    return text[slice(*_bounds(text, ends, place))]
+
+
+def _records_with(part: bytes, text: bytes, ends: npt.NDArray[np.intp]) -> list[int]:
+    """The places of the records in which something stands."""
+    found, at = list[int](), text.find(part)
+    while at >= 0:
+        found.append(at)
+        at = text.find(part, at + len(part))
+    places: list[int] = np.searchsorted(ends, found).tolist()
+    return places
+
+
+def _with(text: bytes, ends: npt.NDArray[np.intp], instead: Mapping[int, bytes]) -> bytes:
+    """A joined text with other records in some places, and commas between.
+
+    Most records stay as they are, so that what lies between two changed ones is one piece.
+    """
+    parts, done = list[bytes](), 0
+    for place in sorted(instead):
+        start, end = _bounds(text, ends, place)
+        parts += (text[done:start], instead[place])
+        done = end
+    return b"".join((*parts, text[done:])).replace(_BETWEEN.encode(), b",")
 
 
 def _check(count: int, rids: Sequence[int] | BitMap) -> None:
