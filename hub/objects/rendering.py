@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 from pyroaring import BitMap
 
 from hub.objects.bases import Bases, addressed
@@ -167,10 +167,10 @@ async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed
         text = b"".join(chain.from_iterable(zip(text.split(_DATE.encode()), [*dates, b""], strict=True)))
     if whole:
         return text
-    ends = _marks(text)
+    ends = _found(_BETWEEN.encode(), text)
     changed = {place: refs.get(rids[place]) for place in _places(rids, trimmed)}
     for member in projection.dangling:
-        changed |= dict.fromkeys(set(_records_with(member.encode(), text, ends)) - changed.keys())
+        changed |= dict.fromkeys({bisect(ends, at) for at in _found(member.encode(), text)} - changed.keys())
     start, behind = len(before) + _ID_LENGTH + len(between) + _DATE_LENGTH + len(after), -len(end)
     made = {}
     for place, references in changed.items():
@@ -184,31 +184,26 @@ async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed
     return _with(text, ends, made)
 
 
-def _marks(text: bytes) -> npt.NDArray[np.intp]:
-    """Where the records of a joined text end, but for the last."""
-    return np.flatnonzero(np.frombuffer(text, np.uint8) == ord(_BETWEEN))
-
-
-def _bounds(text: bytes, ends: npt.NDArray[np.intp], place: int) -> tuple[int, int]:
-    start = int(ends[place - 1]) + len(_BETWEEN) if place else 0
-    return start, int(ends[place]) if place < len(ends) else len(text)
-
-
-def _record(text: bytes, ends: npt.NDArray[np.intp], place: int) -> bytes:
-    return text[slice(*_bounds(text, ends, place))]
-
-
-def _records_with(part: bytes, text: bytes, ends: npt.NDArray[np.intp]) -> list[int]:
-    """The places of the records in which something stands."""
+def _found(part: bytes, text: bytes) -> list[int]:
+    """Where something stands in a text: one search after the other costs less than looking at every byte."""
     found, at = list[int](), text.find(part)
     while at >= 0:
         found.append(at)
         at = text.find(part, at + len(part))
-    places: list[int] = np.searchsorted(ends, found).tolist()
-    return places
+    return found
 
 
-def _with(text: bytes, ends: npt.NDArray[np.intp], instead: Mapping[int, bytes]) -> bytes:
+def _bounds(text: bytes, ends: Sequence[int], place: int) -> tuple[int, int]:
+    """Where a record of a joined text begins and ends; ``ends``: of all but the last."""
+    start = ends[place - 1] + len(_BETWEEN) if place else 0
+    return start, ends[place] if place < len(ends) else len(text)
+
+
+def _record(text: bytes, ends: Sequence[int], place: int) -> bytes:
+    return text[slice(*_bounds(text, ends, place))]
+
+
+def _with(text: bytes, ends: Sequence[int], instead: Mapping[int, bytes]) -> bytes:
     """A joined text with other records in some places, and commas between.
 
     Most records stay as they are, so that what lies between two changed ones is one piece.
