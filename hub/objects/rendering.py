@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
@@ -167,53 +166,19 @@ async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed
         text = b"".join(chain.from_iterable(zip(text.split(_DATE.encode()), [*dates, b""], strict=True)))
     if whole:
         return text
-    ends = _found(_BETWEEN.encode(), text)
-    changed = {place: refs.get(rids[place]) for place in _places(rids, trimmed)}
-    for member in projection.dangling:
-        changed |= dict.fromkeys({bisect(ends, at) for at in _found(member.encode(), text)} - changed.keys())
+    found = text.split(_BETWEEN.encode())
+    dangling = [member.encode() for member in projection.dangling]
+    changed = {place for place, record in enumerate(found) for member in dangling if member in record}
     start, behind = len(before) + _ID_LENGTH + len(between) + _DATE_LENGTH + len(after), -len(end)
-    made = {}
-    for place, references in changed.items():
-        record = _record(text, ends, place)
-        shown = projection.members(record[start:behind].decode(), "", refs=references, sees=looking.view.sees)
-        made[place] = record[:start] + shown.encode() + record[behind:]
+    for place in changed.union(_places(rids, trimmed)):
+        document = found[place][start:behind].decode()
+        shown = projection.members(document, "", refs=refs.get(rids[place]), sees=looking.view.sees)
+        found[place] = found[place][:start] + shown.encode() + found[place][behind:]
     if gone:
-        own = slice(_ID_START, _ID_START + _ID_LENGTH)
-        ids = {place: _record(text, ends, place)[own].decode() for place in _places(rids, gone)}
-        made |= {place: told.encode() for place, told in (await _apart(looking, entity, rids, gone, ids)).items()}
-    return _with(text, ends, made)
-
-
-def _found(part: bytes, text: bytes) -> list[int]:
-    """Where something stands in a text: one search after the other costs less than looking at every byte."""
-    found, at = list[int](), text.find(part)
-    while at >= 0:
-        found.append(at)
-        at = text.find(part, at + len(part))
-    return found
-
-
-def _bounds(text: bytes, ends: Sequence[int], place: int) -> tuple[int, int]:
-    """Where a record of a joined text begins and ends; ``ends``: of all but the last."""
-    start = ends[place - 1] + len(_BETWEEN) if place else 0
-    return start, ends[place] if place < len(ends) else len(text)
-
-
-def _record(text: bytes, ends: Sequence[int], place: int) -> bytes:
-    return text[slice(*_bounds(text, ends, place))]
-
-
-def _with(text: bytes, ends: Sequence[int], instead: Mapping[int, bytes]) -> bytes:
-    """A joined text with other records in some places, and commas between.
-
-    Most records stay as they are, so that what lies between two changed ones is one piece.
-    """
-    parts, done = list[bytes](), 0
-    for place in sorted(instead):
-        start, end = _bounds(text, ends, place)
-        parts += (text[done:start], instead[place])
-        done = end
-    return b"".join((*parts, text[done:])).replace(_BETWEEN.encode(), b",")
+        ids = {place: found[place][_ID_START : _ID_START + _ID_LENGTH].decode() for place in _places(rids, gone)}
+        for place, made in (await _apart(looking, entity, rids, gone, ids)).items():
+            found[place] = made.encode()
+    return b",".join(found)
 
 
 def _check(count: int, rids: Sequence[int] | BitMap) -> None:

@@ -42,8 +42,8 @@ def standing_in(entity: Entity) -> tuple[str, ...]:
 class Page:
     """Objects of one entity taken apart at the ids of references.
 
-    ``pieces``: text (``_narrowed``), the beginning of a reference and its id, again and again, and text at the end.
-    ``headed``: all objects begin with their ids, and the pieces are of what is behind these.
+    ``pieces``: text, the beginning of a reference and its id, again and again, and text at the end. ``headed``: all
+    objects begin with their ids, and the pieces are of what is behind these.
     """
 
     objects: Sequence[str]
@@ -55,7 +55,7 @@ class Page:
         """The objects of a page; a long one takes some milliseconds."""
         headed = all(text.startswith(_HEAD) for text in objects)
         texts = [text[_END:] for text in objects] if headed else objects
-        return cls(objects, _REFERENCE.split(_BETWEEN.join(map(_narrowed, texts))), headed)
+        return cls(objects, _REFERENCE.split(_BETWEEN.join(texts)), headed)
 
     def ids(self, entities: Collection[str] | None, *, heads: bool) -> set[str]:
         """The ids of references to ``entities`` (None: to any), and (``heads``) of the objects themselves."""
@@ -77,29 +77,15 @@ class Page:
         # Mostly there is nothing to be written otherwise, which one look at all of them tells.
         plain = _PLAIN.fullmatch("".join(names.values())) is not None
         refer = _plainly_referred if plain else referred
-        written = {id_: _narrowed(refer(names.get(id_, id_))) for id_ in set(pieces[2::3])}
+        written = {id_: refer(names.get(id_, id_)) for id_ in set(pieces[2::3])}
         pieces[2::3] = [written[id_] for id_ in pieces[2::3]]
-        texts = [_widened(text) for text in "".join(pieces).split(_BETWEEN)]
+        texts = "".join(pieces).split(_BETWEEN)
         if not self.headed:
             return [_with_head(text, names, members) for text in texts]
         own = [text[_START:_END] for text in self.objects]
         if plain and not members:
             return [f"{_HEAD}{names.get(id_, id_)}{text}" for id_, text in zip(own, texts, strict=True)]
         return [_with_head(f"{_HEAD}{id_}{text}", names, members) for id_, text in zip(own, texts, strict=True)]
-
-
-def _narrowed(text: str) -> str:
-    """A text whose characters are the bytes of its UTF-8.
-
-    One wide character in one name would make the text of a whole page twice as wide, and all that looks through it
-    slower; what is looked for is ASCII.
-    """
-    return text if text.isascii() else text.encode().decode("latin-1")
-
-
-def _widened(text: str) -> str:
-    """The inverse of ``_narrowed``."""
-    return text if text.isascii() else text.encode("latin-1").decode()
 
 
 def without_head(text: str) -> str:
