@@ -8,11 +8,13 @@ errors show their text, which holds neither personal data nor secrets by rule (h
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 from types import TracebackType
 from typing import Any, TextIO
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -32,7 +34,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         safe_exception,
     ]
     stream = stream or _unbuffered(sys.stderr)
-    renderer: Processor = structlog.processors.JSONRenderer()
+    renderer: Processor = structlog.processors.JSONRenderer(serializer=_json)
     if settings.log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
     handler = _Lines(stream)
@@ -54,6 +56,14 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+
+
+def _json(event: EventDict, **options: Any) -> str:
+    """A line as JSON. What the quick writer refuses, as a text that is no Unicode, Python's own can still say."""
+    try:
+        return orjson.dumps(event, **options).decode()
+    except TypeError:
+        return json.dumps(event, **options)
 
 
 class _Lines(logging.StreamHandler[TextIO]):

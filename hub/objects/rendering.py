@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
@@ -99,8 +100,8 @@ async def joined_objects(
     wanted = BitMap(rids)
     trimmed, gone = view.trimmed & wanted, view.gone & wanted
     special = projection.mode == "rewrite" or looking.lens.identifiers.touches(entity) or styled(looking, entity)
-    if special or len(gone) * 2 > len(rids) or not _ascend(rids):
-        return None
+    if special or len(gone) * 2 > len(rids) or wanted.to_array() != array("I", rids):
+        return None  # PostgreSQL joins them as a set has them: ascending, each once
     if entity.compact and len(rids) >= _COLUMNS and not projection.dangling:
         return await _in_columns(looking, entity, rids, trimmed | gone, bases)
     text = await _joined(looking, entity, rids, trimmed, gone)
@@ -141,12 +142,6 @@ async def _in_columns(looking: Looking, entity: Entity, rids: Sequence[int], apa
     return made.joined({place: addressed(text.encode(), bases) for place, text in others.items()})
 
 
-def _ascend(rids: Sequence[int]) -> bool:
-    """Whether records are in the order in which PostgreSQL joins them, each once."""
-    numbers = np.asarray(rids)
-    return bool((numbers[1:] > numbers[:-1]).all())
-
-
 def _places(rids: Sequence[int], some: BitMap) -> list[int]:
     """Where some of the ascending ``rids`` are among them."""
     found: list[int] = np.searchsorted(np.asarray(rids), np.asarray(some.to_array())).tolist()
@@ -172,9 +167,10 @@ async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed
     if whole:
         return text
     found = text.split(_BETWEEN.encode())
-    dangling = any(member.encode() in text for member in projection.dangling)
+    dangling = [member.encode() for member in projection.dangling]
+    changed = {place for place, record in enumerate(found) for member in dangling if member in record}
     start, behind = len(before) + _ID_LENGTH + len(between) + _DATE_LENGTH + len(after), -len(end)
-    for place in range(len(rids)) if dangling else _places(rids, trimmed):
+    for place in changed.union(_places(rids, trimmed)):
         document = found[place][start:behind].decode()
         shown = projection.members(document, "", refs=refs.get(rids[place]), sees=looking.view.sees)
         found[place] = found[place][:start] + shown.encode() + found[place][behind:]

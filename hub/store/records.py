@@ -21,7 +21,7 @@ from hub.store.schema import ROLE_COLUMNS
 from transforms.catalogue import Entity, Field, Kind
 
 _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
-_MANY = 1_000  # their text is large
+_MANY = 1_000  # planning for them is little beside reading them
 _FREE = PARAMETERS + 1  # the first parameter behind the gate's
 _OF_DISTRICT = "t.district_id = its.district::uuid"
 #: By rid and reference field, the rids of references in the order of the document.
@@ -81,8 +81,7 @@ async def joined(
     sourcedId, between that and its document, and behind it. Joining costs PostgreSQL less than rows cost whoever takes
     them apart. Raises ClosedError.
     """
-    if len(rids) >= _MANY:
-        await tx.keep_freed_memory()
+    await tx.keep_freed_memory()
     which, values = _listed(rids, _FREE + 4)
     columns, more = _references(entity, fields, trimmed, _FREE + 4 + len(values))
     found = ", string_agg(r.found, ',')" if columns else ""
@@ -125,8 +124,7 @@ async def joined_bytes(
 
     PostgreSQL makes a text for each step of an expression, so there are as few as can be.
     """
-    if len(rids) >= _MANY:
-        await tx.keep_freed_memory()
+    await tx.keep_freed_memory()
     which, values = _listed(rids, _FREE + 1)
     doc = "CASE WHEN t.doc_private = '' THEN t.doc ELSE t.doc || t.doc_private END" if private else "t.doc"
     ((text,),) = await tx.alone(
@@ -142,15 +140,21 @@ async def joined_bytes(
 
 
 def _listed(rids: Sequence[int], free: int) -> tuple[str, tuple[object, ...]]:
-    """What rids that ascend are compared with, in parameters from ``free`` on, and their values."""
-    if rids[-1] - rids[0] + 1 == len(rids):  # a stretch of the index, not a look-up for each
-        return f"BETWEEN ${free} AND ${free + 1}", (rids[0], rids[-1])
-    return f"= ANY(${free}::text::integer[])", (literal(rids),)
+    """What rids that ascend are compared with, in parameters from ``free`` on, and their values.
+
+    Of a stretch whose ends it does not know PostgreSQL expects a two-hundredth of the table, so it plans for each pair
+    of ends anew. Of a list it expects a few records, and keeps its plan: planning costs as much as reading a hundred.
+    """
+    if rids[-1] - rids[0] + 1 != len(rids):
+        return f"= ANY(${free}::text::integer[])", (literal(rids),)
+    if len(rids) < _MANY:
+        return f"= ANY(ARRAY(SELECT generate_series(${free}::integer, ${free + 1}::integer)))", (rids[0], rids[-1])
+    return f"BETWEEN ${free} AND ${free + 1}", (rids[0], rids[-1])  # no look-up for each
 
 
 def literal(items: Sequence[int]) -> str:
     """A PostgreSQL array of numbers as text: asyncpg takes longer to encode a list than PostgreSQL to read this."""
-    return f"{{{str(list(items))[1:-1]}}}"
+    return f"{{{orjson.dumps(list(items))[1:-1].decode()}}}"
 
 
 async def find(
