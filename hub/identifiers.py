@@ -24,6 +24,7 @@ from pyroaring import BitMap
 from hub import crypto
 from hub.crypto import Keys, Sealer
 from hub.scope import identifiers as scope
+from hub.scope.places import renamed
 from hub.scope.pseudonyms import KEY_BYTES, Pseudonyms, is_pseudonym, texts
 from hub.store import gradebook as store
 from hub.store import shown_ids
@@ -95,6 +96,11 @@ class Identifiers:
         """Objects of an entity with ids as the app knows them; base addresses are not in them yet."""
         if not self.touches(entity):
             return objects
+        members = scope.standing_in(entity)
+        if self.pseudonyms is not None and not members and not self._chosen(entity):
+            found = renamed(objects, self.pseudonyms.of_blocks)
+            if found is not None:
+                return found
         page, names = scope.Page.of(objects), dict[str, str]()
         if self._chosen(entity) and (ids := page.ids(self.own, heads=entity.name in self.own)):
             names = await store.keys_of(tx, self.app_id, ids)
@@ -102,7 +108,7 @@ class Identifiers:
             names = self._with_pseudonyms(self.pseudonyms, page.ids(None, heads=True), names)
         elif self.by_source is not None:
             names = await shown_ids.keys_of(tx, self.by_source, page.ids(None, heads=True)) | names
-        return page.renamed(names, scope.standing_in(entity)) if names else objects
+        return page.renamed(names, members) if names else objects
 
     def _chosen(self, entity: Entity) -> bool:
         """Whether objects of an entity may hold ids that the app chose."""

@@ -11,13 +11,13 @@ A page is enciphered at once: FF1 asks its block cipher ten times, one after the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
@@ -25,6 +25,8 @@ KEY_BYTES = 32
 Words = npt.NDArray[np.uint64]
 #: The ids of some records, 16 bytes each, in a row.
 Blocks = npt.NDArray[np.uint8]
+#: Ids as texts, a row of 36 characters each.
+Written = npt.NDArray[np.uint8]
 
 _ROUNDS = 10
 _DIGITS = 122  # two halves of 61, so that every round is about as many
@@ -39,6 +41,7 @@ _PSEUDONYM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}
 #: Where the dashes stand: (digits from, to, place in the text).
 _GROUPS = ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24))
 _LENGTH = 36
+_DASHES = [8, 13, 18, 23]
 _BLOCK, _Y_AT = 16, 4  # bytes of a block, and where the last 64 bits of y begin in it
 
 
@@ -64,9 +67,9 @@ class Pseudonyms:
         if not pseudonyms:
             return []
         left, right = _halves(_parsed(pseudonyms), _GRANTS)
-        cipher = self._cipher.encryptor()
+        asked = self._asking(len(left))
         for number in reversed(range(_ROUNDS)):
-            left, right = (right - self._asked(cipher, number, left)) & _LOW_HALF, left
+            left, right = (right - asked(number, left)) & _LOW_HALF, left
         return texts(_joined(left, right, _HUBS))
 
     def some(self, sourced_ids: Sequence[UUID]) -> tuple[UUID, ...]:
@@ -80,29 +83,34 @@ class Pseudonyms:
         if not len(ids):
             return ids
         left, right = _halves(ids, _HUBS)
-        cipher = self._cipher.encryptor()
+        asked = self._asking(len(left))
         for number in range(_ROUNDS):
-            left, right = right, (left + self._asked(cipher, number, right)) & _LOW_HALF
+            left, right = right, (left + asked(number, right)) & _LOW_HALF
         return _joined(left, right, _GRANTS)
 
-    def _asked(self, cipher: CipherContext, number: int, half: Words) -> Words:
+    def _asking(self, many: int) -> Callable[[int, Words], Words]:
         """Step 6 of FF1 up to y: the cipher of (round, half), behind ``_P`` as CBC has it, as a number of its digits.
 
-        Of the 96 bits of y no more than 64 count, since sums are cut to 61.
+        Of the 96 bits of y no more than 64 count, since sums are cut to 61. What is answered holds until the next one:
+        all rounds have the same memory, as calls are most of what some hundred ids cost.
         """
-        question = np.empty((len(half), 2), ">u8")
-        question[:, 0] = self._first[0] ^ np.uint64(number)
-        question[:, 1] = half ^ self._first[1]
-        answer = cipher.update(question.tobytes())
-        return np.ndarray(len(half), ">u8", answer, _Y_AT, (_BLOCK,)).astype(np.uint64)
+        cipher, question = self._cipher.encryptor(), bytearray(many * _BLOCK)
+        words, answer = np.ndarray((many, 2), ">u8", question), bytearray(many * _BLOCK + _BLOCK - 1)
+        round_words, half_words = words[:, 0], words[:, 1]
+        y: Words = np.ndarray(many, ">u8", answer, _Y_AT, (_BLOCK,))
+
+        def asked(number: int, half: Words) -> Words:
+            round_words[:] = self._first[0] ^ np.uint64(number)
+            np.bitwise_xor(half, self._first[1], out=half_words)
+            cipher.update_into(question, answer)
+            return y
+
+        return asked
 
 
 def _parsed(ids: Sequence[str]) -> Blocks:
     """UUIDs as bytes. Raises ValueError for texts of another form."""
-    packed = bytes.fromhex("".join(ids).replace("-", ""))
-    if len(packed) != 16 * len(ids):
-        raise ValueError("an id is no UUID")
-    return np.frombuffer(packed, np.uint8).reshape(-1, 16)
+    return _packed("".join(ids).encode(), len(ids))
 
 
 def _halves(ids: Blocks, version: np.uint64) -> tuple[Words, Words]:
@@ -124,9 +132,29 @@ def _joined(left: Words, right: Words, version: np.uint64) -> Blocks:
 
 def texts(ids: Blocks) -> list[str]:
     """Ids as they are written."""
+    whole = digits_of(ids).tobytes().decode()
+    return [whole[start : start + _LENGTH] for start in range(0, len(whole), _LENGTH)]
+
+
+def digits_of(ids: Blocks) -> Written:
+    """Ids as they are written, a row of 36 characters each."""
     digits = np.frombuffer(ids.tobytes().hex().encode(), np.uint8).reshape(-1, 32)
     written = np.full((len(ids), _LENGTH), ord("-"), np.uint8)
     for start, end, at in _GROUPS:
         written[:, at : at + end - start] = digits[:, start:end]
-    whole = written.tobytes().decode()
-    return [whole[start : start + _LENGTH] for start in range(0, len(whole), _LENGTH)]
+    return written
+
+
+def packed(written: Written) -> Blocks:
+    """The inverse of ``digits_of``. Raises ValueError for texts of another form."""
+    found = _packed(written.tobytes(), len(written))
+    if (written[:, _DASHES] != ord("-")).any():
+        raise ValueError("an id is no UUID")
+    return found
+
+
+def _packed(texts: bytes, many: int) -> Blocks:
+    found = bytes.fromhex(texts.replace(b"-", b"").decode("latin-1"))
+    if len(found) != 16 * many:
+        raise ValueError("an id is no UUID")
+    return np.frombuffer(found, np.uint8).reshape(-1, 16)

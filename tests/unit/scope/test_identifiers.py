@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hub import ids
 from hub.scope.identifiers import Page, standing_in, without_head
+from hub.scope.places import renamed
+from hub.scope.pseudonyms import Blocks
 from transforms.catalogue import CATALOGUE
 from transforms.render import escaped_bases, reference_to
 
@@ -65,3 +68,45 @@ def test_an_id_that_stands_in_for_a_value_is_renamed_too_and_another_value_is_no
     assert list(parsed(without_head(found))) == ["title", "courseCode", "org"]
     assert without_head('{"title":"x"}') == '{"title":"x"}'
     assert without_head(f'{{"sourcedId":"{own}"}}') == "{}"
+
+
+def turned(ids: Blocks) -> Blocks:
+    """Other ids of the hub's, told apart from the ones given by their last byte."""
+    found = ids.copy()
+    found[:, 15] ^= 0xFF
+    return found
+
+
+@given(OBJECTS)
+def test_ids_of_the_same_length_are_written_over_all_at_once(objects: list[tuple[str, str, list[str]]]) -> None:
+    texts = [written(*each) for each in objects]
+    names = {id_: f"{id_[:-2]}{int(id_[-2:], 16) ^ 0xFF:02x}" for id_ in IDS}
+    assert renamed(texts, turned) == (Page.of(texts).renamed(names) if texts else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"title":"no id"}',
+        f'{{"sourcedId":"{IDS[0]}","a":{{"href":"\x01/users","sourcedId":"{IDS[1]}"}}}}',
+        f'{{"sourcedId":"{IDS[0]}","a":{{"href":"\x01/users/{IDS[1]}","sourcedId":"{IDS[2]}"}}}}',
+        f'{{"sourcedId":"{IDS[0]}","a":{{"href":"\x01/users/{IDS[1]}","type":"user"}}}}',
+        f'{{"sourcedId":"{IDS[0]}","a":{{"href":"\x01/users/{IDS[1]}","sourcedId":"{IDS[1]}x"}}}}',
+        f'{{"sourcedId":"{IDS[0]}","a":"\x02/users/{IDS[1]}"}}',
+        f'{{"sourcedId":"{IDS[0]}","a":{{"href":"\x01',
+        f'{{"sourcedId":"{IDS[0]}","a":{{"href":"\x01/users/{IDS[1]}',
+        f'{{"sourcedId":"{IDS[0]}x"}}',
+        f'{{"sourcedId":"{IDS[0]}',
+    ],
+)
+def test_a_page_of_another_form_is_not_written_over(text: str) -> None:
+    good = written(IDS[0], "x", [IDS[1]])
+    assert renamed([good], turned) is not None
+    assert renamed([text, good], turned) is None
+    assert renamed([good, text], turned) is None
+    assert renamed([text], turned) is None
+
+
+def test_an_id_that_is_none_of_the_hubs_is_a_mistake_and_not_left_as_it_is() -> None:
+    with pytest.raises(ValueError, match="hexadecimal"):
+        renamed([f'{{"sourcedId":"{IDS[0][:-1]}X"}}'], turned)
