@@ -40,18 +40,29 @@ LASTING = (
 
 
 class Held:
-    """Keeps each request for a moment. ``most``: so many were there at a time."""
+    """Keeps each request for a moment. ``most``: so many were there at a time.
+
+    A page behind the first is kept until ``wanted`` of them have been there at a time: a busy machine may take longer
+    to send the next request than any moment lasts.
+    """
 
     def __init__(self) -> None:
-        self.lock, self.here, self.most = threading.Lock(), 0, 0
+        self.changed, self.here, self.most, self.wanted = threading.Condition(), 0, 0, 1
 
-    def __call__(self, _one: Asked) -> None:
-        with self.lock:
+    def __call__(self, one: Asked) -> None:
+        with self.changed:
             self.here += 1
             self.most = max(self.most, self.here)
+            self.changed.notify_all()
+            if one.query.get("offset", "0") != "0":
+                self.changed.wait_for(lambda: self.most >= self.wanted, timeout=5)
         time.sleep(0.01)
-        with self.lock:
+        with self.changed:
             self.here -= 1
+
+    def until(self, wanted: int) -> None:
+        """Counts anew."""
+        self.most, self.wanted = 0, wanted
 
 
 def person(number: int) -> dict[str, Any]:
@@ -306,7 +317,7 @@ def test_a_vendors_bound_of_requests_at_a_time_is_not_passed(sis: Server, tmp_pa
     sis.objects["users"] = {person(n)["sourcedId"]: person(n) for n in range(100)}
     sis.before_page = held = Held()
     for settings, most in (({}, 4), ({"at_once": 5}, 5)):
-        held.most = 0
+        held.until(most)
         pull(sis, tmp_path, profile="infinite_campus", **settings)
         assert held.most == most
 
@@ -346,7 +357,7 @@ def test_pages_are_asked_for_side_by_side_within_the_bound(sis: Server, tmp_path
     sis.before_page = held = Held()
     clean = None
     for bound in (1, 3):
-        held.most = 0
+        held.until(bound)
         pulled = pull(sis, tmp_path, at_once=bound)
         assert held.most == bound
         assert keys(pulled) == sorted(sis.objects["users"])
