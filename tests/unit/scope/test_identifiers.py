@@ -98,6 +98,18 @@ def test_ids_of_the_same_length_are_written_over_all_at_once(objects: list[tuple
         f'{{"sourcedId":"{IDS[0]}x"}}',
         f'{{"sourcedId":"{IDS[0]}',
     ],
+    ids=[
+        "no id",
+        "no place for an id",
+        "two ids",
+        "one id",
+        "another end",
+        "no base",
+        "cut behind the base",
+        "cut behind the id",
+        "a longer id",
+        "cut behind its own",
+    ],  # minted ids would be other names in each process
 )
 def test_a_page_of_another_form_is_not_written_over(text: str) -> None:
     good = written(IDS[0], "x", [IDS[1]])
