@@ -151,7 +151,8 @@ async def packed_ids(tx: Transaction, entity: Entity, rids: list[int]) -> tuple[
 
     A tenth of what it costs to send, write and read them one by one.
     """
-    stretch = rids == list(range(rids[0], rids[-1] + 1))  # as after a first load
+    # As after a first load. Ends are looked at first: between those of a few rids may lie millions.
+    stretch = rids[-1] - rids[0] == len(rids) - 1 and rids == list(range(rids[0], rids[-1] + 1))
     which = "BETWEEN $2 AND $3" if stretch else "= ANY($2::text::integer[])"
     # asyncpg looks at each number of a list several times.
     values = (rids[0], rids[-1]) if stretch else ("{" + ",".join(map(str, rids)) + "}",)
