@@ -59,9 +59,12 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
 
 
 def _json(event: EventDict, **options: Any) -> str:
-    """A line as JSON. What the quick writer refuses, as a text that is no Unicode, Python's own can still say."""
+    """A line as JSON. What the quick writer refuses, as a text that is no Unicode, Python's own can still say.
+
+    Objects show what their ``repr`` shows, which leaves out what is not for logs: not all of their fields.
+    """
     try:
-        return orjson.dumps(event, **options).decode()
+        return orjson.dumps(event, option=orjson.OPT_PASSTHROUGH_DATACLASS, **options).decode()
     except TypeError:
         return json.dumps(event, **options)
 

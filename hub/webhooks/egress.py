@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -46,7 +46,8 @@ _AGAIN = frozenset({"PUT", "DELETE"})
 _RETRY_AFTER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """What came of one request. ``failure`` is None for a 2xx; ``retry_after`` is in seconds from now.
 
     ``body``: the first 16 kB of it, for who reads it; it may hold anything, so it is never shown or logged as it is.
@@ -57,7 +58,7 @@ class Answer(NamedTuple):
     failure: Failure | None
     milliseconds: int
     retry_after: float | None = None
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     remote_ip: str | None = None
 
 
