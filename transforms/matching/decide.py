@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -310,7 +310,7 @@ def _domain(email: str) -> str:
     return email.partition("@")[2]
 
 
-@cache
+@lru_cache(maxsize=256)  # for each district that names its own
 def _hashed(domains: Collection[str]) -> U64:
     return of_texts(pl.Series(sorted(domains), dtype=pl.String))
 
