@@ -62,8 +62,13 @@ def edited(frames: Frames, whole: Frames, rnd: random.Random) -> Frames:
             return dict(frames) | {file: pl.concat([frames[file], row])}
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_what_was_kept_and_patched_is_what_would_be_read(district: District, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "few"), [(0, None), (1, None), (2, None), (3, 0)])
+async def test_what_was_kept_and_patched_is_what_would_be_read(
+    district: District, seed: int, few: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``few``: up to so many changed records are fetched row by row; more of them are copied column by column."""
+    if few is not None:
+        monkeypatch.setattr("hub.sync.columns._FEW", few)
     rnd = random.Random(seed)
     whole = frames = sandbox(100, 3).frames
     await district.sync(frames)
