@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pyroaring import BitMap
@@ -15,7 +16,7 @@ from transforms.catalogue import CATALOGUE
 from transforms.render import spelled_out
 
 Keys = frozenset[str]
-_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ID = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ async def _read(tx: Transaction) -> Snapshot:
     records = {
         (e, keys[e][row["rid"]]): (
             row["active"],
-            _ID.sub(lambda found: names.get(found[0], "no such record"), spelled_out(row["doc"]) + row["doc_private"]),
+            _told(row["doc"], row["doc_private"], names),
         )
         for e, row in rows
     }
@@ -82,6 +83,21 @@ async def _read(tx: Transaction) -> Snapshot:
     ]
     position = await tx.fetchval("SELECT position FROM districts WHERE district_id = $1", tx.district_id)
     return Snapshot(records, tuple(views), tuple(tuple(f) for f in feeds), tuple(changes), position)
+
+
+def _told(doc: str, private: str, names: Mapping[str, str]) -> str:
+    """A record's text with the keys of those that it names, in place of their ids."""
+    between, ids = _around_ids(doc, private)
+    parts = [""] * (len(between) + len(ids))
+    parts[::2], parts[1::2] = between, [names.get(one, "no such record") for one in ids]
+    return "".join(parts)
+
+
+@lru_cache(30_000)
+def _around_ids(doc: str, private: str) -> tuple[list[str], list[str]]:
+    """What stands around the ids of a record, and the ids: most records are the same in one snapshot after another."""
+    parts = _ID.split(spelled_out(doc) + private)
+    return parts[::2], parts[1::2]
 
 
 def _named(keys: Mapping[str, Mapping[int, str]], row: Mapping[str, Any], *columns: str) -> tuple[Keys, Keys, Keys]:
