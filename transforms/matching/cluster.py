@@ -13,6 +13,9 @@ from transforms.matching.decide import ROSTER, Decisions, Policy
 
 #: What a pair counts that was not compared or was too unlike to be told, and the most that a pair may count, in bits.
 _MISSING, _MOST, _SURE = -3.0, 20.0, 40.0
+#: What a pair counts of which it is less likely than this that it is one person, where names alone do not make it one:
+#: more than names say for any other pair of two groups, less than an identifier does.
+_UNLIKELY, _DENIED = 0.9, -30.0
 Pair = tuple[int, int]
 
 
@@ -37,7 +40,7 @@ def clusters(
             },
             {"rid": pl.UInt32, "group": pl.UInt32},
         )
-        sure, weights = _weights(decisions.frame, members, policy.doubt)
+        sure, weights = _weights(decisions.frame, members, policy)
         apart = _apart(cannot, members)
         active = _active(people, members)
         for number, group in enumerate(groups):
@@ -68,7 +71,7 @@ def _connected(merges: pl.DataFrame) -> list[list[int]]:
 
 
 def _weights(
-    frame: pl.DataFrame, members: pl.DataFrame, doubt: float
+    frame: pl.DataFrame, members: pl.DataFrame, policy: Policy
 ) -> tuple[dict[int, set[Pair]], dict[int, dict[Pair, float]]]:
     """Of each group the pairs that tiers B and C join, and what each pair of it counts."""
     group = members.rename({"group": "of"})
@@ -77,11 +80,15 @@ def _weights(
     )
     sure: dict[int, set[Pair]] = defaultdict(set)
     weights: dict[int, dict[Pair, float]] = defaultdict(dict)
+    doubt = policy.doubt
     posterior = inside["posterior"].clip(1e-12, 1 - 1e-12)
     bits = ((posterior / (1 - posterior)).log(2)).clip(-doubt, _MOST)
+    denied = np.log2(_UNLIKELY / (1 - _UNLIKELY))
     columns = (inside["of"], inside["left"], inside["right"], inside["outcome"], inside["tier"], bits)
     for of, left, right, outcome, tier, value in zip(*columns, strict=True):
         counts = value if outcome != "separate" else min(value, max(_MISSING, -doubt))
+        if policy.households and outcome == "separate" and value < denied:
+            counts = _DENIED
         if outcome == "merge" and tier in ("B", "C"):
             sure[of].add((left, right))
             counts = _SURE

@@ -244,14 +244,17 @@ def _conflict(pair: Compared) -> Bools:
 def _names_alone(pair: Compared) -> Bools:
     """Whether nothing but names and a birth date is shared by two who go to two schools at one time and live apart.
 
-    Or by two of whom not even the birth date is the same, wherever they live.
+    Or by two of whom not even the birth date is the same, wherever they live. A middle name is one name more, so that
+    it takes more to doubt: another last name, or a birth date that is not the same and two schools at one time.
     """
-    beside = is_one_of(pair.level("middle name"), (Middle.EQUAL, Middle.INITIAL)) | _at_home(pair)
-    beside |= (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
+    beside = _at_home(pair) | (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
     beside |= (pair.level("user name") == Same.EQUAL) | is_one_of(pair.level("identifier"), (Code.EQUAL, Code.ALIKE))
     beside |= is_one_of(pair.level("e-mail"), (Code.EQUAL, Code.ALIKE))
-    elsewhere = (pair.level("time") == Time.OVERLAP) & is_one_of(pair.level("home"), (Home.POSTCODE, Home.DIFFERENT))
-    found: Bools = ~beside & (elsewhere | (pair.level("birth date") != Birth.EQUAL))
+    overlap, reborn = pair.level("time") == Time.OVERLAP, pair.level("birth date") != Birth.EQUAL
+    elsewhere = overlap & is_one_of(pair.level("home"), (Home.POSTCODE, Home.DIFFERENT))
+    with_middle = is_one_of(pair.level("middle name"), (Middle.EQUAL, Middle.INITIAL))
+    doubted = (~with_middle & (elsewhere | reborn)) | (overlap & reborn) | (pair.level("last name") == Last.DIFFERENT)
+    found: Bools = ~beside & doubted
     return found
 
 
@@ -326,7 +329,9 @@ def _by_identifier(pair: Compared, policy: Policy, outcome: Levels, tier: Levels
         tier[equal & (outcome == _MERGE)] = _B
         return
     named = ~other & (first != First.MISSING)
-    same = equal & (named | (birth == Birth.EQUAL)) & ~twins
+    # Identifiers are given again: a first name of many alone does not make the next owner the one before.
+    again = (birth == Birth.DIFFERENT) & (pair.level("last name") == Last.DIFFERENT)
+    same = equal & (named | (birth == Birth.EQUAL)) & ~twins & ~again
     outcome[same], tier[same] = _MERGE, _B
     outcome[equal & ~same] = _REVIEW
     suspect = equal & other & (birth == Birth.DIFFERENT)

@@ -101,6 +101,22 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         ENDED | ELSEWHERE | {"middle": None, "birth_date": date(2012, 5, 18)}, OTHER_SOURCE | {"middle": None},
         "review",
     ),
+    "a middle name as well, a slip in the birth date, at two schools at once": (
+        {"birth_date": date(2012, 5, 18)}, OTHER_SOURCE | ELSEWHERE, "review",
+    ),
+    "a middle name as well, a slip in the birth date, moved house": (
+        ENDED | ELSEWHERE | {"birth_date": date(2012, 5, 18)}, OTHER_SOURCE, "merge",
+    ),
+    "a first name, a middle name and a birth date, moved house": (
+        ENDED | ELSEWHERE | {"family": "Petry"}, OTHER_SOURCE, "review",
+    ),
+    "an identifier that was given again to another of that first name": (
+        ENDED | ELSEWHERE | STATE | {"family": "Petry", "birth_date": date(2006, 1, 9)}, OTHER_SOURCE | STATE,
+        "review",
+    ),
+    "an identifier, another last name": (
+        ENDED | ELSEWHERE | STATE | {"family": "Petry"}, OTHER_SOURCE | STATE, "merge",
+    ),
     "a transfer, moved house": (ENDED | ELSEWHERE, OTHER_SOURCE, "merge"),
     "an identifier of somebody else": (
         STATE,

@@ -154,6 +154,15 @@ def test_two_ends_of_a_chain_that_are_two_people_are_not_joined_by_the_middle() 
     assert grouped(chain, records("a", "b", "c")) == [1, 1, 3]
 
 
+def test_names_do_not_join_a_person_of_whom_one_record_denies_it_and_an_identifier_does() -> None:
+    one = ((1, 2, "merge", "C", 0.9999999), (1, 3, "merge", "C", 0.9999999), (2, 3, "merge", "C", 0.9999999))
+    denied = ((1, 4, "merge", "E", 0.99996), (2, 4, "merge", "E", 0.99996), (3, 4, "separate", "score", 0.8))
+    joined = ((1, 4, "merge", "B", 0.99996), *denied[1:])
+
+    assert grouped(chained(*one, *denied), records("a", "b", "c", "d")) == [1, 1, 1, 4]
+    assert grouped(chained(*one, *joined), records("a", "b", "c", "d")) == [1, 1, 1, 1]
+
+
 def test_a_chain_without_a_doubt_is_one_person() -> None:
     chain = chained((1, 2, "merge", "E", 0.999999), (2, 3, "merge", "E", 0.999999))
 
