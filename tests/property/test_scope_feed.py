@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
+from hub.scope.columns import Columns
 from hub.scope.compile import compile_grant
 from hub.scope.feed import Changed, FeedEntry, Sets, compact, diff_view, edit_view, gone_after, merge
 from hub.scope.grants import GrantDefinition
@@ -60,23 +61,28 @@ def _changed_fields(entity: str, before: District, after: District) -> Changed:
     return Changed(np.array(rids, np.int32), np.array(fields, np.uint64))
 
 
-def _sets(district: District, definition: GrantDefinition) -> tuple[dict[str, BitMap], dict[str, Sets]]:
-    columns = columns_of(district)
+def _projections(definition: GrantDefinition) -> dict[str, Projection]:
+    return {entity: Projection(definition, entity) for entity in ENTITIES}
+
+
+def _sets(
+    columns: Columns, definition: GrantDefinition, projections: dict[str, Projection]
+) -> tuple[dict[str, BitMap], dict[str, Sets]]:
     views = compile_grant(definition, columns, resolve)
-    return views, {e: Sets(views[e], trim(Projection(definition, e), views, columns)) for e in ENTITIES}
+    return views, {e: Sets(views[e], trim(projections[e], views, columns)) for e in ENTITIES}
 
 
 @pytest.mark.threat("T16")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(definitions(), districts(), st.data())
 def test_a_record_is_updated_exactly_when_it_looks_different(
     definition: GrantDefinition, before: District, data: st.DataObject
 ) -> None:
     after = data.draw(changed(before))
-    columns = columns_of(after)
-    (old_views, old), (new_views, new) = _sets(before, definition), _sets(after, definition)
-    for entity in ENTITIES:
-        projection = Projection(definition, entity)
+    columns, projections = columns_of(after), _projections(definition)
+    old_views, old = _sets(columns_of(before), definition, projections)
+    new_views, new = _sets(columns, definition, projections)
+    for entity, projection in projections.items():
         moved = trim_changes(projection, old_views, new_views, columns)
         diff = diff_view(projection, old[entity], new[entity], _changed_fields(entity, before, after), moved)
         was, now = _look(before, old_views, projection), _look(after, new_views, projection)
@@ -87,16 +93,18 @@ def test_a_record_is_updated_exactly_when_it_looks_different(
         assert entry.updated == differing
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(definitions(), definitions(), districts())
 def test_an_edit_updates_exactly_what_looks_different(
     first: GrantDefinition, second: GrantDefinition, district: District
 ) -> None:
-    columns = columns_of(district)
-    for before, after in ((first, second), (first, first.model_copy(update={"rules": second.rules}))):
-        (old_views, old), (new_views, new) = _sets(district, before), _sets(district, after)
+    columns, before = columns_of(district), _projections(first)
+    old_views, old = _sets(columns, first, before)
+    for edited in (second, first.model_copy(update={"rules": second.rules})):
+        after = _projections(edited)
+        new_views, new = _sets(columns, edited, after)
         for entity in ENTITIES:
-            was_so, is_so = Projection(before, entity), Projection(after, entity)
+            was_so, is_so = before[entity], after[entity]
             moved = trim_changes(is_so, old_views, new_views, columns)
             diff = edit_view(was_so, is_so, old[entity], new[entity], moved)
             was, now = _look(district, old_views, was_so), _look(district, new_views, is_so)
