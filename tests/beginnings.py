@@ -25,12 +25,18 @@ class Begun(NamedTuple):
 
 
 class Beginnings:
-    """The databases of all beginnings so far. ``databases`` removes them in the end."""
+    """The databases of all beginnings so far. ``databases`` removes them in the end.
 
-    def __init__(self, postgres: str, template: str, databases: ExitStack) -> None:
+    ``ids``: those of the district of ``template`` to which it happens, and of its source; of a new one by default.
+    """
+
+    def __init__(
+        self, postgres: str, template: str, databases: ExitStack, ids: tuple[UUID, UUID] | None = None
+    ) -> None:
         self._postgres = postgres
         self._template = template
         self._databases = databases
+        self._ids = ids
         self._made: dict[Beginning, Begun] = {}
 
     @asynccontextmanager
@@ -45,7 +51,10 @@ class Beginnings:
         database = self._databases.enter_context(kept(self._postgres, self._template, "begun"))
         db = await Pool.open(database.worker, name="test worker", largest=4)
         try:
-            district = await District(db).create()
+            if self._ids is None:
+                district = await District(db).create()
+            else:
+                district = District(db, district_id=self._ids[0], source_id=self._ids[1])
             await begin(district)
         finally:
             await db.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from hub.store.audit import HUB
 from hub.store.database import Database as Pool
 from hub.sync import grants
 from tests.api.admin.service import AdminHub
+from tests.beginnings import Beginning, Beginnings
 from tests.databases import copy_of, kept
 from tests.fakes.receiver import receiver
 from tests.services import Database
@@ -88,11 +90,30 @@ async def _prepare(database: Database) -> Administered:
     )
 
 
+@pytest.fixture(scope="session")
+def beginnings(postgres: str, administered: Administered) -> Iterator[Beginnings]:
+    """The databases of all that happened to our district before tests."""
+    with ExitStack() as databases:
+        yield Beginnings(postgres, administered.name, databases, administered.own)
+
+
 @pytest.fixture
-async def database(postgres: str, administered: Administered) -> AsyncIterator[Database]:
+def beginning() -> Beginning | None:
+    """What happened to our district before a test of a module that has a fixture of its own; else nothing."""
+    return None
+
+
+@pytest.fixture
+async def database(
+    postgres: str, administered: Administered, beginnings: Beginnings, beginning: Beginning | None
+) -> AsyncIterator[Database]:
     """A copy of the districts, instead of an empty database."""
-    async with copy_of(postgres, administered.name) as found:
-        yield found
+    if beginning is not None:
+        async with beginnings.copy(beginning) as (begun, _):
+            yield begun
+    else:
+        async with copy_of(postgres, administered.name) as found:
+            yield found
 
 
 @pytest.fixture

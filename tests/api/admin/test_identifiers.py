@@ -15,18 +15,20 @@ from hub.store.database import Database as Pool
 from hub.sync import grants
 from tests.api.admin.commands import process
 from tests.api.admin.service import AdminHub
+from tests.beginnings import Beginning
 from tests.districts import District, sandbox
 
 JOINED = {"username", "userIds", "identifier", "userMasterIdentifier", "metadata"}
 
 
-async def _synced(hub: AdminHub) -> list[str]:
-    """A roster in our district; the ids of its users."""
-    worker = await Pool.open(hub.worker_url, name="tests as a worker")
-    run = await District(worker, district_id=hub.district, source_id=hub.source).sync(sandbox(100, 7).frames)
-    assert run.state == "applied"
-    await worker.close()
-    return await _ids(hub, "users")
+async def synced(district: District) -> None:
+    """There is a roster in it."""
+    assert (await district.sync(sandbox(100, 7).frames)).state == "applied"
+
+
+@pytest.fixture
+def beginning() -> Beginning:
+    return synced
 
 
 async def _ids(hub: AdminHub, table: str) -> list[str]:
@@ -76,7 +78,7 @@ async def test_fields_by_which_apps_could_join_are_warned_of(hub: AdminHub) -> N
 
 @pytest.mark.threat("T21")
 async def test_staff_find_what_an_id_is_of_and_are_noted(hub: AdminHub) -> None:
-    users = await _synced(hub)
+    users = await _ids(hub, "users")
     made = await _grant(hub)
     path = f"/districts/{hub.district}/grants/{made['grant_id']}/identifiers"
     (school, *_) = await _ids(hub, "orgs")
@@ -103,7 +105,6 @@ async def test_staff_find_what_an_id_is_of_and_are_noted(hub: AdminHub) -> None:
 
 
 async def test_what_an_app_chose_is_found_too(hub: AdminHub) -> None:
-    await _synced(hub)
     made = await _grant(hub)
     id_ = new_id()
     async with hub.pool.district(hub.district) as tx:
@@ -118,7 +119,7 @@ async def test_what_an_app_chose_is_found_too(hub: AdminHub) -> None:
 
 @pytest.mark.threat("T20", "T21")
 async def test_no_app_finds_the_way_back(hub: AdminHub) -> None:
-    users = await _synced(hub)
+    users = await _ids(hub, "users")
     path = f"/districts/{hub.district}/grants/{hub.grant}/identifiers"
     assert (await hub.call("POST", path, role="app", json={"identifiers": [users[0]]})).status == 403
     for body in ({"identifiers": []}, {"identifiers": ["x"] * 1001}, {"identifiers": [""]}, {}):
@@ -127,7 +128,6 @@ async def test_no_app_finds_the_way_back(hub: AdminHub) -> None:
 
 @pytest.mark.threat("T14")
 async def test_an_app_is_shown_the_rules_of_its_grant_by_its_own_ids(hub: AdminHub) -> None:
-    await _synced(hub)
     (school, *_) = await _ids(hub, "orgs")
     other = "0b5f2f7e-0000-4000-8000-000000000001"
     definition = {"rules": [{"schools": [school, other]}]}
@@ -159,7 +159,6 @@ async def test_a_sandbox_may_have_pseudonyms(hub: AdminHub) -> None:
 
 @pytest.mark.threat("T26")
 async def test_the_key_of_another_grant_does_not_open(hub: AdminHub) -> None:
-    await _synced(hub)
     made = await _grant(hub)
     async with hub.pool.district(hub.district) as tx:
         stored = await grants.store.get(tx, UUID(made["grant_id"]))
@@ -172,7 +171,7 @@ async def test_the_key_of_another_grant_does_not_open(hub: AdminHub) -> None:
 
 
 async def test_a_command_says_what_an_id_is_of(hub: AdminHub) -> None:
-    users = await _synced(hub)
+    users = await _ids(hub, "users")
     made = await _grant(hub)
     url = str(hub.server.make_url("/admin/v1"))
     path = f"/districts/{hub.district}/grants/{made['grant_id']}/identifiers"
@@ -193,7 +192,7 @@ async def test_a_command_says_what_an_id_is_of(hub: AdminHub) -> None:
 
 
 async def test_a_grant_is_made_with_a_source_s_ids_or_refused_with_what_clashes(hub: AdminHub) -> None:
-    users = await _synced(hub)
+    users = await _ids(hub, "users")
     base = f"/districts/{hub.district}/grants"
     body: dict[str, Any] = {"app_id": str(hub.foreign_app), "definition": {}, "source_ids": str(hub.source)}
     both = await hub.call("POST", base, json=body | {"pseudonymous_ids": True})

@@ -16,6 +16,7 @@ from hub.crypto import column_key
 from hub.store.database import Database as Pool
 from hub.sync.engine import work_once
 from tests.api.admin.service import AdminHub
+from tests.beginnings import Beginning
 from tests.districts import District, changed, sandbox, without
 from tests.forks import Ended, run_module
 from tests.services import MASTER_KEY
@@ -24,14 +25,22 @@ FRAMES = sandbox(students=100, seed=11).frames
 PUPIL = FRAMES["demographics"]["sourcedId"][5]
 
 
+async def synced_twice(district: District) -> None:
+    """Then a pupil is called Zoe and has no e-mail any more."""
+    assert (await district.sync(FRAMES)).state == "applied"
+    assert (await district.sync(changed(FRAMES, "users", PUPIL, givenName="Zoe", email=None))).state == "applied"
+
+
+@pytest.fixture
+def beginning() -> Beginning:
+    return synced_twice
+
+
 @pytest.fixture
 async def district(hub: AdminHub) -> AsyncIterator[District]:
-    """Our district, synced twice: then a pupil is called Zoe and has no e-mail any more."""
+    """Our district, synced twice."""
     db = await Pool.open(hub.worker_url, name="tests as a worker", largest=4)
-    found = District(db, district_id=hub.district, source_id=hub.source)
-    assert (await found.sync(FRAMES)).state == "applied"
-    assert (await found.sync(changed(FRAMES, "users", PUPIL, givenName="Zoe", email=None))).state == "applied"
-    yield found
+    yield District(db, district_id=hub.district, source_id=hub.source)
     await db.close()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
+import orjson
 import polars as pl
 from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
@@ -165,7 +166,11 @@ def encoded(address: str) -> Any:
 
 async def answer(response: ClientResponse) -> Answer:
     """Status, parsed body and headers."""
-    body = await response.json() if response.content_type == "application/json" else await response.text()
+    body = (
+        await response.json(loads=orjson.loads)
+        if response.content_type == "application/json"
+        else await response.text()
+    )
     return response.status, body, response.headers
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -83,7 +84,7 @@ async def follow(hub: Hub, app: str, address: str) -> tuple[int, Any, Mapping[st
     base = hub.settings.public_url
     headers = {"Authorization": f"Bearer {hub.prepared.tokens[app]}"}
     async with hub.session.get(URL(address.removeprefix(base), encoded=True), headers=headers) as response:
-        return response.status, await response.json(), response.headers
+        return response.status, await response.json(loads=orjson.loads), response.headers
 
 
 async def live_through(hub: Hub, other: Hub, app: str, behaviour: Behaviour, rnd: Random) -> None:
