@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from transforms.marks import absent, certain, rows_of
-from transforms.near import near
+from transforms.lookup import lookup
+from transforms.marks import absent, among, certain, rows_of, stacked
 
 #: Columns of ``stored``: the source's key, the record's number, the hash of its last content, whether it is not
 #: deleted.
@@ -36,17 +37,16 @@ def diff(frame: pl.DataFrame, stored: pl.DataFrame) -> Difference:
     if not stored.height:
         none = frame.clear().hstack([pl.Series("rid", [], dtype=pl.UInt32)])
         return Difference(created=frame, updated=none, reactivated=none, seen=none["rid"], unchanged=0)
-    right = near(stored, frame["key"])[["key", "rid", "active", "hash"]]
-    found = frame[["key", "hash"]].join(right, on="key", how="left", maintain_order="left")
-    known, active = ~absent(found["rid"]), certain(found["active"])
-    changed = known & active & (found["hash"] != found["hash_right"])
-    with_rid = frame.hstack([found["rid"]])
+    places = lookup(stored).places(frame["key"])
+    rids, known, active = stored["rid"][places], ~absent(places), certain(stored["active"][places])
+    changed = active & (frame["hash"] != stored["hash"][places])
+    with_rid = frame.hstack([rids])
     return Difference(
         created=rows_of(frame, ~known),
         updated=rows_of(with_rid, changed),
         reactivated=rows_of(with_rid, known & ~active),
-        seen=found["rid"].filter(known),
-        unchanged=int((known & active).sum()) - int(changed.sum()),
+        seen=rids.filter(known),
+        unchanged=int(active.sum()) - int(changed.sum()),
     )
 
 
@@ -54,10 +54,13 @@ def vanished(stored: pl.DataFrame, seen: Iterable[pl.Series], quarantined: Itera
     """The active stored rows (key, rid) that no batch brought and no quarantined row stands for."""
     if not stored.height:
         return stored[["key", "rid"]]
-    rids = pl.concat([pl.Series("rid", [], dtype=pl.UInt32), *seen])
-    keys = pl.concat([pl.Series("key", [], dtype=pl.String), *quarantined])
-    # Numbers among numbers are found ten times faster than by a join.
-    left = pl.col("active") & ~pl.col("rid").is_in(pl.lit(rids).implode())
+    rids = stacked([pl.Series("rid", [], dtype=pl.UInt32), *seen])
+    keys = stacked([pl.Series("key", [], dtype=pl.String), *quarantined])
+    # Numbers are dense, so that a table of all of them is small.
+    known, here = stored["rid"].to_numpy(), rids.to_numpy()
+    came = np.zeros(1 + max(known.max(), here.max(initial=0)), dtype=np.bool_)
+    came[here] = True
+    left = stored["active"] & ~pl.Series(came[known])
     if keys.len():
-        left &= ~pl.col("key").is_in(pl.lit(keys).implode())
-    return stored.filter(left)[["key", "rid"]]
+        left &= ~among(stored["key"], keys)
+    return rows_of(stored[["key", "rid"]], left)

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from transforms.marks import stacked
+
 
 class Severity(StrEnum):
     """How far a finding reaches. Only the first two keep data out."""
@@ -144,5 +146,4 @@ def one(
 
 def collect(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """All findings of ``frames`` in one frame."""
-    found = [frame for frame in frames if frame.height]
-    return pl.concat([_NOTHING, *found]) if found else empty()
+    return stacked([empty(), *frames])

@@ -7,11 +7,13 @@ them, for ten thousand rows. Hashes that were sorted once are searched instead. 
 from __future__ import annotations
 
 import weakref
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from transforms.marks import absent, blank, certain, without
+from transforms.marks import absent, blank, certain, few, without
 
 
 class Lookup:
@@ -19,22 +21,33 @@ class Lookup:
 
     def __init__(self, keys: pl.Series) -> None:
         self._keys = keys
-        hashes = keys.hash(0).to_numpy()
-        self._order = np.argsort(hashes, kind="stable")
-        self._hashes = hashes[self._order]
+
+    @cached_property
+    def _by_hash(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The hashes of the keys, which ascend, and where the key of each stands."""
+        hashes = self._keys.hash(0).to_numpy()
+        order = np.argsort(hashes, kind="stable")
+        return hashes[order], order
+
+    @cached_property
+    def _by_key(self) -> dict[str, int]:
+        return {key: place for place, key in enumerate(self._keys.to_list()) if key is not None}
 
     def places(self, wanted: pl.Series) -> pl.Series:
         """For each value its place among the keys (UInt32); null for what is none of them, and for null."""
-        if not len(self._hashes):
+        if not self._keys.len():
             return blank(wanted.len(), pl.UInt32)
+        if few(self._keys, wanted):
+            return pl.Series([self._by_key.get(key) for key in wanted.to_list()], dtype=pl.UInt32)
+        ascending, order_of_keys = self._by_hash
         hashes = wanted.hash(0).to_numpy()
         order = np.argsort(hashes)  # what is asked in order is found where the last one was
-        found = np.searchsorted(self._hashes, hashes[order])
-        found[found == len(self._hashes)] = 0
+        found = np.searchsorted(ascending, hashes[order])
+        found[found == len(ascending)] = 0
         places = np.empty(len(hashes), dtype=np.int64)
-        places[order] = self._order[found]
+        places[order] = order_of_keys[found]
         hit = np.empty(len(hashes), dtype=np.bool_)
-        hit[order] = self._hashes[found] == hashes[order]
+        hit[order] = ascending[found] == hashes[order]
         at = pl.Series(places, dtype=pl.UInt32)
         same = certain(self._keys[at] == wanted).to_numpy()
         if (hit & ~same & (~absent(wanted)).to_numpy()).any():  # two keys of one hash: the other may be meant

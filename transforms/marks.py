@@ -8,9 +8,10 @@ microseconds). The engine is asked what is left.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache, reduce
 from operator import or_
+from typing import Any, overload
 
 import numpy as np
 import polars as pl
@@ -148,3 +149,14 @@ def rows_of(frame: pl.DataFrame, mark: pl.Series) -> pl.DataFrame:
     if frame.height > FEW:  # its columns are worth a thread each
         return frame.filter(mark)
     return pl.DataFrame([column.filter(mark) for column in frame.get_columns()])
+
+
+@overload
+def stacked(parts: Sequence[pl.DataFrame]) -> pl.DataFrame: ...
+@overload
+def stacked(parts: Sequence[pl.Series]) -> pl.Series: ...
+def stacked(parts: Sequence[Any]) -> Any:
+    """All parts one below the other, called as the first one. Most of them are empty, and a lone one stays as it is."""
+    some = [part for part in parts if len(part)] or parts[:1]
+    whole = pl.concat(some) if len(some) > 1 else some[0]
+    return whole.alias(parts[0].name) if isinstance(whole, pl.Series) else whole

@@ -21,7 +21,7 @@ import polars as pl
 from transforms import canonical, issues, kept_rows, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
-from transforms.marks import as_list, certain, distinct, filled, nowhere, present, rows_of
+from transforms.marks import as_list, certain, distinct, filled, nowhere, present, rows_of, stacked
 from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
@@ -263,8 +263,8 @@ class _Steps:
             if self.lines:
                 self.held = self.known.keys(self.entity.name)
             self.known.settle(
-                self.entity.name, self.good, pl.concat([*self.quarantined, self.unread()]), pl.concat(self.deleted),
-                pl.concat(self.causes), delta=self.delta,
+                self.entity.name, self.good, stacked([*self.quarantined, self.unread()]), stacked(self.deleted),
+                stacked(self.causes), delta=self.delta,
             )  # fmt: skip
         self.settled = True
 
@@ -310,12 +310,12 @@ class _Steps:
         implied = no_keys() if self.implied is None else self.implied
         if implied.len():
             yield self._lone(implied)
-        found = nesting.leftovers(self.parts, pl.concat([*self.keys, *self.deleted, implied]), self.known)
+        found = nesting.leftovers(self.parts, stacked([*self.keys, *self.deleted, implied]), self.known)
         if self.lines:
-            near = nearly_equal(pl.concat(self.lines), self.held, self.entity.name)
+            near = nearly_equal(stacked(self.lines), self.held, self.entity.name)
             found.append(findings(ID_004, self.entity, near, "sourcedId"))
         if self.state_ids:
-            shared = check_shared(pl.concat(self.state_ids))
+            shared = check_shared(stacked(self.state_ids))
             found += [findings(ID_007, self.entity, rows, name) for name, rows in shared.items()]
         if self.teachers:
             found.append(findings(CLS_003, self.entity, check_primary_teachers(pl.concat(self.teachers)), "primary"))

@@ -18,6 +18,7 @@ import asyncpg
 import orjson
 
 from hub.errors import Code, HubError, Intent, storage_full
+from hub.store.connection import Connection
 from hub.store.kept import Kept
 
 SCHEMA = "hub"
@@ -29,7 +30,6 @@ ITS_DISTRICT = "set_config('hub.district', $1::uuid::text, true) AS its(district
 #: A transaction in which nothing was asked for so long is ended by PostgreSQL. Shorter than the minute within which the
 #: run of a worker that hangs is taken over: its locks would keep everybody else from it.
 IDLE_SECONDS = 45.0
-_KEPT_BYTES = 8 << 20
 #: Errors after which the same call may succeed: the server is away, starting, stopping or out of connections.
 _AWAY = (
     OSError,
@@ -135,46 +135,12 @@ class Transaction:
         glibc keeps twice the largest piece of memory that was freed so far (mallopt(3), M_TRIM_THRESHOLD); asking for
         it again would cost a page fault for every 4 KiB, which is as much as the statement. Once for each connection.
         """
-        await cast("_Connection", self._connection).keep_freed_memory()
+        await cast("Connection", self._connection).keep_freed_memory()
 
     async def executemany(self, query: str, rows: list[tuple[object, ...]]) -> None:
         """Runs a statement once per row, pipelined."""
         if rows:
             await (await self.ready()).executemany(query, rows)
-
-
-class _Connection(asyncpg.Connection):
-    """A connection that can end a transaction and be reset in one round trip."""
-
-    _is_reset = False
-    _keeps_memory = False
-
-    async def keep_freed_memory(self) -> None:
-        """See ``Transaction.keep_freed_memory``."""
-        if not self._keeps_memory:
-            await self.execute(f"SELECT octet_length(repeat(repeat(' ', 4096), {_KEPT_BYTES // 4096}))")
-            self._keeps_memory = True
-
-    async def commit(self, *, readonly: bool) -> None:
-        """Ends the transaction and does what the pool's own reset would do next, RESET ALL included.
-
-        Raises asyncpg.InFailedSQLTransactionError where a statement failed and was passed over: a COMMIT would roll
-        back and say so in an answer that is lost among the others, so a statement that says it as an error comes first.
-        What was only read has nothing to lose.
-        """
-        await self.execute(("" if readonly else "SELECT;\n") + "COMMIT;\n" + super().get_reset_query())
-        self._is_reset = True
-
-    def unchanged(self) -> None:
-        """Says that nothing has happened on it that would have to be reset."""
-        self._is_reset = True
-
-    def get_reset_query(self) -> str:
-        """What the pool sends on release: nothing once, right after ``commit`` or ``unchanged``."""
-        if self._is_reset:
-            self._is_reset = False
-            return ""
-        return super().get_reset_query()
 
 
 async def _prepare(connection: Any) -> None:
@@ -214,7 +180,7 @@ class Database:
         try:
             pool = await asyncpg.create_pool(
                 url, min_size=smallest, max_size=largest, init=_prepare, server_settings=settings, command_timeout=None,
-                timeout=10, connection_class=_Connection,
+                timeout=10, connection_class=Connection,
             )  # fmt: skip
         except _AWAY as error:
             raise unavailable() from error
@@ -316,7 +282,7 @@ class Database:
                 if tx.begun:
                     await _commit(connection, readonly=readonly)
                 elif late:
-                    cast("_Connection", connection).unchanged()
+                    cast("Connection", connection).unchanged()
             except BaseException:
                 await _roll_back(connection)
                 raise

@@ -20,7 +20,7 @@ from hub.sync.parties import Parties
 from hub.sync.said import Said
 from transforms import kept_rows
 from transforms.catalogue import CATALOGUE, Entity, Version
-from transforms.marks import as_list
+from transforms.marks import as_list, stacked
 from transforms.near import near
 from transforms.sheet import no_keys
 from transforms.validate.identifiers import trimmed
@@ -122,7 +122,7 @@ class Components:
         files = of(entity, self._package.version)
         if not files or not self.all_known(entity):
             return
-        keys = known["key"] if fresh is None else pl.concat([known["key"], fresh["key"]])
+        keys = known["key"] if fresh is None else stacked([known["key"], fresh["key"]])
         if not keys.len():
             return
         found = []
@@ -134,7 +134,7 @@ class Components:
                 found.append(known[_NAMED].join(rows, on="key", how="left").select("rid", **kept_now))
             if fresh is not None and fresh.height and rows.height:
                 found.append(fresh[_NAMED].join(rows, on="key", how="inner").select("rid", **kept_now))
-        staged = pl.concat(found) if found else None
+        staged = stacked(found) if found else None
         if staged is not None and staged.height:
             claim = self._job.claim
             await source_parts.stage(self._job.db, claim.district_id, claim.lease_token, entity.name, staged)

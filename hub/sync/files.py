@@ -9,6 +9,7 @@ import polars as pl
 from connectors.protocol import Package
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.issues import RULES, Severity
+from transforms.marks import stacked
 from transforms.pipeline import Outcome
 from transforms.sheet import no_keys
 
@@ -42,11 +43,11 @@ class Files:
     def unread_keys(self, entity: Entity) -> pl.Series:
         """The keys of rows that the reader kept out: their older versions stay, so references to them hold."""
         found = self.unread.get(entity.csv_file)
-        return pl.concat([no_keys(), *found]).drop_nulls() if found else no_keys()
+        return stacked([no_keys(), *found]).drop_nulls() if found else no_keys()
 
     def partial(self, entity: Entity, outcome: Outcome) -> pl.Series:
         """The keys of rows that lack components which could not be read; nobody knows whose those of the reader are."""
         files = [component.csv_file for component in CATALOGUE.components_of(entity.name)]
         if any(keys.len() for file in files for keys in self.unread.get(file, [])):
-            return pl.concat([outcome.frame["key"], outcome.partial])
+            return stacked([outcome.frame["key"], outcome.partial])
         return outcome.partial

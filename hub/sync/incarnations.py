@@ -29,6 +29,7 @@ from hub.sync.said import Said
 from hub.sync.writing import Indexes
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.diff import Difference
+from transforms.marks import stacked
 from transforms.render import render
 from transforms.rules.guarded import ID_005
 from transforms.rules.settings import RuleSettings
@@ -63,7 +64,7 @@ class Incarnations:
 
         ``frame``: all rows; ``stored``, by entity: what the source said last, where these are taken out.
         """
-        rows = pl.concat([found.updated, found.reactivated])
+        rows = stacked([found.updated, found.reactivated])
         if entity is not USERS or not self._runs or not rows.height:
             return found
         keys = await self._others(rows, dict(indexes))

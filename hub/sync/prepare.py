@@ -41,7 +41,7 @@ from hub.sync.writing import Indexes, Writer
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.diff import diff, vanished
 from transforms.issues import one
-from transforms.marks import as_list
+from transforms.marks import as_list, stacked
 from transforms.pipeline import Outcome, Transform, duplicated
 from transforms.rules.settings import DEFAULTS, RuleSettings
 from transforms.sheet import file_of, no_keys
@@ -204,7 +204,7 @@ class Preparation:
         if entity.name not in self.indexes:  # nothing came
             await self._index(entity, minted)
         gone = self._gone(entity, self.stored[entity.name], seen, kept_out, deleted)
-        gone = pl.concat([gone, self.incarnations.ended(entity)])
+        gone = stacked([gone, self.incarnations.ended(entity)])
         if not is_delta(self.package, entity):
             await self.components.stage(entity, None, gone, kept)
         changes.withdrawn = sets.bitmap(gone["rid"].sort().to_numpy())
@@ -226,7 +226,7 @@ class Preparation:
         A file of changes says so itself; a whole one says it of all that it does not have.
         """
         if is_delta(self.package, entity):
-            said = pl.concat([no_keys(), *deleted])
+            said = stacked([no_keys(), *deleted])
             return stored.filter(pl.col("active") & pl.col("key").is_in(as_list(said))).select("key", "rid")
         gone = vanished(stored, seen, kept_out + self.files.unread.get(entity.csv_file, []))
         # A row that could not be read may be any of these.
@@ -238,7 +238,7 @@ class Preparation:
     async def _beside(self, entity: Entity, outcome: Outcome, changes: EntityChanges) -> None:
         """What else an outcome says: of records without a good row, and the component rows of those kept out."""
         stored = self.stored[entity.name]
-        silent = pl.concat([outcome.quarantined, outcome.deleted])
+        silent = stacked([outcome.quarantined, outcome.deleted])
         if silent.len() and outcome.kept:
             out = stored.filter(pl.col("key").is_in(as_list(silent)))
             await self.components.stage(entity, None, out, outcome.kept)
@@ -310,7 +310,7 @@ class Preparation:
         changes.counts.unchanged += found.unchanged
         created, joined = await self._joined(entity, found.created, changes)
         fresh = await self._mint(entity, created)
-        known = await self._with_ids(entity, pl.concat([found.updated, found.reactivated, joined]))
+        known = await self._with_ids(entity, stacked([found.updated, found.reactivated, joined]))
         if is_target(entity):
             minted.append(fresh[["key", "rid", "sourcedId"]])
             if joined.height:
@@ -386,7 +386,7 @@ class Preparation:
             stored = self.stored[entity.name]
             known = stored.join(await self.said.ids(entity, stored["rid"]), on="rid").select(names)
         own = self.passed_back.get(entity.name, empty_index())
-        index = pl.concat([known, own, *minted])
+        index = stacked([known, own, *minted])
         if (same := self.same_keys.get(entity.name)) is not None and same.height:
             others = same.join(await self.said.ids(entity, same["rid"]), on="rid").select(names)
             index = pl.concat([index, others]).unique("key", keep="first", maintain_order=True)

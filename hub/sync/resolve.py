@@ -13,7 +13,7 @@ import polars as pl
 from hub import ids
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
 from transforms.lookup import lookup
-from transforms.marks import blank, empty, numbers, present, rows_of
+from transforms.marks import blank, empty, few, numbers, present, rows_of
 
 #: key (String) -> rid (UInt32), sourcedId (String) of everything that may be referred to.
 INDEX_SCHEMA = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
@@ -84,7 +84,7 @@ def _with(frame: pl.DataFrame, columns: dict[str, pl.Series]) -> pl.DataFrame:
 def _single(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     if empty(frame[name]):
         return blank(frame.height, pl.Int32), blank(frame.height, pl.String)
-    if index.height > frame.height:
+    if index.height > frame.height or few(index["key"], frame[name]):
         places = lookup(index).places(frame[name])
         return index["rid"][places].cast(pl.Int32), index["sourcedId"][places]
     found = frame[name].to_frame("key").join(index, on="key", how="left", maintain_order="left")

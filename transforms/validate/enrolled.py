@@ -9,7 +9,7 @@ import polars as pl
 
 from transforms.catalogue import CATALOGUE
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import as_list, certain, distinct, either, filled, present, rows_of
+from transforms.marks import as_list, certain, distinct, either, filled, present, rows_of, stacked
 from transforms.sheet import Sheet, findings
 from transforms.validate.hashed import places
 from transforms.validate.known import Known
@@ -115,7 +115,7 @@ class Enrolled:
         stays = (pl.col("ends") > today).fill_null(value=True)
         students = self.known.people.students().filter(pl.col("school").is_in(as_list(schools)) & come & stays)
         everybody = self.known.people.users()["user"]
-        seen = pl.concat([pl.Series("at", [], dtype=pl.UInt32), *self._seen]).unique()
+        seen = stacked([pl.Series("at", [], dtype=pl.UInt32), *self._seen]).unique()
         there = students["key"].hash(0).is_in(as_list(everybody.gather(seen)))
         missed = students.filter(~there).sort("key", "school").unique("key", keep="first", maintain_order=True)
         return missed.select("key", "line", cause=pl.lit("orgs:") + pl.col("school"))

@@ -9,7 +9,8 @@ from functools import cache
 import polars as pl
 
 from transforms.catalogue import CATALOGUE, Kind
-from transforms.marks import as_list, distinct, nowhere
+from transforms.lookup import lookup
+from transforms.marks import as_list, distinct, nowhere, stacked
 from transforms.shapes import dtype
 from transforms.sheet import is_owner, no_keys
 from transforms.validate.hashed import among, ordered
@@ -94,12 +95,12 @@ class Known:
             return
         self._classes = None
         schema = _remembered(entity)
-        rows = pl.concat([pl.DataFrame(schema=schema), *(g[list(schema)] for g in good)])
+        rows = stacked([pl.DataFrame(schema=schema), *(g[list(schema)] for g in good)])
         held = self.keys(entity)
         which = deleted if delta else quarantined
         named = held.is_in(as_list(which)) if held.len() and which.len() else nowhere(held.len())
         stays = held.filter(~named if delta else named)
-        self._keys[entity] = distinct(pl.concat([rows["key"], stays])) if stays.len() else rows["key"]
+        self._keys[entity] = distinct(stacked([rows["key"], stays])) if stays.len() else rows["key"]
         before = self.rows(entity).filter(pl.col("key").is_in(as_list(stays))) if delta else rows.clear()
         if before.height:
             rows = pl.concat([rows, before.filter(~pl.col("key").is_in(as_list(rows["key"])))])
@@ -131,7 +132,7 @@ class Known:
         itself = pl.lit(f"{entity}:") + _SHOWN
         if causes is None or not causes.height:
             return rows.select_seq(itself.alias("cause")).to_series()
-        found = rows.join(causes, on="key", how="left", maintain_order="left")
+        found = rows.hstack([causes["cause"][lookup(causes).places(keys)]])
         return found.select_seq(pl.col("cause").fill_null(itself)).to_series()
 
 

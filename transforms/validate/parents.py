@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import absent, as_list, blank, certain, present, rows_of, without
+from transforms.marks import absent, as_list, blank, certain, present, rows_of, stacked, without
 from transforms.sheet import Sheet
 
 ORG_002 = declare(
@@ -50,7 +50,7 @@ def derive_children(sheet: Sheet, known: pl.Series, said: pl.DataFrame) -> pl.Da
     stay = said
     if said.height:
         stay = said.filter(pl.col("key").is_in(as_list(known)), ~pl.col("key").is_in(as_list(own["key"])))
-    links = pl.concat([own, stay])
+    links = stacked([own, stay])
     links = rows_of(links, present(links["key"]) & present(links["parent"]))
     if lone is not None and int(lone.sum()) + stay["parent"].null_count() > 1:  # one is the root, whatever it is
         sheet.report(ORG_005, lone & sheet["type"].is_in(_PARTS), "parent")
@@ -70,7 +70,7 @@ def _without_parent(sheet: Sheet) -> pl.Series | None:
     if sheet.entity.name != "orgs":
         return None
     dropped = [f["line"] for f in sheet.findings if f.height and (f["code"][0], f["field"][0]) == _DROPPED]
-    lines = pl.concat([pl.Series("line", [], dtype=pl.UInt32), *dropped])
+    lines = stacked([pl.Series("line", [], dtype=pl.UInt32), *dropped])
     lone = absent(sheet["parent"]) & ~sheet.out
     return lone & ~certain(sheet["line"].is_in(as_list(lines))) if lines.len() else lone
 

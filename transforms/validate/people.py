@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import absent, as_list, empty, one_of, possible, present, rows_of
+from transforms.marks import absent, as_list, empty, one_of, possible, present, rows_of, stacked
 from transforms.sheet import Sheet
 
 ENR_007 = declare(
@@ -53,17 +53,17 @@ class People:
         """Everybody: user (the mark, ascending), stranger (is no student), pupil (has no role in which one teaches)."""
         schema = {"user": pl.UInt64, "stranger": pl.Boolean, "pupil": pl.Boolean}
         if len(self._users) != 1 or not self._users[0]["user"].flags["SORTED_ASC"]:
-            self._users = [pl.concat([pl.DataFrame(schema=schema), *self._users]).sort("user")]
+            self._users = [stacked([pl.DataFrame(schema=schema), *self._users]).sort("user")]
         return self._users[0]
 
     def left(self) -> pl.DataFrame:
         """Who has left a school, or will: user (the mark), school, until (the last day of the last role there)."""
-        self._left = [pl.concat([_LEFT, *self._left])]
+        self._left = [stacked([_LEFT, *self._left])]
         return self._left[0]
 
     def students(self) -> pl.DataFrame:
         """The roles as a student of those who may log in: key and line (of the user), school, begins, ends."""
-        self._students = [pl.concat([pl.DataFrame(schema=_STUDENT_ROLES), *self._students])]
+        self._students = [stacked([pl.DataFrame(schema=_STUDENT_ROLES), *self._students])]
         return self._students[0]
 
 

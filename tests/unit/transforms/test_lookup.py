@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from transforms import lookup as module
+from transforms import marks
 from transforms.lookup import Lookup, lookup
 
 KEYS = [f"u-{number}" for number in range(0, 3_000, 3)]
@@ -20,16 +21,19 @@ def joined(keys: list[str], wanted: list[str | None]) -> pl.Series:
     return pl.DataFrame({"key": wanted}).join(table, on="key", how="left", maintain_order="left")["place"]
 
 
+@pytest.mark.parametrize("few", [marks._FEW_VALUES, -1])
 @pytest.mark.parametrize("keys", [KEYS, KEYS[:1], []])
-def test_places_are_those_of_a_join(keys: list[str]) -> None:
+def test_places_are_those_of_a_join(keys: list[str], few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "_FEW_VALUES", few)
     found = Lookup(pl.Series(keys, dtype=pl.String)).places(pl.Series(WANTED))
     assert found.to_list() == (joined(keys, WANTED).to_list() if keys else [None] * len(WANTED))
 
 
 def test_keys_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "_FEW_VALUES", -1)
     made = Lookup(pl.Series(KEYS))
     hashes = pl.Series(WANTED).hash(0).to_numpy()
-    monkeypatch.setattr(made, "_hashes", np.sort(np.resize(hashes, len(KEYS))))
+    monkeypatch.setattr(made, "_by_hash", (np.sort(np.resize(hashes, len(KEYS))), made._by_hash[1]))
     assert made.places(pl.Series(WANTED)).to_list() == joined(KEYS, WANTED).to_list()
 
 

@@ -93,3 +93,12 @@ def test_empty_lists_are_no_text() -> None:
     lists = pl.Series([["a", 'b"'], [], None, [""], ["c"]], dtype=pl.List(pl.String))
     assert joined_strings(lists).to_list() == ['"a","b\\""', None, None, '""', '"c"']
     assert joined_strings(lists.tail(1)).to_list() == ['"c"']
+
+
+def test_parts_are_stacked_as_the_engine_concatenates_them() -> None:
+    named = [pl.Series("a", [], dtype=pl.String), pl.Series("b", ["x"]), pl.Series("c", [None, "y"])]
+    for parts in (named, named[:2], named[:1], named[1:]):
+        assert marks.stacked(parts).equals(pl.concat(parts), check_names=True, null_equal=True)
+    frames = [pl.DataFrame({"a": few}, schema={"a": pl.UInt32}) for few in ([], [1], [2, None])]
+    for rows in (frames, frames[:2], frames[:1], frames[1:]):
+        assert marks.stacked(rows).equals(pl.concat(rows))
