@@ -96,11 +96,12 @@ class Identifiers:
         """Objects of an entity with ids as the app knows them; base addresses are not in them yet."""
         if not self.touches(entity):
             return objects
-        members = scope.standing_in(entity)
-        if self.pseudonyms is not None and not members and not self._chosen(entity):
-            found = renamed(objects, self.pseudonyms.of_blocks)
+        over = self.written_over(entity)
+        if over is not None:
+            found = renamed(objects, over.of_blocks)
             if found is not None:
                 return found
+        members = scope.standing_in(entity)
         page, names = scope.Page.of(objects), dict[str, str]()
         if self._chosen(entity) and (ids := page.ids(self.own, heads=entity.name in self.own)):
             names = await store.keys_of(tx, self.app_id, ids)
@@ -109,6 +110,10 @@ class Identifiers:
         elif self.by_source is not None:
             names = await shown_ids.keys_of(tx, self.by_source, page.ids(None, heads=True)) | names
         return page.renamed(names, members) if names else objects
+
+    def written_over(self, entity: Entity) -> Pseudonyms | None:
+        """What gives all ids in objects of an entity, where they are as long as those whose places they take."""
+        return None if scope.standing_in(entity) or self._chosen(entity) else self.pseudonyms
 
     def _chosen(self, entity: Entity) -> bool:
         """Whether objects of an entity may hold ids that the app chose."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from pyroaring import BitMap
@@ -13,6 +13,8 @@ from hub.objects.bases import Bases, addressed
 from hub.objects.looking import Looking
 from hub.scope import projection as scope
 from hub.scope.identifiers import standing_in, without_head
+from hub.scope.places import rename, starts
+from hub.scope.projection import Projection
 from hub.scope.v1p1 import booleans, json_booleans
 from hub.store import people, records
 from hub.store.people import USERS
@@ -27,8 +29,9 @@ _BETWEEN = "\x1e"  # no JSON text has it
 #: From so many records of a compact entity on, their objects are made in columns: these cost some calls at the least.
 _COLUMNS = 250
 _METADATA = "metadata"
-_ID_START, _ID_LENGTH = len('{"sourcedId":"'), 36
-_DATE_LENGTH = len("2026-01-01T00:00:00.000Z")
+_ID_LENGTH = 36
+#: Where documents begin in records that PostgreSQL joined.
+_START = _ID_LENGTH + sum(map(len, scope.AROUND[1:3])) + len("2026-01-01T00:00:00.000Z")
 
 
 async def objects(looking: Looking, entity: Entity, rids: Sequence[int], fields: frozenset[str] | None) -> list[str]:
@@ -90,42 +93,65 @@ async def _objects(looking: Looking, entity: Entity, rids: Sequence[int], fields
 
 async def joined_objects(
     looking: Looking, entity: Entity, rids: Sequence[int], bases: Bases
-) -> bytes | memoryview | None:
+) -> tuple[bytes | memoryview, ...] | None:
     """Like ``objects`` with all members, as bytes with commas between and the addresses of ``bases`` in their places.
 
-    Records are joined by PostgreSQL; of those of which not all shows only the texts are changed. None where this is no
-    way. Raises gate.ClosedError.
+    Records are joined by PostgreSQL; of those of which not all shows only the texts are changed. What these stand
+    between stays in pieces, since each copy of a page takes as long as all else about it. None where this is no way.
+    Raises gate.ClosedError.
     """
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
-    wanted = BitMap(rids)
-    trimmed, gone = view.trimmed & wanted, view.gone & wanted
-    special = projection.mode == "rewrite" or looking.lens.identifiers.touches(entity) or styled(looking, entity)
-    if special or len(gone) * 2 > len(rids) or wanted.to_array() != array("I", rids):
-        return None  # PostgreSQL joins them as a set has them: ascending, each once
+    identifiers, wanted = looking.lens.identifiers, BitMap(rids)
+    trimmed, gone, ordered = view.trimmed & wanted, view.gone & wanted, wanted.to_array()
+    over = identifiers.written_over(entity) if identifiers.touches(entity) else None
+    other_ids = over is None and identifiers.touches(entity)
+    if other_ids or styled(looking, entity) or len(gone) * 2 > len(rids) or len(ordered) != len(rids):
+        return None
+    if over is not None or projection.mode == "rewrite" or ordered != array("I", rids):
+        return await _one_by_one(looking, entity, rids, ordered, trimmed, gone, bases)
     if entity.compact and len(rids) >= _COLUMNS and not projection.dangling:
-        return await _in_columns(looking, entity, rids, trimmed | gone, bases)
-    text = await _joined(looking, entity, rids, trimmed, gone)
-    return addressed(spelled_out(text.decode()).encode() if entity.compact else text, bases)
+        return (await _in_columns(looking, entity, rids, trimmed | gone, bases),)
+    parts = await _joined(looking, entity, rids, trimmed, gone)
+    if entity.compact:
+        parts = [spelled_out(part.decode()).encode() for part in parts]
+    before, *_, end = scope.AROUND
+    return (before.encode(), *(addressed(part, bases) for part in parts), end.encode())
 
 
-async def _apart(
-    looking: Looking, entity: Entity, rids: Sequence[int], apart: BitMap, ids: Mapping[int, str]
-) -> dict[int, str]:
-    """By place the objects of records that are gone, of which ``ids`` are the sourcedIds, and of trimmed ones."""
-    view = looking.of(entity.name)
-    dates = view.stamps.texts([rids[place] for place in ids])
-    texts = [scope.tombstone(ids[place], date) for place, date in zip(ids, dates, strict=True)]
-    texts = await pointing(looking, entity, [rids[place] for place in ids], texts, None)
-    made = dict(zip(ids, texts, strict=True))
-    rest = list(apart - view.gone)
-    if rest:
-        made |= zip(_places(rids, apart - view.gone), await _objects(looking, entity, rest, None), strict=True)
-    return made
+async def _one_by_one(
+    looking: Looking, entity: Entity, rids: Sequence[int], ordered: Sequence[int], trimmed: BitMap, gone: BitMap,
+    bases: Bases,
+) -> tuple[bytes, ...] | None:  # fmt: skip
+    """Like ``joined_objects`` where each object is changed, or they stand in another order than by rid."""
+    projection, (before, _, _, end) = looking.view.projections[entity.name], scope.AROUND
+    parts, changed = await _parts(looking, entity, ordered, trimmed, gone, _BETWEEN)
+    text = parts[0] if len(parts) == 1 else b"".join(parts)
+    text = spelled_out(text.decode()).encode() if entity.compact else text
+    found = text.split(f"{end}{_BETWEEN}{before}".encode())
+    shown = projection.all_members(found, _START)
+    for rid, place in _places(ordered, trimmed | gone).items():
+        shown[place] = changed[rid]
+    if ordered != rids:
+        shown = [shown[place] for place in np.searchsorted(np.asarray(ordered), np.asarray(rids)).tolist()]
+    between = f"{end},{before}".encode()
+    data = bytearray(before.encode() + between.join(shown) + end.encode())
+    over = looking.lens.identifiers.written_over(entity)
+    if over is not None and not rename(data, starts(shown, len(between)), over.of_blocks):
+        return None
+    return (addressed(bytes(data), bases),)
+
+
+async def _tombstones(looking: Looking, entity: Entity, ids: Mapping[int, str]) -> dict[int, str]:
+    """By rid the objects of records that are gone, of which ``ids`` are the sourcedIds."""
+    rids = list(ids)
+    dates = looking.of(entity.name).stamps.texts(rids)
+    texts = [scope.tombstone(ids[rid], date) for rid, date in zip(rids, dates, strict=True)]
+    return dict(zip(rids, await pointing(looking, entity, rids, texts, None), strict=True))
 
 
 async def _in_columns(looking: Looking, entity: Entity, rids: Sequence[int], apart: BitMap, bases: Bases) -> memoryview:
     """The objects of many records of a compact entity, with commas between; those ``apart`` are made apart."""
-    view, projection = looking.of(entity.name), looking.view.projections[entity.name]
+    view = looking.of(entity.name)
     private = shows_private(looking, entity)
     found = spelling.Records(
         await records.joined_bytes(looking.tx, looking.gate, entity, rids, spelling.BETWEEN, private=private)
@@ -133,52 +159,96 @@ async def _in_columns(looking: Looking, entity: Entity, rids: Sequence[int], apa
     _check(len(found), rids)
     common = view.stamps.common(rids)
     dates = view.stamps.column(rids) if common is None else common.encode()
-    around = projection.render("\0", "\0", "\0", "").encode().split(b"\0")
+    around = [text.encode() for text in scope.AROUND]
     made = found.objects(spelling.Around(*around), dates, dict(bases))
     if not apart:
         return made.joined({})
-    ids = {place: found.sourced_id(place) for place in _places(rids, apart & view.gone)}
-    others = await _apart(looking, entity, rids, apart, ids)
-    return made.joined({place: addressed(text.encode(), bases) for place, text in others.items()})
+    gone = {rid: found.sourced_id(place) for rid, place in _places(rids, apart & view.gone).items()}
+    others = await _tombstones(looking, entity, gone)
+    if trimmed := list(apart - view.gone):
+        others |= zip(trimmed, await _objects(looking, entity, trimmed, None), strict=True)
+    places = _places(rids, apart)
+    return made.joined({places[rid]: addressed(text.encode(), bases) for rid, text in others.items()})
 
 
-def _places(rids: Sequence[int], some: BitMap) -> list[int]:
+def _places(rids: Sequence[int], some: BitMap) -> dict[int, int]:
     """Where some of the ascending ``rids`` are among them."""
-    found: list[int] = np.searchsorted(np.asarray(rids), np.asarray(some.to_array())).tolist()
-    return found
+    wanted = some.to_array()
+    return dict(zip(wanted, np.searchsorted(np.asarray(rids), np.asarray(wanted)).tolist(), strict=True))
 
 
-async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed: BitMap, gone: BitMap) -> bytes:
-    """The objects of records in one text, of a compact entity with short references."""
+async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed: BitMap, gone: BitMap) -> list[bytes]:
+    """The objects of records in texts that follow each other, of a compact entity with short references.
+
+    What stands before the first one's sourcedId and behind the last one's document is left out.
+    """
+    projection = looking.view.projections[entity.name]
+    parts, changed = await _parts(looking, entity, rids, trimmed, gone, _BETWEEN if projection.dangling else ",")
+    for number, shown in enumerate(changed.values()):
+        parts[2 * number + 1] = shown
+    return _without_dangling(projection, parts) if projection.dangling else parts
+
+
+async def _parts(
+    looking: Looking, entity: Entity, rids: Sequence[int], trimmed: BitMap, gone: BitMap, separator: str
+) -> tuple[list[bytes], dict[int, bytes]]:  # fmt: skip
+    """Records as they are stored, as ``records.Joined`` has them, and by ascending rid what shows of those apart."""
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
-    whole = not (trimmed or gone or projection.dangling)
+    apart = list(trimmed | gone)
+    before, between, after, end = scope.AROUND
     date = view.stamps.common(rids)
-    before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
-    around = before, between + (date or _DATE) + after, end
-    count, text, refs = await records.joined(
-        looking.tx, looking.gate, entity, rids, around, "," if whole else _BETWEEN,
-        private=shows_private(looking, entity), trimmed=list(trimmed), fields=projection.references,
+    found = await records.joined(
+        looking.tx, looking.gate, entity, rids, between + (date or _DATE) + after, end + separator + before,
+        private=shows_private(looking, entity), apart=apart, fields=projection.references if trimmed else (),
     )  # fmt: skip
-    _check(count, rids)
-    _check(len(refs), trimmed)  # without its references a record would show them all
-    if date is None:
-        dates = [text.encode() for text in view.stamps.texts(rids)]
-        text = b"".join(chain.from_iterable(zip(text.split(_DATE.encode()), [*dates, b""], strict=True)))
-    if whole:
-        return text
-    found = text.split(_BETWEEN.encode())
+    _check(found.count, rids)
+    _check(len(found.references), apart)  # without its references a record would show them all
+    parts = found.parts if date else _dated(found.parts, view.stamps.texts(rids))
+    stored = dict(zip(apart, parts[1::2], strict=True))
+    told = await _tombstones(looking, entity, {rid: stored[rid][:_ID_LENGTH].decode() for rid in gone}) if gone else {}
+    for rid, record in stored.items():
+        if rid in told:
+            stored[rid] = told[rid].removeprefix(before).removesuffix(end).encode()
+        else:
+            refs, document = found.references[rid], record[_START:].decode()
+            members = projection.members(document, "", refs=refs, sees=looking.view.sees)
+            stored[rid] = record[:_START] + members.encode()
+    return parts, stored
+
+
+def _dated(parts: Sequence[bytes], dates: Sequence[str]) -> list[bytes]:
+    """Texts with the dates of their records, in their order, in the places that are left for them."""
+    left = (date.encode() for date in dates)
+    made = []
+    for part in parts:
+        first, *others = part.split(_DATE.encode())
+        pairs = zip(islice(left, len(others)), others, strict=True)
+        made.append(b"".join((first, *chain.from_iterable(pairs))))
+    return made
+
+
+def _without_dangling(projection: Projection, parts: Sequence[bytes]) -> list[bytes]:
+    """The texts of ``_joined``, with the records changed in which there may be a member that does not show.
+
+    Those that stand apart have been already.
+    """
     dangling = [member.encode() for member in projection.dangling]
-    changed = {place for place, record in enumerate(found) for member in dangling if member in record}
-    start, behind = len(before) + _ID_LENGTH + len(between) + _DATE_LENGTH + len(after), -len(end)
-    for place in changed.union(_places(rids, trimmed)):
-        document = found[place][start:behind].decode()
-        shown = projection.members(document, "", refs=refs.get(rids[place]), sees=looking.view.sees)
-        found[place] = found[place][:start] + shown.encode() + found[place][behind:]
-    if gone:
-        ids = {place: found[place][_ID_START : _ID_START + _ID_LENGTH].decode() for place in _places(rids, gone)}
-        for place, made in (await _apart(looking, entity, rids, gone, ids)).items():
-            found[place] = made.encode()
-    return b",".join(found)
+    before, *_, end = map(len, scope.AROUND)
+    start = before + _START
+    made = list(parts)
+    for place in range(0, len(parts), 2):
+        if not any(member in parts[place] for member in dangling):
+            continue
+        # The first record of all begins with its id, as no other does, and the last one has no end.
+        first, last = b"" if place else b" " * before, b"" if place + 1 < len(parts) else b" " * end
+        found = (first + parts[place] + last).split(_BETWEEN.encode())
+        for number, record in enumerate(found):
+            if any(member in record for member in dangling):
+                shown = projection.members(record[start:-end].decode(), "")
+                found[number] = record[:start] + shown.encode() + record[-end:]
+        whole = _BETWEEN.encode().join(found)
+        made[place] = whole[len(first) : len(whole) - len(last)]
+    return [part.replace(_BETWEEN.encode(), b",") for part in made]
 
 
 def _check(count: int, rids: Sequence[int] | BitMap) -> None:
@@ -193,7 +263,7 @@ def _texts(
     """The JSON objects of rows; ``refs``: of those that are trimmed. For most grants that is joining texts."""
     projection, sees = looking.view.projections[entity.name], looking.view.sees
     if not gone and not refs and fields is None and projection.mode != "rewrite" and not projection.dangling:
-        before, between, after, end = projection.render("\0", "\0", "\0", "").split("\0")
+        before, between, after, end = scope.AROUND
         return [f"{before}{sourced_id}{between}{dates[rid]}{after}{doc}{end}" for rid, sourced_id, doc in rows]
     return [
         scope.tombstone(sourced_id, dates[rid], fields=fields)

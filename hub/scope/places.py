@@ -20,7 +20,7 @@ _HEAD = '{"sourcedId":"'
 _ID = 36  # characters
 _AGAIN = b'","sourcedId":"'  # between an id in an address and the same one behind it
 _TO_AGAIN = _ID + len(_AGAIN)
-_BETWEEN = 0
+_BETWEEN = b"\0"
 _FIRST_PRINTABLE, _QUOTE, _SLASH = 0x20, ord('"'), ord("/")
 _MARKS = np.zeros(256, np.bool_)
 _MARKS[[ord(base) for base in BASES.values()]] = True
@@ -34,20 +34,33 @@ def renamed(objects: Sequence[str], of: Callable[[Blocks], Blocks]) -> list[str]
     """
     if not objects or not all(text.startswith(_HEAD) for text in objects):
         return None
-    data = bytearray("\0".join(objects).encode())
+    texts = [text.encode() for text in objects]
+    data = bytearray(_BETWEEN.join(texts))
+    return data.decode().split(_BETWEEN.decode()) if rename(data, starts(texts, len(_BETWEEN)), of) else None
+
+
+def starts(objects: Sequence[bytes], between: int) -> Places:
+    """Where objects begin in a text that has so many bytes between them."""
+    lengths = np.fromiter(map(len, objects), np.intp, len(objects))
+    return np.cumsum(lengths + between) - lengths - between
+
+
+def rename(data: bytearray, objects: Places, of: Callable[[Blocks], Blocks]) -> bool:
+    """Like ``renamed`` in the text itself, in which objects that begin with their ids stand at these places.
+
+    False, with nothing written, for objects of another form.
+    """
     chars = np.frombuffer(data, np.uint8)
     marks = np.flatnonzero(chars < _FIRST_PRINTABLE)  # JSON text has none of them: they are ours
-    ends, bases = marks[chars[marks] == _BETWEEN], marks[chars[marks] != _BETWEEN]
-    own = np.concatenate(([0], ends + 1)) + len(_HEAD)
-    first = _referred(data, bases)
-    if first is None or len(own) != len(objects) or own[-1] + _ID >= len(data) or (chars[own + _ID] != _QUOTE).any():
-        return None
+    first, own = _referred(data, marks[chars[marks] != _BETWEEN[0]]), objects + len(_HEAD)
+    if first is None or own[-1] + _ID >= len(data) or (chars[own + _ID] != _QUOTE).any():
+        return False
     texts = _at_each(data, _ID)
     places = np.concatenate((own, first))
     names = digits_of(of(packed(texts[places].view(np.uint8).reshape(-1, _ID)))).view(texts.dtype)[:, 0]
     texts[places] = names
     texts[first + _TO_AGAIN] = names[len(own) :]
-    return data.decode().split("\0")
+    return True
 
 
 def _referred(data: bytearray, marks: Places) -> Places | None:

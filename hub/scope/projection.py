@@ -9,6 +9,7 @@ searching: data cannot forge it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -67,10 +68,12 @@ class Projection:
         self.dangling = tuple(inner for c in self._components.values() for inner in c.dangling)
         directory = [f for f in body if f.privacy is Privacy.DIRECTORY]
         rest = [f for f in body if f.privacy is not Privacy.DIRECTORY] if self.private else []
-        special = {*self.masks, *self.references, *(n for n, c in self._components.items() if c.dangling)}
-        self._form = Form([*directory, *rest], self.visible, special)
-        #: Of documents in which nothing changes but what is masked.
-        self._masked_form = Form([*directory, *rest], self.visible, self.masks)
+        special = {*self.masks, *(n for n, c in self._components.items() if c.dangling)}
+        self._form = Form([*directory, *rest], self.visible, {*special, *self.references})
+        #: Of documents that are not trimmed.
+        initials = [name for name, mask in self.masks.items() if mask is Mask.INITIAL]
+        self._whole_form = Form([*directory, *rest], self.visible, special, initials)
+        self._hanging = [(name.encode(), re.compile(rf',{name}"[^"]*+"'.encode())) for name in self.dangling]
         #: Bits of fields (bit i: the i-th of ``Entity.body``) that change the projection, and of those that may.
         self.plain_bits, self.reference_bits, self.check_bits = self._bits(CATALOGUE[entity].body)
 
@@ -136,13 +139,25 @@ class Projection:
             return doc + doc_private if self.mode == "all" else doc
         text = doc + doc_private if self.private else doc
         if fields is None:
-            if changes:
-                cut = self._form.cut(text, lambda name, member: self._changed(name, member, refs, sees))
-            else:
-                cut = self._masked_form.cut(text, self._masked)
+            form = self._whole_form if refs is None else self._form
+            cut = form.cut(text, lambda name, member: self._changed(name, member, refs, sees))
             if cut is not None:
                 return cut
         return self._rewritten(text, refs, sees, self.visible if fields is None else self.visible & fields)
+
+    def all_members(self, records: Sequence[bytes], start: int) -> list[bytes]:
+        """Like ``members`` for many records that are not trimmed, which have ``start`` bytes before their documents.
+
+        These stay before what shows; all is in UTF-8.
+        """
+        if self.mode == "rewrite":
+            made = self._whole_form.cut_all(records, start, self._changed_bytes)
+        else:
+            made = [None if any(name in record for name, _ in self._hanging) else record for record in records]
+        return [
+            record[:start] + self.members(record[start:].decode(), "").encode() if shown is None else shown
+            for record, shown in zip(records, made, strict=True)
+        ]
 
     def references_in(self, doc: str, doc_private: str) -> dict[str, list[str]]:
         """The sourcedIds that a document refers to, in its order, for each of ``references`` that it has."""
@@ -177,6 +192,17 @@ class Projection:
         value = orjson.loads(member[start - 1 :]) if "\\" in member else member[start:end]
         left = masked(self.masks[name], value, required=name in self._required)
         return f'{member[:start]}{left}"' if left else ""
+
+    def _changed_bytes(self, name: str, member: bytes) -> bytes:
+        """Like ``_changed`` in a record that is not trimmed, in UTF-8 without a backslash."""
+        if name in self.masks:
+            return self._masked(name, member.decode()).encode()
+        for inner, pattern in self._hanging:
+            if inner in member:  # a quote before its name begins a key: other strings have been closed before it
+                member = pattern.sub(b"", member)
+                if inner in member:
+                    return self._changed(name, member.decode(), None, None).encode()
+        return member
 
     def _seen(self, name: str, member: str, seen: Sequence[bool]) -> str:
         """The references of a member that are seen."""
@@ -267,6 +293,10 @@ _USERS = CATALOGUE["users"]
 def _head(sourced_id: str, status: str, modified: str, fields: frozenset[str] | None) -> str:
     base = (("sourcedId", sourced_id), ("status", status), ("dateLastModified", modified))
     return "".join(f',"{name}":"{value}"' for name, value in base if fields is None or name in fields)
+
+
+#: What stands in an active record before its sourcedId, its date and its document, and behind that.
+AROUND: Final = ("{" + _head("\0", "active", "\0", None)[1:] + "\0}").split("\0")
 
 
 def _shows(field: Field, rule: FieldRule, definition: GrantDefinition) -> bool:

@@ -100,8 +100,10 @@ class Stamps:
 
     def common(self, wanted: Sequence[int]) -> str | None:
         """The stamp of these rids, of which there is one, as OneRoster writes it; None where they have several."""
-        numbers = self.layers[np.asarray(wanted, dtype=np.int64)]
-        return text(self.times[numbers[0] - 1]) if numbers[0] and (numbers == numbers[0]).all() else None
+        numbers = self.layers.take(np.asarray(wanted))
+        first, size = int(numbers[0]), numbers.itemsize
+        packed = numbers.tobytes()
+        return text(self.times[first - 1]) if first and packed == packed[:size] * len(numbers) else None
 
     def since(self, after: datetime, *, inclusive: bool) -> BitMap:
         """The records stamped after ``after``, or at it too; ``after`` is not cut."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 import asyncpg
 
 _KEPT_BYTES = 8 << 20
+_MOST_USES = 1_000
 #: PostgreSQL gives types of its own numbers below this one, which stay theirs on every server and in every version.
 _OWN_TYPES_END = 10_000
 #: What says of itself that it did not take the place of a statement without a name.
@@ -22,6 +23,7 @@ class Connection(asyncpg.Connection):
 
     _is_reset = False
     _keeps_memory = False
+    _uses = 0
 
     async def keep_freed_memory(self) -> None:
         """See ``Transaction.keep_freed_memory``."""
@@ -37,18 +39,22 @@ class Connection(asyncpg.Connection):
         What was only read has nothing to lose.
         """
         await self.execute(("" if readonly else "SELECT;\n") + "COMMIT;\n" + super().get_reset_query())
-        self._is_reset = True
 
     def unchanged(self) -> None:
-        """Says that nothing has happened on it that would have to be reset."""
+        """Says that nothing is left on it that would have to be reset; it is given back next."""
         self._is_reset = True
 
     def get_reset_query(self) -> str:
-        """What the pool sends on release: nothing once, right after ``commit`` or ``unchanged``."""
+        """What the pool sends on release: nothing once, right after ``unchanged``."""
         if self._is_reset:
             self._is_reset = False
             return ""
         return super().get_reset_query()
+
+    def is_due(self) -> bool:
+        """Whether the pool has to see it again, which each so many uses are counted for."""
+        self._uses += 1
+        return self._uses % _MOST_USES == 0
 
     async def _introspect_types(self, typeoids: Collection[int], *limits: Any) -> tuple[Any, Any]:
         """What types are made of, in asyncpg's words. Those of PostgreSQL's own are asked for once by a process.

@@ -1,24 +1,24 @@
 """The pool and the one helper that opens a transaction for one district.
 
 Row-level security compares ``district_id`` with the setting ``hub.district``. It is set with SET LOCAL as the first
-statement of the transaction, so it ends with it: no connection carries a district back into the pool. The pool is never
-given a ``reset`` hook, which would replace asyncpg's RESET ALL.
+statement of the transaction, so it ends with it: no connection carries a district to its next use.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar, Token
 from typing import Any, LiteralString, cast
 from uuid import UUID
 
 import asyncpg
 import orjson
 
-from hub.errors import Code, HubError, Intent, storage_full
+from hub.errors import Code, HubError, storage_full
 from hub.store.connection import Connection
+from hub.store.connections import AWAY, Connections, closed, terminate, unavailable
 from hub.store.kept import Kept
 
 SCHEMA = "hub"
@@ -30,16 +30,6 @@ ITS_DISTRICT = "set_config('hub.district', $1::uuid::text, true) AS its(district
 #: A transaction in which nothing was asked for so long is ended by PostgreSQL. Shorter than the minute within which the
 #: run of a worker that hangs is taken over: its locks would keep everybody else from it.
 IDLE_SECONDS = 45.0
-#: Errors after which the same call may succeed: the server is away, starting, stopping or out of connections.
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-)
 #: Errors that end a connection, or a transaction that collided with another one: a later attempt may succeed.
 _LOST = (
     ConnectionError,
@@ -61,16 +51,12 @@ StatementError = asyncpg.PostgresError
 _open_in_task: ContextVar[tuple[asyncio.Task[Any] | None, UUID] | None] = ContextVar("district", default=None)
 
 
-def unavailable() -> HubError:
-    """The error for a database that cannot be reached right now."""
-    return HubError(Code.UNAVAILABLE, "The database cannot be reached. Try again in a moment.", intent=Intent.RETRY)
-
-
 class Transaction:
     """An open transaction. ``district_id`` is None for shared tables only.
 
     ``kept``: what the process keeps beside the pool; what a transaction has seen belongs there only once it committed.
-    ``begin``: the statements that begin it, at the latest before its first one that is not ``alone``.
+    ``begin``: the statements that begin it, that of its district left out, at the latest before its first one that is
+    not ``alone``.
     """
 
     def __init__(self, connection: Any, district_id: UUID | None, kept: Kept, begin: str) -> None:
@@ -85,7 +71,8 @@ class Transaction:
         """The connection, on which the transaction has begun."""
         if self._begin and not self.begun:
             self.begun = True
-            await self._connection.execute(self._begin)
+            its = "" if self.district_id is None else f"; SET LOCAL hub.district = '{self.district_id}'"
+            await self._connection.execute(self._begin + its)
         return self._connection
 
     @property
@@ -153,7 +140,7 @@ class Database:
     """A pool of connections that log in as one of the hub's roles."""
 
     def __init__(self, pool: Any) -> None:
-        self._pool: asyncpg.Pool[asyncpg.Record] = pool
+        self._connections = Connections(pool)
         self._kept = Kept()
 
     @classmethod
@@ -182,16 +169,13 @@ class Database:
                 url, min_size=smallest, max_size=largest, init=_prepare, server_settings=settings, command_timeout=None,
                 timeout=10, connection_class=Connection,
             )  # fmt: skip
-        except _AWAY as error:
+        except AWAY as error:
             raise unavailable() from error
         return cls(pool)
 
     async def close(self) -> None:
         """Closes all connections, those in use after 10 s at the latest."""
-        try:
-            await asyncio.wait_for(self._pool.close(), 10)
-        except TimeoutError:
-            self._pool.terminate()
+        await self._connections.close()
 
     def district(
         self, district_id: UUID, *, readonly: bool = False, wait_seconds: float = 2, lock_seconds: float | None = None
@@ -203,122 +187,130 @@ class Database:
         """
         begin = "BEGIN READ ONLY" if readonly else "BEGIN"
         limit = "" if lock_seconds is None else f"; SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"
-        return self._of_district(district_id, begin, wait_seconds, readonly=readonly, more=limit)
-
-    @asynccontextmanager
-    async def _of_district(
-        self, district_id: UUID, begin: str, wait_seconds: float, *, readonly: bool, late: bool = False, more: str = ""
-    ) -> AsyncIterator[Transaction]:
-        district_id = UUID(str(district_id))  # only a UUID object is ever written into the statement
-        task = asyncio.current_task()
-        outer = _open_in_task.get()
-        if outer is not None and outer[0] is task:
-            raise HubError(Code.DISTRICT_MISMATCH, "A district's transaction is open already: pass it on.")
-        token = _open_in_task.set((task, district_id))
-        begin = f"{begin}; SET LOCAL hub.district = '{district_id}'{more}"
-        try:
-            async with self._transaction(begin, district_id, wait_seconds, readonly=readonly, late=late) as tx:
-                yield tx
-        finally:
-            _open_in_task.reset(token)
+        return self._opened(begin + limit, wait_seconds, district_id, readonly=readonly)
 
     def reading(self, district_id: UUID, *, wait_seconds: float = 2) -> AbstractAsyncContextManager[Transaction]:
         """As ``district``, read-only, for statements of which each looks through the gate for itself.
 
         What is asked ``alone`` is in no transaction: only the first other statement begins one.
         """
-        return self._of_district(district_id, "BEGIN READ ONLY", wait_seconds, readonly=True, late=True)
+        return self._opened("BEGIN READ ONLY", wait_seconds, district_id, readonly=True, late=True)
 
-    @asynccontextmanager
-    async def app(self, app_id: UUID, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+    def app(self, app_id: UUID, *, wait_seconds: float = 2) -> AbstractAsyncContextManager[Transaction]:
         """A read-only transaction that sees the grants of one app in all districts, and nothing else of a district."""
         app_id = UUID(str(app_id))  # only a UUID object is ever written into the statement
-        async with self._transaction(
-            f"BEGIN READ ONLY; SET LOCAL hub.app = '{app_id}'", None, wait_seconds, readonly=True
-        ) as tx:
-            yield tx
+        return self._opened(f"BEGIN READ ONLY; SET LOCAL hub.app = '{app_id}'", wait_seconds, readonly=True)
 
-    @asynccontextmanager
-    async def drop(self, username: str, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+    def drop(self, username: str, *, wait_seconds: float = 2) -> AbstractAsyncContextManager[Transaction]:
         """A read-only transaction that sees the drop of one name, and nothing else of a district."""
         if not all(c.isalnum() or c == "-" for c in username) or not username.isascii():
             raise ValueError("only plain names are ever written into the statement")
-        async with self._transaction(
-            f"BEGIN READ ONLY; SET LOCAL hub.drop = '{username}'", None, wait_seconds, readonly=True
-        ) as tx:
-            yield tx
+        return self._opened(f"BEGIN READ ONLY; SET LOCAL hub.drop = '{username}'", wait_seconds, readonly=True)
 
-    @asynccontextmanager
-    async def shared(self, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+    def shared(self, *, wait_seconds: float = 2) -> AbstractAsyncContextManager[Transaction]:
         """A transaction without a district: it sees shared tables, and nothing of any district but its name."""
-        async with self._transaction("BEGIN", None, wait_seconds) as tx:
-            yield tx
+        return self._opened("BEGIN", wait_seconds)
 
-    @asynccontextmanager
-    async def statement(self, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+    def statement(self, *, wait_seconds: float = 2) -> AbstractAsyncContextManager[Transaction]:
         """As ``shared``, for one statement that commits by itself and leaves nothing behind on the connection.
 
         That saves three round trips: there is nothing to begin, to commit, or to reset.
         """
-        async with self._transaction("", None, wait_seconds, late=True) as tx:
-            yield tx
+        return self._opened("", wait_seconds, late=True)
 
-    @asynccontextmanager
-    async def _transaction(
-        self, begin: str, district_id: UUID | None, wait_seconds: float, *, readonly: bool = False, late: bool = False
-    ) -> AsyncIterator[Transaction]:
-        try:
-            # A wait with a limit costs a task and a timer: not where there is nothing to wait for.
-            idle = self._pool.get_idle_size() > 0
-            connection = await self._pool.acquire(timeout=None if idle else wait_seconds)
-        except (*_AWAY, asyncpg.InterfaceError) as error:
-            raise unavailable() from error
-        try:
-            tx = Transaction(connection, district_id, self._kept, begin)
-            try:
-                if not late:
-                    await tx.ready()
-                yield tx
-                if tx.begun:
-                    await _commit(connection, readonly=readonly)
-                elif late:
-                    cast("Connection", connection).unchanged()
-            except BaseException:
-                await _roll_back(connection)
-                raise
-            tx.committed()
-        except _LOST as error:
-            raise unavailable() from error
-        except asyncpg.DiskFullError as error:
-            raise storage_full("the database") from error
-        except asyncpg.InterfaceError as error:
-            if _closed(connection):
-                raise unavailable() from error
-            raise
-        finally:
-            await self._release(connection)
-
-    async def _release(self, connection: Any) -> None:
-        try:
-            await self._pool.release(connection, timeout=5)  # asyncpg shields it from cancellation
-        except (*_AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError):
-            _terminate(connection)  # lost in this very moment: the pool has taken it back already, or has to
-
-    @asynccontextmanager
-    async def watching(self, *, wait_seconds: float = 2) -> AsyncIterator[Transaction]:
+    def watching(self, *, wait_seconds: float = 2) -> AbstractAsyncContextManager[Transaction]:
         """A read-only transaction that sees grants and feeds of all districts, for numbers about the hub alone."""
-        begin = "BEGIN READ ONLY; SET LOCAL hub.watching = 'on'"
-        async with self._transaction(begin, None, wait_seconds, readonly=True) as tx:
-            yield tx
+        return self._opened("BEGIN READ ONLY; SET LOCAL hub.watching = 'on'", wait_seconds, readonly=True)
+
+    def _opened(
+        self, begin: str, wait_seconds: float, district_id: UUID | None = None, *, readonly: bool = False,
+        late: bool = False,
+    ) -> _Opened:  # fmt: skip
+        if district_id is not None and type(district_id) is not UUID:
+            district_id = UUID(str(district_id))  # only a UUID object is ever written into the statement
+        return _Opened(self._connections, self._kept, begin, wait_seconds, district_id, readonly=readonly, late=late)
 
     def usage(self) -> tuple[int, int, int]:
         """Connections in use, idle ones, and the most that there may be."""
-        size, idle = self._pool.get_size(), self._pool.get_idle_size()
-        return size - idle, idle, self._pool.get_max_size()
+        return self._connections.usage()
 
     async def listen(self, channel: LiteralString, url: str) -> Any:
         """A connection of its own for LISTEN: a pooled one loses its listeners when it is released."""
         return await asyncpg.connect(url, timeout=10, server_settings={"application_name": f"hub {channel}"})
+
+
+class _Opened(AbstractAsyncContextManager[Transaction]):
+    """A transaction from its beginning to its end. A class of its own: two generators would cost more than all else."""
+
+    def __init__(
+        self, connections: Connections, kept: Kept, begin: str, wait_seconds: float, district_id: UUID | None, *,
+        readonly: bool, late: bool,
+    ) -> None:  # fmt: skip
+        self._connections, self._kept, self._begin, self._wait_seconds = connections, kept, begin, wait_seconds
+        self._district_id, self._readonly, self._late = district_id, readonly, late
+        self._token: Token[tuple[asyncio.Task[Any] | None, UUID] | None] | None = None
+
+    async def __aenter__(self) -> Transaction:
+        if self._district_id is not None:
+            task, outer = asyncio.current_task(), _open_in_task.get()
+            if outer is not None and outer[0] is task:
+                raise HubError(Code.DISTRICT_MISMATCH, "A district's transaction is open already: pass it on.")
+            self._token = _open_in_task.set((task, self._district_id))
+        try:
+            self._connection = await self._connections.take(self._wait_seconds)
+        except BaseException:
+            self._leave()
+            raise
+        self._tx = Transaction(self._connection, self._district_id, self._kept, self._begin)
+        if not self._late:
+            try:
+                await self._tx.ready()
+            except BaseException as error:
+                await self.__aexit__(None, error, None)
+                raise
+        return self._tx
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        clean = False
+        try:
+            if error is not None:
+                await _roll_back(self._connection)
+                _translate(error, self._connection)
+            else:
+                await self._commit()
+                clean = True
+        finally:
+            self._leave()
+            if not (clean and self._connections.keep(self._connection)):
+                await self._connections.give_back(self._connection, clean=clean)
+
+    async def _commit(self) -> None:
+        try:
+            try:
+                if self._tx.begun:
+                    await _commit(self._connection, readonly=self._readonly)
+            except BaseException:
+                await _roll_back(self._connection)
+                raise
+            self._tx.committed()
+        except Exception as error:
+            _translate(error, self._connection)
+            raise
+
+    def _leave(self) -> None:
+        if self._token is not None:
+            _open_in_task.reset(self._token)
+            self._token = None
+
+
+def _translate(error: BaseException, connection: Any) -> None:
+    """Raises what an error of the database is told as, where that is another one."""
+    if isinstance(error, _LOST):
+        raise unavailable() from error
+    if isinstance(error, asyncpg.DiskFullError):
+        raise storage_full("the database") from error
+    if isinstance(error, asyncpg.InterfaceError) and closed(connection):
+        raise unavailable() from error
 
 
 async def _commit(connection: Any, *, readonly: bool) -> None:
@@ -332,22 +324,7 @@ async def _commit(connection: Any, *, readonly: bool) -> None:
 async def _roll_back(connection: Any) -> None:
     """Ends a failed transaction; a connection that cannot even do that is closed, so it never goes back dirty."""
     try:
-        if not _closed(connection):
+        if not closed(connection):
             await asyncio.wait_for(connection.execute("ROLLBACK"), 5)
-    except (*_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-        _terminate(connection)
-
-
-def _closed(connection: Any) -> bool:
-    """Whether a connection is of no more use. The pool takes back one that was lost in use, and then refuses to say."""
-    try:
-        closed: bool = connection.is_closed()
-    except asyncpg.InterfaceError:
-        return True
-    return closed
-
-
-def _terminate(connection: Any) -> None:
-    """Ends a connection at once, unless the pool has taken it back already."""
-    with suppress(asyncpg.InterfaceError):
-        connection.terminate()
+    except (*AWAY, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        terminate(connection)

@@ -15,7 +15,8 @@ from typing import Any
 import asyncpg
 
 from hub.errors import Code, HubError
-from hub.store.database import SCHEMA, Transaction, unavailable
+from hub.store.connections import unavailable
+from hub.store.database import SCHEMA, Transaction
 
 OWNER = "hub_owner"
 LOGIN_ROLES = ("hub_service", "hub_worker", "hub_support")

@@ -5,12 +5,14 @@ Every statement here looks through the same gate (hub.store.gate).
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
+import numpy as np
 import orjson
 
 from hub.errors import Code, HubError
@@ -24,6 +26,7 @@ _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
 _MANY = 1_000  # planning for them is little beside reading them
 _FREE = PARAMETERS + 1  # the first parameter behind the gate's
 _OF_DISTRICT = "t.district_id = its.district::uuid"
+_APART = "\x1d"  # stands around records that are told apart, and behind their references; no JSON text has it
 #: By rid and reference field, the rids of references in the order of the document.
 References = dict[int, dict[str, list[int]]]
 
@@ -56,7 +59,10 @@ async def page(
     Also the references ``fields`` of those that are ``trimmed``: they belong to the documents. ``rids`` exist and there
     is at least one, so no row means that the gate is closed. Raises ClosedError.
     """
-    columns, more = _references(entity, fields, trimmed, _FREE + 1)
+    columns, more = "", tuple[str, ...]()
+    if trimmed:
+        is_trimmed, references = _references(entity, fields, _FREE + 1)
+        columns, more = f"CASE WHEN {is_trimmed} THEN {references} END", (literal(trimmed),)
     rows = await tx.alone(
         f"SELECT r.* FROM {ITS_DISTRICT} CROSS JOIN LATERAL ("
         f"SELECT t.rid, t.sourced_id::text, t.doc{' || t.doc_private' if private else ''}"
@@ -71,46 +77,57 @@ async def page(
     return ([row[:3] for row in rows] if columns else cast("list[tuple[int, str, str]]", rows)), _by_rid(fields, found)
 
 
-async def joined(
-    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], around: tuple[str, str, str], between: str, *,
-    private: bool, trimmed: Sequence[int] = (), fields: tuple[str, ...] = (),
-) -> tuple[int, bytes, References]:  # fmt: skip
-    """How many of these records there are, and all of them as one text in UTF-8, by rid with ``between`` between.
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Records in one text, but for those that were to stand apart.
 
-    ``rids`` ascend; ``private``, ``trimmed`` and ``fields`` as in ``page``. ``around``: the texts before a record's
-    sourcedId, between that and its document, and behind it. Joining costs PostgreSQL less than rows cost whoever takes
-    them apart. Raises ClosedError.
+    ``parts``: by turns the text up to such a record, that record alone, and so on; ``references``: theirs.
+    """
+
+    count: int
+    parts: list[bytes]
+    references: References
+
+
+async def joined(
+    tx: Transaction, gate: Gate, entity: Entity, rids: Sequence[int], before_document: str, between: str, *,
+    private: bool, apart: Sequence[int] = (), fields: tuple[str, ...] = (),
+) -> Joined:  # fmt: skip
+    """These records as one text in UTF-8, by rid with ``between`` between: sourcedId and document of each.
+
+    ``rids`` ascend, and ``apart``, of which ``fields`` are, are some of them; ``private`` as in ``page``. Joining costs
+    PostgreSQL less than rows cost whoever takes them apart. Each step of an expression copies the record once more, so
+    what stands around all is in ``between``. Raises ClosedError.
     """
     await tx.keep_freed_memory()
-    which, values = _listed(rids, _FREE + 4)
-    columns, more = _references(entity, fields, trimmed, _FREE + 4 + len(values))
-    found = ", string_agg(r.found, ',')" if columns else ""
+    which, values = _listed(rids, _FREE + 2)
+    record = f"t.sourced_id::text || ${_FREE}::text || t.doc{' || t.doc_private' if private else ''}"
+    if apart:
+        is_apart, references = _references(entity, fields, _FREE + 2 + len(values))
+        mark = f"chr({ord(_APART)})"
+        values = (*values, literal(apart))
+        record = f"CASE WHEN {is_apart} THEN {mark} || {references} || {mark} || {record} || {mark} ELSE {record} END"
     (row,) = await tx.alone(
-        f"SELECT count(*), convert_to(string_agg(r.record, ${_FREE + 3}::text), 'UTF8')"
-        f"{found} FROM {ITS_DISTRICT} CROSS JOIN LATERAL (SELECT ${_FREE}::text || "
-        f"t.sourced_id::text || ${_FREE + 1}::text || t.doc{' || t.doc_private' if private else ''} || "
-        f"${_FREE + 2}::text AS record{columns and f', {columns} AS found'} "
-        f"FROM {entity.table} t WHERE {_OF_DISTRICT} AND t.rid {which} AND {gate.condition} ORDER BY t.rid) r",
-        *gate.own_values, *around, between, *values, *more,
+        f"SELECT count(*), convert_to(string_agg(r.record, ${_FREE + 1}::text), 'UTF8') FROM {ITS_DISTRICT} "
+        f"CROSS JOIN LATERAL (SELECT {record} AS record FROM {entity.table} t WHERE {_OF_DISTRICT} AND t.rid {which} "
+        f"AND {gate.condition} ORDER BY t.rid) r",
+        *gate.own_values, before_document, between, *values,
     )  # fmt: skip
     if row[1] is None:
         raise ClosedError
-    return row[0], row[1], _by_rid(fields, orjson.loads(f"[{row[2] or ''}]")) if columns else {}
+    if not apart:
+        return Joined(row[0], [row[1]], {})
+    parts = row[1].split(_APART.encode())
+    references_found = [orjson.loads(part) for part in parts[1::3]]
+    del parts[1::3]
+    return Joined(row[0], parts, _by_rid(fields, references_found))
 
 
-def _references(
-    entity: Entity, fields: tuple[str, ...], trimmed: Sequence[int], free: int
-) -> tuple[str, tuple[object, ...]]:
-    """An expression for the rid and references of a trimmed record, as JSON, and the value of its parameter ``free``.
-
-    Null for others, and empty where no record is trimmed.
-    """
-    if not trimmed:
-        return "", ()
+def _references(entity: Entity, fields: tuple[str, ...], free: int) -> tuple[str, str]:
+    """Expressions: whether a record is of those in the parameter ``free``, and its rid and references as JSON."""
     columns = "".join(f', t."{name}"' for name in reference_columns(entity, fields).values())
     # In a subquery the array is read once and not for every record.
-    which = f"t.rid = ANY((SELECT ${free}::text::integer[])::integer[])"
-    return f"CASE WHEN {which} THEN json_build_array(t.rid{columns})::text END", (literal(trimmed),)
+    return f"t.rid = ANY((SELECT ${free}::text::integer[])::integer[])", f"json_build_array(t.rid{columns})::text"
 
 
 def _by_rid(fields: Sequence[str], found: Sequence[Sequence[Any]]) -> References:
@@ -154,7 +171,8 @@ def _listed(rids: Sequence[int], free: int) -> tuple[str, tuple[object, ...]]:
 
 def literal(items: Sequence[int]) -> str:
     """A PostgreSQL array of numbers as text: asyncpg takes longer to encode a list than PostgreSQL to read this."""
-    return f"{{{orjson.dumps(list(items))[1:-1].decode()}}}"
+    numbers = np.frombuffer(items, np.uint32) if isinstance(items, array) else list(items)
+    return f"{{{orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode()}}}"
 
 
 async def find(

@@ -23,7 +23,7 @@ IN, OUT = range(2), range(2, 4)  # rids of what the view has, and has not
 TEXTS = st.lists(
     st.sampled_from([
         '"', "\\", "}", "]", "{", "[", ",", ':"', '},{"', '}],"', ',"agents":[{"href":"\x01/users/', '","pronouns":"',
-        ',"familyName":"', '"metadata":{', '"userProfile":"', "\x01", "\x7f", "\n", "é", "Ann",
+        ',"familyName":"', '"metadata":{', '"userProfile":"', "\x01", "\x7f", "\n", "é", "É", "Ạ", "Ann",
     ]),
     max_size=4,
 ).map("".join)  # fmt: skip
@@ -130,6 +130,30 @@ def test_cutting_shows_what_parsing_shows_and_nothing_of_what_is_hidden(
     twin = {n: v for n, v in record.items() if n not in hidden} | {n: v for n, v in other.items() if n in hidden}
     twin |= {n: [*v, OUT[1]] for n, v in record.items() if n in ("agents", "resources")}
     assert shown(projection, twin) == text
+
+
+@pytest.mark.threat("T13", "T14")
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(DEFINITIONS), st.lists(RECORDS, max_size=5))
+def test_many_records_are_cut_as_each_of_them_is(definition: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    projection, before = Projection(GrantDefinition.model_validate(definition), "users"), b'\n,"email":"'
+    texts = ["".join(document(record)) if projection.private else document(record)[0] for record in records]
+    expected = [before + projection.members(text, "").encode() for text in texts]
+    assert projection.all_members([before + text.encode() for text in texts], len(before)) == expected
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS[3:])
+def test_usual_records_are_cut_together(definition: dict[str, Any]) -> None:
+    projection = Projection(GrantDefinition.model_validate(definition), "users")
+    usual = {
+        "enabledUser": "true", "roles": [("student", IN[0], None), ("teacher", IN[1], "urn:a")], "username": "a",
+        "userIds": [{"type": "a", "identifier": "b"}], "familyName": "Ångström", "middleName": "Bo", "grades": ["01"],
+        "primaryOrg": IN[0], "agents": [IN[0], IN[1]], "metadata": {"a": {"agents": ["]"]}}, "email": "a@b.example",
+    }  # fmt: skip
+    kept = [document({name: value for name, value in usual.items() if name != left}) for left in usual]
+    texts = ["".join(parts) if projection.private else parts[0] for parts in kept]
+    cut = projection._whole_form.cut_all([text.encode() for text in texts], 0, projection._changed_bytes)
+    assert cut == [projection.members(text, "").encode() for text in texts]
 
 
 def test_metadata_of_any_depth_shows_and_is_parsed_where_the_form_does_not_reach() -> None:

@@ -33,6 +33,8 @@ def link_header(address: str, query: str, *, limit: int, offset: int, total: int
 
 def unsigned(query: str) -> str:
     """A raw query string without the parameters of OAuth 1, which are of one request alone."""
+    if _OAUTH not in query and "%" not in query:
+        return query  # most often
     return "&".join(part for part in query.split("&") if not _name(part).startswith(_OAUTH))
 
 

@@ -107,7 +107,7 @@ class Operation:
         """The one top-level member of the answer."""
         return self.entity.singular if self.single else self.entity.name
 
-    @property
+    @cached_property
     def scopes(self) -> tuple[str, ...]:
         """The scopes of which any one is enough."""
         return _scopes(self.entity, self.version, nested=bool(self.parents))

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 from hub.objects.bases import Bases, addressed
 
+#: The JSON objects of records: a text for each, or all of them as bytes in pieces that follow each other, with commas
+#: between the objects, in which the addresses stand already.
+Objects = list[str] | tuple[bytes | memoryview, ...]
 
-def collection(envelope: str, objects_: Sequence[str] | bytes | memoryview, bases: Bases, more: str = "") -> bytes:
+
+def collection(envelope: str, objects_: Objects, bases: Bases, more: str = "") -> bytes:
     """The body of a collection; the addresses in ``bases`` take the places of their bytes in texts.
 
     ``more`` is empty, or members beside the envelope's, with a comma before them.
     """
-    made = objects_ if isinstance(objects_, bytes | memoryview) else joined(objects_, bases)
-    return b"".join((f'{{"{envelope}":['.encode(), made, f"]{more}}}".encode()))
+    made = objects_ if isinstance(objects_, tuple) else (joined(objects_, bases),)
+    return b"".join((f'{{"{envelope}":['.encode(), *made, f"]{more}}}".encode()))
 
 
 def joined(objects_: Sequence[str], bases: Bases) -> bytes:

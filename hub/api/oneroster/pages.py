@@ -15,10 +15,7 @@ PIECE = 250
 _PIECE_BYTES = 200_000
 #: Records that one statement reads of a longer page.
 STATEMENT = 2_500
-#: The JSON objects of records, in their order: a text for each, or all of them as bytes with commas between, in which
-#: the addresses stand already.
-Objects = list[str] | bytes | memoryview
-Maker = Callable[[Sequence[int]], Awaitable[Objects]]
+Maker = Callable[[Sequence[int]], Awaitable[page.Objects]]
 
 
 async def collected(
@@ -58,9 +55,10 @@ async def gathered(
     return gathering.body(under_way)
 
 
-def _add(gathering: Gathering, before: bytes, objects: Objects, bases: Bases) -> None:
-    if isinstance(objects, bytes | memoryview):
-        gathering.add(before, *(objects[at : at + _PIECE_BYTES] for at in range(0, len(objects), _PIECE_BYTES)))
+def _add(gathering: Gathering, before: bytes, objects: page.Objects, bases: Bases) -> None:
+    if isinstance(objects, tuple):
+        whole = objects[0] if len(objects) == 1 else b"".join(objects)
+        gathering.add(before, *(whole[at : at + _PIECE_BYTES] for at in range(0, len(whole), _PIECE_BYTES)))
         return
     for start in range(0, len(objects), PIECE):
         part = before + page.joined(objects[start : start + PIECE], bases)

@@ -36,8 +36,12 @@ class Selection:
         """Those of one page, as an array: what looks at all of them need not make a number of each."""
         if offset >= self.total:
             return array("I")
-        part = self.rids[offset : min(offset + limit, self.total)]
-        return array("I", part.astype(np.uint32).tobytes()) if isinstance(part, np.ndarray) else part.to_array()
+        end = min(offset + limit, self.total)
+        if isinstance(self.rids, np.ndarray):
+            return array("I", self.rids[offset:end].astype(np.uint32).tobytes())
+        # What lies between the first and the last of them: a third of the time of a slice.
+        between = BitMap(range(self.rids[offset], self.rids[end - 1] + 1))
+        return (self.rids & between).to_array()
 
 
 async def select(

@@ -23,7 +23,7 @@ from hub.api.oneroster.errors import RefusedError, busy, unknown_object
 from hub.api.oneroster.links import link_header, unsigned
 from hub.api.oneroster.operations import Operation
 from hub.api.oneroster.order import Selections
-from hub.api.oneroster.pages import PIECE, Maker, Objects, collected
+from hub.api.oneroster.pages import PIECE, Maker, collected
 from hub.api.oneroster.query import Query, parse_query
 from hub.api.oneroster.reading import Reading
 from hub.api.oneroster.select import find_parents, fits_subset, select
@@ -167,7 +167,7 @@ class Service:
     def _maker(self, reading: Reading, entity: Entity, fields: frozenset[str] | None, bases: Bases) -> Maker:
         """What makes the objects of some records."""
 
-        async def make(rids: Sequence[int]) -> Objects:
+        async def make(rids: Sequence[int]) -> page.Objects:
             if fields is None and len(rids) > 1 and not isinstance(reading, OldReading):
                 joined = await rendering.joined_objects(reading, entity, rids, bases)
                 if joined is not None:
