@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import numpy as np
+
 from hub.changes.cutting import Told
 from hub.changes.ids import Ids
 from hub.changes.message import Item, href, item, pointer
@@ -17,7 +19,7 @@ from hub.changes.types import MARK_OF, Wanted
 from hub.changes.window import Change, Entry, Place, Window
 from hub.identifiers import Identifiers
 from hub.scope.feed import FeedEntry
-from hub.scope.sets import unpack
+from hub.scope.sets import Ints, unpack
 from hub.store import feed
 from hub.store.database import Transaction
 from hub.store.people import USERS
@@ -134,24 +136,20 @@ class Teller:
             last = parts.pop()
             if len(last.rids) > 1:
                 parts.append(last._replace(rids=last.rids[:-1], kinds=last.kinds[:-1]))
-        numbers: dict[str, list[int]] = {}
+        numbers: dict[str, list[Ints]] = {}
         for rows in parts:
             if rows.entity:
-                numbers[rows.entity] = numbers.get(rows.entity, []) + rows.rids
+                numbers.setdefault(rows.entity, []).append(rows.rids)
         names: dict[str, Mapping[int, str] | Ids] = {}
-        for name, rids in numbers.items():
+        for name, some in numbers.items():
+            rids = np.concatenate(some) if len(some) > 1 else some[0]
             if self._renames(name):
-                names |= await self._as_known(tx, {name: await feed.sourced_ids(tx, CATALOGUE[name], rids)})
+                names |= await self._as_known(tx, {name: await feed.sourced_ids(tx, CATALOGUE[name], rids.tolist())})
             else:
                 names[name] = Ids.of(*await feed.packed_ids(tx, CATALOGUE[name], rids))
         marks = {mark.step: mark for mark in window.marks}
-        gone = [
-            rid
-            for rows in parts
-            if rows.entity == USERS.name
-            for rid, (did, _) in zip(rows.rids, rows.kinds, strict=True)
-            if did == "deleted"
-        ]
+        left = [rows.rids.tolist() for rows in parts if (rows.group, rows.entity) == ("left", USERS.name)]
+        gone = left[0] if left else ()
         led = await merged_into(tx, self.grant_id, self.identifiers, gone)
         return Told.of(parts, names, marks, self.base_url, self.district_id, led), through
 
