@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -23,7 +23,7 @@ from hub.scope.sets import Ints, unpack
 from hub.store import feed
 from hub.store.database import Transaction
 from hub.store.people import USERS
-from transforms.catalogue import CATALOGUE
+from transforms.catalogue import CATALOGUE, Entity
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +67,24 @@ _ADDRESS = 115
 _RECORD = 300
 
 
+async def ids(tx: Transaction, entity: Entity, rids: Ints) -> Ids:
+    """The sourcedIds of some records, of those that are still there."""
+    return Ids.of(*await feed.packed_ids(tx, entity, rids))
+
+
 @dataclass(frozen=True, slots=True)
 class Teller:
-    """Tells changes of one grant as its app knows them. ``base_url``: the hub's public address, without a slash."""
+    """Tells changes of one grant as its app knows them. ``base_url``: the hub's public address, without a slash.
+
+    ``ids``: where it has the sourcedIds of records from, in columns.
+    """
 
     district_id: UUID
     grant_id: UUID
     identifiers: Identifiers
     base_url: str
     records: Records | None = None
+    ids: Callable[[Transaction, Entity, Ints], Awaitable[Ids]] = ids
 
     def following(
         self, window: Window, place: Place | None, wanted: Wanted, *, limit: int, room: int
@@ -146,7 +155,7 @@ class Teller:
             if self._renames(name):
                 names |= await self._as_known(tx, {name: await feed.sourced_ids(tx, CATALOGUE[name], rids.tolist())})
             else:
-                names[name] = Ids.of(*await feed.packed_ids(tx, CATALOGUE[name], rids))
+                names[name] = await self.ids(tx, CATALOGUE[name], rids)
         marks = {mark.step: mark for mark in window.marks}
         left = [rows.rids.tolist() for rows in parts if (rows.group, rows.entity) == ("left", USERS.name)]
         gone = left[0] if left else ()
