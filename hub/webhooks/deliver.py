@@ -109,7 +109,11 @@ class _Sender:
         now = courier.clock.now()
         headers = sign.headers(self._keys(held.secret).live(now), message_id, int(now.timestamp()), body)
         answer = await courier.egress.post(held.url, body, headers, certificate=self._certificate(held))
-        outcome = answer.failure.value if answer.failure is not None else "delivered"
+        outcome = "delivered"
+        if answer.failure is None:
+            courier.lively.took(held.url)
+        else:
+            outcome = answer.failure.value
         DELIVERIES.count(outcome)
         DELIVERY_SECONDS.took(answer.milliseconds / 1000, outcome)
         return answer
