@@ -76,7 +76,8 @@ class Held(NamedTuple):
 
     def relayed(self, window_to: int, inside: dict[str, Any] | None, batch_id: str, version: int) -> Held:
         """The row once its batch was taken and the next one is frozen: only the last fields are others then."""
-        return self._make((*self[:_STEADY], 0, 0, window_to, inside, batch_id, version))
+        fields: tuple[Any, ...] = (*self[:_STEADY], 0, 0, window_to, inside, batch_id, version)
+        return Held._make(fields)
 
 
 _STEADY = Held._fields.index("quick")
