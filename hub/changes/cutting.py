@@ -7,18 +7,20 @@ What is said of one record, and in which order, is hub.changes.message's to say.
 from __future__ import annotations
 
 import sys
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
 
 from hub.changes import message
 from hub.changes.ids import Names
 from hub.changes.message import Envelope
-from hub.changes.parts import Part, Said, part
+from hub.changes.parts import Part, Range, Said, part
 from hub.changes.window import Mark, Place, Rows
 from hub.store.packing import packed
 
@@ -26,10 +28,10 @@ from hub.store.packing import packed
 _HERE = b'"0changes0"'
 #: What stands before and behind the changes of a body.
 Hull = tuple[bytes, bytes]
+_NOTHING = np.zeros(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A body. ``place``: where the window stands after it, None where it is through; ``changes``: how many it tells.
 
     ``sole``: the one record that it tells of, where it is one: entity, rid, operation and version. ``packed``: as it is
@@ -52,7 +54,7 @@ class Told:
     """
 
     parts: Sequence[tuple[int, Part]]
-    sums: Sequence[int]
+    sums: npt.NDArray[np.int64]
 
     @classmethod
     def of(
@@ -63,13 +65,10 @@ class Told:
 
         ``led``: users that left, by rid, to the sourcedId of the record that speaks of them now.
         """
-        placed: list[tuple[int, Part]] = []
-        sizes: list[int] = []
-        for rows in parts:
-            made = part(rows, names, marks, base_url, district, led)
-            placed.append((len(sizes), made))
-            sizes += made.sizes()
-        return cls(placed, list(accumulate(sizes)))
+        made = [part(rows, names, marks, base_url, district, led) for rows in parts]
+        firsts = accumulate([len(rows.rids) for rows in parts], initial=0)
+        sizes = [one.sizes() for one in made]
+        return cls(list(zip(firsts, made, strict=False)), np.cumsum(np.concatenate(sizes)) if sizes else _NOTHING)
 
     def cut(
         self, envelope: Envelope, *, limit: int, most_bytes: int, through: bool, most: int = sys.maxsize
@@ -83,65 +82,73 @@ class Told:
         ``through``: nothing follows. Else the last body waits for what follows it, unless it is the only one.
         """
         hulls = [_hull(envelope, more=more) for more in (False, True)]
-        if not self.sums:  # what is left of an open window was purged, or is of types that are not wanted any more
-            return [self._piece(hulls[False], 0, 0, None)], None
-        room = most_bytes - message.ENVELOPE_BYTES
-        pieces: list[Piece] = []
-        start, place = 0, None
-        while start < len(self.sums) and len(pieces) < most:
-            end = self._end(start, limit, room)
-            last = end == len(self.sums)
-            if last and not through and pieces:
+        if not len(self.sums):  # what is left of an open window was purged, or is of types that are not wanted any more
+            return [_piece(hulls[False], [], None)], None
+        ranges: list[Range] = []
+        places: list[Place | None] = []
+        start, place, many = 0, None, len(self.sums)
+        while start < many and len(ranges) < most:
+            end, told = self._end(start, limit, most_bytes - message.ENVELOPE_BYTES)
+            last = end == many
+            if last and not through and ranges:
                 break
-            more = not (last and through)
-            place = self.place(end - 1) if more else None
-            piece = self._piece(hulls[more], start, end, place)
-            if piece.changes or not more:
-                pieces.append(piece)
+            place = None if last and through else self.place(end - 1)
+            if told or place is None:
+                ranges.append((start, end))
+                places.append(place)
             start = end
-        return pieces, place
+        said = zip(self._said(ranges), places, strict=True)
+        return [_piece(hulls[at is not None], one, at) for one, at in said], place
 
-    def _piece(self, hull: Hull, start: int, end: int, place: Place | None) -> Piece:
-        before, behind = hull
-        said: list[Said] = []
-        sole = None
-        for first, one in self._parts(start, end):
-            found = one.said(max(0, start - first), min(len(one.rows.rids), end - first))
-            if found.told:
-                said.append(found)
-                sole = _sole(one.rows, found.first)
-        changes = sum(one.told for one in said)
-        if not changes:
-            return Piece(before + behind, 0, place, None, None)
-        body = b"".join((before, b"".join([one.text for one in said])[:-1], behind))
-        stored = None
-        if all(one.runs is not None for one in said):
-            runs = [run for one in said for run in one.runs or ()]
-            stored = packed(before, behind, runs, b"".join([one.ids for one in said]))
-        return Piece(body, changes, place, sole if changes == 1 else None, stored)
+    def _said(self, ranges: Sequence[Range]) -> list[list[tuple[Rows, Said]]]:
+        """What bodies of some changes say of each collection of which they tell."""
+        found: list[list[tuple[Rows, Said]]] = [[] for _ in ranges]
+        for first, one in self.parts:
+            behind = first + len(one.rows.rids)
+            bodies = [number for number, (start, end) in enumerate(ranges) if first < end and start < behind]
+            if not bodies:
+                continue
+            own = [(max(ranges[n][0], first) - first, min(ranges[n][1], behind) - first) for n in bodies]
+            for number, said in zip(bodies, one.said(own), strict=True):
+                if said.told:
+                    found[number].append((one.rows, said))
+        return found
 
-    def _end(self, start: int, limit: int, room: int) -> int:
-        """Behind the last change of the body that begins with ``start``."""
+    def _end(self, start: int, limit: int, room: int) -> tuple[int, bool]:
+        """Behind the last change of the body that begins with ``start``; whether it tells of any."""
         most = min(start + limit, len(self.sums))
         before = self.sums[start - 1] if start else 0
-        first = bisect_right(self.sums, before, start, most)  # the first that is told at all
-        return max(bisect_right(self.sums, before + room, start, most), min(first + 1, most))
+        sums = self.sums[start:most]
+        fitting, none = np.searchsorted(sums, (before + room, before), side="right").tolist()
+        end = start + max(fitting, min(none + 1, len(sums)))  # the first that is told at all goes alone if it must
+        return end, none < end - start
 
     def place(self, number: int) -> Place:
         """Where one of the changes stands in its window."""
-        ((first, one),) = self._parts(number, number + 1)
-        return Place(one.rows.group, one.rows.entity, one.rows.rids[number - first])
+        first, one = next(found for found in reversed(self.parts) if found[0] <= number)
+        return Place(one.rows.group, one.rows.entity, int(one.rows.rids[number - first]))
 
-    def _parts(self, start: int, end: int) -> list[tuple[int, Part]]:
-        """The collections of which some changes are."""
-        return [(first, one) for first, one in self.parts if first < end and start < first + len(one.rows.rids)]
+
+def _piece(hull: Hull, said: Sequence[tuple[Rows, Said]], place: Place | None) -> Piece:
+    before, behind = hull
+    if not said:
+        return Piece(before + behind, 0, place, None, None)
+    *texts, last = [one.text for _, one in said]
+    body = b"".join((before, *texts, last[:-1], behind))
+    stored = None
+    if all(one.runs is not None for _, one in said):
+        runs = [run for _, one in said for run in one.runs or ()]
+        stored = packed(before, behind, runs, b"".join([one.ids for _, one in said]))
+    changes = sum(one.told for _, one in said)
+    rows, first = said[-1][0], said[-1][1].first
+    return Piece(body, changes, place, _sole(rows, first) if changes == 1 else None, stored)
 
 
 def _sole(rows: Rows, number: int) -> dict[str, Any] | None:
     if not rows.entity:
         return None
     operation, version = rows.kinds[number]
-    return {"entity": rows.entity, "rid": rows.rids[number], "operation": operation, "version": version}
+    return {"entity": rows.entity, "rid": int(rows.rids[number]), "operation": operation, "version": version}
 
 
 def _hull(envelope: Envelope, *, more: bool) -> Hull:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import numpy as np
 
 from hub.changes.cutting import Told
 from hub.changes.ids import Ids
@@ -17,11 +19,11 @@ from hub.changes.types import MARK_OF, Wanted
 from hub.changes.window import Change, Entry, Place, Window
 from hub.identifiers import Identifiers
 from hub.scope.feed import FeedEntry
-from hub.scope.sets import unpack
+from hub.scope.sets import Ints, unpack
 from hub.store import feed
 from hub.store.database import Transaction
 from hub.store.people import USERS
-from transforms.catalogue import CATALOGUE
+from transforms.catalogue import CATALOGUE, Entity
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,24 @@ _ADDRESS = 115
 _RECORD = 300
 
 
+async def ids(tx: Transaction, entity: Entity, rids: Ints) -> Ids:
+    """The sourcedIds of some records, of those that are still there."""
+    return Ids.of(*await feed.packed_ids(tx, entity, rids))
+
+
 @dataclass(frozen=True, slots=True)
 class Teller:
-    """Tells changes of one grant as its app knows them. ``base_url``: the hub's public address, without a slash."""
+    """Tells changes of one grant as its app knows them. ``base_url``: the hub's public address, without a slash.
+
+    ``ids``: where it has the sourcedIds of records from, in columns.
+    """
 
     district_id: UUID
     grant_id: UUID
     identifiers: Identifiers
     base_url: str
     records: Records | None = None
+    ids: Callable[[Transaction, Entity, Ints], Awaitable[Ids]] = ids
 
     def following(
         self, window: Window, place: Place | None, wanted: Wanted, *, limit: int, room: int
@@ -134,24 +145,20 @@ class Teller:
             last = parts.pop()
             if len(last.rids) > 1:
                 parts.append(last._replace(rids=last.rids[:-1], kinds=last.kinds[:-1]))
-        numbers: dict[str, list[int]] = {}
+        numbers: dict[str, list[Ints]] = {}
         for rows in parts:
             if rows.entity:
-                numbers[rows.entity] = numbers.get(rows.entity, []) + rows.rids
+                numbers.setdefault(rows.entity, []).append(rows.rids)
         names: dict[str, Mapping[int, str] | Ids] = {}
-        for name, rids in numbers.items():
+        for name, some in numbers.items():
+            rids = np.concatenate(some) if len(some) > 1 else some[0]
             if self._renames(name):
-                names |= await self._as_known(tx, {name: await feed.sourced_ids(tx, CATALOGUE[name], rids)})
+                names |= await self._as_known(tx, {name: await feed.sourced_ids(tx, CATALOGUE[name], rids.tolist())})
             else:
-                names[name] = Ids.of(*await feed.packed_ids(tx, CATALOGUE[name], rids))
+                names[name] = await self.ids(tx, CATALOGUE[name], rids)
         marks = {mark.step: mark for mark in window.marks}
-        gone = [
-            rid
-            for rows in parts
-            if rows.entity == USERS.name
-            for rid, (did, _) in zip(rows.rids, rows.kinds, strict=True)
-            if did == "deleted"
-        ]
+        left = [rows.rids.tolist() for rows in parts if (rows.group, rows.entity) == ("left", USERS.name)]
+        gone = left[0] if left else ()
         led = await merged_into(tx, self.grant_id, self.identifiers, gone)
         return Told.of(parts, names, marks, self.base_url, self.district_id, led), through
 

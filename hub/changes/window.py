@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
+import numpy as np
 from pyroaring import BitMap
 
 from hub.changes.types import ENTITIES, OPERATIONS, Operation, Wanted
 from hub.scope.feed import FeedEntry, outcome
-from hub.scope.sets import rids
+from hub.scope.sets import Ints, rids
 
 Group = Literal["present", "left", "done"]
 #: The order of a window: (group, collection).
@@ -99,7 +100,7 @@ class Rows(NamedTuple):
 
     group: Group
     entity: str
-    rids: list[int]
+    rids: Ints
     kinds: list[tuple[Operation, int]]
 
 
@@ -155,10 +156,11 @@ class Window:
         """The first ``limit`` changes of the wanted types after ``place`` (None: from the beginning)."""
         found: list[Change] = []
         for _, entity, numbers, kinds in self.rows(place, limit, wanted):
+            members = numbers.tolist()
             if entity:
-                found += [Change(name, entity, rid, step) for rid, (name, step) in zip(numbers, kinds, strict=True)]
+                found += [Change(name, entity, rid, step) for rid, (name, step) in zip(members, kinds, strict=True)]
             else:
-                found += [Change("completed", "", mark.step, mark.step, mark) for mark in self.marks_at(numbers)]
+                found += [Change("completed", "", mark.step, mark.step, mark) for mark in self.marks_at(members)]
         return found
 
     def rows(self, place: Place | None, limit: int, wanted: Wanted = _ALL) -> list[Rows]:
@@ -183,7 +185,7 @@ class Window:
     def _of(self, group: Group, entity: str, after: int | None, limit: int, wanted: Wanted) -> Rows | None:
         if group == "done":
             steps = [m.step for m in self.marks if m.type in wanted.types and (after is None or m.step > after)][:limit]
-            return Rows(group, entity, steps, [("completed", step) for step in steps]) if steps else None
+            return Rows(group, entity, np.array(steps), [("completed", step) for step in steps]) if steps else None
         entry = self.merged.get(entity)
         if entry is None:
             return None
@@ -193,7 +195,7 @@ class Window:
         chosen = members[first : first + limit]
         if not chosen:
             return None
-        numbers = rids(chosen).tolist()
+        numbers = rids(chosen)
         touched = self._versions(entity, chosen)
         kinds = [((name, step), set_ & part) for step, part in touched for name, set_ in sets.items()]
         return Rows(group, entity, numbers, _each(numbers, kinds))
@@ -250,10 +252,10 @@ def _by_operation(entry: FeedEntry, group: Group, wanted: frozenset[str]) -> dic
     sets: dict[Operation, BitMap] = (
         {"deleted": entry.left} if group == "left" else {"created": entry.entered, "updated": entry.updated}
     )
-    return {name: members for name, members in sets.items() if name in wanted}
+    return {name: members for name, members in sets.items() if members and name in wanted}
 
 
-def _each(numbers: list[int], parts: Sequence[tuple[_Value, BitMap]]) -> list[_Value]:
+def _each(numbers: Ints, parts: Sequence[tuple[_Value, BitMap]]) -> list[_Value]:
     """What is said of each record, from the records of which it is said; mostly it is the same of all."""
     for value, members in parts:
         if len(members) == len(numbers):
@@ -261,7 +263,7 @@ def _each(numbers: list[int], parts: Sequence[tuple[_Value, BitMap]]) -> list[_V
     said: dict[int, _Value] = {}
     for value, members in parts:
         said |= dict.fromkeys(members, value)
-    return [said[rid] for rid in numbers]
+    return [said[rid] for rid in numbers.tolist()]
 
 
 def _mark(step: int, entries: Sequence[Entry]) -> Mark:

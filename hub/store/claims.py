@@ -50,14 +50,9 @@ class Held(NamedTuple):
     certificate: bytes | None
     position: int
     told_to: int | None
-    window_to: int | None
-    inside: dict[str, Any] | None
-    batch_id: str | None
     attempt: int
     failing_told: datetime | None
     batch_changes: int | None
-    quick: int
-    refused: int
     isolating: int | None
     replaying_to: int | None
     retry_parked: bool
@@ -72,9 +67,20 @@ class Held(NamedTuple):
     has_parked: bool
     head: Head
     granted_at: datetime
+    quick: int
+    refused: int
+    window_to: int | None
+    inside: dict[str, Any] | None
+    batch_id: str | None
     version: int
 
+    def relayed(self, window_to: int, inside: dict[str, Any] | None, batch_id: str, version: int) -> Held:
+        """The row once its batch was taken and the next one is frozen: only the last fields are others then."""
+        fields: tuple[Any, ...] = (*self[:_STEADY], 0, 0, window_to, inside, batch_id, version)
+        return Held._make(fields)
 
+
+_STEADY = Held._fields.index("quick")
 _HEAD = ("grant_state", "district_state", "steps", "district_position", "feed_from")
 _OWN = [name for name in Held._fields if name not in {"has_parked", "head", "granted_at", "version"}]
 

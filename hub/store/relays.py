@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import orjson
+
 from hub.store.attempts import Tried
 from hub.store.claims import Claim, Held
 from hub.store.database import Transaction
@@ -38,8 +40,8 @@ class Step(NamedTuple):
     window_to: int
     next_inside: dict[str, Any] | None
     changes: int
-    body: bytes
     sole: dict[str, Any] | None
+    body: bytes
 
     @classmethod
     def of(cls, claim: Claim, held: Held, taken: Batch, tried: Tried, following: Batch) -> Step:
@@ -48,17 +50,14 @@ class Step(NamedTuple):
         return cls(
             claim.district_id, claim.subscription_id, claim.lease_token, held.version, held.granted_at, taken.batch_id,
             taken.inside, tried.milliseconds, tried.status, tried.remote_ip, tried.excerpt, following.batch_id,
-            following.window_to, following.inside, following.changes, following.stored, following.sole,
+            following.window_to, following.inside, following.changes, following.sole, following.stored,
         )  # fmt: skip
 
 
-_TYPES = (
-    "uuid", "uuid", "uuid", "bigint", "timestamptz", "text", "jsonb", "integer", "integer", "text", "text",
-    "text", "bigint", "jsonb", "integer", "bytea", "jsonb",
-)  # fmt: skip
-_GIVEN = ", ".join(f"${number}::{name}[]" for number, name in enumerate(_TYPES, 2))
-# The statement itself: migrations/0059_relay.sql.
-_RELAY = f"SELECT subscription_id, lease_token, version FROM relay_batches($1, {_GIVEN})"
+#: What goes as JSON; the bodies go behind each other as they are.
+_TOLD = [name for name in Step._fields if name not in {"district_id", "body"}]
+# The statement itself: migrations/0060_relay_steps.sql.
+_RELAY = "SELECT subscription_id, lease_token, version FROM relay_steps($1, $2, $3)"
 
 
 #: A subscription and its lease.
@@ -70,5 +69,14 @@ async def relay(tx: Transaction, steps: Sequence[Step], *, lease_seconds: float)
 
     Of a subscription that is missing in the answer nothing was written. ``tx``: of ``Database.statement``.
     """
-    rows = await tx.fetch(_RELAY, lease_seconds, *zip(*steps, strict=True))
+    told: dict[str, list[dict[str, Any]]] = {}
+    at = 1
+    for district_id, *step, body in steps:
+        size = len(body)
+        one = dict(zip(_TOLD, step, strict=True), body_at=at, body_size=size)
+        told.setdefault(str(district_id), []).append(one)
+        at += size
+    bodies = b"".join([step.body for step in steps])
+    text = orjson.dumps(told, default=str).decode()  # the driver's UUIDs are a kind of their own
+    rows = await tx.fetch(_RELAY, lease_seconds, text, bodies)
     return {(row["subscription_id"], row["lease_token"]): row["version"] for row in rows}

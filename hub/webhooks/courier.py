@@ -8,6 +8,7 @@ from hub.clock import Clock
 from hub.crypto import Keys
 from hub.store.database import Database
 from hub.webhooks.egress import Egress
+from hub.webhooks.lively import Lively
 from hub.webhooks.relay import Relay
 from hub.webhooks.windows import Windows
 
@@ -23,6 +24,7 @@ class Courier:
     base_url: str
     lease_seconds: float
     windows: Windows = field(default_factory=Windows)
+    lively: Lively = field(default_factory=Lively)
     relay: Relay = field(init=False)
 
     def __post_init__(self) -> None:

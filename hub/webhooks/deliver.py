@@ -20,7 +20,7 @@ from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
 from hub.webhooks.keyring import Keyring
-from hub.webhooks.prepare import Ready, another, more, prepare, terms_of
+from hub.webhooks.prepare import Ready, another, more, prepare
 from hub.webhooks.settle import Outcome, asks_for_proof, settle, tried_of
 
 __all__ = ["Courier", "deliver"]
@@ -64,7 +64,7 @@ async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outc
     """
     held, batch = ready.held, ready.batch
     taken = outcome.answer.failure is None and batch.kind == "feed" and held.attempt == 0 and held.failing_told is None
-    if not taken or terms_of(held).spacing or held.batch_changes is not None:
+    if not taken or held.rate_per_minute is not None or held.batch_changes is not None:
         return None
     if not ready.following or time.monotonic() > ready.fresh_until:
         ready = await more(courier, claim, ready, most=most)
@@ -75,11 +75,8 @@ async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outc
     version = await courier.relay.take(step)
     if version is None:
         return None
-    now = held._replace(
-        version=version, inside=batch.inside, window_to=following.window_to, batch_id=following.batch_id,
-        refused=0, quick=0,
-    )  # fmt: skip
-    return ready._replace(batch=following, held=now, following=tuple(rest))
+    held = held.relayed(following.window_to, batch.inside, following.batch_id, version)
+    return Ready(following, held, tuple(rest), ready.fresh_until)
 
 
 async def _attempt(sender: _Sender, ready: Ready) -> Outcome:
@@ -88,7 +85,7 @@ async def _attempt(sender: _Sender, ready: Ready) -> Outcome:
     crash_point("deliver.before_send")
     answer = await sender.send(ready.held, ready.batch.batch_id, ready.batch.body)
     crash_point("deliver.after_send")
-    if not asks_for_proof(ready, answer):
+    if answer.failure is None or not asks_for_proof(ready, answer):
         return Outcome(answer)
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
         held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)  # a second request takes time as well
@@ -112,7 +109,11 @@ class _Sender:
         now = courier.clock.now()
         headers = sign.headers(self._keys(held.secret).live(now), message_id, int(now.timestamp()), body)
         answer = await courier.egress.post(held.url, body, headers, certificate=self._certificate(held))
-        outcome = answer.failure.value if answer.failure is not None else "delivered"
+        outcome = "delivered"
+        if answer.failure is None:
+            courier.lively.took(held.url)
+        else:
+            outcome = answer.failure.value
         DELIVERIES.count(outcome)
         DELIVERY_SECONDS.took(answer.milliseconds / 1000, outcome)
         return answer

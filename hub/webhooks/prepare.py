@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -32,6 +32,7 @@ from hub.webhooks import isolation
 from hub.webhooks.courier import Courier
 from hub.webhooks.events import happened
 from hub.webhooks.terms import Terms
+from hub.webhooks.windows import Recent
 
 _CHANCE = random.SystemRandom()
 #: Among so many of the first changes of a window one is chosen to see whether a receiver takes any.
@@ -104,8 +105,9 @@ async def more(courier: Courier, claim: Claim, ready: Ready, *, most: int) -> Re
         return ready
     async with courier.db.reading(claim.district_id, wait_seconds=courier.patience) as tx:
         stretch = await courier.windows.stretch(tx, held.grant_id, after=held.position, to=batch.window_to)
-        following = await _Desk(courier, tx, claim, most).following(held, stretch, Place.from_json(batch.inside))
-    return ready._replace(following=tuple(following), fresh_until=time.monotonic() + AHEAD_SECONDS)
+        desk = _Desk(courier, tx, claim, most)
+        following = await desk.following(held, stretch, Place.from_json(batch.inside))
+        return ready._replace(following=tuple(following), fresh_until=desk.fresh_until)
 
 
 def _plain(held: Held) -> bool:
@@ -134,6 +136,15 @@ class _Desk:
     tx: Transaction
     claim: Claim
     most: int = 1
+    recent: Recent = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recent", Recent(self.courier.windows))
+
+    @property
+    def fresh_until(self) -> float:
+        """How long what it has cut ahead is good for, by ``time.monotonic``."""
+        return min(self.recent.read_at, time.monotonic()) + AHEAD_SECONDS
 
     async def next(self, held: Held) -> Ready | None:
         """Cuts the next batch and writes it down; None when nothing waits."""
@@ -148,7 +159,7 @@ class _Desk:
                 return None
             made = await self._feed(held, stretch)
             if made:
-                return Ready(made[0], held, tuple(made[1:]), time.monotonic() + AHEAD_SECONDS)
+                return Ready(made[0], held, tuple(made[1:]), self.fresh_until)
             passed = await deliveries.pass_over(self.tx, self.claim, to=to)
             assert passed is not None
             held = passed
@@ -273,7 +284,7 @@ class _Desk:
         if held.mode == "records":
             behaviour = Behaviour.of((await apps.get(self.tx, identifiers.app_id)).behaviour)
             records = Records(held.grant_id, identifiers, behaviour, district_root(url, district_id))
-        return Teller(district_id, held.grant_id, identifiers, url, records)
+        return Teller(district_id, held.grant_id, identifiers, url, records, self.recent)
 
     def envelope(self, held: Held, after: int, to: int, at: datetime, flags: tuple[str, ...] = ()) -> Envelope:
         return Envelope(self.claim.subscription_id, self.claim.district_id, held.grant_id, after, to, at, flags)

@@ -8,7 +8,8 @@ DAY = 24 * HOUR
 
 #: The waits after the first, second, … failure: Standard Webhooks' example schedule, about 75 hours in all.
 STEPS = (5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
-#: The waits before those, for a receiver that has answered with 2xx within the last minute: it errs now and then.
+#: The waits before those, for a receiver that has answered with 2xx within the last minute, the subscription or another
+#: one at the same host and port: it errs now and then.
 QUICK = (0.5, 2.0)
 LIVELY_SECONDS = 60.0
 #: After the last step, one probe an hour: one request costs the receiver nothing, and a mended one is found soon.

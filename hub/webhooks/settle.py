@@ -52,7 +52,7 @@ async def settle(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, 
     verdict = _verdict(ready, outcome)
     if verdict.park:
         return await _park(courier, tx, claim, ready, outcome.answer)
-    await _failed(tx, claim, ready, outcome, verdict)
+    await _failed(courier, tx, claim, ready, outcome, verdict)
     return None
 
 
@@ -81,7 +81,9 @@ async def _taken(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, 
     return held_now
 
 
-async def _failed(tx: Transaction, claim: Claim, ready: Ready, outcome: Outcome, verdict: Verdict) -> None:
+async def _failed(
+    courier: Courier, tx: Transaction, claim: Claim, ready: Ready, outcome: Outcome, verdict: Verdict
+) -> None:
     held, answer = ready.held, outcome.answer
     assert answer.failure is not None
     failing = await deliveries.failing(tx, claim, ready.batch)
@@ -92,7 +94,9 @@ async def _failed(tx: Transaction, claim: Claim, ready: Ready, outcome: Outcome,
         state = "paused"
     # A receiver that works has its schedule from the beginning.
     failures, used = (1, 0) if outcome.proof else (held.attempt + 1, held.quick)
-    soon = schedule.quick(used, 0 if outcome.proof else failing.since_taken) if answer.retry_after is None else None
+    taken = (0.0 if outcome.proof else failing.since_taken, courier.lively.since(held.url))
+    known = min((seconds for seconds in taken if seconds is not None), default=None)
+    soon = schedule.quick(used, known) if answer.retry_after is None else None
     if soon is not None:
         wait, used = soon, used + 1
     else:

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from hub.errors import Code, HubError
-from hub.store import connections
+from hub.store import connection
 from hub.store.database import ITS_DISTRICT
 from hub.store.database import Database as Pool
 from tests.services import Database
@@ -168,7 +168,7 @@ async def test_one_that_is_lost_in_use_is_replaced(database: Database, pool_of_o
 async def test_the_pool_sees_a_connection_each_so_many_uses(
     pool_of_one: Pool, releases: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_MOST_USES", 3)
+    monkeypatch.setattr(connection, "_MOST_USES", 3)
     for _ in range(9):
         await pid(pool_of_one)
     assert releases.count == 3

@@ -1,0 +1,72 @@
+"""A subscription that has been told nothing yet is tried again soon where its receiver is known to work."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from hub.webhooks import lively
+from hub.webhooks.lively import Lively
+from tests.fakes.receiver import Receiver, in_turn, receiver, status
+from tests.webhooks.conftest import Subscribed, World
+from tests.webhooks.rounds import due, one
+
+
+async def waits(world: World, some: Subscribed) -> float:
+    """Seconds from the last attempt to the next one."""
+    row = await world.feeds.subscription(some.id)
+    assert row["attempt"] > 0
+    return float((row["ready_at"] - row["attempted_at"]).total_seconds())
+
+
+async def subscribed(world: World, there: Receiver) -> Subscribed:
+    """A subscription of a district of its own for which something waits."""
+    some = await world.subscribe(there, users=2, types=("users.*",))
+    await world.feeds.move(some.district, some.grant, updated=range(2))
+    return some
+
+
+@pytest.mark.threat("F14")
+async def test_a_receiver_that_works_for_another_subscription_errs_now_and_then(world: World) -> None:
+    moods = in_turn(status(204), *(status(503) for _ in range(4)), status(204))
+    async with receiver(moods) as there, world.courier() as courier:
+        await subscribed(world, there)
+        await one(courier)
+        some = await subscribed(world, there)
+        found = []
+        for _ in range(4):
+            await one(courier)
+            found.append(await waits(world, some))
+            await due(world, some)
+        assert found[:2] == [0.5, 2.0]  # and from then on the schedule, from its beginning
+        assert 4 <= found[2] <= 6
+        assert 240 <= found[3] <= 360
+        await one(courier)
+        assert (await world.feeds.subscription(some.id))["position"] == 1
+
+
+async def test_a_receiver_that_took_nothing_from_anybody_has_its_schedule(world: World) -> None:
+    async with receiver() as works, receiver(status(503)) as there, world.courier() as courier:
+        await subscribed(world, works)
+        some = await subscribed(world, there)  # the same host, another port
+        await one(courier)
+        assert 4 <= await waits(world, some) <= 6
+        await due(world, some)
+        await one(courier)
+        assert 240 <= await waits(world, some) <= 360
+
+
+def test_what_is_remembered_is_bounded_and_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(lively, "MOST", 2)
+    known = Lively()
+    for number in (1, 2, 1, 3):
+        known.took(f"https://receiver{number}.example/hook")
+    now = 107.5
+    assert known.since("https://receiver1.example/another") == 7.5
+    assert known.since("https://receiver3.example/hook") == 7.5
+    assert known.since("https://receiver2.example/hook") is None
+    assert known.since("https://receiver1.example:8443/hook") is None
+    assert known.since("ftp://receiver1.example") is None
