@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from hub.errors import Code, HubError
-from hub.store import connection
+from hub.store import connection, connections
 from hub.store.database import ITS_DISTRICT
 from hub.store.database import Database as Pool
 from tests.services import Database
