@@ -42,7 +42,7 @@ async def test_a_district_transaction_may_be_cancelled_at_every_await(copied: Da
             values = await tx.fetch("SELECT next_rid FROM heads WHERE entity IN ('first', 'second')")
         assert len({row["next_rid"] for row in values}) <= 1
         if finished is not None:
-            assert at > 4
+            assert at >= 4  # its beginning, two statements, its end
             break
     assert len(values) == 2
     assert complaints == []

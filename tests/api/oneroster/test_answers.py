@@ -109,8 +109,8 @@ async def test_records_that_postgresql_joins_are_those_that_are_made_one_by_one(
     monkeypatch.setattr(rendering, "joined_objects", none)
     for (path, app), answer in zip(questions, joined, strict=True):
         assert (await get(hub, path, app=app)).body == answer.body, (path, app)
-    assert made.count(True) > 60
-    assert made.count(False) > 5
+    assert len(made) > 60
+    assert all(made)  # tombstones, masks, other orders and references left out as well
 
 
 def _in_frames(data: bytes) -> bytes:

@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 from click.testing import CliRunner
 
-from hub.cli.sandbox import sandbox
+from hub.cli import main
 from hub.sandbox.rosterbench import CASES, RELEASE_SEEDS, TUNING_SEEDS, RosterPlan, rosterbench
 
 
 def test_people_and_truth_are_written(tmp_path: Path) -> None:
-    result = CliRunner().invoke(sandbox, [str(tmp_path), "--people", "3000", "--seed", "4", "--identifiers"])
+    result = CliRunner().invoke(main, ["sandbox", str(tmp_path), "--people", "3000", "--seed", "4", "--identifiers"])
     made = rosterbench(RosterPlan(3000, 4, identifiers=True))
 
     assert result.exit_code == 0, result.output
