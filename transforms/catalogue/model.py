@@ -141,7 +141,7 @@ class Entity:
     @property
     def table(self) -> str:
         """The PostgreSQL table's name."""
-        return "".join("_" + c.lower() if c.isupper() else c for c in self.name)
+        return _table(self.name)
 
     def csv_columns(self, version: Version) -> tuple[Field, ...]:
         """The columns of the CSV file in ``version``, in the exact order of the standard."""
@@ -174,6 +174,11 @@ class Entity:
 @cache
 def _members(entity: Entity, version: Version) -> tuple[Field, ...]:
     return tuple(f for f in entity.fields if f.stored and f.rest_need(version) is not Need.ABSENT)
+
+
+@cache
+def _table(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() else c for c in name)
 
 
 @cache
