@@ -28,7 +28,7 @@ from transforms.catalogue import CATALOGUE, Need
 from transforms.render import escaped_bases
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(definitions(), districts())
 def test_arrays_select_what_the_rules_say(definition: GrantDefinition, district: District) -> None:
     views = compile_grant(definition, columns_of(district), resolve)

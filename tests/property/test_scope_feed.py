@@ -196,7 +196,7 @@ def _dated(feed: list[FeedEntry]) -> list[tuple[datetime, FeedEntry]]:
     return [(START + timedelta(seconds=second), entry) for second, entry in enumerate(feed)]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(feeds(), st.data())
 def test_who_reads_a_compacted_feed_on_from_anywhere_is_told_the_same(
     feed: list[FeedEntry], data: st.DataObject
