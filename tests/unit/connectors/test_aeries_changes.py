@@ -99,7 +99,7 @@ def test_changes_come_to_the_same_as_everything(aeries: Server, tmp_path: Path) 
         assert modes == files, name
         assert bool(files) == (len(found.package.mode) < 8), name
         state, cursor = applied(state, found), found.cursor
-        whole = applied({}, pull(aeries, tmp_path))
+        whole = applied({}, pull(aeries, tmp_path, page_rows=500))
         assert {f: k for f, k in state.items() if k != whole[f]} == {}, name
 
 
