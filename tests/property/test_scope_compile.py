@@ -28,7 +28,7 @@ from transforms.catalogue import CATALOGUE, Need
 from transforms.render import escaped_bases
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), districts())
 def test_arrays_select_what_the_rules_say(definition: GrantDefinition, district: District) -> None:
     views = compile_grant(definition, columns_of(district), resolve)
@@ -55,7 +55,7 @@ def _printed(value: object) -> list[tuple[str, str]]:
 
 
 @pytest.mark.threat("T12", "T13")
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), districts(), st.data())
 def test_every_reference_that_is_printed_is_in_the_view(
     definition: GrantDefinition, district: District, data: st.DataObject
@@ -94,7 +94,7 @@ def test_who_is_in_the_view_has_a_role_that_shows(definition: GrantDefinition, d
         )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), districts())
 def test_trimmed_are_exactly_those_that_show_less(definition: GrantDefinition, district: District) -> None:
     columns = columns_of(district)

@@ -73,7 +73,7 @@ def _sets(
 
 
 @pytest.mark.threat("T16")
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), districts(), st.data())
 def test_a_record_is_updated_exactly_when_it_looks_different(
     definition: GrantDefinition, before: District, data: st.DataObject
@@ -93,7 +93,7 @@ def test_a_record_is_updated_exactly_when_it_looks_different(
         assert entry.updated == differing
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(definitions(), definitions(), districts())
 def test_an_edit_updates_exactly_what_looks_different(
     first: GrantDefinition, second: GrantDefinition, district: District
@@ -196,7 +196,7 @@ def _dated(feed: list[FeedEntry]) -> list[tuple[datetime, FeedEntry]]:
     return [(START + timedelta(seconds=second), entry) for second, entry in enumerate(feed)]
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=300)
 @given(feeds(), st.data())
 def test_who_reads_a_compacted_feed_on_from_anywhere_is_told_the_same(
     feed: list[FeedEntry], data: st.DataObject

@@ -31,7 +31,7 @@ NASTY = [
     "A@B.ORG.", "tobedeleted", "87.5", "1e5", "-0", "80 %", "5.", ".5", "9" * 17, "NaN", "inf", "{A:90},{B}", "{A:}",
     "k1", "l1", "b1,b2", "a1", "case", "urn:uuid:1", "6B0F6A1E-2F3C-4B57-9D3A-0C2A5D1E7F42", "fully graded", "Exempt",
 ]  # fmt: skip
-QUICK = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -77,7 +77,7 @@ patterns = st.lists(
 
 
 @given(windows(), patterns)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_wanted_change_is_told_once_in_order_and_within_the_limits(window: Window, asked: list[str]) -> None:
     wanted = Wanted.of(asked)
     batches = walk(window, wanted)
@@ -109,7 +109,7 @@ def test_every_wanted_change_is_told_once_in_order_and_within_the_limits(window:
 
 
 @given(windows(), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_place_is_an_offset_and_back(window: Window, data: st.DataObject) -> None:
     offset = data.draw(st.integers(0, len(window)))
     place = window.place_at(offset)

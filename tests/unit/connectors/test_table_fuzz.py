@@ -38,7 +38,7 @@ TABLE = st.one_of(
 
 
 @pytest.mark.threat("T40")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(TABLE, TABLE)
 @example(b"id,name\r\n1,a\r\n1,b\r\n", b'id\n1\n"2\n')
 @example(b"id;name\n1;'a,b'\n2;x;y\n", "id,name\n1,é\n".encode("utf-16"))

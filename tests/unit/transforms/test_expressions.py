@@ -186,7 +186,7 @@ TEXTS = st.recursive(
 CELLS = st.one_of(st.none(), st.text(max_size=12), st.sampled_from(["K", "a,b", "12", "aaa", "\0", "ﬃ"]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(PIECES, min_size=1, max_size=14).map(" ".join))
 @example("CASE " * 60)
 @example("NOT " * 500 + "TRUE")
@@ -199,7 +199,7 @@ def test_no_words_do_anything_but_give_a_cell_or_be_refused(sql: str) -> None:
     assert frame.with_columns(made.text.alias("x"))["x"].dtype == pl.String
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_an_expression_or_refused(sql: str) -> None:
     found = refusal(sql)
@@ -210,7 +210,7 @@ def test_any_text_is_an_expression_or_refused(sql: str) -> None:
 TWO_ROWS: list[tuple[str | None, ...]] = [("K", None, "a,b", "12"), (None, "K", "", "aaa")]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(TEXTS, st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS), min_size=1, max_size=5))
 @example("CASE WHEN 'K' <> COALESCE('K') THEN 'a' END", TWO_ROWS)
 @example("NULLIF('K', UPPER(NULLIF(role, role)))", TWO_ROWS)

@@ -224,7 +224,7 @@ def members(draw: st.DrawFn) -> dict[str, Any]:
     return {name: draw(RIGHT.get(name, JSON) if draw(st.integers(0, 4)) else JSON) for name in names}
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=250)
 @given(st.sampled_from(list(OBJECTS)), members())
 def test_whatever_comes_is_a_fault_or_one_document_in_both_ways_of_writing_it(
     entity: str, given: dict[str, Any]
