@@ -132,11 +132,11 @@ class Projection:
         Two versions of a record look the same to the app exactly when these texts are equal.
         """
         doc = spelled_out(doc) if self._compact else doc
-        changes = refs is not None
-        for member in self.dangling:
-            changes = changes or member in doc
-        if not changes and fields is None and self.mode != "rewrite":
-            return doc + doc_private if self.mode == "all" else doc
+        if fields is None and self.mode != "rewrite" and not any(member in doc for member in self.dangling):
+            whole = doc + doc_private if self.mode == "all" else doc
+            shown = whole if refs is None else self._trimmed(whole, refs, sees)
+            if shown is not None:
+                return shown
         text = doc + doc_private if self.private else doc
         if fields is None:
             form = self._whole_form if refs is None else self._form
@@ -144,6 +144,11 @@ class Projection:
             if cut is not None:
                 return cut
         return self._rewritten(text, refs, sees, self.visible if fields is None else self.visible & fields)
+
+    def _trimmed(self, text: str, refs: Refs, sees: Sees | None) -> str | None:
+        """All members of a trimmed record without the references that it does not see; None for an unusual text."""
+        expected = {name: refs[name] for name in self.references}
+        return self._form.changed(text, expected, lambda name, member: self._changed(name, member, refs, sees))
 
     def all_members(self, records: Sequence[bytes], start: int) -> list[bytes]:
         """Like ``members`` for many records that are not trimmed, which have ``start`` bytes before their documents.

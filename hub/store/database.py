@@ -27,6 +27,9 @@ SCHEMA = "hub"
 #: comes behind; what came before would see no district, and so nothing. The ORDER BY of a subquery is part of that: it
 #: keeps PostgreSQL from taking the subquery apart, and then what refers to no row, as a gate, would be asked for first.
 ITS_DISTRICT = "set_config('hub.district', $1::uuid::text, true) AS its(district)"
+#: What text is cast to that comes as bytes in UTF-8. It is text by another name, which no column has: Python does not
+#: decode it, and PostgreSQL neither checks nor copies it as ``convert_to`` does.
+UNDECODED: LiteralString = "bpchar"
 #: A transaction in which nothing was asked for so long is ended by PostgreSQL. Shorter than the minute within which the
 #: run of a worker that hangs is taken over: its locks would keep everybody else from it.
 IDLE_SECONDS = 45.0
@@ -134,6 +137,7 @@ async def _prepare(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=lambda v: orjson.dumps(v).decode(), decoder=orjson.loads
     )
+    await connection.set_type_codec(UNDECODED, schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
 
 
 class Database:

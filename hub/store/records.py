@@ -17,7 +17,7 @@ import orjson
 
 from hub.errors import Code, HubError
 from hub.store.conditions import ALWAYS, Condition, Expression
-from hub.store.database import ITS_DISTRICT, StatementTimeoutError, Transaction
+from hub.store.database import ITS_DISTRICT, UNDECODED, StatementTimeoutError, Transaction
 from hub.store.gate import PARAMETERS, ClosedError, Gate
 from hub.store.schema import ROLE_COLUMNS
 from transforms.catalogue import Entity, Field, Kind
@@ -108,7 +108,7 @@ async def joined(
         values = (*values, literal(apart))
         record = f"CASE WHEN {is_apart} THEN {mark} || {references} || {mark} || {record} || {mark} ELSE {record} END"
     (row,) = await tx.alone(
-        f"SELECT count(*), convert_to(string_agg(r.record, ${_FREE + 1}::text), 'UTF8') FROM {ITS_DISTRICT} "
+        f"SELECT count(*), string_agg(r.record, ${_FREE + 1}::text)::{UNDECODED} FROM {ITS_DISTRICT} "
         f"CROSS JOIN LATERAL (SELECT {record} AS record FROM {entity.table} t WHERE {_OF_DISTRICT} AND t.rid {which} "
         f"AND {gate.condition} ORDER BY t.rid) r",
         *gate.own_values, before_document, between, *values,
@@ -154,7 +154,7 @@ async def joined_bytes(
     which, values = _listed(rids, _FREE + 1)
     doc = "CASE WHEN t.doc_private = '' THEN t.doc ELSE t.doc || t.doc_private END" if private else "t.doc"
     ((text,),) = await tx.alone(
-        f"SELECT convert_to(string_agg(t.sourced_id::text || {doc}, ${_FREE}::text), 'UTF8') "
+        f"SELECT string_agg(t.sourced_id::text || {doc}, ${_FREE}::text)::{UNDECODED} "
         f"FROM {ITS_DISTRICT} CROSS JOIN LATERAL "
         f"(SELECT t.sourced_id, t.doc, t.doc_private FROM {entity.table} t WHERE {_OF_DISTRICT} AND t.rid {which} "
         f"AND {gate.condition} ORDER BY t.rid) t",

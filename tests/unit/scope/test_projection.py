@@ -82,6 +82,37 @@ def test_references_outside_the_view_are_left_out_of_trimmed_records() -> None:
     assert "agents" not in nobody
 
 
+@pytest.mark.threat("T13")
+@pytest.mark.parametrize(
+    "more",
+    ["", ',"metadata":{"x":1,"agents":[{"sourcedId":"P"}]}', ',"metadata":{"x":"\\"agents\\":[{","roles":[]}'],
+    ids=["usual", "metadata with such a name", "backslashes"],
+)
+@pytest.mark.parametrize("hidden", [frozenset(), {("users", 7)}, {("orgs", 2)}, {("users", 7), ("users", 8)}])
+def test_a_trimmed_record_of_which_all_shows_loses_its_references_alone(
+    hidden: frozenset[tuple[str, int]], more: str
+) -> None:
+    projection = users(privacy=list(Privacy))
+    assert projection.mode == "all"
+    refs = {"roles": [1, 2], "agents": [7, 8], "primaryOrg": [], "resources": []}
+    expected = served(projection, DOC, PRIVATE + more)
+    kept = [role for role, rid in zip(expected["roles"], refs["roles"], strict=True) if ("orgs", rid) not in hidden]
+    agents = [
+        one for one, rid in zip(expected.pop("agents"), refs["agents"], strict=True) if ("users", rid) not in hidden
+    ]
+    expected |= {"roles": kept, **({"agents": agents} if agents else {})}
+    assert served(projection, DOC, PRIVATE + more, refs=refs, sees=lambda *one: one not in hidden) == expected
+
+
+@pytest.mark.threat("T13")
+@pytest.mark.parametrize("agents", [[], [7], [7, 8, 9]])
+def test_no_record_of_which_all_shows_is_told_by_references_of_another(agents: list[int]) -> None:
+    projection = users(privacy=list(Privacy))
+    refs = {"roles": [1, 2], "agents": agents, "primaryOrg": [], "resources": []}
+    with pytest.raises(ValueError, match="zip"):
+        projection.render(SID, AT, DOC, PRIVATE, refs=refs, sees=lambda *_: True)
+
+
 def test_references_that_do_not_match_the_document_are_an_error_and_no_answer() -> None:
     projection = users(fields={"users": {"show": ["agents"]}})
     with pytest.raises(ValueError, match="zip"):
