@@ -188,8 +188,9 @@ class Projection:
                 seen = [sees(target, rid) for rid in refs[name]]
                 if all(seen) and member.count(_ID_KEY) == len(seen):
                     return member
-                if component is None:
-                    return self._seen(name, member, seen)
+                left = self._seen(name, member, seen)
+                if left is not None:
+                    return left
         return self._rewritten(member, refs, sees, self.visible)
 
     def _masked(self, name: str, member: str) -> str:
@@ -209,13 +210,19 @@ class Projection:
                     return self._changed(name, member.decode(), None, None).encode()
         return member
 
-    def _seen(self, name: str, member: str, seen: Sequence[bool]) -> str:
-        """The references of a member that are seen."""
+    def _seen(self, name: str, member: str, seen: Sequence[bool]) -> str | None:
+        """The references or entries of a member that are seen; None where it is not told from its text.
+
+        Raises ``ValueError`` where there is another number of references.
+        """
         if name not in self._many:
             return member if all(kept for _, kept in zip((member,), seen, strict=True)) else ""
         start, end = len(f',"{name}":[{{'), -len("}]")
-        references = member[start:end].split(_NEXT)  # in what the hub writes there are only ids, which are its own
-        left = [reference for reference, kept in zip(references, seen, strict=True) if kept]
+        # References that the hub writes have only ids, which are its own. Entries may have lists of objects one day.
+        entries = member[start:end].split(_NEXT)
+        if name in self._components and len(entries) != len(seen):
+            return None
+        left = [entry for entry, kept in zip(entries, seen, strict=True) if kept]
         return member[:start] + _NEXT.join(left) + member[end:] if left else ""
 
     def _rewritten(self, text: str, refs: Refs | None, sees: Sees | None, shown: frozenset[str]) -> str:
