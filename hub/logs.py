@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -24,15 +25,12 @@ from hub.settings import Settings
 
 _OURS = (HubError, ConnectorError)
 _MOST_CAUSES = 5
+#: The levels of methods that are not named like theirs.
+_LEVELS = {"warn": "warning", "exception": "error"}
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
     """Sends every log line of the process, libraries' included, to ``stream`` (standard error) in the set form."""
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        safe_exception,
-    ]
     stream = stream or _unbuffered(sys.stderr)
     renderer: Processor = structlog.processors.JSONRenderer(serializer=_json)
     if settings.log_format == "console":
@@ -40,13 +38,13 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     handler = _Lines(stream)
     level = settings.log_level.upper()
     structlog.configure(  # our own lines are text at once: logging's records would cost more than all else about them
-        processors=[*shared, renderer],
+        processors=[finished, renderer],
         logger_factory=lambda *_: _Sink(handler),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
     )
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[first_line, *shared],
+            foreign_pre_chain=[first_line, finished],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
@@ -114,6 +112,13 @@ def first_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     """A library's message without what follows its first line: asyncio puts the repr of an exception there."""
     event["event"] = str(event["event"]).partition("\n")[0]
     return event
+
+
+def finished(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """A line with its level and its time, and what may be told of its exception. One call: each request has a line."""
+    event["level"] = _LEVELS.get(method, method)
+    event["timestamp"] = f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z"
+    return safe_exception(logger, method, event) if "exc_info" in event or "stack_info" in event else event
 
 
 def safe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

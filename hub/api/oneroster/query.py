@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from multidict import MultiMapping
 
-from hub.api.oneroster.errors import Minor, invalid
+from hub.api.oneroster.errors import Minor, RefusedError, invalid
 from hub.api.oneroster.filter import MOST_CLAUSES, STANDARD_CLAUSES, Filter, FilterError, parse
 from hub.behaviour import DEFAULT, Behaviour
 from transforms.catalogue import Version
@@ -19,7 +19,8 @@ from transforms.catalogue import Version
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 10_000  # larger ones are cut, since no largest page is defined
 _MOST_DIGITS = 15
-_KNOWN = ("limit", "offset", "sort", "orderBy", "filter", "fields", "position")
+_KNOWN = frozenset({"limit", "offset", "sort", "orderBy", "filter", "fields", "position"})
+_OF_SINGLE = frozenset({"fields"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,13 @@ def parse_query(
     parameters: MultiMapping[str], *, single: bool, version: Version = "1.2", behaviour: Behaviour = DEFAULT
 ) -> Query:
     """The parameters of one request of a version of OneRoster. Raises RefusedError (400)."""
-    names = ("fields",) if single else _KNOWN
-    given = {name: _one(parameters, name) for name in names if name in parameters}
+    names = _OF_SINGLE if single else _KNOWN
+    given: dict[str, str] = {}
+    for name, value in parameters.items():
+        if name in names:
+            if name in given:
+                raise _twice(name)
+            given[name] = value
     sort = given.get("sort", "").strip() or None
     order, warnings = _order(given.get("orderBy", "asc") if sort is not None else "asc", version, behaviour)
     return Query(
@@ -70,12 +76,9 @@ def parse_query(
     )
 
 
-def _one(parameters: MultiMapping[str], name: str) -> str:
-    values = parameters.getall(name)
-    if len(values) > 1:
-        minor = {"filter": Minor.INVALID_FILTER, "fields": Minor.INVALID_SELECTION}.get(name, Minor.INVALID_DATA)
-        raise invalid(f"{name} may be given once only.", minor)
-    return values[0]
+def _twice(name: str) -> RefusedError:
+    minor = {"filter": Minor.INVALID_FILTER, "fields": Minor.INVALID_SELECTION}.get(name, Minor.INVALID_DATA)
+    return invalid(f"{name} may be given once only.", minor)
 
 
 def _number(given: Mapping[str, str], name: str, default: int, *, least: int) -> int:
