@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from aiohttp import web
@@ -51,8 +51,7 @@ class Limits:
         return replace(self, **{f.name: set_[f.name] for f in fields(self) if set_.get(f.name) is not None})
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(NamedTuple):
     """What is left of an app's budget.
 
     ``reset``: the seconds until it is whole, or, with nothing left, until it is not empty any more. ``until``: the same

@@ -54,7 +54,7 @@ class Desk:
         grant = held.grants.get(author.gate.grant_id)
         if grant is None:
             raise ClosedError
-        await gate.check(tx, replace(author.gate, position=grant.position, changed_at=grant.changed_at))
+        await gate.check(tx, author.gate._replace(position=grant.position, changed_at=grant.changed_at))
         if entity.name not in grant.definition.write:
             raise WriteRefusedError(Reason.NOT_GRANTED)
         identifiers = replace(author.identifiers, own=frozenset(store.WRITTEN))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from uuid import UUID
 
 from transforms.catalogue import Entity, Service, Version
@@ -34,6 +34,12 @@ def district_root(public_url: str, district_id: UUID) -> str:
 def marks(entity: Entity, version: Version) -> tuple[tuple[bytes, str], ...]:
     """The bytes that stand for addresses in an entity's documents, and the paths below ``…/ims/oneroster``."""
     return tuple((BASES[service].encode(), PATHS[version][service]) for service in bases(entity))
+
+
+@lru_cache(1_000)
+def bases_of(public_url: str, district_id: UUID, entity: Entity, version: Version) -> Bases:
+    """The addresses in an entity's documents, in a district of the hub at ``public_url``."""
+    return bases_at(district_root(public_url, district_id), entity, version)
 
 
 def bases_at(root: str, entity: Entity, version: Version) -> Bases:

@@ -147,7 +147,7 @@ class Projection:
 
     def _trimmed(self, text: str, refs: Refs, sees: Sees | None) -> str | None:
         """All members of a trimmed record without the references that it does not see; None for an unusual text."""
-        expected = {name: refs[name] for name in self.references}
+        expected = {name: refs.get(name, ()) for name in self.references}
         return self._form.changed(text, expected, lambda name, member: self._changed(name, member, refs, sees))
 
     def all_members(self, records: Sequence[bytes], start: int) -> list[bytes]:

@@ -7,7 +7,6 @@ round trip and without trusting a notification. Answers at another position are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -39,8 +38,7 @@ class Sender(NamedTuple):
     district_state: str = "active"
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """What has to be true for an answer: this version of a grant, and a credential that still counts."""
 
     grant_id: UUID

@@ -6,7 +6,7 @@ to the same answer (T14). Source: OneRoster 1.1 and 1.2 REST bindings, invalid q
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hub.api.oneroster.errors import Minor, invalid
 from hub.api.oneroster.order import can_sort
@@ -18,8 +18,7 @@ from transforms.catalogue import Entity
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a request asks of one entity in one view.
 
     ``sort`` None is the usual order; ``fields`` None all members; ``warnings`` are for a version that can say them.

@@ -190,7 +190,7 @@ class Everywhere(Service):
     async def _walk(
         self, session: Session, lens: Lens, operation: Operation, asked: Asked, position: str | None
     ) -> Walk:
-        pinned = replace(asked, query=replace(asked.query, position=position))
+        pinned = asked._replace(query=asked.query._replace(position=position))
         return await self.walks.of(session.district_id, lens, operation, (), pinned)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from multidict import MultiMapping
 
@@ -31,8 +32,7 @@ class QueryWarning:
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """What a request asks for.
 
     ``fields`` None means all; ``filter_text`` is the filter as it was sent; ``position`` is what the hub put into a

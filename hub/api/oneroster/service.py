@@ -34,7 +34,7 @@ from hub.api.oneroster.walks import Walk, Walks
 from hub.api.proofs import BEARER, BEARER_OR_OAUTH1, Scheme
 from hub.api.views import Views
 from hub.objects import rendering
-from hub.objects.bases import Bases, bases_at, district_root
+from hub.objects.bases import Bases, bases_of
 from hub.objects.looking import Lens
 from hub.store import gate, records
 from hub.store.gate import ClosedError
@@ -185,8 +185,7 @@ class Service:
         return rendering.in_style(reading, entity, await rendering.objects(reading, entity, rids, fields))
 
     def _bases(self, session: Session, operation: Operation) -> Bases:
-        root = district_root(self.context.settings.public_url, session.district_id)
-        return bases_at(root, operation.entity, operation.version)
+        return bases_of(self.context.settings.public_url, session.district_id, operation.entity, operation.version)
 
     def _paging(self, request: web.Request, query: Query, total: int, walk: Walk) -> dict[str, str]:
         url = request.rel_url

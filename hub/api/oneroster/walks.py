@@ -12,9 +12,9 @@ a record is found that was since taken out of its view.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 from hub.api.context import ApiContext
@@ -33,8 +33,7 @@ _LONGEST = 60
 _MOST_DIGITS = 15
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(NamedTuple):
     """Where one page stands: the position for the links to others, and the past that it is selected from, if any."""
 
     position: str

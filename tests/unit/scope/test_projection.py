@@ -111,6 +111,9 @@ def test_no_record_of_which_all_shows_is_told_by_references_of_another(agents: l
     refs = {"roles": [1, 2], "agents": agents, "primaryOrg": [], "resources": []}
     with pytest.raises(ValueError, match="zip"):
         projection.render(SID, AT, DOC, PRIVATE, refs=refs, sees=lambda *_: True)
+    with pytest.raises(KeyError):
+        projection.render(SID, AT, DOC, PRIVATE, refs={"roles": [1, 2]}, sees=lambda *_: True)
+    assert served(projection, PLAIN_DOC, refs={"roles": []}, sees=lambda *_: False)["familyName"] == "Li"
 
 
 def test_references_that_do_not_match_the_document_are_an_error_and_no_answer() -> None:
