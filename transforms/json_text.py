@@ -7,21 +7,21 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from transforms.marks import empty
+from transforms.marks import empty, few
 
 #: Control characters must be escaped in JSON; DEL is escaped too, so that documents are printable.
 _ESCAPES = {chr(c): f"\\u{c:04x}" for c in (*range(0x20), 0x7F)} | {
     '"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r",
 }  # fmt: skip
-_FROM, _TO = list(_ESCAPES), list(_ESCAPES.values())
+_FROM, _TO, _ESCAPING = list(_ESCAPES), list(_ESCAPES.values()), str.maketrans(_ESCAPES)
 _NEEDS = r'["\\\x00-\x1f\x7f]'
 _BETWEEN = "\x1f"
 _NEEDS_IN_LIST = r'["\\\x00-\x1e\x7f]'
 
 
-def needs_escaping(value: pl.Expr) -> pl.Expr:
-    """Whether a text has characters that JSON strings have not."""
-    return value.str.contains(_NEEDS)
+def may_need_escaping(text: str) -> bool:
+    """Whether a text may have characters that JSON strings have not; False is certain."""
+    return '"' in text or "\\" in text or not text.isprintable()
 
 
 def escaped(values: pl.Series) -> pl.Series:
@@ -42,12 +42,18 @@ def escaped(values: pl.Series) -> pl.Series:
 
 def joined_strings(lists: pl.Series) -> pl.Series:
     """The strings of each list as JSON strings, joined by commas; null for null and empty lists."""
+    if few(lists):
+        return pl.Series("text", [_joined(items) if items else None for items in lists.to_list()], dtype=pl.String)
     rows = lists.to_frame("list")
     made = rows.select_seq(text=_spelled(_JOINED), odd=_ODD)
     if not rows.height or not made["odd"][0]:
         return made["text"]
     safe = pl.col("list").list.eval(pl.element().str.replace_many(_FROM, _TO)).list.join(_BETWEEN)
     return rows.select_seq(text=_spelled(pl.when(_SOME).then(safe))).to_series()
+
+
+def _joined(items: list[str | None]) -> str:
+    return '"' + '","'.join(item.translate(_ESCAPING) for item in items if item is not None) + '"'
 
 
 def _spelled(text: pl.Expr) -> pl.Expr:

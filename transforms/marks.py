@@ -9,7 +9,7 @@ microseconds). The engine is asked what is left.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from operator import or_
 from typing import Any, overload
 
@@ -23,6 +23,9 @@ _FEW_VALUES = 2_000
 #: Up to so many words are compared one by one: that takes less than asking for all of them.
 _FEW_WORDS = 6
 
+
+#: Between values that run together: printable, so that one look tells that all characters are.
+BETWEEN = "`"
 
 _NO, _YES = pl.Series([False]), pl.Series([True])
 
@@ -140,6 +143,25 @@ def numbers(height: int) -> pl.Series:
     return pl.Series(np.arange(height, dtype=np.uint32))
 
 
+def beside(columns: Sequence[pl.Series]) -> pl.DataFrame:
+    """Columns of one height as a frame, for a third of what the constructor takes, which looks at each for its kind."""
+    first, *others = columns
+    return first.to_frame().hstack(others) if others else first.to_frame()
+
+
+def run_together(frame: pl.DataFrame, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of each of some columns of text as one text, ``BETWEEN`` between them; nulls are left out.
+
+    What Python asks of one text costs nothing beside a pattern that the engine compiles for each question.
+    """
+    return frame.select_seq(_together(names)).row(0) if names and frame.height else ("",) * len(names)
+
+
+@lru_cache(1_000)  # entities, and which columns came empty
+def _together(names: tuple[str, ...]) -> pl.Expr:
+    return pl.col(names).str.join(BETWEEN)
+
+
 def rows_of(frame: pl.DataFrame, mark: pl.Series) -> pl.DataFrame:
     """The marked rows; null counts as not marked."""
     if not mark.any():
@@ -148,7 +170,7 @@ def rows_of(frame: pl.DataFrame, mark: pl.Series) -> pl.DataFrame:
         return frame
     if frame.height > FEW:  # its columns are worth a thread each
         return frame.filter(mark)
-    return pl.DataFrame([column.filter(mark) for column in frame.get_columns()])
+    return beside([column.filter(mark) for column in frame.get_columns()])
 
 
 @overload

@@ -14,7 +14,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Phase, Severity, declare, one
-from transforms.marks import empty, words
+from transforms.marks import absent, certain, empty, words
 from transforms.normalise.vocabulary import translate
 from transforms.sheet import Sheet, file_of, required
 
@@ -55,8 +55,8 @@ _YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_TIME}", re.
 _YEARS = re.compile(r"(\d{4})\s*[-/\u2013]\s*(\d{4}|\d{2})", re.ASCII)
 _MONTHS = 12
 _DAY = pl.col("").str.to_date("%Y-%m-%d", strict=False)
-_USUAL = _DAY.dt.year().is_between(FIRST_YEAR, LAST_YEAR) & (pl.col("").str.len_bytes() == len("YYYY-MM-DD"))
-_RIGHT = pl.col("").is_null() | _USUAL.fill_null(value=False)
+_LENGTH = pl.col("").str.len_bytes()
+_FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)
 
 
 def read_date(sheet: Sheet, field: Field) -> None:
@@ -65,10 +65,11 @@ def read_date(sheet: Sheet, field: Field) -> None:
     if empty(values):
         sheet.put(field.name, values.cast(pl.Date))
         return
-    both = values.to_frame("").select_seq(day=_DAY, right=_RIGHT)
-    right = both["right"]
+    day, length = values.to_frame("").select_seq(day=_DAY, length=_LENGTH).get_columns()
+    usual = (day >= _FIRST_DAY) & (day <= _LAST_DAY) & (length == len("YYYY-MM-DD"))
+    right = absent(values) | certain(usual)
     if right.all():
-        sheet.put(field.name, both["day"])
+        sheet.put(field.name, day)
         return
     bad = DAT_006 if required(field, sheet.version) else DOB_001 if field.name == "birthDate" else DAT_005
     odd = words(values.filter(~right))

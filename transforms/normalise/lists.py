@@ -10,7 +10,7 @@ import polars as pl
 
 from transforms.catalogue import Field, Kind
 from transforms.issues import Action, Severity, declare
-from transforms.marks import FEW, as_list, empty, nowhere, numbers, rows_of
+from transforms.marks import FEW, as_list, beside, empty, nowhere, numbers, rows_of
 from transforms.normalise.text import NAME_001, NAME_003, tidy
 from transforms.sheet import Sheet
 
@@ -51,7 +51,7 @@ def _split_few(distinct: list[str], *, identifiers: bool) -> pl.DataFrame:
     for cell in distinct:
         text = cell.replace(";", ",").replace("|", ",") if identifiers else cell
         found += [(cell, item) for part in text.split(",") if (item := part.strip(_ENDS))]
-    return pl.DataFrame([
+    return beside([
         pl.Series("cell", [cell for cell, _ in found], dtype=pl.String),
         pl.Series("item", [item for _, item in found], dtype=pl.String), numbers(len(found)).alias("place"),
     ])  # fmt: skip

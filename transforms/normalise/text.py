@@ -62,11 +62,6 @@ _LONG = (pl.col("").str.len_bytes() > LONGEST) & (pl.col("").str.len_chars() > L
 _READINGS = tuple((table, {letter: byte for byte, letter in enumerate(table)}) for table in (_WINDOWS_1252, _LATIN_1))
 
 
-def odd(text: pl.Expr) -> pl.Expr:
-    """Whether a text may have something to mend, or is absurdly long."""
-    return text.str.contains(_ODD) | (text.str.len_bytes() > LONGEST)
-
-
 def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
     """The repaired values (blank becomes null), where NAME-001 repaired and where NAME-003 did."""
     odd = nowhere(values.len()) if empty(values) else certain(values.str.contains(_ODD))
