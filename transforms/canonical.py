@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field
@@ -24,7 +26,12 @@ def schema(name: str) -> dict[str, pl.DataType | type[pl.DataType]]:
 
 def empty(entity: Entity) -> pl.DataFrame:
     """A canonical frame without rows."""
-    return pl.DataFrame(schema=schema(entity.name))
+    return _empty(entity.name).clone()
+
+
+@cache
+def _empty(name: str) -> pl.DataFrame:
+    return pl.DataFrame(schema=schema(name))
 
 
 def frame_of(sheet: Sheet) -> pl.DataFrame:

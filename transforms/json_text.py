@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from transforms.marks import empty, few
+from transforms.marks import asked, certain, either, empty, few
 
 #: Control characters must be escaped in JSON; DEL is escaped too, so that documents are printable.
 _ESCAPES = {chr(c): f"\\u{c:04x}" for c in (*range(0x20), 0x7F)} | {
@@ -15,6 +15,7 @@ _ESCAPES = {chr(c): f"\\u{c:04x}" for c in (*range(0x20), 0x7F)} | {
 }  # fmt: skip
 _FROM, _TO, _ESCAPING = list(_ESCAPES), list(_ESCAPES.values()), str.maketrans(_ESCAPES)
 _NEEDS = r'["\\\x00-\x1f\x7f]'
+_NEEDED, _REPLACED = pl.col("").str.contains(_NEEDS), pl.col("").str.replace_many(_FROM, _TO)
 _BETWEEN = "\x1f"
 _NEEDS_IN_LIST = r'["\\\x00-\x1e\x7f]'
 
@@ -28,16 +29,10 @@ def escaped(values: pl.Series) -> pl.Series:
     """String values as they stand between quotes in JSON."""
     if empty(values):
         return values
-    needs = values.str.contains(_NEEDS)
+    needs = asked(values, _NEEDED)
     if not needs.any():
         return values
-    value = pl.col("value")
-    return (
-        pl.DataFrame({"value": values, "needs": needs})
-        .select(pl.when("needs").then(value.str.replace_many(_FROM, _TO)).otherwise(value))
-        .to_series()
-        .alias(values.name)
-    )
+    return either(certain(needs), asked(values, _REPLACED), values).alias(values.name)
 
 
 def joined_strings(lists: pl.Series) -> pl.Series:

@@ -149,6 +149,14 @@ def beside(columns: Sequence[pl.Series]) -> pl.DataFrame:
     return first.to_frame().hstack(others) if others else first.to_frame()
 
 
+def asked(values: pl.Series, question: pl.Expr) -> pl.Series:
+    """What a question says of each value; it is asked of the column "".
+
+    One that is made once takes half of what a method of the series does, which makes it anew each time.
+    """
+    return values.to_frame("").select_seq(question).to_series()
+
+
 def run_together(frame: pl.DataFrame, names: tuple[str, ...]) -> tuple[str, ...]:
     """The values of each of some columns of text as one text, ``BETWEEN`` between them; nulls are left out.
 
@@ -180,5 +188,9 @@ def stacked(parts: Sequence[pl.Series]) -> pl.Series: ...
 def stacked(parts: Sequence[Any]) -> Any:
     """All parts one below the other, called as the first one. Most of them are empty, and a lone one stays as it is."""
     some = [part for part in parts if len(part)] or parts[:1]
-    whole = pl.concat(some) if len(some) > 1 else some[0]
-    return whole.alias(parts[0].name) if isinstance(whole, pl.Series) else whole
+    if isinstance(some[0], pl.Series):
+        return (pl.concat(some) if len(some) > 1 else some[0]).alias(parts[0].name)
+    whole = some[0] if len(some) == 1 else some[0].clone()
+    for part in some[1:]:  # to concatenate frames wakes threads
+        whole.vstack(part, in_place=True)
+    return whole

@@ -14,7 +14,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Phase, Severity, declare, one
-from transforms.marks import absent, certain, empty, words
+from transforms.marks import absent, asked, certain, empty, words
 from transforms.normalise.vocabulary import translate
 from transforms.sheet import Sheet, file_of, required
 
@@ -55,6 +55,7 @@ _YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_TIME}", re.
 _YEARS = re.compile(r"(\d{4})\s*[-/\u2013]\s*(\d{4}|\d{2})", re.ASCII)
 _MONTHS = 12
 _DAY = pl.col("").str.to_date("%Y-%m-%d", strict=False)
+_IS_YEAR = pl.col("").str.contains(r"^(?:19|20|21)[0-9]{2}$")
 _LENGTH = pl.col("").str.len_bytes()
 _FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)
 
@@ -94,9 +95,7 @@ def read_moment(sheet: Sheet, field: Field) -> None:
 def read_year(sheet: Sheet, field: Field) -> None:
     """Makes the column hold four digits: the year in which a school year ends."""
     bad = DAT_006 if required(field, sheet.version) else DAT_005
-    translate(
-        sheet, field.name, sheet[field.name].str.contains(r"^(?:19|20|21)[0-9]{2}$"), _year, fixed=DAT_008, bad=bad
-    )
+    translate(sheet, field.name, asked(sheet[field.name], _IS_YEAR), _year, fixed=DAT_008, bad=bad)
 
 
 def date_reader(values: Iterable[str]) -> Callable[[str], str | None]:
