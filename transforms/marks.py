@@ -27,6 +27,7 @@ _FEW_WORDS = 6
 #: Between values that run together: printable, so that one look tells that all characters are.
 BETWEEN = "`"
 
+_UNIQUE = pl.col("").unique()
 _NO, _YES = pl.Series([False]), pl.Series([True])
 
 
@@ -75,7 +76,7 @@ def filled(values: pl.Series) -> pl.Series:
 
 def distinct(values: pl.Series) -> pl.Series:
     """Each value once, null too. Where none comes twice, which is cheap to see, nothing is done."""
-    return values if values.n_unique() == values.len() else values.unique()
+    return values if values.n_unique() == values.len() else asked(values, _UNIQUE).alias(values.name)
 
 
 def empty(values: pl.Series) -> bool:

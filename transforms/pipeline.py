@@ -241,9 +241,9 @@ class _Steps:
         if self.entity.name in TARGETS:
             frame = sheet.frame if self.entity.name != "classes" else with_whole_terms(sheet)
             names = ["key", *REMEMBERED.get(self.entity.name, ())]
-            self.good.append(rows_of(beside([frame[name] for name in names]), ~sheet.out))
+            self.good.append(rows_of(beside([frame.get_column(name) for name in names]), ~sheet.out))
             self.causes.append(causes_of(sheet))
-            self.lines.append(sheet.frame[["key", "line"]])
+            self.lines.append(beside([sheet["key"], sheet["line"]]))
         if self.entity.name == "users":
             self.state_ids.append(check_state_ids(sheet))
             if not self.delta:

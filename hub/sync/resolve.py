@@ -95,6 +95,8 @@ def _list(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Serie
     if empty(frame[name]):
         return blank(frame.height, pl.List(pl.Int32)), blank(frame.height, pl.List(pl.String))
     # Items keep their order: the array column and the document's list stand side by side when a view trims them.
+    if few(frame[name]):
+        return _few_lists(frame[name].to_list(), index)
     rows = numbers(frame.height).alias("row")
     items = beside([rows, frame[name].alias("key")]).explode("key")
     found = items.join(index, on="key", how="inner", maintain_order="left")  # null is nobody's key
@@ -103,6 +105,23 @@ def _list(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Serie
     if grouped.height < frame.height:
         grouped = rows.to_frame().join(grouped, on="row", how="left", maintain_order="left")
     return grouped["rid"], grouped["sourcedId"]
+
+
+def _few_lists(lists: list[list[str] | None], index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    keys = pl.Series([key for keys in lists for key in keys or ()], dtype=pl.String)
+    places = lookup(index).places(keys)
+    found = zip(index["rid"][places].to_list(), index["sourcedId"][places].to_list(), strict=True)
+    rows: list[dict[int, str]] = []
+    for several in lists:
+        row: dict[int, str] = {}
+        for _, (rid, sourced_id) in zip(several or (), found, strict=False):
+            if rid is not None:
+                row.setdefault(rid, sourced_id)  # two keys may be of one person
+        rows.append(row)
+    return (
+        pl.Series([list(row) or None for row in rows], dtype=pl.List(pl.Int32)),
+        pl.Series([list(row.values()) or None for row in rows], dtype=pl.List(pl.String)),
+    )
 
 
 def _roles(frame: pl.DataFrame, orgs: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
