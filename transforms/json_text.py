@@ -58,8 +58,9 @@ def _spelled(text: pl.Expr) -> pl.Expr:
 _SOME = pl.col("list").list.len() > 0
 _JOINED = pl.when(_SOME).then(pl.col("list").list.join(_BETWEEN))
 _MARKS = _JOINED.str.count_matches(_BETWEEN, literal=True).sum()
+_ITEMS = pl.col("list").list.drop_nulls().list.len().cast(pl.Int64)
 #: Whether a text has something to escape, or what stands between texts.
-_ODD = _JOINED.str.contains(_NEEDS_IN_LIST).any() | (pl.when(_SOME).then(pl.col("list").list.len() - 1).sum() != _MARKS)
+_ODD = _JOINED.str.contains(_NEEDS_IN_LIST).any() | (pl.when(_SOME).then(_ITEMS - 1).sum() != _MARKS)
 
 
 def objects(columns: Iterable[pl.Series], names: Iterable[str]) -> pl.Series | None:

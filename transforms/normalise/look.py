@@ -7,6 +7,7 @@ compiles a pattern for it. Here the values of a column run together, and Python 
 from __future__ import annotations
 
 import re
+import string
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,17 +23,24 @@ Asked = tuple[str, str]
 
 #: A part of whatever looks like a social security number.
 _DASHED = re.compile(r"-[0-9]{2}-[0-9]{4}")
-_USUAL = re.compile(rf"[0-9A-Za-z./@_{BETWEEN}-]*")
+#: Bytes that are taken out of a text faster than a pattern or a question of Python's finds another one.
+_PRINTABLE = bytes(range(0x20, 0x7F))
+_USUAL = f"{string.digits}{string.ascii_letters}./@_-{BETWEEN}".encode()
 _BLANK = BETWEEN + BETWEEN
 
 
 def _plain(text: str) -> bool:
-    return text.isascii() and text.isprintable()
+    return text.isascii() and not text.encode().translate(None, _PRINTABLE)
 
 
 def _begins_blank(text: str) -> bool:
     """Whether a value may have spaces and commas alone."""
-    return not _plain(text) or _BLANK in text or f"{BETWEEN} " in text or f"{BETWEEN}," in text
+    return not _plain(text) or _BLANK in text or _at(text, f"{BETWEEN} ", " ") or _at(text, f"{BETWEEN},", ",")
+
+
+def _at(text: str, two: str, rare: str) -> bool:
+    """Whether two characters are there. One is looked for first: that is thirty times as fast."""
+    return rare in text and two in text
 
 
 def _longer(text: str, most: int) -> bool:
@@ -50,14 +58,14 @@ def _longer(text: str, most: int) -> bool:
 #: certainly true of none.
 QUESTIONS: Final[Mapping[str, Callable[[str], bool]]] = {
     "odd": lambda text: (
-        not _plain(text) or "  " in text or f"{BETWEEN} " in text or f" {BETWEEN}" in text or _BLANK in text
+        not _plain(text) or any(_at(text, two, " ") for two in ("  ", f"{BETWEEN} ", f" {BETWEEN}")) or _BLANK in text
         or _longer(text, LONGEST)
     ),
     "long": lambda text: _longer(text, LONGEST),
     "part": lambda text: _DASHED.search(text) is not None,
     "whole": lambda text: _DASHED.search(text) is not None,
     "unusual": lambda text: (
-        _USUAL.fullmatch(text) is None or _BLANK in text or _longer(text, identifiers.LONGEST)
+        bool(text.encode().translate(None, _USUAL)) or _BLANK in text or _longer(text, identifiers.LONGEST)
     ),
     "nobody": _begins_blank,
     "blank": _begins_blank,

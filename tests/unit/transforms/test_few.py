@@ -8,7 +8,7 @@ from functools import partial
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transforms import marks
@@ -142,6 +142,7 @@ def _sheet_of(cells: list[str | None]) -> Sheet:
 
 
 @given(st.lists(st.none() | st.lists(st.none() | st.text(st.sampled_from('a"\\\x01\x1f\n,é'), max_size=3), max_size=3)))
+@example([[None, None, "\x1f\x1f"]])
 def test_joined_strings(values: list[list[str | None] | None]) -> None:
     column = pl.Series("c", values, dtype=pl.List(pl.String))
     with pytest.MonkeyPatch.context() as patch:
