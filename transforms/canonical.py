@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field
 from transforms.hashing import content_hash
-from transforms.marks import blank, rows_of
+from transforms.marks import beside, blank, rows_of
 from transforms.shapes import dtype
 from transforms.sheet import Sheet
 
@@ -24,7 +26,12 @@ def schema(name: str) -> dict[str, pl.DataType | type[pl.DataType]]:
 
 def empty(entity: Entity) -> pl.DataFrame:
     """A canonical frame without rows."""
-    return pl.DataFrame(schema=schema(entity.name))
+    return _empty(entity.name).clone()
+
+
+@cache
+def _empty(name: str) -> pl.DataFrame:
+    return pl.DataFrame(schema=schema(name))
 
 
 def frame_of(sheet: Sheet) -> pl.DataFrame:
@@ -33,8 +40,8 @@ def frame_of(sheet: Sheet) -> pl.DataFrame:
     present = set(good.columns)
     fields = body(sheet.entity)
     columns = [
-        good[f.name].cast(dtype(f)) if f.name in present else blank(good.height, dtype(f)).alias(f.name)
+        good.get_column(f.name).cast(dtype(f)) if f.name in present else blank(good.height, dtype(f)).alias(f.name)
         for f in fields
     ]  # fmt: skip
-    frame = pl.DataFrame([good["key"], *columns, good["line"]])
+    frame = beside([good["key"], *columns, good["line"]])
     return frame.insert_column(-1, content_hash(frame, [f.name for f in fields]))

@@ -7,47 +7,48 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from transforms.marks import empty
+from transforms.marks import asked, certain, either, empty, few
 
 #: Control characters must be escaped in JSON; DEL is escaped too, so that documents are printable.
 _ESCAPES = {chr(c): f"\\u{c:04x}" for c in (*range(0x20), 0x7F)} | {
     '"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r",
 }  # fmt: skip
-_FROM, _TO = list(_ESCAPES), list(_ESCAPES.values())
+_FROM, _TO, _ESCAPING = list(_ESCAPES), list(_ESCAPES.values()), str.maketrans(_ESCAPES)
 _NEEDS = r'["\\\x00-\x1f\x7f]'
+_NEEDED, _REPLACED = pl.col("").str.contains(_NEEDS), pl.col("").str.replace_many(_FROM, _TO)
 _BETWEEN = "\x1f"
 _NEEDS_IN_LIST = r'["\\\x00-\x1e\x7f]'
 
 
-def needs_escaping(value: pl.Expr) -> pl.Expr:
-    """Whether a text has characters that JSON strings have not."""
-    return value.str.contains(_NEEDS)
+def may_need_escaping(text: str) -> bool:
+    """Whether a text may have characters that JSON strings have not; False is certain."""
+    return '"' in text or "\\" in text or not text.isprintable()
 
 
 def escaped(values: pl.Series) -> pl.Series:
     """String values as they stand between quotes in JSON."""
     if empty(values):
         return values
-    needs = values.str.contains(_NEEDS)
+    needs = asked(values, _NEEDED)
     if not needs.any():
         return values
-    value = pl.col("value")
-    return (
-        pl.DataFrame({"value": values, "needs": needs})
-        .select(pl.when("needs").then(value.str.replace_many(_FROM, _TO)).otherwise(value))
-        .to_series()
-        .alias(values.name)
-    )
+    return either(certain(needs), asked(values, _REPLACED), values).alias(values.name)
 
 
 def joined_strings(lists: pl.Series) -> pl.Series:
     """The strings of each list as JSON strings, joined by commas; null for null and empty lists."""
+    if few(lists):
+        return pl.Series("text", [_joined(items) if items else None for items in lists.to_list()], dtype=pl.String)
     rows = lists.to_frame("list")
     made = rows.select_seq(text=_spelled(_JOINED), odd=_ODD)
     if not rows.height or not made["odd"][0]:
         return made["text"]
     safe = pl.col("list").list.eval(pl.element().str.replace_many(_FROM, _TO)).list.join(_BETWEEN)
     return rows.select_seq(text=_spelled(pl.when(_SOME).then(safe))).to_series()
+
+
+def _joined(items: list[str | None]) -> str:
+    return '"' + '","'.join(item.translate(_ESCAPING) for item in items if item is not None) + '"'
 
 
 def _spelled(text: pl.Expr) -> pl.Expr:
@@ -57,8 +58,9 @@ def _spelled(text: pl.Expr) -> pl.Expr:
 _SOME = pl.col("list").list.len() > 0
 _JOINED = pl.when(_SOME).then(pl.col("list").list.join(_BETWEEN))
 _MARKS = _JOINED.str.count_matches(_BETWEEN, literal=True).sum()
+_ITEMS = pl.col("list").list.drop_nulls().list.len().cast(pl.Int64)
 #: Whether a text has something to escape, or what stands between texts.
-_ODD = _JOINED.str.contains(_NEEDS_IN_LIST).any() | (pl.when(_SOME).then(pl.col("list").list.len() - 1).sum() != _MARKS)
+_ODD = _JOINED.str.contains(_NEEDS_IN_LIST).any() | (pl.when(_SOME).then(_ITEMS - 1).sum() != _MARKS)
 
 
 def objects(columns: Iterable[pl.Series], names: Iterable[str]) -> pl.Series | None:

@@ -21,7 +21,7 @@ import polars as pl
 from transforms import canonical, issues, kept_rows, nesting
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.issues import RULES, Action
-from transforms.marks import as_list, certain, distinct, filled, nowhere, present, rows_of, stacked
+from transforms.marks import as_list, beside, certain, distinct, filled, nowhere, present, rows_of, stacked
 from transforms.normalise.gradebook import complete
 from transforms.normalise.roles import roles_from_orgs
 from transforms.normalise.status import STA_001, deleted
@@ -241,9 +241,9 @@ class _Steps:
         if self.entity.name in TARGETS:
             frame = sheet.frame if self.entity.name != "classes" else with_whole_terms(sheet)
             names = ["key", *REMEMBERED.get(self.entity.name, ())]
-            self.good.append(rows_of(pl.DataFrame([frame[name] for name in names]), ~sheet.out))
+            self.good.append(rows_of(beside([frame.get_column(name) for name in names]), ~sheet.out))
             self.causes.append(causes_of(sheet))
-            self.lines.append(sheet.frame[["key", "line"]])
+            self.lines.append(beside([sheet["key"], sheet["line"]]))
         if self.entity.name == "users":
             self.state_ids.append(check_state_ids(sheet))
             if not self.delta:

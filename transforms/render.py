@@ -18,8 +18,8 @@ import polars as pl
 
 from transforms.canonical import body
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Privacy, Service
-from transforms.json_text import escaped, joined_strings, needs_escaping
-from transforms.marks import either, empty, present
+from transforms.json_text import escaped, joined_strings, may_need_escaping
+from transforms.marks import beside, either, empty, present, run_together
 from transforms.marks import numbers as row_numbers
 from transforms.shapes import SHAPES
 
@@ -63,22 +63,16 @@ def render(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     for field in body(entity):
         pieces = _member(entity, field, frame, odd)
         (open_ if field.privacy is Privacy.DIRECTORY else private).extend(pieces)
-    return pl.DataFrame(
-        [_joined(open_, frame.height).alias("doc"), _joined(private, frame.height).alias("doc_private")]
-    )
+    return beside([_joined(open_, frame.height).alias("doc"), _joined(private, frame.height).alias("doc_private")])
 
 
 def _odd(entity: Entity, frame: pl.DataFrame) -> frozenset[str]:
     """The columns of text that have something to escape, which one look at all of them tells."""
-    schema = frame.schema
-    names = [f.name for f in body(entity) if not f.many and schema[f.name] == pl.String and _is_text(f)]
-    found = frame.select(_needs_escaping(tuple(names))).row(0) if names and frame.height else ()
-    return frozenset(name for name, needs in zip(names, found, strict=False) if needs)
-
-
-@lru_cache(1_000)
-def _needs_escaping(names: tuple[str, ...]) -> pl.Expr:
-    return needs_escaping(pl.col(names)).any()
+    columns = ((f, frame.get_column(f.name)) for f in body(entity) if not f.many and _is_text(f))
+    names = tuple(f.name for f, column in columns if column.dtype == pl.String and not empty(column))
+    return frozenset(
+        name for name, text in zip(names, run_together(frame, names), strict=True) if may_need_escaping(text)
+    )
 
 
 def _member(entity: Entity, field: Field, frame: pl.DataFrame, odd: frozenset[str]) -> list[Piece]:
@@ -186,12 +180,12 @@ def _number(values: pl.Series) -> pl.Series:
 
 
 def _exploded(lists: pl.Series) -> pl.DataFrame:
-    rows = pl.DataFrame([row_numbers(lists.len()).alias("row"), lists.alias("item")])
+    rows = beside([row_numbers(lists.len()).alias("row"), lists.alias("item")])
     return rows.filter(pl.col("item").list.len() > 0).explode("item")
 
 
 def _regathered(rows: pl.DataFrame, texts: pl.Series, height: int) -> pl.Series:
-    whole = pl.DataFrame([rows["row"], texts.alias("text")])
+    whole = beside([rows["row"], texts.alias("text")])
     if rows["row"].n_unique() < rows.height:  # several items of one list
         whole = whole.group_by("row", maintain_order=True).agg(pl.col("text").str.join(","))
     if whole.height == height:
@@ -212,7 +206,7 @@ def _joined(pieces: list[Piece], height: int, *, as_object: bool = False) -> pl.
     if not columns:
         same = "".join(p for p in pieces if isinstance(p, str))
         return pl.Series([f"{{{same[1:]}}}" if as_object else same]).new_from_index(0, height)
-    return pl.DataFrame(columns).select(_expression(shape, as_object=as_object)).to_series()
+    return beside(columns).select(_expression(shape, as_object=as_object)).to_series()
 
 
 def _shape(pieces: list[Piece], columns: list[pl.Series]) -> _Shape:

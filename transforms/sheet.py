@@ -17,7 +17,7 @@ import polars as pl
 from transforms import issues
 from transforms.catalogue import BASE_NAMES, Entity, Field, Kind, Need, Version
 from transforms.issues import Action, Rule
-from transforms.marks import blank, certain, empty, nowhere, rows_of
+from transforms.marks import beside, blank, certain, empty, nowhere, rows_of
 
 METADATA = "metadata."
 _NO_KEYS = pl.Series("key", [], dtype=pl.String)
@@ -44,7 +44,7 @@ class Sheet:
     touched: set[str] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> pl.Series:
-        return self.frame[name]
+        return self.frame.get_column(name)
 
     def put(self, name: str, values: pl.Series) -> None:
         """Sets the column ``name``."""
@@ -68,7 +68,7 @@ class Sheet:
             self.out = self.out | certain(rows)
         lines = self.frame["line"].filter(rows)
         reason = blank(lines.len(), pl.String) if cause is None else cause.filter(rows)
-        found = pl.DataFrame([lines, self.frame["key"].filter(rows), reason.alias("cause")])
+        found = beside([lines, self.frame["key"].filter(rows), reason.alias("cause")])
         self.findings.append(findings(rule, self.entity, found, name))
 
     def where(self, rows: pl.Series) -> Sheet:
@@ -111,9 +111,9 @@ def file_of(entity: Entity) -> str:
 def findings(rule: Rule, entity: Entity, rows: pl.DataFrame, name: str = "") -> pl.DataFrame:
     """One finding per row of ``rows`` (columns line, key, cause)."""
     same = {"code": rule.code, "entity": entity.name, "file": file_of(entity), "field": name}
-    return pl.DataFrame(
+    return beside(
         [
-            _alone(column, same[column]).new_from_index(0, rows.height) if column in same else rows[column]
+            _alone(column, same[column]).new_from_index(0, rows.height) if column in same else rows.get_column(column)
             for column in issues.SCHEMA
         ]
     )
@@ -129,14 +129,14 @@ def open_sheet(entity: Entity, version: Version, raw: pl.DataFrame) -> Sheet:
     present = set(raw.columns)
     nothing = blank(raw.height, pl.String)
     wanted = [
-        (raw[f.csv_name].cast(pl.String) if f.csv_name in present else nothing).alias(
+        (raw.get_column(f.csv_name).cast(pl.String) if f.csv_name in present else nothing).alias(
             "key" if f.name == "sourcedId" else f.name
         )
         for f in entity.csv_columns(version)
         if f.stored and f.csv_name is not None
     ]
     extra = [raw[c].cast(pl.String) for c in sorted(present) if c.startswith(METADATA) and c != METADATA]
-    frame = pl.DataFrame([*wanted, *extra, raw["line"].cast(pl.UInt32)])
+    frame = beside([*wanted, *extra, raw["line"].cast(pl.UInt32)])
     texts = (column for column in frame.get_columns() if column.dtype == pl.String and not empty(column))
     if blanks := [column.name for column in texts if (column == "").any()]:
         frame = frame.with_columns(pl.col(blanks).replace("", None))

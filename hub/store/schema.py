@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import polars as pl
@@ -130,12 +130,18 @@ def _array_literal(items: pl.Expr, inner: object) -> pl.Expr:
     return pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
 
 
-def table_text(entity: Entity, schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+def table_text(entity: Entity, frame: pl.DataFrame) -> list[pl.Expr]:
     """What makes the text of an entity's ``value_columns``, ready for COPY, of resolved canonical frames.
 
     Reference columns of such a frame hold rids (Int32, or lists of them), roles and userIds are lists of structs.
     """
-    return _table_text(entity.name, tuple(schema[f.name] for f in entity.body if f.name not in BASE_NAMES))
+    columns = (frame.get_column(f.name) for f in entity.body if f.name not in BASE_NAMES)
+    # A list that no row has is not taken apart: that is asked of the engine for each of its columns.
+    types = (_NO_LISTS if c.dtype == pl.List and c.null_count() == c.len() else c.dtype for c in columns)
+    return _table_text(entity.name, tuple(types))
+
+
+_NO_LISTS: Final = pl.Null()
 
 
 @lru_cache(1_000)  # one for each entity, but for columns without any value
@@ -144,7 +150,9 @@ def _table_text(entity_name: str, types_: tuple[pl.DataType, ...]) -> list[pl.Ex
     fields = (field for field in entity.body if field.name not in BASE_NAMES)
     for field, dtype in zip(fields, types_, strict=True):
         column = pl.col(field.name)
-        if field.kind in _NESTED:
+        if dtype == _NO_LISTS:
+            out += [pl.lit(None, pl.String).alias(name) for name in field_columns(field)]
+        elif field.kind in _NESTED:
             types = dict(dtype.inner) if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else {}
             for member, (name, _) in entry_columns(field).items():
                 values = column.list.eval(pl.element().struct.field(member))

@@ -86,7 +86,7 @@ def staged_text(
     resolved fields (see ``schema.table_text``).
     """
     # Constants cost less as text of each row than as column defaults, which COPY evaluates row by row.
-    whole = [] if task == REHASH else [*table_text(entity, frame.schema), *map(pl.col, DOCUMENTS)]
+    whole = [] if task == REHASH else [*table_text(entity, frame), *map(pl.col, DOCUMENTS)]
     out = frame.select(
         pl.lit(str(run_id)).alias("run_id"), pl.lit(task).alias("task"), pl.lit(str(district_id)).alias("district_id"),
         *_STAGED, *whole,

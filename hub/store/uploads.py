@@ -112,8 +112,8 @@ async def read(db: Database, district_id: UUID, upload_id: UUID, write: Callable
         upload = await get(tx, upload_id)
         if upload.state != "complete":
             raise HubError(Code.UPLOAD_INCOMPLETE, "The upload is not whole. Send the package again.")
-        part = 0
-        while True:
+        part = received = 0
+        while received < upload.bytes:
             data = await tx.fetchval(
                 "SELECT data FROM upload_parts WHERE district_id = $1 AND upload_id = $2 AND part = $3",
                 district_id, upload_id, part,
@@ -122,7 +122,7 @@ async def read(db: Database, district_id: UUID, upload_id: UUID, write: Callable
                 break
             digest.update(data)
             await asyncio.to_thread(write, data)
-            part += 1
+            part, received = part + 1, received + len(data)
     if digest.hexdigest() != upload.sha256:
         raise HubError(Code.UPLOAD_INCOMPLETE, "The stored bytes are not those that were sent. Send the package again.")
     return upload

@@ -18,7 +18,7 @@ from hub.store import columns as store
 from hub.store import districts
 from hub.store.database import Transaction
 from transforms.catalogue import CATALOGUE, Entity
-from transforms.marks import distinct, either, empty, filled, present
+from transforms.marks import either, empty, present, words
 
 #: Up to so many changed records are fetched row by row.
 _FEW = 2_000
@@ -175,7 +175,7 @@ def _coded(tokens: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
     """Codes for tokens, -1 for null, and the tokens by code."""
     if empty(tokens):
         return pl.Series(np.full(tokens.len(), -1, dtype=np.int32)), ()
-    known = distinct(filled(tokens)).sort()
+    known = sorted(words(tokens))  # by code points, as the engine sorts texts
     return _coalesced(tokens.cast(pl.Enum(known)).to_physical()), tuple(known)
 
 

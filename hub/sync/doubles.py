@@ -20,6 +20,7 @@ from hub.sync.merging import Merging
 from hub.sync.said import Said
 from transforms.catalogue import CATALOGUE, Entity
 
+_NOWHERE = pl.DataFrame(schema=PLACES)
 _OWN = {"key": pl.String, "rid": pl.UInt32}
 
 
@@ -73,8 +74,7 @@ class Doubles:
             self._merging.share(entity, pl.concat([found["rid"], found["place"]]))
 
     def _places(self, entity: Entity) -> pl.DataFrame:
-        none = pl.DataFrame(schema=PLACES)
-        return none if self._merging is None else self._merging.doubles.get(entity.name, none)
+        return _NOWHERE if self._merging is None else self._merging.doubles.get(entity.name, _NOWHERE)
 
     async def lead(self, entity: Entity, index: pl.DataFrame) -> pl.DataFrame:
         """An index (key, rid, sourcedId) where doubles lead to the record that speaks of the person."""

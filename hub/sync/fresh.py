@@ -15,7 +15,7 @@ from hub.scope.columns import CODED, CODED_MANY, MANY, ROLES, SINGLE, Columns
 from hub.store.schema import ROLE_COLUMNS
 from hub.sync.columns import Small, columns_of, names_of
 from transforms.catalogue import CATALOGUE, Entity
-from transforms.marks import empty, present, rows_of
+from transforms.marks import beside, empty, present, rows_of
 
 #: Tokens are kept as numbers: texts would keep alive what they are cut from, whole files.
 _TOKEN = pl.Categorical()
@@ -38,19 +38,19 @@ class Fresh:
         kept = {name: kind for name, kind in _kept(entity).items() if name not in {"rid", "active"}}
         columns = [rows[fields[name]].cast(kind).alias(name) for name, kind in kept.items()]
         active = _ACTIVE.new_from_index(0, rows.height)
-        self._records[entity.name].append(pl.DataFrame([rows["rid"], active, *columns]))
+        self._records[entity.name].append(beside([rows["rid"], active, *columns]))
         for keys, kind in ((MANY, pl.Int32()), (CODED_MANY, _TOKEN)):
             for name in names_of(entity, keys):
                 column = entity[name].table_column
                 if not empty(rows[name]):
-                    items = pl.DataFrame([rows["rid"], rows[name].alias(column)]).explode(column)
+                    items = beside([rows["rid"], rows[name].alias(column)]).explode(column)
                     items = rows_of(items, present(items[column]))
-                    self._pairs[entity.name, name].append(pl.DataFrame([items["rid"], items[column].cast(kind)]))
+                    self._pairs[entity.name, name].append(beside([items["rid"], items[column].cast(kind)]))
         if entity.name == ROLES[0]:
             entries = rows[["rid", ROLES[1]]].explode(ROLES[1])
             entries = rows_of(entries, present(entries[ROLES[1]])).unnest(ROLES[1])
             members = [entries[m].cast(t).alias(ROLE_COLUMNS[m][0]) for m, t in _ROLE.items()]
-            self._roles.append(pl.DataFrame([entries["rid"], *members]))
+            self._roles.append(beside([entries["rid"], *members]))
 
     def columns(self) -> Columns:
         """The arrays of all that was added. CPU-bound: call it in a thread."""
@@ -81,6 +81,6 @@ def _together(schema: Mapping[str, pl.DataType], parts: list[pl.DataFrame]) -> p
     whole = pl.concat(parts) if len(parts) > 1 else parts[0]
     if tokens:
         texts = (column.cast(pl.String) if column.name in tokens else column for column in whole.get_columns())
-        whole = pl.DataFrame(list(texts))
+        whole = beside(list(texts))
     rids = whole["rid"].to_numpy()
     return whole if bool((rids[1:] >= rids[:-1]).all()) else whole.sort("rid", maintain_order=True)

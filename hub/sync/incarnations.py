@@ -35,6 +35,7 @@ from transforms.rules.guarded import ID_005
 from transforms.rules.settings import RuleSettings
 
 _ENDED: Final = {"key": pl.String, "rid": pl.UInt32}
+_NOBODY: Final = pl.DataFrame(schema=_ENDED)
 _NAMES: Final = {"given_name": "givenName", "family_name": "familyName"}
 #: What the run's source alone says of records (rid, sourcedId): rid, doc and doc_private among others.
 Words = Callable[[Entity, pl.DataFrame], Awaitable[pl.DataFrame]]
@@ -54,7 +55,7 @@ class Incarnations:
 
     def ended(self, entity: Entity) -> pl.DataFrame:
         """Key and rid of what ends because its person has lost the id."""
-        return self._ended.get(entity.name, pl.DataFrame(schema=_ENDED))
+        return self._ended.get(entity.name, _NOBODY)
 
     async def looked(
         self, entity: Entity, found: Difference, frame: pl.DataFrame, stored: dict[str, pl.DataFrame],

@@ -10,7 +10,7 @@ import polars as pl
 from hub.sync.changes import EntityChanges, members
 from transforms import issues
 from transforms.catalogue import Entity, Kind
-from transforms.marks import as_list
+from transforms.marks import as_list, beside
 from transforms.rules.checks import remembered, snapshot
 from transforms.rules.given import BEFORE
 from transforms.rules.settings import RuleSettings
@@ -32,7 +32,7 @@ def found_in_changes(
     for name in names:
         columns += [_column(entity, name, name, now), _column(entity, name, name + BEFORE, was)]
     keys = stored.filter(pl.col("rid").is_in(as_list(columns[0]))).sort("active", descending=True)
-    rows = pl.DataFrame(columns).join(keys.unique("rid", keep="first").select("rid", "key"), on="rid", how="inner")
+    rows = beside(columns).join(keys.unique("rid", keep="first").select("rid", "key"), on="rid", how="inner")
     return snapshot(entity, rows.with_columns(line=pl.lit(None, pl.UInt32)), settings, today)
 
 

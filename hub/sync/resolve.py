@@ -13,7 +13,7 @@ import polars as pl
 from hub import ids
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
 from transforms.lookup import lookup
-from transforms.marks import blank, empty, few, numbers, present, rows_of
+from transforms.marks import beside, blank, empty, few, numbers, present, rows_of
 
 #: key (String) -> rid (UInt32), sourcedId (String) of everything that may be referred to.
 INDEX_SCHEMA = {"key": pl.String, "rid": pl.UInt32, "sourcedId": pl.String}
@@ -48,7 +48,7 @@ def reference_targets(entity: Entity) -> list[Entity]:
 def by_id(*parts: pl.DataFrame) -> pl.DataFrame:
     """An index by sourcedId of records that are in one of ``parts`` (rid, sourcedId). CPU-bound for a large entity."""
     every = pl.concat(parts).unique("rid", maintain_order=True) if len(parts) > 1 else parts[0]
-    return pl.DataFrame([every["sourcedId"].alias("key"), every["rid"], every["sourcedId"]])
+    return beside([every["sourcedId"].alias("key"), every["rid"], every["sourcedId"]])
 
 
 def is_target(entity: Entity) -> bool:
@@ -78,7 +78,7 @@ def resolve(entity: Entity, frame: pl.DataFrame, indexes: dict[str, pl.DataFrame
 
 def _with(frame: pl.DataFrame, columns: dict[str, pl.Series]) -> pl.DataFrame:
     """The frame with other columns in the place of some."""
-    return pl.DataFrame([columns.get(own.name, own).alias(own.name) for own in frame.get_columns()])
+    return beside([columns.get(own.name, own).alias(own.name) for own in frame.get_columns()])
 
 
 def _single(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
@@ -95,8 +95,10 @@ def _list(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Serie
     if empty(frame[name]):
         return blank(frame.height, pl.List(pl.Int32)), blank(frame.height, pl.List(pl.String))
     # Items keep their order: the array column and the document's list stand side by side when a view trims them.
+    if few(frame[name]):
+        return _few_lists(frame[name].to_list(), index)
     rows = numbers(frame.height).alias("row")
-    items = pl.DataFrame([rows, frame[name].alias("key")]).explode("key")
+    items = beside([rows, frame[name].alias("key")]).explode("key")
     found = items.join(index, on="key", how="inner", maintain_order="left")  # null is nobody's key
     found = found.unique(["row", "rid"], keep="first", maintain_order=True)  # two keys may be of one person
     grouped = found.group_by("row", maintain_order=True).agg(pl.col("rid").cast(pl.Int32), pl.col("sourcedId"))
@@ -105,8 +107,25 @@ def _list(frame: pl.DataFrame, name: str, index: pl.DataFrame) -> tuple[pl.Serie
     return grouped["rid"], grouped["sourcedId"]
 
 
+def _few_lists(lists: list[list[str] | None], index: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    keys = pl.Series([key for keys in lists for key in keys or ()], dtype=pl.String)
+    places = lookup(index).places(keys)
+    found = zip(index["rid"][places].to_list(), index["sourcedId"][places].to_list(), strict=True)
+    rows: list[dict[int, str]] = []
+    for several in lists:
+        row: dict[int, str] = {}
+        for _, (rid, sourced_id) in zip(several or (), found, strict=False):
+            if rid is not None:
+                row.setdefault(rid, sourced_id)  # two keys may be of one person
+        rows.append(row)
+    return (
+        pl.Series([list(row) or None for row in rows], dtype=pl.List(pl.Int32)),
+        pl.Series([list(row.values()) or None for row in rows], dtype=pl.List(pl.String)),
+    )
+
+
 def _roles(frame: pl.DataFrame, orgs: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    numbered = pl.DataFrame([numbers(frame.height).alias("row"), frame["roles"]])
+    numbered = beside([numbers(frame.height).alias("row"), frame["roles"]])
     items = numbered.explode("roles")
     items = rows_of(items, present(items["roles"])).unnest("roles")
     names = [c for c in items.columns if c != "row"]

@@ -145,8 +145,9 @@ async def _following(
     resolve = await _resolver(tx, after)
     present = await asyncio.to_thread(compile_grant, after, columns, resolve)
     was = {name: sets.present for name, (sets, _) in old.items()}
-    out = _Next({}, [], await _extra_roles(tx, columns, grant, after, present), stored)
-    same, looks = before == after, {name: Projection(after, name) for name in old}
+    view = View(UUID(int=0), 0, after, {name: EntityView(members) for name, members in present.items()})
+    out = _Next({}, [], await _extra_roles(tx, columns, grant, view), stored)
+    same, looks = before == after, view.projections
     trimmed = await asyncio.to_thread(_trimmed, looks, was, present, columns)
     for name, (sets, gone) in old.items():
         projections = (looks[name] if same else Projection(before, name)), looks[name]
@@ -176,15 +177,11 @@ def _trimmed(
     }
 
 
-async def _extra_roles(
-    tx: Transaction, columns: Columns, grant: store.Grant | None, definition: GrantDefinition,
-    present: Mapping[str, BitMap],
-) -> dict[str, bytes]:  # fmt: skip
+async def _extra_roles(tx: Transaction, columns: Columns, grant: store.Grant | None, view: View) -> dict[str, bytes]:
     """The people whom the app is shown with several roles for the first time."""
     known: dict[str, BitMap] = {}
     for _, role, people in await store.extra_roles(tx, grant.grant_id) if grant else []:
         known[role] = known.get(role, BitMap()) | BitMap.deserialize(people)
-    view = View(UUID(int=0), 0, definition, {name: EntityView(members) for name, members in present.items()})
     found = await asyncio.to_thread(extra_roles, view, columns)
     return {role: people.serialize() for role, people in first_shown(known, found).items()}
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Phase, Severity, declare, one
-from transforms.marks import empty, words
+from transforms.marks import absent, asked, certain, empty, words
 from transforms.normalise.vocabulary import translate
 from transforms.sheet import Sheet, file_of, required
 
@@ -55,8 +55,9 @@ _YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_TIME}", re.
 _YEARS = re.compile(r"(\d{4})\s*[-/\u2013]\s*(\d{4}|\d{2})", re.ASCII)
 _MONTHS = 12
 _DAY = pl.col("").str.to_date("%Y-%m-%d", strict=False)
-_USUAL = _DAY.dt.year().is_between(FIRST_YEAR, LAST_YEAR) & (pl.col("").str.len_bytes() == len("YYYY-MM-DD"))
-_RIGHT = pl.col("").is_null() | _USUAL.fill_null(value=False)
+_IS_YEAR = pl.col("").str.contains(r"^(?:19|20|21)[0-9]{2}$")
+_LENGTH = pl.col("").str.len_bytes()
+_FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)
 
 
 def read_date(sheet: Sheet, field: Field) -> None:
@@ -65,10 +66,11 @@ def read_date(sheet: Sheet, field: Field) -> None:
     if empty(values):
         sheet.put(field.name, values.cast(pl.Date))
         return
-    both = values.to_frame("").select_seq(day=_DAY, right=_RIGHT)
-    right = both["right"]
+    day, length = values.to_frame("").select_seq(day=_DAY, length=_LENGTH).get_columns()
+    usual = (day >= _FIRST_DAY) & (day <= _LAST_DAY) & (length == len("YYYY-MM-DD"))
+    right = absent(values) | certain(usual)
     if right.all():
-        sheet.put(field.name, both["day"])
+        sheet.put(field.name, day)
         return
     bad = DAT_006 if required(field, sheet.version) else DOB_001 if field.name == "birthDate" else DAT_005
     odd = words(values.filter(~right))
@@ -93,9 +95,7 @@ def read_moment(sheet: Sheet, field: Field) -> None:
 def read_year(sheet: Sheet, field: Field) -> None:
     """Makes the column hold four digits: the year in which a school year ends."""
     bad = DAT_006 if required(field, sheet.version) else DAT_005
-    translate(
-        sheet, field.name, sheet[field.name].str.contains(r"^(?:19|20|21)[0-9]{2}$"), _year, fixed=DAT_008, bad=bad
-    )
+    translate(sheet, field.name, asked(sheet[field.name], _IS_YEAR), _year, fixed=DAT_008, bad=bad)
 
 
 def date_reader(values: Iterable[str]) -> Callable[[str], str | None]:

@@ -9,7 +9,7 @@ import polars as pl
 from transforms.catalogue import Field
 from transforms.catalogue.vocabularies import GRADES
 from transforms.issues import Action, Severity, declare
-from transforms.marks import absent, as_list, empty, renamed, rows_of, words
+from transforms.marks import absent, as_list, beside, empty, renamed, rows_of, words
 from transforms.normalise.lists import items, listed, tidied
 from transforms.sheet import METADATA, Sheet
 
@@ -61,7 +61,7 @@ def read_grades(sheet: Sheet, field: Field) -> None:
     table = items(cells)
     code = renamed(table["item"], {text: grade(text) for text in words(table["item"])})
     unknown = absent(code)
-    codes = rows_of(pl.DataFrame([table["cell"], table["place"], code]), ~unknown)
+    codes = rows_of(beside([table["cell"], table["place"], code]), ~unknown)
     if codes["cell"].n_unique() < codes.height:  # two spellings of one grade
         codes = codes.unique(["cell", "item"])
     mended = table["cell"].filter(code != table["item"])

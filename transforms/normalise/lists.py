@@ -10,7 +10,7 @@ import polars as pl
 
 from transforms.catalogue import Field, Kind
 from transforms.issues import Action, Severity, declare
-from transforms.marks import FEW, as_list, empty, nowhere, numbers, rows_of
+from transforms.marks import FEW, as_list, asked, beside, empty, nowhere, numbers, rows_of
 from transforms.normalise.text import NAME_001, NAME_003, tidy
 from transforms.sheet import Sheet
 
@@ -27,6 +27,7 @@ _ENDS = " \t\u00a0\u200b\ufeff"
 _FEW = 300
 #: Stands in no text whose control characters are gone; what has it all the same goes the long way.
 _BETWEEN = "\x1f"
+_SPLIT = pl.col("").str.split(_BETWEEN)
 
 
 def items(cells: pl.Series, *, identifiers: bool = False, ordered: bool = False) -> pl.DataFrame:
@@ -51,7 +52,7 @@ def _split_few(distinct: list[str], *, identifiers: bool) -> pl.DataFrame:
     for cell in distinct:
         text = cell.replace(";", ",").replace("|", ",") if identifiers else cell
         found += [(cell, item) for part in text.split(",") if (item := part.strip(_ENDS))]
-    return pl.DataFrame([
+    return beside([
         pl.Series("cell", [cell for cell, _ in found], dtype=pl.String),
         pl.Series("item", [item for _, item in found], dtype=pl.String), numbers(len(found)).alias("place"),
     ])  # fmt: skip
@@ -79,7 +80,7 @@ def listed(cells: pl.Series, table: pl.DataFrame, *, ordered: bool = False) -> p
         lists = {cell: sorted(found, key=lambda item: (len(item.encode()), item)) for cell, found in lists.items()}
     texts = {cell: _BETWEEN.join(found) for cell, found in lists.items()}
     values = pl.Series("items", [texts.get(cell) for cell in cells.to_list()], dtype=pl.String)
-    return values.str.split(_BETWEEN)
+    return asked(values, _SPLIT).alias("items")
 
 
 def _by_cell(table: pl.DataFrame) -> dict[str | None, list[str]] | None:

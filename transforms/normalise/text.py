@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Severity, declare
-from transforms.marks import FEW, certain, empty, nowhere, possible, without, words
+from transforms.marks import FEW, asked, certain, empty, nowhere, possible, without, words
 from transforms.sheet import Sheet, required, spread
 
 NAME_001 = declare(
@@ -57,19 +57,16 @@ _LATIN_1 = "".join(chr(byte) for byte in range(256))
 # As browsers read it: the five bytes that Windows-1252 leaves open are control characters.
 _WINDOWS_1252 = "".join(bytes([b]).decode("cp1252", "ignore") or chr(b) for b in range(256))
 
+_LONGEST = pl.col("").str.len_bytes().max()
+_IS_ODD, _IS_SUSPECT = pl.col("").str.contains(_ODD), pl.col("").str.contains(_SUSPECT)
 _LONG = (pl.col("").str.len_bytes() > LONGEST) & (pl.col("").str.len_chars() > LONGEST)
 
 _READINGS = tuple((table, {letter: byte for byte, letter in enumerate(table)}) for table in (_WINDOWS_1252, _LATIN_1))
 
 
-def odd(text: pl.Expr) -> pl.Expr:
-    """Whether a text may have something to mend, or is absurdly long."""
-    return text.str.contains(_ODD) | (text.str.len_bytes() > LONGEST)
-
-
 def tidy(values: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
     """The repaired values (blank becomes null), where NAME-001 repaired and where NAME-003 did."""
-    odd = nowhere(values.len()) if empty(values) else certain(values.str.contains(_ODD))
+    odd = nowhere(values.len()) if empty(values) else certain(asked(values, _IS_ODD))
     if not odd.any():
         return values, odd, odd
     before = values.filter(odd)
@@ -104,7 +101,7 @@ def _together(columns: list[pl.Series]) -> list[pl.Series]:
 
 
 def _may_be_long(values: pl.Series) -> bool:
-    longest = values.str.len_bytes().max()
+    longest = asked(values, _LONGEST).item()
     return isinstance(longest, int) and longest > LONGEST
 
 
@@ -131,7 +128,7 @@ def drop_long_lists(sheet: Sheet, names: list[str]) -> None:
 def drop_long(sheet: Sheet, name: str, *, needed: bool) -> None:
     """Nulls what is longer than any real value; keeps the row out where the value was required."""
     values = sheet[name]
-    long = certain(values.to_frame("").select_seq(_LONG).to_series())
+    long = certain(asked(values, _LONG))
     if not long.any():
         return
     sheet.report(TXT_002 if needed else TXT_001, long, name)
@@ -151,11 +148,11 @@ def mended(text: str) -> str:
 
 
 def _restored(text: pl.Series) -> pl.Series:
-    suspects = text.filter(text.str.contains(_SUSPECT))
+    suspects = text.filter(asked(text, _IS_SUSPECT))
     table = {s: mended(s) for s in words(suspects)}
     table = {k: v for k, v in table.items() if k != v}
     return text.replace(table) if table else text
 
 
 def _cleaned(text: pl.Series) -> pl.Series:
-    return text.to_frame("").select_seq(_CLEANED).to_series()
+    return asked(text, _CLEANED)

@@ -8,7 +8,7 @@ import polars as pl
 
 from transforms.catalogue import Field
 from transforms.issues import Action, Severity, declare
-from transforms.marks import as_list, blank, certain, empty, numbers, present, rows_of
+from transforms.marks import as_list, beside, blank, certain, empty, numbers, present, rows_of
 from transforms.normalise.sensitive import ID_009
 from transforms.sheet import Sheet
 
@@ -38,7 +38,7 @@ def read_user_ids(sheet: Sheet, field: Field) -> None:
     item = pl.col("item").str.strip_chars("{} ")
     rows = numbers(cells.len())
     table = (
-        rows_of(pl.DataFrame([rows.alias("row"), cells.str.extract_all(_ITEM).alias("item")]), present(cells))
+        rows_of(beside([rows.alias("row"), cells.str.extract_all(_ITEM).alias("item")]), present(cells))
         .explode("item")
         .select(
             "row",
@@ -50,8 +50,8 @@ def read_user_ids(sheet: Sheet, field: Field) -> None:
     of_security = certain(table["type"].str.contains(_SOCIAL_SECURITY))
     secret, bad = table["row"].filter(of_security), table["row"].filter(~whole)
     good = rows_of(table, whole & ~of_security)
-    beside = certain(cells.to_frame("").select_seq(_BESIDE).to_series())
-    sheet.report(USR_013, beside | rows.is_in(as_list(bad)) if bad.len() else beside, field.name)
+    outside = certain(cells.to_frame("").select_seq(_BESIDE).to_series())
+    sheet.report(USR_013, outside | rows.is_in(as_list(bad)) if bad.len() else outside, field.name)
     if secret.len():
         sheet.report(ID_009, rows.is_in(as_list(secret)), field.name)
     lists = good.unique().sort("row", "type", "identifier").group_by("row", maintain_order=True).agg(

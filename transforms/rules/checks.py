@@ -14,7 +14,7 @@ import polars as pl
 from transforms import canonical, issues
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.issues import RULES, Action, Phase, Rule, Severity, declare, one
-from transforms.marks import as_list, certain, rows_of
+from transforms.marks import as_list, beside, certain, rows_of
 from transforms.rules import classes, contacts, demographics, guarded, names, people, terms  # noqa: F401 - declare
 from transforms.rules.given import ANY, FOUND, SINCE, Given, nothing
 from transforms.rules.settings import DEFAULTS, RuleSettings
@@ -76,7 +76,9 @@ class Checks:
         for rule in [rule for rule in self.waiting if _last(rule) <= place]:
             self.waiting.remove(rule)
             if _last(rule) == place and set(rule.reads) <= set(self.tables):
-                given = {t: self.tables[t][_shown(t, read)] for t, read in rule.reads.items()}
+                given = {
+                    t: beside([self.tables[t].get_column(n) for n in _shown(t, read)]) for t, read in rule.reads.items()
+                }
                 out += _told(rule, CATALOGUE[rule.entity], self._found(rule, given, delta=False))
         out += [one(RULE_001, entity=entity.name, field=code) for code in sorted(set(self.failed))]
         self.failed = []

@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity
-from transforms.marks import as_list, empty, present, rows_of
+from transforms.marks import as_list, beside, empty, present, rows_of
 from transforms.rules.given import FOUND, Given, found, in_fields, nothing, rule
 
 #: Until then schools move students about.
@@ -88,7 +88,7 @@ def twice(given: Given) -> pl.DataFrame:
     teaching = given["teaching"].filter(given["teaching"]["class"].is_in(as_list(rows["mark"]))).unique()
     teachers = teaching.group_by(mark="class").agg(teachers=pl.col("user").sort())
     rows = rows.join(teachers, on="mark", how="inner", maintain_order="left")
-    same = pl.DataFrame([rows["alike"], rows["teachers"].hash(0)]).hash_rows(0)
+    same = beside([rows["alike"], rows["teachers"].hash(0)]).hash_rows(0)
     rows = rows.with_columns(same=same).filter(same.is_duplicated())
     first = pl.col("key").min().over("same")
     return rows.with_columns(first=first).filter(pl.col("key") != pl.col("first")).select(
@@ -134,7 +134,7 @@ def other_than_the_course(given: Given) -> pl.DataFrame:
 
 
 def _apart(one: pl.Series, other: pl.Series) -> pl.Series:
-    pairs = pl.DataFrame([one.alias("a"), other.alias("b")])
+    pairs = beside([one.alias("a"), other.alias("b")])
     return pairs.select(pl.col("a").list.set_intersection("b").list.len() == 0).to_series()
 
 

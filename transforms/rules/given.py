@@ -14,7 +14,7 @@ from typing import Any, Final
 import polars as pl
 
 from transforms.issues import Action, Check, Fix, Phase, Rule, Severity, register
-from transforms.marks import blank, certain, rows_of
+from transforms.marks import beside, blank, certain, rows_of
 
 #: The table of a rule about rows of any entity.
 ANY: Final = "*"
@@ -72,7 +72,7 @@ def found(rows: pl.DataFrame, mark: pl.Series, cause: pl.Series | None = None) -
         return nothing()
     if cause is None:
         cause = blank(rows.height, pl.String)
-    return rows_of(pl.DataFrame([rows["key"], rows["line"], cause.alias("cause")]), mark)
+    return rows_of(beside([rows["key"], rows["line"], cause.alias("cause")]), mark)
 
 
 def in_fields(parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

@@ -17,6 +17,7 @@ import polars as pl
 from transforms.catalogue import CATALOGUE
 from transforms.marks import (
     absent,
+    beside,
     blank,
     certain,
     distinct,
@@ -46,7 +47,7 @@ class Batch:
     def __getitem__(self, name: str) -> pl.Series:
         """A column; one that did not come is all null."""
         if name in self.rows.columns:
-            return self.rows[name]
+            return self.rows.get_column(name)
         if name not in self._made:
             make = MADE.get((self.entity, name))
             kind = dtype(CATALOGUE[self.entity][name]) if make is None else None
@@ -56,7 +57,7 @@ class Batch:
 
     def table(self, names: Iterable[str]) -> pl.DataFrame:
         """Key, line and the columns ``names``."""
-        return pl.DataFrame([self[name] for name in ("key", "line", *names)])
+        return beside([self[name] for name in ("key", "line", *names)])
 
     @cached_property
     def roles(self) -> tuple[npt.NDArray[Any], pl.Series]:
@@ -100,7 +101,7 @@ def _number(name: str) -> Callable[[Batch], pl.Series]:
 
 
 def _names(batch: Batch) -> pl.Series:
-    both = pl.DataFrame([batch["givenName"], batch["familyName"]])
+    both = beside([batch["givenName"], batch["familyName"]])
     return _hashed(both.select(pl.concat_str(pl.all(), separator="\0").str.to_lowercase()).to_series())
 
 
@@ -111,7 +112,7 @@ def _domains(batch: Batch) -> pl.Series:
 
 def _orgs(batch: Batch) -> pl.Series:
     places, roles = batch.roles
-    pairs = pl.DataFrame([pl.Series("place", places), roles.struct.field("org").alias("org")]).unique()
+    pairs = beside([pl.Series("place", places), roles.struct.field("org").alias("org")]).unique()
     return pl.Series(np.bincount(pairs["place"].to_numpy(), minlength=batch.rows.height))
 
 
@@ -144,7 +145,7 @@ def belonging(users: Batch) -> pl.Series:
 
 
 def _places(users: pl.Series, orgs: pl.Series) -> pl.Series:
-    both = pl.DataFrame([users.alias("user"), orgs.alias("org")])
+    both = beside([users.alias("user"), orgs.alias("org")])
     return both.select_seq((pl.col("user").hash(0) ^ pl.col("org").hash(1)).alias("place")).to_series()
 
 
@@ -157,7 +158,7 @@ def _sizes(rows: pl.DataFrame, belong: pl.Series) -> pl.DataFrame:
         there = among(belong, here)
     columns = [rows["class"].hash(0), student.alias("student"), (rows["role"] == "teacher").alias("teacher"),
                (there & student).alias("there")]  # fmt: skip
-    return pl.DataFrame(columns).group_by("class").agg(
+    return beside(columns).group_by("class").agg(
         students=pl.col("student").sum(), teachers=pl.col("teacher").sum(), here=pl.col("there").sum()
     )  # fmt: skip
 

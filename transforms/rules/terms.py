@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity
-from transforms.marks import nowhere, present, rows_of
+from transforms.marks import present, rows_of
 from transforms.rules.given import ANY, Given, found, nothing, rule, whole
 
+#: Parent, type, first and last day of a session.
+_Span = tuple[str, str, date, date]
 _DAY = timedelta(days=1)
 #: The first day of a weekend (Monday is 1), and the months in which nearly all schools are closed.
 _SATURDAY, _HOLIDAYS = 6, (6, 7, 8)
@@ -28,6 +30,10 @@ def over(given: Given) -> pl.DataFrame:
     """Classes of which each term ended more than ``days`` ago; the cause is the last one."""
     if given.today is None:
         return nothing()
+    before = given.today - given.params["days"] * _DAY
+    first = given["academicSessions"]["endDate"].min()
+    if not isinstance(first, date) or first >= before:  # no session is over for so long
+        return nothing()
     rows = given["classes"].explode("terms")
     sessions = given["academicSessions"].select("endDate", terms="key")
     ends = rows.join(sessions, on="terms", how="left").sort("key", "endDate", "terms", nulls_last=True)
@@ -35,7 +41,7 @@ def over(given: Given) -> pl.DataFrame:
         pl.col("endDate").max(), cause=pl.lit("academicSessions:") + pl.col("terms").last(),
         known=pl.col("endDate").is_not_null().all(),
     )  # fmt: skip
-    return found(last, last["known"] & (last["endDate"] < given.today - given.params["days"] * _DAY), last["cause"])
+    return found(last, last["known"] & (last["endDate"] < before), last["cause"])
 
 
 @rule(
@@ -48,16 +54,24 @@ def overlapping(given: Given) -> pl.DataFrame:
     """Sessions that begin long before the one before them ends, or long after; schools' like terms count as one."""
     rows = given["academicSessions"]
     rows = rows_of(rows, present(rows["parent"]) & (rows["type"] != "schoolYear"))
-    group, start, end = ["parent", "type"], pl.col("startDate"), pl.col("endDate")
+    spans = list(zip(*(rows[name].to_list() for name in ("parent", "type", *_SPAN)), strict=True))
+    odd = _odd(set(spans), given.params["overlap_days"] * _DAY, given.params["gap_days"] * _DAY)
+    mark = pl.Series([span in odd for span in spans], dtype=pl.Boolean)
+    return found(rows, mark, "academicSessions:" + rows["parent"])
+
+
+def _odd(spans: set[_Span], overlap: timedelta, gap: timedelta) -> set[_Span]:
+    """The spans that overlap with those before them of their parent and type, or leave a gap, by more than that."""
+    until: dict[tuple[str, str], date] = {}
+    odd = set[_Span]()
     # The longer goes first: a term inside of another one (a summer school, a school of other terms) is no mistake.
-    spans = rows.unique([*group, *_SPAN]).sort(*group, *_SPAN, descending=[False, False, False, True])
-    until = end.cum_max().shift(1).over(group)
-    inside = (end <= until).fill_null(value=False)
-    overlap = (start + timedelta(days=given.params["overlap_days"]) < until) & ~inside
-    gap = start > until + timedelta(days=given.params["gap_days"])
-    odd = spans.filter((overlap | gap).fill_null(value=False)).select(*group, *_SPAN)
-    found_rows = rows.join(odd, on=[*group, *_SPAN], how="semi")
-    return found(found_rows, ~nowhere(found_rows.height), "academicSessions:" + found_rows["parent"])
+    for span in sorted(spans, key=lambda span: (*span[:3], -span[3].toordinal())):
+        parent, kind, start, end = span
+        last = until.get((parent, kind))
+        if last is not None and (start + overlap < last < end or start > last + gap):
+            odd.add(span)
+        until[parent, kind] = end if last is None else max(last, end)
+    return odd
 
 
 @rule(

@@ -66,11 +66,6 @@ def trimmed(values: pl.Series) -> pl.Series:
     return values.to_frame("").select_seq(_TRIMMED).to_series().alias(values.name)
 
 
-def usual(text: pl.Expr) -> pl.Expr:
-    """Whether an identifier is as OneRoster wants it."""
-    return text.str.contains(ALLOWED) & (text.str.len_bytes() <= LONGEST)
-
-
 def unstorable(values: pl.Series) -> pl.Series:
     """Where an identifier can be neither stored nor shown."""
     if values.len() <= _FEW:

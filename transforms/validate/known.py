@@ -10,7 +10,7 @@ import polars as pl
 
 from transforms.catalogue import CATALOGUE, Kind
 from transforms.lookup import lookup
-from transforms.marks import as_list, distinct, nowhere, stacked
+from transforms.marks import as_list, beside, distinct, nowhere, stacked
 from transforms.shapes import dtype
 from transforms.sheet import is_owner, no_keys
 from transforms.validate.hashed import among, ordered
@@ -137,4 +137,4 @@ class Known:
 
 
 def _pairs(classes: pl.Series, students: pl.Series) -> pl.Series:
-    return pl.DataFrame([classes.alias("class"), students.alias("student")]).hash_rows(0)
+    return beside([classes.alias("class"), students.alias("student")]).hash_rows(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import absent, as_list, few, rows_of
+from transforms.marks import absent, as_list, beside, few, rows_of
 
 ID_004 = declare(
     "ID-004", Severity.WARN, Action.REPORT,
@@ -45,7 +45,7 @@ def nearly_equal(rows: pl.DataFrame, held: pl.Series, entity: str) -> pl.DataFra
     # By hash first, which is cheap; a chance collision of two is told apart below.
     if folded is None or folded["mark"].n_unique() == both.len():
         return rows.clear().hstack([pl.Series("cause", [], dtype=pl.String)])
-    table = pl.DataFrame([both.alias("key"), folded["same"]]).filter(folded["mark"].is_duplicated()).unique("key")
+    table = beside([both.alias("key"), folded["same"]]).filter(folded["mark"].is_duplicated()).unique("key")
     table = table.with_columns(new=~pl.col("key").is_in(as_list(held)))
     table = table.sort("same", "new", "key", descending=[False, False, True])
     first = table.filter(pl.len().over("same") > 1).with_columns(known=pl.col("key").first().over("same"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import absent, as_list, blank, certain, present, rows_of, stacked, without
+from transforms.marks import absent, as_list, beside, blank, certain, present, rows_of, stacked, without
 from transforms.sheet import Sheet
 
 ORG_002 = declare(
@@ -61,7 +61,7 @@ def derive_children(sheet: Sheet, known: pl.Series, said: pl.DataFrame) -> pl.Da
     if not stay.height:
         return pl.DataFrame(schema={"key": pl.String, "children": pl.List(pl.String)})
     before = _by_parent(said.drop_nulls())
-    lists = pl.DataFrame([stay["key"], _of(stay["key"], now), _of(stay["key"], before).alias("before")])
+    lists = beside([stay["key"], _of(stay["key"], now), _of(stay["key"], before).alias("before")])
     return lists.filter(pl.col("children").ne_missing(pl.col("before"))).select("key", "children")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import absent, as_list, empty, one_of, possible, present, rows_of, stacked
+from transforms.marks import absent, as_list, beside, empty, one_of, possible, present, rows_of, stacked
 from transforms.sheet import Sheet
 
 ENR_007 = declare(
@@ -46,7 +46,7 @@ class People:
         self._users.append(users.select("user", **flags))
         self._left.append(_left(rows))
         names = {"key": "key", "line": "line", "school": "org", "begins": "beginDate", "ends": "endDate"}
-        roles = pl.DataFrame([rows[name].alias(shown) for shown, name in names.items()])
+        roles = beside([rows[name].alias(shown) for shown, name in names.items()])
         self._students.append(rows_of(roles, (rows["role"] == STUDENT) & possible(rows["enabledUser"])))
 
     def users(self) -> pl.DataFrame:

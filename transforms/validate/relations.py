@@ -8,7 +8,7 @@ import polars as pl
 
 from transforms.catalogue import Kind
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import absent, as_list, certain, empty, rows_of, without
+from transforms.marks import absent, as_list, beside, certain, empty, rows_of, without
 from transforms.sheet import Sheet
 from transforms.validate.enrolled import Enrolled
 from transforms.validate.known import Known
@@ -106,7 +106,7 @@ def primary_teachers(sheet: Sheet) -> pl.DataFrame | None:
     if not {"primary", "class", "beginDate"} <= set(sheet.frame.columns):
         return None
     columns = [sheet[name] for name in ("key", "line", "class", "user", "beginDate", "endDate")]
-    return rows_of(pl.DataFrame(columns), ~sheet.out & sheet["primary"] & (sheet["role"] == "teacher"))
+    return rows_of(beside(columns), ~sheet.out & sheet["primary"] & (sheet["role"] == "teacher"))
 
 
 def check_primary_teachers(rows: pl.DataFrame) -> pl.DataFrame:
@@ -156,7 +156,7 @@ def _check_school(sheet: Sheet, known: Known, enrolled: Enrolled | None) -> None
     schools = known.classes()
     if schools.height == 0:
         return
-    pairs = pl.DataFrame([sheet["school"], sheet["class"].alias("key")])
+    pairs = beside([sheet["school"], sheet["class"].alias("key")])
     pairs = pairs.join(schools, on="key", how="left", maintain_order="left")
     sheet.report(ENR_009, pairs["school"] != pairs["of_class"], "school")
     if enrolled is not None:

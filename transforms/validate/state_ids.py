@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import as_list, certain, nowhere, present, rows_of
+from transforms.marks import as_list, beside, certain, nowhere, present, rows_of
 from transforms.sheet import Sheet
 
 ID_006 = declare(
@@ -82,4 +82,4 @@ def _items(sheet: Sheet) -> pl.DataFrame:
 def _identifiers(rows: pl.DataFrame, name: str, ids: pl.Series) -> pl.DataFrame:
     """Key, line, field (the name) and id, where there is one."""
     field = pl.Series("field", [name]).new_from_index(0, rows.height)
-    return rows_of(pl.DataFrame([rows["key"], rows["line"], field, ids.alias("id")]), present(ids))
+    return rows_of(beside([rows["key"], rows["line"], field, ids.alias("id")]), present(ids))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transforms import marks
-from transforms.normalise import lists, text
-from transforms.sheet import spread
-from transforms.validate import identifiers, near_keys
+from transforms.catalogue import CATALOGUE
+from transforms.json_text import escaped, joined_strings, may_need_escaping
+from transforms.normalise import lists, look, sensitive, text
+from transforms.sheet import Sheet, spread
+from transforms.validate import identifiers, near_keys, required
 
 CELLS = st.lists(
     st.none() | st.text(st.sampled_from("ab0Aß ,;|\t\u00a0\u200b\ufeff\x1fé\U0001f389"), max_size=6), max_size=9
@@ -95,3 +98,61 @@ def test_marks_that_are_spread(rows: list[tuple[bool, bool, bool]]) -> None:
     words = spread(column.cast(pl.String), where, all_.filter(where).cast(pl.String))
 
     assert spread(column, where, all_.filter(where)).cast(pl.String).equals(words)
+
+
+ASKED: dict[str, pl.Expr] = {
+    "odd": pl.col("c").str.contains(r"^ | $|  |[^ -~]|^$") | (pl.col("c").str.len_bytes() > text.LONGEST),
+    "long": pl.col("c").str.len_bytes() > text.LONGEST,
+    "part": pl.col("c").str.contains(sensitive.PART),
+    "whole": pl.col("c").str.contains(sensitive.WHOLE),
+    "unusual": ~pl.col("c").str.contains(identifiers.ALLOWED) | (pl.col("c").str.len_bytes() > identifiers.LONGEST),
+    "nobody": ~pl.col("c").str.contains(identifiers.SOMETHING),
+    "blank": ~pl.col("c").str.contains(required.VALUE),
+}
+LOOKED_AT = st.lists(
+    st.none()
+    | st.text(st.sampled_from("ab0 ,`|\t\u00a0\u200b\x1fé\U0001f389"), max_size=4)
+    | st.sampled_from(["123-45-6789", " 123-45-6789 ", "x 123-45-6789", "2026-08-25", "A" * 255, "A" * 256, "é" * 128])
+    | st.sampled_from(["long " * 800, "long " * 801, "é" * 2_001, "`" * 4_001]),
+    max_size=7,
+)
+
+
+@given(LOOKED_AT, st.integers(1, 4))
+def test_a_look_passes_nothing_by(cells: list[str | None], rows_at_a_time: int) -> None:
+    sheet = _sheet_of(cells)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(look, "FEW", rows_at_a_time)
+        seen = look.look(sheet, [(question, "c") for question in ASKED])
+    for question, asked in ASKED.items():
+        assert seen.may(question, "c") or not sheet.frame.select(asked.any()).item()
+
+
+@pytest.mark.parametrize("question", ASKED)
+def test_a_look_sees_that_there_is_nothing(question: str) -> None:
+    seen = look.look(
+        _sheet_of(["abc-1", None, "2026-08-25", "01a21f30-0981-7000-b7d8-5df7bc1e3ee0"]), [(question, "c")]
+    )
+    assert not seen.may(question, "c")
+
+
+def _sheet_of(cells: list[str | None]) -> Sheet:
+    frame = pl.DataFrame({"c": pl.Series(cells, dtype=pl.String)})
+    return Sheet(CATALOGUE["orgs"], "1.2", frame, marks.nowhere(frame.height))
+
+
+@given(st.lists(st.none() | st.lists(st.none() | st.text(st.sampled_from('a"\\\x01\x1f\n,é'), max_size=3), max_size=3)))
+@example([[None, None, "\x1f\x1f"]])
+def test_joined_strings(values: list[list[str | None] | None]) -> None:
+    column = pl.Series("c", values, dtype=pl.List(pl.String))
+    with pytest.MonkeyPatch.context() as patch:
+        both_ways(patch, partial(joined_strings, column))
+
+
+@given(st.lists(st.none() | st.text(max_size=3)))
+def test_what_has_to_be_escaped_is_never_passed_by(values: list[str | None]) -> None:
+    column = pl.Series("c", values, dtype=pl.String)
+    text_ = marks.run_together(column.to_frame(), ("c",))[0]
+    if not marks.empty(column) and not may_need_escaping(text_):
+        assert escaped(column).equals(column, null_equal=True)
+        assert column.drop_nulls().to_list() == [json.loads(f'"{value}"') for value in column.drop_nulls()]
