@@ -200,6 +200,17 @@ async def next_due(db: Database) -> float | None:
     return seconds
 
 
+async def lively(db: Database, *, seconds: float) -> list[tuple[str, float]]:
+    """Receivers that took something within so many last seconds, over all districts: a URL there, and how long ago."""
+    async with db.shared() as tx:
+        rows = await tx.fetch(
+            "SELECT min(url) AS url, extract(epoch FROM now() - max(taken_at))::float8 AS ago FROM subscriptions "
+            "WHERE taken_at > now() - make_interval(secs => $1) GROUP BY host",
+            seconds,
+        )  # fmt: skip
+    return [(row["url"], max(0.0, row["ago"])) for row in rows]
+
+
 async def plain(db: Database) -> int:
     """How many subscriptions that are not disabled go to http://, over all districts."""
     async with db.shared() as tx:
