@@ -1,4 +1,7 @@
-"""The composition root: which servers, which logins, which parts. Nothing else chooses implementations."""
+"""The composition root: which servers, which logins, which parts. Nothing else chooses implementations.
+
+Each process imports its own parts alone: to import those of all of them takes longer than most processes' start.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,13 @@ import structlog
 from aiohttp import web
 
 from hub.allocator import give_back_freed_memory
-from hub.api import build_api
-from hub.api.connections import Patience, listening
-from hub.api.context import ApiContext
 from hub.clock import SystemClock
 from hub.collector import settle
-from hub.drop import server as drop
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
 from hub.errors import Code, HubError
 from hub.settings import SERVICE_ROLE, WORKER_ROLE, Settings, database_urls, master_keys, role_passwords
 from hub.store.database import Database
 from hub.store.migrate import check, migrate
-from hub.worker import Doorbell, run_worker
 
 log = structlog.get_logger()
 #: Longest statement of an API process; a read that takes longer is a bug or an attack.
@@ -72,6 +70,10 @@ async def api(settings: Settings, found: Services) -> AsyncIterator[web.Applicat
 
     Raises HubError(SCHEMA_OUTDATED | ROLE_TOO_STRONG | UNAVAILABLE).
     """
+    from hub.api import build_api
+    from hub.api.context import ApiContext
+    from hub.worker.doorbell import Doorbell
+
     url = found.database_urls[SERVICE_ROLE]
     await check(url)
     db = await Database.open(
@@ -94,6 +96,8 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
 
     ``ready`` is called with the public address once it answers.
     """
+    from hub.api.connections import Patience, listening
+
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -127,6 +131,9 @@ async def take_files(settings: Settings, *, ready: Callable[[int], None] | None 
     ``ready`` is called with the port. Raises HubError(SETTINGS_CONTRADICT | SCHEMA_OUTDATED | ROLE_TOO_STRONG |
     UNAVAILABLE).
     """
+    from hub.drop import server as drop
+    from hub.worker.doorbell import Doorbell
+
     if settings.sftp_port is None:
         raise HubError(Code.SETTINGS_CONTRADICT, "Set HUB_SFTP_PORT: the port that vendors reach.")
     stop = asyncio.Event()
@@ -154,6 +161,8 @@ async def work(settings: Settings) -> None:
 
     Raises HubError(SCHEMA_OUTDATED | ROLE_TOO_STRONG | UNAVAILABLE).
     """
+    from hub.worker.process import run_worker
+
     with services(settings) as found:
         if settings.embedded_postgres:
             await migrate_all(settings, found)

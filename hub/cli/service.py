@@ -21,6 +21,9 @@ def serve(host: str | None, port: int | None) -> None:
 
     Several of these may listen on one port. With the embedded PostgreSQL it brings the schema up to date first.
     """
+    from hub import collector
+
+    collector.put_off()
     from hub import logs
     from hub.metrics.sharing import share
     from hub.settings import load
@@ -42,6 +45,9 @@ def worker() -> None:
 
     Any number may run. One that is killed loses nothing: another takes its work over when its lease ends.
     """
+    from hub import collector
+
+    collector.put_off()
     from hub import logs
     from hub.metrics.sharing import share
     from hub.settings import load

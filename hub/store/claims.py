@@ -151,10 +151,12 @@ _HOLD = holding(
     "UPDATE subscriptions SET lease_until = now() + make_interval(secs => $4) "
     "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3"
 )
+# A lease may be a dead worker's: what it held is free when it ends.
 _NEXT = f"""
-SELECT extract(epoch FROM min(s.ready_at) - now())::float8
-FROM subscriptions s JOIN districts d USING (district_id)
-WHERE d.state = 'active' AND s.ready_at > now() AND {_BEHIND}
+SELECT extract(epoch FROM least(
+    (SELECT min(s.ready_at) FROM subscriptions s JOIN districts d USING (district_id)
+     WHERE d.state = 'active' AND s.ready_at > now() AND {_BEHIND}),
+    (SELECT min(s.lease_until) FROM subscriptions s WHERE s.lease_until > now())) - now())::float8
 """
 
 
@@ -192,10 +194,21 @@ def _within(due: Sequence[asyncpg.Record], limit: int, per_district: int, per_ho
 
 
 async def next_due(db: Database) -> float | None:
-    """Seconds until the next subscription that waits for its time; None when none does."""
+    """Seconds until the next subscription that waits for its time, or until a lease ends; None for neither."""
     async with db.statement() as tx:
         seconds: float | None = await tx.fetchval(_NEXT)
     return seconds
+
+
+async def lively(db: Database, *, seconds: float) -> list[tuple[str, float]]:
+    """Receivers that took something within so many last seconds, over all districts: a URL there, and how long ago."""
+    async with db.shared() as tx:
+        rows = await tx.fetch(
+            "SELECT min(url) AS url, extract(epoch FROM now() - max(taken_at))::float8 AS ago FROM subscriptions "
+            "WHERE taken_at > now() - make_interval(secs => $1) GROUP BY host",
+            seconds,
+        )  # fmt: skip
+    return [(row["url"], max(0.0, row["ago"])) for row in rows]
 
 
 async def plain(db: Database) -> int:

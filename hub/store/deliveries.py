@@ -84,6 +84,11 @@ _ACKNOWLEDGE = holding(
     "SELECT s.district_id, s.subscription_id, $11, (SELECT coalesce(max(a.attempt), 0) + 1 FROM attempts a "
     "WHERE a.district_id = $1 AND a.subscription_id = $2 AND a.batch_id = $11), $12, $7, $13, $14 FROM s)",
 )
+_ASK_AGAIN = (
+    "UPDATE subscriptions SET attempted_at = now(), failing_since = coalesce(failing_since, now()), last_error = $5, "
+    "last_status = $6, refused = $7, batch_changes = $8, ready_at = now(), "
+    f"lease_until = now() + make_interval(secs => $4) {_MINE}"
+)
 _SKIP = holding(
     "UPDATE subscriptions SET inside = $4, batch_id = NULL, attempt = 0, quick = 0, refused = 0, isolating = NULL, "
     "attempted_at = now(), failing_since = NULL, last_error = $5, last_status = $6, "
@@ -220,6 +225,24 @@ async def fail(tx: Transaction, claim: Claim, batch: Batch, failed: Failed, trie
     await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, failed.error)
     if failed.dissolve:
         await discard(tx, claim.subscription_id, batch.batch_id)
+    return True
+
+
+async def ask_again(
+    tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, lease_seconds: float, error: str, refused: int,
+    batch_changes: int | None,
+) -> bool:  # fmt: skip
+    """Notes a failed attempt after which the same batch is sent again at once, under the lease.
+
+    It does not count as a failure in a row. False, and nothing is written, without the lease.
+    """
+    touched = await tx.execute(
+        _ASK_AGAIN, claim.district_id, claim.subscription_id, claim.lease_token, lease_seconds, error, tried.status,
+        refused, batch_changes,
+    )  # fmt: skip
+    if not touched:
+        return False
+    await attempts.add(tx, claim.subscription_id, batch.batch_id, tried, error)
     return True
 
 

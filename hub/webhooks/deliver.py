@@ -7,6 +7,7 @@ and the same bytes by whoever gets the lease next.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
 from hub.webhooks.keyring import Keyring
 from hub.webhooks.prepare import Ready, another, more, prepare
-from hub.webhooks.settle import Outcome, asks_for_proof, settle, tried_of
+from hub.webhooks.settle import Again, Outcome, asks_for_proof, settle, tried_of
 
 __all__ = ["Courier", "deliver"]
 
@@ -40,21 +41,33 @@ async def _deliver(courier: Courier, claim: Claim, most: int) -> bool:
         held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)
         ready = await prepare(courier, tx, claim, held, most=most) if held is not None else None
     sender = _Sender(courier, claim)
-    for number in range(1, most + 1):
+    for left in range(most - 1, -1, -1):
         if ready is None:
             return False
         outcome = await _attempt(sender, ready)
-        following = await _following(courier, claim, ready, outcome, most - number) if number < most else None
+        following = await _following(courier, claim, ready, outcome, left) if left else None
         if following is None:
             async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
-                held = await settle(courier, tx, claim, ready, outcome)
-                left = most - number
-                following = await prepare(courier, tx, claim, held, most=left) if held is not None and left else None
+                came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0 and not ready.tried)
+                if isinstance(came, Held) and left:
+                    following = await prepare(courier, tx, claim, came, most=left, before=ready)
+            crash_point("deliver.after_acknowledge")
+            if came is None:
+                return False
+            if isinstance(came, Again):
+                following = await _once_more(courier, claim, ready, came, left)
+        else:
+            crash_point("deliver.after_acknowledge")
         ready = following
-        crash_point("deliver.after_acknowledge")
-        if held is None:
-            return False
     return True
+
+
+async def _once_more(courier: Courier, claim: Claim, ready: Ready, again: Again, most: int) -> Ready | None:
+    """The same batch a moment later, if it may still be sent; the place of its subscription is kept meanwhile."""
+    await asyncio.sleep(again.seconds)
+    async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
+        held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)
+        return await prepare(courier, tx, claim, held, most=most, before=ready) if held is not None else None
 
 
 async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outcome, most: int) -> Ready | None:
@@ -63,8 +76,8 @@ async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outc
     None, and nothing is written, where there is more to it than that.
     """
     held, batch = ready.held, ready.batch
-    taken = outcome.answer.failure is None and batch.kind == "feed" and held.attempt == 0 and held.failing_told is None
-    if not taken or held.rate_per_minute is not None or held.batch_changes is not None:
+    taken = outcome.answer.failure is None and batch.kind == "feed" and held.failing_told is None
+    if not taken or held.attempt or ready.tried or held.rate_per_minute is not None or held.batch_changes is not None:
         return None
     if not ready.following or time.monotonic() > ready.fresh_until:
         ready = await more(courier, claim, ready, most=most)

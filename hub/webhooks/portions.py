@@ -14,9 +14,14 @@ def halved(changes: int) -> int:
     return max(1, changes // 2)
 
 
-def grown(size: int | None, most: int, *, milliseconds: int, timeout: float) -> int | None:
-    """The next size after a batch was taken; None once it is ``most`` (again). ``timeout``: in seconds."""
+def grown(size: int | None, most: int, *, milliseconds: int, timeout: float, full: bool) -> int | None:
+    """The next size after a batch was taken; None once it is ``most`` (again), or bounds nothing.
+
+    ``timeout``: in seconds. ``full``: whether the batch was as long as it may be in bytes, below its size.
+    """
     if size is None or milliseconds > timeout * 1000 * QUICK:
         return size
+    if full:
+        return None
     more = size + max(1, round(most * _STEP))
     return more if more < most else None

@@ -51,19 +51,38 @@ AHEAD_BYTES, AHEAD_SECONDS = 320_000, 5.0
 class Ready(NamedTuple):
     """A batch that may be sent now. ``following``: the next ones of its window, which are not frozen yet.
 
-    ``fresh_until``: how long these are good for, by ``time.monotonic``.
+    ``fresh_until``: how long these are good for, by ``time.monotonic``. ``tried``: whether the batch was frozen before,
+    and so may have been sent.
     """
 
     batch: Batch
     held: Held
     following: tuple[Batch, ...] = ()
     fresh_until: float = 0
+    tried: bool = False
+
+    def once_more(self, held: Held) -> Ready:
+        """The same batch, to be sent again; ``held``: the subscription as it is now."""
+        return self._replace(held=held, following=self.following if _alike(self.held, held) else (), tried=True)
+
+    def behind(self, held: Held) -> Sequence[Batch]:
+        """What was cut behind this batch, where it is what comes next now that this one is taken.
+
+        ``held``: the subscription as it is then.
+        """
+        batch = self.batch
+        stands = (batch.kind, batch.window_to, batch.inside) == ("feed", held.window_to, held.inside)
+        fine = stands and _alike(self.held, held) and time.monotonic() < self.fresh_until
+        return self.following if fine else ()
 
 
-async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held, *, most: int = 1) -> Ready | None:
+async def prepare(
+    courier: Courier, tx: Transaction, claim: Claim, held: Held, *, most: int = 1, before: Ready | None = None
+) -> Ready | None:
     """The batch to send, after the last look at whether it may be sent at all; None, and the lease is given back.
 
     ``most``: so many batches are sent under this lease at most, this one included; no more are cut ahead.
+    ``before``: what was sent last under the lease.
 
     Retries pass here too, so that a grant which was revoked in the meantime sends nothing more.
     """
@@ -80,7 +99,9 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held, *
     if held.batch_id is not None:
         frozen = await deliveries.frozen(tx, claim, held.batch_id)
         if frozen.granted_at in {None, held.granted_at}:
-            return Ready(frozen, held)
+            if before is not None and before.batch.batch_id == frozen.batch_id:
+                return before.once_more(held)
+            return Ready(frozen, held, tried=True)
         # It holds records as an app might see them that may see less now. What it tells of is told anew.
         fresh = await deliveries.withdraw(tx, claim, held.batch_id)
         assert fresh is not None
@@ -89,7 +110,7 @@ async def prepare(courier: Courier, tx: Transaction, claim: Claim, held: Held, *
         await claims.release(tx, claim)
         return None
     try:
-        return await _Desk(courier, tx, claim, most).next(held)
+        return await _Desk(courier, tx, claim, most, before).next(held)
     except ClosedError:  # records are being changed while they are read: a moment later there is more to say of them
         await claims.release(tx, claim, wait_seconds=MOVING_SECONDS)
         return None
@@ -108,6 +129,16 @@ async def more(courier: Courier, claim: Claim, ready: Ready, *, most: int) -> Re
         desk = _Desk(courier, tx, claim, most)
         following = await desk.following(held, stretch, Place.from_json(batch.inside))
         return ready._replace(following=tuple(following), fresh_until=desk.fresh_until)
+
+
+#: What the cut of a batch goes by, beside the terms and where the window stands.
+_CUT_BY = ("grant_id", "granted_at", "position", "told_to", "replaying_to", "has_parked", "isolating", "batch_changes")
+
+
+def _alike(before: Held, held: Held) -> bool:
+    """Whether batches are cut from there now as they were before, more than one at a time."""
+    same = all(getattr(before, name) == getattr(held, name) for name in _CUT_BY)
+    return same and held.batch_changes is None and terms_of(before) == terms_of(held)
 
 
 def _plain(held: Held) -> bool:
@@ -136,6 +167,7 @@ class _Desk:
     tx: Transaction
     claim: Claim
     most: int = 1
+    before: Ready | None = None
     recent: Recent = field(init=False)
 
     def __post_init__(self) -> None:
@@ -157,9 +189,11 @@ class _Desk:
             if held.window_to is None and (wait := self._hush(terms_of(held), stretch)) > 0:
                 await claims.release(self.tx, self.claim, wait_seconds=wait)
                 return None
-            made = await self._feed(held, stretch)
+            ahead = self.before.behind(held) if self.before is not None else ()
+            made = await self._feed(held, stretch, ahead)
             if made:
-                return Ready(made[0], held, tuple(made[1:]), self.fresh_until)
+                until = self.before.fresh_until if self.before is not None and ahead else self.fresh_until
+                return Ready(made[0], held, tuple(made[1:]), until)
             passed = await deliveries.pass_over(self.tx, self.claim, to=to)
             assert passed is not None
             held = passed
@@ -173,8 +207,11 @@ class _Desk:
         now = self.courier.clock.now()
         return terms.hush((now - stretch.since).total_seconds(), (now - stretch.at).total_seconds())
 
-    async def _feed(self, held: Held, stretch: Stretch) -> Sequence[Batch]:
-        """The next batch of a window, frozen, and some that follow it; none where nothing of it is to be told."""
+    async def _feed(self, held: Held, stretch: Stretch, ahead: Sequence[Batch]) -> Sequence[Batch]:
+        """The next batch of a window, frozen, and some that follow it; none where nothing of it is to be told.
+
+        ``ahead``: those that are cut already.
+        """
         place = Place.from_json(held.inside)
         terms = terms_of(held)
         if place is None and not (stretch.window and stretch.window.rows(None, 1, terms.wanted)):
@@ -184,7 +221,7 @@ class _Desk:
         if terms.mode == "signal":
             batches = [Batch(_batch_id(), stretch.to, None, 0, message.moved(envelope))]
         elif _plain(held):
-            batches = await self._ahead(held, envelope, stretch.window, place)
+            batches = list(ahead) or await self._ahead(held, envelope, stretch.window, place)
         else:
             made, told = await self._cut(held, envelope, stretch.window, place)
             inside = made.place.as_json() if made.place else None

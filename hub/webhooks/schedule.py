@@ -11,6 +11,8 @@ STEPS = (5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR,
 #: The waits before those, for a receiver that has answered with 2xx within the last minute, the subscription or another
 #: one at the same host and port: it errs now and then.
 QUICK = (0.5, 2.0)
+#: And before all of these, once for a batch, under the same lease: about so soon, where it may (hub.webhooks.lively).
+AT_ONCE = 0.05
 LIVELY_SECONDS = 60.0
 #: After the last step, one probe an hour: one request costs the receiver nothing, and a mended one is found soon.
 PROBE = HOUR
@@ -25,13 +27,22 @@ PAUSE_AFTER = 5 * DAY
 APART = 12 * HOUR
 
 
+def lively(since_taken: float | None) -> bool:
+    """Whether a receiver is known to work; ``since_taken``: seconds since its last 2xx, None for none."""
+    return since_taken is not None and since_taken < LIVELY_SECONDS
+
+
 def quick(used: int, since_taken: float | None) -> float | None:
     """Seconds until the next attempt at a receiver that errs now and then; None for one that is not known to work.
 
     ``used``: such waits since the receiver's last 2xx; ``since_taken``: seconds since that.
     """
-    lively = since_taken is not None and since_taken < LIVELY_SECONDS
-    return QUICK[used] if lively and used < len(QUICK) else None
+    return QUICK[used] if lively(since_taken) and used < len(QUICK) else None
+
+
+def at_once(chance: float) -> float:
+    """Seconds until a receiver that takes most of what it is sent is asked once more; ``chance`` as for ``wait``."""
+    return AT_ONCE * (0.5 + chance)
 
 
 def wait(failures: int, *, chance: float, retry_after: float | None = None) -> float:

@@ -21,6 +21,8 @@ from hub.webhooks.isolation import Verdict
 from hub.webhooks.prepare import Ready, terms_of
 
 _CHANCE = random.SystemRandom()
+#: Ends of a request that are over a moment later; a certificate or a name is not.
+_PASSING = frozenset({Failure.CONNECT, Failure.TIMEOUT_CONNECT, Failure.TIMEOUT_READ, Failure.PROTOCOL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,13 @@ class Outcome:
     proof: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The same batch is to be sent again under the same lease, in so many seconds."""
+
+    seconds: float
+
+
 def asks_for_proof(ready: Ready, answer: Answer) -> bool:
     """Whether the answer leaves it open if the receiver works and refuses what was sent, or works no more."""
     if ready.batch.kind != "feed" or ready.batch.changes == 0 or _too_large(ready, answer):
@@ -38,8 +47,13 @@ def asks_for_proof(ready: Ready, answer: Answer) -> bool:
     return isolation.refuses(answer.status) and isolation.asks(ready.held.refused, ready.held.isolating)
 
 
-async def settle(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, outcome: Outcome) -> Held | None:
-    """Writes down what came of an attempt; the subscription as it is then, None without the lease."""
+async def settle(
+    courier: Courier, tx: Transaction, claim: Claim, ready: Ready, outcome: Outcome, *, at_once: bool = False
+) -> Held | Again | None:
+    """Writes down what came of an attempt; the subscription as it is then, None without the lease.
+
+    ``at_once``: whether the batch may be sent again at once; it is not where it was before.
+    """
     if outcome.answer.failure is None:
         return await _taken(courier, tx, claim, ready, outcome.answer)
     if outcome.answer.failure is Failure.PROXY:
@@ -52,8 +66,31 @@ async def settle(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, 
     verdict = _verdict(ready, outcome)
     if verdict.park:
         return await _park(courier, tx, claim, ready, outcome.answer)
+    if at_once and _errs_now_and_then(courier, ready, outcome.answer, verdict):
+        return await _again(courier, tx, claim, ready, outcome.answer, verdict)
     await _failed(courier, tx, claim, ready, outcome, verdict)
     return None
+
+
+def _errs_now_and_then(courier: Courier, ready: Ready, answer: Answer, verdict: Verdict) -> bool:
+    """Whether it is a receiver that takes most of what it is sent, and may take this as well at the second attempt."""
+    held = ready.held
+    plain = ready.batch.kind == "feed" and held.attempt == 0 and not terms_of(held).spacing and not verdict.halve
+    passes = answer.failure in _PASSING or (answer.status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if not plain or not passes or answer.retry_after is not None or _size(ready, answer)[1]:
+        return False
+    return schedule.lively(courier.lively.since(held.url)) and courier.lively.may_at_once(held.url)
+
+
+async def _again(
+    courier: Courier, tx: Transaction, claim: Claim, ready: Ready, answer: Answer, verdict: Verdict
+) -> Again | None:
+    assert answer.failure is not None
+    noted = await deliveries.ask_again(
+        tx, claim, ready.batch, tried_of(answer), lease_seconds=courier.lease_seconds, error=answer.failure.value,
+        refused=verdict.refused, batch_changes=_size(ready, answer)[0],
+    )  # fmt: skip
+    return Again(schedule.at_once(_CHANCE.random())) if noted else None
 
 
 async def _taken(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, answer: Answer) -> Held | None:
@@ -63,7 +100,8 @@ async def _taken(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, 
         tx, claim, batch, tried_of(answer), lease_seconds=courier.lease_seconds, isolating=isolation.after_taken(
             held.isolating, batch.changes) if batch.kind == "feed" else held.isolating,
         batch_changes=portions.grown(
-            held.batch_changes, terms.max_changes, milliseconds=answer.milliseconds, timeout=courier.egress.timeout
+            held.batch_changes, terms.max_changes, milliseconds=answer.milliseconds, timeout=courier.egress.timeout,
+            full=batch.inside is not None and batch.changes < (held.batch_changes or 0),
         ),
     )  # fmt: skip
     if held_now is None:

@@ -4,7 +4,6 @@ Redis rings the bell and remembers nothing that matters: what is to be done stan
 looks there by itself every few seconds.
 """
 
-from hub.worker.doorbell import Doorbell
 from hub.worker.process import run_worker
 
-__all__ = ["Doorbell", "run_worker"]
+__all__ = ["run_worker"]

@@ -27,7 +27,7 @@ from hub.settings import WORKER_ROLE, role_password, role_passwords, role_url
 from hub.store.database import SCHEMA, Database
 from hub.store.migrate import migrate
 from hub.webhooks import subscriptions
-from hub.worker import Doorbell
+from hub.worker.doorbell import Doorbell
 from tests.benchmarks.result import Result
 from tests.districts import District, changed, sandbox
 from tests.fakes.feeds import feeds

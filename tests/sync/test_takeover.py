@@ -14,7 +14,7 @@ from hub.errors import Code, HubError
 from hub.store import database, districts, runs
 from hub.store.database import IDLE_SECONDS
 from hub.sync.engine import HEARTBEAT_SECONDS, work_once
-from hub.worker.process import LOOK_SECONDS
+from hub.worker.lanes import LOOK_SECONDS
 from tests import worker_process
 from tests.districts import District
 from tests.services import Database

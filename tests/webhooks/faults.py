@@ -195,8 +195,8 @@ What may go wrong with a [webhook](webhooks.md), what comes of it, and the tests
 In every case what arrived at the receiver is in order and without a gap, a batch comes twice only with the same id and
 the same bytes, and once the fault is over everything is delivered and the subscription is well again. The waits are
 those of a receiver that is not known to work; one whose host has answered with 2xx within the last minute is tried
-again after half a second, and after two. All faults of receivers and of the network are met at the same time by one
-dispatcher.
+again after half a second, and after two, and before that once at once, where it takes most of what it is sent. All
+faults of receivers and of the network are met at the same time by one dispatcher.
 """
 
 

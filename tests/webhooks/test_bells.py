@@ -26,8 +26,9 @@ from hub.clock import Clock
 from hub.settings import Settings
 from hub.store import listen
 from hub.store.database import Database
-from hub.worker import Doorbell, run_worker, wire
+from hub.worker import run_worker, wire
 from hub.worker.bells import take
+from hub.worker.doorbell import Doorbell
 from tests.fakes.receiver import receiver
 from tests.services import MASTER_KEY
 from tests.webhooks.conftest import World

@@ -6,11 +6,14 @@ import time
 
 import pytest
 
+from hub.store import claims
 from hub.webhooks import lively
 from hub.webhooks.lively import Lively
 from tests.fakes.receiver import Receiver, in_turn, receiver, status
 from tests.webhooks.conftest import Subscribed, World
 from tests.webhooks.rounds import due, one
+
+URL = "https://receiver.example/hook"
 
 
 async def waits(world: World, some: Subscribed) -> float:
@@ -55,6 +58,40 @@ async def test_a_receiver_that_took_nothing_from_anybody_has_its_schedule(world:
         await due(world, some)
         await one(courier)
         assert 240 <= await waits(world, some) <= 360
+
+
+async def test_what_receivers_took_is_known_to_a_worker_that_starts(world: World) -> None:
+    async with receiver() as works, receiver(status(503)) as fails, world.courier() as courier:
+        for there in (works, fails):
+            await subscribed(world, there)
+        await one(courier)
+        ((url, seconds),) = await claims.lively(courier.db, seconds=60)
+        assert (url, 0 <= seconds < 20) == (works.url, True)
+        await world.feeds.connection.execute("UPDATE subscriptions SET taken_at = now() - interval '61 seconds'")
+        assert await claims.lively(courier.db, seconds=60) == []
+
+
+def test_what_was_taken_before_this_process_earns_no_retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    known = Lively()
+    for _ in range(9):
+        known.took_before(URL, 7.5)
+    assert known.since(URL) == 7.5
+    assert not known.may_at_once(URL)
+    known.took(URL)
+    known.took_before(URL, 30)
+    assert known.since(URL) == 0
+
+
+def test_retries_at_once_are_earned_five_for_one_and_ten_at_the_most() -> None:
+    known = Lively()
+    for _ in range(9):
+        known.took(URL)
+    assert [known.may_at_once(URL) for _ in range(2)] == [True, False]
+    for _ in range(1_000):
+        known.took(URL)
+    assert [known.may_at_once(URL) for _ in range(11)] == [True] * 10 + [False]
+    assert not known.may_at_once("https://receiver2.example/hook")
 
 
 def test_what_is_remembered_is_bounded_and_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:

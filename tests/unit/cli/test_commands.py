@@ -58,6 +58,19 @@ def test_help_imports_nothing_heavy_and_is_quick() -> None:
     assert all(f"\n  {name} " in result.stdout for name in COMMANDS)
 
 
+def test_a_worker_delivers_before_it_imports_what_is_no_delivery() -> None:
+    others = ("hub.api", "hub.sync", "hub.export", "hub.passback", "hub.notices", "hub.drop", "arq", "asyncssh")
+    code = (
+        "import sys, hub.app, hub.worker.process\n"
+        f"print([m for m in {others!r} if m in sys.modules])\n"
+        "import hub.worker.lanes\n"
+        f"print([m for m in {others!r} if m not in sys.modules])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert result.stdout.splitlines() == ["[]", "['hub.api', 'hub.drop']"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--help"])
