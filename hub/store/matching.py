@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import numpy as np
 import polars as pl
 
 from hub.store import agreement_tokens
@@ -155,7 +156,8 @@ async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.Dat
         await tx.execute(
             "DELETE FROM match_keys WHERE district_id = $1 AND rid = ANY($2::integer[])", tx.district_id, list(rids)
         )
-    ordered = keys.sort("hash", "kind", "rid")  # the key's index is gone through once
+    order = np.lexsort([keys[name].to_numpy() for name in ("rid", "kind", "hash")])
+    ordered = keys[order]  # the key's index is gone through once
     for part in ordered.iter_slices(100_000):
         await tx.execute(
             "INSERT INTO match_keys (district_id, hash, kind, rid) "
