@@ -92,9 +92,12 @@ async def match_once(db: Database) -> bool:
         settings = await matching.policy(tx)
         state = await matching.state(tx)
         changed = await people.changed_since(tx, state.matched_to)
-        total = await matching.population(tx)
         known = state.matched_to is not None and state.indexed
+        counted = None if known and state.people else await matching.population(tx)
+        total = counted if counted is not None else state.people or 0
         some = changed if known and len(changed) <= MOST_CHANGED * total else None
+        if some is None and counted is None:
+            total = counted = await matching.population(tx)
         asked = None
         if state.speaking > 1 and (some is None or some):
             asked = await _asked(tx, some, total, settings)
@@ -107,7 +110,7 @@ async def match_once(db: Database) -> bool:
             await matching.write_keys(tx, some, found.keys)
             await matching.keep(tx, some, found.pairs)
             await queue(tx, found.same)
-        await matching.done(tx, state.position)
+        await matching.done(tx, state.position, counted=counted)
     return True
 
 
