@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
+from datetime import date
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from hub.store import matching
+from hub.store.columns import FEW
 from hub.store.database import Transaction
 from hub.store.matching import VALUES
 from transforms.matching.columns import Columns
@@ -32,10 +37,65 @@ async def people(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
     about = await matching.demographics(tx, rids)
     said = await matching.speakers(tx, rids)
     exempt = await matching.exempt(tx)
-    return await asyncio.to_thread(_people, users, about, said, exempt)
+    if users.height <= FEW:
+        return few_people(users, about, said, exempt)
+    return await asyncio.to_thread(many_people, users, about, said, exempt)
 
 
-def _people(users: pl.DataFrame, about: pl.DataFrame, said: pl.DataFrame, exempt: Sequence[int]) -> pl.DataFrame:
+def few_people(
+    users: pl.DataFrame, about: pl.DataFrame, said: pl.DataFrame, exempt: Collection[int]
+) -> pl.DataFrame:  # fmt: skip
+    """As ``many_people``, without the column engine, whose expressions take longer than a handful of rows."""
+    born = {rid: _document(*texts) for rid, *texts in about.select("rid", "doc", "doc_private").rows()}
+    first: dict[int, str] = {}
+    for rid, source in said.select("rid", "source").rows():
+        first[rid] = min(first.get(rid, source), source)
+    rows = []
+    for rid, schools, guardians, *texts in sorted(
+        users.select("rid", "schools", "guardians", "doc", "doc_private").rows()
+    ):
+        user, facts = _document(*texts), born.get(rid, {})
+        day = facts.get("birthDate")
+        master = user.get("userMasterIdentifier")
+        ids = [{"type": one.get("type"), "identifier": one.get("identifier")} for one in user.get("userIds") or ()]
+        roles = [one["role"] for one in user.get("roles") or () if one.get("role") is not None]
+        rows.append({
+            "rid": rid, "source": first.get(rid, ""), "kind": _kind_of(roles),
+            "given": user.get("givenName") or None, "middle": user.get("middleName"),
+            "family": user.get("familyName") or None, "preferred": user.get("preferredFirstName"),
+            "birth_date": None if day is None else date.fromisoformat(day), "sex": facts.get("sex"),
+            "email": user.get("email"), "phone": user.get("sms") if user.get("phone") is None else user["phone"],
+            "username": user.get("username"),
+            "ids": ids + ([] if master is None else [{"type": _IDS[0], "identifier": master}]),
+            "schools": _numbers_of(schools), "grade": next(iter(user.get("grades") or ()), None),
+            "guardians": _numbers_of(guardians), "active": True, "no_match": rid in exempt,
+        })  # fmt: skip
+    columns = {name: [row.get(name) for row in rows] for name in PERSON}
+    return pl.DataFrame(columns, PERSON)
+
+
+def _document(doc: str, private: str) -> dict[str, Any]:
+    """The members of a document; bases in references stand in it as control characters."""
+    found: dict[str, Any] = json.loads("{" + (doc + private)[1:] + "}", strict=False)
+    return found
+
+
+def _kind_of(roles: Sequence[str]) -> str:
+    if not roles:
+        return ""
+    if any(role in _KINDS["student"] for role in roles):
+        return "student"
+    return "guardian" if all(role in _KINDS["guardian"] for role in roles) else _STAFF
+
+
+def _numbers_of(array: str | None) -> list[int] | None:
+    return None if array is None else [int(item) for item in array.strip("{}").split(",") if item.isdecimal()]
+
+
+def many_people(
+    users: pl.DataFrame, about: pl.DataFrame, said: pl.DataFrame, exempt: Collection[int]
+) -> pl.DataFrame:  # fmt: skip
+    """``PERSON`` of what the store (hub.store.matching) knows of users: demographics, who speaks of them."""
     born = parse("demographics", about).select("rid", "birthDate", "sex")
     first = said.group_by("rid").agg(pl.col("source").min())
     whole = parse("users", users).join(born, on="rid", how="left").join(first, on="rid", how="left")
@@ -94,18 +154,38 @@ def keyed(normalised: pl.DataFrame) -> pl.DataFrame:
 def valued(normalised: pl.DataFrame) -> pl.DataFrame:
     """The values of people whose frequencies count: rid, kind (of transforms.matching, Int16), hash."""
     columns = Columns(normalised)
-    parts = [nothing()]
+    rids, kinds, hashes = [np.empty(0, np.uint32)], [np.empty(0, np.int16)], [np.empty(0, np.int64)]
     for of, arrays in values(columns).items():
         for array in arrays:
-            met = columns.matchable & (array != 0)
-            frame = pl.DataFrame({"rid": columns.rid[met], "hash": array[met].view("int64")})
-            parts.append(frame.select("rid", pl.lit(VALUES + int(of), pl.Int16).alias("kind"), "hash"))
-    return pl.concat(parts).unique()
+            met = np.flatnonzero(columns.matchable & (array != 0))
+            rids.append(columns.rid[met])
+            kinds.append(np.full(len(met), VALUES + int(of), np.int16))
+            hashes.append(array[met].view(np.int64))
+    parts = (("rid", rids), ("kind", kinds), ("hash", hashes))
+    found = pl.DataFrame([pl.Series(name, np.concatenate(arrays)) for name, arrays in parts])
+    return found if _once(found) else found.unique()
+
+
+def _once(rows: pl.DataFrame) -> bool:
+    """Whether each row comes once, of few rows; a surname of one token twice has a value twice."""
+    return rows.height <= FEW and len(set(rows.rows())) == rows.height
+
+
+def counted(normalised: pl.DataFrame) -> list[int]:
+    """The hashes of the values of people whose frequencies count, each once."""
+    columns = Columns(normalised)
+    met = (
+        array[columns.matchable & (array != 0)] for arrays in values(columns).values() for array in arrays
+    )  # fmt: skip
+    found: list[int] = np.unique(np.concatenate([np.empty(0, np.uint64), *met])).view("int64").tolist()
+    return found
 
 
 def indexed(normalised: pl.DataFrame) -> pl.DataFrame:
     """What the index has of people (hub.store.matching.KEYS): both."""
-    return pl.concat([keyed(normalised).with_columns(pl.col("kind").cast(pl.Int16)), valued(normalised)])
+    own = keyed(normalised)
+    kinds = own["kind"].cast(pl.Int16)
+    return pl.DataFrame([own["rid"], kinds, own["hash"]]).vstack(valued(normalised))
 
 
 def nothing() -> pl.DataFrame:

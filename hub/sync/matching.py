@@ -8,6 +8,7 @@ decide. So is whether two records of one source are one person: see docs/people.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,7 @@ from hub.store.database import Database, Transaction
 from hub.store.people import HUB, Pair
 from hub.sync import compared
 from hub.sync.people import KIND, plan
+from transforms.marks import as_list, rows_of
 from transforms.matching.people import (
     KINDS,
     Decisions,
@@ -53,14 +55,15 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is to be decided. ``mine``: the users whose keys are kept anew, of ``everybody`` in ``PERSON``.
+    """What is to be decided of ``everybody``, in ``PERSON`` or normalised already.
 
-    ``pairs`` and ``frequencies`` None: all candidates are compared, by how common values are among them. ``cannot``:
-    pairs about which people have decided; ``said``: rid and source; ``waiting``: pairs that runs are to join.
+    ``keys``: of those whose keys are kept anew; None: of all. ``pairs`` and ``frequencies`` None: all candidates are
+    compared, by how common values are among them. ``cannot``: pairs about which people have decided; ``said``: rid and
+    source; ``waiting``: pairs that runs are to join.
     """
 
     everybody: pl.DataFrame
-    mine: Sequence[int] | None
+    keys: pl.DataFrame | None
     pairs: pl.DataFrame | None
     frequencies: Frequencies | None
     total: int
@@ -89,9 +92,12 @@ async def match_once(db: Database) -> bool:
         settings = await matching.policy(tx)
         state = await matching.state(tx)
         changed = await people.changed_since(tx, state.matched_to)
-        total = await matching.population(tx)
         known = state.matched_to is not None and state.indexed
+        counted = None if known and state.people else await matching.population(tx)
+        total = counted if counted is not None else state.people or 0
         some = changed if known and len(changed) <= MOST_CHANGED * total else None
+        if some is None and counted is None:
+            total = counted = await matching.population(tx)
         asked = None
         if state.speaking > 1 and (some is None or some):
             asked = await _asked(tx, some, total, settings)
@@ -104,7 +110,7 @@ async def match_once(db: Database) -> bool:
             await matching.write_keys(tx, some, found.keys)
             await matching.keep(tx, some, found.pairs)
             await queue(tx, found.same)
-        await matching.done(tx, state.position)
+        await matching.done(tx, state.position, counted=counted)
     return True
 
 
@@ -115,40 +121,50 @@ def policy_of(settings: Mapping[str, Any]) -> Policy:
 
 
 async def _asked(tx: Transaction, some: Sequence[int] | None, total: int, settings: Mapping[str, Any]) -> _Asked:
-    pairs, frequencies = None, None
+    keys, pairs, frequencies = None, None, None
     mode, policy = Mode(settings.get("mode", Mode.PROPOSE)), policy_of(settings)
     everybody = await compared.people(tx, some)
     if some is not None:
-        own = await asyncio.to_thread(lambda: compared.keyed(normalised(everybody)))
+        keys = await asyncio.to_thread(lambda: compared.indexed(normalised(everybody)))
+        own = rows_of(keys, keys["kind"] < matching.VALUES)
         others = await matching.sharing(tx, own["hash"].unique().to_list(), _BIGGEST)
-        others = others.filter(~pl.col("rid").is_in(list(some))).with_columns(pl.col("kind").cast(pl.UInt8))
+        others = rows_of(others, ~others["rid"].is_in(list(some)))
         pairs = await asyncio.to_thread(candidates, own, others)
-        known = set(everybody["rid"])
-        theirs = [rid for rid in pl.concat([pairs["left"], pairs["right"]]).unique().sort() if rid not in known]
-        everybody = pl.concat([everybody, await compared.people(tx, theirs)])
-        pairs = pairs.filter(pl.all_horizontal(pl.all().is_in(everybody["rid"].implode())))
-        values = await asyncio.to_thread(lambda: compared.valued(normalised(everybody)))
-        frequencies = Frequencies(total, await matching.counts(tx, values["hash"].unique().to_list()))
+        theirs = {*pairs["left"], *pairs["right"]}.difference(everybody["rid"])
+        everybody = everybody.vstack(await compared.people(tx, sorted(theirs)))
+        there = as_list(everybody["rid"])
+        pairs = rows_of(pairs, pairs["left"].is_in(there) & pairs["right"].is_in(there))
+        everybody, values = await asyncio.to_thread(_with_values, everybody)
+        frequencies = Frequencies(total, await matching.counts(tx, values))
     said = await matching.speakers(tx, None if some is None else everybody["rid"].to_list())
     waiting = await _waiting(tx)
-    return _Asked(everybody, some, pairs, frequencies, total, mode, policy, await _apart(tx), said, waiting)
+    return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, await _apart(tx), said, waiting)
+
+
+def _with_values(people: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
+    """People normalised, and the values of theirs that are to be counted."""
+    everyone = normalised(people)
+    return everyone, compared.counted(everyone)
 
 
 def _judged(asked: _Asked) -> _Found:
-    everyone = normalised(asked.everybody)
+    everyone = asked.everybody if asked.keys is not None else normalised(asked.everybody)
     told = decide(
         everyone, asked.pairs, population=asked.total, cannot=asked.cannot, frequencies=asked.frequencies,
         policy=asked.policy,
     ).frame  # fmt: skip
-    told = told.filter(pl.col("outcome") != "separate")
-    sources = {rid: frozenset(said) for rid, said in asked.said.group_by("rid").agg("source").rows()}
+    told = rows_of(told, told["outcome"] != "separate")
+    speaking = defaultdict[int, set[str]](set)
+    for rid, source in asked.said.rows():
+        speaking[rid].add(source)
+    sources = {rid: frozenset(said) for rid, said in speaking.items()}
     nobody: frozenset[str] = frozenset()
     both = [bool(sources.get(a, nobody) & sources.get(b, nobody)) for a, b in told.select("left", "right").rows()]
     of_one = pl.Series(both, dtype=pl.Boolean)
-    across, told = told.filter(~of_one), told.filter(~of_one | pl.col("tier").is_in(_IDENTIFIED))
+    across, told = rows_of(told, ~of_one), rows_of(told, ~of_one | told["tier"].is_in(_IDENTIFIED))
     same = _same(Decisions(across), everyone, asked.cannot, sources) if asked.mode is Mode.MERGE else []
-    mine = everyone if asked.mine is None else everyone.filter(pl.col("rid").is_in(list(asked.mine)))
-    return _Found(compared.indexed(mine), told, [pair for pair in same if pair not in asked.waiting])
+    keys = compared.indexed(everyone) if asked.keys is None else asked.keys
+    return _Found(keys, told, [pair for pair in same if pair not in asked.waiting])
 
 
 def _same(

@@ -41,6 +41,30 @@ async def indexed(district: District) -> int:
     return found
 
 
+async def people_counted(district: District) -> tuple[int | None, int]:
+    """How many people are kept to be there, and how many there are."""
+    async with district.db.district(district.district_id) as tx:
+        return (await matching.state(tx)).people, await matching.population(tx)
+
+
+async def test_people_are_counted_once_a_day_and_when_everybody_is_compared(district: District) -> None:
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told(KEYS[:1], "hr"))
+    await compared(district)
+    kept, there = await people_counted(district)
+    assert kept == there > 0
+
+    await applied(hr, told(KEYS[:2], "hr"))
+    await compared(district)
+    assert await people_counted(district) == (there, there + 1)
+    async with district.db.district(district.district_id) as tx:
+        await tx.execute("UPDATE districts SET people_counted_at = now() - interval '25 hours'")
+    await applied(hr, told(KEYS[:3], "hr"))
+    await compared(district)
+    assert await people_counted(district) == (there + 2, there + 2)
+
+
 async def test_what_is_sure_is_merged_and_what_changes_is_looked_at_again(district: District) -> None:
     hr = await another(district, "HR")
     await applied(district, FRAMES)

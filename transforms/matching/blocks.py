@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from transforms.matching.columns import Columns
-from transforms.matching.hashes import U64, mixed
+from transforms.matching.hashes import U64, mixed, once
 
 Rids = npt.NDArray[np.uint32]
 #: Kinds whose pairs are put together at once: most pairs have several keys in common.
@@ -124,7 +124,7 @@ def candidates(mine: pl.DataFrame, others: pl.DataFrame | None = None) -> pl.Dat
     for number in np.unique(kinds).tolist():
         rows = kinds == number  # who is in both has its keys once
         found.append(in_blocks(*_once(rid[rows], hashes[rows].view(np.uint64)), KINDS[number].cap))
-    left, right = unpacked(np.unique(np.concatenate(found)))
+    left, right = unpacked(once(np.concatenate(found)))
     if others is not None:
         own = np.unique(mine["rid"].to_numpy())
         keep = np.isin(left, own) | np.isin(right, own)
@@ -139,8 +139,8 @@ def candidates_of(columns: Columns, *, register: bool = False) -> tuple[Rids, Ri
     for kind, rows, hashes in each_kind(columns, register=register):
         found.append(in_blocks(rid[rows], hashes, KINDS[kind].cap))
         if len(found) == _MERGED:
-            found = [np.unique(np.concatenate(found))]
-    return unpacked(np.unique(np.concatenate(found)))
+            found = [once(np.concatenate(found))]
+    return unpacked(once(np.concatenate(found)))
 
 
 def in_blocks(rid: Rids, hashes: U64, cap: int) -> U64:

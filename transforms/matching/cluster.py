@@ -42,12 +42,18 @@ def clusters(
         )
         sure, weights = _weights(decisions.frame, members, policy)
         apart = _apart(cannot, members)
-        active = _active(people, members)
-        for number, group in enumerate(groups):
-            for part in _average_link(
-                group, weights[number], sure[number], apart[number], active, max(_MISSING, -policy.doubt)
-            ):
-                cluster[np.searchsorted(rid, part)] = part[0]
+        active, missing = _active(people, members), max(_MISSING, -policy.doubt)
+        parts = [
+            part
+            for number, group in enumerate(groups)
+            for part in _average_link(group, weights[number], sure[number], apart[number], active, missing)
+        ]
+        # All at once and of one type: else every look would copy the rids of a whole district.
+        joined, first = (
+            np.array([member for part in parts for member in ([part[0]] * len(part) if named else part)], rid.dtype)
+            for named in (False, True)
+        )
+        cluster[np.searchsorted(rid, joined)] = first
     return pl.DataFrame({"rid": rid, "cluster": cluster})
 
 

@@ -96,6 +96,12 @@ class Columns:
         return of_texts(self.frame["c_family"])
 
     @cached_property
+    def family_whole(self) -> U64:
+        """Family names with their particles, as who writes them in one word has them."""
+        whole = of_texts(self.frame["c_family_whole"])
+        return np.where(whole == 0, self.family, whole)
+
+    @cached_property
     def family_tokens(self) -> list[U64]:
         """The set of a surname's tokens, in alphabetical order: an array for each place."""
         return [of_texts(tokens) for tokens in _places(self.frame["c_family_set"], "family")]

@@ -186,7 +186,9 @@ def _middle(sides: _Sides, first: Levels) -> Levels:
 def _last(sides: _Sides) -> Levels:
     columns = sides.columns
     family, given, tokens = columns.family, columns.given, columns.family_tokens
-    level = sides.same(family)
+    level, whole = sides.same(family), columns.family_whole
+    for mine, theirs in ((family, whole), (whole, family)):  # Delacruz is de la Cruz
+        level[(mine[sides.left] == theirs[sides.right]) & (level != Last.MISSING)] = Last.EQUAL
     at, rest = sides.among(level == Same.DIFFERENT)
     a, b = family[rest.left], family[rest.right]
     names = np.full(len(at), Last.DIFFERENT, np.uint8)
@@ -337,7 +339,12 @@ def _by_value(
         np.maximum(common, _RAREST_MIDDLE),
     )  # fmt: skip
     agree = is_one_of(first, AGREEING)
-    _put(bits, "first name", agree, weights.m("first name")[first], given)
+    # Whoever has both names, if crossed, shares two: the second has to be met as well.
+    second = np.ones(len(given))
+    at, rest = sides.among(first == First.SWAPPED_MIDDLE)
+    rarer = np.minimum(met.given[rest.left], met.given[rest.right]).astype(np.float64)
+    second[at] = np.maximum(met.share(Of.GIVEN, rarer), _RAREST_MIDDLE)
+    _put(bits, "first name", agree, weights.m("first name")[first], given * second)
     family = met.share(Of.FAMILY, sides.either(columns.family, met.family))
     in_part = is_one_of(last, (Last.PART, Last.TOKEN))
     if in_part.any():
@@ -354,7 +361,7 @@ def _by_value(
     # Names of one origin go together: where that is seen, both together say less than each for itself.
     whole &= agree
     bits[whole, AT["last name"]] -= np.log2(together[whole])
-    chance: Floats = population * given * family * together * born
+    chance: Floats = population * given * second * family * together * born
     return chance
 
 

@@ -16,9 +16,10 @@ from transforms.matching.columns import Bools, Columns
 from transforms.matching.compare import AGREEING, Compared, Levels, Rows, compared
 from transforms.matching.evidence import written
 from transforms.matching.frequencies import Floats, Frequencies, Met, counted
-from transforms.matching.hashes import U64, mixed, of_texts
+from transforms.matching.hashes import U64, mixed, of_texts, once
 from transforms.matching.likeness import chosen
 from transforms.matching.normal import normalised
+from transforms.matching.others import Others
 from transforms.matching.weights import (
     AT,
     WEIGHTS,
@@ -59,7 +60,8 @@ class Policy:
     """Where the lines are drawn. The defaults are for rosters.
 
     ``merge``, ``review``: the least posterior of either. ``rarity``: how many other people with the same names and
-    birth date, who agree in all else as well, are expected at most where two records become one by these.
+    birth date, who agree in all else as well, are expected at most where two records become one by these;
+    ``contested``: the same where a third record has them, too, so that there are two people sooner.
     ``households``: whether relatives live together in the data, and what follows from it (first names as a gate,
     twins, co-existence, birth dates); without it the score alone decides. ``email_domains``: domains in which an
     address belongs to one person; by default all but those of mail providers, and then only within one role.
@@ -68,7 +70,8 @@ class Policy:
 
     merge: float = 0.9999
     review: float = 0.995
-    rarity: float = 0.0004
+    rarity: float = 0.001
+    contested: float = 0.0004
     households: bool = True
     email_domains: frozenset[str] | None = None
     doubt: float = 20.0
@@ -122,7 +125,7 @@ def decide(
 
 def _ordered(pairs: pl.DataFrame) -> tuple[Rids, Rids]:
     one, other = (pairs[side].to_numpy().astype(np.uint32, copy=False) for side in ("left", "right"))
-    packed = np.unique(_packed(np.minimum(one, other), np.maximum(one, other))[one != other])
+    packed = once(_packed(np.minimum(one, other), np.maximum(one, other))[one != other])
     return unpacked(packed)
 
 
@@ -163,6 +166,7 @@ class _Judge:
     ) -> None:  # fmt: skip
         self.columns, self.policy, self.weights, self.population = columns, policy, weights, population
         self.met = Met(columns, frequencies or counted(columns))
+        self.others = Others(columns)
         self.order = np.argsort(columns.rid, kind="stable")
         self.rids = columns.rid[self.order]
         self.cannot = cannot
@@ -199,8 +203,9 @@ def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools
     tier = np.full(len(score), _SCORE, np.uint8)
     told = np.zeros(len(score), np.bool_)
     if policy.households:
-        told |= _gated(pair, outcome, policy)
-        exact = _tier_e(pair, policy) & (posterior >= _LIKELY)
+        common = _corroborated(pair) > np.where(judge.others.no_namesake(left, right), policy.rarity, policy.contested)
+        told |= _gated(judge, left, right, pair, common, outcome)
+        exact = _tier_e(pair) & ~common & (posterior >= _LIKELY)
         outcome[exact], tier[exact] = _MERGE, _E
     _by_email(judge, left, right, pair, outcome, tier)
     _by_identifier(pair, policy, outcome, tier)
@@ -258,18 +263,36 @@ def _names_alone(pair: Compared) -> Bools:
     return found
 
 
-def _gated(pair: Compared, outcome: Levels, policy: Policy) -> Bools:
+def _slip_of_one(judge: _Judge, left: Rows, right: Rows, pair: Compared) -> Bools:
+    """Whether a first name that is spelt otherwise is a slip, although both were born on one day in one home.
+
+    Twins are at school at one time, so that each has records of it: it is a slip where one record ends before the other
+    begins, and no third first name is known of that home and day.
+    """
+    found: Bools = (
+        (pair.level("first name") == First.SPELLING)
+        & (pair.level("birth date") == Birth.EQUAL)
+        & is_one_of(pair.level("time"), (Time.HAND_OVER, Time.APART))
+    )
+    at = np.flatnonzero(found)
+    if len(at):
+        found[at] = judge.others.no_third_name(left[at], right[at])
+    return found
+
+
+def _gated(
+    judge: _Judge, left: Rows, right: Rows, pair: Compared, common: Bools, outcome: Levels
+) -> Bools:  # fmt: skip
     """Lower ``outcome`` where a gate is shut; the pairs that are told for it although they are separate."""
     first, birth = pair.level("first name"), pair.level("birth date")
     fits = is_one_of(first, (*AGREEING, First.SPELLING))
     born_together = is_one_of(birth, (Birth.EQUAL, Birth.SWAPPED, Birth.MISSING))
     one_name = _one_name(pair)
-    twins = born_together & _at_home(pair) & ~one_name
+    twins = born_together & _at_home(pair) & ~one_name & ~_slip_of_one(judge, left, right, pair)
     # Brothers do not share a first name: two pupils of one name in one home are one, whatever is missing.
     pupils = (pair.level("grade") != Same.MISSING) & one_name & _at_home(pair)
     undated = (birth == Birth.MISSING) & ~pupils
-    common = (birth == Birth.EQUAL) & (_corroborated(pair) > policy.rarity)
-    held = ~fits | twins | undated | common | _conflict(pair)
+    held = ~fits | twins | undated | ((birth == Birth.EQUAL) & common) | _conflict(pair)
     outcome[held] = np.minimum(outcome[held], _REVIEW)
     coexist = pair.level("time") == Time.COEXIST
     outcome[(first == First.DIFFERENT) | (birth == Birth.DIFFERENT) | (twins & coexist)] = _SEPARATE
@@ -277,14 +300,13 @@ def _gated(pair: Compared, outcome: Levels, policy: Policy) -> Bools:
     return kept
 
 
-def _tier_e(pair: Compared, policy: Policy) -> Bools:
-    """First name, last name and birth date equal, nothing against it, and rare enough."""
+def _tier_e(pair: Compared) -> Bools:
+    """First name, last name and birth date equal, and nothing against it."""
     found: Bools = (
         _one_name(pair)
         & is_one_of(pair.level("last name"), (Last.EQUAL, Last.ORDER, Last.PART))
         & (pair.level("birth date") == Birth.EQUAL)
         & ~_conflict(pair)
-        & (_corroborated(pair) < policy.rarity)
     )
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import reduce
 from hashlib import blake2b
 
 import numpy as np
@@ -50,19 +49,31 @@ def _digests(values: pl.Series, part: Part | None) -> U64:
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64, copy=False)
 
 
+def once(values: U64) -> U64:
+    """Each different value, in order. Of numbers that are all over the place a sort takes less than a table of them."""
+    ordered = np.sort(values)
+    other = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=other[1:])
+    return ordered[other]
+
+
 def mixed(seed: int, *parts: U64) -> U64:
     """One hash of several; 0 where one of them is missing. SplitMix64 over each, in order."""
-    start = np.full(len(parts[0]), (seed * 0x9E3779B97F4A7C15 + 1) & 0xFFFFFFFFFFFFFFFF, np.uint64)
-    state = reduce(lambda before, part: _stirred(before ^ part), parts, start)
-    state[reduce(np.logical_or, [part == NONE for part in parts])] = NONE
+    state = np.full(len(parts[0]), (seed * 0x9E3779B97F4A7C15 + 1) & 0xFFFFFFFFFFFFFFFF, np.uint64)
+    # In place: of a district each array between would be some megabytes that the system has to map anew.
+    shifted, missing = np.empty_like(state), np.zeros(len(state), np.bool_)
+    for part in parts:
+        state ^= part
+        _stir(state, shifted)
+        missing |= part == NONE
+    state[missing] = NONE
     return state
 
 
-def _stirred(state: U64) -> U64:
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state ^= state >> np.uint64(30)
-    state *= np.uint64(0xBF58476D1CE4E5B9)
-    state ^= state >> np.uint64(27)
-    state *= np.uint64(0x94D049BB133111EB)
-    state ^= state >> np.uint64(31)
-    return state
+def _stir(state: U64, shifted: U64) -> None:
+    state += np.uint64(0x9E3779B97F4A7C15)
+    for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        np.right_shift(state, np.uint64(bits), out=shifted)
+        state ^= shifted
+        if factor != 1:
+            state *= np.uint64(factor)

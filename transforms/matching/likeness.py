@@ -25,7 +25,7 @@ def alike(texts: pl.Series, hashes: U64, left: Rows, right: Rows, least: float =
     """
     one, two, places = _different(hashes, left, right)
     queries, choices = chosen(texts, one), chosen(texts, two)
-    lengths = np.array([min(len(a), len(b)) for a, b in zip(queries, choices, strict=True)])
+    lengths = np.minimum(*(np.fromiter(map(len, texts_of), np.int64, len(one)) for texts_of in (queries, choices)))
     closeness = cpdist(queries, choices, scorer=JaroWinkler.similarity, dtype=np.float32)
     steps = cpdist(queries, choices, scorer=OSA.distance, score_cutoff=2, dtype=np.int32)
     close = ((steps <= 1) & (lengths > 3)) | ((steps <= 2) & (lengths >= 8)) | (closeness > least)

@@ -41,18 +41,21 @@ _BETWEEN = re.compile(r"[\W_]+")
 #: A name of two letters or more, and the initial behind it.
 _WITH_INITIAL = re.compile(r"([^\W\d_]{2,}.*) ([a-z])")
 Given = tuple[str, str, list[int] | None, str | None, str | None, bool]
-Family = tuple[str, list[str], str | None, bool]
+Family = tuple[str, str | None, list[str], str | None, bool]
 
 
 def folded(value: str) -> str | None:
     """NFKC, one case, no diacritics, no punctuation, single spaces; None where nothing or a placeholder is left."""
-    if value.isascii():
-        text = value.lower().translate(_QUOTES)
-    else:
-        letters = normalize("NFKD", normalize("NFKC", value).lower().translate(_LETTERS)).translate(_QUOTES)
-        text = normalize("NFC", "".join(letter for letter in letters if category(letter)[0] != "M"))
-    text = _BETWEEN.sub(" ", text).strip()
-    return None if text in NOTHING else text
+    text = (value if value.isascii() else normalize("NFKC", value)).lower().translate(_QUOTES)
+    bare = text if text.isascii() else _bare(text)
+    folded = _BETWEEN.sub(" ", bare).strip()
+    # With its accents it is a name: Noné is not None.
+    return None if not folded or (bare == text and folded in NOTHING) else folded
+
+
+def _bare(text: str) -> str:
+    letters = normalize("NFKD", text.translate(_LETTERS)).translate(_QUOTES)
+    return normalize("NFC", "".join(letter for letter in letters if category(letter)[0] != "M"))
 
 
 def given(value: str) -> Given | None:
@@ -81,7 +84,7 @@ def preferred(value: str) -> tuple[str] | None:
 
 
 def family(value: str) -> Family | None:
-    """Of a family name: joined in order without particles, the set of its tokens in order, suffix, nobody."""
+    """Of a family name: joined in order without particles, with them if any, its set of tokens, suffix, nobody."""
     text = folded(value)
     if text is None:
         return None
@@ -89,7 +92,8 @@ def family(value: str) -> Family | None:
     every = bare.split(" ")
     tokens = [token for token in every if token not in PARTICLES] or every
     nobody = _NOBODY.fullmatch(text) is not None or text.isdecimal()
-    return "".join(tokens), sorted(set(tokens)), suffix, nobody
+    whole = None if tokens == every else "".join(every)
+    return "".join(tokens), whole, sorted(set(tokens)), suffix, nobody
 
 
 def suffix(value: str) -> tuple[str] | None:

@@ -171,7 +171,9 @@ _FIELDS: dict[str, tuple[Made, dict[str, Any]]] = {
          "no_given": _FLAG},
     ),
     "family": (
-        names.family, {"c_family": _TEXT, "c_family_set": pl.List(_TEXT), "of_family": _TEXT, "no_family": _FLAG}
+        names.family,
+        {"c_family": _TEXT, "c_family_whole": _TEXT, "c_family_set": pl.List(_TEXT), "of_family": _TEXT,
+         "no_family": _FLAG},
     ),
     "middle": (names.middle, {"c_middle": _TEXT}),
     "preferred": (names.preferred, {"c_preferred": _TEXT}),

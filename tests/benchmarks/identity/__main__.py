@@ -2,8 +2,8 @@
 
 make bench-identity                                      all: some minutes
 make bench-identity ARGS="--sizes 65000 --seeds 1"       the short one
-make bench-identity ARGS="--only febrl"                  one part: febrl, rosters, splink, speed, one, index
-make bench-identity ARGS="--only index --indexed 1000000"  one changed person in the database, against so many
+make bench-identity ARGS="--only febrl"                  one part: febrl, rosters, splink, speed, one, index, whole
+make bench-identity ARGS="--only whole --indexed 1000000"  one changed person from end to end, against so many
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.sandbox.rosterbench import RELEASE_SEEDS
-from tests.benchmarks.identity import index, rosters
+from tests.benchmarks.identity import index, rosters, whole
 from tests.benchmarks.identity.febrl import SETS, febrl
 from tests.benchmarks.identity.measures import Score, Share, difference, pairs_of, scored
 from transforms.matching.people import REGISTER, REGISTER_WEIGHTS, ROSTER, clusters, decide
 
-PARTS = ("febrl", "rosters", "splink", "speed", "one", "index")
+PARTS = ("febrl", "rosters", "splink", "speed", "one", "index", "whole")
 CONSOLE = Console(width=150 if not sys.stdout.isatty() else None)
 #: Rosters are this big where they are judged.
 JUDGED = 65_000
@@ -60,6 +60,8 @@ def main() -> None:
         of_one(max(arguments.sizes))
     if "index" in parts:
         of_index(arguments.indexed)
+    if "whole" in parts:
+        of_whole(arguments.indexed)
 
 
 def of_febrl() -> None:
@@ -196,6 +198,17 @@ def of_index(records: int) -> None:
         f"the rest of it, in the same run: median {median:.1f} ms, p99 {most:.1f} ms; "
         f"median {used:.1f} ms of the processor"
     )
+
+
+def of_whole(records: int) -> None:
+    """All that a worker does when one person changed, with PostgreSQL. How far it is goes to standard error."""
+    start = time.perf_counter()
+
+    def told(progress: str) -> None:
+        print(f"{time.perf_counter() - start:6.0f} s  {progress}", file=sys.stderr, flush=True)
+
+    found = whole.whole(rosters.made(records, RELEASE_SEEDS[0], identifiers=True), told)
+    CONSOLE.print(f"one changed person against {records:,} from end to end: {found.told}")
 
 
 if __name__ == "__main__":

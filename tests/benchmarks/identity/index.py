@@ -91,9 +91,9 @@ async def _looked(url: str, bench: RosterBench, tries: int) -> Looked:
             made.append((rid, compared.keyed(own), compared.valued(own)))
         async with db.district(district) as tx:
             backend = await tx.fetchval("SELECT pg_backend_pid()")
-        before, used = _processor(backend), time.process_time()
+        before, used = seconds_of(backend), time.process_time()
         looks = [await _one(db, district, *each) for each in made]
-        processor = [_processor(backend) - before, time.process_time() - used]
+        processor = [seconds_of(backend) - before, time.process_time() - used]
         times = pl.DataFrame([took for took, _ in looks])
         each = [seconds / len(looks) * 1000 for seconds in processor]
         return Looked(times, each[0], each[1], sum(count for _, count in looks) / len(looks), rows.height, size)
@@ -128,7 +128,7 @@ async def _one(
     return {name: seconds * 1000 for name, seconds in spans.items()}, len(theirs)
 
 
-def _processor(pid: int) -> float:
+def seconds_of(pid: int) -> float:
     """Seconds of the processor that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

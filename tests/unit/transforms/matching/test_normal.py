@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from transforms.matching.columns import Columns
-from transforms.matching.hashes import MANY
+from transforms.matching.hashes import MANY, once
+from transforms.matching.names import folded
 from transforms.matching.people import PERSON, candidates, keys, normalised
 
 _WORDS = (
@@ -80,3 +81,14 @@ def test_who_is_in_an_index_and_asked_for_has_each_key_once() -> None:
     index = keys(normalised(pl.DataFrame(rows, PERSON)))
 
     assert candidates(index.filter(pl.col("rid") == 1), index).rows() == [(1, 2)]
+
+
+def test_a_name_with_accents_is_no_placeholder() -> None:
+    assert [folded(name) for name in ("Noné", "None", "\u201cnone\u201d", "\uff2e\uff0f\uff21", "Ñá")] == [
+        "none", None, None, None, "na",
+    ]  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3)))
+def test_once_is_each_value_in_order(numbers: list[int]) -> None:
+    assert once(np.array(numbers, np.uint64)).tolist() == sorted(set(numbers))

@@ -1,0 +1,89 @@
+"""What the store knows of people becomes the same columns, whether they are few or a whole district."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from hub.store.matching import KEYS
+from hub.sync.compared import few_people, indexed, keyed, many_people, valued
+from transforms.matching.people import normalised
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=6)
+_ROLE = st.fixed_dictionaries(
+    {"roleType": st.just("primary"), "role": st.sampled_from(["student", "teacher", "parent", "guardian", "relative"])}
+)
+_ID = st.fixed_dictionaries({"type": _TEXT, "identifier": _TEXT})
+_USER = st.fixed_dictionaries(
+    {"givenName": _TEXT, "familyName": _TEXT},
+    optional={
+        "middleName": _TEXT, "preferredFirstName": _TEXT, "email": _TEXT, "phone": _TEXT, "sms": _TEXT,
+        "username": _TEXT, "userMasterIdentifier": _TEXT, "userIds": st.lists(_ID, max_size=3),
+        "roles": st.lists(_ROLE, max_size=3), "grades": st.lists(st.sampled_from(["KG", "07"]), max_size=2),
+    },
+)  # fmt: skip
+_FACTS = st.fixed_dictionaries(
+    {}, optional={"birthDate": st.dates().map(str), "sex": st.sampled_from(["male", "female"])}
+)
+_ARRAY = st.sampled_from([None, "{}", "{7}", "{3,7}", "{NULL,4}"])
+_PERSON = st.tuples(_USER, st.none() | _FACTS, _ARRAY, _ARRAY, st.lists(st.sampled_from("abc"), max_size=3))
+
+
+def _document(members: dict[str, Any]) -> str:
+    """As documents are stored: each member behind a comma, texts as they are."""
+    return "".join("," + json.dumps({name: value}, ensure_ascii=False)[1:-1] for name, value in members.items())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_PERSON, min_size=1, max_size=5))
+def test_few_are_what_many_are(people: list[Any]) -> None:
+    rows = list(enumerate(people, 10))[::-1]
+    texts = {"rid": pl.UInt32, "sourcedId": pl.String, "doc": pl.String, "doc_private": pl.String}
+    users = pl.DataFrame(
+        [
+            {"rid": rid, "sourcedId": str(rid), "schools": schools, "guardians": guardians,
+             "doc": _document(user), "doc_private": ',"pronouns":"they"'}
+            for rid, (user, _, schools, guardians, _) in rows
+        ],
+        texts | {"schools": pl.String, "guardians": pl.String},
+    )  # fmt: skip
+    about = pl.DataFrame(
+        [
+            {"rid": rid, "sourcedId": str(rid), "doc": "", "doc_private": _document(facts)}
+            for rid, (_, facts, *_) in rows
+            if facts is not None
+        ],
+        texts,
+    )
+    said = [{"rid": rid, "source": source} for rid, (*_, sources) in rows for source in sources]
+    spoken = pl.DataFrame(said, {"rid": pl.UInt32, "source": pl.String})
+
+    few = few_people(users, about, spoken, [10])
+
+    assert_frame_equal(few, many_people(users, about, spoken, [10]))
+    assert few["no_match"].to_list() == [rid == 10 for rid, _ in sorted(rows)]
+
+
+def test_the_index_has_keys_and_values_each_once() -> None:
+    rows = [{"rid": rid, "givenName": "Ana", "familyName": name} for rid, name in ((1, "Cruz Cruz"), (2, "Cruz Rey"))]
+    users = pl.DataFrame(
+        [
+            {"rid": row["rid"], "sourcedId": "x", "schools": None, "guardians": None, "doc": _document(row),
+             "doc_private": ""}
+            for row in rows
+        ],
+        {"rid": pl.UInt32, **dict.fromkeys(("sourcedId", "schools", "guardians", "doc", "doc_private"), pl.String)},
+    )  # fmt: skip
+    nothing = pl.DataFrame(schema={"rid": pl.UInt32, "doc": pl.String, "doc_private": pl.String})
+    people = normalised(few_people(users, nothing, pl.DataFrame(schema={"rid": pl.UInt32, "source": pl.String}), []))
+
+    index = indexed(people)
+
+    assert index.schema == pl.Schema(KEYS)
+    assert index.height == keyed(people).height + valued(people).height == index.n_unique()
+    assert {1, 2} == set(valued(people)["rid"])
