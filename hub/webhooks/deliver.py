@@ -46,18 +46,17 @@ async def _deliver(courier: Courier, claim: Claim, most: int) -> bool:
             return False
         outcome = await _attempt(sender, ready)
         following = await _following(courier, claim, ready, outcome, left) if left else None
+        came: Held | Again | None = following.held if following is not None else None
         if following is None:
             async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
                 came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0 and not ready.tried)
                 if isinstance(came, Held) and left:
                     following = await prepare(courier, tx, claim, came, most=left, before=ready)
-            crash_point("deliver.after_acknowledge")
-            if came is None:
-                return False
-            if isinstance(came, Again):
-                following = await _once_more(courier, claim, ready, came, left)
-        else:
-            crash_point("deliver.after_acknowledge")
+        crash_point("deliver.after_acknowledge")
+        if came is None:
+            return False
+        if isinstance(came, Again):
+            following = await _once_more(courier, claim, ready, came, left)
         ready = following
     return True
 

@@ -176,7 +176,7 @@ async def test_a_statement_by_itself_says_its_district_before_it_reads_however_i
             ("/users", {"limit": "5", "offset": "99999"}),
         ):
             assert (await hub.get(path, **query))[0] == 200
-    kinds = ("SELECT r.*", "string_agg(r.record", "convert_to(string_agg(t.sourced_id", "SELECT EXISTS")
+    kinds = ("SELECT r.*", "string_agg(r.record", "SELECT string_agg(t.sourced_id", "SELECT EXISTS")
     assert [kind for kind in kinds if not any(kind in query for query, _ in statements)] == []
     here, there = hub.prepared.here, hub.prepared.there
     pool = await asyncpg.create_pool(
