@@ -19,7 +19,7 @@ import gzip
 import socket
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -224,12 +224,12 @@ class FaultContract:
     """The tests. Each method gets a ``FaultCase``; all are synchronous, so that no plugin is needed."""
 
     def test_what_passes_is_asked_for_again(self, faulty: FaultCase) -> None:
-        """An answer that goes wrong costs a request, and nothing else."""
-        _each(faulty, PASSING, _must_complete, costs=1)
+        """One answer that goes wrong costs a request, and nothing else."""
+        _each(faulty, PASSING, _must_complete)
 
     def test_what_is_odd_and_says_nothing_false_is_taken(self, faulty: FaultCase) -> None:
         """Clocks, encodings and blanks change no row."""
-        _each(faulty, HARMLESS, _must_complete, costs=0)
+        _each(faulty, HARMLESS, _must_complete)
 
     def test_what_is_doubtful_changes_no_row(self, faulty: FaultCase) -> None:
         """A page that came again, or an empty one, must not look like the whole."""
@@ -256,52 +256,19 @@ class FaultContract:
         _report(wrong)
 
 
-def _each(
-    faulty: FaultCase, faults: Mapping[str, Fault], judge: Callable[[str | ConnectorError, str], str], *,
-    costs: int | None = None,
-) -> None:  # fmt: skip
-    """Each fault at the first, a middle and the last page.
-
-    ``costs``: how many requests more one costs that must not keep a pull from completing. Such a fault meets one pull
-    at all three pages: the later ones come after it has recovered. Only where that goes wrong, or some page was not
-    met, each page has a pull of its own, which tells them apart.
-    """
+def _each(faulty: FaultCase, faults: Mapping[str, Fault], judge: Callable[[str | ConnectorError, str], str]) -> None:
+    """Each fault once, at the first, a middle and the last page."""
     clean, pages = _clean(faulty)
-    places = sorted({0, pages // 2, pages - 1})
     wrong: list[str] = []
-
-    def meet(script: Callable[[Asked], Fault | None], what: str) -> list[str]:
-        faulty.proxy.begin_again(script)
-        found = _outcome(faulty)
-        verdict = judge(found, clean)
-        return [*([f"{what}: {verdict}"] if verdict else []), *_left(faulty, what, found)]
-
     for name, fault in faults.items():
-        told: list[str] = []
-        if costs is not None:
-            together = _Together(places, fault, costs)
-            told = meet(together, f"{name}, pages {places} of {pages}")
-            if together.met == len(places) and not told:
-                continue
-        apart = [one for page in places for one in meet(_at(page, fault), f"{name}, page {page} of {pages}")]
-        wrong += apart or told
+        for page in sorted({0, pages // 2, pages - 1}):
+            faulty.proxy.begin_again(_at(page, fault))
+            found = _outcome(faulty)
+            what = f"{name}, page {page} of {pages}"
+            wrong += [f"{what}: {judge(found, clean)}"] if judge(found, clean) else []
+            wrong += _left(faulty, what, found)
     faulty.proxy.begin_again()
     _report(wrong if _outcome(faulty) == clean else [*wrong, "the pull after all faults is not whole"])
-
-
-class _Together:
-    """A script: a fault at some pages of one pull. Requests that it cost are no pages more; ``met``: how many pages."""
-
-    def __init__(self, pages: Sequence[int], fault: Fault, costs: int) -> None:
-        self._pages, self._fault, self._costs = pages, fault, costs
-        self.met = 0
-
-    def __call__(self, one: Asked) -> Fault | None:
-        met = self.met
-        if one.kind is None or met == len(self._pages) or one.number != self._pages[met] + met * self._costs:
-            return None
-        self.met += 1
-        return self._fault
 
 
 def _must_complete(found: str | ConnectorError, clean: str) -> str:
