@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -34,11 +34,8 @@ from hub.sync.tokenising import tokenise_once
 from hub.sync.watch import Watch
 from hub.webhooks.egress import Egress
 from hub.worker import bells
-from hub.worker.parts import Parts, database
+from hub.worker.parts import Parts, Work, database
 from hub.worker.together import end, together
-
-if TYPE_CHECKING:
-    from hub.worker.process import Work
 
 log = structlog.get_logger()
 

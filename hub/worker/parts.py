@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from hub.clock import Clock
@@ -11,6 +11,9 @@ from hub.crypto import Keys
 from hub.settings import Settings
 from hub.store.database import Database
 from hub.webhooks.egress import Egress
+
+#: Claims one due run and carries it out; whether there was one.
+Work = Callable[[Database, Clock], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import importlib
 import signal
-from collections.abc import Awaitable, Callable
 
 from hub import vault
-from hub.clock import Clock, SystemClock
+from hub.clock import SystemClock
 from hub.crypto import load_key
 from hub.errors import Code, HubError
 from hub.settings import Settings
@@ -19,12 +18,9 @@ from hub.webhooks.deliver import Courier
 from hub.webhooks.dispatcher import Dispatcher, Limits
 from hub.webhooks.egress import Egress
 from hub.webhooks.schedule import LIVELY_SECONDS
-from hub.worker.parts import Parts, database
+from hub.worker.parts import Parts, Work, database
 from hub.worker.together import together
 from hub.worker.watching import watched
-
-#: Claims one due run and carries it out; whether there was one.
-Work = Callable[[Database, Clock], Awaitable[bool]]
 
 
 async def run_worker(
