@@ -20,9 +20,10 @@ from hub.store.deliveries import Batch
 
 
 class Step(NamedTuple):
-    """A batch that was taken at its first attempt, and the next one of the window; fields as in Batch and in Tried.
+    """A batch that was taken, and the next one of the window; fields as in Batch and in Tried.
 
     ``lease_token``: the fence. ``version``: as of the row that was held; ``granted_at``: when the grant had changed.
+    ``attempt``: at which attempt it was taken, from 1.
     """
 
     district_id: UUID
@@ -31,6 +32,7 @@ class Step(NamedTuple):
     version: int
     granted_at: datetime
     taken: str
+    attempt: int
     inside: dict[str, Any]
     milliseconds: int
     status: int | None
@@ -44,20 +46,20 @@ class Step(NamedTuple):
     body: bytes
 
     @classmethod
-    def of(cls, claim: Claim, held: Held, taken: Batch, tried: Tried, following: Batch) -> Step:
+    def of(cls, claim: Claim, held: Held, taken: Batch, tried: Tried, following: Batch, *, attempt: int) -> Step:
         """From one batch of a claimed subscription to the next one."""
         assert taken.inside is not None, "behind the last batch of a window there is no following one"
         return cls(
             claim.district_id, claim.subscription_id, claim.lease_token, held.version, held.granted_at, taken.batch_id,
-            taken.inside, tried.milliseconds, tried.status, tried.remote_ip, tried.excerpt, following.batch_id,
+            attempt, taken.inside, tried.milliseconds, tried.status, tried.remote_ip, tried.excerpt, following.batch_id,
             following.window_to, following.inside, following.changes, following.sole, following.stored,
         )  # fmt: skip
 
 
 #: What goes as JSON; the bodies go behind each other as they are.
-_TOLD = [name for name in Step._fields if name not in {"district_id", "body"}]
-# The statement itself: migrations/0060_relay_steps.sql.
-_RELAY = "SELECT subscription_id, lease_token, version FROM relay_steps($1, $2, $3)"
+_TOLD = [name for name in Step._fields if name != "body"]
+# The statement itself: migrations/0062_relay_together.sql.
+_RELAY = "SELECT subscription_id, lease_token, version FROM relay_together($1, $2, $3, $4)"
 
 
 #: A subscription and its lease.
@@ -69,14 +71,14 @@ async def relay(tx: Transaction, steps: Sequence[Step], *, lease_seconds: float)
 
     Of a subscription that is missing in the answer nothing was written. ``tx``: of ``Database.statement``.
     """
-    told: dict[str, list[dict[str, Any]]] = {}
+    told: list[dict[str, Any]] = []
     at = 1
-    for district_id, *step, body in steps:
-        size = len(body)
-        one = dict(zip(_TOLD, step, strict=True), body_at=at, body_size=size)
-        told.setdefault(str(district_id), []).append(one)
+    for step in steps:
+        size = len(step.body)
+        told.append(dict(zip(_TOLD, step, strict=False), body_at=at, body_size=size))  # the body comes last
         at += size
     bodies = b"".join([step.body for step in steps])
     text = orjson.dumps(told, default=str).decode()  # the driver's UUIDs are a kind of their own
-    rows = await tx.fetch(_RELAY, lease_seconds, text, bodies)
+    districts = ",".join({str(step.district_id) for step in steps})
+    rows = await tx.fetch(_RELAY, districts, lease_seconds, text, bodies)
     return {(row["subscription_id"], row["lease_token"]): row["version"] for row in rows}

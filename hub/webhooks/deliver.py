@@ -49,7 +49,7 @@ async def _deliver(courier: Courier, claim: Claim, most: int) -> bool:
         came: Held | Again | None = following.held if following is not None else None
         if following is None:
             async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
-                came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0 and not ready.tried)
+                came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0 and ready.attempts == 0)
                 if isinstance(came, Held) and left:
                     following = await prepare(courier, tx, claim, came, most=left, before=ready)
         crash_point("deliver.after_acknowledge")
@@ -76,14 +76,15 @@ async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outc
     """
     held, batch = ready.held, ready.batch
     taken = outcome.answer.failure is None and batch.kind == "feed" and held.failing_told is None
-    if not taken or held.attempt or ready.tried or held.rate_per_minute is not None or held.batch_changes is not None:
+    known = ready.attempts is not None and not held.attempt
+    if not taken or not known or held.rate_per_minute is not None or held.batch_changes is not None:
         return None
     if not ready.following or time.monotonic() > ready.fresh_until:
         ready = await more(courier, claim, ready, most=most)
     if not ready.following:
         return None
     following, *rest = ready.following
-    step = Step.of(claim, held, batch, tried_of(outcome.answer), following)
+    step = Step.of(claim, held, batch, tried_of(outcome.answer), following, attempt=(ready.attempts or 0) + 1)
     version = await courier.relay.take(step)
     if version is None:
         return None

@@ -51,19 +51,21 @@ AHEAD_BYTES, AHEAD_SECONDS = 320_000, 5.0
 class Ready(NamedTuple):
     """A batch that may be sent now. ``following``: the next ones of its window, which are not frozen yet.
 
-    ``fresh_until``: how long these are good for, by ``time.monotonic``. ``tried``: whether the batch was frozen before,
-    and so may have been sent.
+    ``fresh_until``: how long these are good for, by ``time.monotonic``. ``attempts``: how often the batch was sent
+    before; None where it was frozen under another lease, and nobody here knows.
     """
 
     batch: Batch
     held: Held
     following: tuple[Batch, ...] = ()
     fresh_until: float = 0
-    tried: bool = False
+    attempts: int | None = 0
 
     def once_more(self, held: Held) -> Ready:
         """The same batch, to be sent again; ``held``: the subscription as it is now."""
-        return self._replace(held=held, following=self.following if _alike(self.held, held) else (), tried=True)
+        following = self.following if _alike(self.held, held) else ()
+        attempts = None if self.attempts is None else self.attempts + 1
+        return self._replace(held=held, following=following, attempts=attempts)
 
     def behind(self, held: Held) -> Sequence[Batch]:
         """What was cut behind this batch, where it is what comes next now that this one is taken.
@@ -97,11 +99,10 @@ async def prepare(
         return None
     await vault.to_open(tx, courier.key, held.secret, held.certificate)
     if held.batch_id is not None:
-        frozen = await deliveries.frozen(tx, claim, held.batch_id)
+        same = before if before is not None and before.batch.batch_id == held.batch_id else None
+        frozen = same.batch if same is not None else await deliveries.frozen(tx, claim, held.batch_id)
         if frozen.granted_at in {None, held.granted_at}:
-            if before is not None and before.batch.batch_id == frozen.batch_id:
-                return before.once_more(held)
-            return Ready(frozen, held, tried=True)
+            return same.once_more(held) if same is not None else Ready(frozen, held, attempts=None)
         # It holds records as an app might see them that may see less now. What it tells of is told anew.
         fresh = await deliveries.withdraw(tx, claim, held.batch_id)
         assert fresh is not None

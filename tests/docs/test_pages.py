@@ -16,7 +16,7 @@ PAGES = sorted(
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 NAMED = re.compile(r"`((?:hub|connectors|transforms)(?:\.\w+)+)`")
 #: Names of files, and names that PostgreSQL knows and Python does not.
-OTHERS = {"hub.district", "hub.run", "hub.env"}
+OTHERS = {"hub.relayed", "hub.district", "hub.run", "hub.env"}
 FILE = re.compile(r"`((?:hub|connectors|transforms|tests|deploy|migrations)/[\w./-]+)`")
 
 

@@ -88,7 +88,9 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("agreement_tokens", "SELECT", ("hub_owner",)),
         ("agreement_tokens", "DELETE", ("hub_owner",)),
         *(("agreement_findings", does, ("hub_owner",)) for does in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+        ("attempts", "INSERT", ("hub_worker",)),  # of the districts that a relay names
         ("audit", "INSERT", ("hub_owner",)),
+        *(("batches", does, ("hub_worker",)) for does in ("SELECT", "INSERT", "UPDATE")),  # as attempts
         ("districts", "SELECT", ("hub_service", "hub_worker")),
         ("export_schedules", "SELECT", ("hub_worker",)),
         ("data_keys", "SELECT", ("hub_service", "hub_worker")),  # the hub's own
@@ -99,7 +101,7 @@ async def test_policies_for_other_districts_reach_the_queues_only(owner: asyncpg
         ("grade_targets", "SELECT", ("hub_worker",)),
         ("grade_targets", "UPDATE", ("hub_worker",)),
         ("grants", "SELECT", ("hub_service",)),  # an app's own
-        ("grants", "SELECT", ("hub_worker",)),  # as the feed
+        ("grants", "SELECT", ("hub_worker",)),  # as the feed, and as attempts
         ("notices", "INSERT", ("hub_service", "hub_worker")),  # to an app's recipients, of one's own district
         ("notices", "SELECT", ("hub_worker",)),
         ("parked", "SELECT", ("hub_worker",)),  # as the feed

@@ -6,13 +6,14 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
 from hub.store import claims, relays
+from hub.store.database import StatementError, Transaction
 from hub.store.relays import Step
 from hub.sync import grants
 from hub.webhooks import relay, subscriptions
@@ -145,6 +146,46 @@ async def test_a_step_under_another_districts_name_writes_nothing(world: World) 
         assert [len(taken) for taken in seen] == [0, 1, 0, 1]
         rows = await world.feeds.connection.fetch("SELECT DISTINCT district_id FROM attempts")
         assert [row["district_id"] for row in rows] == [one.district]
+
+
+@pytest.mark.threat("T1", "T9")
+async def test_a_relay_reaches_the_districts_that_it_names_and_for_its_transaction_alone(world: World) -> None:
+    async with receiver() as there, world.courier() as courier:
+        made = [await world.subscribe(there, users=1, types=("users.*",)) for _ in range(3)]
+        for some in made:
+            await world.feeds.move(some.district, some.grant, updated=[0])
+        for claim in await claims.claim(courier.db, limit=9, per_district=9, lease_seconds=20):
+            await deliver(courier, claim)
+        one, other, third = sorted(made, key=lambda some: some.district)
+
+        async def seen(tx: Transaction, table: str) -> list[UUID]:
+            return [row["district_id"] for row in await tx.fetch(f"SELECT district_id FROM {table} ORDER BY 1")]
+
+        change = "UPDATE batches SET changes = changes WHERE district_id = $1"
+        async with courier.db.shared() as tx:
+            assert await seen(tx, "batches") == await seen(tx, "grants") == []
+            named = f"{one.district},{other.district}"
+            await tx.execute("SELECT set_config('hub.relayed', $1, true)", named)
+            assert await seen(tx, "batches") == await seen(tx, "grants") == [one.district, other.district]
+            assert await seen(tx, "attempts") == await seen(tx, "users") == []
+            assert [await tx.execute(change, some.district) for some in (one, third)] == [1, 0]
+
+        async def log(some: Subscribed) -> None:
+            async with courier.db.shared() as tx:
+                await tx.execute("SELECT set_config('hub.relayed', $1, true)", named)
+                await tx.execute(
+                    "INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, milliseconds) "
+                    "VALUES ($1, $2, 'msg_1', 1, 1)",
+                    some.district, some.id,
+                )  # fmt: skip
+
+        await log(one)
+        with pytest.raises(StatementError, match="row-level security"):
+            await log(third)
+        async with courier.db.statement() as tx:
+            await tx.fetch("SELECT * FROM relay_together($1, 20, '[]', '')", named)
+        async with courier.db.shared() as tx:
+            assert await seen(tx, "batches") == []
 
 
 @pytest.mark.threat("F13", "F15")
