@@ -76,6 +76,8 @@ async def set_policy(tx: Transaction, policy: dict[str, Any]) -> None:
 class State:
     """How far a district's people were compared. ``speaking``: how many sources speak of people.
 
+    ``settings``: how much the hub decides by itself.
+
     ``people``: how many they were when they were counted within a day. That is near enough: one in a hundred more or
     less is a hundredth of a bit.
     """
@@ -85,21 +87,44 @@ class State:
     speaking: int
     indexed: bool
     people: int | None
+    settings: dict[str, Any]
 
 
 async def state(tx: Transaction) -> State:
     """How far people were compared, and whether there is anything to compare."""
     row = await tx.fetchrow(
-        "SELECT d.matched_to, d.position, CASE WHEN d.people_counted_at > now() - interval '1 day' "
-        "THEN d.people_counted END AS people, (SELECT count(*) FROM sources s "
-        "WHERE s.district_id = d.district_id AND s.state <> 'departed' AND EXISTS (SELECT FROM source_records r "
-        "WHERE r.district_id = s.district_id AND r.source_id = s.source_id AND r.entity = 'users' AND r.active)) "
+        "SELECT d.matched_to, d.position, d.matching AS settings, "
+        "CASE WHEN d.people_counted_at > now() - interval '1 day' THEN d.people_counted END AS people, "
+        "(SELECT count(*) FROM sources s WHERE s.district_id = d.district_id AND s.state <> 'departed' "
+        "AND EXISTS (SELECT FROM source_records r WHERE r.district_id = s.district_id "
+        "AND r.source_id = s.source_id AND r.entity = 'users' AND r.active)) "
         "AS speaking, EXISTS (SELECT FROM match_keys k WHERE k.district_id = d.district_id) AS indexed "
         "FROM districts d WHERE d.district_id = $1",
         tx.district_id,
     )  # fmt: skip
     assert row is not None, "the caller has claimed it"
     return State(**row)
+
+
+async def some(tx: Transaction, rids: Sequence[int]) -> Sequence[Any]:
+    """Active users of some rids, in order: rid, schools and guardians (rids), document, that of demographics, sources.
+
+    Documents are members of an object, each behind a comma. Last comes whether they are compared with nobody.
+    """
+    # Each table is asked for these rids alone, and then they are joined: of a district that is newer than PostgreSQL's
+    # last look at its tables the planner expects one row, and would join by reading all of it again for each.
+    return await tx.fetch(
+        "WITH about AS MATERIALIZED (SELECT rid, doc || doc_private AS doc FROM demographics "
+        "WHERE district_id = $1 AND active AND rid = ANY($2::integer[])), "
+        "said AS MATERIALIZED (SELECT rid, array_agg(DISTINCT source_id::text) AS sources FROM source_records "
+        "WHERE district_id = $1 AND entity = 'users' AND active AND rid = ANY($2::integer[]) GROUP BY rid), "
+        "exempt AS MATERIALIZED (SELECT rid FROM match_exempt WHERE district_id = $1 AND rid = ANY($2::integer[])) "
+        "SELECT u.rid, u.roles_org_rids, u.agents_rids, u.doc || u.doc_private, about.doc, said.sources, "
+        "exempt.rid IS NOT NULL FROM users u LEFT JOIN about USING (rid) LEFT JOIN said USING (rid) "
+        "LEFT JOIN exempt USING (rid) WHERE u.district_id = $1 AND u.active AND u.rid = ANY($2::integer[]) "
+        "ORDER BY u.rid",
+        tx.district_id, list(rids),
+    )  # fmt: skip
 
 
 async def users(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
@@ -159,6 +184,9 @@ async def set_exempt(tx: Transaction, rid: int, *, by: str | None) -> None:
 
 async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.DataFrame) -> None:
     """Sets the keys (KEYS) of some users, those without any among them; None: of all, and there are no others."""
+    if rids is not None and len(rids) <= FEW:
+        await _write_differences(tx, rids, keys)
+        return
     if rids is None:
         await tx.execute("DELETE FROM match_keys WHERE district_id = $1", tx.district_id)
     else:
@@ -173,6 +201,23 @@ async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.Dat
             "SELECT $1, * FROM unnest($2::bigint[], $3::smallint[], $4::integer[])",
             tx.district_id, part["hash"].to_list(), part["kind"].to_list(), part["rid"].to_list(),
         )  # fmt: skip
+
+
+async def _write_differences(tx: Transaction, rids: Collection[int], keys: pl.DataFrame) -> None:
+    """As ``write_keys``, in one statement. Most changes of a person change no key, or some of them.
+
+    Nobody else writes the keys of these users meanwhile: who compares a district has a lease on it.
+    """
+    await tx.execute(
+        "WITH own AS MATERIALIZED (SELECT hash, kind, rid FROM match_keys "
+        "WHERE district_id = $1 AND rid = ANY($2::integer[])), "
+        "new AS MATERIALIZED (SELECT * FROM unnest($3::bigint[], $4::smallint[], $5::integer[]) n(hash, kind, rid)), "
+        "gone AS (DELETE FROM match_keys k WHERE k.district_id = $1 AND k.rid = ANY($2::integer[]) AND NOT EXISTS "
+        "(SELECT FROM new WHERE new.rid = k.rid AND new.kind = k.kind AND new.hash = k.hash)) "
+        "INSERT INTO match_keys (district_id, hash, kind, rid) "
+        "SELECT $1, hash, kind, rid FROM (SELECT * FROM new EXCEPT SELECT * FROM own) n ORDER BY hash, kind, rid",
+        tx.district_id, list(rids), keys["hash"].to_list(), keys["kind"].to_list(), keys["rid"].to_list(),
+    )  # fmt: skip
 
 
 async def sharing(tx: Transaction, hashes: Sequence[int], most: int) -> pl.DataFrame:
@@ -206,6 +251,8 @@ async def keep(tx: Transaction, rids: Collection[int] | None, found: pl.DataFram
         "AND ($2::integer[] IS NULL OR left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))",
         tx.district_id, None if rids is None else list(rids),
     )  # fmt: skip
+    if not found.height:
+        return
     await tx.execute(
         "INSERT INTO matches (district_id, left_rid, right_rid, state, tier, score, evidence, model) "
         "SELECT $1, f.l, f.r, 'review', f.tier, f.score, f.evidence::jsonb, f.model FROM unnest("

@@ -156,7 +156,7 @@ def _first(sides: _Sides, met: Met) -> Levels:
     names[rest.any_equal(columns.nicknames)] = First.NICKNAME
     close, other = rest.among((names == First.DIFFERENT) & ~one)
     if len(close):
-        similar = alike(columns.frame["c_given"], given, other.left, other.right)
+        similar = alike(columns.values("c_given"), given, other.left, other.right)
         rarer = np.minimum(met.given[other.left], met.given[other.right])
         unusual = rarer <= max(_UNUSUAL, _UNUSUAL_SHARE * met.frequencies.total)
         names[close] = np.where(similar, np.where(unusual, First.SPELLING, First.ALIKE), First.DIFFERENT)
@@ -175,7 +175,7 @@ def _middle(sides: _Sides, first: Levels) -> Levels:
     names[one & rest.equal(initial)] = Middle.INITIAL
     close, other = rest.among((names == Middle.DIFFERENT) & ~one)
     if len(close):
-        similar = alike(columns.frame["c_middle"], middle, other.left, other.right)
+        similar = alike(columns.values("c_middle"), middle, other.left, other.right)
         names[close] = np.where(similar, Middle.SPELLING, Middle.DIFFERENT)
     level[at] = names
     # Where the one's first name is the other's middle name, that was said already.
@@ -198,7 +198,7 @@ def _last(sides: _Sides) -> Levels:
         names[shared] = np.where(one_each[shared], Last.PART, Last.TOKEN)
     if len(at):
         close, other = rest.among((names != Last.PART) & (given[rest.left] != b))
-        similar = alike(columns.frame["c_family"], family, other.left, other.right)
+        similar = alike(columns.values("c_family"), family, other.left, other.right)
         names[close[similar]] = Last.SPELLING
     if len(tokens) > 1:
         equal = [token[rest.left] == token[rest.right] for token in tokens]
@@ -251,7 +251,7 @@ def _home(sides: _Sides, first: Levels, last: Levels, birth: Levels) -> Levels:
     agree = ((first != First.DIFFERENT) | born) & ((postcode == Same.EQUAL) | (last < Last.DIFFERENT) | born)
     at, rest = sides.among((street == Same.DIFFERENT) & agree)
     if len(at):
-        texts = columns.frame["c_street"]
+        texts = columns.values("c_street")
         close = alike(texts, columns.street, rest.left, rest.right, 0.95)
         words = words_in_common(texts, columns.street, rest.left, rest.right)
         near = (postcode[at] == Same.EQUAL) | rest.equal(columns.house)
@@ -269,7 +269,7 @@ def _identifier(sides: _Sides) -> Levels:
             equal = comparable & (codes[sides.left] == others[sides.right])
             at, rest = sides.among(comparable & ~equal & (level == Code.MISSING))
             if len(at):
-                texts = sides.columns.frame["c_ids"]
+                texts = sides.columns.values("c_ids")
                 a = [row[one] for row in chosen(texts, rest.left)]
                 b = [row[two] for row in chosen(texts, rest.right)]
                 level[at] = np.where(one_step(a, b), Code.ALIKE, Code.DIFFERENT)

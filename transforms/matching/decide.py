@@ -12,9 +12,10 @@ import polars as pl
 
 from transforms.marks import as_list
 from transforms.matching.blocks import Rids, candidates_of, unpacked
-from transforms.matching.columns import Bools, Columns
+from transforms.matching.columns import Bools, Columns, columns_of
 from transforms.matching.compare import AGREEING, Compared, Levels, Rows, compared
 from transforms.matching.evidence import written
+from transforms.matching.few import People
 from transforms.matching.frequencies import Floats, Frequencies, Met, counted
 from transforms.matching.hashes import U64, mixed, of_texts, once
 from transforms.matching.likeness import chosen
@@ -90,22 +91,23 @@ class Decisions:
 
 
 def decide(
-    people: pl.DataFrame, pairs: pl.DataFrame | None = None, *, population: int, cannot: pl.DataFrame | None = None,
+    people: People | Columns, pairs: pl.DataFrame | None = None, *, population: int, cannot: pl.DataFrame | None = None,
     policy: Policy = ROSTER, weights: Weights = WEIGHTS, frequencies: Frequencies | None = None,
 ) -> Decisions:  # fmt: skip
-    """Decide on ``pairs`` (left, right: rids), or on all candidates among ``people`` (``PERSON``, normalised or not).
+    """Decide on ``pairs`` (left, right: rids), or on all candidates among ``people`` (``PERSON``, or normalised).
 
     ``population``: the number of people that were searched. ``frequencies``: how common values are in it, by default
     among ``people``; whoever decides on some pairs of many people passes those of all. Of given pairs every one is
     told; of candidates those that are not separate, and those that were not far from it.
     """
-    if "c_given" not in people.columns:
+    if isinstance(people, pl.DataFrame) and "c_given" not in people.columns:
         people = normalised(people)
+    columns = columns_of(people)
     if pairs is None:  # Columns of keys are made anew: with those that are compared they would be twice as much at once
-        left, right = candidates_of(Columns(people), register=not policy.households)
+        left, right = candidates_of(Columns(columns.people), register=not policy.households)
     else:
         left, right = _ordered(pairs)
-    judge = _Judge(Columns(people), policy, weights, population, frequencies, cannot)
+    judge = _Judge(columns, policy, weights, population, frequencies, cannot)
     parts, doubtful = [], []
     for start in range(0, max(len(left), 1), _CHUNK):  # once for no pairs, so that there are columns
         chunk = slice(start, start + _CHUNK)
@@ -316,8 +318,8 @@ def _by_email(judge: _Judge, left: Rows, right: Rows, pair: Compared, outcome: L
     if not len(at):
         return
     columns, policy = judge.columns, judge.policy
-    emails = columns.frame["c_email"]
-    domains = of_texts(pl.Series(chosen(emails, left[at]), dtype=pl.String), _domain)
+    emails = columns.values("c_email")
+    domains = of_texts(chosen(emails, left[at]), _domain)
     first, last, birth = (pair.level(name)[at] for name in ("first name", "last name", "birth date"))
     role = pair.level("role")[at]
     if policy.email_domains is None:
@@ -337,7 +339,7 @@ def _domain(email: str) -> str:
 
 @lru_cache(maxsize=256)  # for each district that names its own
 def _hashed(domains: Collection[str]) -> U64:
-    return of_texts(pl.Series(sorted(domains), dtype=pl.String))
+    return of_texts(sorted(domains))
 
 
 def _by_identifier(pair: Compared, policy: Policy, outcome: Levels, tier: Levels) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from transforms.matching.columns import Columns
+from transforms.matching.few import Few
 from transforms.matching.hashes import MANY, once
 from transforms.matching.names import folded
 from transforms.matching.people import PERSON, candidates, keys, normalised
@@ -52,6 +53,7 @@ def test_few_and_many_come_to_the_same(rows: list[dict[str, Any]]) -> None:
     one, many = normalised(few), normalised(pl.concat([few, others], how="diagonal"))
 
     assert_frame_equal(many.head(len(rows)), one)
+    assert_frame_equal(normalised(Few.of(few)).frame(one.schema), one)
     assert_frame_equal(keys(many).filter(pl.col("rid") < 100), keys(one))
     little, much = Columns(one), Columns(many)
     for name in ("sex", "kind", "active", "birth", "born", "grade", "begin", "end", "is_initial", "house"):
