@@ -76,32 +76,40 @@ async def set_policy(tx: Transaction, policy: dict[str, Any]) -> None:
 class State:
     """How far a district's people were compared. ``speaking``: how many sources speak of people.
 
-    ``settings``: how much the hub decides by itself.
-
-    ``people``: how many they were when they were counted within a day. That is near enough: one in a hundred more or
-    less is a hundredth of a bit.
+    ``settings``: how much the hub decides by itself. ``people``: how many they were when they were counted within a
+    day. That is near enough: one in a hundred more or less is a hundredth of a bit. ``decided``: whether people have
+    told any apart, or are unsure of them; ``joining``: whether a run that joins people is not over.
     """
 
     matched_to: int | None
     position: int
+    settings: dict[str, Any]
+    people: int | None
     speaking: int
     indexed: bool
-    people: int | None
-    settings: dict[str, Any]
+    decided: bool
+    joining: bool
+
+
+_STATE: Final = (
+    "d.matched_to, d.position, d.matching AS settings, "
+    "CASE WHEN d.people_counted_at > now() - interval '1 day' THEN d.people_counted END AS people, "
+    "(SELECT count(*) FROM sources s WHERE s.district_id = d.district_id AND s.state <> 'departed' "
+    "AND EXISTS (SELECT FROM source_records r WHERE r.district_id = s.district_id "
+    "AND r.source_id = s.source_id AND r.entity = 'users' AND r.active)) AS speaking, "
+    "EXISTS (SELECT FROM match_keys k WHERE k.district_id = d.district_id) AS indexed, "
+    "EXISTS (SELECT FROM matches m WHERE m.district_id = d.district_id AND m.state IN ('different', 'unsure')) "
+    "AS decided, EXISTS (SELECT FROM runs r WHERE r.district_id = d.district_id AND r.kind = 'people' "
+    "AND r.state IN ('queued', 'running', 'held') AND NOT r.dry_run) AS joining"
+)
 
 
 async def state(tx: Transaction) -> State:
-    """How far people were compared, and whether there is anything to compare."""
-    row = await tx.fetchrow(
-        "SELECT d.matched_to, d.position, d.matching AS settings, "
-        "CASE WHEN d.people_counted_at > now() - interval '1 day' THEN d.people_counted END AS people, "
-        "(SELECT count(*) FROM sources s WHERE s.district_id = d.district_id AND s.state <> 'departed' "
-        "AND EXISTS (SELECT FROM source_records r WHERE r.district_id = s.district_id "
-        "AND r.source_id = s.source_id AND r.entity = 'users' AND r.active)) "
-        "AS speaking, EXISTS (SELECT FROM match_keys k WHERE k.district_id = d.district_id) AS indexed "
-        "FROM districts d WHERE d.district_id = $1",
-        tx.district_id,
-    )  # fmt: skip
+    """How far people were compared, and whether there is anything to compare.
+
+    In one statement, which sees one moment: what ``claim`` waited for may have changed all of it.
+    """
+    row = await tx.fetchrow(f"SELECT {_STATE} FROM districts d WHERE d.district_id = $1", tx.district_id)
     assert row is not None, "the caller has claimed it"
     return State(**row)
 
@@ -220,14 +228,17 @@ async def _write_differences(tx: Transaction, rids: Collection[int], keys: pl.Da
     )  # fmt: skip
 
 
-async def sharing(tx: Transaction, hashes: Sequence[int], most: int) -> pl.DataFrame:
-    """The keys (KEYS) with some hashes, whoever has them; of a hash that more than ``most`` have, as many and one."""
+async def sharing(tx: Transaction, hashes: Sequence[int], most: int, *, but: Sequence[int] = ()) -> pl.DataFrame:
+    """The keys (KEYS) with some hashes, whoever has them, ``but`` for a few users.
+
+    Of a hash that more than ``most`` have, as many and one.
+    """
     answered = fetched if len(hashes) <= FEW else copied
     return await answered(
         tx, "SELECT f.rid, f.kind, h.hash FROM (SELECT DISTINCT unnest($2::bigint[]) AS hash) h "
         "CROSS JOIN LATERAL (SELECT rid, kind FROM match_keys k WHERE k.district_id = $1 AND k.hash = h.hash "
-        f"AND k.kind < {VALUES} LIMIT {most + 1}) f",
-        KEYS, tx.district_id, list(hashes),
+        f"AND k.kind < {VALUES} AND k.rid <> ALL($3::integer[]) LIMIT {most + 1}) f",
+        KEYS, tx.district_id, list(hashes), list(but),
     )  # fmt: skip
 
 

@@ -174,13 +174,7 @@ def valued(people: People | Columns) -> pl.DataFrame:
             kinds.append(np.full(len(met), VALUES + int(of), np.int16))
             hashes.append(array[met].view(np.int64))
     parts = (("rid", rids), ("kind", kinds), ("hash", hashes))
-    found = pl.DataFrame([pl.Series(name, np.concatenate(arrays)) for name, arrays in parts])
-    return found if _once(found) else found.unique()
-
-
-def _once(rows: pl.DataFrame) -> bool:
-    """Whether each row comes once, of few rows; a surname of one token twice has a value twice."""
-    return rows.height <= FEW and len(set(rows.rows())) == rows.height
+    return pl.DataFrame([pl.Series(name, np.concatenate(arrays)) for name, arrays in parts])
 
 
 def counted(columns: Columns) -> list[int]:

@@ -8,7 +8,7 @@ decide. So is whether two records of one source are one person: see docs/people.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -19,6 +19,7 @@ import polars as pl
 from hub.errors import HubError
 from hub.ids import new_id
 from hub.store import matching, people, runs
+from hub.store.columns import FEW
 from hub.store.database import Database, Transaction
 from hub.store.people import HUB, Pair
 from hub.sync import compared
@@ -48,6 +49,7 @@ LONGEST_LOCK_SECONDS: Final = 300.0
 _IDENTIFIED: Final = ("B", "C")
 #: What says of people who may be joined.
 _TO_JOIN: Final = {name: PERSON[name] for name in ("rid", "source", "kind", "active")}
+_NOBODY: Final = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32})
 _BIGGEST: Final = max(kind.cap for kind in KINDS)
 
 
@@ -105,7 +107,7 @@ async def match_once(db: Database) -> bool:
             total = counted = await matching.population(tx)
         asked = None
         if state.speaking > 1 and (some is None or some):
-            asked = await _asked(tx, some, total, state.settings)
+            asked = await _asked(tx, state, some, total)
     found = await asyncio.to_thread(_judged, asked) if asked is not None else None
     # A run that is being applied holds the district's row for as long as it takes; what was found is worth waiting for.
     async with db.district(district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS) as tx:
@@ -125,27 +127,26 @@ def policy_of(settings: Mapping[str, Any]) -> Policy:
     return Policy(email_domains=None if domains is None else frozenset(domains))
 
 
-async def _asked(tx: Transaction, some: Sequence[int] | None, total: int, settings: Mapping[str, Any]) -> _Asked:
-    mode, policy = Mode(settings.get("mode", Mode.PROPOSE)), policy_of(settings)
-    cannot, waiting = await _apart(tx), await _waiting(tx)
+async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | None, total: int) -> _Asked:
+    mode, policy = Mode(state.settings.get("mode", Mode.PROPOSE)), policy_of(state.settings)
+    cannot = await _apart(tx) if state.decided else _NOBODY
+    waiting = await _waiting(tx) if state.joining else frozenset()
     people, said = await compared.spoken(tx, some)
     if some is None:
         return _Asked(people, None, None, None, total, mode, policy, cannot, said, waiting)
     keys = await asyncio.to_thread(lambda: compared.indexed(normalised(people)))
     own = rows_of(keys, keys["kind"] < matching.VALUES)
-    others = await matching.sharing(tx, list(set(own["hash"].to_list())), _BIGGEST)
-    pairs = await asyncio.to_thread(_candidates, own, others, some)
+    # What the index had of those who changed counts no more.
+    few = some if len(some) <= FEW else ()
+    others = await matching.sharing(tx, list(set(own["hash"].to_list())), _BIGGEST, but=few)
+    if not few:
+        others = rows_of(others, ~others["rid"].is_in(list(some)))
+    pairs = await asyncio.to_thread(candidates, own, others)
     theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(people["rid"])
     more, of_more = await compared.spoken(tx, sorted(theirs))
     everybody, values = await asyncio.to_thread(_with_values, compared.together(people, more))
     frequencies = Frequencies(total, await matching.counts(tx, values))
     return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, cannot, said | of_more, waiting)
-
-
-def _candidates(own: pl.DataFrame, others: pl.DataFrame, some: Sequence[int]) -> pl.DataFrame:
-    """Pairs of those who changed; what the index had of them until now counts no more."""
-    before = np.isin(others["rid"].to_numpy(), np.array(some, np.uint32))
-    return candidates(own, rows_of(others, pl.Series(~before)) if before.any() else others)
 
 
 def _with_values(people: People) -> tuple[Columns, list[int]]:
@@ -165,14 +166,22 @@ def _judged(asked: _Asked) -> _Found:
         everyone, pairs, population=asked.total, cannot=asked.cannot, frequencies=asked.frequencies,
         policy=asked.policy,
     ).frame  # fmt: skip
-    told = rows_of(told, told["outcome"] != "separate")
+    # Gone through one by one: of a few pairs each question to a column would take longer than deciding on them.
+    told = rows_of(told, _marks(outcome != "separate" for outcome in told["outcome"].to_list()))
     nobody: frozenset[str] = frozenset()
-    both = [bool(sources.get(a, nobody) & sources.get(b, nobody)) for a, b in told.select("left", "right").rows()]
-    of_one = pl.Series(both, dtype=pl.Boolean)
-    across, told = rows_of(told, ~of_one), rows_of(told, ~of_one | told["tier"].is_in(_IDENTIFIED))
+    both = zip(told["left"].to_list(), told["right"].to_list(), strict=True)
+    apart = [not sources.get(left, nobody) & sources.get(right, nobody) for left, right in both]
+    across = rows_of(told, _marks(apart))
+    told = rows_of(
+        told, _marks(two or tier in _IDENTIFIED for two, tier in zip(apart, told["tier"].to_list(), strict=True))
+    )
     same = _same(Decisions(across), everyone, asked.cannot, sources) if asked.mode is Mode.MERGE else []
     keys = compared.indexed(everyone) if asked.keys is None else asked.keys
     return _Found(keys, told, [pair for pair in same if pair not in asked.waiting])
+
+
+def _marks(rows: Iterable[bool]) -> pl.Series:
+    return pl.Series(list(rows), dtype=pl.Boolean)
 
 
 def _same(told: Decisions, everyone: People | Columns, cannot: pl.DataFrame, sources: Said) -> list[Pair]:
@@ -196,7 +205,7 @@ async def _apart(tx: Transaction) -> pl.DataFrame:
     decided = await people.undecided_by_hub(tx)
     led = await people.into(tx, {rid for pair in decided for rid in pair}) if decided else {}
     rows = [(led.get(left, left), led.get(right, right)) for left, right in decided]
-    return pl.DataFrame(rows, schema={"left": pl.UInt32, "right": pl.UInt32}, orient="row")
+    return pl.DataFrame(rows, schema=_NOBODY.schema, orient="row")
 
 
 async def _waiting(tx: Transaction) -> frozenset[Pair]:

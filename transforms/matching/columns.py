@@ -146,6 +146,11 @@ class Columns:
         return both
 
     @cached_property
+    def name(self) -> U64:
+        """First and last name in one hash."""
+        return mixed(4, self.given, self.family)
+
+    @cached_property
     def suffix(self) -> U64:
         """Suffix."""
         return of_texts(self.values("c_suffix"))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.matching.columns import NO_DAY, NO_GRADE, Bools, Columns
-from transforms.matching.frequencies import Counts, Floats, Met, Of, name_of
+from transforms.matching.frequencies import Counts, Floats, Met, Of
 from transforms.matching.hashes import U64
 from transforms.matching.likeness import alike, chosen, one_step, words_in_common
 from transforms.matching.weights import (
@@ -68,6 +68,7 @@ def compared(
     last = _last(sides)
     first[(last == Last.SWAPPED) & (first == First.DIFFERENT)] = First.SWAPPED
     birth = _birth(sides)
+    school, role = sides.shared(columns.schools), sides.same(columns.kind)
     found = {
         "first name": first,
         "middle name": _middle(sides, first),
@@ -81,10 +82,10 @@ def compared(
         "home": _home(sides, first, last, birth),
         "guardian": sides.shared(columns.guardians),
         "identifier": _identifier(sides),
-        "school": sides.shared(columns.schools),
-        "time": _time(sides),
+        "school": school,
+        "time": _time(sides, school, role),
         "grade": _grade(sides),
-        "role": sides.same(columns.kind),
+        "role": role,
     }
     levels = np.stack([found[name] for name in FIELDS], axis=1)
     bits = np.stack([weights.bits[at][levels[:, at]] for at in range(len(FIELDS))], axis=1)
@@ -118,11 +119,10 @@ class _Sides:
         return np.where(values[self.left] == values[self.right], a, a + b)
 
     def any_equal(self, places: Sequence[U64]) -> Bools:
-        found = np.zeros(len(self.left), np.bool_)
-        for one in places:
-            a = one[self.left]
-            for other in places:
-                found |= (a == other[self.right]) & (a != 0)
+        if not places:
+            return np.zeros(len(self.left), np.bool_)
+        mine, theirs = (np.array([place[side] for place in places]) for side in (self.left, self.right))
+        found: Bools = ((mine[:, None] == theirs) & (mine != 0)[:, None]).any(axis=(0, 1))
         return found
 
     def shared(self, places: Sequence[U64]) -> Levels:
@@ -277,7 +277,7 @@ def _identifier(sides: _Sides) -> Levels:
     return level
 
 
-def _time(sides: _Sides) -> Levels:
+def _time(sides: _Sides, school: Levels, role: Levels) -> Levels:
     columns = sides.columns
     (b1, b2), (e1, e2) = (
         (v[sides.left].astype(np.int64), v[sides.right].astype(np.int64)) for v in (columns.begin, columns.end)
@@ -289,12 +289,9 @@ def _time(sides: _Sides) -> Levels:
     together = np.minimum(stop1, stop2) - np.maximum(b1, b2)
     dated = (b1 != NO_DAY) & (b2 != NO_DAY) & ended
     # Two roles of one person are told at the same time.
-    one_source = (columns.source[sides.left] == columns.source[sides.right]) & (
-        sides.same(columns.kind) != Same.DIFFERENT
-    )
+    one_source = (columns.source[sides.left] == columns.source[sides.right]) & (role != Same.DIFFERENT)
     level = np.where(dated & (together <= 0), Time.APART, Time.MISSING).astype(np.uint8)
-    elsewhere = sides.shared(columns.schools) == Same.DIFFERENT
-    level[elsewhere & (((together > _OVERLAP) & dated) | (on1 & on2))] = Time.OVERLAP
+    level[(school == Same.DIFFERENT) & (((together > _OVERLAP) & dated) | (on1 & on2))] = Time.OVERLAP
     gap1, gap2 = np.where(e1 == NO_DAY, far, b2 - stop1), np.where(e2 == NO_DAY, far, b1 - stop2)
     low, high = _HAND_OVER
     follows = ((gap1 >= low) & (gap1 <= high) & (b2 > b1)) | ((gap2 >= low) & (gap2 <= high) & (b1 > b2))
@@ -367,7 +364,7 @@ def _by_value(
 
 def _together(sides: _Sides, met: Met, expected: Floats, population: int) -> Floats:
     """How many times more often both names were met together, by others, than each for itself would have it."""
-    name = sides.either(name_of(sides.columns), met.name)
+    name = sides.either(sides.columns.name, met.name)
     others = np.maximum(name - 2, 0) * population / max(met.frequencies.total, 1)
     more: Floats = np.maximum(others / expected, 1)
     return more

@@ -204,16 +204,31 @@ def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools
     )
     tier = np.full(len(score), _SCORE, np.uint8)
     told = np.zeros(len(score), np.bool_)
+    seen = _seen(pair)
     if policy.households:
         common = _corroborated(pair) > np.where(judge.others.no_namesake(left, right), policy.rarity, policy.contested)
-        told |= _gated(judge, left, right, pair, common, outcome)
-        exact = _tier_e(pair) & ~common & (posterior >= _LIKELY)
+        told |= _gated(judge, left, right, pair, seen, common, outcome)
+        exact = _tier_e(pair, seen) & ~common & (posterior >= _LIKELY)
         outcome[exact], tier[exact] = _MERGE, _E
     _by_email(judge, left, right, pair, outcome, tier)
-    _by_identifier(pair, policy, outcome, tier)
+    _by_identifier(pair, seen, policy, outcome, tier)
     unknown = ~(columns.matchable[left] & columns.matchable[right])
     outcome[apart | unknown], tier[unknown], posterior[unknown] = _SEPARATE, _SCORE, 0.0
     return _Judged(outcome, tier, score, posterior, apart, told | (outcome != _SEPARATE) | (tier == _D) | apart)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What several gates ask of each pair."""
+
+    one_name: Bools
+    at_home: Bools
+    conflict: Bools
+
+
+def _seen(pair: Compared) -> _Seen:
+    at_home = _at_home(pair)
+    return _Seen(_one_name(pair), at_home, _conflict(pair, at_home))
 
 
 def _corroborated(pair: Compared) -> Floats:
@@ -240,21 +255,21 @@ def _at_home(pair: Compared) -> Bools:
     return found
 
 
-def _conflict(pair: Compared) -> Bools:
+def _conflict(pair: Compared, at_home: Bools) -> Bools:
     """Whether something speaks for two people that only a person, an identifier or an address may overrule."""
     names = ("middle name", "suffix", "sex", "role", "identifier", "time")
     levels = (Middle.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Code.DIFFERENT, Time.COEXIST)
     found: Bools = np.logical_or.reduce([pair.level(name) == level for name, level in zip(names, levels, strict=True)])
-    return found | _names_alone(pair)
+    return found | _names_alone(pair, at_home)
 
 
-def _names_alone(pair: Compared) -> Bools:
+def _names_alone(pair: Compared, at_home: Bools) -> Bools:
     """Whether nothing but names and a birth date is shared by two who go to two schools at one time and live apart.
 
     Or by two of whom not even the birth date is the same, wherever they live. A middle name is one name more, so that
     it takes more to doubt: another last name, or a birth date that is not the same and two schools at one time.
     """
-    beside = _at_home(pair) | (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
+    beside = at_home | (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
     beside |= (pair.level("user name") == Same.EQUAL) | is_one_of(pair.level("identifier"), (Code.EQUAL, Code.ALIKE))
     beside |= is_one_of(pair.level("e-mail"), (Code.EQUAL, Code.ALIKE))
     overlap, reborn = pair.level("time") == Time.OVERLAP, pair.level("birth date") != Birth.EQUAL
@@ -283,18 +298,17 @@ def _slip_of_one(judge: _Judge, left: Rows, right: Rows, pair: Compared) -> Bool
 
 
 def _gated(
-    judge: _Judge, left: Rows, right: Rows, pair: Compared, common: Bools, outcome: Levels
+    judge: _Judge, left: Rows, right: Rows, pair: Compared, seen: _Seen, common: Bools, outcome: Levels
 ) -> Bools:  # fmt: skip
     """Lower ``outcome`` where a gate is shut; the pairs that are told for it although they are separate."""
     first, birth = pair.level("first name"), pair.level("birth date")
     fits = is_one_of(first, (*AGREEING, First.SPELLING))
     born_together = is_one_of(birth, (Birth.EQUAL, Birth.SWAPPED, Birth.MISSING))
-    one_name = _one_name(pair)
-    twins = born_together & _at_home(pair) & ~one_name & ~_slip_of_one(judge, left, right, pair)
+    twins = born_together & seen.at_home & ~seen.one_name & ~_slip_of_one(judge, left, right, pair)
     # Brothers do not share a first name: two pupils of one name in one home are one, whatever is missing.
-    pupils = (pair.level("grade") != Same.MISSING) & one_name & _at_home(pair)
+    pupils = (pair.level("grade") != Same.MISSING) & seen.one_name & seen.at_home
     undated = (birth == Birth.MISSING) & ~pupils
-    held = ~fits | twins | undated | ((birth == Birth.EQUAL) & common) | _conflict(pair)
+    held = ~fits | twins | undated | ((birth == Birth.EQUAL) & common) | seen.conflict
     outcome[held] = np.minimum(outcome[held], _REVIEW)
     coexist = pair.level("time") == Time.COEXIST
     outcome[(first == First.DIFFERENT) | (birth == Birth.DIFFERENT) | (twins & coexist)] = _SEPARATE
@@ -302,13 +316,13 @@ def _gated(
     return kept
 
 
-def _tier_e(pair: Compared) -> Bools:
+def _tier_e(pair: Compared, seen: _Seen) -> Bools:
     """First name, last name and birth date equal, and nothing against it."""
     found: Bools = (
-        _one_name(pair)
+        seen.one_name
         & is_one_of(pair.level("last name"), (Last.EQUAL, Last.ORDER, Last.PART))
         & (pair.level("birth date") == Birth.EQUAL)
-        & ~_conflict(pair)
+        & ~seen.conflict
     )
     return found
 
@@ -342,12 +356,12 @@ def _hashed(domains: Collection[str]) -> U64:
     return of_texts(sorted(domains))
 
 
-def _by_identifier(pair: Compared, policy: Policy, outcome: Levels, tier: Levels) -> None:
+def _by_identifier(pair: Compared, seen: _Seen, policy: Policy, outcome: Levels, tier: Levels) -> None:
     equal = pair.level("identifier") == Code.EQUAL
     first, birth = pair.level("first name"), pair.level("birth date")
     other = first == First.DIFFERENT
     # Twins are mixed up by those who type: their birth date is no proof when another first name is told.
-    twins = other & _at_home(pair) & policy.households
+    twins = other & seen.at_home & policy.households
     if not policy.households:
         outcome[equal] = np.maximum(outcome[equal], _REVIEW)
         tier[equal & (outcome == _MERGE)] = _B
