@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,6 +25,10 @@ _USERS: Final = {
     "rid": pl.UInt32, "sourcedId": pl.String, "schools": pl.String, "guardians": pl.String, "doc": pl.String,
     "doc_private": pl.String,
 }  # fmt: skip
+_COUNTED: Final = {"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32}
+#: What more than so many people have is common: one more or less is less than a hundredth of a bit.
+_COMMON: Final = 200
+_BYTES_EACH: Final = 400
 _LEASE: Final = "interval '15 minutes'"
 _DUE: Final = (
     "state = 'active' AND matched_to IS DISTINCT FROM position AND coalesce(matching->>'mode', '') <> 'off' "
@@ -76,15 +81,16 @@ async def set_policy(tx: Transaction, policy: dict[str, Any]) -> None:
 class State:
     """How far a district's people were compared. ``speaking``: how many sources speak of people.
 
-    ``settings``: how much the hub decides by itself. ``people``: how many they were when they were counted within a
-    day. That is near enough: one in a hundred more or less is a hundredth of a bit. ``decided``: whether people have
-    told any apart, or are unsure of them; ``joining``: whether a run that joins people is not over.
+    ``settings``: how much the hub decides by itself. ``people``, ``counted_at``: how many they were when they were
+    counted within a day. That is near enough: one in a hundred more or less is a hundredth of a bit. ``decided``:
+    whether people have told any apart, or are unsure of them; ``joining``: whether a run that joins people is not over.
     """
 
     matched_to: int | None
     position: int
     settings: dict[str, Any]
     people: int | None
+    counted_at: datetime | None
     speaking: int
     indexed: bool
     decided: bool
@@ -93,14 +99,16 @@ class State:
 
 _STATE: Final = (
     "d.matched_to, d.position, d.matching AS settings, "
-    "CASE WHEN d.people_counted_at > now() - interval '1 day' THEN d.people_counted END AS people, "
+    "c.people, CASE WHEN c.people IS NOT NULL THEN d.people_counted_at END AS counted_at, "
     "(SELECT count(*) FROM sources s WHERE s.district_id = d.district_id AND s.state <> 'departed' "
     "AND EXISTS (SELECT FROM source_records r WHERE r.district_id = s.district_id "
     "AND r.source_id = s.source_id AND r.entity = 'users' AND r.active)) AS speaking, "
     "EXISTS (SELECT FROM match_keys k WHERE k.district_id = d.district_id) AS indexed, "
     "EXISTS (SELECT FROM matches m WHERE m.district_id = d.district_id AND m.state IN ('different', 'unsure')) "
     "AS decided, EXISTS (SELECT FROM runs r WHERE r.district_id = d.district_id AND r.kind = 'people' "
-    "AND r.state IN ('queued', 'running', 'held') AND NOT r.dry_run) AS joining"
+    "AND r.state IN ('queued', 'running', 'held') AND NOT r.dry_run) AS joining "
+    "FROM districts d CROSS JOIN LATERAL (SELECT CASE WHEN d.people_counted_at > now() - interval '1 day' "
+    "THEN d.people_counted END AS people) c"
 )
 
 
@@ -109,7 +117,7 @@ async def state(tx: Transaction) -> State:
 
     In one statement, which sees one moment: what ``claim`` waited for may have changed all of it.
     """
-    row = await tx.fetchrow(f"SELECT {_STATE} FROM districts d WHERE d.district_id = $1", tx.district_id)
+    row = await tx.fetchrow(f"SELECT {_STATE} WHERE d.district_id = $1", tx.district_id)
     assert row is not None, "the caller has claimed it"
     return State(**row)
 
@@ -242,14 +250,36 @@ async def sharing(tx: Transaction, hashes: Sequence[int], most: int, *, but: Seq
     )  # fmt: skip
 
 
-async def counts(tx: Transaction, hashes: Sequence[int]) -> pl.DataFrame:
-    """How many users have each of some values: kind (without ``VALUES``), hash, count."""
-    answered = fetched if len(hashes) <= FEW else copied
-    return await answered(
+async def counts(tx: Transaction, hashes: Sequence[int], counted_at: datetime | None = None) -> pl.DataFrame:
+    """How many users have each of some values: kind (without ``VALUES``), hash, count.
+
+    ``counted_at``: when people were last counted (``State``). Common values are counted by this process once since
+    then: of a million people thousands have a common name, and to count them takes longer than all else.
+    """
+    common = _common(tx, counted_at)
+    new = [value for value in hashes if value not in common]
+    answered = fetched if len(new) <= FEW else copied
+    found = await answered(
         tx, f"SELECT kind - {VALUES}, hash, count(*) FROM match_keys WHERE district_id = $1 "
         f"AND hash = ANY($2::bigint[]) AND kind >= {VALUES} GROUP BY kind, hash",
-        {"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32}, tx.district_id, list(hashes),
+        _COUNTED, tx.district_id, new,
     )  # fmt: skip
+    rows = [row for value in hashes for row in common.get(value, ())]
+    if counted_at is not None:
+        counted = found.rows()
+        # A value has a row for each kind: a family name is a token of one as well.
+        often = {value for _, value, count in counted if count > _COMMON}
+        for value in often:
+            common[value] = [row for row in counted if row[1] == value]
+        if often:
+            tx.kept.put((_common, tx.district_id), (counted_at, common), len(common) * _BYTES_EACH)
+    return found.vstack(pl.DataFrame(rows, _COUNTED, orient="row")) if rows else found
+
+
+def _common(tx: Transaction, counted_at: datetime | None) -> dict[int, list[tuple[int, ...]]]:
+    """What this process has counted of common values since people were counted."""
+    kept: tuple[datetime, dict[int, list[tuple[int, ...]]]] | None = tx.kept.get((_common, tx.district_id))
+    return kept[1] if kept is not None and kept[0] == counted_at else {}
 
 
 async def keep(tx: Transaction, rids: Collection[int] | None, found: pl.DataFrame) -> None:

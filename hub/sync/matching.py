@@ -96,7 +96,7 @@ async def match_once(db: Database) -> bool:
     district_id = await matching.claim(db)
     if district_id is None:
         return False
-    async with db.district(district_id, readonly=True, wait_seconds=30) as tx:
+    async with db.district(district_id, readonly=True, wait_seconds=30, plan_once=True) as tx:
         state = await matching.state(tx)
         changed = await people.changed_since(tx, state.matched_to)
         known = state.matched_to is not None and state.indexed
@@ -145,7 +145,7 @@ async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | N
     theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(people["rid"])
     more, of_more = await compared.spoken(tx, sorted(theirs))
     everybody, values = await asyncio.to_thread(_with_values, compared.together(people, more))
-    frequencies = Frequencies(total, await matching.counts(tx, values))
+    frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
     return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, cannot, said | of_more, waiting)
 
 
