@@ -119,10 +119,12 @@ class _Sides:
         return np.where(values[self.left] == values[self.right], a, a + b)
 
     def any_equal(self, places: Sequence[U64]) -> Bools:
-        if not places:
-            return np.zeros(len(self.left), np.bool_)
-        mine, theirs = (np.array([place[side] for place in places]) for side in (self.left, self.right))
-        found: Bools = ((mine[:, None] == theirs) & (mine != 0)[:, None]).any(axis=(0, 1))
+        found = np.zeros(len(self.left), np.bool_)
+        others = [place[self.right] for place in places]
+        for one in places:
+            mine = one[self.left]
+            for other in others:
+                found |= (mine == other) & (mine != 0)
         return found
 
     def shared(self, places: Sequence[U64]) -> Levels:
