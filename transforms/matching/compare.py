@@ -108,6 +108,8 @@ class _Sides:
         return found
 
     def same(self, values: U64 | Levels) -> Levels:
+        if not values.any():  # nobody has one
+            return np.zeros(len(self.left), np.uint8)
         a, b = values[self.left], values[self.right]
         return np.where((a == 0) | (b == 0), Same.MISSING, np.where(a == b, Same.EQUAL, Same.DIFFERENT)).astype(
             np.uint8
@@ -245,6 +247,8 @@ def _email(sides: _Sides) -> Levels:
 def _home(sides: _Sides, first: Levels, last: Levels, birth: Levels) -> Levels:
     columns = sides.columns
     street, postcode = sides.same(columns.street), sides.same(columns.postcode)
+    if not (street.any() or postcode.any()):
+        return street
     level = np.where((street | postcode) == 0, Home.MISSING, Home.DIFFERENT).astype(np.uint8)
     level[postcode == Same.EQUAL] = Home.POSTCODE
     level[street == Same.EQUAL] = np.where(postcode[street == Same.EQUAL] == Same.DIFFERENT, Home.ALIKE, Home.EQUAL)
