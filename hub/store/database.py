@@ -182,16 +182,21 @@ class Database:
         await self._connections.close()
 
     def district(
-        self, district_id: UUID, *, readonly: bool = False, wait_seconds: float = 2, lock_seconds: float | None = None
-    ) -> AbstractAsyncContextManager[Transaction]:
+        self, district_id: UUID, *, readonly: bool = False, wait_seconds: float = 2, lock_seconds: float | None = None,
+        plan_once: bool = False,
+    ) -> AbstractAsyncContextManager[Transaction]:  # fmt: skip
         """A transaction that sees and writes the rows of one district only; ``lock_seconds`` bounds waits for locks.
+
+        ``plan_once``: statements keep their plans whatever they are asked for. PostgreSQL expects ten elements of an
+        array that it does not know, and plans anew for each that has fewer, which takes as long as carrying it out.
 
         Raises HubError(DISTRICT_MISMATCH) when this task has one open already (pass that on instead), and
         HubError(UNAVAILABLE) when no connection is free within ``wait_seconds`` or the server is away.
         """
         begin = "BEGIN READ ONLY" if readonly else "BEGIN"
         limit = "" if lock_seconds is None else f"; SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"
-        return self._opened(begin + limit, wait_seconds, district_id, readonly=readonly)
+        plans = "; SET LOCAL plan_cache_mode = force_generic_plan" if plan_once else ""
+        return self._opened(begin + limit + plans, wait_seconds, district_id, readonly=readonly)
 
     def reading(self, district_id: UUID, *, wait_seconds: float = 2) -> AbstractAsyncContextManager[Transaction]:
         """As ``district``, read-only, for statements of which each looks through the gate for itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,6 +25,10 @@ _USERS: Final = {
     "rid": pl.UInt32, "sourcedId": pl.String, "schools": pl.String, "guardians": pl.String, "doc": pl.String,
     "doc_private": pl.String,
 }  # fmt: skip
+_COUNTED: Final = {"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32}
+#: What more than so many people have is common: one more or less is less than a hundredth of a bit.
+_COMMON: Final = 200
+_BYTES_EACH: Final = 400
 _LEASE: Final = "interval '15 minutes'"
 _DUE: Final = (
     "state = 'active' AND matched_to IS DISTINCT FROM position AND coalesce(matching->>'mode', '') <> 'off' "
@@ -76,30 +81,66 @@ async def set_policy(tx: Transaction, policy: dict[str, Any]) -> None:
 class State:
     """How far a district's people were compared. ``speaking``: how many sources speak of people.
 
-    ``people``: how many they were when they were counted within a day. That is near enough: one in a hundred more or
-    less is a hundredth of a bit.
+    ``settings``: how much the hub decides by itself. ``people``, ``counted_at``: how many they were when they were
+    counted within a day. That is near enough: one in a hundred more or less is a hundredth of a bit. ``decided``:
+    whether people have told any apart, or are unsure of them; ``joining``: whether a run that joins people is not over.
     """
 
     matched_to: int | None
     position: int
+    settings: dict[str, Any]
+    people: int | None
+    counted_at: datetime | None
     speaking: int
     indexed: bool
-    people: int | None
+    decided: bool
+    joining: bool
+
+
+_STATE: Final = (
+    "d.matched_to, d.position, d.matching AS settings, "
+    "c.people, CASE WHEN c.people IS NOT NULL THEN d.people_counted_at END AS counted_at, "
+    "(SELECT count(*) FROM sources s WHERE s.district_id = d.district_id AND s.state <> 'departed' "
+    "AND EXISTS (SELECT FROM source_records r WHERE r.district_id = s.district_id "
+    "AND r.source_id = s.source_id AND r.entity = 'users' AND r.active)) AS speaking, "
+    "EXISTS (SELECT FROM match_keys k WHERE k.district_id = d.district_id) AS indexed, "
+    "EXISTS (SELECT FROM matches m WHERE m.district_id = d.district_id AND m.state IN ('different', 'unsure')) "
+    "AS decided, EXISTS (SELECT FROM runs r WHERE r.district_id = d.district_id AND r.kind = 'people' "
+    "AND r.state IN ('queued', 'running', 'held') AND NOT r.dry_run) AS joining "
+    "FROM districts d CROSS JOIN LATERAL (SELECT CASE WHEN d.people_counted_at > now() - interval '1 day' "
+    "THEN d.people_counted END AS people) c"
+)
 
 
 async def state(tx: Transaction) -> State:
-    """How far people were compared, and whether there is anything to compare."""
-    row = await tx.fetchrow(
-        "SELECT d.matched_to, d.position, CASE WHEN d.people_counted_at > now() - interval '1 day' "
-        "THEN d.people_counted END AS people, (SELECT count(*) FROM sources s "
-        "WHERE s.district_id = d.district_id AND s.state <> 'departed' AND EXISTS (SELECT FROM source_records r "
-        "WHERE r.district_id = s.district_id AND r.source_id = s.source_id AND r.entity = 'users' AND r.active)) "
-        "AS speaking, EXISTS (SELECT FROM match_keys k WHERE k.district_id = d.district_id) AS indexed "
-        "FROM districts d WHERE d.district_id = $1",
-        tx.district_id,
-    )  # fmt: skip
+    """How far people were compared, and whether there is anything to compare.
+
+    In one statement, which sees one moment: what ``claim`` waited for may have changed all of it.
+    """
+    row = await tx.fetchrow(f"SELECT {_STATE} WHERE d.district_id = $1", tx.district_id)
     assert row is not None, "the caller has claimed it"
     return State(**row)
+
+
+async def some(tx: Transaction, rids: Sequence[int]) -> Sequence[Any]:
+    """Active users of some rids, in order: rid, schools and guardians (rids), document, that of demographics, sources.
+
+    Documents are members of an object, each behind a comma. Last comes whether they are compared with nobody.
+    """
+    # Each table is asked for these rids alone, and then they are joined: of a district that is newer than PostgreSQL's
+    # last look at its tables the planner expects one row, and would join by reading all of it again for each.
+    return await tx.fetch(
+        "WITH about AS MATERIALIZED (SELECT rid, doc || doc_private AS doc FROM demographics "
+        "WHERE district_id = $1 AND active AND rid = ANY($2::integer[])), "
+        "said AS MATERIALIZED (SELECT rid, array_agg(DISTINCT source_id::text) AS sources FROM source_records "
+        "WHERE district_id = $1 AND entity = 'users' AND active AND rid = ANY($2::integer[]) GROUP BY rid), "
+        "exempt AS MATERIALIZED (SELECT rid FROM match_exempt WHERE district_id = $1 AND rid = ANY($2::integer[])) "
+        "SELECT u.rid, u.roles_org_rids, u.agents_rids, u.doc || u.doc_private, about.doc, said.sources, "
+        "exempt.rid IS NOT NULL FROM users u LEFT JOIN about USING (rid) LEFT JOIN said USING (rid) "
+        "LEFT JOIN exempt USING (rid) WHERE u.district_id = $1 AND u.active AND u.rid = ANY($2::integer[]) "
+        "ORDER BY u.rid",
+        tx.district_id, list(rids),
+    )  # fmt: skip
 
 
 async def users(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
@@ -159,6 +200,9 @@ async def set_exempt(tx: Transaction, rid: int, *, by: str | None) -> None:
 
 async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.DataFrame) -> None:
     """Sets the keys (KEYS) of some users, those without any among them; None: of all, and there are no others."""
+    if rids is not None and len(rids) <= FEW:
+        await _write_differences(tx, rids, keys)
+        return
     if rids is None:
         await tx.execute("DELETE FROM match_keys WHERE district_id = $1", tx.district_id)
     else:
@@ -175,25 +219,67 @@ async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.Dat
         )  # fmt: skip
 
 
-async def sharing(tx: Transaction, hashes: Sequence[int], most: int) -> pl.DataFrame:
-    """The keys (KEYS) with some hashes, whoever has them; of a hash that more than ``most`` have, as many and one."""
+async def _write_differences(tx: Transaction, rids: Collection[int], keys: pl.DataFrame) -> None:
+    """As ``write_keys``, in one statement. Most changes of a person change no key, or some of them.
+
+    Nobody else writes the keys of these users meanwhile: who compares a district has a lease on it.
+    """
+    await tx.execute(
+        "WITH own AS MATERIALIZED (SELECT hash, kind, rid FROM match_keys "
+        "WHERE district_id = $1 AND rid = ANY($2::integer[])), "
+        "new AS MATERIALIZED (SELECT * FROM unnest($3::bigint[], $4::smallint[], $5::integer[]) n(hash, kind, rid)), "
+        "gone AS (DELETE FROM match_keys k WHERE k.district_id = $1 AND k.rid = ANY($2::integer[]) AND NOT EXISTS "
+        "(SELECT FROM new WHERE new.rid = k.rid AND new.kind = k.kind AND new.hash = k.hash)) "
+        "INSERT INTO match_keys (district_id, hash, kind, rid) "
+        "SELECT $1, hash, kind, rid FROM (SELECT * FROM new EXCEPT SELECT * FROM own) n ORDER BY hash, kind, rid",
+        tx.district_id, list(rids), keys["hash"].to_list(), keys["kind"].to_list(), keys["rid"].to_list(),
+    )  # fmt: skip
+
+
+async def sharing(tx: Transaction, hashes: Sequence[int], most: int, *, but: Sequence[int] = ()) -> pl.DataFrame:
+    """The keys (KEYS) with some hashes, whoever has them, ``but`` for a few users.
+
+    Of a hash that more than ``most`` have, as many and one.
+    """
     answered = fetched if len(hashes) <= FEW else copied
     return await answered(
         tx, "SELECT f.rid, f.kind, h.hash FROM (SELECT DISTINCT unnest($2::bigint[]) AS hash) h "
         "CROSS JOIN LATERAL (SELECT rid, kind FROM match_keys k WHERE k.district_id = $1 AND k.hash = h.hash "
-        f"AND k.kind < {VALUES} LIMIT {most + 1}) f",
-        KEYS, tx.district_id, list(hashes),
+        f"AND k.kind < {VALUES} AND k.rid <> ALL($3::integer[]) LIMIT {most + 1}) f",
+        KEYS, tx.district_id, list(hashes), list(but),
     )  # fmt: skip
 
 
-async def counts(tx: Transaction, hashes: Sequence[int]) -> pl.DataFrame:
-    """How many users have each of some values: kind (without ``VALUES``), hash, count."""
-    answered = fetched if len(hashes) <= FEW else copied
-    return await answered(
+async def counts(tx: Transaction, hashes: Sequence[int], counted_at: datetime | None = None) -> pl.DataFrame:
+    """How many users have each of some values: kind (without ``VALUES``), hash, count.
+
+    ``counted_at``: when people were last counted (``State``). Common values are counted by this process once since
+    then: of a million people thousands have a common name, and to count them takes longer than all else.
+    """
+    common = _common(tx, counted_at)
+    new = [value for value in hashes if value not in common]
+    answered = fetched if len(new) <= FEW else copied
+    found = await answered(
         tx, f"SELECT kind - {VALUES}, hash, count(*) FROM match_keys WHERE district_id = $1 "
         f"AND hash = ANY($2::bigint[]) AND kind >= {VALUES} GROUP BY kind, hash",
-        {"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32}, tx.district_id, list(hashes),
+        _COUNTED, tx.district_id, new,
     )  # fmt: skip
+    rows = [row for value in hashes for row in common.get(value, ())]
+    if counted_at is not None:
+        counted = found.rows()
+        # A value has a row for each kind: a family name is a token of one as well.
+        often = {value for _, value, count in counted if count > _COMMON}
+        for value in often:
+            common[value] = [row for row in counted if row[1] == value]
+        if often:
+            tx.kept.put((_common, tx.district_id), (counted_at, common), len(common) * _BYTES_EACH)
+    return found.vstack(pl.DataFrame(rows, _COUNTED, orient="row")) if rows else found
+
+
+def _common(tx: Transaction, counted_at: datetime | None) -> dict[int, list[tuple[int, ...]]]:
+    """What this process has counted of common values since people were counted."""
+    kept: tuple[datetime, dict[int, list[tuple[int, ...]]]] | None = tx.kept.get((_common, tx.district_id))
+    return kept[1] if kept is not None and kept[0] == counted_at else {}
 
 
 async def keep(tx: Transaction, rids: Collection[int] | None, found: pl.DataFrame) -> None:
@@ -206,6 +292,8 @@ async def keep(tx: Transaction, rids: Collection[int] | None, found: pl.DataFram
         "AND ($2::integer[] IS NULL OR left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))",
         tx.district_id, None if rids is None else list(rids),
     )  # fmt: skip
+    if not found.height:
+        return
     await tx.execute(
         "INSERT INTO matches (district_id, left_rid, right_rid, state, tier, score, evidence, model) "
         "SELECT $1, f.l, f.r, 'review', f.tier, f.score, f.evidence::jsonb, f.model FROM unnest("

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -15,11 +16,14 @@ from hub.store import matching
 from hub.store.columns import FEW
 from hub.store.database import Transaction
 from hub.store.matching import VALUES
-from transforms.matching.columns import Columns
+from transforms.matching.columns import Columns, columns_of
+from transforms.matching.few import Few, People
 from transforms.matching.frequencies import values
 from transforms.matching.people import PERSON, keys
 from transforms.parse import parse
 
+#: Which sources speak of each user.
+Said = dict[int, frozenset[str]]
 #: Kinds of people by their roles, the first that fits.
 _KINDS = {
     "student": ("student",),
@@ -33,50 +37,63 @@ _IDS = ("userMasterIdentifier",)
 
 async def people(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
     """Active users, of some rids or all, as ``PERSON``."""
+    return framed((await spoken(tx, rids))[0])
+
+
+async def spoken(tx: Transaction, rids: Sequence[int] | None) -> tuple[People, Said]:
+    """The same, as lists where they are few, and which sources speak of each."""
+    if rids is not None and len(rids) <= FEW:
+        rows = await matching.some(tx, rids) if rids else []
+        return few_people(rows), {row[0]: frozenset(row[5] or ()) for row in rows}
     users = await matching.users(tx, rids)
     about = await matching.demographics(tx, rids)
     said = await matching.speakers(tx, rids)
     exempt = await matching.exempt(tx)
-    if users.height <= FEW:
-        return few_people(users, about, said, exempt)
-    return await asyncio.to_thread(many_people, users, about, said, exempt)
+    found = defaultdict[int, set[str]](set)
+    for rid, source in said.rows():
+        found[rid].add(source)
+    everybody = await asyncio.to_thread(many_people, users, about, said, exempt)
+    return everybody, {rid: frozenset(sources) for rid, sources in found.items()}
 
 
-def few_people(
-    users: pl.DataFrame, about: pl.DataFrame, said: pl.DataFrame, exempt: Collection[int]
-) -> pl.DataFrame:  # fmt: skip
-    """As ``many_people``, without the column engine, whose expressions take longer than a handful of rows."""
-    born = {rid: _document(*texts) for rid, *texts in about.select("rid", "doc", "doc_private").rows()}
-    first: dict[int, str] = {}
-    for rid, source in said.select("rid", "source").rows():
-        first[rid] = min(first.get(rid, source), source)
-    rows = []
-    for rid, schools, guardians, *texts in sorted(
-        users.select("rid", "schools", "guardians", "doc", "doc_private").rows()
-    ):
-        user, facts = _document(*texts), born.get(rid, {})
+def together(some: People, others: People) -> People:
+    """Both, whether they are few or many."""
+    if isinstance(some, Few) and isinstance(others, Few):
+        return some.above(others)
+    return framed(some).vstack(framed(others))
+
+
+def framed(people: People) -> pl.DataFrame:
+    """``PERSON`` as a frame."""
+    return people.frame(PERSON) if isinstance(people, Few) else people
+
+
+def few_people(rows: Iterable[Sequence[Any]]) -> Few:
+    """As ``many_people``, of rows of ``hub.store.matching.some``: without the column engine."""
+    made = []
+    for rid, schools, guardians, *texts, sources, exempt in rows:
+        user, facts = (_document(text) for text in texts)
         day = facts.get("birthDate")
         master = user.get("userMasterIdentifier")
         ids = [{"type": one.get("type"), "identifier": one.get("identifier")} for one in user.get("userIds") or ()]
         roles = [one["role"] for one in user.get("roles") or () if one.get("role") is not None]
-        rows.append({
-            "rid": rid, "source": first.get(rid, ""), "kind": _kind_of(roles),
+        made.append({
+            "rid": rid, "source": min(sources or ("",)), "kind": _kind_of(roles),
             "given": user.get("givenName") or None, "middle": user.get("middleName"),
             "family": user.get("familyName") or None, "preferred": user.get("preferredFirstName"),
             "birth_date": None if day is None else date.fromisoformat(day), "sex": facts.get("sex"),
             "email": user.get("email"), "phone": user.get("sms") if user.get("phone") is None else user["phone"],
             "username": user.get("username"),
             "ids": ids + ([] if master is None else [{"type": _IDS[0], "identifier": master}]),
-            "schools": _numbers_of(schools), "grade": next(iter(user.get("grades") or ()), None),
-            "guardians": _numbers_of(guardians), "active": True, "no_match": rid in exempt,
+            "schools": _there(schools), "grade": next(iter(user.get("grades") or ()), None),
+            "guardians": _there(guardians), "active": True, "no_match": exempt,
         })  # fmt: skip
-    columns = {name: [row.get(name) for row in rows] for name in PERSON}
-    return pl.DataFrame(columns, PERSON)
+    return Few({name: [row.get(name) for row in made] for name in PERSON})
 
 
-def _document(doc: str, private: str) -> dict[str, Any]:
+def _document(text: str | None) -> dict[str, Any]:
     """The members of a document; bases in references stand in it as control characters."""
-    found: dict[str, Any] = json.loads("{" + (doc + private)[1:] + "}", strict=False)
+    found: dict[str, Any] = json.loads("{" + (text or "")[1:] + "}", strict=False)
     return found
 
 
@@ -88,8 +105,8 @@ def _kind_of(roles: Sequence[str]) -> str:
     return "guardian" if all(role in _KINDS["guardian"] for role in roles) else _STAFF
 
 
-def _numbers_of(array: str | None) -> list[int] | None:
-    return None if array is None else [int(item) for item in array.strip("{}").split(",") if item.isdecimal()]
+def _there(numbers: Sequence[int | None] | None) -> list[int] | None:
+    return None if numbers is None else [number for number in numbers if number is not None]
 
 
 def many_people(
@@ -146,14 +163,9 @@ def _numbers(column: str) -> pl.Expr:
     return items.list.eval(pl.element().cast(pl.UInt32, strict=False).drop_nulls())
 
 
-def keyed(normalised: pl.DataFrame) -> pl.DataFrame:
-    """The keys of people by which they are compared: rid, kind (UInt8), hash."""
-    return keys(normalised)
-
-
-def valued(normalised: pl.DataFrame) -> pl.DataFrame:
+def valued(people: People | Columns) -> pl.DataFrame:
     """The values of people whose frequencies count: rid, kind (of transforms.matching, Int16), hash."""
-    columns = Columns(normalised)
+    columns = columns_of(people)
     rids, kinds, hashes = [np.empty(0, np.uint32)], [np.empty(0, np.int16)], [np.empty(0, np.int64)]
     for of, arrays in values(columns).items():
         for array in arrays:
@@ -162,30 +174,24 @@ def valued(normalised: pl.DataFrame) -> pl.DataFrame:
             kinds.append(np.full(len(met), VALUES + int(of), np.int16))
             hashes.append(array[met].view(np.int64))
     parts = (("rid", rids), ("kind", kinds), ("hash", hashes))
-    found = pl.DataFrame([pl.Series(name, np.concatenate(arrays)) for name, arrays in parts])
-    return found if _once(found) else found.unique()
+    return pl.DataFrame([pl.Series(name, np.concatenate(arrays)) for name, arrays in parts])
 
 
-def _once(rows: pl.DataFrame) -> bool:
-    """Whether each row comes once, of few rows; a surname of one token twice has a value twice."""
-    return rows.height <= FEW and len(set(rows.rows())) == rows.height
-
-
-def counted(normalised: pl.DataFrame) -> list[int]:
+def counted(columns: Columns) -> list[int]:
     """The hashes of the values of people whose frequencies count, each once."""
-    columns = Columns(normalised)
-    met = (
-        array[columns.matchable & (array != 0)] for arrays in values(columns).values() for array in arrays
-    )  # fmt: skip
-    found: list[int] = np.unique(np.concatenate([np.empty(0, np.uint64), *met])).view("int64").tolist()
-    return found
+    found: set[int] = set()
+    for arrays in values(columns).values():
+        for array in arrays:
+            found.update(array[columns.matchable].view(np.int64).tolist())
+    return sorted(found - {0})
 
 
-def indexed(normalised: pl.DataFrame) -> pl.DataFrame:
-    """What the index has of people (hub.store.matching.KEYS): both."""
-    own = keyed(normalised)
+def indexed(people: People | Columns) -> pl.DataFrame:
+    """What the index has of normalised people (hub.store.matching.KEYS): keys and values."""
+    columns = columns_of(people)
+    own = keys(columns)
     kinds = own["kind"].cast(pl.Int16)
-    return pl.DataFrame([own["rid"], kinds, own["hash"]]).vstack(valued(normalised))
+    return pl.DataFrame([own["rid"], kinds, own["hash"]]).vstack(valued(columns))
 
 
 def nothing() -> pl.DataFrame:

@@ -8,24 +8,29 @@ decide. So is whether two records of one source are one person: see docs/people.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from hub.errors import HubError
 from hub.ids import new_id
 from hub.store import matching, people, runs
+from hub.store.columns import FEW
 from hub.store.database import Database, Transaction
 from hub.store.people import HUB, Pair
 from hub.sync import compared
+from hub.sync.compared import Said
 from hub.sync.people import KIND, plan
-from transforms.marks import as_list, rows_of
+from transforms.marks import rows_of
+from transforms.matching.columns import Columns
+from transforms.matching.few import Few, People
 from transforms.matching.people import (
     KINDS,
+    PERSON,
     Decisions,
     Frequencies,
     Policy,
@@ -42,6 +47,9 @@ LONGEST_LOCK_SECONDS: Final = 300.0
 #: What says that two records of one source are one person: an identifier, or an address of one person. Likeness does
 #: not: who is there twice at one time is two people.
 _IDENTIFIED: Final = ("B", "C")
+#: What says of people who may be joined.
+_TO_JOIN: Final = {name: PERSON[name] for name in ("rid", "source", "kind", "active")}
+_NOBODY: Final = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32})
 _BIGGEST: Final = max(kind.cap for kind in KINDS)
 
 
@@ -55,14 +63,14 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is to be decided of ``everybody``, in ``PERSON`` or normalised already.
+    """What is to be decided of ``everybody``.
 
     ``keys``: of those whose keys are kept anew; None: of all. ``pairs`` and ``frequencies`` None: all candidates are
-    compared, by how common values are among them. ``cannot``: pairs about which people have decided; ``said``: rid and
-    source; ``waiting``: pairs that runs are to join.
+    compared, by how common values are among them. ``cannot``: pairs about which people have decided; ``said``: the
+    sources of each rid; ``waiting``: pairs that runs are to join.
     """
 
-    everybody: pl.DataFrame
+    everybody: People | Columns
     keys: pl.DataFrame | None
     pairs: pl.DataFrame | None
     frequencies: Frequencies | None
@@ -70,7 +78,7 @@ class _Asked:
     mode: Mode
     policy: Policy
     cannot: pl.DataFrame
-    said: pl.DataFrame
+    said: Said
     waiting: frozenset[Pair]
 
 
@@ -88,8 +96,7 @@ async def match_once(db: Database) -> bool:
     district_id = await matching.claim(db)
     if district_id is None:
         return False
-    async with db.district(district_id, readonly=True, wait_seconds=30) as tx:
-        settings = await matching.policy(tx)
+    async with db.district(district_id, readonly=True, wait_seconds=30, plan_once=True) as tx:
         state = await matching.state(tx)
         changed = await people.changed_since(tx, state.matched_to)
         known = state.matched_to is not None and state.indexed
@@ -100,7 +107,7 @@ async def match_once(db: Database) -> bool:
             total = counted = await matching.population(tx)
         asked = None
         if state.speaking > 1 and (some is None or some):
-            asked = await _asked(tx, some, total, settings)
+            asked = await _asked(tx, state, some, total)
     found = await asyncio.to_thread(_judged, asked) if asked is not None else None
     # A run that is being applied holds the district's row for as long as it takes; what was found is worth waiting for.
     async with db.district(district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS) as tx:
@@ -120,58 +127,68 @@ def policy_of(settings: Mapping[str, Any]) -> Policy:
     return Policy(email_domains=None if domains is None else frozenset(domains))
 
 
-async def _asked(tx: Transaction, some: Sequence[int] | None, total: int, settings: Mapping[str, Any]) -> _Asked:
-    keys, pairs, frequencies = None, None, None
-    mode, policy = Mode(settings.get("mode", Mode.PROPOSE)), policy_of(settings)
-    everybody = await compared.people(tx, some)
-    if some is not None:
-        keys = await asyncio.to_thread(lambda: compared.indexed(normalised(everybody)))
-        own = rows_of(keys, keys["kind"] < matching.VALUES)
-        others = await matching.sharing(tx, own["hash"].unique().to_list(), _BIGGEST)
+async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | None, total: int) -> _Asked:
+    mode, policy = Mode(state.settings.get("mode", Mode.PROPOSE)), policy_of(state.settings)
+    cannot = await _apart(tx) if state.decided else _NOBODY
+    waiting = await _waiting(tx) if state.joining else frozenset()
+    people, said = await compared.spoken(tx, some)
+    if some is None:
+        return _Asked(people, None, None, None, total, mode, policy, cannot, said, waiting)
+    keys = await asyncio.to_thread(lambda: compared.indexed(normalised(people)))
+    own = rows_of(keys, keys["kind"] < matching.VALUES)
+    # What the index had of those who changed counts no more.
+    few = some if len(some) <= FEW else ()
+    others = await matching.sharing(tx, list(set(own["hash"].to_list())), _BIGGEST, but=few)
+    if not few:
         others = rows_of(others, ~others["rid"].is_in(list(some)))
-        pairs = await asyncio.to_thread(candidates, own, others)
-        theirs = {*pairs["left"], *pairs["right"]}.difference(everybody["rid"])
-        everybody = everybody.vstack(await compared.people(tx, sorted(theirs)))
-        there = as_list(everybody["rid"])
-        pairs = rows_of(pairs, pairs["left"].is_in(there) & pairs["right"].is_in(there))
-        everybody, values = await asyncio.to_thread(_with_values, everybody)
-        frequencies = Frequencies(total, await matching.counts(tx, values))
-    said = await matching.speakers(tx, None if some is None else everybody["rid"].to_list())
-    waiting = await _waiting(tx)
-    return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, await _apart(tx), said, waiting)
+    pairs = await asyncio.to_thread(candidates, own, others)
+    theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(people["rid"])
+    more, of_more = await compared.spoken(tx, sorted(theirs))
+    everybody, values = await asyncio.to_thread(_with_values, compared.together(people, more))
+    frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
+    return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, cannot, said | of_more, waiting)
 
 
-def _with_values(people: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
+def _with_values(people: People) -> tuple[Columns, list[int]]:
     """People normalised, and the values of theirs that are to be counted."""
-    everyone = normalised(people)
-    return everyone, compared.counted(everyone)
+    columns = Columns(normalised(people))
+    return columns, compared.counted(columns)
 
 
 def _judged(asked: _Asked) -> _Found:
-    everyone = asked.everybody if asked.keys is not None else normalised(asked.everybody)
+    everyone, pairs, sources = asked.everybody, asked.pairs, asked.said
+    if not isinstance(everyone, Columns):
+        everyone = normalised(everyone)
+    elif pairs is not None:  # who shares a key may have left in the meantime
+        there = np.isin(pairs["left"].to_numpy(), everyone.rid) & np.isin(pairs["right"].to_numpy(), everyone.rid)
+        pairs = rows_of(pairs, pl.Series(there))
     told = decide(
-        everyone, asked.pairs, population=asked.total, cannot=asked.cannot, frequencies=asked.frequencies,
+        everyone, pairs, population=asked.total, cannot=asked.cannot, frequencies=asked.frequencies,
         policy=asked.policy,
     ).frame  # fmt: skip
-    told = rows_of(told, told["outcome"] != "separate")
-    speaking = defaultdict[int, set[str]](set)
-    for rid, source in asked.said.rows():
-        speaking[rid].add(source)
-    sources = {rid: frozenset(said) for rid, said in speaking.items()}
+    # Gone through one by one: of a few pairs each question to a column would take longer than deciding on them.
+    told = rows_of(told, _marks(outcome != "separate" for outcome in told["outcome"].to_list()))
     nobody: frozenset[str] = frozenset()
-    both = [bool(sources.get(a, nobody) & sources.get(b, nobody)) for a, b in told.select("left", "right").rows()]
-    of_one = pl.Series(both, dtype=pl.Boolean)
-    across, told = rows_of(told, ~of_one), rows_of(told, ~of_one | told["tier"].is_in(_IDENTIFIED))
+    both = zip(told["left"].to_list(), told["right"].to_list(), strict=True)
+    apart = [not sources.get(left, nobody) & sources.get(right, nobody) for left, right in both]
+    across = rows_of(told, _marks(apart))
+    told = rows_of(
+        told, _marks(two or tier in _IDENTIFIED for two, tier in zip(apart, told["tier"].to_list(), strict=True))
+    )
     same = _same(Decisions(across), everyone, asked.cannot, sources) if asked.mode is Mode.MERGE else []
     keys = compared.indexed(everyone) if asked.keys is None else asked.keys
     return _Found(keys, told, [pair for pair in same if pair not in asked.waiting])
 
 
-def _same(
-    told: Decisions, everyone: pl.DataFrame, cannot: pl.DataFrame, sources: Mapping[int, frozenset[str]]
-) -> list[Pair]:
+def _marks(rows: Iterable[bool]) -> pl.Series:
+    return pl.Series(list(rows), dtype=pl.Boolean)
+
+
+def _same(told: Decisions, everyone: People | Columns, cannot: pl.DataFrame, sources: Said) -> list[Pair]:
     """The pairs by which records are joined to the oldest of their cluster, where no source has two of them."""
-    grouped = clusters(told, everyone, cannot).filter(pl.col("rid") != pl.col("cluster"))
+    people = everyone.people if isinstance(everyone, Columns) else everyone
+    frame = people.frame(_TO_JOIN) if isinstance(people, Few) else people
+    grouped = clusters(told, frame, cannot).filter(pl.col("rid") != pl.col("cluster"))
     pairs: list[Pair] = []
     for (cluster,), part in grouped.group_by("cluster", maintain_order=True):
         taken = set(sources.get(int(str(cluster)), frozenset()))
@@ -186,9 +203,9 @@ def _same(
 async def _apart(tx: Transaction) -> pl.DataFrame:
     """What people have decided about pairs, which stands: of the records to which these belong now."""
     decided = await people.undecided_by_hub(tx)
-    led = await people.into(tx, {rid for pair in decided for rid in pair})
+    led = await people.into(tx, {rid for pair in decided for rid in pair}) if decided else {}
     rows = [(led.get(left, left), led.get(right, right)) for left, right in decided]
-    return pl.DataFrame(rows, schema={"left": pl.UInt32, "right": pl.UInt32}, orient="row")
+    return pl.DataFrame(rows, schema=_NOBODY.schema, orient="row")
 
 
 async def _waiting(tx: Transaction) -> frozenset[Pair]:
@@ -199,7 +216,7 @@ async def _waiting(tx: Transaction) -> frozenset[Pair]:
 
 async def queue(tx: Transaction, same: Sequence[Pair]) -> None:
     """Queues the run that joins pairs, but for those against which something stands that a comparison does not see."""
-    possible = await _possible(tx, same)
+    possible = await _possible(tx, same) if same else same
     if possible:
         await runs.request(
             tx, new_id(), source_id=None, upload_id=None, dry_run=False, requested_by=HUB, kind=KIND,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import polars as pl
 
 from hub.scope.sets import unpack
@@ -63,6 +65,46 @@ async def test_people_are_counted_once_a_day_and_when_everybody_is_compared(dist
     await applied(hr, told(KEYS[:3], "hr"))
     await compared(district)
     assert await people_counted(district) == (there + 2, there + 2)
+
+
+async def test_common_values_are_counted_once_for_each_count_of_people(district: District) -> None:
+    rare, common = 7, 8
+    monday, tuesday = (datetime(2026, 1, day, tzinfo=UTC) for day in (5, 6))
+    async with district.db.district(district.district_id) as tx:
+
+        async def had(value: int, rids: range) -> None:
+            await tx.execute(
+                "INSERT INTO match_keys (district_id, hash, kind, rid) SELECT $1, $2, $3, unnest($4::integer[])",
+                district.district_id, value, matching.VALUES, list(rids),
+            )  # fmt: skip
+
+        async def counted(at: datetime | None) -> dict[int, int]:
+            found = await matching.counts(tx, [rare, common, 9], at)
+            return {value: count for _, value, count in found.rows()}
+
+        await had(rare, range(2))
+        await had(common, range(201))
+        first = await counted(monday)
+        await had(rare, range(2, 3))
+        await had(common, range(201, 300))
+
+        assert first == {rare: 2, common: 201}
+        assert await counted(monday) == {rare: 3, common: 201}
+        assert await counted(None) == {rare: 3, common: 300}
+        assert await counted(tuesday) == {rare: 3, common: 300}
+
+
+async def test_keys_of_a_few_become_what_they_are_now_and_those_of_others_stay(district: District) -> None:
+    def keys(*rows: tuple[int, int, int]) -> pl.DataFrame:
+        return pl.DataFrame(rows, matching.KEYS, orient="row")
+
+    async with district.db.district(district.district_id) as tx:
+        await matching.write_keys(tx, [1, 2, 3], keys((1, 0, 10), (1, 1, 11), (2, 0, 10), (3, 0, 12)))
+        await matching.write_keys(tx, [1, 3], keys((1, 1, 11), (1, 1, 12)))
+
+        rows = await tx.fetch("SELECT rid, kind, hash FROM match_keys ORDER BY rid, kind, hash")
+
+    assert [tuple(row) for row in rows] == [(1, 1, 11), (1, 1, 12), (2, 0, 10)]
 
 
 async def test_what_is_sure_is_merged_and_what_changes_is_looked_at_again(district: District) -> None:

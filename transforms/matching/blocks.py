@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from transforms.matching.columns import Columns
-from transforms.matching.hashes import U64, mixed, once
+from transforms.matching.columns import Columns, columns_of
+from transforms.matching.few import People
+from transforms.matching.hashes import MANY, U64, mixed, mixed_each, once
 
 Rids = npt.NDArray[np.uint32]
+Rows = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.uint8]
 #: Kinds whose pairs are put together at once: most pairs have several keys in common.
 _MERGED = 6
 KEYS = pl.Schema({"rid": pl.UInt32, "kind": pl.UInt8, "hash": pl.Int64})
@@ -22,75 +27,81 @@ KEYS = pl.Schema({"rid": pl.UInt32, "kind": pl.UInt8, "hash": pl.Int64})
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of key, the size up to which its blocks are compared, and the arrays of its hashes.
+    """A kind of key, the size up to which its blocks are compared, and what it is made of: arrays of ``Columns``.
 
-    Kinds of ``register`` are made for small registers in which all may be spoilt; among families they find relatives.
+    Lists of arrays (tokens, nicknames) make a key in each combination. Kinds of ``register`` are made for small
+    registers in which all may be spoilt; among families they find relatives.
     """
 
     name: str
     cap: int
-    hashes: Callable[[Columns], Iterable[U64]]
+    parts: tuple[str, ...]
     register: bool = False
 
+    @property
+    def seed(self) -> int:
+        """Of its hashes."""
+        return crc32(" ".join(self.parts).encode())
 
-def _of(*parts: str) -> Callable[[Columns], Iterable[U64]]:
-    """Hashes of arrays of ``Columns``, by their names; lists of arrays (tokens, nicknames) in each combination."""
-    seed = crc32(" ".join(parts).encode())
-
-    def hashes(columns: Columns) -> Iterator[U64]:
-        found = [getattr(columns, part) for part in parts]
-        for arrays in product(*(part if isinstance(part, list) else [part] for part in found)):
+    def hashes(self, columns: Columns) -> Iterator[U64]:
+        """The arrays of its hashes."""
+        for arrays in product(*(_places(columns, part) for part in self.parts)):
             if all(array.any() for array in arrays):
-                yield mixed(seed, *arrays)
+                yield mixed(self.seed, *arrays)
 
-    return hashes
+
+def _places(columns: Columns, part: str) -> list[U64]:
+    found: U64 | list[U64] = getattr(columns, part)
+    return found if isinstance(found, list) else [found]
 
 
 #: The place in this list is the ``kind`` of ``keys``: append, never reorder. Blocks bigger than their cap are left to
 #: keys that say more; each broad kind has narrower ones beside it.
 KINDS = (
-    Kind("last token and birth date", 60, _of("family_tokens", "born")),
-    Kind("first name and birth date", 60, _of("names", "born")),
-    Kind("first name and last token", 12, _of("names", "family_tokens")),
-    Kind("last token, year, month and day in either order", 60, _of("family_tokens", "year", "either")),
-    Kind("beginnings of both names and year", 12, _of("family_beginning", "first_beginning", "year")),
-    Kind("middle name and birth date", 30, _of("middle", "born")),
-    Kind("home and birth date", 60, _of("home", "born")),
-    Kind("phone and first name", 60, _of("names", "phone")),
-    Kind("e-mail", 30, _of("email")),
-    Kind("birth date, postcode and initial", 60, _of("born", "postcode", "initial")),
-    Kind("first name, last token and year", 30, _of("names", "family_tokens", "year")),
-    Kind("first name, last token, month and day", 30, _of("names", "family_tokens", "month_day")),
-    Kind("first name, last token and postcode", 30, _of("names", "family_tokens", "postcode")),
-    Kind("first name and home", 30, _of("names", "home")),
-    Kind("identifier", 30, _of("ids")),
-    Kind("both names in either order, and year", 30, _of("both_names", "year")),
-    Kind("first name, last token and middle name", 30, _of("names", "family_tokens", "middle")),
-    Kind("initial, last token and postcode", 12, _of("initial", "family_tokens", "postcode")),
-    Kind("local part of the e-mail and initial", 12, _of("local", "initial")),
-    Kind("birth date", 6, _of("born"), register=True),
-    Kind("number of the house and postcode", 12, _of("house", "postcode"), register=True),
-    Kind("first name and postcode", 12, _of("names", "postcode"), register=True),
-    Kind("last token and number of the house", 12, _of("family_tokens", "house"), register=True),
-    Kind("beginning of the street, and number of the house", 12, _of("street_beginning", "house"), register=True),
-    Kind("last token", 6, _of("family_tokens"), register=True),
-    Kind("first name and year", 6, _of("names", "year"), register=True),
-    Kind("beginning of the street and postcode", 12, _of("street_beginning", "postcode"), register=True),
+    Kind("last token and birth date", 60, ("family_tokens", "born")),
+    Kind("first name and birth date", 60, ("names", "born")),
+    Kind("first name and last token", 12, ("names", "family_tokens")),
+    Kind("last token, year, month and day in either order", 60, ("family_tokens", "year", "either")),
+    Kind("beginnings of both names and year", 12, ("family_beginning", "first_beginning", "year")),
+    Kind("middle name and birth date", 30, ("middle", "born")),
+    Kind("home and birth date", 60, ("home", "born")),
+    Kind("phone and first name", 60, ("names", "phone")),
+    Kind("e-mail", 30, ("email",)),
+    Kind("birth date, postcode and initial", 60, ("born", "postcode", "initial")),
+    Kind("first name, last token and year", 30, ("names", "family_tokens", "year")),
+    Kind("first name, last token, month and day", 30, ("names", "family_tokens", "month_day")),
+    Kind("first name, last token and postcode", 30, ("names", "family_tokens", "postcode")),
+    Kind("first name and home", 30, ("names", "home")),
+    Kind("identifier", 30, ("ids",)),
+    Kind("both names in either order, and year", 30, ("both_names", "year")),
+    Kind("first name, last token and middle name", 30, ("names", "family_tokens", "middle")),
+    Kind("initial, last token and postcode", 12, ("initial", "family_tokens", "postcode")),
+    Kind("local part of the e-mail and initial", 12, ("local", "initial")),
+    Kind("birth date", 6, ("born",), register=True),
+    Kind("number of the house and postcode", 12, ("house", "postcode"), register=True),
+    Kind("first name and postcode", 12, ("names", "postcode"), register=True),
+    Kind("last token and number of the house", 12, ("family_tokens", "house"), register=True),
+    Kind("beginning of the street, and number of the house", 12, ("street_beginning", "house"), register=True),
+    Kind("last token", 6, ("family_tokens",), register=True),
+    Kind("first name and year", 6, ("names", "year"), register=True),
+    Kind("beginning of the street and postcode", 12, ("street_beginning", "postcode"), register=True),
 )
+_CAPS = np.array([kind.cap for kind in KINDS])
 
 
-def keys(people: pl.DataFrame, *, register: bool = False) -> pl.DataFrame:
-    """The keys of a normalised frame, a row for each: rid, kind (place in ``KINDS``), hash; no row comes twice.
+def keys(people: People | Columns, *, register: bool = False) -> pl.DataFrame:
+    """The keys of normalised people, a row for each: rid, kind (place in ``KINDS``), hash; no row comes twice.
 
     ``register``: those kinds as well that are of use where nobody has relatives, as the policy ``REGISTER`` has it.
 
     Hashes are the same for every version of every library, so that an index of them may be kept.
     """
-    columns = Columns(people)
+    columns = columns_of(people)
     kinds, rids, hashes = [np.empty(0, np.uint8)], [np.empty(0, np.uint32)], [np.empty(0, np.uint64)]
-    for kind, rows, found in each_kind(columns, register=register):
-        rid, hashed = _once(columns.rid[rows], found)
-        kinds.append(np.full(len(rid), kind, np.uint8))
+    each = _of_few if len(columns) < MANY else _of_many
+    for made in each(columns, register=register):
+        kind, rid, hashed = _once(made[0], columns.rid[made[1]], made[2])
+        kinds.append(kind)
         rids.append(rid)
         hashes.append(hashed)
     return pl.DataFrame(
@@ -102,13 +113,59 @@ def keys(people: pl.DataFrame, *, register: bool = False) -> pl.DataFrame:
     )
 
 
-def _once(rid: Rids, hashes: U64) -> tuple[Rids, U64]:
-    """Each two numbers once, in order."""
-    order = np.lexsort((hashes, rid))
-    rid, hashes = rid[order], hashes[order]
-    other = (rid[1:] != rid[:-1]) | (hashes[1:] != hashes[:-1])
-    once = np.concatenate((np.ones(min(len(rid), 1), np.bool_), other))
-    return rid[once], hashes[once]
+def _of_many(columns: Columns, *, register: bool) -> Iterator[tuple[Numbers, Rows, U64]]:
+    """Kinds, rows and hashes of all keys, one kind after the other: all at once would be too much of a district."""
+    for kind, rows, hashes in each_kind(columns, register=register):
+        yield np.full(len(rows), kind, np.uint8), rows, hashes
+
+
+def _of_few(columns: Columns, *, register: bool) -> Iterator[tuple[Numbers, Rows, U64]]:
+    """The same of few, all at once: what is asked of some numbers costs the same for a hundred times as many."""
+    parts = dict.fromkeys(part for kind in KINDS if register or not kind.register for part in kind.parts)
+    lists = {part: _places(columns, part) for part in parts}
+    kinds, seeds, places = _combinations(register, tuple((part, len(arrays)) for part, arrays in lists.items()))
+    if not len(kinds):
+        return
+    stack = np.array([array for arrays in lists.values() for array in arrays], np.uint64)
+    hashes = mixed_each(seeds, [stack[place] for place in places])
+    which, rows = np.nonzero((hashes != 0) & columns.matchable)
+    yield kinds[which], rows, hashes[which, rows]
+
+
+@lru_cache(maxsize=512)  # so many tokens, nicknames and identifiers as some people have at most
+def _combinations(
+    register: bool, lengths: tuple[tuple[str, int], ...]
+) -> tuple[Numbers, tuple[int, ...], list[Rows]]:  # fmt: skip
+    """Kinds and seeds of all keys, those of most parts first; where their first, second … parts are among all."""
+    first, at = {}, 0
+    for part, length in lengths:
+        first[part] = range(at, at + length)
+        at += length
+    found = [
+        (number, kind.seed, places)
+        for number, kind in enumerate(KINDS)
+        if register or not kind.register
+        for places in product(*(first[part] for part in kind.parts))
+    ]
+    found.sort(key=lambda one: -len(one[2]))
+    most = max((len(places) for _, _, places in found), default=0)
+    parts = [np.array([places[n] for _, _, places in found if len(places) > n], np.int64) for n in range(most)]
+    return np.array([number for number, _, _ in found], np.uint8), tuple(seed for _, seed, _ in found), parts
+
+
+def _once(*columns: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """Each row once, in order."""
+    order = np.lexsort(columns[::-1])
+    ordered = [column[order] for column in columns]
+    new = _new(*ordered)
+    return [column[new] for column in ordered]
+
+
+def _new(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Where a row is not what the row before is."""
+    new = np.ones(len(columns[0]), np.bool_)
+    np.logical_or.reduce([column[1:] != column[:-1] for column in columns], out=new[1:])
+    return new
 
 
 def candidates(mine: pl.DataFrame, others: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -120,11 +177,9 @@ def candidates(mine: pl.DataFrame, others: pl.DataFrame | None = None) -> pl.Dat
     """
     parts = [mine] if others is None else [mine, others]
     rid, kinds, hashes = (np.concatenate([part[name].to_numpy() for part in parts]) for name in KEYS.names())
-    found = [np.empty(0, np.uint64)]
-    for number in np.unique(kinds).tolist():
-        rows = kinds == number  # who is in both has its keys once
-        found.append(in_blocks(*_once(rid[rows], hashes[rows].view(np.uint64)), KINDS[number].cap))
-    left, right = unpacked(once(np.concatenate(found)))
+    kinds, hashes, rid = _once(kinds, hashes, rid)  # who is in both has its keys once
+    starts = np.flatnonzero(_new(kinds, hashes))
+    left, right = unpacked(once(_pairs(rid, starts, _CAPS[kinds[starts]])))
     if others is not None:
         own = np.unique(mine["rid"].to_numpy())
         keep = np.isin(left, own) | np.isin(right, own)
@@ -146,21 +201,29 @@ def candidates_of(columns: Columns, *, register: bool = False) -> tuple[Rids, Ri
 def in_blocks(rid: Rids, hashes: U64, cap: int) -> U64:
     """All pairs of different rids with one hash, packed as left × 2³² + right, for blocks of at most ``cap`` rows."""
     order = np.argsort(hashes, kind="stable")
-    hashes, rid = hashes[order], rid[order]
-    starts = (
-        np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1]))) if len(hashes) else np.empty(0, np.int64)
-    )
-    sizes = np.diff(np.append(starts, len(hashes)))
-    fits = (sizes > 1) & (sizes <= cap)
+    hashes = hashes[order]
+    return _pairs(rid[order], np.flatnonzero(_new(hashes)), cap)
+
+
+def _pairs(rid: Rids, starts: Rows, caps: int | Rows) -> U64:
+    """All pairs within blocks that begin at ``starts``, but for those that are bigger than their cap."""
+    sizes = np.diff(np.append(starts, len(rid)))
+    fits = (sizes > 1) & (sizes <= caps)
     starts, sizes = starts[fits], sizes[fits]
     found = [np.empty(0, np.uint64)]
     for size in np.unique(sizes).tolist():
         rows = rid[starts[sizes == size][:, None] + np.arange(size)]
-        one, two = np.triu_indices(size, 1)
+        one, two = _triangle(size)
         low, high = np.minimum(rows[:, one], rows[:, two]).ravel(), np.maximum(rows[:, one], rows[:, two]).ravel()
         packed = (low.astype(np.uint64) << np.uint64(32)) | high
         found.append(packed[low != high])
     return np.concatenate(found)
+
+
+@lru_cache(maxsize=max(kind.cap for kind in KINDS))
+def _triangle(size: int) -> tuple[Rows, Rows]:
+    one, two = np.triu_indices(size, 1)
+    return one, two
 
 
 def unpacked(packed: U64) -> tuple[Rids, Rids]:
@@ -168,7 +231,7 @@ def unpacked(packed: U64) -> tuple[Rids, Rids]:
     return (packed >> np.uint64(32)).astype(np.uint32), (packed & np.uint64(0xFFFFFFFF)).astype(np.uint32)
 
 
-def each_kind(columns: Columns, *, register: bool) -> Iterator[tuple[int, npt.NDArray[np.int64], U64]]:
+def each_kind(columns: Columns, *, register: bool) -> Iterator[tuple[int, Rows, U64]]:
     """Kind, rows and hashes of the keys of all matchable records."""
     for number, kind in enumerate(KINDS):
         if kind.register and not register:

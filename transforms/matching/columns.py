@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from transforms.marks import empty
-from transforms.matching.hashes import MANY, U64, Part, mixed, of_texts
+from transforms.matching.few import People
+from transforms.matching.hashes import MANY, U64, Part, Values, mixed, of_texts
 
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
@@ -21,6 +23,7 @@ Bools = npt.NDArray[np.bool_]
 Number = TypeVar("Number", bound=np.generic)
 #: A date that is missing.
 NO_DAY = np.iinfo(np.int32).min
+_EPOCH = date(1970, 1, 1).toordinal()
 #: As many entries of a list are compared; what lies behind them is no evidence.
 _LONGEST = {"family": 3, "nicknames": 4, "ids": 4, "guardians": 9, "schools": 4}
 _GRADES = {"IT": -4, "PR": -3, "PK": -2, "TK": -1, "KG": 0, **{f"{n:02}": n for n in range(1, 14)}, "PS": 13}
@@ -30,33 +33,38 @@ _HOUSE, _BEHIND_HOUSE = re.compile(r"(\d+)\b"), re.compile(r"(?:\d+ )?(.{1,6})")
 
 @dataclass(frozen=True)
 class Columns:
-    """The arrays of a normalised frame. Hashes are 0, numbers 0 and days ``NO_DAY`` where a value is missing."""
+    """The arrays of normalised people. Hashes are 0, numbers 0 and days ``NO_DAY`` where a value is missing."""
 
-    frame: pl.DataFrame
+    people: People
 
     def __len__(self) -> int:
         """How many records there are."""
-        return self.frame.height
+        return self.people.height
+
+    def values(self, name: str) -> Values:
+        """The values of a column: a list where they are few."""
+        values = self.people[name]
+        return values.to_list() if isinstance(values, pl.Series) and len(values) < MANY else values
 
     @cached_property
     def rid(self) -> npt.NDArray[np.uint32]:
         """Rid."""
-        return self.frame["rid"].to_numpy()
+        return np.asarray(self.people["rid"], np.uint32)
 
     @cached_property
     def matchable(self) -> Bools:
         """Matchable."""
-        return self.frame["c_matchable"].to_numpy()
+        return np.asarray(self.people["c_matchable"], np.bool_)
 
     @cached_property
     def given(self) -> U64:
         """Given names, joined."""
-        return of_texts(self.frame["c_given"])
+        return of_texts(self.values("c_given"))
 
     @cached_property
     def first(self) -> U64:
         """First tokens of given names."""
-        return of_texts(self.frame["c_first"])
+        return of_texts(self.values("c_first"))
 
     @cached_property
     def compound(self) -> Bools:
@@ -67,49 +75,49 @@ class Columns:
     @cached_property
     def initial(self) -> U64:
         """First letters."""
-        return of_texts(self.frame["c_first"], _beginning(1))
+        return of_texts(self.values("c_first"), _beginning(1))
 
     @cached_property
     def is_initial(self) -> Bools:
         """Whether the given name is one letter."""
-        found: Bools = of_texts(self.frame["c_given"], _one_letter) != 0
+        found: Bools = of_texts(self.values("c_given"), _one_letter) != 0
         return found
 
     @cached_property
     def middle(self) -> U64:
         """Middle names, joined."""
-        return of_texts(self.frame["c_middle"])
+        return of_texts(self.values("c_middle"))
 
     @cached_property
     def middle_initial(self) -> U64:
         """Middle initial."""
-        return of_texts(self.frame["c_middle"], _beginning(1))
+        return of_texts(self.values("c_middle"), _beginning(1))
 
     @cached_property
     def preferred(self) -> U64:
         """Preferred."""
-        return of_texts(self.frame["c_preferred"])
+        return of_texts(self.values("c_preferred"))
 
     @cached_property
     def family(self) -> U64:
         """Family."""
-        return of_texts(self.frame["c_family"])
+        return of_texts(self.values("c_family"))
 
     @cached_property
     def family_whole(self) -> U64:
         """Family names with their particles, as who writes them in one word has them."""
-        whole = of_texts(self.frame["c_family_whole"])
+        whole = of_texts(self.values("c_family_whole"))
         return np.where(whole == 0, self.family, whole)
 
     @cached_property
     def family_tokens(self) -> list[U64]:
         """The set of a surname's tokens, in alphabetical order: an array for each place."""
-        return [of_texts(tokens) for tokens in _places(self.frame["c_family_set"], "family")]
+        return [of_texts(tokens) for tokens in _places(self.values("c_family_set"), "family")]
 
     @cached_property
     def nicknames(self) -> list[U64]:
         """Nicknames."""
-        return _numbers(self.frame["c_nicknames"], "nicknames")
+        return _numbers(self.values("c_nicknames"), "nicknames")
 
     @cached_property
     def names(self) -> list[U64]:
@@ -123,12 +131,12 @@ class Columns:
     @cached_property
     def family_beginning(self) -> U64:
         """Family beginning."""
-        return of_texts(self.frame["c_family"], _beginning(4))
+        return of_texts(self.values("c_family"), _beginning(4))
 
     @cached_property
     def first_beginning(self) -> U64:
         """First beginning."""
-        return of_texts(self.frame["c_first"], _beginning(2))
+        return of_texts(self.values("c_first"), _beginning(2))
 
     @cached_property
     def both_names(self) -> U64:
@@ -138,14 +146,19 @@ class Columns:
         return both
 
     @cached_property
+    def name(self) -> U64:
+        """First and last name in one hash."""
+        return mixed(4, self.given, self.family)
+
+    @cached_property
     def suffix(self) -> U64:
         """Suffix."""
-        return of_texts(self.frame["c_suffix"])
+        return of_texts(self.values("c_suffix"))
 
     @cached_property
     def birth(self) -> I32:
         """Birth."""
-        return _days(self.frame["c_birth"])
+        return _days(self.values("c_birth"))
 
     @cached_property
     def date(self) -> tuple[I32, U8, U8]:
@@ -183,62 +196,62 @@ class Columns:
     @cached_property
     def sex(self) -> U8:
         """Sex."""
-        return _coded(self.frame["c_sex"], {"f": 1, "m": 2, "x": 3}, np.uint8(0))
+        return _coded(self.values("c_sex"), {"f": 1, "m": 2, "x": 3}, np.uint8(0))
 
     @cached_property
     def kind(self) -> U8:
         """Kind."""
-        return _coded(self.frame["kind"], {"student": 1, "staff": 2, "guardian": 3}, np.uint8(0))
+        return _coded(self.values("kind"), {"student": 1, "staff": 2, "guardian": 3}, np.uint8(0))
 
     @cached_property
     def source(self) -> U64:
         """Source."""
-        return of_texts(self.frame["source"])
+        return of_texts(self.values("source"))
 
     @cached_property
     def active(self) -> Bools:
         """Active."""
-        return _known(self.frame["active"], True, np.bool_)  # noqa: FBT003
+        return _known(self.values("active"), True, np.bool_)  # noqa: FBT003
 
     @cached_property
     def email(self) -> U64:
         """Email."""
-        return of_texts(self.frame["c_email"])
+        return of_texts(self.values("c_email"))
 
     @cached_property
     def local(self) -> U64:
         """What stands before the @."""
-        return of_texts(self.frame["c_email"], _local)
+        return of_texts(self.values("c_email"), _local)
 
     @cached_property
     def phone(self) -> U64:
         """Phone."""
-        return of_texts(self.frame["c_phone"])
+        return of_texts(self.values("c_phone"))
 
     @cached_property
     def username(self) -> U64:
         """Username."""
-        return of_texts(self.frame["c_username"])
+        return of_texts(self.values("c_username"))
 
     @cached_property
     def street(self) -> U64:
         """Street."""
-        return of_texts(self.frame["c_street"])
+        return of_texts(self.values("c_street"))
 
     @cached_property
     def house(self) -> U64:
         """The number that the street begins with."""
-        return of_texts(self.frame["c_street"], _house)
+        return of_texts(self.values("c_street"), _house)
 
     @cached_property
     def street_beginning(self) -> U64:
         """Street beginning."""
-        return of_texts(self.frame["c_street"], _street_beginning)
+        return of_texts(self.values("c_street"), _street_beginning)
 
     @cached_property
     def postcode(self) -> U64:
         """Postcode."""
-        return of_texts(self.frame["c_postcode"])
+        return of_texts(self.values("c_postcode"))
 
     @cached_property
     def home(self) -> U64:
@@ -248,84 +261,94 @@ class Columns:
     @cached_property
     def ids(self) -> list[U64]:
         """Ids."""
-        return [of_texts(ids) for ids in _places(self.frame["c_ids"], "ids")]
+        return [of_texts(ids) for ids in _places(self.values("c_ids"), "ids")]
 
     @cached_property
     def id_types(self) -> list[U64]:
         """The type of each of ``ids``."""
-        return [of_texts(ids, _type) for ids in _places(self.frame["c_ids"], "ids")]
+        return [of_texts(ids, _type) for ids in _places(self.values("c_ids"), "ids")]
 
     @cached_property
     def guardians(self) -> list[U64]:
         """Guardians."""
-        return _numbers(self.frame["c_guardians"], "guardians")
+        return _numbers(self.values("c_guardians"), "guardians")
 
     @cached_property
     def schools(self) -> list[U64]:
         """Schools, each number one higher, so that 0 is none."""
-        return _numbers(self.frame["schools"], "schools", 1)
+        return _numbers(self.values("schools"), "schools", 1)
 
     @cached_property
     def grade(self) -> npt.NDArray[np.int8]:
         """Grade."""
-        return _coded(self.frame["grade"], _GRADES, NO_GRADE)
+        return _coded(self.values("grade"), _GRADES, NO_GRADE)
 
     @cached_property
     def begin(self) -> I32:
         """Begin."""
-        return _days(self.frame["begin"])
+        return _days(self.values("begin"))
 
     @cached_property
     def end(self) -> I32:
         """End."""
-        return _days(self.frame["end"])
+        return _days(self.values("end"))
 
 
-def _places(lists: pl.Series, name: str) -> list[pl.Series]:
+def columns_of(people: People | Columns) -> Columns:
+    """The arrays of normalised people; whoever has them already passes them on."""
+    return people if isinstance(people, Columns) else Columns(people)
+
+
+def _places(lists: Values, name: str) -> list[Values]:
     """The first entry of every list, the second …, as far as they are compared."""
     most = _LONGEST[name]
+    if not isinstance(lists, pl.Series):
+        rows = [row or () for row in lists]
+        return [
+            [row[at] if at < len(row) else None for row in rows]
+            for at in range(min(most, max(map(len, rows), default=0)))
+        ]
     if empty(lists):
         return []
-    if len(lists) >= MANY:
-        longest = lists.list.len().max()
-        return [
-            lists.list.get(i, null_on_oob=True) for i in range(min(most, longest if isinstance(longest, int) else 0))
-        ]
-    rows = [row or () for row in lists.to_list()]
-    inner = lists.dtype.inner  # type: ignore[attr-defined]
-    return [
-        pl.Series([row[at] if at < len(row) else None for row in rows], dtype=inner)
-        for at in range(min(most, max(map(len, rows))))
-    ]
+    longest = lists.list.len().max()
+    return [lists.list.get(i, null_on_oob=True) for i in range(min(most, longest if isinstance(longest, int) else 0))]
 
 
-def _numbers(lists: pl.Series, name: str, more: int = 0) -> list[U64]:
+def _numbers(lists: Values, name: str, more: int = 0) -> list[U64]:
     """The same of numbers, each ``more``; 0 where there is none."""
-    return [_known(part.cast(pl.UInt64) + more, 0, np.uint64) for part in _places(lists, name)]
+    found = []
+    for part in _places(lists, name):
+        if isinstance(part, pl.Series):
+            found.append(_known(part.cast(pl.UInt64) + more, 0, np.uint64))
+        else:
+            found.append(np.array([0 if number is None else number + more for number in part], np.uint64))
+    return found
 
 
-def _days(dates: pl.Series) -> I32:
-    return _known(dates.cast(pl.Int32), NO_DAY, np.int32)
+def _days(dates: Values) -> I32:
+    if isinstance(dates, pl.Series):
+        return _known(dates.cast(pl.Int32), NO_DAY, np.int32)
+    return np.array([NO_DAY if day is None else day.toordinal() - _EPOCH for day in dates], np.int32)
 
 
-def _known(values: pl.Series, otherwise: int, dtype: type[Number]) -> npt.NDArray[Number]:
+def _known(values: Values, otherwise: int, dtype: type[Number]) -> npt.NDArray[Number]:
     """The values as an array, with something else where there is none."""
+    if not isinstance(values, pl.Series):
+        return np.array([otherwise if value is None else value for value in values], dtype)
     if values.null_count() == 0:
         return values.to_numpy().astype(dtype, copy=False)
     if empty(values):
         return np.full(len(values), otherwise, dtype)
-    if len(values) >= MANY:
-        return values.fill_null(otherwise).to_numpy().astype(dtype, copy=False)
-    return np.array([otherwise if value is None else value for value in values.to_list()], dtype)
+    return values.fill_null(otherwise).to_numpy().astype(dtype, copy=False)
 
 
-def _coded(texts: pl.Series, codes: Mapping[str, int], otherwise: Number) -> npt.NDArray[Number]:
+def _coded(texts: Values, codes: Mapping[str, int], otherwise: Number) -> npt.NDArray[Number]:
     """The numbers that stand for texts."""
     dtype = type(otherwise)
-    if len(texts) >= MANY:
-        numbers = texts.replace_strict(codes, default=int(otherwise), return_dtype=pl.Int16)
-        return numbers.to_numpy().astype(dtype)
-    return np.array([codes.get(text, otherwise) for text in texts.to_list()], dtype)
+    if not isinstance(texts, pl.Series):
+        return np.array([codes.get(text, otherwise) for text in texts], dtype)
+    numbers = texts.replace_strict(codes, default=int(otherwise), return_dtype=pl.Int16)
+    return numbers.to_numpy().astype(dtype)
 
 
 def _beginning(letters: int) -> Part:

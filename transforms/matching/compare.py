@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.matching.columns import NO_DAY, NO_GRADE, Bools, Columns
-from transforms.matching.frequencies import Counts, Floats, Met, Of, name_of
+from transforms.matching.frequencies import Counts, Floats, Met, Of
 from transforms.matching.hashes import U64
 from transforms.matching.likeness import alike, chosen, one_step, words_in_common
 from transforms.matching.weights import (
@@ -68,6 +68,7 @@ def compared(
     last = _last(sides)
     first[(last == Last.SWAPPED) & (first == First.DIFFERENT)] = First.SWAPPED
     birth = _birth(sides)
+    school, role = sides.shared(columns.schools), sides.same(columns.kind)
     found = {
         "first name": first,
         "middle name": _middle(sides, first),
@@ -81,10 +82,10 @@ def compared(
         "home": _home(sides, first, last, birth),
         "guardian": sides.shared(columns.guardians),
         "identifier": _identifier(sides),
-        "school": sides.shared(columns.schools),
-        "time": _time(sides),
+        "school": school,
+        "time": _time(sides, school, role),
         "grade": _grade(sides),
-        "role": sides.same(columns.kind),
+        "role": role,
     }
     levels = np.stack([found[name] for name in FIELDS], axis=1)
     bits = np.stack([weights.bits[at][levels[:, at]] for at in range(len(FIELDS))], axis=1)
@@ -107,6 +108,8 @@ class _Sides:
         return found
 
     def same(self, values: U64 | Levels) -> Levels:
+        if not values.any():  # nobody has one
+            return np.zeros(len(self.left), np.uint8)
         a, b = values[self.left], values[self.right]
         return np.where((a == 0) | (b == 0), Same.MISSING, np.where(a == b, Same.EQUAL, Same.DIFFERENT)).astype(
             np.uint8
@@ -119,10 +122,11 @@ class _Sides:
 
     def any_equal(self, places: Sequence[U64]) -> Bools:
         found = np.zeros(len(self.left), np.bool_)
+        others = [place[self.right] for place in places]
         for one in places:
-            a = one[self.left]
-            for other in places:
-                found |= (a == other[self.right]) & (a != 0)
+            mine = one[self.left]
+            for other in others:
+                found |= (mine == other) & (mine != 0)
         return found
 
     def shared(self, places: Sequence[U64]) -> Levels:
@@ -156,7 +160,7 @@ def _first(sides: _Sides, met: Met) -> Levels:
     names[rest.any_equal(columns.nicknames)] = First.NICKNAME
     close, other = rest.among((names == First.DIFFERENT) & ~one)
     if len(close):
-        similar = alike(columns.frame["c_given"], given, other.left, other.right)
+        similar = alike(columns.values("c_given"), given, other.left, other.right)
         rarer = np.minimum(met.given[other.left], met.given[other.right])
         unusual = rarer <= max(_UNUSUAL, _UNUSUAL_SHARE * met.frequencies.total)
         names[close] = np.where(similar, np.where(unusual, First.SPELLING, First.ALIKE), First.DIFFERENT)
@@ -175,7 +179,7 @@ def _middle(sides: _Sides, first: Levels) -> Levels:
     names[one & rest.equal(initial)] = Middle.INITIAL
     close, other = rest.among((names == Middle.DIFFERENT) & ~one)
     if len(close):
-        similar = alike(columns.frame["c_middle"], middle, other.left, other.right)
+        similar = alike(columns.values("c_middle"), middle, other.left, other.right)
         names[close] = np.where(similar, Middle.SPELLING, Middle.DIFFERENT)
     level[at] = names
     # Where the one's first name is the other's middle name, that was said already.
@@ -198,7 +202,7 @@ def _last(sides: _Sides) -> Levels:
         names[shared] = np.where(one_each[shared], Last.PART, Last.TOKEN)
     if len(at):
         close, other = rest.among((names != Last.PART) & (given[rest.left] != b))
-        similar = alike(columns.frame["c_family"], family, other.left, other.right)
+        similar = alike(columns.values("c_family"), family, other.left, other.right)
         names[close[similar]] = Last.SPELLING
     if len(tokens) > 1:
         equal = [token[rest.left] == token[rest.right] for token in tokens]
@@ -243,6 +247,8 @@ def _email(sides: _Sides) -> Levels:
 def _home(sides: _Sides, first: Levels, last: Levels, birth: Levels) -> Levels:
     columns = sides.columns
     street, postcode = sides.same(columns.street), sides.same(columns.postcode)
+    if not (street.any() or postcode.any()):
+        return street
     level = np.where((street | postcode) == 0, Home.MISSING, Home.DIFFERENT).astype(np.uint8)
     level[postcode == Same.EQUAL] = Home.POSTCODE
     level[street == Same.EQUAL] = np.where(postcode[street == Same.EQUAL] == Same.DIFFERENT, Home.ALIKE, Home.EQUAL)
@@ -251,7 +257,7 @@ def _home(sides: _Sides, first: Levels, last: Levels, birth: Levels) -> Levels:
     agree = ((first != First.DIFFERENT) | born) & ((postcode == Same.EQUAL) | (last < Last.DIFFERENT) | born)
     at, rest = sides.among((street == Same.DIFFERENT) & agree)
     if len(at):
-        texts = columns.frame["c_street"]
+        texts = columns.values("c_street")
         close = alike(texts, columns.street, rest.left, rest.right, 0.95)
         words = words_in_common(texts, columns.street, rest.left, rest.right)
         near = (postcode[at] == Same.EQUAL) | rest.equal(columns.house)
@@ -269,7 +275,7 @@ def _identifier(sides: _Sides) -> Levels:
             equal = comparable & (codes[sides.left] == others[sides.right])
             at, rest = sides.among(comparable & ~equal & (level == Code.MISSING))
             if len(at):
-                texts = sides.columns.frame["c_ids"]
+                texts = sides.columns.values("c_ids")
                 a = [row[one] for row in chosen(texts, rest.left)]
                 b = [row[two] for row in chosen(texts, rest.right)]
                 level[at] = np.where(one_step(a, b), Code.ALIKE, Code.DIFFERENT)
@@ -277,7 +283,7 @@ def _identifier(sides: _Sides) -> Levels:
     return level
 
 
-def _time(sides: _Sides) -> Levels:
+def _time(sides: _Sides, school: Levels, role: Levels) -> Levels:
     columns = sides.columns
     (b1, b2), (e1, e2) = (
         (v[sides.left].astype(np.int64), v[sides.right].astype(np.int64)) for v in (columns.begin, columns.end)
@@ -289,12 +295,9 @@ def _time(sides: _Sides) -> Levels:
     together = np.minimum(stop1, stop2) - np.maximum(b1, b2)
     dated = (b1 != NO_DAY) & (b2 != NO_DAY) & ended
     # Two roles of one person are told at the same time.
-    one_source = (columns.source[sides.left] == columns.source[sides.right]) & (
-        sides.same(columns.kind) != Same.DIFFERENT
-    )
+    one_source = (columns.source[sides.left] == columns.source[sides.right]) & (role != Same.DIFFERENT)
     level = np.where(dated & (together <= 0), Time.APART, Time.MISSING).astype(np.uint8)
-    elsewhere = sides.shared(columns.schools) == Same.DIFFERENT
-    level[elsewhere & (((together > _OVERLAP) & dated) | (on1 & on2))] = Time.OVERLAP
+    level[(school == Same.DIFFERENT) & (((together > _OVERLAP) & dated) | (on1 & on2))] = Time.OVERLAP
     gap1, gap2 = np.where(e1 == NO_DAY, far, b2 - stop1), np.where(e2 == NO_DAY, far, b1 - stop2)
     low, high = _HAND_OVER
     follows = ((gap1 >= low) & (gap1 <= high) & (b2 > b1)) | ((gap2 >= low) & (gap2 <= high) & (b1 > b2))
@@ -367,7 +370,7 @@ def _by_value(
 
 def _together(sides: _Sides, met: Met, expected: Floats, population: int) -> Floats:
     """How many times more often both names were met together, by others, than each for itself would have it."""
-    name = sides.either(name_of(sides.columns), met.name)
+    name = sides.either(sides.columns.name, met.name)
     others = np.maximum(name - 2, 0) * population / max(met.frequencies.total, 1)
     more: Floats = np.maximum(others / expected, 1)
     return more

@@ -12,9 +12,10 @@ import polars as pl
 
 from transforms.marks import as_list
 from transforms.matching.blocks import Rids, candidates_of, unpacked
-from transforms.matching.columns import Bools, Columns
+from transforms.matching.columns import Bools, Columns, columns_of
 from transforms.matching.compare import AGREEING, Compared, Levels, Rows, compared
 from transforms.matching.evidence import written
+from transforms.matching.few import People
 from transforms.matching.frequencies import Floats, Frequencies, Met, counted
 from transforms.matching.hashes import U64, mixed, of_texts, once
 from transforms.matching.likeness import chosen
@@ -90,22 +91,23 @@ class Decisions:
 
 
 def decide(
-    people: pl.DataFrame, pairs: pl.DataFrame | None = None, *, population: int, cannot: pl.DataFrame | None = None,
+    people: People | Columns, pairs: pl.DataFrame | None = None, *, population: int, cannot: pl.DataFrame | None = None,
     policy: Policy = ROSTER, weights: Weights = WEIGHTS, frequencies: Frequencies | None = None,
 ) -> Decisions:  # fmt: skip
-    """Decide on ``pairs`` (left, right: rids), or on all candidates among ``people`` (``PERSON``, normalised or not).
+    """Decide on ``pairs`` (left, right: rids), or on all candidates among ``people`` (``PERSON``, or normalised).
 
     ``population``: the number of people that were searched. ``frequencies``: how common values are in it, by default
     among ``people``; whoever decides on some pairs of many people passes those of all. Of given pairs every one is
     told; of candidates those that are not separate, and those that were not far from it.
     """
-    if "c_given" not in people.columns:
+    if isinstance(people, pl.DataFrame) and "c_given" not in people.columns:
         people = normalised(people)
+    columns = columns_of(people)
     if pairs is None:  # Columns of keys are made anew: with those that are compared they would be twice as much at once
-        left, right = candidates_of(Columns(people), register=not policy.households)
+        left, right = candidates_of(Columns(columns.people), register=not policy.households)
     else:
         left, right = _ordered(pairs)
-    judge = _Judge(Columns(people), policy, weights, population, frequencies, cannot)
+    judge = _Judge(columns, policy, weights, population, frequencies, cannot)
     parts, doubtful = [], []
     for start in range(0, max(len(left), 1), _CHUNK):  # once for no pairs, so that there are columns
         chunk = slice(start, start + _CHUNK)
@@ -202,16 +204,31 @@ def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools
     )
     tier = np.full(len(score), _SCORE, np.uint8)
     told = np.zeros(len(score), np.bool_)
+    seen = _seen(pair)
     if policy.households:
         common = _corroborated(pair) > np.where(judge.others.no_namesake(left, right), policy.rarity, policy.contested)
-        told |= _gated(judge, left, right, pair, common, outcome)
-        exact = _tier_e(pair) & ~common & (posterior >= _LIKELY)
+        told |= _gated(judge, left, right, pair, seen, common, outcome)
+        exact = _tier_e(pair, seen) & ~common & (posterior >= _LIKELY)
         outcome[exact], tier[exact] = _MERGE, _E
     _by_email(judge, left, right, pair, outcome, tier)
-    _by_identifier(pair, policy, outcome, tier)
+    _by_identifier(pair, seen, policy, outcome, tier)
     unknown = ~(columns.matchable[left] & columns.matchable[right])
     outcome[apart | unknown], tier[unknown], posterior[unknown] = _SEPARATE, _SCORE, 0.0
     return _Judged(outcome, tier, score, posterior, apart, told | (outcome != _SEPARATE) | (tier == _D) | apart)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What several gates ask of each pair."""
+
+    one_name: Bools
+    at_home: Bools
+    conflict: Bools
+
+
+def _seen(pair: Compared) -> _Seen:
+    at_home = _at_home(pair)
+    return _Seen(_one_name(pair), at_home, _conflict(pair, at_home))
 
 
 def _corroborated(pair: Compared) -> Floats:
@@ -238,21 +255,21 @@ def _at_home(pair: Compared) -> Bools:
     return found
 
 
-def _conflict(pair: Compared) -> Bools:
+def _conflict(pair: Compared, at_home: Bools) -> Bools:
     """Whether something speaks for two people that only a person, an identifier or an address may overrule."""
     names = ("middle name", "suffix", "sex", "role", "identifier", "time")
     levels = (Middle.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Code.DIFFERENT, Time.COEXIST)
     found: Bools = np.logical_or.reduce([pair.level(name) == level for name, level in zip(names, levels, strict=True)])
-    return found | _names_alone(pair)
+    return found | _names_alone(pair, at_home)
 
 
-def _names_alone(pair: Compared) -> Bools:
+def _names_alone(pair: Compared, at_home: Bools) -> Bools:
     """Whether nothing but names and a birth date is shared by two who go to two schools at one time and live apart.
 
     Or by two of whom not even the birth date is the same, wherever they live. A middle name is one name more, so that
     it takes more to doubt: another last name, or a birth date that is not the same and two schools at one time.
     """
-    beside = _at_home(pair) | (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
+    beside = at_home | (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
     beside |= (pair.level("user name") == Same.EQUAL) | is_one_of(pair.level("identifier"), (Code.EQUAL, Code.ALIKE))
     beside |= is_one_of(pair.level("e-mail"), (Code.EQUAL, Code.ALIKE))
     overlap, reborn = pair.level("time") == Time.OVERLAP, pair.level("birth date") != Birth.EQUAL
@@ -281,18 +298,17 @@ def _slip_of_one(judge: _Judge, left: Rows, right: Rows, pair: Compared) -> Bool
 
 
 def _gated(
-    judge: _Judge, left: Rows, right: Rows, pair: Compared, common: Bools, outcome: Levels
+    judge: _Judge, left: Rows, right: Rows, pair: Compared, seen: _Seen, common: Bools, outcome: Levels
 ) -> Bools:  # fmt: skip
     """Lower ``outcome`` where a gate is shut; the pairs that are told for it although they are separate."""
     first, birth = pair.level("first name"), pair.level("birth date")
     fits = is_one_of(first, (*AGREEING, First.SPELLING))
     born_together = is_one_of(birth, (Birth.EQUAL, Birth.SWAPPED, Birth.MISSING))
-    one_name = _one_name(pair)
-    twins = born_together & _at_home(pair) & ~one_name & ~_slip_of_one(judge, left, right, pair)
+    twins = born_together & seen.at_home & ~seen.one_name & ~_slip_of_one(judge, left, right, pair)
     # Brothers do not share a first name: two pupils of one name in one home are one, whatever is missing.
-    pupils = (pair.level("grade") != Same.MISSING) & one_name & _at_home(pair)
+    pupils = (pair.level("grade") != Same.MISSING) & seen.one_name & seen.at_home
     undated = (birth == Birth.MISSING) & ~pupils
-    held = ~fits | twins | undated | ((birth == Birth.EQUAL) & common) | _conflict(pair)
+    held = ~fits | twins | undated | ((birth == Birth.EQUAL) & common) | seen.conflict
     outcome[held] = np.minimum(outcome[held], _REVIEW)
     coexist = pair.level("time") == Time.COEXIST
     outcome[(first == First.DIFFERENT) | (birth == Birth.DIFFERENT) | (twins & coexist)] = _SEPARATE
@@ -300,13 +316,13 @@ def _gated(
     return kept
 
 
-def _tier_e(pair: Compared) -> Bools:
+def _tier_e(pair: Compared, seen: _Seen) -> Bools:
     """First name, last name and birth date equal, and nothing against it."""
     found: Bools = (
-        _one_name(pair)
+        seen.one_name
         & is_one_of(pair.level("last name"), (Last.EQUAL, Last.ORDER, Last.PART))
         & (pair.level("birth date") == Birth.EQUAL)
-        & ~_conflict(pair)
+        & ~seen.conflict
     )
     return found
 
@@ -316,8 +332,8 @@ def _by_email(judge: _Judge, left: Rows, right: Rows, pair: Compared, outcome: L
     if not len(at):
         return
     columns, policy = judge.columns, judge.policy
-    emails = columns.frame["c_email"]
-    domains = of_texts(pl.Series(chosen(emails, left[at]), dtype=pl.String), _domain)
+    emails = columns.values("c_email")
+    domains = of_texts(chosen(emails, left[at]), _domain)
     first, last, birth = (pair.level(name)[at] for name in ("first name", "last name", "birth date"))
     role = pair.level("role")[at]
     if policy.email_domains is None:
@@ -337,15 +353,15 @@ def _domain(email: str) -> str:
 
 @lru_cache(maxsize=256)  # for each district that names its own
 def _hashed(domains: Collection[str]) -> U64:
-    return of_texts(pl.Series(sorted(domains), dtype=pl.String))
+    return of_texts(sorted(domains))
 
 
-def _by_identifier(pair: Compared, policy: Policy, outcome: Levels, tier: Levels) -> None:
+def _by_identifier(pair: Compared, seen: _Seen, policy: Policy, outcome: Levels, tier: Levels) -> None:
     equal = pair.level("identifier") == Code.EQUAL
     first, birth = pair.level("first name"), pair.level("birth date")
     other = first == First.DIFFERENT
     # Twins are mixed up by those who type: their birth date is no proof when another first name is told.
-    twins = other & _at_home(pair) & policy.households
+    twins = other & seen.at_home & policy.households
     if not policy.households:
         outcome[equal] = np.maximum(outcome[equal], _REVIEW)
         tier[equal & (outcome == _MERGE)] = _B

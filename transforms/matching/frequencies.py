@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from transforms.matching.columns import Columns
-from transforms.matching.hashes import U64, mixed
+from transforms.matching.hashes import MANY, U64
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.float32]
@@ -54,9 +54,18 @@ class Frequencies:
             tables[int(of)] = known[order], counts[rows[order]].astype(np.float64)
         return tables
 
+    @cached_property
+    def _few(self) -> dict[tuple[int, int], int]:
+        """The same where few were met, for few who are asked for."""
+        kinds, hashes, counts = (self.counts[name].to_list() for name in COUNTS.names())
+        return {(kind, known): count for kind, known, count in zip(kinds, hashes, counts, strict=True)}
+
     def count(self, of: Of, hashes: U64) -> Floats:
         """How often each was met."""
-        known, counts = self._tables.get(of, (np.empty(0, np.uint64), np.empty(0)))
+        if self.counts.height < MANY and len(hashes) < MANY:
+            few, kind = self._few, int(of)
+            return np.array([few.get((kind, known), 0) for known in hashes.view(np.int64).tolist()], np.float64)
+        known, counts = self._tables[of]
         if not len(known):
             return np.zeros(len(hashes))
         at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
@@ -74,13 +83,8 @@ def values(columns: Columns) -> dict[Of, list[U64]]:
         Of.FAMILY: [columns.family],
         Of.TOKEN: columns.family_tokens,
         Of.BIRTH: [columns.born],
-        Of.NAME: [name_of(columns)],
+        Of.NAME: [columns.name],
     }
-
-
-def name_of(columns: Columns) -> U64:
-    """First and last name in one hash."""
-    return mixed(4, columns.given, columns.family)
 
 
 def frequencies(people: pl.DataFrame) -> Frequencies:
@@ -134,7 +138,7 @@ class Met:
     @cached_property
     def name(self) -> Counts:
         """Of first and last name together."""
-        return self._of(Of.NAME, name_of(self.columns))
+        return self._of(Of.NAME, self.columns.name)
 
     def share(self, of: Of, counts: Floats) -> Floats:
         """As of ``Frequencies``."""

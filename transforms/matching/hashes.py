@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,15 @@ from transforms.marks import empty
 U64 = npt.NDArray[np.uint64]
 #: Of a value that is missing.
 NONE = np.uint64(0)
-#: From so many values on each different one is looked at once: below it finding these takes longer.
+_GOLDEN, _LAST = np.uint64(0x9E3779B97F4A7C15), np.uint64(31)
+_ROUNDS = tuple((np.uint64(bits), np.uint64(by)) for bits, by in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)))
+#: From so many values on each different one is looked at once: below it finding these takes longer. Fewer are lists.
 MANY = 4096
 _SOME = 32_768
 #: What is hashed of a text.
 Part = Callable[[str], str | None]
+#: A column of a frame, or a list where values are few.
+Values = pl.Series | Sequence[Any]
 
 
 def slices(values: pl.Series) -> Iterator[pl.Series]:
@@ -27,21 +32,22 @@ def slices(values: pl.Series) -> Iterator[pl.Series]:
         yield values.slice(start, _SOME) if len(values) > _SOME else values
 
 
-def of_texts(values: pl.Series, part: Part | None = None) -> U64:
+def of_texts(values: Values, part: Part | None = None) -> U64:
     """One hash for each text, or a part of it; 0 where there is none. BLAKE2b, eight bytes, little-endian."""
+    if not isinstance(values, pl.Series):
+        return _digests(values, part)
     if empty(values):
         return np.zeros(len(values), np.uint64)
     if len(values) < MANY:
-        return _digests(values, part)
+        return _digests(values.to_list(), part)
     different = values.drop_nulls().unique().alias("value")
-    hashes = np.concatenate([_digests(some, part) for some in slices(different)])
+    hashes = np.concatenate([_digests(some.to_list(), part) for some in slices(different)])
     table = pl.DataFrame({"value": different, "hash": hashes})
     found = values.alias("value").to_frame().join(table, on="value", how="left", maintain_order="left")["hash"]
     return found.fill_null(0).to_numpy()
 
 
-def _digests(values: pl.Series, part: Part | None) -> U64:
-    texts = values.to_list()
+def _digests(texts: Sequence[str | None], part: Part | None) -> U64:
     if part is not None:
         texts = [None if text is None else part(text) for text in texts]
     none = bytes(8)
@@ -59,21 +65,33 @@ def once(values: U64) -> U64:
 
 def mixed(seed: int, *parts: U64) -> U64:
     """One hash of several; 0 where one of them is missing. SplitMix64 over each, in order."""
-    state = np.full(len(parts[0]), (seed * 0x9E3779B97F4A7C15 + 1) & 0xFFFFFFFFFFFFFFFF, np.uint64)
+    found: U64 = mixed_each((seed,), [part[None] for part in parts])[0]
+    return found
+
+
+def mixed_each(seeds: Sequence[int], parts: Sequence[U64]) -> U64:
+    """Many such at once, a row for each seed: ``parts`` are the first, the second … part of each that has as many.
+
+    Those with more parts come first, so that each of ``parts`` has rows for the beginning of ``seeds``.
+    """
+    begin = [(seed * 0x9E3779B97F4A7C15 + 1) & 0xFFFFFFFFFFFFFFFF for seed in seeds]
+    state = np.repeat(np.array(begin, np.uint64)[:, None], parts[0].shape[1], axis=1)
     # In place: of a district each array between would be some megabytes that the system has to map anew.
-    shifted, missing = np.empty_like(state), np.zeros(len(state), np.bool_)
+    shifted, missing = np.empty_like(state), np.zeros(state.shape, np.bool_)
     for part in parts:
-        state ^= part
-        _stir(state, shifted)
-        missing |= part == NONE
+        some = len(part)
+        state[:some] ^= part
+        _stir(state[:some], shifted[:some])
+        missing[:some] |= part == NONE
     state[missing] = NONE
     return state
 
 
 def _stir(state: U64, shifted: U64) -> None:
-    state += np.uint64(0x9E3779B97F4A7C15)
-    for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-        np.right_shift(state, np.uint64(bits), out=shifted)
+    state += _GOLDEN
+    for bits, factor in _ROUNDS:
+        np.right_shift(state, bits, out=shifted)
         state ^= shifted
-        if factor != 1:
-            state *= np.uint64(factor)
+        state *= factor
+    np.right_shift(state, _LAST, out=shifted)
+    state ^= shifted

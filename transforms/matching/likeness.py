@@ -11,14 +11,14 @@ from rapidfuzz.distance import OSA, JaroWinkler
 from rapidfuzz.fuzz import token_set_ratio
 from rapidfuzz.process import cpdist
 
-from transforms.matching.hashes import MANY, U64
+from transforms.matching.hashes import U64, Values
 
 Bools = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 _FEW = 256
 
 
-def alike(texts: pl.Series, hashes: U64, left: Rows, right: Rows, least: float = 0.92) -> Bools:
+def alike(texts: Values, hashes: U64, left: Rows, right: Rows, least: float = 0.92) -> Bools:
     """Whether texts differ by one letter (of more than three) or are closer than ``least`` by Jaro and Winkler.
 
     Two letters may differ where both have at least eight. ``hashes`` are those of ``texts``; no text is missing.
@@ -33,7 +33,7 @@ def alike(texts: pl.Series, hashes: U64, left: Rows, right: Rows, least: float =
     return found
 
 
-def words_in_common(texts: pl.Series, hashes: U64, left: Rows, right: Rows) -> npt.NDArray[np.float32]:
+def words_in_common(texts: Values, hashes: U64, left: Rows, right: Rows) -> npt.NDArray[np.float32]:
     """How much of one text is in the other, in any order of words and with slips: 0 to 100."""
     one, two, places = _different(hashes, left, right)
     ratio = cpdist(chosen(texts, one), chosen(texts, two), scorer=token_set_ratio, dtype=np.float32)
@@ -41,12 +41,11 @@ def words_in_common(texts: pl.Series, hashes: U64, left: Rows, right: Rows) -> n
     return found
 
 
-def chosen(values: pl.Series, rows: Rows) -> list[Any]:
+def chosen(values: Values, rows: Rows) -> list[Any]:
     """The values of some rows."""
-    if len(values) >= MANY:
+    if isinstance(values, pl.Series):
         return values.gather(rows).to_list()
-    every = values.to_list()
-    return [every[row] for row in rows.tolist()]
+    return [values[row] for row in rows.tolist()]
 
 
 def one_step(left: list[str], right: list[str]) -> Bools:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import polars as pl
 
 from transforms.marks import as_list, blank, certain, empty, present
 from transforms.matching import names
-from transforms.matching.hashes import MANY, of_texts, slices
+from transforms.matching.few import Few, People
+from transforms.matching.hashes import MANY, Values, of_texts, slices
 
 _RIDS: pl.DataType = pl.List(pl.UInt32)
 _IDS: pl.DataType = pl.List(pl.Struct({"type": pl.String, "identifier": pl.String}))
@@ -61,7 +62,11 @@ _SEX = {"male": "m", "female": "f", "m": "m", "f": "f", "boy": "m", "girl": "f",
 Made = Callable[[Any], Sequence[Any] | None]
 
 
-def normalised(people: pl.DataFrame) -> pl.DataFrame:
+@overload
+def normalised(people: pl.DataFrame) -> pl.DataFrame: ...
+@overload
+def normalised(people: Few) -> Few: ...
+def normalised(people: People) -> People:
     """``people`` with the columns of comparison beside them: their names begin with ``c_``.
 
     ``c_matchable`` is false for placeholders, for records that tell nothing of a person, and for those marked
@@ -69,52 +74,73 @@ def normalised(people: pl.DataFrame) -> pl.DataFrame:
     A guardian is known by name, e-mail and phone of the record that ``guardians`` names, so those records have to be
     in ``people`` as well; what is not there is no evidence.
     """
-    made: dict[str, pl.Series] = {}
+    made: dict[str, Any] = {}
     for field, (make, columns) in _FIELDS.items():
         made |= _each(people[field], make, columns)
     made["c_middle"] = _or(made["c_middle"], made.pop("initial"))
     of_given, of_family = made.pop("of_given"), made.pop("of_family")
     made["c_suffix"] = _or(_or(made["c_suffix"], of_family), of_given)
     made["c_ids"] = _lists(people["ids"], _ids, pl.String)
-    nobody = certain(made.pop("no_given")) | certain(made.pop("no_family")) | certain(people["no_match"])
-    lives = present(people["birth_date"]) & present(people["street"]) & present(people["postcode"])
-    tells = present(made["c_given"]) | present(made["c_family"]) | present(made["c_ids"]) | lives
+    nobody = _marked(made.pop("no_given")) | _marked(made.pop("no_family")) | _marked(people["no_match"])
+    lives = _there(people["birth_date"]) & _there(people["street"]) & _there(people["postcode"])
+    tells = _there(made["c_given"]) | _there(made["c_family"]) | _there(made["c_ids"]) | lives
     made["c_matchable"] = tells & ~nobody
+    if isinstance(people, Few):
+        return people.beside(made | {"c_guardians": _guardians_of_few(people, made)})
     frame = people.hstack([values.alias(name) for name, values in made.items()])
     return frame.hstack([_guardians(frame)])
 
 
-def _each(values: pl.Series, make: Made, columns: Mapping[str, Any]) -> dict[str, pl.Series]:
+def _each(values: Values, make: Made, columns: Mapping[str, Any]) -> Mapping[str, Values]:
     """The columns of a field. Of many values each different one is looked at once, some of them at a time."""
+    if not isinstance(values, pl.Series):
+        return _columns(values, make, columns)
     if empty(values):
         return {name: blank(len(values), dtype) for name, dtype in columns.items()}
     if len(values) < MANY:
-        return _columns(values, make, columns)
+        return _frame(values.to_list(), make, columns).to_dict()
     frame = values.alias("value").to_frame()
     parts = [
-        pl.DataFrame({"value": part, **_columns(part, make, columns)})
+        _frame(part.to_list(), make, columns).insert_column(0, part)
         for part in slices(frame.drop_nulls().unique().to_series())
     ]
     return frame.join(pl.concat(parts), on="value", how="left", maintain_order="left").drop("value").to_dict()
 
 
-def _columns(values: pl.Series, make: Made, columns: Mapping[str, Any]) -> dict[str, pl.Series]:
-    nothing = (None,) * len(columns)
-    rows = [nothing if value is None else make(value) or nothing for value in values.to_list()]
-    every = zip(*rows, strict=True)
-    return {name: pl.Series(name, made, dtype) for (name, dtype), made in zip(columns.items(), every, strict=True)}
+def _columns(values: Sequence[Any], make: Made, names: Collection[str]) -> dict[str, Sequence[Any]]:
+    nothing = (None,) * len(names)
+    rows = [nothing if value is None else make(value) or nothing for value in values]
+    return {name: [row[at] for row in rows] for at, name in enumerate(names)}
 
 
-def _lists(values: pl.Series, make: Callable[[Any], list[Any] | None], inner: Any) -> pl.Series:
+def _frame(values: Sequence[Any], make: Made, columns: Mapping[str, Any]) -> pl.DataFrame:
+    made = _columns(values, make, columns)
+    return pl.DataFrame([pl.Series(name, made[name], dtype) for name, dtype in columns.items()])
+
+
+def _lists(values: Values, make: Callable[[Any], list[Any] | None], inner: Any) -> Values:
+    if not isinstance(values, pl.Series):
+        return [None if value is None else make(value) for value in values]
     if empty(values):
         return blank(len(values), pl.List(inner))
-    made = ([None if value is None else make(value) for value in part.to_list()] for part in slices(values))
-    parts = [pl.Series(part, dtype=pl.List(inner)) for part in made]
+    parts = [pl.Series(_lists(part.to_list(), make, inner), dtype=pl.List(inner)) for part in slices(values)]
     return parts[0] if len(parts) == 1 else pl.concat(parts)
 
 
-def _or(values: pl.Series, others: pl.Series) -> pl.Series:
-    return values.zip_with(present(values), others) if values.null_count() else values
+def _or(values: Values, others: Values) -> Values:
+    if isinstance(values, pl.Series) and isinstance(others, pl.Series):
+        return values.zip_with(present(values), others) if values.null_count() else values
+    return [other if value is None else value for value, other in zip(values, others, strict=True)]
+
+
+def _there(values: Values) -> Any:
+    """Where there is a value: a mark, or an array of few, of which the same may be asked."""
+    return present(values) if isinstance(values, pl.Series) else np.array([v is not None for v in values], np.bool_)
+
+
+def _marked(values: Values) -> Any:
+    """Where a mark is set; null counts as not set."""
+    return certain(values) if isinstance(values, pl.Series) else np.array([v is True for v in values], np.bool_)
 
 
 def _street(value: str) -> tuple[str] | None:
@@ -164,6 +190,8 @@ def _ids(value: Sequence[Mapping[str, str | None] | None]) -> list[str] | None:
 
 
 _TEXT, _FLAG = pl.String, pl.Boolean
+#: Before the name of a guardian, of whom other facts are known as well.
+_NAMED = "n:"
 _FIELDS: dict[str, tuple[Made, dict[str, Any]]] = {
     "given": (
         names.given,
@@ -197,9 +225,23 @@ def _guardians(made: pl.DataFrame) -> pl.Series:
     if not len(np.intersect1d(links["rid"].to_numpy(), made["rid"].to_numpy())):
         return none
     told = made.filter(pl.col("rid").is_in(as_list(links["rid"].unique()))).select(
-        "rid", pl.concat_str(pl.lit("n:"), "c_first", pl.lit(" "), "c_family"), "c_email", "c_phone"
+        "rid", pl.concat_str(pl.lit(_NAMED), "c_first", pl.lit(" "), "c_family"), "c_email", "c_phone"
     )
     facts = told.unpivot(index="rid", value_name="fact").drop_nulls("fact")
     facts = facts.with_columns(pl.Series("hash", of_texts(facts["fact"])))
     lists = links.join(facts, on="rid").group_by("row").agg(pl.col("hash").unique().sort().alias("c_guardians"))
     return made.select(pl.row_index("row")).join(lists, on="row", how="left", maintain_order="left")["c_guardians"]
+
+
+def _guardians_of_few(people: Few, made: Mapping[str, Sequence[Any]]) -> list[list[int] | None]:
+    """The same of few."""
+    wanted = {rid for guardians in people["guardians"] for rid in guardians or ()}
+    facts = {}
+    for rid, first, family, *others in zip(
+        people["rid"], *(made[name] for name in ("c_first", "c_family", "c_email", "c_phone")), strict=True
+    ):
+        if rid in wanted:
+            name = None if first is None or family is None else f"{_NAMED}{first} {family}"
+            facts[rid] = of_texts([fact for fact in (name, *others) if fact is not None]).tolist()
+    told = ({fact for rid in guardians or () for fact in facts.get(rid, ())} for guardians in people["guardians"])
+    return [sorted(found) or None for found in told]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from functools import cache, cached_property
 from math import log2
 
@@ -45,49 +44,52 @@ FIELDS = tuple(LEVELS)
 AT = {name: place for place, name in enumerate(FIELDS)}
 
 
-class First(IntEnum):
+# Levels are plain numbers: to compare an array with a member of an enumeration takes four times as long.
+
+
+class First:
     """Levels of the first name."""
 
     MISSING, EQUAL, NICKNAME, ALIAS, SWAPPED_MIDDLE, PART, INITIAL, SPELLING, ALIKE, SWAPPED, DIFFERENT = range(11)
 
 
-class Middle(IntEnum):
+class Middle:
     """Levels of the middle name."""
 
     MISSING, EQUAL, INITIAL, SPELLING, DIFFERENT = range(5)
 
 
-class Last(IntEnum):
+class Last:
     """Levels of the last name."""
 
     MISSING, EQUAL, ORDER, PART, TOKEN, SPELLING, SWAPPED, DIFFERENT = range(8)
 
 
-class Birth(IntEnum):
+class Birth:
     """Levels of the birth date."""
 
     MISSING, EQUAL, SWAPPED, SLIP, PARTS, DIFFERENT = range(6)
 
 
-class Home(IntEnum):
+class Home:
     """Levels of the home."""
 
     MISSING, EQUAL, ALIKE, WORDS, POSTCODE, DIFFERENT = range(6)
 
 
-class Time(IntEnum):
+class Time:
     """Levels of the time of two records."""
 
     MISSING, HAND_OVER, COEXIST, OVERLAP, APART = range(5)
 
 
-class Same(IntEnum):
+class Same:
     """Levels of what is the same or not; ``ALIKE`` and what follows it where a field has more than two."""
 
     MISSING, EQUAL, DIFFERENT = range(3)
 
 
-class Code(IntEnum):
+class Code:
     """Levels of identifiers and e-mail addresses."""
 
     MISSING, EQUAL, ALIKE, DIFFERENT = range(4)

@@ -23,7 +23,7 @@ from hub.store import districts, matching, sources
 from hub.store.database import Database
 from hub.store.migrate import migrate
 from hub.sync import compared
-from transforms.matching.people import KINDS, candidates, normalised
+from transforms.matching.people import KINDS, candidates, keys, normalised
 
 _KEY = b"a key that only the benchmarks use"
 _BIGGEST = max(kind.cap for kind in KINDS)
@@ -88,7 +88,7 @@ async def _looked(url: str, bench: RosterBench, tries: int) -> Looked:
         made = []
         for rid in chosen:
             own = normalised(bench.people.filter(pl.col("rid") == rid))
-            made.append((rid, compared.keyed(own), compared.valued(own)))
+            made.append((rid, keys(own), compared.valued(own)))
         async with db.district(district) as tx:
             backend = await tx.fetchval("SELECT pg_backend_pid()")
         before, used = seconds_of(backend), time.process_time()
@@ -114,10 +114,7 @@ async def _one(
         pairs = candidates(own, found.filter(pl.col("rid") != rid).with_columns(pl.col("kind").cast(pl.UInt8)))
         theirs = pl.concat([pairs["left"], pairs["right"], pl.Series([rid], dtype=pl.UInt32)]).unique().to_list()
         ready = time.perf_counter()
-        await matching.users(tx, theirs)
-        await matching.demographics(tx, theirs)
-        await matching.speakers(tx, theirs)
-        await matching.exempt(tx)
+        await matching.some(tx, theirs)
         read = time.perf_counter()
         await matching.counts(tx, of_values)
         counted = time.perf_counter()

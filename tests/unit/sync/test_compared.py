@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from hub.store.matching import KEYS
-from hub.sync.compared import few_people, indexed, keyed, many_people, valued
-from transforms.matching.people import normalised
+from hub.sync.compared import few_people, indexed, many_people, valued
+from transforms.matching.people import PERSON, keys, normalised
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=6)
 _ROLE = st.fixed_dictionaries(
@@ -30,6 +30,7 @@ _USER = st.fixed_dictionaries(
 _FACTS = st.fixed_dictionaries(
     {}, optional={"birthDate": st.dates().map(str), "sex": st.sampled_from(["male", "female"])}
 )
+PRIVATE = ',"pronouns":"they"'
 _ARRAY = st.sampled_from([None, "{}", "{7}", "{3,7}", "{NULL,4}"])
 _PERSON = st.tuples(_USER, st.none() | _FACTS, _ARRAY, _ARRAY, st.lists(st.sampled_from("abc"), max_size=3))
 
@@ -47,7 +48,7 @@ def test_few_are_what_many_are(people: list[Any]) -> None:
     users = pl.DataFrame(
         [
             {"rid": rid, "sourcedId": str(rid), "schools": schools, "guardians": guardians,
-             "doc": _document(user), "doc_private": ',"pronouns":"they"'}
+             "doc": _document(user), "doc_private": PRIVATE}
             for rid, (user, _, schools, guardians, _) in rows
         ],
         texts | {"schools": pl.String, "guardians": pl.String},
@@ -63,27 +64,31 @@ def test_few_are_what_many_are(people: list[Any]) -> None:
     said = [{"rid": rid, "source": source} for rid, (*_, sources) in rows for source in sources]
     spoken = pl.DataFrame(said, {"rid": pl.UInt32, "source": pl.String})
 
-    few = few_people(users, about, spoken, [10])
+    few = few_people(
+        (rid, _numbers(schools), _numbers(guardians), _document(user) + PRIVATE, facts and _document(facts),
+         sources or None, rid == 10)
+        for rid, (user, facts, schools, guardians, sources) in sorted(rows)
+    ).frame(PERSON)  # fmt: skip
 
     assert_frame_equal(few, many_people(users, about, spoken, [10]))
     assert few["no_match"].to_list() == [rid == 10 for rid, _ in sorted(rows)]
 
 
+def _numbers(array: str | None) -> list[int | None] | None:
+    """An array as the driver gives it."""
+    items = (array or "").strip("{}").split(",")
+    return None if array is None else [None if item == "NULL" else int(item) for item in items if item]
+
+
 def test_the_index_has_keys_and_values_each_once() -> None:
-    rows = [{"rid": rid, "givenName": "Ana", "familyName": name} for rid, name in ((1, "Cruz Cruz"), (2, "Cruz Rey"))]
-    users = pl.DataFrame(
-        [
-            {"rid": row["rid"], "sourcedId": "x", "schools": None, "guardians": None, "doc": _document(row),
-             "doc_private": ""}
-            for row in rows
-        ],
-        {"rid": pl.UInt32, **dict.fromkeys(("sourcedId", "schools", "guardians", "doc", "doc_private"), pl.String)},
-    )  # fmt: skip
-    nothing = pl.DataFrame(schema={"rid": pl.UInt32, "doc": pl.String, "doc_private": pl.String})
-    people = normalised(few_people(users, nothing, pl.DataFrame(schema={"rid": pl.UInt32, "source": pl.String}), []))
+    rows = [
+        (rid, None, None, _document({"givenName": "Ana", "familyName": name}), None, None, False)
+        for rid, name in ((1, "Cruz Cruz"), (2, "Cruz Rey"))
+    ]
+    people = normalised(few_people(rows))
 
     index = indexed(people)
 
     assert index.schema == pl.Schema(KEYS)
-    assert index.height == keyed(people).height + valued(people).height == index.n_unique()
+    assert index.height == keys(people).height + valued(people).height == index.n_unique()
     assert {1, 2} == set(valued(people)["rid"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from transforms.matching.columns import Columns
+from transforms.matching.few import Few
+from transforms.matching.frequencies import COUNTS, Frequencies, Of, frequencies
 from transforms.matching.hashes import MANY, once
 from transforms.matching.names import folded
-from transforms.matching.people import PERSON, candidates, keys, normalised
+from transforms.matching.people import PERSON, candidates, decide, keys, normalised
 
 _WORDS = (
     "Ana", "ana M", "María-José", "de la Cruz", "O'Neil", "Lee Jr", "Test Student 3", "N/A", "x", "-", "Łukasz", "Bob",
@@ -52,12 +55,38 @@ def test_few_and_many_come_to_the_same(rows: list[dict[str, Any]]) -> None:
     one, many = normalised(few), normalised(pl.concat([few, others], how="diagonal"))
 
     assert_frame_equal(many.head(len(rows)), one)
+    assert_frame_equal(normalised(Few.of(few)).frame(one.schema), one)
     assert_frame_equal(keys(many).filter(pl.col("rid") < 100), keys(one))
     little, much = Columns(one), Columns(many)
     for name in ("sex", "kind", "active", "birth", "born", "grade", "begin", "end", "is_initial", "house"):
         assert getattr(little, name).tolist() == getattr(much, name)[: len(rows)].tolist(), name
     for name in ("ids", "id_types", "guardians", "schools", "nicknames", "family_tokens"):
         assert _rows(getattr(little, name), len(rows)) == _rows(getattr(much, name), len(rows)), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(_PEOPLE)
+def test_few_are_decided_on_as_a_frame_of_them_is(rows: list[dict[str, Any]]) -> None:
+    """Lists from the beginning, arrays that were there for the index already, and a frame."""
+    people = pl.DataFrame([row | {"rid": rid} for rid, row in enumerate(rows)], PERSON)
+    pairs = pl.DataFrame(list(combinations(range(len(rows)), 2)), ["left", "right"], orient="row").cast(pl.UInt32)
+    counts = Frequencies(1000, frequencies(normalised(people)).counts)
+
+    by_frame = decide(people, pairs, population=1000, frequencies=counts)
+    by_lists = decide(Columns(normalised(Few.of(people))), pairs, population=1000, frequencies=counts)
+
+    assert_frame_equal(by_lists.frame, by_frame.frame)
+
+
+def test_a_few_values_are_looked_up_as_many_are() -> None:
+    hashes = np.arange(0, 2**64 - 1, 2**52, dtype=np.uint64)
+    rows = {"kind": hashes % 5, "hash": hashes.view(np.int64), "count": hashes % 97 + 1}
+    known = Frequencies(9, pl.DataFrame(rows, COUNTS).filter(pl.col("hash") % 3 == 0))
+    many = np.concatenate([hashes, np.zeros(MANY, np.uint64)])
+
+    for of in Of:
+        assert known.count(of, hashes[:100]).tolist() == known.count(of, many)[:100].tolist()
+    assert known.count(Of.GIVEN, hashes[:100]).any()
 
 
 def _rows(places: list[np.ndarray[Any, Any]], rows: int) -> list[list[int]]:
