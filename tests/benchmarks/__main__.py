@@ -22,6 +22,7 @@ from tests.benchmarks.result import Result
 ALL = (
     "loading",
     "syncs",
+    "rules",
     "shaping",
     "small_districts",
     "compile",
