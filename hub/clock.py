@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import time_ns
 from typing import Protocol
 
 
@@ -19,5 +20,4 @@ class SystemClock:
 
     def now(self) -> datetime:
         """The current time, in UTC, aware, cut to milliseconds as OneRoster emits it."""
-        now = datetime.now(UTC)
-        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+        return datetime.fromtimestamp(time_ns() // 1_000_000 / 1000, UTC)

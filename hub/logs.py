@@ -11,7 +11,9 @@ import io
 import json
 import logging
 import sys
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -117,8 +119,15 @@ def first_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 def finished(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """A line with its level and its time, and what may be told of its exception. One call: each request has a line."""
     event["level"] = _LEVELS.get(method, method)
-    event["timestamp"] = f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z"
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    event["timestamp"] = f"{_second(seconds)}.{rest // 1000:06d}Z"
     return safe_exception(logger, method, event) if "exc_info" in event or "stack_info" in event else event
+
+
+@lru_cache(1)
+def _second(seconds: int) -> str:
+    """A second since 1970 in ISO form. Writing it costs as much as half of a line, and many lines are of one."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def safe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

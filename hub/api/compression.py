@@ -87,9 +87,10 @@ def accepted(request: web.Request) -> Accepted:
 async def compressing(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Compresses answers where the client wants that and it is worth it. Raises RefusedError (406)."""
     answer = await handler(request)
-    wanted, headers = accepted(request), answer.headers
-    if wanted is _ANY and "Vary" in headers:
-        return answer  # most often
+    headers = answer.headers
+    if "Accept-Encoding" not in request.headers and "Vary" in headers:
+        return answer
+    wanted = accepted(request)
     if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes) or not answer.body:
         return answer
     if "Content-Encoding" in headers or not headers.get("Content-Type", "").startswith(_COMPRESSIBLE):

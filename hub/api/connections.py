@@ -167,7 +167,7 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Sends an answer; what aiohttp refused before any middleware saw it gets the form of all refusals."""
-        if isinstance(resp, web.HTTPException):
+        if resp.status >= 300 and isinstance(resp, web.HTTPException):  # which costs more than to look at the status
             resp = _finished(of_http(resp), request.path)
         return await super().finish_response(request, resp, start_time)
 

@@ -72,7 +72,10 @@ def observing(stopping: asyncio.Event) -> Middleware:
         status = _GONE
         try:
             error = request.match_info.http_exception if request.method == "OPTIONS" else None
-            answer = _allowed(error) if isinstance(error, web.HTTPMethodNotAllowed) else await handler(request)
+            if error is not None and isinstance(error, web.HTTPMethodNotAllowed):
+                answer = _allowed(error)
+            else:
+                answer = await handler(request)
             status = answer.status
         except web.HTTPException as error:
             status = error.status
@@ -107,8 +110,9 @@ def dress(request: web.Request, answer: web.StreamResponse) -> None:
 
 def secured(answer: web.StreamResponse) -> None:
     """Adds what every answer carries."""
+    headers = answer.headers
     for name, value in _SECURITY.items():
-        answer.headers.setdefault(name, value)
+        headers.setdefault(name, value)
 
 
 def _allowed(error: web.HTTPMethodNotAllowed) -> web.StreamResponse:

@@ -120,6 +120,9 @@ class Branches(_Whole):
         self._prefix = prefix
         self._root = _Node()
         self._resources: dict[str, _Address] = {}
+        #: Those of which the only variable is that of the prefix, by what stands behind its part: most requests.
+        self._start, _, variable = prefix.partition("{")
+        self._below: dict[str, _Address] | None = {} if variable else None
 
     def add_route(self, method: str, path: str, handler: Handler) -> None:
         """Adds a route. Raises RuntimeError for a method that its path has already, ValueError for half a variable."""
@@ -130,6 +133,9 @@ class Branches(_Whole):
             for part in path.split("/"):
                 node = node.below(part)
             node.resources.append(resource)
+            rest = path.removeprefix(self._prefix)
+            if self._below is not None and "{" not in rest:
+                self._below[rest] = resource
         resource.add_route(method, handler)
 
     @property
@@ -139,7 +145,7 @@ class Branches(_Whole):
 
     def add_prefix(self, prefix: str) -> None:
         """Stands below a fixed path from now on, as what a sub-application routes does."""
-        self._prefix = prefix + self._prefix
+        self._prefix, self._below = prefix + self._prefix, None
         first, *inner = prefix.split("/")
         below, self._root = self._root.parts.pop(first), _Node()
         node = self._root.below(first)
@@ -151,8 +157,15 @@ class Branches(_Whole):
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
         """The match for a request, and the methods that its path knows."""
+        path = request.rel_url.path_safe
+        if self._below is not None and path.startswith(self._start):
+            part, _, rest = path[len(self._start) :].partition("/")
+            if part and (known := self._below.get(rest)) is not None:
+                match, _ = await known.resolve(request)
+                if match is not None:
+                    return match, set()
         allowed: set[str] = set()
-        for resource in self._root.find(request.rel_url.path_safe.split("/"), 0):
+        for resource in self._root.find(path.split("/"), 0):
             match, methods = await resource.resolve(request)
             allowed |= methods
             if match is not None:

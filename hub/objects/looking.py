@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hub.behaviour import DEFAULT, Behaviour
 from hub.identifiers import CANONICAL, Identifiers
@@ -13,8 +14,7 @@ from hub.store.gate import Gate
 from transforms.catalogue import BASE_NAMES, Entity, Version
 
 
-@dataclass(frozen=True, slots=True)
-class Lens:
+class Lens(NamedTuple):
     """How one app looks at a district: its view, ids and settings, and the version of OneRoster that it asks in."""
 
     view: View

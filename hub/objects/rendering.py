@@ -30,6 +30,7 @@ _BETWEEN = "\x1e"  # no JSON text has it
 _COLUMNS = 250
 _METADATA = "metadata"
 _ID_LENGTH = 36
+_BEFORE, _END = scope.AROUND[0].encode(), scope.AROUND[-1].encode()
 #: Where documents begin in records that PostgreSQL joined.
 _START = _ID_LENGTH + sum(map(len, scope.AROUND[1:3])) + len("2026-01-01T00:00:00.000Z")
 
@@ -93,12 +94,12 @@ async def _objects(looking: Looking, entity: Entity, rids: Sequence[int], fields
 
 async def joined_objects(
     looking: Looking, entity: Entity, rids: Sequence[int], bases: Bases
-) -> tuple[bytes | memoryview, ...] | None:
-    """Like ``objects`` with all members, as bytes with commas between and the addresses of ``bases`` in their places.
+) -> tuple[bytes | memoryview, ...] | memoryview | None:
+    """Like ``objects`` with all members, as bytes with commas between, in pieces.
 
     Records are joined by PostgreSQL; of those of which not all shows only the texts are changed. What these stand
-    between stays in pieces, since each copy of a page takes as long as all else about it. None where this is no way.
-    Raises gate.ClosedError.
+    between stays in pieces, since each copy of a page takes as long as all else about it. Of many all are one piece, a
+    memoryview, with the addresses of ``bases`` in their places. None where this is no way. Raises gate.ClosedError.
     """
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
     identifiers, wanted = looking.lens.identifiers, BitMap(rids)
@@ -108,24 +109,22 @@ async def joined_objects(
     if other_ids or styled(looking, entity) or len(gone) * 2 > len(rids) or len(ordered) != len(rids):
         return None
     if over is not None or projection.mode == "rewrite" or ordered != array("I", rids):
-        return await _one_by_one(looking, entity, rids, ordered, trimmed, gone, bases)
+        return await _one_by_one(looking, entity, rids, ordered, trimmed, gone)
     if entity.compact and len(rids) >= _COLUMNS and not projection.dangling:
-        return (await _in_columns(looking, entity, rids, trimmed | gone, bases),)
+        return await _in_columns(looking, entity, rids, trimmed | gone, bases)
     parts = await _joined(looking, entity, rids, trimmed, gone)
     if entity.compact:
-        parts = [spelled_out(part.decode()).encode() for part in parts]
-    before, *_, end = scope.AROUND
-    return (before.encode(), *(addressed(part, bases) for part in parts), end.encode())
+        return (_BEFORE, *(spelled_out(bytes(part).decode()).encode() for part in parts), _END)
+    return (_BEFORE, *parts, _END)
 
 
 async def _one_by_one(
-    looking: Looking, entity: Entity, rids: Sequence[int], ordered: Sequence[int], trimmed: BitMap, gone: BitMap,
-    bases: Bases,
-) -> tuple[bytes, ...] | None:  # fmt: skip
+    looking: Looking, entity: Entity, rids: Sequence[int], ordered: Sequence[int], trimmed: BitMap, gone: BitMap
+) -> tuple[bytes, ...] | None:
     """Like ``joined_objects`` where each object is changed, or they stand in another order than by rid."""
     projection, (before, _, _, end) = looking.view.projections[entity.name], scope.AROUND
     parts, changed = await _parts(looking, entity, ordered, trimmed, gone, _BETWEEN)
-    text = parts[0] if len(parts) == 1 else b"".join(parts)
+    text = b"".join(parts)
     text = spelled_out(text.decode()).encode() if entity.compact else text
     found = text.split(f"{end}{_BETWEEN}{before}".encode())
     shown = projection.all_members(found, _START)
@@ -138,7 +137,7 @@ async def _one_by_one(
     over = looking.lens.identifiers.written_over(entity)
     if over is not None and not rename(data, starts(shown, len(between)), over.of_blocks):
         return None
-    return (addressed(bytes(data), bases),)
+    return (bytes(data),)
 
 
 async def _tombstones(looking: Looking, entity: Entity, ids: Mapping[int, str]) -> dict[int, str]:
@@ -177,7 +176,9 @@ def _places(rids: Sequence[int], some: BitMap) -> dict[int, int]:
     return dict(zip(wanted, np.searchsorted(np.asarray(rids), np.asarray(wanted)).tolist(), strict=True))
 
 
-async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed: BitMap, gone: BitMap) -> list[bytes]:
+async def _joined(
+    looking: Looking, entity: Entity, rids: Sequence[int], trimmed: BitMap, gone: BitMap
+) -> Sequence[bytes | memoryview]:
     """The objects of records in texts that follow each other, of a compact entity with short references.
 
     What stands before the first one's sourcedId and behind the last one's document is left out.
@@ -191,10 +192,10 @@ async def _joined(looking: Looking, entity: Entity, rids: Sequence[int], trimmed
 
 async def _parts(
     looking: Looking, entity: Entity, rids: Sequence[int], trimmed: BitMap, gone: BitMap, separator: str
-) -> tuple[list[bytes], dict[int, bytes]]:  # fmt: skip
+) -> tuple[list[bytes | memoryview], dict[int, bytes]]:  # fmt: skip
     """Records as they are stored, as ``records.Joined`` has them, and by ascending rid what shows of those apart."""
     view, projection = looking.of(entity.name), looking.view.projections[entity.name]
-    apart = list(trimmed | gone)
+    apart = list(trimmed | gone if gone else trimmed)
     before, between, after, end = scope.AROUND
     date = view.stamps.common(rids)
     found = await records.joined(
@@ -204,30 +205,37 @@ async def _parts(
     _check(found.count, rids)
     _check(len(found.references), apart)  # without its references a record would show them all
     parts = found.parts if date else _dated(found.parts, view.stamps.texts(rids))
-    stored = dict(zip(apart, parts[1::2], strict=True))
+    stored = {rid: bytes(part) for rid, part in zip(apart, parts[1::2], strict=True)}
     told = await _tombstones(looking, entity, {rid: stored[rid][:_ID_LENGTH].decode() for rid in gone}) if gone else {}
-    for rid, record in stored.items():
+    for rid, refs in found.references:
         if rid in told:
             stored[rid] = told[rid].removeprefix(before).removesuffix(end).encode()
         else:
-            refs, document = found.references[rid], record[_START:].decode()
-            members = projection.members(document, "", refs=refs, sees=looking.view.sees)
-            stored[rid] = record[:_START] + members.encode()
+            stored[rid] = _trimmed(projection, stored[rid], refs, looking.view.sees)
     return parts, stored
 
 
-def _dated(parts: Sequence[bytes], dates: Sequence[str]) -> list[bytes]:
+def _trimmed(projection: Projection, record: bytes, refs: Sequence[list[int]], sees: scope.Sees) -> bytes:
+    """What shows of a stored record with these references."""
+    shown = projection.trimmed(record, _START, refs, sees)
+    if shown is not None:
+        return shown
+    by_field = dict(zip(projection.references, refs, strict=True))
+    return record[:_START] + projection.members(record[_START:].decode(), "", refs=by_field, sees=sees).encode()
+
+
+def _dated(parts: Sequence[bytes | memoryview], dates: Sequence[str]) -> list[bytes | memoryview]:
     """Texts with the dates of their records, in their order, in the places that are left for them."""
     left = (date.encode() for date in dates)
-    made = []
+    made: list[bytes | memoryview] = []
     for part in parts:
-        first, *others = part.split(_DATE.encode())
+        first, *others = bytes(part).split(_DATE.encode())
         pairs = zip(islice(left, len(others)), others, strict=True)
         made.append(b"".join((first, *chain.from_iterable(pairs))))
     return made
 
 
-def _without_dangling(projection: Projection, parts: Sequence[bytes]) -> list[bytes]:
+def _without_dangling(projection: Projection, parts: Sequence[bytes | memoryview]) -> list[bytes]:
     """The texts of ``_joined``, with the records changed in which there may be a member that does not show.
 
     Those that stand apart have been already.
@@ -235,13 +243,13 @@ def _without_dangling(projection: Projection, parts: Sequence[bytes]) -> list[by
     dangling = [member.encode() for member in projection.dangling]
     before, *_, end = map(len, scope.AROUND)
     start = before + _START
-    made = list(parts)
+    made = [bytes(part) for part in parts]
     for place in range(0, len(parts), 2):
-        if not any(member in parts[place] for member in dangling):
+        if not any(member in made[place] for member in dangling):
             continue
         # The first record of all begins with its id, as no other does, and the last one has no end.
         first, last = b"" if place else b" " * before, b"" if place + 1 < len(parts) else b" " * end
-        found = (first + parts[place] + last).split(_BETWEEN.encode())
+        found = (first + made[place] + last).split(_BETWEEN.encode())
         for number, record in enumerate(found):
             if any(member in record for member in dangling):
                 shown = projection.members(record[start:-end].decode(), "")

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from hub.scope.forms import Form
+from hub.scope.forms import Form, end_of
 from hub.scope.grants import FieldRule, GrantDefinition, Mask, policy_fields
 from hub.scope.identifiers import referred
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
@@ -25,9 +25,9 @@ Sees = Callable[[str, int], bool]
 Refs = Mapping[str, Sequence[int]]
 
 _HREF_STARTS = {b'{"href":"\\u%04x' % ord(base): b'{"href":"' + base.encode() for base in BASES.values()}
-_ID_KEY = '"sourcedId":'  # inside a JSON string a quote is escaped
+_ID_KEY = b'"sourcedId":'  # inside a JSON string a quote is escaped
 _DEL, _DEL_ESCAPED = "\x7f", "\\u007f"  # as documents have it, which orjson does not
-_NEXT = "},{"
+_NEXT = b"},{"
 #: The member of a change, and of the metadata of a record that has left, that names the other record.
 MERGED_INTO: Final = "mergedInto"
 NO_LETTER = "-"  # a required member may be neither absent nor empty
@@ -73,6 +73,9 @@ class Projection:
         #: Of documents that are not trimmed.
         initials = [name for name, mask in self.masks.items() if mask is Mask.INITIAL]
         self._whole_form = Form([*directory, *rest], self.visible, special, initials)
+        outward = [f for f in body if f.name in self.references]
+        self._by_role = self.admitted_roles is not None and "roles" in self.references
+        self._outward = [(f.name, f',"{f.name}":'.encode(), f, self._target(f.name)) for f in outward]
         self._hanging = [(name.encode(), re.compile(rf',{name}"[^"]*+"'.encode())) for name in self.dangling]
         #: Bits of fields (bit i: the i-th of ``Entity.body``) that change the projection, and of those that may.
         self.plain_bits, self.reference_bits, self.check_bits = self._bits(CATALOGUE[entity].body)
@@ -134,9 +137,12 @@ class Projection:
         doc = spelled_out(doc) if self._compact else doc
         if fields is None and self.mode != "rewrite" and not any(member in doc for member in self.dangling):
             whole = doc + doc_private if self.mode == "all" else doc
-            shown = whole if refs is None else self._trimmed(whole, refs, sees)
+            if refs is None:
+                return whole
+            expected = [refs.get(name, ()) for name in self.references]
+            shown = None if sees is None else self.trimmed(whole.encode(), 0, expected, sees)
             if shown is not None:
-                return shown
+                return shown.decode()
         text = doc + doc_private if self.private else doc
         if fields is None:
             form = self._whole_form if refs is None else self._form
@@ -145,10 +151,31 @@ class Projection:
                 return cut
         return self._rewritten(text, refs, sees, self.visible if fields is None else self.visible & fields)
 
-    def _trimmed(self, text: str, refs: Refs, sees: Sees | None) -> str | None:
-        """All members of a trimmed record without the references that it does not see; None for an unusual text."""
-        expected = {name: refs.get(name, ()) for name in self.references}
-        return self._form.changed(text, expected, lambda name, member: self._changed(name, member, refs, sees))
+    def trimmed(self, record: bytes, start: int, refs: Sequence[Sequence[int]], sees: Sees) -> bytes | None:
+        """Like ``members`` for a trimmed record, which has ``start`` bytes before its document; all is in UTF-8.
+
+        ``refs``: of each of ``references``, as ``render`` has them. The members are looked for by their names, which
+        costs less than going through all. None for an unusual record, which ``members`` knows what to do with.
+        """
+        if self.mode == "rewrite" or self._by_role or b"\\" in record:
+            return None
+        for inner, _ in self._hanging:
+            if inner in record:
+                return None
+        for (name, begin, field, target), rids in zip(self._outward, refs, strict=True):
+            place = record.find(begin, start)
+            if place < 0:
+                continue
+            end = end_of(field, record, place, place + len(begin))
+            if not rids or end < 0 or record.find(begin, end) >= 0:  # metadata may have such a name
+                return None
+            seen = [sees(target, rid) for rid in rids]
+            left = self._left(name, record[place:end], seen)
+            if left is None:
+                return None
+            if False in seen:
+                record = record[:place] + left + record[end:]
+        return record
 
     def all_members(self, records: Sequence[bytes], start: int) -> list[bytes]:
         """Like ``members`` for many records that are not trimmed, which have ``start`` bytes before their documents.
@@ -184,13 +211,10 @@ class Projection:
             if refs is None or name not in self.references:
                 return member
             if sees is not None and (component is None or self.admitted_roles is None):
-                target = self._targets[name] if component is None else component.target
-                seen = [sees(target, rid) for rid in refs[name]]
-                if all(seen) and member.count(_ID_KEY) == len(seen):
-                    return member
-                left = self._seen(name, member, seen)
+                target = self._target(name)
+                left = self._left(name, member.encode(), [sees(target, rid) for rid in refs[name]])
                 if left is not None:
-                    return left
+                    return left.decode()
         return self._rewritten(member, refs, sees, self.visible)
 
     def _masked(self, name: str, member: str) -> str:
@@ -210,20 +234,23 @@ class Projection:
                     return self._changed(name, member.decode(), None, None).encode()
         return member
 
-    def _seen(self, name: str, member: str, seen: Sequence[bool]) -> str | None:
-        """The references or entries of a member that are seen; None where it is not told from its text.
+    def _target(self, name: str) -> str:
+        """The entity of which a reference, or the deciding one of a component, names records."""
+        return self._targets[name] if name in self._targets else self._components[name].target
 
-        Raises ``ValueError`` where there is another number of references.
-        """
+    def _left(self, name: str, member: bytes, seen: Sequence[bool]) -> bytes | None:
+        """What is seen of the references or entries of a member; None where its text does not tell."""
+        if False not in seen:
+            return member if member.count(_ID_KEY) == len(seen) else None
         if name not in self._many:
-            return member if all(kept for _, kept in zip((member,), seen, strict=True)) else ""
+            return b"" if len(seen) == 1 else None
         start, end = len(f',"{name}":[{{'), -len("}]")
         # References that the hub writes have only ids, which are its own. Entries may have lists of objects one day.
         entries = member[start:end].split(_NEXT)
-        if name in self._components and len(entries) != len(seen):
+        if len(entries) != len(seen):
             return None
         left = [entry for entry, kept in zip(entries, seen, strict=True) if kept]
-        return member[:start] + _NEXT.join(left) + member[end:] if left else ""
+        return member[:start] + _NEXT.join(left) + member[end:] if left else b""
 
     def _rewritten(self, text: str, refs: Refs | None, sees: Sees | None, shown: frozenset[str]) -> str:
         """The members of ``text`` that show, parsed and dumped."""

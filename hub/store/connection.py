@@ -21,9 +21,15 @@ _known_types: Final[dict[frozenset[int], Any]] = {}
 class Connection(asyncpg.Connection):
     """A connection that can end a transaction and be reset in one round trip, and knows PostgreSQL's own types."""
 
+    #: What the pool lent, which it wants back. Calls by way of it cost as much as some of them do by themselves.
+    lent: Any = None
     _is_reset = False
     _keeps_memory = False
     _uses = 0
+
+    def itself(self) -> Connection:
+        """This, and not what the pool puts around it."""
+        return self
 
     async def keep_freed_memory(self) -> None:
         """See ``Transaction.keep_freed_memory``."""

@@ -41,47 +41,53 @@ class Connections:
 
     def __init__(self, pool: Any) -> None:
         self._pool: asyncpg.Pool[asyncpg.Record] = pool
-        self._spare: list[Any] = []
+        self._spare: list[Connection] = []
         self._least = 0  # so many have been spare ever since they were last looked at
         self._look: asyncio.TimerHandle | None = None
         self._returning: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._closing = False
 
-    async def take(self, wait_seconds: float) -> Any:
-        """A connection. Raises HubError(UNAVAILABLE) where none is free in time, or the server is away."""
+    async def take(self, wait_seconds: float) -> Connection:
+        """A connection, without what the pool puts around it.
+
+        Raises HubError(UNAVAILABLE) where none is free in time, or the server is away.
+        """
         while self._spare:
             connection = self._spare.pop()
             self._least = min(self._least, len(self._spare))
-            if not closed(connection):
+            if not connection.is_closed():
                 return connection
             await self._release(connection)
         self._waiting += 1
         try:
             # A wait with a limit costs a task and a timer: not where there is nothing to wait for.
             idle = self._pool.get_idle_size() > 0
-            return await self._pool.acquire(timeout=None if idle else wait_seconds)
+            lent = await self._pool.acquire(timeout=None if idle else wait_seconds)
         except (*AWAY, asyncpg.InterfaceError) as error:
             raise unavailable() from error
         finally:
             self._waiting -= 1
+        connection = cast("Connection", lent).itself()
+        connection.lent = lent
+        return connection
 
-    def keep(self, connection: Any) -> bool:
+    def keep(self, connection: Connection) -> bool:
         """Keeps a connection, on which nothing is left of its use, for the next; False where it has to be given back.
 
         Who waits does so at the pool, which knows nothing of those that are kept.
         """
-        if self._waiting or self._closing or closed(connection) or connection.is_due():
+        if self._waiting or self._closing or connection.is_closed() or connection.is_due():
             return False
         self._spare.append(connection)
         if self._look is None:
             self._look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._return_unused)
         return True
 
-    async def give_back(self, connection: Any, *, clean: bool) -> None:
+    async def give_back(self, connection: Connection, *, clean: bool) -> None:
         """Gives a connection back to the pool, which resets it where it is not ``clean``."""
-        if clean and not closed(connection):
-            cast("Connection", connection).unchanged()
+        if clean and not connection.is_closed():
+            connection.unchanged()
         await self._release(connection)
 
     async def close(self) -> None:
@@ -114,23 +120,14 @@ class Connections:
         if self._spare:
             self._look = loop.call_later(_LOOK_SECONDS, self._return_unused)
 
-    async def _release(self, connection: Any) -> None:
+    async def _release(self, connection: Connection) -> None:
         try:
-            await self._pool.release(connection, timeout=5)  # asyncpg shields it from cancellation
+            await self._pool.release(connection.lent, timeout=5)  # asyncpg shields it from cancellation
         except (*AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError):
             terminate(connection)  # lost in this very moment: the pool has taken it back already, or has to
 
 
-def closed(connection: Any) -> bool:
-    """Whether a connection is of no more use. The pool takes back one that was lost in use, and then refuses to say."""
-    try:
-        closed: bool = connection.is_closed()
-    except asyncpg.InterfaceError:
-        return True
-    return closed
-
-
-def terminate(connection: Any) -> None:
+def terminate(connection: Connection) -> None:
     """Ends a connection at once, unless the pool has taken it back already."""
     with suppress(asyncpg.InterfaceError):
-        connection.terminate()
+        connection.lent.terminate()

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar, Token
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 from uuid import UUID
 
 import asyncpg
@@ -18,7 +18,7 @@ import orjson
 
 from hub.errors import Code, HubError, storage_full
 from hub.store.connection import Connection
-from hub.store.connections import AWAY, Connections, closed, terminate, unavailable
+from hub.store.connections import AWAY, Connections, terminate, unavailable
 from hub.store.kept import Kept
 
 SCHEMA = "hub"
@@ -62,8 +62,8 @@ class Transaction:
     not ``alone``.
     """
 
-    def __init__(self, connection: Any, district_id: UUID | None, kept: Kept, begin: str) -> None:
-        self._connection: asyncpg.Connection[asyncpg.Record] = connection
+    def __init__(self, connection: Connection, district_id: UUID | None, kept: Kept, begin: str) -> None:
+        self._connection = connection
         self.district_id = district_id
         self.kept = kept
         self.begun = False
@@ -125,7 +125,7 @@ class Transaction:
         glibc keeps twice the largest piece of memory that was freed so far (mallopt(3), M_TRIM_THRESHOLD); asking for
         it again would cost a page fault for every 4 KiB, which is as much as the statement. Once for each connection.
         """
-        await cast("Connection", self._connection).keep_freed_memory()
+        await self._connection.keep_freed_memory()
 
     async def executemany(self, query: str, rows: list[tuple[object, ...]]) -> None:
         """Runs a statement once per row, pipelined."""
@@ -318,7 +318,7 @@ def _translate(error: BaseException, connection: Any) -> None:
         raise unavailable() from error
     if isinstance(error, asyncpg.DiskFullError):
         raise storage_full("the database") from error
-    if isinstance(error, asyncpg.InterfaceError) and closed(connection):
+    if isinstance(error, asyncpg.InterfaceError) and connection.is_closed():
         raise unavailable() from error
 
 
@@ -333,7 +333,7 @@ async def _commit(connection: Any, *, readonly: bool) -> None:
 async def _roll_back(connection: Any) -> None:
     """Ends a failed transaction; a connection that cannot even do that is closed, so it never goes back dirty."""
     try:
-        if not closed(connection):
+        if not connection.is_closed():
             await asyncio.wait_for(connection.execute("ROLLBACK"), 5)
     except (*AWAY, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         terminate(connection)

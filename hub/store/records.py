@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -72,21 +72,23 @@ async def page(
     )  # fmt: skip
     if not rows:
         raise ClosedError
-    found = [orjson.loads(row[3]) for row in rows if row[3] is not None] if columns else []
-    # A Record is a tuple in all but name.
-    return ([row[:3] for row in rows] if columns else cast("list[tuple[int, str, str]]", rows)), _by_rid(fields, found)
+    if not columns:
+        return cast("list[tuple[int, str, str]]", rows), {}  # a Record is a tuple in all but name
+    found = [orjson.loads(row[3]) for row in rows if row[3] is not None]
+    return [row[:3] for row in rows], {rid: dict(zip(fields, map(as_list, refs), strict=True)) for rid, *refs in found}
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
     """Records in one text, but for those that were to stand apart.
 
-    ``parts``: by turns the text up to such a record, that record alone, and so on; ``references``: theirs.
+    ``parts``: by turns the text up to such a record, that record alone (as bytes), and so on; ``references``: of each
+    of these its rid, and the rids of each of its reference fields.
     """
 
     count: int
-    parts: list[bytes]
-    references: References
+    parts: list[bytes | memoryview]
+    references: list[tuple[int, list[list[int]]]]
 
 
 async def joined(
@@ -101,46 +103,46 @@ async def joined(
     """
     await tx.keep_freed_memory()
     which, values = _listed(rids, _FREE + 2)
+    query = _joined(gate.condition, entity, which, private, fields if apart else None, _FREE + 2 + len(values))
+    more = (literal(apart),) if apart else ()
+    ((count, text),) = await tx.alone(query, *gate.own_values, before_document, between, *values, *more)
+    if text is None:
+        raise ClosedError
+    return _apart(count, text) if apart else Joined(count, [text], [])
+
+
+@lru_cache(1_000)
+def _joined(gate: str, entity: Entity, which: str, private: bool, fields: tuple[str, ...] | None, free: int) -> str:
+    """The statement of ``joined``. ``fields``: of records apart, which are in the parameter ``free``."""
     record = f"t.sourced_id::text || ${_FREE}::text || t.doc{' || t.doc_private' if private else ''}"
-    if apart:
-        is_apart, references = _references(entity, fields, _FREE + 2 + len(values))
+    if fields is not None:
+        is_apart, references = _references(entity, fields, free)
         mark = f"chr({ord(_APART)})"
-        values = (*values, literal(apart))
         record = f"CASE WHEN {is_apart} THEN {mark} || {references} || {mark} || {record} || {mark} ELSE {record} END"
-    (row,) = await tx.alone(
+    return (
         f"SELECT count(*), string_agg(r.record, ${_FREE + 1}::text)::{UNDECODED} FROM {ITS_DISTRICT} "
         f"CROSS JOIN LATERAL (SELECT {record} AS record FROM {entity.table} t WHERE {_OF_DISTRICT} AND t.rid {which} "
-        f"AND {gate.condition} ORDER BY t.rid) r",
-        *gate.own_values, before_document, between, *values,
-    )  # fmt: skip
-    if row[1] is None:
-        raise ClosedError
-    if not apart:
-        return Joined(row[0], [row[1]], {})
-    parts = _split(row[1])
-    references_found = [orjson.loads(part) for part in parts[1::3]]
-    del parts[1::3]
-    return Joined(row[0], parts, _by_rid(fields, references_found))
+        f"AND {gate} ORDER BY t.rid) r"
+    )
 
 
-def _split(text: bytes) -> list[bytes]:
-    """The text at its marks. ``bytes.split`` looks at each byte by itself, ``find`` at many at a time."""
-    mark, parts, start = _APART.encode(), [], 0
-    while (end := text.find(mark, start)) >= 0:
-        parts.append(text[start:end])
+def _apart(count: int, text: bytes) -> Joined:
+    """The text at its marks. What is between the records apart is not copied, it is most of a page."""
+    mark, whole, start, references = _APART.encode(), memoryview(text), 0, []
+    parts: list[bytes | memoryview] = []
+    while (told := text.find(mark, start)) >= 0:  # looks at many bytes at a time, ``bytes.split`` at each by itself
+        end = text.index(mark, (begin := text.index(mark, told + 1)) + 1)
+        rid, *found = orjson.loads(whole[told + 1 : begin])
+        references.append((rid, [as_list(one) for one in found]))
+        parts += whole[start:told], text[begin + 1 : end]
         start = end + 1
-    return [*parts, text[start:]]
+    return Joined(count, [*parts, whole[start:]], references)
 
 
 def _references(entity: Entity, fields: tuple[str, ...], free: int) -> tuple[str, str]:
     """Expressions: whether a record is of those in the parameter ``free``, and its rid and references as JSON."""
     columns = "".join(f', t."{name}"' for name in reference_columns(entity, fields).values())
-    # In a subquery the array is read once and not for every record.
     return f"t.rid = ANY((SELECT ${free}::text::integer[])::integer[])", f"json_build_array(t.rid{columns})::text"
-
-
-def _by_rid(fields: Sequence[str], found: Sequence[Sequence[Any]]) -> References:
-    return {row[0]: dict(zip(fields, map(as_list, row[1:]), strict=True)) for row in found}
 
 
 async def joined_bytes(
@@ -171,8 +173,8 @@ def _listed(rids: Sequence[int], free: int) -> tuple[str, tuple[object, ...]]:
     Of a stretch whose ends it does not know PostgreSQL expects a two-hundredth of the table, so it plans for each pair
     of ends anew. Of a list it expects a few records, and keeps its plan: planning costs as much as reading a hundred.
     """
-    if rids[-1] - rids[0] + 1 != len(rids):
-        return f"= ANY(${free}::text::integer[])", (literal(rids),)
+    if rids[-1] - rids[0] + 1 != len(rids):  # in a subquery an array is read once and not for every record
+        return f"= ANY((SELECT ${free}::text::integer[])::integer[])", (literal(rids),)
     if len(rids) < _MANY:
         return f"= ANY(ARRAY(SELECT generate_series(${free}::integer, ${free + 1}::integer)))", (rids[0], rids[-1])
     return f"BETWEEN ${free} AND ${free + 1}", (rids[0], rids[-1])  # no look-up for each

@@ -14,21 +14,16 @@ def link_header(address: str, query: str, *, limit: int, offset: int, total: int
     ``query`` is the raw query string, of which what signed it is not kept: each request is signed anew. ``next`` is
     missing on the last page and ``prev`` on the first. All go on at ``position`` but ``first``, which begins anew.
     """
-    kept = "&".join(part for part in unsigned(query).split("&") if part and _name(part) not in _OURS)
+    kept = "&".join([part for part in unsigned(query).split("&") if part and _name(part) not in _OURS])
     start = f"<{address}?{kept}&" if kept else f"<{address}?"
     last = (total - 1) // limit * limit if total else 0
-    pinned = f"position={position}&" if position else ""
-
-    def to(place: int, relation: str) -> str:
-        return f'{start}{pinned}limit={limit}&offset={place}>; rel="{relation}"'
-
-    links = [f'{start}limit={limit}&offset=0>; rel="first"']
+    pinned = f"{start}position={position}&limit={limit}&offset=" if position else f"{start}limit={limit}&offset="
+    links = f'{start}limit={limit}&offset=0>; rel="first"'
     if offset > 0:
-        links.append(to(max(0, min(offset - limit, last)), "prev"))
+        links += f', {pinned}{max(0, min(offset - limit, last))}>; rel="prev"'
     if offset + limit < total:
-        links.append(to(offset + limit, "next"))
-    links.append(to(last, "last"))
-    return ", ".join(links)
+        links += f', {pinned}{offset + limit}>; rel="next"'
+    return f'{links}, {pinned}{last}>; rel="last"'
 
 
 def unsigned(query: str) -> str:

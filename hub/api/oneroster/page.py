@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from hub.objects.bases import Bases, addressed
 
-#: The JSON objects of records: a text for each, or all of them as bytes in pieces that follow each other, with commas
-#: between the objects, in which the addresses stand already.
-Objects = list[str] | tuple[bytes | memoryview, ...]
+#: The JSON objects of records: a text for each, or all of them with commas between, in pieces that follow each other or
+#: as a memoryview, in which the addresses have their places already.
+Objects = list[str] | tuple[bytes | memoryview, ...] | memoryview
 
 
 def collection(envelope: str, objects_: Objects, bases: Bases, more: str = "") -> bytes:
@@ -16,8 +16,10 @@ def collection(envelope: str, objects_: Objects, bases: Bases, more: str = "") -
 
     ``more`` is empty, or members beside the envelope's, with a comma before them.
     """
-    made = objects_ if isinstance(objects_, tuple) else (joined(objects_, bases),)
-    return b"".join((f'{{"{envelope}":['.encode(), *made, f"]{more}}}".encode()))
+    before, after = f'{{"{envelope}":['.encode(), f"]{more}}}".encode()
+    if isinstance(objects_, tuple):  # put together first: each copy of a page takes as long as much else about it
+        return addressed(b"".join((before, *objects_, after)), bases)
+    return b"".join((before, joined(objects_, bases) if isinstance(objects_, list) else objects_, after))
 
 
 def joined(objects_: Sequence[str], bases: Bases) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from hub.api.bodies import Body, Gathering, UnderWay
 from hub.api.compression import Coding
 from hub.api.oneroster import page
-from hub.objects.bases import Bases
+from hub.objects.bases import Bases, addressed
 
 #: Pages of no more objects are made at once. Longer ones come in pieces of these many, and of no more than these bytes.
 PIECE = 250
@@ -56,8 +56,8 @@ async def gathered(
 
 
 def _add(gathering: Gathering, before: bytes, objects: page.Objects, bases: Bases) -> None:
-    if isinstance(objects, tuple):
-        whole = objects[0] if len(objects) == 1 else b"".join(objects)
+    if not isinstance(objects, list):
+        whole = addressed(b"".join(objects), bases) if isinstance(objects, tuple) else objects
         gathering.add(before, *(whole[at : at + _PIECE_BYTES] for at in range(0, len(whole), _PIECE_BYTES)))
         return
     for start in range(0, len(objects), PIECE):

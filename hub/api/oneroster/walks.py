@@ -33,6 +33,10 @@ _LONGEST = 60
 _MOST_DIGITS = 15
 
 
+#: What a position is given for, in values that Python writes alike everywhere.
+Subject = tuple[object, ...]
+
+
 class Walk(NamedTuple):
     """Where one page stands: the position for the links to others, and the past that it is selected from, if any."""
 
@@ -66,12 +70,12 @@ class Walks:
         return Walk(given, Past(step, entities, since[0].position, changed))
 
 
-def write(key: bytes, step: int, subject: bytes) -> str:
+def write(key: bytes, step: int, subject: Subject) -> str:
     """The position of a step for a subject: its number and a signature, as it stands in a query."""
     return f"{step}.{_signature(key, step, subject)}"
 
 
-def read(key: bytes, text: str, subject: bytes) -> int:
+def read(key: bytes, text: str, subject: Subject) -> int:
     """The step of a position. Raises RefusedError (400) for one that was not written for this subject."""
     number, _, signature = text.partition(".")
     if len(text) > _LONGEST or not text.isascii() or not number.isdigit() or len(number) > _MOST_DIGITS:
@@ -92,19 +96,18 @@ def check_age(view: View, step: int, now: datetime) -> tuple[Step, ...]:
     return since
 
 
-def _subject(lens: Lens, operation: Operation, ids: tuple[str, ...], asked: Asked) -> bytes:
+def _subject(lens: Lens, operation: Operation, ids: tuple[str, ...], asked: Asked) -> Subject:
     """What a position is given for."""
     query, view = asked.query, lens.view
-    parts = (
+    return (
         view.looks, lens.behaviour.digest, operation.version, operation.path, ids,
         query.filter_text, asked.sort, query.descending,
     )  # fmt: skip
-    return repr(parts).encode()
 
 
 @lru_cache(1_000)  # of most collections all pages have the same
-def _signature(key: bytes, step: int, subject: bytes) -> str:
-    return hmac.digest(key, b"%d %s" % (step, subject), "sha256")[:_SIGNATURE_BYTES].hex()
+def _signature(key: bytes, step: int, subject: Subject) -> str:
+    return hmac.digest(key, f"{step} {subject!r}".encode(), "sha256")[:_SIGNATURE_BYTES].hex()
 
 
 def _refused() -> RefusedError:
