@@ -64,7 +64,7 @@ async def _pieces(text: io.BytesIO) -> AsyncIterator[bytes]:
 #: What becomes of a staged row: a new record, a changed one, one of which only the source's hash went stale, or one
 #: that changed though the run's source has said nothing new of it.
 INSERT, UPDATE, REHASH, REMERGE = "i", "u", "h", "m"
-#: Staging tables beside those of the entities.
+#: Staging tables beside those of the entities. An older worker stages provenance too: it is swept.
 PARTS = "staging_parts"
 BESIDE = ("staging_statements", "staging_provenance", PARTS)
 _NO_END = 1 << 31

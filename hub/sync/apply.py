@@ -169,7 +169,7 @@ async def write_said(
     source_id, retold = prepared.source_id, prepared.retold
     if prepared.stated:
         speakers = retold.speakers if retold is not None else {source_id} if source_id else set()
-        await statements.write(tx, claim.lease_token, moment, speakers)
+        await statements.write(tx, claim.lease_token, moment, speakers, prepared.provenance)
     if retold is not None:
         await departing.retell(tx, retold, moment)
     if source_id is None:

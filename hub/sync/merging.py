@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
+from functools import partial
 
 import orjson
 import polars as pl
 
 from hub.crashpoints import crash_point
-from hub.store import doubles, people, statement_history, statements
-from hub.store.database import Database, Transaction
+from hub.store import doubles, people, statements
+from hub.store.database import Transaction
 from hub.store.statements import STATEMENTS, Override
 from hub.sync.doubled import Group, in_order, side_by_side, told_of
+from hub.sync.job import Job
 from hub.sync.metadata import METADATA, OVERRIDE, member, with_members
 from hub.sync.parties import Parties
+from hub.sync.prepared import Prepared
+from hub.sync.provenance import Provenance
+from hub.sync.writing import Writer
 from transforms.canonical import body
 from transforms.catalogue import Entity, Kind, Privacy
 from transforms.marks import as_list
@@ -59,17 +62,19 @@ class Words:
 class Merging:
     """The merging of one run. ``shared``, by entity: the rids (UInt32) of records that are merged.
 
-    ``staged``: whether statements or provenance wait in staging. ``persons``: the users of whom several records came,
+    ``provenance``: of all that was merged. ``persons``: the users of whom several records came,
     where the run decides that itself; None: as the store has them. ``joining``: users who come to stand for more.
     ``into``: to which record users belong, where the run decides that itself. ``doubles``, by entity (PLACES): records
     whose words stand by themselves though another record speaks of the person (hub.store.doubles).
     """
 
-    def __init__(self, db: Database, district_id: UUID, run_id: UUID, parties: Parties, at: datetime) -> None:
-        self._db, self._district_id, self._run_id, self._at = db, district_id, run_id, at
+    def __init__(self, job: Job, parties: Parties, writer: Writer) -> None:
+        self._db, self._writer, self._at = job.db, writer, job.clock.now()
+        self._district_id, self._run_id = job.claim.district_id, job.claim.lease_token
         self.parties = parties
         self.shared: dict[str, pl.Series] = {}
-        self.staged = False
+        self.provenance = Provenance()
+        self._stated = False
         self.persons: frozenset[int] | None = None
         self.joining: set[int] = set()
         self.into: Mapping[int, int] | None = None
@@ -99,7 +104,7 @@ class Merging:
         self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, words: Words | None = None, *,
         kept: Collection[int] = (),
     ) -> Merged:  # fmt: skip
-        """Merges some records anew and stages what was said and where values come from.
+        """Merges some records anew, and has what was said staged.
 
         ``ids``: rid and sourcedId of the records. ``own``: what the run's source says of them, or of doubles of them,
         now, in canonical columns with sourcedIds for references, and rid; without it, the source says nothing of them
@@ -162,7 +167,11 @@ class Merging:
             "rid"
         )  # those of a record side by side: the key's index is appended to
         provenance = frame.select("rid", fields="provenance")
-        await self._stage(entity, new, provenance)
+        if new.height:
+            self._stated = True
+            await self._writer.beside(partial(self._stage, entity, new))
+        if provenance.height:
+            await asyncio.to_thread(self.provenance.add, entity, provenance)
         return Merged(frame.drop("provenance"), documents, provenance)
 
     def _own(self, entity: Entity, group: Group, own: pl.DataFrame, known: pl.DataFrame, source: str) -> pl.DataFrame:
@@ -202,21 +211,17 @@ class Merging:
             table = pl.concat([table, hand.select(*STATEMENT, *names)])
         return table
 
-    async def _stage(self, entity: Entity, said: pl.DataFrame, provenance: pl.DataFrame) -> None:
-        base = {
-            "run_id": pl.lit(str(self._run_id)), "district_id": pl.lit(str(self._district_id)),
-            "entity": pl.lit(entity.name),
-        }  # fmt: skip
-        if said.height:
-            said_at = pl.from_epoch("at", time_unit="us").dt.replace_time_zone("UTC")
-            rows = said.select(
-                **base, rid="rid", source_id="source", said_at=said_at, doc="doc", doc_private="doc_private"
-            )
-            await statements.stage(self._db, self._district_id, statement_history.STAGED_STATEMENTS, rows)
-        if provenance.height:
-            rows = provenance.select(**base, rid="rid", fields="fields")
-            await statements.stage(self._db, self._district_id, statements.STAGED_PROVENANCE, rows)
-        self.staged = self.staged or bool(said.height or provenance.height)
+    def tell(self, prepared: Prepared) -> None:
+        """Notes what the run brings beside the records: statements in staging, and provenance."""
+        prepared.stated, prepared.provenance = self._stated or bool(self.provenance), self.provenance
+
+    async def _stage(self, entity: Entity, said: pl.DataFrame) -> None:
+        rows = said.select(
+            run_id=pl.lit(str(self._run_id)), district_id=pl.lit(str(self._district_id)), entity=pl.lit(entity.name),
+            rid="rid", source_id="source", said_at=pl.from_epoch("at", time_unit="us").dt.replace_time_zone("UTC"),
+            doc="doc", doc_private="doc_private",
+        )  # fmt: skip
+        await statements.stage(self._db, rows)
         crash_point("merge.staged")
 
 

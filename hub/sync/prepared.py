@@ -13,6 +13,7 @@ from hub.store.database import Transaction
 from hub.store.departures import Departed
 from hub.sync.changes import EntityChanges
 from hub.sync.fresh import Fresh
+from hub.sync.provenance import Provenance
 from transforms.issues import collect
 from transforms.rules.settings import DEFAULTS, RuleSettings
 
@@ -58,7 +59,7 @@ class Prepared:
 
     ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
     ``fresh``: the new records, where the district had none. ``stated``: whether staging has statements of sources too;
-    ``parts``: whether it has rows of component files.
+    ``parts``: whether it has rows of component files. ``provenance``: of the records that the run merges.
     ``source_id``: the source that says this, if one does; ``departure``: it says nothing any more; ``retold``: what an
     undo makes of what others said.
     ``joined``: the enrollments that stand for several rows, of a package that has all enrollments.
@@ -75,6 +76,7 @@ class Prepared:
     fresh: Fresh | None = None
     stated: bool = False
     parts: bool = False
+    provenance: Provenance = field(default_factory=Provenance)
     source_id: UUID | None = None
     departure: Departure | None = None
     joined: list[int] | None = None
