@@ -262,6 +262,14 @@ async def keep_history(tx: Transaction, entity: Entity, rids: list[int], positio
     )  # fmt: skip
 
 
+async def move_history(tx: Transaction, before: int, position: int, entities: Sequence[str]) -> None:
+    """Makes what was kept of some entities' records for a position that of another one."""
+    await tx.execute(
+        "UPDATE history SET position = $3 WHERE district_id = $1 AND position = $2 AND entity = ANY($4::text[])",
+        tx.district_id, before, position, entities,
+    )  # fmt: skip
+
+
 async def keep_changes(
     tx: Transaction, position: int, run_id: UUID | None, at: object, rows: list[tuple[str, bytes, bytes, bytes]]
 ) -> None:

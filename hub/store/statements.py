@@ -109,23 +109,27 @@ async def stage(db: Database, frame: pl.DataFrame) -> None:
         await copy_in(tx, STAGED_STATEMENTS, frame.columns, text)
 
 
-async def write(
-    tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID], provenance: Iterable[Origins]
+async def take_over(
+    tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID], entities: Sequence[str]
 ) -> None:
-    """Takes what a run has staged over: statements keep the time at which they were said first.
+    """Takes over what a run has staged of some entities: statements keep the time at which they were said first.
 
     ``speakers``: the sources that say something else from this moment on; of others it was only written down.
     """
-    await statement_history.keep_replaced(tx, run_id, moment, speakers)
+    await statement_history.keep_replaced(tx, run_id, moment, speakers, entities)
     await tx.execute(
         "INSERT INTO statements (district_id, entity, rid, source_id, said_at, doc, doc_private) "
         "SELECT district_id, entity, rid, source_id, said_at, doc, doc_private "
-        f"FROM {STAGED_STATEMENTS} WHERE district_id = $1 AND run_id = $2 "
+        f"FROM {STAGED_STATEMENTS} WHERE district_id = $1 AND run_id = $2 AND entity = ANY($3::text[]::entity_name[]) "
         "ON CONFLICT (district_id, entity, rid, source_id) DO UPDATE SET said_at = EXCLUDED.said_at, "
         "doc = EXCLUDED.doc, doc_private = EXCLUDED.doc_private "
         "WHERE (statements.doc, statements.doc_private) IS DISTINCT FROM (EXCLUDED.doc, EXCLUDED.doc_private)",
-        tx.district_id, run_id,
+        tx.district_id, run_id, entities,
     )  # fmt: skip
+
+
+async def write_provenance(tx: Transaction, provenance: Iterable[Origins], moment: Moment) -> None:
+    """Notes where the values of merged records come from."""
     for entity, rids, numbers, fields in provenance:
         await tx.execute(
             "INSERT INTO provenance (district_id, entity, rid, fields, since) "

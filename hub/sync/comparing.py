@@ -42,6 +42,8 @@ async def stage_differences(
     written, kept = (
         rows["rid"].is_in(as_list(pl.Series(list(s), dtype=pl.UInt32))) for s in (found.written, found.kept)
     )
+    if (ahead := writer.joining) is not None:
+        ahead.changed(entity, found.written)
     if found.written:  # with the documents that were compared: to render them anew would be half of the work
         await writer.stage(entity, task, rows.filter(written), indexes, documents.filter(written))
     if task == staging.UPDATE and (stale := rows.filter(~(written | kept))).height:

@@ -18,6 +18,7 @@ from hub.store import source_parts
 from hub.sync.files import Files
 from hub.sync.job import Job
 from hub.sync.parties import Parties
+from hub.sync.resolve import is_target
 from hub.sync.said import Said
 from hub.sync.writing import Writer
 from transforms import kept_rows
@@ -59,7 +60,7 @@ class Nested:
 
 
 class Components:
-    """The component files of one package. ``staged``: whether rows of them are staged, once ``writer`` has done that.
+    """The component files of one package. ``staged``: the entities of which rows are staged once ``writer`` is done.
 
     ``objects``: rows of changes come with all parts of their objects.
     """
@@ -71,7 +72,7 @@ class Components:
         self._job, self._package, self._files, self._said, self._objects = job, package, files, said, objects
         self._writer = writer
         self._known = frozenset(known)
-        self.staged = False
+        self.staged: set[str] = set()
 
     def all_known(self, entity: Entity) -> bool:
         """Whether all rows are kept that the source sent of an entity's objects."""
@@ -142,9 +143,10 @@ class Components:
         if staged is not None and staged.height:
             claim = self._job.claim
             await self._writer.beside(
-                partial(source_parts.stage, self._job.db, claim.district_id, claim.lease_token, entity.name, staged)
+                partial(source_parts.stage, self._job.db, claim.district_id, claim.lease_token, entity.name, staged),
+                (lambda ahead: ahead.brought(entity)) if is_target(entity) else None,
             )
-            self.staged = True
+            self.staged.add(entity.name)
 
 
 _NO_ROWS = pl.DataFrame(schema=kept_rows.KEPT)

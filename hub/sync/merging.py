@@ -24,6 +24,7 @@ from hub.sync.metadata import METADATA, OVERRIDE, member, with_members
 from hub.sync.parties import Parties
 from hub.sync.prepared import Prepared
 from hub.sync.provenance import Provenance
+from hub.sync.resolve import is_target
 from hub.sync.writing import Writer
 from transforms.canonical import body
 from transforms.catalogue import Entity, Kind, Privacy
@@ -74,7 +75,7 @@ class Merging:
         self.parties = parties
         self.shared: dict[str, pl.Series] = {}
         self.provenance = Provenance()
-        self._stated = False
+        self._stated: set[str] = set()
         self.persons: frozenset[int] | None = None
         self.joining: set[int] = set()
         self.into: Mapping[int, int] | None = None
@@ -149,11 +150,17 @@ class Merging:
         set_by_hand: list[Override], persons: frozenset[int],
     ) -> Merged:  # fmt: skip
         source, ids = str(self.parties.own.source_id) if self.parties.own else "", group.ids
-        said = await asyncio.to_thread(self._own, entity, group, own, known, source) if own is not None else None
         stands = (pl.col("source") != source) | pl.col("rid").is_in(list(group.kept))
-        known, alone = known.filter(stands), alone.filter(stands)
-        others = pl.concat([known, alone])
-        everybody = await asyncio.to_thread(self._together, entity, group, said, others, set_by_hand)
+        before, known, alone = known, known.filter(stands), alone.filter(stands)
+
+        async def stated() -> pl.DataFrame | None:
+            said = await asyncio.to_thread(self._own, entity, group, own, before, source) if own is not None else None
+            await self._state(entity, alone, said)
+            return said
+
+        others = asyncio.to_thread(_heard, entity, group, pl.concat([known, alone]))
+        said, heard = await asyncio.gather(stated(), others)
+        everybody = await asyncio.to_thread(self._together, entity, group, said, heard, set_by_hand)
         rules = in_order(self.parties.survivorship(entity.name), everybody["source"])
         found = await asyncio.to_thread(merge, entity.name, everybody, rules)
         found = found.with_columns(told_of(pl.col("provenance")))
@@ -163,13 +170,7 @@ class Merging:
             found = await asyncio.to_thread(with_members, found, set_by_hand)
         frame = found.join(ids.select("rid", "sourcedId"), on="rid", how="inner", maintain_order="left")
         documents = await asyncio.to_thread(render, entity.name, frame)
-        new = pl.concat([alone, *([said.select(*STATEMENTS)] if said is not None else [])]).sort(
-            "rid"
-        )  # those of a record side by side: the key's index is appended to
         provenance = frame.select("rid", fields="provenance")
-        if new.height:
-            self._stated = True
-            await self._writer.beside(partial(self._stage, entity, new))
         if provenance.height:
             await asyncio.to_thread(self.provenance.add, entity, provenance)
         return Merged(frame.drop("provenance"), documents, provenance)
@@ -195,8 +196,7 @@ class Merging:
     ) -> pl.DataFrame:  # fmt: skip
         """All statements of the records that a source speaks of, with the columns of ``merge``."""
         names = [f.name for f in body(entity)]
-        with_ids = others.join(group.named, on="rid", how="inner", maintain_order="left")
-        parts = [parse(entity.name, with_ids).select("rid", "source", "at", *names)]
+        parts = [others]
         if said is not None:
             parts.append(said.select("rid", "source", "at", *names))
         spoken = pl.concat(parts)
@@ -211,18 +211,35 @@ class Merging:
             table = pl.concat([table, hand.select(*STATEMENT, *names)])
         return table
 
+    async def _state(self, entity: Entity, alone: pl.DataFrame, said: pl.DataFrame | None) -> None:
+        """Has new statements staged while they are merged: what single sources have said, and the run's own says."""
+        new = alone if said is None else pl.concat([alone, said.select(*STATEMENTS)])
+        if new.height:
+            self._stated.add(entity.name)
+            whole = is_target(entity)  # of others there are many batches, and each would look through all
+            await self._writer.beside(
+                partial(self._stage, entity, new), (lambda ahead: ahead.said(entity)) if whole else None
+            )
+
     def tell(self, prepared: Prepared) -> None:
         """Notes what the run brings beside the records: statements in staging, and provenance."""
-        prepared.stated, prepared.provenance = self._stated or bool(self.provenance), self.provenance
+        prepared.stated, prepared.provenance = self._stated, self.provenance
 
     async def _stage(self, entity: Entity, said: pl.DataFrame) -> None:
-        rows = said.select(
+        # Those of a record side by side: the key's index is appended to.
+        rows = said.sort("rid").select(
             run_id=pl.lit(str(self._run_id)), district_id=pl.lit(str(self._district_id)), entity=pl.lit(entity.name),
             rid="rid", source_id="source", said_at=pl.from_epoch("at", time_unit="us").dt.replace_time_zone("UTC"),
             doc="doc", doc_private="doc_private",
         )  # fmt: skip
         await statements.stage(self._db, rows)
         crash_point("merge.staged")
+
+
+def _heard(entity: Entity, group: Group, words: pl.DataFrame) -> pl.DataFrame:
+    """Statements as rid, source, at and canonical columns."""
+    with_ids = words.join(group.named, on="rid", how="inner", maintain_order="left")
+    return parse(entity.name, with_ids).select("rid", "source", "at", *(f.name for f in body(entity)))
 
 
 def _by_hand(entity: Entity, ids: pl.DataFrame, overrides: Sequence[Override]) -> pl.DataFrame:

@@ -52,10 +52,27 @@ class Writer:
         await self._writing.settled()
         self._writing.begin(self._write(entity, task, rows, indexes, documents))
 
-    async def beside(self, copy: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Lets what belongs to the rows but is none of them be copied in the background too, one thing at a time."""
+    async def beside(
+        self, copy: Callable[[], Coroutine[None, None, None]], then: Callable[[Ahead], None] | None = None
+    ) -> None:
+        """Lets what belongs to the rows but is none of them be copied in the background too, one thing at a time.
+
+        ``then``: what is told once it is in staging, if some of the run is written early.
+        """
         await self._beside.settled()
-        self._beside.begin(copy())
+        self._beside.begin(self._copy_beside(copy, then))
+
+    async def _copy_beside(
+        self, copy: Callable[[], Coroutine[None, None, None]], then: Callable[[Ahead], None] | None
+    ) -> None:
+        await copy()
+        if then is not None and (ahead := self.joining) is not None:
+            then(ahead)
+
+    @property
+    def joining(self) -> Ahead | None:
+        """Where the source joins others in a district, what writes early."""
+        return self._ahead if self.fresh is None else None
 
     async def staged(self) -> None:
         """Waits for all that is being written."""
