@@ -128,6 +128,16 @@ async def take_over(
     )  # fmt: skip
 
 
+async def take_documents(tx: Transaction, entity: Entity, source_id: UUID, rids: Sequence[int]) -> None:
+    """Makes the documents of records, as they are, what a source says of them: it has spoken of them alone."""
+    await tx.execute(
+        "INSERT INTO statements (district_id, entity, rid, source_id, said_at, doc, doc_private) "
+        "SELECT $1, (SELECT $2::text::entity_name), rid, $3, date_last_modified, doc, doc_private "
+        f"FROM {entity.table} WHERE district_id = $1 AND rid = ANY($4::integer[]) ORDER BY rid",
+        tx.district_id, entity.name, source_id, list(rids),
+    )  # fmt: skip
+
+
 async def write_provenance(tx: Transaction, provenance: Iterable[Origins], moment: Moment) -> None:
     """Notes where the values of merged records come from."""
     for entity, rids, numbers, fields in provenance:

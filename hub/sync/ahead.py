@@ -42,7 +42,8 @@ class Early:
     """What the transaction of a run has written when the run comes to be applied.
 
     ``inserted``: how many new records, by entity; ``kept``: records that were kept as they are; ``said`` and
-    ``brought``: the entities of which all statements and all component rows were taken over from staging.
+    ``brought``: the entities of which all statements and all component rows were taken over from staging; ``alone``:
+    records of which the documents were made what a source says, as in ``Prepared``.
     ``position``: that at which it expected to be applied, once it had to know.
     """
 
@@ -50,6 +51,7 @@ class Early:
     kept: dict[str, BitMap] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
     brought: set[str] = field(default_factory=set)
+    alone: dict[tuple[str, UUID], BitMap] = field(default_factory=dict)
     position: int | None = None
 
 
@@ -105,6 +107,10 @@ class Ahead:
         """Tells that statements about an entity's records are in staging. Raises as ``staged`` does."""
         self._later(partial(self._take_statements, entity))
 
+    def alone(self, entity: Entity, source_id: UUID, rids: BitMap) -> None:
+        """Tells of which records a source has spoken alone until now. Raises as ``staged`` does."""
+        self._later(partial(self._take_documents, entity, source_id, rids))
+
     def brought(self, entity: Entity) -> None:
         """Tells that component rows of an entity's objects are in staging. Raises as ``staged`` does."""
         self._later(partial(self._take_parts, entity))
@@ -158,6 +164,11 @@ class Ahead:
         moment = Moment(await self._expected())
         await statements.take_over(self.tx, self.claim.lease_token, moment, {self.source_id}, [entity.name])
         self.done.said.add(entity.name)
+
+    async def _take_documents(self, entity: Entity, source_id: UUID, rids: BitMap) -> None:
+        await statements.take_documents(self.tx, entity, source_id, list(rids))
+        key = (entity.name, source_id)
+        self.done.alone[key] = self.done.alone.get(key, BitMap()) | rids
 
     async def _take_parts(self, entity: Entity) -> None:
         await source_parts.take_over(self.tx, self.claim.lease_token, self.source_id, [entity.name])

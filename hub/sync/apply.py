@@ -143,6 +143,7 @@ def _removes(changes: EntityChanges | None) -> bool:
 
 async def _write(tx: Transaction, claim: Claim, prepared: Prepared, position: int, at: datetime, early: Early) -> None:
     rows: list[tuple[str, bytes, bytes, bytes]] = []
+    await take_documents(tx, prepared, early)
     for name, changes in prepared.entities.items():
         entity = CATALOGUE[name]
         touched = (changes.updated | changes.revived | changes.deleted) - early.kept.get(name, BitMap())
@@ -161,6 +162,13 @@ async def _write(tx: Transaction, claim: Claim, prepared: Prepared, position: in
     await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
     crash_point("apply.changes_logged")
     await districts.keep_next_rids(tx, prepared.heads)
+
+
+async def take_documents(tx: Transaction, prepared: Prepared, early: Early) -> None:
+    """Writes down what single sources have said of records, before these change. ``early`` as in ``apply``."""
+    for key, rids in prepared.alone.items():
+        if left := rids - early.alone.get(key, BitMap()):
+            await statements.take_documents(tx, CATALOGUE[key[0]], key[1], list(left))
 
 
 async def write_said(tx: Transaction, claim: Claim, prepared: Prepared, early: Early, moment: Moment) -> None:

@@ -18,7 +18,7 @@ from hub.store.runs import Claim
 from hub.store.statement_history import Moment
 from hub.sync import guard
 from hub.sync.ahead import Applying, Early
-from hub.sync.apply import Applied, Taken, apply, lock, note, write_said
+from hub.sync.apply import Applied, Taken, apply, lock, note, take_documents, write_said
 from hub.sync.guarded import of_people
 from hub.sync.job import Job
 from hub.sync.judging import Judging
@@ -279,6 +279,7 @@ async def _nothing_changed(ending: _End) -> None:
         moment = Moment(await lock(tx, claim), between=True)
         await runs.keep_issues(tx, claim.run.run_id, ending.issues)
         # Hashes that went stale, and what is said anew without changing a record.
+        await take_documents(tx, ending.prepared, Early())
         await write_said(tx, claim, ending.prepared, Early(), moment)
         if taken is not None:
             await note(tx, taken, ending.prepared)

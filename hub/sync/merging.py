@@ -10,11 +10,15 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
 import orjson
 import polars as pl
+from pyroaring import BitMap
 
 from hub.crashpoints import crash_point
+from hub.scope import sets
+from hub.scope.grants import WRITABLE
 from hub.store import doubles, people, statements
 from hub.store.database import Transaction
 from hub.store.statements import STATEMENTS, Override
@@ -76,6 +80,7 @@ class Merging:
         self.shared: dict[str, pl.Series] = {}
         self.provenance = Provenance()
         self._stated: set[str] = set()
+        self._alone: dict[tuple[str, UUID], BitMap] = {}
         self.persons: frozenset[int] | None = None
         self.joining: set[int] = set()
         self.into: Mapping[int, int] | None = None
@@ -127,7 +132,9 @@ class Merging:
         if words is not None:
             known, alone = (said.join(words.replaced, on=list(REPLACED), how="anti") for said in (known, alone))
             alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in([*here, *beside]))])
-        return await self._merged(entity, group, own, known, alone, set_by_hand, persons)
+        return await self._merged(
+            entity, group, own, known, alone, set_by_hand, persons, words_are_theirs=words is None
+        )
 
     async def _led(self, tx: Transaction, entity: Entity, rids: Sequence[int]) -> Mapping[int, int]:
         """To which records those of some, and those that belong to some of them, belong that belong to others."""
@@ -147,15 +154,17 @@ class Merging:
 
     async def _merged(
         self, entity: Entity, group: Group, own: pl.DataFrame | None, known: pl.DataFrame, alone: pl.DataFrame,
-        set_by_hand: list[Override], persons: frozenset[int],
+        set_by_hand: list[Override], persons: frozenset[int], *, words_are_theirs: bool,
     ) -> Merged:  # fmt: skip
         source, ids = str(self.parties.own.source_id) if self.parties.own else "", group.ids
         stands = (pl.col("source") != source) | pl.col("rid").is_in(list(group.kept))
         before, known, alone = known, known.filter(stands), alone.filter(stands)
 
+        left = self._documents(entity, alone) if words_are_theirs else alone
+
         async def stated() -> pl.DataFrame | None:
             said = await asyncio.to_thread(self._own, entity, group, own, before, source) if own is not None else None
-            await self._state(entity, alone, said)
+            await self._state(entity, left, said)
             return said
 
         others = asyncio.to_thread(_heard, entity, group, pl.concat([known, alone]))
@@ -211,6 +220,21 @@ class Merging:
             table = pl.concat([table, hand.select(*STATEMENT, *names)])
         return table
 
+    def _documents(self, entity: Entity, alone: pl.DataFrame) -> pl.DataFrame:
+        """Notes of whose records the documents are what a single source has said, so that nothing needs to be copied.
+
+        Gives back the statements of which that is not so: apps may write such records until the run is applied.
+        """
+        if entity.name in WRITABLE:
+            return alone
+        ahead = self._writer.joining
+        for (source,), part in alone.group_by("source"):
+            key, rids = (entity.name, UUID(str(source))), sets.bitmap(part["rid"].sort().to_numpy())
+            self._alone[key] = self._alone.get(key, BitMap()) | rids
+            if ahead is not None:
+                ahead.alone(entity, key[1], rids)
+        return alone.clear()
+
     async def _state(self, entity: Entity, alone: pl.DataFrame, said: pl.DataFrame | None) -> None:
         """Has new statements staged while they are merged: what single sources have said, and the run's own says."""
         new = alone if said is None else pl.concat([alone, said.select(*STATEMENTS)])
@@ -223,7 +247,7 @@ class Merging:
 
     def tell(self, prepared: Prepared) -> None:
         """Notes what the run brings beside the records: statements in staging, and provenance."""
-        prepared.stated, prepared.provenance = self._stated, self.provenance
+        prepared.stated, prepared.alone, prepared.provenance = self._stated, self._alone, self.provenance
 
     async def _stage(self, entity: Entity, said: pl.DataFrame) -> None:
         # Those of a record side by side: the key's index is appended to.

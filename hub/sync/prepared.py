@@ -58,6 +58,7 @@ class Prepared:
     """The staged difference of a run. ``heads``: the next free rid per entity after it.
 
     ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
+    ``alone``: by entity and source, records of which it has spoken alone: it says what their documents do.
     ``fresh``: the new records, where the district had none. ``stated``: the entities of which staging has statements of
     sources too; ``parts``: those of which it has rows of component files. ``provenance``: of the records that the run
     merges.
@@ -77,6 +78,7 @@ class Prepared:
     fresh: Fresh | None = None
     stated: set[str] = field(default_factory=set)
     parts: set[str] = field(default_factory=set)
+    alone: dict[tuple[str, UUID], BitMap] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     source_id: UUID | None = None
     departure: Departure | None = None

@@ -146,6 +146,7 @@ async def test_what_a_source_brings_that_joins_is_kept_early_and_at_the_right_po
     assert (early.position, {name: len(rids) for name, rids in early.kept.items()}, early.said, early.brought) == (
         (run.position or 0) - drawn, {"users": frames["users"].height}, {"users"}, {"users"}
     )  # fmt: skip
+    assert early.alone == {("users", synced.source_id): early.kept["users"]}
     assert await positions(synced) == {"records": {(run.position, 0)}, "words": {(run.position, 0)}}
     seen.before = None
     assert (await undone(synced, run)).state == "applied"
