@@ -156,7 +156,7 @@ class Ahead:
     async def _keep(self, entity: Entity, rids: BitMap) -> None:
         before = self.done.kept.get(entity.name, BitMap())
         await staging.keep_history(self.tx, entity, list(rids - before), await self._expected())
-        crash_point("apply.history_kept")
+        crash_point("merge.kept")
         self.done.kept[entity.name] = before | rids
 
     async def _take_statements(self, entity: Entity) -> None:
