@@ -77,7 +77,7 @@ class Preparation:
         self.parents: dict[str, pl.DataFrame] = {}
         self.said = Said(self.db, self.district_id, self.source_id)
         self.passed_back: dict[str, pl.DataFrame] = {}
-        joined, today = parties.own.joined, job.clock.now().date()
+        joined, known, today = parties.own.joined, parties.own.parts, job.clock.now().date()
         self.transform = Transform(
             package.version, held=self._held, today=today,
             joined=lambda: joined_keys(joined, self.stored.get("enrollments")), parents=self.parents.__getitem__,
@@ -85,9 +85,7 @@ class Preparation:
         )  # fmt: skip
         self.result = Prepared(source_id=self.source_id, rules=rules)
         self.files = Files(package)
-        self.components = Components(
-            job, package, self.files, self.said, parties.own.parts, self.writer, objects=objects
-        )  # fmt: skip
+        self.components = Components(job, package, self.files, self.said, known, self.writer, objects=objects)
         self.doubles = Doubles(job, self.said, self.merging, merged=parties.merged)
         self.known = KnownRecords(
             job, package, parties, self.merging, self.said, self.files, self.components, self.writer, self.indexes,
