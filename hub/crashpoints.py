@@ -24,6 +24,7 @@ PLACES = (
     "stage.copied",
     "stage.inserted",
     "merge.staged",
+    "merge.kept",
     "stage.differences",
     "sync.transformed",
     "sync.staged",

@@ -16,7 +16,6 @@ from hub.store.database import Transaction
 from hub.store.schema import STAGING_PREFIX
 from hub.store.staging import PARTS
 from hub.store.statement_history import STAGED_STATEMENTS
-from hub.store.statements import STAGED_PROVENANCE
 from transforms.catalogue import CATALOGUE, Entity
 
 #: The rids of the orgs that a record ``t`` belongs to, as an array; entities without any belong to the district.
@@ -268,7 +267,7 @@ async def unstage(tx: Transaction, entity: Entity, run_id: UUID, rids: list[int]
         f"DELETE FROM {STAGING_PREFIX}{entity.table} WHERE district_id = $1 AND run_id = $2 AND rid = ANY($3::int[])",
         tx.district_id, run_id, rids,
     )  # fmt: skip
-    for table in (STAGED_STATEMENTS, STAGED_PROVENANCE, PARTS):
+    for table in (STAGED_STATEMENTS, PARTS):
         await tx.execute(
             f"DELETE FROM {table} WHERE district_id = $1 AND run_id = $2 AND entity = $3::text::entity_name "
             "AND rid = ANY($4::int[])",

@@ -41,26 +41,33 @@ async def stage(db: Database, district_id: UUID, run_id: UUID, entity: str, rows
         await copy_in(tx, PARTS, frame.columns, text)
 
 
-async def write(tx: Transaction, run_id: UUID, source_id: UUID, *, first: bool) -> None:
-    """Takes over what a run has staged: what its source sent of objects now. ``first``: nothing is known of any yet."""
-    if first:
+async def take_over(
+    tx: Transaction, run_id: UUID, source_id: UUID, entities: Sequence[str], *, is_new: bool = False
+) -> None:
+    """Takes over what a run has staged of some entities: what its source sent of objects now.
+
+    ``is_new``: nothing is known of any object yet.
+    """
+    if is_new:
         await tx.execute(
             "INSERT INTO source_parts (district_id, source_id, entity, rid, file, rows) "
-            "SELECT district_id, $3, entity, rid, file, rows "
-            f"FROM {PARTS} WHERE district_id = $1 AND run_id = $2 AND rows <> '{NONE}'",
-            tx.district_id, run_id, source_id,
+            "SELECT district_id, $3, entity, rid, file, rows FROM "
+            f"{PARTS} WHERE district_id = $1 AND run_id = $2 AND rows <> '{NONE}' "
+            "AND entity = ANY($4::text[]::entity_name[])",
+            tx.district_id, run_id, source_id, entities,
         )  # fmt: skip
         return
     await tx.execute(
         "INSERT INTO source_parts (district_id, source_id, entity, rid, file, rows) "
         "SELECT DISTINCT ON (g.rid, g.file, g.entity) g.district_id, $3, g.entity, g.rid, g.file, g.rows "
-        f"FROM {PARTS} g WHERE g.district_id = $1 AND g.run_id = $2 AND (g.rows <> '{NONE}' "
+        f"FROM {PARTS} g WHERE g.district_id = $1 AND g.run_id = $2 AND g.entity = ANY($4::text[]::entity_name[]) "
+        f"AND (g.rows <> '{NONE}' "
         "OR EXISTS (SELECT FROM source_parts s WHERE s.district_id = $1 AND s.source_id = $3 AND s.entity = g.entity "
         "AND s.rid = g.rid AND s.file = g.file)) "
         "ORDER BY g.rid, g.file "
         "ON CONFLICT (district_id, source_id, entity, rid, file) DO UPDATE SET rows = EXCLUDED.rows "
         "WHERE source_parts.rows <> EXCLUDED.rows",
-        tx.district_id, run_id, source_id,
+        tx.district_id, run_id, source_id, entities,
     )  # fmt: skip
 
 

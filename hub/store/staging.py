@@ -64,7 +64,7 @@ async def _pieces(text: io.BytesIO) -> AsyncIterator[bytes]:
 #: What becomes of a staged row: a new record, a changed one, one of which only the source's hash went stale, or one
 #: that changed though the run's source has said nothing new of it.
 INSERT, UPDATE, REHASH, REMERGE = "i", "u", "h", "m"
-#: Staging tables beside those of the entities.
+#: Staging tables beside those of the entities. An older worker stages provenance too: it is swept.
 PARTS = "staging_parts"
 BESIDE = ("staging_statements", "staging_provenance", PARTS)
 _NO_END = 1 << 31
@@ -259,6 +259,14 @@ async def keep_history(tx: Transaction, entity: Entity, rids: list[int], positio
         f"FROM {entity.table} t CROSS JOIN LATERAL (SELECT {was}) w "
         "WHERE t.district_id = $1 AND t.rid = ANY($4::int[])",
         tx.district_id, entity.name, position, rids,
+    )  # fmt: skip
+
+
+async def move_history(tx: Transaction, before: int, position: int, entities: Sequence[str]) -> None:
+    """Makes what was kept of some entities' records for a position that of another one."""
+    await tx.execute(
+        "UPDATE history SET position = $3 WHERE district_id = $1 AND position = $2 AND entity = ANY($4::text[])",
+        tx.district_id, before, position, entities,
     )  # fmt: skip
 
 

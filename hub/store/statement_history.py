@@ -64,8 +64,10 @@ def _step(moment: Moment, of: str) -> str:
 _INTO = "INSERT INTO statement_history (district_id, position, entity, rid, source_id, step, said_at, doc, doc_private)"
 
 
-async def keep_replaced(tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID]) -> None:
-    """Keeps what ``speakers`` said of the records of which a run has staged statements of theirs that differ.
+async def keep_replaced(
+    tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID], entities: Sequence[str]
+) -> None:
+    """Keeps what ``speakers`` said of records of which a run has staged statements of theirs that differ.
 
     A source that spoke of a record alone goes on with the same words: of that there is no image, the record has it.
     """
@@ -73,12 +75,21 @@ async def keep_replaced(tx: Transaction, run_id: UUID, moment: Moment, speakers:
         f"{_INTO} SELECT $1, $2, g.entity, g.rid, g.source_id, {_step(moment, 'g')}, s.said_at, s.doc, s.doc_private "
         f"FROM {STAGED_STATEMENTS} g LEFT JOIN statements s ON s.district_id = $1 AND s.entity = g.entity "
         "AND s.rid = g.rid AND s.source_id = g.source_id "
-        "WHERE g.district_id = $1 AND g.run_id = $3 AND g.source_id = ANY($4::uuid[]) AND CASE WHEN s.rid IS NULL THEN "
+        "WHERE g.district_id = $1 AND g.run_id = $3 AND g.source_id = ANY($4::uuid[]) "
+        "AND g.entity = ANY($5::text[]::entity_name[]) AND CASE WHEN s.rid IS NULL THEN "
         "EXISTS (SELECT FROM provenance p WHERE p.district_id = $1 AND p.entity = g.entity AND p.rid = g.rid) "
         "OR NOT EXISTS (SELECT FROM source_records c WHERE c.district_id = $1 AND c.source_id = g.source_id "
         "AND c.entity = g.entity AND c.rid = g.rid AND c.active) "
         "ELSE (s.doc, s.doc_private) IS DISTINCT FROM (g.doc, g.doc_private) END",
-        tx.district_id, moment.position, run_id, list(speakers),
+        tx.district_id, moment.position, run_id, list(speakers), entities,
+    )  # fmt: skip
+
+
+async def move(tx: Transaction, before: int, position: int) -> None:
+    """Makes the images of a position, at which nothing was applied, those of another one."""
+    await tx.execute(
+        "UPDATE statement_history SET position = $3 WHERE district_id = $1 AND position = $2 AND step = 0",
+        tx.district_id, before, position,
     )  # fmt: skip
 
 

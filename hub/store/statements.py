@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import polars as pl
@@ -24,7 +24,6 @@ from transforms.catalogue import CATALOGUE, Entity
 STATEMENTS = {
     "rid": pl.UInt32, "source": pl.String, "at": pl.Int64, "doc": pl.String, "doc_private": pl.String,
 }  # fmt: skip
-STAGED_PROVENANCE = "staging_provenance"
 _SINCE_1970 = "(extract(epoch FROM {}) * 1000000)::bigint"
 
 
@@ -88,36 +87,69 @@ async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) ->
     return speakers.join(words, on="rid", how="inner").select(list(STATEMENTS))
 
 
-async def stage(db: Database, district_id: UUID, table: str, frame: pl.DataFrame) -> None:
-    """Copies rows into ``STAGED_STATEMENTS`` or ``STAGED_PROVENANCE``, in a transaction of its own."""
+class Origins(NamedTuple):
+    """Where the values of records of an entity come from: those of ``rids[n]`` as ``fields[numbers[n]]`` says.
+
+    ``fields``: field to source or override.
+    """
+
+    entity: str
+    rids: Sequence[int]
+    numbers: Sequence[int]
+    fields: Sequence[Mapping[str, str]]
+
+
+async def stage(db: Database, frame: pl.DataFrame) -> None:
+    """Copies statements into staging, in a transaction of its own.
+
+    The rows say whose they are: staging tables have no policy.
+    """
     text: io.BytesIO = await asyncio.to_thread(as_text, frame)
-    async with db.district(district_id, wait_seconds=60) as tx:
-        await copy_in(tx, table, frame.columns, text)
+    async with db.statement(wait_seconds=60) as tx:
+        await copy_in(tx, STAGED_STATEMENTS, frame.columns, text)
 
 
-async def write(tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID]) -> None:
-    """Takes what a run has staged over: statements keep the time at which they were said first.
+async def take_over(
+    tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID], entities: Sequence[str]
+) -> None:
+    """Takes over what a run has staged of some entities: statements keep the time at which they were said first.
 
     ``speakers``: the sources that say something else from this moment on; of others it was only written down.
     """
-    await statement_history.keep_replaced(tx, run_id, moment, speakers)
+    await statement_history.keep_replaced(tx, run_id, moment, speakers, entities)
     await tx.execute(
         "INSERT INTO statements (district_id, entity, rid, source_id, said_at, doc, doc_private) "
         "SELECT district_id, entity, rid, source_id, said_at, doc, doc_private "
-        f"FROM {STAGED_STATEMENTS} WHERE district_id = $1 AND run_id = $2 "
+        f"FROM {STAGED_STATEMENTS} WHERE district_id = $1 AND run_id = $2 AND entity = ANY($3::text[]::entity_name[]) "
         "ON CONFLICT (district_id, entity, rid, source_id) DO UPDATE SET said_at = EXCLUDED.said_at, "
         "doc = EXCLUDED.doc, doc_private = EXCLUDED.doc_private "
         "WHERE (statements.doc, statements.doc_private) IS DISTINCT FROM (EXCLUDED.doc, EXCLUDED.doc_private)",
-        tx.district_id, run_id,
+        tx.district_id, run_id, entities,
     )  # fmt: skip
+
+
+async def take_documents(tx: Transaction, entity: Entity, source_id: UUID, rids: Sequence[int]) -> None:
+    """Makes the documents of records, as they are, what a source says of them: it has spoken of them alone."""
     await tx.execute(
-        "INSERT INTO provenance (district_id, entity, rid, fields, since) "
-        "SELECT district_id, entity, rid, fields, $3 "
-        f"FROM {STAGED_PROVENANCE} WHERE district_id = $1 AND run_id = $2 "
-        "ON CONFLICT (district_id, entity, rid) DO UPDATE SET fields = EXCLUDED.fields "
-        "WHERE provenance.fields <> EXCLUDED.fields",
-        tx.district_id, run_id, moment.since,
+        "INSERT INTO statements (district_id, entity, rid, source_id, said_at, doc, doc_private) "
+        "SELECT $1, (SELECT $2::text::entity_name), rid, $3, date_last_modified, doc, doc_private "
+        f"FROM {entity.table} WHERE district_id = $1 AND rid = ANY($4::integer[]) ORDER BY rid",
+        tx.district_id, entity.name, source_id, list(rids),
     )  # fmt: skip
+
+
+async def write_provenance(tx: Transaction, provenance: Iterable[Origins], moment: Moment) -> None:
+    """Notes where the values of merged records come from."""
+    for entity, rids, numbers, fields in provenance:
+        await tx.execute(
+            "INSERT INTO provenance (district_id, entity, rid, fields, since) "
+            "SELECT $1, (SELECT $2::text::entity_name), g.rid, f.fields, $6 "
+            "FROM unnest($3::integer[], $4::integer[]) AS g (rid, number) "
+            "JOIN unnest($5::jsonb[]) WITH ORDINALITY AS f (fields, place) ON f.place = g.number + 1 ORDER BY g.rid "
+            "ON CONFLICT (district_id, entity, rid) DO UPDATE SET fields = EXCLUDED.fields "
+            "WHERE provenance.fields <> EXCLUDED.fields",
+            tx.district_id, entity, rids, numbers, fields, moment.since,
+        )  # fmt: skip
 
 
 async def withdraw(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], moment: Moment) -> None:

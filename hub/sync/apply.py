@@ -12,15 +12,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pyroaring import BitMap
+
 from hub.crashpoints import crash_point
 from hub.errors import Code, HubError
 from hub.scope.columns import Columns
 from hub.store import columns as column_store
-from hub.store import districts, source_parts, sources, staging, statements
+from hub.store import districts, source_parts, sources, staging, statement_history, statements
 from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.store.statement_history import Moment
 from hub.sync import departing, views
+from hub.sync.ahead import Early
 from hub.sync.changes import EntityChanges
 from hub.sync.columns import are_kept, current_columns, per_school
 from hub.sync.prepared import Prepared
@@ -68,13 +71,13 @@ class Taken:
 
 
 async def apply(
-    tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken | None, at: datetime, inserted: Mapping[str, int],
+    tx: Transaction, claim: Claim, prepared: Prepared, taken: Taken | None, at: datetime, early: Early,
     columns: Columns | None = None,
 ) -> Applied:  # fmt: skip
     """Writes the difference at the district's next position.
 
     ``taken``: the package that it comes from; None for a run of another kind.
-    ``inserted``: the entities whose new records the transaction has inserted already, and how many they are.
+    ``early``: what the transaction has written already.
     ``columns``: those of the new records, where the district had none when the run began.
     Raises HubError(FENCED) as ``lock`` does, and HubError(UNAVAILABLE) when staged rows are missing.
     """
@@ -86,7 +89,10 @@ async def apply(
     counted = [e for e in ("classes", "enrollments") if _removes(prepared.entities.get(e))]
     known = await current_columns(tx) if counted and are_kept(tx) else None
     before = [await _per_school(tx, e, known) for e in counted]
-    await _write(tx, claim, prepared, position, at, inserted)
+    if early.position is not None and early.position != position:
+        await staging.move_history(tx, early.position, position, list(early.kept))
+        await statement_history.move(tx, early.position, position)
+    await _write(tx, claim, prepared, position, at, early)
     now = fresh if known is None else await current_columns(tx)
     after = [await _per_school(tx, e, now if known is not None else None) for e in counted]
     emptied = {school for was, is_ in zip(before, after, strict=True) for school in was if school not in is_}
@@ -135,53 +141,59 @@ def _removes(changes: EntityChanges | None) -> bool:
     return changes is not None and bool(changes.deleted or changes.updates)
 
 
-async def _write(
-    tx: Transaction, claim: Claim, prepared: Prepared, position: int, at: datetime, inserted: Mapping[str, int]
-) -> None:
+async def _write(tx: Transaction, claim: Claim, prepared: Prepared, position: int, at: datetime, early: Early) -> None:
     rows: list[tuple[str, bytes, bytes, bytes]] = []
+    await take_documents(tx, prepared, early)
     for name, changes in prepared.entities.items():
         entity = CATALOGUE[name]
-        touched = changes.updated | changes.revived | changes.deleted
+        touched = (changes.updated | changes.revived | changes.deleted) - early.kept.get(name, BitMap())
         if touched:
             await staging.keep_history(tx, entity, list(touched), position)
             crash_point("apply.history_kept")
         if changes.staged:
-            await _write_staged(tx, claim, entity, changes, at, inserted.get(name))
+            await _write_staged(tx, claim, entity, changes, at, early.inserted.get(name))
         if changes.deleted:
             await staging.end_records(tx, entity, list(changes.deleted), at)
         if changes:
             updated = changes.updated | changes.revived
             rows.append((name, changes.created.serialize(), updated.serialize(), changes.deleted.serialize()))
-    await write_said(tx, claim, prepared, inserted, Moment(position))
+    await write_said(tx, claim, prepared, early, Moment(position))
     crash_point("apply.sources_written")
     await staging.keep_changes(tx, position, claim.run.run_id, at, rows)
     crash_point("apply.changes_logged")
     await districts.keep_next_rids(tx, prepared.heads)
 
 
-async def write_said(
-    tx: Transaction, claim: Claim, prepared: Prepared, inserted: Mapping[str, int], moment: Moment
-) -> None:
+async def take_documents(tx: Transaction, prepared: Prepared, early: Early) -> None:
+    """Writes down what single sources have said of records, before these change. ``early`` as in ``apply``."""
+    for key, rids in prepared.alone.items():
+        if left := rids - early.alone.get(key, BitMap()):
+            await statements.take_documents(tx, CATALOGUE[key[0]], key[1], list(left))
+
+
+async def write_said(tx: Transaction, claim: Claim, prepared: Prepared, early: Early, moment: Moment) -> None:
     """What the run's source says now, of what it says nothing any more, and where merged values come from.
 
-    ``inserted`` as in ``apply``.
+    ``early`` as in ``apply``.
     """
     source_id, retold = prepared.source_id, prepared.retold
-    if prepared.stated:
+    if stated := sorted(prepared.stated - early.said):
         speakers = retold.speakers if retold is not None else {source_id} if source_id else set()
-        await statements.write(tx, claim.lease_token, moment, speakers)
+        await statements.take_over(tx, claim.lease_token, moment, speakers, stated)
+    await statements.write_provenance(tx, prepared.provenance, moment)
     if retold is not None:
         await departing.retell(tx, retold, moment)
     if source_id is None:
         return
-    if prepared.parts:
-        await source_parts.write(tx, claim.lease_token, source_id, first=prepared.fresh is not None)
+    if parts := sorted(prepared.parts - early.brought):
+        is_new = prepared.fresh is not None
+        await source_parts.take_over(tx, claim.lease_token, source_id, parts, is_new=is_new)
     if prepared.departure is not None:
         await departing.leave(tx, source_id, prepared.departure, moment)
     # In the order of their key: what a new district's sources say is appended to the index, page after page.
     for name in sorted(prepared.entities):
         entity, changes = CATALOGUE[name], prepared.entities[name]
-        if changes.staged and name not in inserted:
+        if changes.staged and name not in early.inserted:
             await staging.insert_sources(tx, entity, claim.lease_token, source_id)
         if changes.known:
             await staging.rehash(tx, entity, claim.lease_token, source_id)

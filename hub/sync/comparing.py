@@ -40,12 +40,12 @@ async def stage_differences(
     changes.counts.unchanged += rows.height - len(found.written | found.kept)
     changes.known = changes.staged = True
     written, kept = (
-        pl.col("rid").is_in(as_list(pl.Series(list(s), dtype=pl.UInt32))) for s in (found.written, found.kept)
+        rows["rid"].is_in(as_list(pl.Series(list(s), dtype=pl.UInt32))) for s in (found.written, found.kept)
     )
-    parts = [(task, rows.filter(written))]
-    if task == staging.UPDATE:
-        parts.append((staging.REHASH, rows.filter(~(written | kept))))
-    for what, part in parts:
-        if part.height:
-            await writer.stage(entity, what, part, indexes)
+    if (ahead := writer.joining) is not None:
+        ahead.changed(entity, found.written)
+    if found.written:  # with the documents that were compared: to render them anew would be half of the work
+        await writer.stage(entity, task, rows.filter(written), indexes, documents.filter(written))
+    if task == staging.UPDATE and (stale := rows.filter(~(written | kept))).height:
+        await writer.stage(entity, staging.REHASH, stale, indexes)
     crash_point("stage.differences")

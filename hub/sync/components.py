@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
@@ -17,7 +18,9 @@ from hub.store import source_parts
 from hub.sync.files import Files
 from hub.sync.job import Job
 from hub.sync.parties import Parties
+from hub.sync.resolve import is_target
 from hub.sync.said import Said
+from hub.sync.writing import Writer
 from transforms import kept_rows
 from transforms.catalogue import CATALOGUE, Entity, Version
 from transforms.marks import as_list, stacked
@@ -57,17 +60,19 @@ class Nested:
 
 
 class Components:
-    """The component files of one package. ``staged``: whether rows of them wait in staging.
+    """The component files of one package. ``staged``: the entities of which rows are staged once ``writer`` is done.
 
     ``objects``: rows of changes come with all parts of their objects.
     """
 
     def __init__(
-        self, job: Job, package: Package, files: Files, said: Said, known: Iterable[str], *, objects: bool
-    ) -> None:
+        self, job: Job, package: Package, files: Files, said: Said, known: Iterable[str], writer: Writer, *,
+        objects: bool,
+    ) -> None:  # fmt: skip
         self._job, self._package, self._files, self._said, self._objects = job, package, files, said, objects
+        self._writer = writer
         self._known = frozenset(known)
-        self.staged = False
+        self.staged: set[str] = set()
 
     def all_known(self, entity: Entity) -> bool:
         """Whether all rows are kept that the source sent of an entity's objects."""
@@ -118,7 +123,7 @@ class Components:
     async def stage(
         self, entity: Entity, fresh: pl.DataFrame | None, known: pl.DataFrame, kept: Mapping[str, pl.DataFrame]
     ) -> None:
-        """Stages the rows of new and of known objects (key, rid): of a known one also that it has none any more."""
+        """Has the rows of new and of known objects (key, rid) staged: of a known one also that it has none any more."""
         files = of(entity, self._package.version)
         if not files or not self.all_known(entity):
             return
@@ -137,8 +142,11 @@ class Components:
         staged = stacked(found) if found else None
         if staged is not None and staged.height:
             claim = self._job.claim
-            await source_parts.stage(self._job.db, claim.district_id, claim.lease_token, entity.name, staged)
-            self.staged = True
+            await self._writer.beside(
+                partial(source_parts.stage, self._job.db, claim.district_id, claim.lease_token, entity.name, staged),
+                (lambda ahead: ahead.brought(entity)) if is_target(entity) else None,
+            )
+            self.staged.add(entity.name)
 
 
 _NO_ROWS = pl.DataFrame(schema=kept_rows.KEPT)

@@ -17,8 +17,8 @@ from hub.store.database import Transaction
 from hub.store.runs import Claim
 from hub.store.statement_history import Moment
 from hub.sync import guard
-from hub.sync.ahead import Applying
-from hub.sync.apply import Applied, Taken, apply, lock, note, write_said
+from hub.sync.ahead import Applying, Early
+from hub.sync.apply import Applied, Taken, apply, lock, note, take_documents, write_said
 from hub.sync.guarded import of_people
 from hub.sync.job import Job
 from hub.sync.judging import Judging
@@ -99,6 +99,8 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
         withheld = await asyncio.create_task(
             take_out(job, prepared, additive=additive, asked=judging.withhold, rebound=others)
         )
+    if withheld:
+        await applying.drop()  # it has written what is to be left out
     issues, asked = await asyncio.create_task(_asked(job, prepared, others))
     report = await asyncio.to_thread(summary, issues)
     taken = taken.in_part() if taken and withheld else taken
@@ -107,7 +109,7 @@ async def end(job: Job, prepared: Prepared, taken: Taken | None, applying: Apply
     first = [*guard.reasons(judging.rules, _files(ending)), *asked]
     lacking = judging.settle(first, calendar=False)
     if not (prepared or job.claim.run.dry_run or any(r.holds for r in lacking)):
-        await applying.close()
+        await applying.drop()
         await _nothing_changed(ending)
         return not withheld
     crash_point("sync.staged")
@@ -184,8 +186,8 @@ async def _apply(ending: _End, applying: Applying) -> None:
     job, prepared, judging = ending.job, ending.prepared, ending.judging
     claim, run_id = job.claim, job.claim.run.run_id
     columns = await asyncio.to_thread(prepared.fresh.columns) if prepared.fresh is not None else None
-    async with applying.open() as (tx, inserted):
-        applied = await apply(tx, claim, prepared, ending.taken, job.clock.now(), inserted, columns)
+    async with applying.open() as (tx, early):
+        applied = await apply(tx, claim, prepared, ending.taken, job.clock.now(), early, columns)
         looked = await judging.look(tx, job, prepared.entities, applied, _files(ending))
         crash_point("apply.guard_looked")
         ending = await _with(ending, await looked.findings())
@@ -277,7 +279,8 @@ async def _nothing_changed(ending: _End) -> None:
         moment = Moment(await lock(tx, claim), between=True)
         await runs.keep_issues(tx, claim.run.run_id, ending.issues)
         # Hashes that went stale, and what is said anew without changing a record.
-        await write_said(tx, claim, ending.prepared, {}, moment)
+        await take_documents(tx, ending.prepared, Early())
+        await write_said(tx, claim, ending.prepared, Early(), moment)
         if taken is not None:
             await note(tx, taken, ending.prepared)
         await _let_go(tx, ending)

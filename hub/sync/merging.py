@@ -9,19 +9,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import orjson
 import polars as pl
+from pyroaring import BitMap
 
 from hub.crashpoints import crash_point
-from hub.store import doubles, people, statement_history, statements
-from hub.store.database import Database, Transaction
+from hub.scope import sets
+from hub.scope.grants import WRITABLE
+from hub.store import doubles, people, statements
+from hub.store.database import Transaction
 from hub.store.statements import STATEMENTS, Override
 from hub.sync.doubled import Group, in_order, side_by_side, told_of
+from hub.sync.job import Job
 from hub.sync.metadata import METADATA, OVERRIDE, member, with_members
 from hub.sync.parties import Parties
+from hub.sync.prepared import Prepared
+from hub.sync.provenance import Provenance
+from hub.sync.resolve import is_target
+from hub.sync.writing import Writer
 from transforms.canonical import body
 from transforms.catalogue import Entity, Kind, Privacy
 from transforms.marks import as_list
@@ -59,17 +67,20 @@ class Words:
 class Merging:
     """The merging of one run. ``shared``, by entity: the rids (UInt32) of records that are merged.
 
-    ``staged``: whether statements or provenance wait in staging. ``persons``: the users of whom several records came,
+    ``provenance``: of all that was merged. ``persons``: the users of whom several records came,
     where the run decides that itself; None: as the store has them. ``joining``: users who come to stand for more.
     ``into``: to which record users belong, where the run decides that itself. ``doubles``, by entity (PLACES): records
     whose words stand by themselves though another record speaks of the person (hub.store.doubles).
     """
 
-    def __init__(self, db: Database, district_id: UUID, run_id: UUID, parties: Parties, at: datetime) -> None:
-        self._db, self._district_id, self._run_id, self._at = db, district_id, run_id, at
+    def __init__(self, job: Job, parties: Parties, writer: Writer) -> None:
+        self._db, self._writer, self._at = job.db, writer, job.clock.now()
+        self._district_id, self._run_id = job.claim.district_id, job.claim.lease_token
         self.parties = parties
         self.shared: dict[str, pl.Series] = {}
-        self.staged = False
+        self.provenance = Provenance()
+        self._stated: set[str] = set()
+        self._alone: dict[tuple[str, UUID], BitMap] = {}
         self.persons: frozenset[int] | None = None
         self.joining: set[int] = set()
         self.into: Mapping[int, int] | None = None
@@ -99,7 +110,7 @@ class Merging:
         self, entity: Entity, ids: pl.DataFrame, own: pl.DataFrame | None, words: Words | None = None, *,
         kept: Collection[int] = (),
     ) -> Merged:  # fmt: skip
-        """Merges some records anew and stages what was said and where values come from.
+        """Merges some records anew, and has what was said staged.
 
         ``ids``: rid and sourcedId of the records. ``own``: what the run's source says of them, or of doubles of them,
         now, in canonical columns with sourcedIds for references, and rid; without it, the source says nothing of them
@@ -121,7 +132,9 @@ class Merging:
         if words is not None:
             known, alone = (said.join(words.replaced, on=list(REPLACED), how="anti") for said in (known, alone))
             alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in([*here, *beside]))])
-        return await self._merged(entity, group, own, known, alone, set_by_hand, persons)
+        return await self._merged(
+            entity, group, own, known, alone, set_by_hand, persons, words_are_theirs=words is None
+        )
 
     async def _led(self, tx: Transaction, entity: Entity, rids: Sequence[int]) -> Mapping[int, int]:
         """To which records those of some, and those that belong to some of them, belong that belong to others."""
@@ -141,14 +154,22 @@ class Merging:
 
     async def _merged(
         self, entity: Entity, group: Group, own: pl.DataFrame | None, known: pl.DataFrame, alone: pl.DataFrame,
-        set_by_hand: list[Override], persons: frozenset[int],
+        set_by_hand: list[Override], persons: frozenset[int], *, words_are_theirs: bool,
     ) -> Merged:  # fmt: skip
         source, ids = str(self.parties.own.source_id) if self.parties.own else "", group.ids
-        said = await asyncio.to_thread(self._own, entity, group, own, known, source) if own is not None else None
         stands = (pl.col("source") != source) | pl.col("rid").is_in(list(group.kept))
-        known, alone = known.filter(stands), alone.filter(stands)
-        others = pl.concat([known, alone])
-        everybody = await asyncio.to_thread(self._together, entity, group, said, others, set_by_hand)
+        before, known, alone = known, known.filter(stands), alone.filter(stands)
+
+        left = self._documents(entity, alone) if words_are_theirs else alone
+
+        async def stated() -> pl.DataFrame | None:
+            said = await asyncio.to_thread(self._own, entity, group, own, before, source) if own is not None else None
+            await self._state(entity, left, said)
+            return said
+
+        others = asyncio.to_thread(_heard, entity, group, pl.concat([known, alone]))
+        said, heard = await asyncio.gather(stated(), others)
+        everybody = await asyncio.to_thread(self._together, entity, group, said, heard, set_by_hand)
         rules = in_order(self.parties.survivorship(entity.name), everybody["source"])
         found = await asyncio.to_thread(merge, entity.name, everybody, rules)
         found = found.with_columns(told_of(pl.col("provenance")))
@@ -158,11 +179,9 @@ class Merging:
             found = await asyncio.to_thread(with_members, found, set_by_hand)
         frame = found.join(ids.select("rid", "sourcedId"), on="rid", how="inner", maintain_order="left")
         documents = await asyncio.to_thread(render, entity.name, frame)
-        new = pl.concat([alone, *([said.select(*STATEMENTS)] if said is not None else [])]).sort(
-            "rid"
-        )  # those of a record side by side: the key's index is appended to
         provenance = frame.select("rid", fields="provenance")
-        await self._stage(entity, new, provenance)
+        if provenance.height:
+            await asyncio.to_thread(self.provenance.add, entity, provenance)
         return Merged(frame.drop("provenance"), documents, provenance)
 
     def _own(self, entity: Entity, group: Group, own: pl.DataFrame, known: pl.DataFrame, source: str) -> pl.DataFrame:
@@ -186,8 +205,7 @@ class Merging:
     ) -> pl.DataFrame:  # fmt: skip
         """All statements of the records that a source speaks of, with the columns of ``merge``."""
         names = [f.name for f in body(entity)]
-        with_ids = others.join(group.named, on="rid", how="inner", maintain_order="left")
-        parts = [parse(entity.name, with_ids).select("rid", "source", "at", *names)]
+        parts = [others]
         if said is not None:
             parts.append(said.select("rid", "source", "at", *names))
         spoken = pl.concat(parts)
@@ -202,22 +220,50 @@ class Merging:
             table = pl.concat([table, hand.select(*STATEMENT, *names)])
         return table
 
-    async def _stage(self, entity: Entity, said: pl.DataFrame, provenance: pl.DataFrame) -> None:
-        base = {
-            "run_id": pl.lit(str(self._run_id)), "district_id": pl.lit(str(self._district_id)),
-            "entity": pl.lit(entity.name),
-        }  # fmt: skip
-        if said.height:
-            said_at = pl.from_epoch("at", time_unit="us").dt.replace_time_zone("UTC")
-            rows = said.select(
-                **base, rid="rid", source_id="source", said_at=said_at, doc="doc", doc_private="doc_private"
+    def _documents(self, entity: Entity, alone: pl.DataFrame) -> pl.DataFrame:
+        """Notes of whose records the documents are what a single source has said, so that nothing needs to be copied.
+
+        Gives back the statements of which that is not so: apps may write such records until the run is applied.
+        """
+        if entity.name in WRITABLE:
+            return alone
+        ahead = self._writer.joining
+        for (source,), part in alone.group_by("source"):
+            key, rids = (entity.name, UUID(str(source))), sets.bitmap(part["rid"].sort().to_numpy())
+            self._alone[key] = self._alone.get(key, BitMap()) | rids
+            if ahead is not None:
+                ahead.alone(entity, key[1], rids)
+        return alone.clear()
+
+    async def _state(self, entity: Entity, alone: pl.DataFrame, said: pl.DataFrame | None) -> None:
+        """Has new statements staged while they are merged: what single sources have said, and the run's own says."""
+        new = alone if said is None else pl.concat([alone, said.select(*STATEMENTS)])
+        if new.height:
+            self._stated.add(entity.name)
+            whole = is_target(entity)  # of others there are many batches, and each would look through all
+            await self._writer.beside(
+                partial(self._stage, entity, new), (lambda ahead: ahead.said(entity)) if whole else None
             )
-            await statements.stage(self._db, self._district_id, statement_history.STAGED_STATEMENTS, rows)
-        if provenance.height:
-            rows = provenance.select(**base, rid="rid", fields="fields")
-            await statements.stage(self._db, self._district_id, statements.STAGED_PROVENANCE, rows)
-        self.staged = self.staged or bool(said.height or provenance.height)
+
+    def tell(self, prepared: Prepared) -> None:
+        """Notes what the run brings beside the records: statements in staging, and provenance."""
+        prepared.stated, prepared.alone, prepared.provenance = self._stated, self._alone, self.provenance
+
+    async def _stage(self, entity: Entity, said: pl.DataFrame) -> None:
+        # Those of a record side by side: the key's index is appended to.
+        rows = said.sort("rid").select(
+            run_id=pl.lit(str(self._run_id)), district_id=pl.lit(str(self._district_id)), entity=pl.lit(entity.name),
+            rid="rid", source_id="source", said_at=pl.from_epoch("at", time_unit="us").dt.replace_time_zone("UTC"),
+            doc="doc", doc_private="doc_private",
+        )  # fmt: skip
+        await statements.stage(self._db, rows)
         crash_point("merge.staged")
+
+
+def _heard(entity: Entity, group: Group, words: pl.DataFrame) -> pl.DataFrame:
+    """Statements as rid, source, at and canonical columns."""
+    with_ids = words.join(group.named, on="rid", how="inner", maintain_order="left")
+    return parse(entity.name, with_ids).select("rid", "source", "at", *(f.name for f in body(entity)))
 
 
 def _by_hand(entity: Entity, ids: pl.DataFrame, overrides: Sequence[Override]) -> pl.DataFrame:

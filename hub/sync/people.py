@@ -113,7 +113,7 @@ async def regroup(job: Job) -> None:
             crash_point("people.moved")
 
         steps.result.last = last
-        steps.result.stated = steps.merging.staged
+        steps.merging.tell(steps.result)
         await end(job, steps.result, None, applying)
 
 

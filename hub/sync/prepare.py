@@ -68,8 +68,8 @@ class Preparation:
         self.district_id, self.run_id = job.claim.district_id, job.claim.lease_token
         self.source_id = parties.own.source_id
         self.package, self.objects, self.rules = package, objects, rules
-        merging = Merging(self.db, self.district_id, self.run_id, parties, job.clock.now())
-        self.merging = merging if parties.several else None
+        self.writer = Writer(job, ahead)
+        self.merging = Merging(job, parties, self.writer) if parties.several else None
         self.same_keys: dict[str, pl.DataFrame] = {}
         self.indexes: Indexes = {}
         self.stored: dict[str, pl.DataFrame] = {}
@@ -77,7 +77,7 @@ class Preparation:
         self.parents: dict[str, pl.DataFrame] = {}
         self.said = Said(self.db, self.district_id, self.source_id)
         self.passed_back: dict[str, pl.DataFrame] = {}
-        joined, today = parties.own.joined, job.clock.now().date()
+        joined, known, today = parties.own.joined, parties.own.parts, job.clock.now().date()
         self.transform = Transform(
             package.version, held=self._held, today=today,
             joined=lambda: joined_keys(joined, self.stored.get("enrollments")), parents=self.parents.__getitem__,
@@ -85,8 +85,7 @@ class Preparation:
         )  # fmt: skip
         self.result = Prepared(source_id=self.source_id, rules=rules)
         self.files = Files(package)
-        self.writer = Writer(job, ahead)
-        self.components = Components(job, package, self.files, self.said, parties.own.parts, objects=objects)
+        self.components = Components(job, package, self.files, self.said, known, self.writer, objects=objects)
         self.doubles = Doubles(job, self.said, self.merging, merged=parties.merged)
         self.known = KnownRecords(
             job, package, parties, self.merging, self.said, self.files, self.components, self.writer, self.indexes,
@@ -122,7 +121,8 @@ class Preparation:
             if not is_target(entity):
                 del self.stored[entity.name]
         await self.writer.staged()
-        self.result.stated = self.merging is not None and self.merging.staged
+        if self.merging is not None:
+            self.merging.tell(self.result)
         self.result.parts = self.components.staged
         self.result.renewed = self.incarnations.keys
         if self.result.recognised.height or self.doubles.noted or self.result.renewed:

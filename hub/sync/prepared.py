@@ -13,6 +13,7 @@ from hub.store.database import Transaction
 from hub.store.departures import Departed
 from hub.sync.changes import EntityChanges
 from hub.sync.fresh import Fresh
+from hub.sync.provenance import Provenance
 from transforms.issues import collect
 from transforms.rules.settings import DEFAULTS, RuleSettings
 
@@ -57,8 +58,10 @@ class Prepared:
     """The staged difference of a run. ``heads``: the next free rid per entity after it.
 
     ``reserved``: (entity, first rid, count) that were taken before, where others may take rids meanwhile.
-    ``fresh``: the new records, where the district had none. ``stated``: whether staging has statements of sources too;
-    ``parts``: whether it has rows of component files.
+    ``alone``: by entity and source, records of which it has spoken alone: it says what their documents do.
+    ``fresh``: the new records, where the district had none. ``stated``: the entities of which staging has statements of
+    sources too; ``parts``: those of which it has rows of component files. ``provenance``: of the records that the run
+    merges.
     ``source_id``: the source that says this, if one does; ``departure``: it says nothing any more; ``retold``: what an
     undo makes of what others said.
     ``joined``: the enrollments that stand for several rows, of a package that has all enrollments.
@@ -73,8 +76,10 @@ class Prepared:
     heads: dict[str, int] = field(default_factory=dict)
     reserved: list[tuple[str, int, int]] = field(default_factory=list)
     fresh: Fresh | None = None
-    stated: bool = False
-    parts: bool = False
+    stated: set[str] = field(default_factory=set)
+    parts: set[str] = field(default_factory=set)
+    alone: dict[tuple[str, UUID], BitMap] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
     source_id: UUID | None = None
     departure: Departure | None = None
     joined: list[int] | None = None
@@ -83,6 +88,11 @@ class Prepared:
     renewed: list[str] = field(default_factory=list)
     last: Callable[[Transaction], Awaitable[None]] | None = None
     rules: RuleSettings = DEFAULTS
+
+    @property
+    def merges(self) -> bool:
+        """Whether records are merged, or were and are no more."""
+        return bool(self.stated or self.provenance)
 
     def __bool__(self) -> bool:
         """Whether there is something to apply: a source that goes or comes back is, whatever becomes of its records."""

@@ -28,7 +28,7 @@ async def rebound(job: Job, prepared: Prepared) -> BitMap:
     if users is None:
         return BitMap()
     texts = {rid: (update.old, update.new) for rid, update in users.updates.items() if maybe_rebound(update)}
-    if not (texts or users.revived or prepared.stated):
+    if not (texts or users.revived or prepared.merges):
         return BitMap()
     async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
         if users.revived:
@@ -53,7 +53,7 @@ async def _doubled(tx: Transaction, job: Job, prepared: Prepared, changed: BitMa
     ``changed``: records of users that may name somebody else.
     """
     source_id, run_id = prepared.source_id, job.claim.lease_token
-    if source_id is None or not prepared.stated:
+    if source_id is None or not prepared.merges:
         return _Doubled(BitMap(), BitMap())
     staged = await doubles.staged(tx, USERS, run_id, source_id)
     places = await doubles.around(tx, [*staged, *changed])

@@ -85,7 +85,7 @@ async def _run(job: Job, steps: Remerging, chosen: Mapping[str, Sequence[int]]) 
             await steps.writer.staged()
         finally:
             await steps.writer.close()
-        steps.result.stated = steps.merging.staged
+        steps.merging.tell(steps.result)
         await end(job, steps.result, None, applying)
 
 
@@ -96,10 +96,9 @@ class Remerging:
     """
 
     def __init__(self, job: Job, spoken: Parties) -> None:
-        claim = job.claim
         self.job, self.parties = job, spoken
         self.writer = Writer(job, None)
-        self.merging = Merging(job.db, claim.district_id, claim.lease_token, spoken, job.clock.now())
+        self.merging = Merging(job, spoken, self.writer)
         self.result = Prepared()
         self._ids: dict[str, pl.DataFrame] = {}
 

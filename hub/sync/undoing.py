@@ -142,7 +142,7 @@ async def _merge(job: Job, spoken: Parties, prepared: Prepared, said: Mapping[st
         await steps.writer.staged()
     finally:
         await steps.writer.close()
-    prepared.stated = steps.merging.staged
+    steps.merging.tell(prepared)
 
 
 async def undoable(tx: Transaction, run_id: UUID) -> runs.Run:

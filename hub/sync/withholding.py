@@ -136,6 +136,8 @@ async def _prune(job: Job, prepared: Prepared, name: str, withheld: BitMap) -> N
     updated = BitMap(changes.updates) & withheld
     async with job.db.district(job.claim.district_id, wait_seconds=30) as tx:
         await differences.unstage(tx, CATALOGUE[name], job.claim.lease_token, list(withheld))
+    prepared.provenance.withhold(CATALOGUE[name], withheld)
+    prepared.alone = {key: rids - withheld if key[0] == name else rids for key, rids in prepared.alone.items()}
     if created:
         prepared.fresh = None  # what was kept of the new records holds these too
     changes.created, changes.revived = changes.created - withheld, changes.revived - withheld

@@ -13,7 +13,10 @@ from tests.sync.test_people import FRAMES, another, decide, picture, sourced_id,
 from tests.sync.test_several_sources import a_user, applied, only, second
 from tests.sync.test_store_crashes import KILLED, finished, lease_ends
 
-PLACES = ("merge.staged", "stage.differences", "apply.sources_written", "apply.before_commit", "apply.after_commit")
+PLACES = (
+    "merge.staged", "merge.kept", "stage.differences", "apply.sources_written", "apply.before_commit",
+    "apply.after_commit",
+)  # fmt: skip
 
 
 async def killed_and_taken_over(district: District, database: Database, place: str) -> None:

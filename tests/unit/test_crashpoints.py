@@ -39,7 +39,7 @@ def test_some_test_kills_a_process_at_every_place() -> None:
     syncs = ROOT / "tests" / "sync" / "test_store_crashes.py"
     steps = {"fetch.", "sync.", "transform.", "diff.", "stage.", "apply.", "feed.", "notify."}
     assert steps <= texts(syncs)  # it takes all of their places
-    assert {"merge.staged", "people.moved"} <= texts(ROOT / "tests" / "sync" / "test_merging_crashes.py")
+    assert {"merge.staged", "merge.kept", "people.moved"} <= texts(ROOT / "tests" / "sync" / "test_merging_crashes.py")
     assert "gradebook." in texts(ROOT / "tests" / "api" / "oneroster" / "test_gradebook_faults.py")
     delivered = texts(ROOT / "tests" / "webhooks" / "test_crashes.py")
     assert {place for place in PLACES if place.startswith("deliver.")} <= delivered

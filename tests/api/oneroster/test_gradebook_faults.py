@@ -21,6 +21,7 @@ from hub.identifiers import Identifiers
 from hub.store import districts, runs, sources
 from hub.store.apps import digest
 from hub.store.gate import Bearer, Gate
+from hub.sync.ahead import Early
 from hub.sync.apply import Taken, apply
 from hub.sync.engine import work_once
 from hub.sync.job import Job
@@ -197,7 +198,7 @@ async def test_an_app_writes_while_a_sync_of_new_results_is_prepared(book: Book)
         await book.make("results", "r")
         async with district.db.district(book.district_id) as tx:
             taken = Taken(source.source_id, "digest", None, sorted(package.mode), [], pulled.cursor)
-            await apply(tx, claim, prepared, taken, district.clock.now(), {})
+            await apply(tx, claim, prepared, taken, district.clock.now(), Early())
             await runs.finish(tx, claim, "applied")
     shown = await book.keys("/results")
     assert len(shown) == 5
