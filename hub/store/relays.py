@@ -58,7 +58,7 @@ class Step(NamedTuple):
 
 #: What goes as JSON; the bodies go behind each other as they are.
 _TOLD = [name for name in Step._fields if name != "body"]
-# The statement itself: migrations/0062_relay_together.sql.
+# The statement itself: migrations/0063_relay_together.sql.
 _RELAY = "SELECT subscription_id, lease_token, version FROM relay_together($1, $2, $3, $4)"
 
 
