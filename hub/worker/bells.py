@@ -45,14 +45,28 @@ async def take(redis_url: str, heard: Callable[[str], None]) -> None:
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
+class _Worker(Worker):
+    """arq's worker, which goes on to take jobs for a moment when it is cancelled.
+
+    It watches each job before it takes it. Cancelled while it gives the watching up, it would keep the connection.
+    """
+
+    starting: asyncio.Task[None] | None = None
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Takes jobs; ``starting`` is that, until it is done."""
+        self.starting = asyncio.create_task(super().start_jobs(job_ids))
+        await asyncio.shield(self.starting)
+
+
 @contextlib.asynccontextmanager
-async def _worker(redis_url: str, heard: Callable[[str], None]) -> AsyncIterator[Worker]:
+async def _worker(redis_url: str, heard: Callable[[str], None]) -> AsyncIterator[_Worker]:
     async def wake(ctx: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # arq's shape of a job
         del ctx, kwargs
         heard(args[0])  # checked when it was read
 
     pool = await connect(redis_url)
-    worker = Worker(
+    worker = _Worker(
         functions=[func(wake, name=wire.WAKE, max_tries=1, timeout=_JOB_SECONDS, keep_result=0)],
         redis_pool=pool,
         queue_name=wire.QUEUE,
@@ -71,12 +85,14 @@ async def _worker(redis_url: str, heard: Callable[[str], None]) -> AsyncIterator
         await _close(worker, pool)
 
 
-async def _close(worker: Worker, pool: ArqRedis) -> None:
+async def _close(worker: _Worker, pool: ArqRedis) -> None:
     """Ends what the worker still runs and its connections; arq's own ``close`` waits for a Redis that may be away."""
-    tasks = list(worker.tasks.values())
-    for task in tasks:
-        task.cancel()
     with contextlib.suppress(RedisError, OSError, TimeoutError):
         async with asyncio.timeout(_CLOSE_SECONDS):
+            if worker.starting is not None:
+                await asyncio.gather(worker.starting, return_exceptions=True)
+            tasks = list(worker.tasks.values())
+            for task in tasks:
+                task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await pool.aclose(close_connection_pool=True)

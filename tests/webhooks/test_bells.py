@@ -21,6 +21,7 @@ from arq.connections import RedisSettings, create_pool
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from redis.asyncio.client import Pipeline
 
 from hub.clock import Clock
 from hub.settings import Settings
@@ -87,6 +88,35 @@ async def test_every_wake_is_heard_however_many_there_are(redis_url: str) -> Non
         await asyncio.gather(*(bell.wake("deliver", DISTRICT) for _ in range(50)))
         await until(lambda: len(heard) + len(also) == 50)
     await bell.close()
+
+
+async def test_who_is_ended_while_it_leaves_a_wake_to_others_keeps_no_connection(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving, goes_on = asyncio.Event(), asyncio.Event()
+    left: list[Pipeline] = []
+    plain = Pipeline.reset
+
+    async def slow(self: Pipeline) -> None:
+        if self.watching:
+            left.append(self)
+            leaving.set()
+            await goes_on.wait()
+        await plain(self)
+
+    async with raw_redis(redis_url) as pool:
+        await pool.set("arq:in-progress:taken", b"1", px=30_000)
+        await pool.zadd(wire.QUEUE, {"taken": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(Pipeline, "reset", slow)
+            task = asyncio.create_task(take(redis_url, lambda _kind: None))
+            await asyncio.wait_for(leaving.wait(), 10)
+            task.cancel()
+            await asyncio.sleep(0.05)
+            goes_on.set()
+            await asyncio.gather(task, return_exceptions=True)
+        await pool.delete("arq:in-progress:taken", wire.QUEUE)
+    assert [one.connection for one in left] == [None]
 
 
 class Bomb:
