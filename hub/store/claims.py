@@ -122,19 +122,22 @@ _READY = (
     "(s.ready_at <= now() OR (s.ready_at > now() + interval '3 minutes' "
     "AND (s.attempt = 0 OR s.ready_at > now() + interval '30 hours')))"
 )
+# Who failed at a receiver that works has waited for its time, and goes before those in line: at the end of it it would
+# wait for a hundred batches of the others each time.
+_IN_LINE = "(s.quick = 0 OR s.attempt > s.quick)"
 # Of one district and one host no more rows are looked at than the smaller of the two could have: then whom a full
 # district or a full host keeps out cannot hide the others behind it.
 _DUE = f"""
 WITH leased AS (SELECT district_id, host FROM subscriptions s WHERE NOT {_FREE}),
 due AS (
-    SELECT s.district_id, s.subscription_id, s.host, s.ready_at,
-           row_number() OVER (PARTITION BY s.district_id, s.host ORDER BY s.ready_at) AS place
+    SELECT s.district_id, s.subscription_id, s.host, {_IN_LINE} AS in_line, s.ready_at,
+           row_number() OVER (PARTITION BY s.district_id, s.host ORDER BY {_IN_LINE}, s.ready_at) AS place
     FROM subscriptions s JOIN districts d USING (district_id)
     WHERE d.state = 'active' AND {_READY} AND {_FREE} AND {_BEHIND})
 SELECT district_id, subscription_id, host,
        (SELECT count(*) FROM leased l WHERE l.district_id = due.district_id)::int AS of_district,
        (SELECT count(*) FROM leased l WHERE l.host = due.host)::int AS of_host
-FROM due WHERE place <= least($1::int, $2::int) ORDER BY ready_at
+FROM due WHERE place <= least($1::int, $2::int) ORDER BY in_line, ready_at
 """
 _CLAIM = f"""
 WITH chosen AS (
@@ -164,6 +167,8 @@ async def claim(
     db: Database, *, limit: int, per_district: int, lease_seconds: float, per_host: int = 16
 ) -> list[Claim]:
     """Claims up to ``limit`` subscriptions that have something to send, over all districts, longest waiting first.
+
+    Before these come those that are tried again soon, since their receiver works (hub.webhooks.schedule.QUICK).
 
     No district has more than ``per_district`` leases at a time and no host more than ``per_host``, whatever the number
     of workers.

@@ -8,6 +8,7 @@ import pytest
 
 from hub.store import claims
 from hub.webhooks import lively
+from hub.webhooks.deliver import deliver
 from hub.webhooks.lively import Lively
 from tests.fakes.receiver import Receiver, in_turn, receiver, status
 from tests.webhooks.conftest import Subscribed, World
@@ -47,6 +48,28 @@ async def test_a_receiver_that_works_for_another_subscription_errs_now_and_then(
         assert 240 <= found[3] <= 360
         await one(courier)
         assert (await world.feeds.subscription(some.id))["position"] == 1
+
+
+async def test_who_failed_at_a_receiver_that_works_is_not_sent_to_the_end_of_the_line(world: World) -> None:
+    moods = in_turn(status(204), *(status(503) for _ in range(3)), status(204))
+    async with receiver(moods) as there, world.courier() as courier:
+        await subscribed(world, there)
+        await one(courier)
+        some = await subscribed(world, there)
+        await one(courier)
+        other = await subscribed(world, there)
+        first = []
+        for _ in range(3):
+            await due(world, some)
+            await world.feeds.connection.execute(
+                "UPDATE subscriptions SET ready_at = now() - interval '1 minute', lease_until = NULL "
+                "WHERE subscription_id = $1", other.id
+            )  # fmt: skip
+            (claim,) = await claims.claim(courier.db, limit=1, per_district=1, lease_seconds=20)
+            first.append(claim.subscription_id)
+            if claim.subscription_id == some.id:
+                await deliver(courier, claim)
+    assert first == [some.id, some.id, other.id]  # twice it is tried again soon, and waits like everybody from then on
 
 
 async def test_a_receiver_that_took_nothing_from_anybody_has_its_schedule(world: World) -> None:
