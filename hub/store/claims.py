@@ -122,8 +122,8 @@ _READY = (
     "(s.ready_at <= now() OR (s.ready_at > now() + interval '3 minutes' "
     "AND (s.attempt = 0 OR s.ready_at > now() + interval '30 hours')))"
 )
-# Who failed at a receiver that works has waited for its time, and goes before those in line: at the end of it it would
-# wait for a hundred batches of the others each time.
+# Who failed at a receiver that works has waited for its time, and goes before those in line: behind them it would wait
+# for a hundred batches of each. Its place was theirs meanwhile, so that nobody keeps others out by failing.
 _IN_LINE = "(s.quick = 0 OR s.attempt > s.quick)"
 # Of one district and one host no more rows are looked at than the smaller of the two could have: then whom a full
 # district or a full host keeps out cannot hide the others behind it.
@@ -168,8 +168,7 @@ async def claim(
 ) -> list[Claim]:
     """Claims up to ``limit`` subscriptions that have something to send, over all districts, longest waiting first.
 
-    Before these come those that are tried again soon, since their receiver works (hub.webhooks.schedule.QUICK).
-
+    Before them come those that are tried again soon, since their receiver works (hub.webhooks.schedule.QUICK).
     No district has more than ``per_district`` leases at a time and no host more than ``per_host``, whatever the number
     of workers.
     """

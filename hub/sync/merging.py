@@ -159,7 +159,6 @@ class Merging:
         source, ids = str(self.parties.own.source_id) if self.parties.own else "", group.ids
         stands = (pl.col("source") != source) | pl.col("rid").is_in(list(group.kept))
         before, known, alone = known, known.filter(stands), alone.filter(stands)
-
         left = self._documents(entity, alone) if words_are_theirs else alone
 
         async def stated() -> pl.DataFrame | None:
