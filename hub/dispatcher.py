@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
+from uuid import UUID
 
 import structlog
 
 from hub.errors import HubError, Intent
 from hub.metrics.known import CLAIMS, IN_FLIGHT
 from hub.store.listen import follow
+from hub.store.presence import Presence
 
 log = structlog.get_logger()
 
@@ -25,6 +27,8 @@ LONGEST_WAIT = 5.0
 SHORTEST_WAIT = 0.05
 AWAY_SECONDS = 1.0
 BROKEN_SECONDS = 60.0
+#: How long the first look waits until this process is known to be there.
+FIRST_SECONDS = 1.0
 #: A claim gives its place to others after this many turns in a row.
 MOST_TURNS = 50
 STOP_SECONDS = 20.0
@@ -34,8 +38,8 @@ Claim = TypeVar("Claim")
 class Work(Protocol[Claim]):
     """What a dispatcher does: claims are leases, so what a process leaves behind is claimed by another one."""
 
-    async def claim(self, limit: int) -> Sequence[Claim]:
-        """Claims up to ``limit`` pieces of work that are due."""
+    async def claim(self, limit: int, token: UUID) -> Sequence[Claim]:
+        """Claims up to ``limit`` pieces of work that are due, with ``token`` for their leases."""
 
     async def next_due(self) -> float | None:
         """Seconds until the next piece that waits for its time; None when none does."""
@@ -59,7 +63,8 @@ class Dispatcher(Generic[Claim]):
         self._in_process = in_process
         self._listen_url = listen_url
         self._bell = asyncio.Event()
-        self._flying: set[asyncio.Task[None]] = set()
+        self._flying: dict[asyncio.Task[None], UUID] = {}
+        self._presence = Presence(self._left)
 
     def wake(self) -> None:
         """Look now. May be called any number of times, too early, too late or not at all."""
@@ -69,19 +74,22 @@ class Dispatcher(Generic[Claim]):
         """Works until ``stop`` is set, then waits for what is in flight, 20 seconds at most."""
         listener = None
         if self._listen_url is not None:
-            listener = asyncio.create_task(follow(self._listen_url, CHANNEL, lambda _payload: self.wake()))
+            listener = asyncio.create_task(
+                follow(self._listen_url, CHANNEL, lambda _payload: self.wake(), presence=self._presence)
+            )
         ringer = asyncio.create_task(_ring(stop, self._bell))
         try:
+            if listener is not None:
+                # What is claimed before is free only when its lease ends, should this process be killed.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._presence.there.wait(), FIRST_SECONDS)
             while not stop.is_set():
                 self._bell.clear()
                 await self._wait(await self._look())
         finally:
-            for task in (listener, ringer):
-                if task is not None:
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
+            await _ended(ringer)
             await self._land()
+            await _ended(listener)  # not before: what this process has claimed is its own for as long as it is there
 
     async def _look(self) -> float:
         """Starts what is due; seconds until it is worth looking again."""
@@ -89,11 +97,10 @@ class Dispatcher(Generic[Claim]):
         if free <= 0:
             return LONGEST_WAIT  # a landing rings the bell
         try:
-            for claim in await self._work.claim(free):
-                task = asyncio.create_task(self._fly(claim))
-                self._flying.add(task)
-                task.add_done_callback(self._landed)
-                CLAIMS.count(self._queue)
+            token = self._presence.token()
+            for claim in await self._work.claim(free, token):
+                if self._presence.holds(token):  # else they were free again before they were known here
+                    self._start(claim, token)
             IN_FLIGHT.is_now(len(self._flying), self._queue)
             due = await self._work.next_due()
         except HubError as error:
@@ -104,12 +111,24 @@ class Dispatcher(Generic[Claim]):
             return LONGEST_WAIT
         return LONGEST_WAIT if due is None else min(max(due, SHORTEST_WAIT), LONGEST_WAIT)
 
+    def _start(self, claim: Claim, token: UUID) -> None:
+        task = asyncio.create_task(self._fly(claim))
+        self._flying[task] = token
+        task.add_done_callback(self._landed)
+        CLAIMS.count(self._queue)
+
+    def _left(self, named: Callable[[UUID], bool]) -> None:
+        """Others may take over what this process has claimed, and send it: not a word more goes out from here."""
+        for task, token in self._flying.items():
+            if named(token):
+                task.cancel()
+
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._bell.wait(), seconds)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
-        self._flying.discard(task)
+        del self._flying[task]
         IN_FLIGHT.is_now(len(self._flying), self._queue)
         self._bell.set()
 
@@ -141,6 +160,13 @@ class Dispatcher(Generic[Claim]):
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def _ring(stop: asyncio.Event, bell: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from hub import ids, vault
 from hub.clock import Clock
@@ -54,9 +55,9 @@ class Notices:
     def __init__(self, teller: Teller) -> None:
         self._teller = teller
 
-    async def claim(self, limit: int) -> Sequence[Claim]:
+    async def claim(self, limit: int, token: UUID) -> Sequence[Claim]:
         """Recipients for whom something waits."""
-        return await notices.claim(self._teller.db, limit=limit, lease_seconds=self._teller.lease_seconds)
+        return await notices.claim(self._teller.db, token, limit=limit, lease_seconds=self._teller.lease_seconds)
 
     async def next_due(self) -> float | None:
         """Seconds until the next message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from hub import dispatcher
 from hub.passback.rounds import Porter, turn
@@ -20,9 +21,9 @@ class Passback:
 
     porter: Porter
 
-    async def claim(self, limit: int) -> Sequence[Claim]:
+    async def claim(self, limit: int, token: UUID) -> Sequence[Claim]:
         """Targets that are behind."""
-        return await grade_targets.claim(self.porter.db, limit=limit, lease_seconds=self.porter.lease_seconds)
+        return await grade_targets.claim(self.porter.db, token, limit=limit, lease_seconds=self.porter.lease_seconds)
 
     async def next_due(self) -> float | None:
         """Seconds until the next target is due."""

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from hub.store import presence
 from hub.store.database import Database, Transaction
 from hub.store.feed import Head
 
@@ -117,7 +118,10 @@ _BEHIND = (
     "OR s.set_back OR s.looked_to < d.position)) OR (s.state = 'resync_required' AND s.batch_id IS NOT NULL))"
 )
 # Times that lie further ahead than anything is ever put off were written before the database's clock was set back.
-_FREE = "(s.lease_until IS NULL OR s.lease_until < now() OR s.lease_until > now() + interval '15 minutes')"
+_FREE = (
+    "(s.lease_until IS NULL OR s.lease_until < now() OR s.lease_until > now() + interval '15 minutes' "
+    f"OR {presence.abandoned('s.lease_token')})"
+)
 _READY = (
     "(s.ready_at <= now() OR (s.ready_at > now() + interval '3 minutes' "
     "AND (s.attempt = 0 OR s.ready_at > now() + interval '30 hours')))"
@@ -164,13 +168,13 @@ SELECT extract(epoch FROM least(
 
 
 async def claim(
-    db: Database, *, limit: int, per_district: int, lease_seconds: float, per_host: int = 16
+    db: Database, token: UUID | None = None, *, limit: int, per_district: int, lease_seconds: float, per_host: int = 16
 ) -> list[Claim]:
     """Claims up to ``limit`` subscriptions that have something to send, over all districts, longest waiting first.
 
     Before them come those that are tried again soon, since their receiver works (hub.webhooks.schedule.QUICK).
     No district has more than ``per_district`` leases at a time and no host more than ``per_host``, whatever the number
-    of workers.
+    of workers. ``token``: of the leases; those with one of hub.store.presence are free once its process is gone.
     """
     async with db.shared() as tx:
         await tx.execute("SELECT pg_advisory_xact_lock($1)", _CLAIMS_LOCK)
@@ -178,7 +182,7 @@ async def claim(
         if not chosen:
             return []
         districts, subscriptions = zip(*chosen, strict=True)
-        rows = await tx.fetch(_CLAIM, districts, subscriptions, uuid4(), lease_seconds)
+        rows = await tx.fetch(_CLAIM, districts, subscriptions, token or uuid4(), lease_seconds)
     return [Claim(**row) for row in rows]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from hub.errors import Code, HubError
+from hub.store import presence
 from hub.store.database import Database, TakenError, Transaction
 
 _CLAIMS_LOCK = 0x677261646573  # "grades": one claim at a time, so that the cap holds to the letter
@@ -136,7 +137,7 @@ _CLAIM = f"""
 WITH chosen AS (
     SELECT t.district_id, t.target_id FROM grade_targets t JOIN districts d USING (district_id)
     WHERE t.state = 'active' AND d.state = 'active' AND t.ready_at <= now()
-      AND (t.lease_until IS NULL OR t.lease_until < now()) AND {_BEHIND}
+      AND (t.lease_until IS NULL OR t.lease_until < now() OR {presence.abandoned("t.lease_token")}) AND {_BEHIND}
     ORDER BY t.ready_at LIMIT $1 FOR UPDATE OF t SKIP LOCKED)
 UPDATE grade_targets t SET lease_token = $2, lease_until = now() + make_interval(secs => $3)
 FROM chosen c WHERE t.district_id = c.district_id AND t.target_id = c.target_id
@@ -151,11 +152,14 @@ WHERE at > now()
 """
 
 
-async def claim(db: Database, *, limit: int, lease_seconds: float) -> list[Claim]:
-    """Claims up to ``limit`` targets that have something to take, over all districts, longest waiting first."""
+async def claim(db: Database, token: UUID | None = None, *, limit: int, lease_seconds: float) -> list[Claim]:
+    """Claims up to ``limit`` targets that have something to take, over all districts, longest waiting first.
+
+    ``token``: as hub.store.claims.claim has it.
+    """
     async with db.shared() as tx:
         await tx.execute("SELECT pg_advisory_xact_lock($1)", _CLAIMS_LOCK)
-        rows = await tx.fetch(_CLAIM, limit, uuid4(), lease_seconds)
+        rows = await tx.fetch(_CLAIM, limit, token or uuid4(), lease_seconds)
     return [Claim(**row) for row in rows]
 
 

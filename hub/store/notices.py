@@ -136,10 +136,13 @@ RETURNING r.district_id, r.recipient_id, r.lease_token
 """
 
 
-async def claim(db: Database, *, limit: int, lease_seconds: float) -> list[Claim]:
-    """Claims up to ``limit`` recipients for whom something waits, over all districts, longest waiting first."""
+async def claim(db: Database, token: UUID | None = None, *, limit: int, lease_seconds: float) -> list[Claim]:
+    """Claims up to ``limit`` recipients for whom something waits, over all districts, longest waiting first.
+
+    ``token``: of their leases.
+    """
     async with db.shared() as tx:
-        rows = await tx.fetch(_CLAIM, limit, uuid4(), lease_seconds)
+        rows = await tx.fetch(_CLAIM, limit, token or uuid4(), lease_seconds)
     return [Claim(**row) for row in rows]
 
 

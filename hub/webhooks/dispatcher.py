@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from hub import dispatcher
 from hub.store import claims
@@ -33,10 +34,10 @@ class Webhooks:
     courier: Courier
     limits: Limits
 
-    async def claim(self, limit: int) -> Sequence[Claim]:
+    async def claim(self, limit: int, token: UUID) -> Sequence[Claim]:
         """Subscriptions that are behind."""
         return await claims.claim(
-            self.courier.db, limit=limit, per_district=self.limits.per_district, per_host=self.limits.per_host,
+            self.courier.db, token, limit=limit, per_district=self.limits.per_district, per_host=self.limits.per_host,
             lease_seconds=self.courier.lease_seconds,
         )  # fmt: skip
 

@@ -86,9 +86,10 @@ async def _again(
     courier: Courier, tx: Transaction, claim: Claim, ready: Ready, answer: Answer, verdict: Verdict
 ) -> Again | None:
     assert answer.failure is not None
+    # That one answer did not come says nothing of how long the batch is: it is halved where the second does not either.
     noted = await deliveries.ask_again(
         tx, claim, ready.batch, tried_of(answer), lease_seconds=courier.lease_seconds, error=answer.failure.value,
-        refused=verdict.refused, batch_changes=_size(ready, answer)[0],
+        refused=verdict.refused, batch_changes=ready.held.batch_changes,
     )  # fmt: skip
     return Again(schedule.at_once(_CHANCE.random())) if noted else None
 

@@ -52,7 +52,7 @@ def _cells(cells: tuple[Cell, ...]) -> tuple[Fault, ...]:
 
 
 _SENDER = (
-    Fault("killed before sending", "one request, by the worker that gets the lease next", _KILLED),
+    Fault("killed before sending", "one request, by the worker that looks next", _KILLED),
     Fault(
         "killed while it waits for the answer",
         "the same batch twice, one line in the log",
@@ -64,6 +64,16 @@ _SENDER = (
         "outlives its lease",
         "the same batch twice; what the late one learns is thrown away",
         (_at("dispatcher", "a_worker_that_outlived_its_lease_changes_nothing"),),
+    ),
+    Fault(
+        "killed, with a long lease",
+        "another worker takes over at once",
+        (_at("presence", "what_a_killed_worker_had_is_taken_over_long_before_its_lease_ends"),),
+    ),
+    Fault(
+        "hangs, or is stopped",
+        "another worker takes over when its lease ends, not before",
+        (_at("presence", "a_worker_that_hangs_is_still_there"),),
     ),
     Fault(
         "the database's clock jumps, forward or back",
@@ -108,8 +118,9 @@ _DATABASE = (
     ),
     Fault(
         "the listener's connection is dead",
-        "it listens again, and looks then",
+        "requests under way are ended, and the same batches come again; it listens again, and looks then",
         (
+            _at("presence", "whose_connection_is_lost_sends_no_word_more_under_what_others_may_have_by_now"),
             _at("dispatcher", "a_lost_listener_listens_again"),
             _at("bells", "a_listener_that_loses_its_connection_between_two_messages_listens_again"),
         ),

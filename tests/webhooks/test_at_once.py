@@ -84,6 +84,18 @@ async def test_a_hang_is_asked_again_at_once_with_the_same_bytes(world: World) -
         assert await _log(world, some) == [(1, None, "timeout_read"), (2, 204, None)]
 
 
+async def test_one_answer_that_does_not_come_makes_batches_no_smaller_and_two_in_a_row_do(world: World) -> None:
+    moods = in_turn(hang, status(204), status(204), hang, hang, status(204))
+    async with _waiting(world, moods, taken=2 * FOR_ONE_AT_ONCE, seconds=0.4, max_changes=2) as (there, courier, some):
+        await _one_lease(courier)
+        assert [len(got.changes) for got in there.received] == [2, 2, 2]
+        assert (await world.feeds.subscription(some.id))["batch_changes"] is None
+        await world.feeds.move(some.district, some.grant, updated=range(PARTS))
+        assert not await _one_lease(courier)
+        assert [len(got.changes) for got in there.received[3:]] == [2, 2]
+        assert (await world.feeds.subscription(some.id))["batch_changes"] == 1
+
+
 @pytest.mark.parametrize(
     ("behave", "taken"),
     [

@@ -27,6 +27,7 @@ from hub.clock import Clock
 from hub.settings import Settings
 from hub.store import listen
 from hub.store.database import Database
+from hub.store.presence import Presence
 from hub.worker import run_worker, wire
 from hub.worker.bells import take
 from hub.worker.doorbell import Doorbell
@@ -337,7 +338,7 @@ async def test_a_listener_that_loses_its_connection_between_two_messages_listens
     tries: list[str] = []
     again = asyncio.Event()
 
-    async def once(_url: str, channel: str, _heard: Callable[[str], None]) -> None:
+    async def once(_url: str, channel: str, _heard: Callable[[str], None], _presence: Presence | None) -> None:
         tries.append(channel)
         if len(tries) > 1:
             again.set()
