@@ -47,6 +47,7 @@ PROBES = 200
 NIGHTS, A_NIGHT, RECORDS = 30, 200, 5_000
 #: After so many seconds a worker is killed.
 KILLED_AFTER = 4.0
+KILLS = 3
 FAULTY = {"HUB_WEBHOOK_TIMEOUT_SECONDS": "1", "HUB_WEBHOOK_LEASE_SECONDS": "3"}
 NO_REDIS = "redis://127.0.0.1:1/0"
 LIMITS = {"HUB_WEBHOOK_ALLOW": "127.0.0.0/8", "HUB_WORKER_POOL_SIZE": "16"}
@@ -70,7 +71,10 @@ async def _measure(url: str) -> list[Result]:
         clean = await _drain(url, db, writer, sinks)
         bare = await _bare(sinks, b"x" * round(clean.bytes / clean.posts), round(clean.posts / 4))
         bad = [await stack.enter_async_context(sink(faults=True)) for _ in range(2)]
-        faulty = await _drain(url, db, writer, bad, kills=3)
+        faulty = await _drain(url, db, writer, bad, kills=KILLS)
+        both = [
+            await _drain(url, db, writer, some, kills=kills, workers=2) for some, kills in ((sinks, 0), (bad, KILLS))
+        ]
         idle, beside = await _beside_a_hanging_district(url, db, writer)
         sent, changed = await _caught_up(url, db, writer)
     await db.close()
@@ -83,6 +87,7 @@ async def _measure(url: str) -> list[Result]:
         Result(f"{ALL:,} changes to {DISTRICTS * EACH} subscriptions", clean.seconds, None, "s", 600, 120, "ours"),
         Result("the same with 10 % 500s, 2 % hangs, worker kills", faulty.seconds, clean.seconds, "s", 2, 1.3,
                note=f"{faulty.posts} posts; waits after a failure and a time-out of 1 s are part of it"),
+        Result("the same with two workers, of which one is killed", both[1].seconds, both[0].seconds, "s", 2, 1.3),
         Result("one district's receivers all hang, another's p99", beside, idle, "ms", 2, 1.1,
                note=f"{PROBES} changes, one after the other"),
         Result(f"caught up after {NIGHTS} nightly syncs, changes sent", sent, changed, "", 1, 1,
@@ -111,25 +116,31 @@ class Run:
         return self.cpu / self.posts * 1000
 
 
-async def _drain(url: str, db: Database, writer: Feeds, sinks: list[Sink], *, kills: int = 0) -> Run:
-    """Until everything has arrived that waits for fifty subscriptions; workers are killed every few seconds."""
+async def _drain(
+    url: str, db: Database, writer: Feeds, sinks: list[Sink], *, kills: int = 0, workers: int = 1
+) -> Run:  # fmt: skip
+    """Until everything has arrived that waits for fifty subscriptions; every few seconds the eldest worker is killed.
+
+    Another one starts in its place. The processor time is that of the workers which are there at the end.
+    """
     before = [await one.counts() for one in sinks]
     limits = LIMITS | FAULTY if kills else LIMITS
     async with contextlib.AsyncExitStack() as stack:
-        running = await stack.enter_async_context(worker(url, NO_REDIS, **limits))
+        running = [await stack.enter_async_context(worker(url, NO_REDIS, **limits)) for _ in range(workers)]
         districts = await _subscribed(db, writer, sinks)
         server = await postmaster(url)
-        cpu, spent, started = _cpu(running), server_seconds(server), time.monotonic()
+        cpu, spent, started = sum(map(_cpu, running)), server_seconds(server), time.monotonic()
         for district in districts:
             await writer.announce(district)
         for _ in range(kills):
             await asyncio.sleep(KILLED_AFTER)
-            running.kill()
-            await running.wait()
-            running = await stack.enter_async_context(worker(url, NO_REDIS, **limits))
+            eldest = running.pop(0)
+            eldest.kill()
+            await eldest.wait()
+            running.append(await stack.enter_async_context(worker(url, NO_REDIS, **limits)))
         await _settled(writer)
         now = [await one.counts() for one in sinks]
-        seconds, cpu = time.monotonic() - started - min(one["ago"] for one in now), _cpu(running) - cpu
+        seconds, cpu = time.monotonic() - started - min(one["ago"] for one in now), sum(map(_cpu, running)) - cpu
         spent = server_seconds(server) - spent
     told = {n: sum(one[n] for one in now) - sum(one[n] for one in before) for n in ("taken", "bytes")}
     return Run(seconds, round(told["taken"]), told["bytes"], cpu, spent)
