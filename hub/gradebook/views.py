@@ -25,7 +25,8 @@ from hub.store import gradebook
 from hub.store import grants as store
 from hub.store.database import Transaction
 from hub.sync.changes import EntityChanges
-from hub.sync.views import changed_fields, differing, entry_of
+from hub.sync.following import changed_fields, differing
+from hub.sync.views import entry_of
 from transforms.catalogue import CATALOGUE, Entity
 
 #: More records than these at once are worked on in a thread.

@@ -17,6 +17,9 @@ from pyroaring import BitMap
 from hub.scope.projection import Projection
 from hub.scope.sets import Ints, bitmap
 
+#: Under which ``Changed`` keeps all of its records; no field's bit.
+_EVERY = -1
+
 
 @dataclass(frozen=True)
 class FeedEntry:
@@ -50,11 +53,26 @@ class Changed:
 
     rids: Ints
     fields: npt.NDArray[np.uint64]
+    _found: dict[int, BitMap] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def none(cls) -> Changed:
         """No record."""
         return cls(np.empty(0, np.int32), np.empty(0, np.uint64))
+
+    def having(self, bits: int) -> BitMap:
+        """The records of which any of these fields changed. Not to be written to: most grants ask for the same ones."""
+        if bits not in self._found:
+            has = (self.fields.astype(np.uint64, copy=False) & np.uint64(bits)) != 0
+            self._found[bits] = bitmap(self.rids[has])
+        return self._found[bits]
+
+    @property
+    def every(self) -> BitMap:
+        """All of the records. Not to be written to."""
+        if _EVERY not in self._found:
+            self._found[_EVERY] = bitmap(self.rids)
+        return self._found[_EVERY]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +96,11 @@ def diff_view(projection: Projection, old: Sets, new: Sets, changed: Changed, mo
     ``moved`` is what ``trim_changes`` found. After an edit of the grant, use ``edit_view``.
     """
     stayed = old.present & new.present
-    updated = _having(changed, projection.plain_bits)
-    refers = _having(changed, projection.reference_bits)
+    refers = changed.having(projection.reference_bits)
     filtered = old.trimmed | new.trimmed
-    own = bitmap(changed.rids)
-    updated |= (refers - filtered) | (moved - own)
-    updated &= stayed
-    check = ((refers & filtered) | _having(changed, projection.check_bits) | (moved & own)) & stayed
+    own = changed.every
+    updated = (changed.having(projection.plain_bits) | (refers - filtered) | (moved - own)) & stayed
+    check = ((refers & filtered) | changed.having(projection.check_bits) | (moved & own)) & stayed
     return ViewDiff(projection.entity, new.present - old.present, old.present - new.present, updated, check - updated)
 
 
@@ -173,7 +189,3 @@ def compact(entries: Sequence[FeedEntry], settled: int = 0) -> list[FeedEntry]:
     made = [compacting.kept(entry) for entry in reversed(entries[settled:])]
     made += [compacting.settled(entry) for entry in reversed(entries[:settled])]
     return made[::-1]
-
-
-def _having(changed: Changed, bits: int) -> BitMap:
-    return bitmap(changed.rids[(changed.fields.astype(np.uint64, copy=False) & np.uint64(bits)) != 0])

@@ -103,6 +103,11 @@ class View:
                 view.__dict__[name] = self.__dict__[name]
         return view
 
+    def looking(self, projections: dict[str, Projection]) -> View:
+        """This view, with what records look like (``projections``) made already."""
+        self.__dict__["projections"] = projections
+        return self
+
     @property
     def step(self) -> int:
         """The number of the feed's last step, 0 where it has none."""

@@ -181,6 +181,31 @@ async def views(tx: Transaction, grant_id: UUID, *, after: int = -1) -> dict[str
     return {row["entity"]: Sets(row["present"], row["gone"], row["trimmed"]) for row in rows}
 
 
+async def views_of(tx: Transaction, grant_ids: Sequence[UUID]) -> dict[UUID, dict[str, Sets]]:
+    """The sets of some grants at their positions, by grant and entity."""
+    rows = await tx.fetch(
+        "SELECT grant_id, entity, present, gone, trimmed FROM views "
+        "WHERE district_id = $1 AND grant_id = ANY($2::uuid[])",
+        tx.district_id, grant_ids,
+    )  # fmt: skip
+    found: dict[UUID, dict[str, Sets]] = {}
+    for row in rows:
+        found.setdefault(row["grant_id"], {})[row["entity"]] = Sets(row["present"], row["gone"], row["trimmed"])
+    return found
+
+
+async def several_roles_of(tx: Transaction, grant_ids: Sequence[UUID]) -> dict[UUID, list[tuple[str, bytes]]]:
+    """By grant, what ``extra_roles`` has of some, without positions."""
+    rows = await tx.fetch(
+        "SELECT grant_id, role, people FROM extra_roles WHERE district_id = $1 AND grant_id = ANY($2::uuid[])",
+        tx.district_id, grant_ids,
+    )  # fmt: skip
+    found: dict[UUID, list[tuple[str, bytes]]] = {}
+    for row in rows:
+        found.setdefault(row["grant_id"], []).append((row["role"], row["people"]))
+    return found
+
+
 async def extra_roles(tx: Transaction, grant_id: UUID) -> list[tuple[int, str, bytes]]:
     """Positions, each with a role and the serialized set of users whom the app was first shown with it there.
 
@@ -214,32 +239,33 @@ async def move(
 
     A move with entries is a step of the grant's feed, of which the clock does not go back.
     """
-    await tx.executemany(
-        "INSERT INTO extra_roles (district_id, grant_id, role, position, people) VALUES ($1, $2, $3, $4, $5)",
-        [(tx.district_id, m.grant_id, role, position, people) for m in moves for role, people in m.extra_roles.items()],
-    )
-    await tx.executemany(
-        "INSERT INTO views (district_id, grant_id, entity, position, present, gone, trimmed) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (district_id, grant_id, entity) DO UPDATE SET "
-        "position = EXCLUDED.position, present = EXCLUDED.present, gone = EXCLUDED.gone, trimmed = EXCLUDED.trimmed",
-        [
-            (tx.district_id, m.grant_id, entity, position, s.present, s.gone, s.trimmed)
-            for m in moves
-            for entity, s in m.sets.items()
-        ],
-    )
-    await tx.executemany(
-        "INSERT INTO feed "
-        "(district_id, grant_id, position, step, entity, at, run_id, cause, entered, updated, departed) "
-        "SELECT $1, $2, $3, g.steps + 1, $4, greatest($5, (SELECT max(f.at) FROM feed f WHERE f.district_id = $1 "
-        "AND f.grant_id = $2 AND f.step = g.steps)), $6, $7, $8, $9, $10 FROM grants g "
-        "WHERE g.district_id = $1 AND g.grant_id = $2",
-        [
-            (tx.district_id, m.grant_id, position, e.entity, at, run_id, cause, e.entered, e.updated, e.departed)
-            for m in moves
-            for e in m.entries
-        ],
-    )
+    if roles := [(m.grant_id, role, people) for m in moves for role, people in m.extra_roles.items()]:
+        await tx.execute(
+            "INSERT INTO extra_roles (district_id, grant_id, role, position, people) "
+            "SELECT $1, n.grant_id, n.role, $2, n.people "
+            "FROM unnest($3::uuid[], $4::text[], $5::bytea[]) n(grant_id, role, people)",
+            tx.district_id, position, *zip(*roles, strict=True),
+        )  # fmt: skip
+    if sets := [(m.grant_id, e, s.present, s.gone, s.trimmed) for m in moves for e, s in m.sets.items()]:
+        await tx.execute(
+            "INSERT INTO views (district_id, grant_id, entity, position, present, gone, trimmed) "
+            "SELECT $1, n.grant_id, n.entity, $2, n.present, n.gone, n.trimmed FROM unnest($3::uuid[], $4::text[], "
+            "$5::bytea[], $6::bytea[], $7::bytea[]) n(grant_id, entity, present, gone, trimmed) "
+            "ON CONFLICT (district_id, grant_id, entity) DO UPDATE SET position = EXCLUDED.position, "
+            "present = EXCLUDED.present, gone = EXCLUDED.gone, trimmed = EXCLUDED.trimmed",
+            tx.district_id, position, *zip(*sets, strict=True),
+        )  # fmt: skip
+    if entries := [(m.grant_id, e.entity, e.entered, e.updated, e.departed) for m in moves for e in m.entries]:
+        await tx.execute(
+            "INSERT INTO feed "
+            "(district_id, grant_id, position, step, entity, at, run_id, cause, entered, updated, departed) "
+            "SELECT $1, n.grant_id, $2, g.steps + 1, n.entity, greatest($3, g.at), $4, $5, n.entered, n.updated, "
+            "n.departed FROM unnest($6::uuid[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[]) "
+            "n(grant_id, entity, entered, updated, departed) JOIN (SELECT o.grant_id, o.steps, (SELECT max(f.at) "
+            "FROM feed f WHERE f.district_id = $1 AND f.grant_id = o.grant_id AND f.step = o.steps) AS at "
+            "FROM grants o WHERE o.district_id = $1 AND o.grant_id = ANY($11::uuid[])) g USING (grant_id)",
+            tx.district_id, position, at, run_id, cause, *zip(*entries, strict=True), [m.grant_id for m in moves],
+        )  # fmt: skip
     await tx.execute(
         "UPDATE grants SET position = $3, steps = steps + (grant_id = ANY($4::uuid[]))::int "
         "WHERE district_id = $1 AND grant_id = ANY($2::uuid[])",

@@ -27,6 +27,14 @@ async def of_records(tx: Transaction, source_id: UUID, entity: str, rids: Sequen
     )  # fmt: skip
 
 
+async def are_kept(tx: Transaction, source_id: UUID) -> bool:
+    """Whether any rows are kept that a source sent."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM source_parts WHERE district_id = $1 AND source_id = $2)", tx.district_id, source_id
+    )
+    return found
+
+
 async def stage(db: Database, district_id: UUID, run_id: UUID, entity: str, rows: pl.DataFrame) -> None:
     """Stages the rows of some objects (SCHEMA) for a run, in a transaction of its own.
 

@@ -64,7 +64,14 @@ async def of_source(tx: Transaction, source_id: UUID, entity: str) -> pl.Series:
     return (await copied(tx, query, {"rid": pl.UInt32}, tx.district_id, entity, source_id))["rid"]
 
 
-async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) -> pl.DataFrame:
+class Sole(NamedTuple):
+    """``said`` (STATEMENTS): what single sources say of records; ``living``: the rids of those that have not ended."""
+
+    said: pl.DataFrame
+    living: pl.Series
+
+
+async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) -> Sole:
     """Active records of which one source speaks alone, as its statements: their documents are what it says.
 
     One that was merged is nobody's alone, though an undo may have left it without the words of a source.
@@ -72,19 +79,20 @@ async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) ->
     Two questions, joined here: of a district that is newer than PostgreSQL's last look at a table it expects one row,
     and a plan for one row reads all that sources say again for each of twenty thousand.
     """
-    said = (
+    spoken = (
         "SELECT rid, source_id FROM source_records WHERE district_id = $1 AND entity = $2::entity_name "
         "AND rid = ANY($3::integer[]) AND active AND rid NOT IN "
         "(SELECT p.rid FROM provenance p WHERE p.district_id = $1 AND p.entity = $2::entity_name)"
     )
-    speakers = await copied(tx, said, {"rid": pl.UInt32, "source": pl.String}, tx.district_id, entity, list(rids))
+    speakers = await copied(tx, spoken, {"rid": pl.UInt32, "source": pl.String}, tx.district_id, entity, list(rids))
     texts = (
-        f"SELECT rid, {_SINCE_1970.format('date_last_modified')}, doc, doc_private FROM {table} "
+        f"SELECT rid, {_SINCE_1970.format('date_last_modified')}, doc, doc_private, active::int FROM {table} "
         "WHERE district_id = $1 AND rid = ANY($2::integer[])"
     )
-    schema = {name: dtype for name, dtype in STATEMENTS.items() if name != "source"}
+    schema = {name: dtype for name, dtype in STATEMENTS.items() if name != "source"} | {"active": pl.UInt8}
     words = await copied(tx, texts, schema, tx.district_id, speakers["rid"].unique().to_list())
-    return speakers.join(words, on="rid", how="inner").select(list(STATEMENTS))
+    said = speakers.join(words, on="rid", how="inner").select(list(STATEMENTS))
+    return Sole(said, words["rid"].filter(words["active"] == 1))
 
 
 class Origins(NamedTuple):
@@ -150,6 +158,15 @@ async def write_provenance(tx: Transaction, provenance: Iterable[Origins], momen
             "WHERE provenance.fields <> EXCLUDED.fields",
             tx.district_id, entity, rids, numbers, fields, moment.since,
         )  # fmt: skip
+
+
+async def move_provenance(tx: Transaction, entity: str, rids: Sequence[int], before: int, position: int) -> None:
+    """Makes some records, of those that are merged since one position, merged since another one."""
+    await tx.execute(
+        "UPDATE provenance SET since = $5 WHERE district_id = $1 AND entity = $2::text::entity_name "
+        "AND rid = ANY($3::integer[]) AND since = $4",
+        tx.district_id, entity, rids, before, position,
+    )  # fmt: skip
 
 
 async def withdraw(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], moment: Moment) -> None:

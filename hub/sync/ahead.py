@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +32,7 @@ from hub.store import districts, source_parts, staging, statements
 from hub.store.database import Database, Transaction
 from hub.store.runs import Claim
 from hub.store.statement_history import Moment
+from hub.store.statements import Origins
 from transforms.catalogue import Entity
 
 #: A transaction that says nothing for a minute is ended: a worker that hangs must not hold up the one that takes over.
@@ -43,7 +45,8 @@ class Early:
 
     ``inserted``: how many new records, by entity; ``kept``: records that were kept as they are; ``said`` and
     ``brought``: the entities of which all statements and all component rows were taken over from staging; ``alone``:
-    records of which the documents were made what a source says, as in ``Prepared``.
+    records of which the documents were made what a source says, as in ``Prepared``; ``origins``: records, by entity,
+    of which it is written where their values come from.
     ``position``: that at which it expected to be applied, once it had to know.
     """
 
@@ -52,6 +55,7 @@ class Early:
     said: set[str] = field(default_factory=set)
     brought: set[str] = field(default_factory=set)
     alone: dict[tuple[str, UUID], BitMap] = field(default_factory=dict)
+    origins: dict[str, BitMap] = field(default_factory=dict)
     position: int | None = None
 
 
@@ -68,6 +72,8 @@ class Ahead:
         self.done = Early()
         self._waiting: list[tuple[Entity, int, int]] = []
         self._more: list[Callable[[], Awaitable[None]]] = []
+        self._taken: Counter[str] = Counter()
+        self._held: defaultdict[str, list[Callable[[], Awaitable[None]]]] = defaultdict(list)
         self._look = asyncio.Event()
         self._last = False
         self._task: asyncio.Task[None] | None = None
@@ -106,6 +112,14 @@ class Ahead:
     def said(self, entity: Entity) -> None:
         """Tells that statements about an entity's records are in staging. Raises as ``staged`` does."""
         self._later(partial(self._take_statements, entity))
+
+    def origins(self, origins: Origins, after: int) -> None:
+        """Tells where the values of merged records come from. Raises as ``staged`` does.
+
+        ``after``: how many times statements of their entity have been, or will be, told of before. It waits for those:
+        what they replace is kept by who was merged before, and that must not be these yet.
+        """
+        self._later(partial(self._note_origins, origins, after))
 
     def alone(self, entity: Entity, source_id: UUID, rids: BitMap) -> None:
         """Tells of which records a source has spoken alone until now. Raises as ``staged`` does."""
@@ -164,6 +178,15 @@ class Ahead:
         moment = Moment(await self._expected())
         await statements.take_over(self.tx, self.claim.lease_token, moment, {self.source_id}, [entity.name])
         self.done.said.add(entity.name)
+        self._taken[entity.name] += 1
+        self._more += self._held.pop(entity.name, [])
+
+    async def _note_origins(self, origins: Origins, after: int) -> None:
+        if self._taken[origins.entity] < after:
+            self._held[origins.entity].append(partial(self._note_origins, origins, after))
+            return
+        await statements.write_provenance(self.tx, [origins], Moment(await self._expected()))
+        self.done.origins[origins.entity] = self.done.origins.get(origins.entity, BitMap()) | BitMap(origins.rids)
 
     async def _take_documents(self, entity: Entity, source_id: UUID, rids: BitMap) -> None:
         await statements.take_documents(self.tx, entity, source_id, list(rids))

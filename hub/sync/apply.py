@@ -92,6 +92,8 @@ async def apply(
     if early.position is not None and early.position != position:
         await staging.move_history(tx, early.position, position, list(early.kept))
         await statement_history.move(tx, early.position, position)
+        for name, rids in early.origins.items():
+            await statements.move_provenance(tx, name, list(rids), early.position, position)
     await _write(tx, claim, prepared, position, at, early)
     now = fresh if known is None else await current_columns(tx)
     after = [await _per_school(tx, e, now if known is not None else None) for e in counted]
@@ -180,7 +182,7 @@ async def write_said(tx: Transaction, claim: Claim, prepared: Prepared, early: E
     if stated := sorted(prepared.stated - early.said):
         speakers = retold.speakers if retold is not None else {source_id} if source_id else set()
         await statements.take_over(tx, claim.lease_token, moment, speakers, stated)
-    await statements.write_provenance(tx, prepared.provenance, moment)
+    await statements.write_provenance(tx, prepared.provenance.left(early.origins), moment)
     if retold is not None:
         await departing.retell(tx, retold, moment)
     if source_id is None:

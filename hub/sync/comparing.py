@@ -16,21 +16,30 @@ from transforms.catalogue import Entity
 from transforms.marks import as_list
 
 
+def _before(stored: pl.DataFrame) -> dict[int, tuple[bool, str, str]]:
+    """As ``staging.documents`` gives them."""
+    return {rid: (True, doc, private) for rid, doc, private in stored.rows()}
+
+
 async def stage_differences(
     job: Job, writer: Writer, entity: Entity, rows: pl.DataFrame, documents: pl.DataFrame, changes: EntityChanges, *,
     task: str, indexes: Indexes, partial: Collection[int] = (),
+    stored: pl.DataFrame | None = None,
 ) -> None:  # fmt: skip
     """Compares known records as they would be with those in the store, and stages those that differ.
 
     ``rows``: key, hash, rid, sourcedId and the canonical body, by ascending rid; ``documents``: doc and doc_private
     beside them. ``task``: what becomes of those that differ, of ``staging``; with ``staging.UPDATE``, the hashes of the
     others are staged too. ``indexes``: what the references of ``rows`` are resolved by. ``partial`` as in
-    ``changes.compared``.
+    ``changes.compared``. ``stored``: rid, doc and doc_private of those of the records that are active and were read
+    already.
     """
     job.progress.enter("compare", entity=entity.name)
     rids = rows["rid"].to_list()
-    async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
-        before = await staging.documents(tx, entity, rids)
+    before = {} if stored is None else await asyncio.to_thread(_before, stored)
+    if unread := [rid for rid in rids if rid not in before]:
+        async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+            before |= await staging.documents(tx, entity, unread)
     new = zip(documents["doc"], documents["doc_private"], strict=True)
     found = await asyncio.to_thread(compared, entity, before, dict(zip(rids, new, strict=True)), set(partial))
     changes.updates |= found.updates

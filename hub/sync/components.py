@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import polars as pl
 
@@ -72,6 +73,7 @@ class Components:
         self._job, self._package, self._files, self._said, self._objects = job, package, files, said, objects
         self._writer = writer
         self._known = frozenset(known)
+        self._any_kept: bool | None = None
         self.staged: set[str] = set()
 
     def all_known(self, entity: Entity) -> bool:
@@ -123,20 +125,25 @@ class Components:
     async def stage(
         self, entity: Entity, fresh: pl.DataFrame | None, known: pl.DataFrame, kept: Mapping[str, pl.DataFrame]
     ) -> None:
-        """Has the rows of new and of known objects (key, rid) staged: of a known one also that it has none any more."""
+        """Has the rows of new and of known objects (key, rid) staged.
+
+        Of a known one also that it has none any more, where the source has sent any before.
+        """
         files = of(entity, self._package.version)
         if not files or not self.all_known(entity):
             return
         keys = known["key"] if fresh is None else stacked([known["key"], fresh["key"]])
         if not keys.len():
             return
+        had = known.height > 0 and await self._has_kept()
         found = []
         for component in files:
             came = kept.get(component.csv_file)
             rows = _NO_ROWS if came is None else await asyncio.to_thread(_packed, came, keys)
             kept_now = {"file": pl.lit(component.csv_file), "rows": pl.col("rows").fill_null(source_parts.NONE)}
-            if known.height:
-                found.append(known[_NAMED].join(rows, on="key", how="left").select("rid", **kept_now))
+            if had or (known.height and rows.height):
+                how: Literal["left", "inner"] = "left" if had else "inner"
+                found.append(known[_NAMED].join(rows, on="key", how=how).select("rid", **kept_now))
             if fresh is not None and fresh.height and rows.height:
                 found.append(fresh[_NAMED].join(rows, on="key", how="inner").select("rid", **kept_now))
         staged = stacked(found) if found else None
@@ -147,6 +154,13 @@ class Components:
                 (lambda ahead: ahead.brought(entity)) if is_target(entity) else None,
             )
             self.staged.add(entity.name)
+
+    async def _has_kept(self) -> bool:
+        """Whether rows of the source's component files are kept: none are while its first package joins others."""
+        if self._any_kept is None:
+            async with self._job.db.district(self._job.claim.district_id, readonly=True, wait_seconds=30) as tx:
+                self._any_kept = await source_parts.are_kept(tx, self._said.source_id)
+        return self._any_kept
 
 
 _NO_ROWS = pl.DataFrame(schema=kept_rows.KEPT)

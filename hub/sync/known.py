@@ -177,7 +177,7 @@ class KnownRecords:
             merged = await self.merging.merged(entity, both.select("rid", "sourcedId").sort("rid"), told)
             keys = both.select("rid", "key", "hash")
             frame = merged.frame.join(keys, on="rid", how="inner", maintain_order="left")
-            await self.differences(entity, frame, merged.documents, changes, staging.UPDATE)
+            await self.differences(entity, frame, merged.documents, changes, staging.UPDATE, merged.stored)
             await self.look_for_flips(entity, keys, merged, changes)
         return rows.filter(~shared), own if own is None else own.filter(~shared)
 
@@ -219,12 +219,14 @@ class KnownRecords:
         return set(rows.filter(pl.col("key").is_in(as_list(self.files.partial(entity, outcome))))["rid"])
 
     async def differences(
-        self, entity: Entity, rows: pl.DataFrame, documents: pl.DataFrame, changes: EntityChanges, task: str
-    ) -> None:
-        """Stages what differs of merged records, whose references are sourcedIds."""
+        self, entity: Entity, rows: pl.DataFrame, documents: pl.DataFrame, changes: EntityChanges, task: str,
+        stored: pl.DataFrame | None = None,
+    ) -> None:  # fmt: skip
+        """Stages what differs of merged records, whose references are sourcedIds. ``stored`` as ``Merged`` has it."""
         await stage_differences(
-            self.job, self.writer, entity, rows, documents, changes, task=task, indexes=await self._by_id(entity, rows)
-        )
+            self.job, self.writer, entity, rows, documents, changes, task=task, indexes=await self._by_id(entity, rows),
+            stored=stored,
+        )  # fmt: skip
 
     async def look_for_flips(self, entity: Entity, keys: pl.DataFrame, merged: Merged, changes: EntityChanges) -> None:
         """Tells of values of merged records (``keys``: rid and key) that go back and forth between sources."""

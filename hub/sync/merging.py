@@ -7,8 +7,9 @@ written when a second one joins, or a person overrides a value.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
@@ -48,12 +49,13 @@ class Merged:
     """Records as they are by all statements. ``frame``: rid, sourcedId and the canonical body; ``documents``: theirs.
 
     ``provenance``: rid and fields (JSON, field to source). References are sourcedIds. Records that nobody speaks of any
-    more are left out.
+    more are left out. ``stored``: rid, doc and doc_private of some active records as they are stored.
     """
 
     frame: pl.DataFrame
     documents: pl.DataFrame
     provenance: pl.DataFrame
+    stored: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Merging:
         self.shared: dict[str, pl.Series] = {}
         self.provenance = Provenance()
         self._stated: set[str] = set()
+        self._told: Counter[str] = Counter()  # how often what writes early hears of new statements, by entity
         self._alone: dict[tuple[str, UUID], BitMap] = {}
         self.persons: frozenset[int] | None = None
         self.joining: set[int] = set()
@@ -123,18 +126,20 @@ class Merging:
             beside = {rid: place for rid, place in led.items() if place in set(here)}
             known = await statements.of_records(tx, entity.name, [*here, *beside])
             lone = sorted(set(here) - set(known["rid"]))
-            alone = await statements.sole(tx, entity.name, entity.table, lone)
+            alone, living = await statements.sole(tx, entity.name, entity.table, lone)
             told = await statements.overrides(tx, entity=entity.name, rids=[*here, *beside]) if here else []
             set_by_hand, _ = statements.in_force(told, beside)
             persons = await self._persons(tx, entity, here)
         ids = ids.select("rid", "sourcedId").filter(pl.col("rid").is_in(here))
         group = Group(ids, pl.DataFrame(list(beside.items()), schema=doubles.PLACES, orient="row"), frozenset(kept))
+        stored = _as_stored(entity, alone, living)
         if words is not None:
             known, alone = (said.join(words.replaced, on=list(REPLACED), how="anti") for said in (known, alone))
             alone = pl.concat([alone, words.said.filter(pl.col("rid").is_in([*here, *beside]))])
-        return await self._merged(
+        merged = await self._merged(
             entity, group, own, known, alone, set_by_hand, persons, words_are_theirs=words is None
         )
+        return replace(merged, stored=stored)
 
     async def _led(self, tx: Transaction, entity: Entity, rids: Sequence[int]) -> Mapping[int, int]:
         """To which records those of some, and those that belong to some of them, belong that belong to others."""
@@ -180,7 +185,9 @@ class Merging:
         documents = await asyncio.to_thread(render, entity.name, frame)
         provenance = frame.select("rid", fields="provenance")
         if provenance.height:
-            await asyncio.to_thread(self.provenance.add, entity, provenance)
+            origins = await asyncio.to_thread(self.provenance.add, entity, provenance)
+            if (ahead := self._writer.joining) is not None and (after := self._told[entity.name]):
+                ahead.origins(origins, after)
         return Merged(frame.drop("provenance"), documents, provenance)
 
     def _own(self, entity: Entity, group: Group, own: pl.DataFrame, known: pl.DataFrame, source: str) -> pl.DataFrame:
@@ -240,6 +247,7 @@ class Merging:
         if new.height:
             self._stated.add(entity.name)
             whole = is_target(entity)  # of others there are many batches, and each would look through all
+            self._told[entity.name] += whole
             await self._writer.beside(
                 partial(self._stage, entity, new), (lambda ahead: ahead.said(entity)) if whole else None
             )
@@ -263,6 +271,12 @@ def _heard(entity: Entity, group: Group, words: pl.DataFrame) -> pl.DataFrame:
     """Statements as rid, source, at and canonical columns."""
     with_ids = words.join(group.named, on="rid", how="inner", maintain_order="left")
     return parse(entity.name, with_ids).select("rid", "source", "at", *(f.name for f in body(entity)))
+
+
+def _as_stored(entity: Entity, alone: pl.DataFrame, living: pl.Series) -> pl.DataFrame:
+    """Active records of which one source spoke: what it said is what is stored. Apps may write others meanwhile."""
+    found = alone.select("rid", "doc", "doc_private")
+    return found.clear() if entity.name in WRITABLE else found.filter(pl.col("rid").is_in(as_list(living)))
 
 
 def _by_hand(entity: Entity, ids: pl.DataFrame, overrides: Sequence[Override]) -> pl.DataFrame:

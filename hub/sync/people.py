@@ -229,7 +229,7 @@ async def _texts(tx: Transaction, entity: Entity, planned: Plan, pointed: Redire
     rids = sorted(touched | pointed.records)
     known = await statements.of_records(tx, entity.name, rids)
     merged = set(known["rid"])
-    sole = await statements.sole(tx, entity.name, entity.table, sorted(touched - merged))
+    sole = (await statements.sole(tx, entity.name, entity.table, sorted(touched - merged))).said
     words = pl.concat([known, sole])
     stored = await staging.documents(tx, entity, sorted(pointed.records - merged - touched))
     lists = await pointed.lists(tx, entity, words, stored)

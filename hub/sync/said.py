@@ -19,6 +19,9 @@ from hub.sync.resolve import is_target
 from transforms.catalogue import CATALOGUE, Entity
 from transforms.kept_rows import named
 
+#: Of so many records of a batch ids are asked for by rid: those of a whole entity are read where others refer to it.
+_FEW = 2_000
+
 
 class Said:
     """``named``: the keys that a small package of changes names; None for any other, of which all is read."""
@@ -123,7 +126,8 @@ class Said:
         """Rid (UInt32) and sourcedId (String) of an entity's records, of ``rids`` at least; of all without them."""
         if entity.name in self._known:
             return self._known[entity.name]
-        some = rids.to_list() if rids is not None and self.named is not None else None
+        few = self.named is not None or (rids is not None and rids.len() <= _FEW and not is_target(entity))
+        some = rids.to_list() if rids is not None and few else None
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
             found = await columns.sourced_ids(tx, entity, some)
         if some is None:

@@ -147,7 +147,11 @@ async def test_what_a_source_brings_that_joins_is_kept_early_and_at_the_right_po
         (run.position or 0) - drawn, {"users": frames["users"].height}, {"users"}, {"users"}
     )  # fmt: skip
     assert early.alone == {("users", synced.source_id): early.kept["users"]}
+    assert early.origins == {"users": early.kept["users"]}
     assert await positions(synced) == {"records": {(run.position, 0)}, "words": {(run.position, 0)}}
+    async with synced.db.district(synced.district_id) as tx:
+        since = await tx.fetch("SELECT since, count(*) AS n FROM provenance WHERE entity = 'users' GROUP BY since")
+    assert [tuple(row) for row in since] == [(run.position, frames["users"].height)]
     seen.before = None
     assert (await undone(synced, run)).state == "applied"
     assert (await snapshot(synced)).records == before.records
