@@ -200,9 +200,6 @@ async def set_exempt(tx: Transaction, rid: int, *, by: str | None) -> None:
 
 async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.DataFrame) -> None:
     """Sets the keys (KEYS) of some users, those without any among them; None: of all, and there are no others."""
-    if rids is not None and len(rids) <= FEW:
-        await _write_differences(tx, rids, keys)
-        return
     if rids is None:
         await tx.execute("DELETE FROM match_keys WHERE district_id = $1", tx.district_id)
     else:
@@ -219,9 +216,10 @@ async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.Dat
         )  # fmt: skip
 
 
-async def _write_differences(tx: Transaction, rids: Collection[int], keys: pl.DataFrame) -> None:
-    """As ``write_keys``, in one statement. Most changes of a person change no key, or some of them.
+async def note(tx: Transaction, rids: Collection[int], keys: pl.DataFrame, position: int) -> None:
+    """Of a few users who were compared: sets their keys, takes away what waits about them, and is ``done``.
 
+    It is one statement, since each costs as much as what it does. Most changes of a person change no key, or some.
     Nobody else writes the keys of these users meanwhile: who compares a district has a lease on it.
     """
     await tx.execute(
@@ -229,10 +227,13 @@ async def _write_differences(tx: Transaction, rids: Collection[int], keys: pl.Da
         "WHERE district_id = $1 AND rid = ANY($2::integer[])), "
         "new AS MATERIALIZED (SELECT * FROM unnest($3::bigint[], $4::smallint[], $5::integer[]) n(hash, kind, rid)), "
         "gone AS (DELETE FROM match_keys k WHERE k.district_id = $1 AND k.rid = ANY($2::integer[]) AND NOT EXISTS "
-        "(SELECT FROM new WHERE new.rid = k.rid AND new.kind = k.kind AND new.hash = k.hash)) "
+        "(SELECT FROM new WHERE new.rid = k.rid AND new.kind = k.kind AND new.hash = k.hash)), "
+        "cleared AS (DELETE FROM matches WHERE district_id = $1 AND state = 'review' AND proposed_by IS NULL "
+        "AND (left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))), "
+        "noted AS (UPDATE districts SET matched_to = $6, matching_until = NULL WHERE district_id = $1) "
         "INSERT INTO match_keys (district_id, hash, kind, rid) "
         "SELECT $1, hash, kind, rid FROM (SELECT * FROM new EXCEPT SELECT * FROM own) n ORDER BY hash, kind, rid",
-        tx.district_id, list(rids), keys["hash"].to_list(), keys["kind"].to_list(), keys["rid"].to_list(),
+        tx.district_id, list(rids), keys["hash"].to_list(), keys["kind"].to_list(), keys["rid"].to_list(), position,
     )  # fmt: skip
 
 
@@ -292,6 +293,11 @@ async def keep(tx: Transaction, rids: Collection[int] | None, found: pl.DataFram
         "AND ($2::integer[] IS NULL OR left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))",
         tx.district_id, None if rids is None else list(rids),
     )  # fmt: skip
+    await wait(tx, found)
+
+
+async def wait(tx: Transaction, found: pl.DataFrame) -> None:
+    """Adds to what waits for a decision, as ``keep`` has it."""
     if not found.height:
         return
     await tx.execute(

@@ -8,10 +8,11 @@ decide. So is whether two records of one source are one person: see docs/people.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -51,6 +52,11 @@ _IDENTIFIED: Final = ("B", "C")
 _TO_JOIN: Final = {name: PERSON[name] for name in ("rid", "source", "kind", "active")}
 _NOBODY: Final = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32})
 _BIGGEST: Final = max(kind.cap for kind in KINDS)
+#: Of so many people nothing that is made takes two milliseconds.
+_AT_ONCE: Final = 10
+
+
+_Made = TypeVar("_Made")
 
 
 class Mode(StrEnum):
@@ -110,7 +116,15 @@ async def match_once(db: Database) -> bool:
             asked = await _asked(tx, state, some, total)
     found = await asyncio.to_thread(_judged, asked) if asked is not None else None
     # A run that is being applied holds the district's row for as long as it takes; what was found is worth waiting for.
-    async with db.district(district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS) as tx:
+    lasting = partial(db.district, district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS)
+    if found is not None and some is not None and len(some) <= FEW and counted is None:
+        # What a run is made of is asked for otherwise where it is much: those statements are planned as they come.
+        async with lasting(plan_once=not found.same) as tx:
+            await matching.note(tx, some, found.keys, state.position)
+            await matching.wait(tx, found.pairs)
+            await queue(tx, found.same)
+        return True
+    async with lasting() as tx:
         if state.speaking < 2:
             await matching.write_keys(tx, None, compared.nothing())
         elif found is not None:
@@ -134,19 +148,24 @@ async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | N
     people, said = await compared.spoken(tx, some)
     if some is None:
         return _Asked(people, None, None, None, total, mode, policy, cannot, said, waiting)
-    keys = await asyncio.to_thread(lambda: compared.indexed(normalised(people)))
+    keys = await _made(len(some), lambda: compared.indexed(normalised(people)))
     own = rows_of(keys, keys["kind"] < matching.VALUES)
     # What the index had of those who changed counts no more.
     few = some if len(some) <= FEW else ()
     others = await matching.sharing(tx, list(set(own["hash"].to_list())), _BIGGEST, but=few)
     if not few:
         others = rows_of(others, ~others["rid"].is_in(list(some)))
-    pairs = await asyncio.to_thread(candidates, own, others)
+    pairs = await _made(len(some), lambda: candidates(own, others))
     theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(people["rid"])
     more, of_more = await compared.spoken(tx, sorted(theirs))
-    everybody, values = await asyncio.to_thread(_with_values, compared.together(people, more))
+    everybody, values = await _made(len(some) + len(theirs), lambda: _with_values(compared.together(people, more)))
     frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
     return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, cannot, said | of_more, waiting)
+
+
+async def _made(people: int, make: Callable[[], _Made]) -> _Made:
+    """What is made of some people. Of few it takes no longer than to wake another thread, and to be woken by it."""
+    return make() if people <= _AT_ONCE else await asyncio.to_thread(make)
 
 
 def _with_values(people: People) -> tuple[Columns, list[int]]:

@@ -98,13 +98,22 @@ async def test_keys_of_a_few_become_what_they_are_now_and_those_of_others_stay(d
     def keys(*rows: tuple[int, int, int]) -> pl.DataFrame:
         return pl.DataFrame(rows, matching.KEYS, orient="row")
 
+    def waiting(*pairs: tuple[int, int]) -> pl.DataFrame:
+        told = pl.DataFrame(pairs, {"left": pl.UInt32, "right": pl.UInt32}, orient="row")
+        return told.with_columns(tier=pl.lit("score"), score=pl.lit(1.0), evidence=pl.lit("[]"), model=pl.lit("x"))
+
     async with district.db.district(district.district_id) as tx:
         await matching.write_keys(tx, [1, 2, 3], keys((1, 0, 10), (1, 1, 11), (2, 0, 10), (3, 0, 12)))
-        await matching.write_keys(tx, [1, 3], keys((1, 1, 11), (1, 1, 12)))
+        await matching.keep(tx, [], waiting((1, 4), (2, 4), (4, 5)))
+        await matching.note(tx, [1, 3, 5], keys((1, 1, 11), (1, 1, 12)), 7)
 
         rows = await tx.fetch("SELECT rid, kind, hash FROM match_keys ORDER BY rid, kind, hash")
+        left = await tx.fetch("SELECT left_rid, right_rid FROM matches")
+        matched_to = await tx.fetchval("SELECT matched_to FROM districts")
 
     assert [tuple(row) for row in rows] == [(1, 1, 11), (1, 1, 12), (2, 0, 10)]
+    assert [tuple(row) for row in left] == [(2, 4)]
+    assert matched_to == 7
 
 
 async def test_what_is_sure_is_merged_and_what_changes_is_looked_at_again(district: District) -> None:

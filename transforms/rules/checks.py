@@ -20,6 +20,7 @@ from transforms.rules.given import ANY, FOUND, SINCE, Given, nothing
 from transforms.rules.settings import DEFAULTS, RuleSettings
 from transforms.rules.tables import SUMS, Batch, added, belonging, source_of
 from transforms.sheet import Sheet, findings
+from transforms.validate.hashed import Marks
 
 RULE_001 = declare(
     "RULE-001", Severity.WARN, Action.REPORT, "A rule that another distribution brings has failed",
@@ -27,7 +28,7 @@ RULE_001 = declare(
 )  # fmt: skip
 
 _WHOLE = (Phase.ENTITY, Phase.CROSS_ENTITY)
-_NO_MARKS = pl.Series([], dtype=pl.UInt64)
+_NOBODY = Marks([])
 #: The columns that a table has whatever rules read: its key, or that of a sum, is no column of a rule.
 _ALWAYS = {table: keys for table, (_, keys) in SUMS.items()}
 _PLACE = ("key", "line")
@@ -44,6 +45,7 @@ class Checks:
         self.parts: dict[str, list[pl.DataFrame]] = {}
         self.tables: dict[str, pl.DataFrame] = {}
         self.belong: list[pl.Series] = []
+        self.places: Marks | None = None
         self.failed: list[str] = []
 
     def rows(self, sheet: Sheet, *, delta: bool) -> None:
@@ -92,17 +94,17 @@ class Checks:
         """What was kept of all batches."""
         kept = self.parts.pop(table, [])
         if table in SUMS:
-            return added(table, kept or [SUMS[table][0](_no_rows("enrollments"), _NO_MARKS)])
+            return added(table, kept or [SUMS[table][0](_no_rows("enrollments"), _NOBODY)])
         return pl.concat(kept) if kept else Batch(table, _no_rows(table)).table(self._columns(table))
 
     def _keep(self, entity: str, good: Batch) -> None:
         if entity == "users" and "sizes" in self._all():
             self.belong.append(belonging(good))
+            self.places = None
         for table in self._tables_of(entity):
             if table in SUMS:
-                self.belong = [pl.concat(self.belong).unique().sort()] if len(self.belong) > 1 else self.belong
-                belong = self.belong[0] if self.belong else _NO_MARKS
-                self.parts.setdefault(table, []).append(SUMS[table][0](good.rows, belong))
+                self.places = self.places or Marks(self.belong)
+                self.parts.setdefault(table, []).append(SUMS[table][0](good.rows, self.places))
             else:
                 self.parts.setdefault(table, []).append(good.table(self._columns(table)))
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 import polars as pl
 
 from transforms.issues import Action, Check, Fix, Phase, Rule, Severity, register
-from transforms.marks import beside, blank, certain, rows_of
+from transforms.marks import beside, blank, certain, filled, rows_of
+from transforms.validate.hashed import repeats
 
 #: The table of a rule about rows of any entity.
 ANY: Final = "*"
@@ -101,7 +102,8 @@ def shared(rows: pl.DataFrame, by: Iterable[str], entity: str) -> pl.DataFrame:
 
 def all_differ(values: pl.Series) -> bool:
     """Whether no value comes twice, which is nearly always so and cheap to see."""
-    return values.n_unique() - int(values.null_count() > 0) == values.len() - values.null_count()
+    known = filled(values)
+    return len(repeats(known)) == 0 if known.dtype == pl.UInt64 else known.n_unique() == known.len()
 
 
 def column(rows: pl.DataFrame, name: str) -> pl.Series:

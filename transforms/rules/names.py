@@ -7,9 +7,12 @@ import polars as pl
 from transforms.issues import Action, Phase, Severity
 from transforms.marks import absent, certain
 from transforms.rules.given import BEFORE, Given, column, found, in_fields, rule
+from transforms.sheet import spread
 
 _BOTH = ("givenName", "familyName")
 _NO_SMALL, _NO_CAPITAL = r"^\P{Ll}*$", r"^\P{Lu}*$"
+#: Nearly every name begins so, which is cheaper to see.
+_OF_BOTH = "^[A-Z][a-z]"
 _INITIAL = r"\S\s\p{L}\.?$"
 _SUFFIX = r"(?i)[\s,](?:jr|sr|ii|iii|iv)\.?$"
 _NICKNAME = (
@@ -30,14 +33,13 @@ def capitals(given: Given) -> pl.DataFrame:
 
 
 _SAME = pl.col("").str.contains(_NO_SMALL) | pl.col("").str.contains(_NO_CAPITAL)
+_LETTERS = pl.max_horizontal(pl.col("").str.count_matches(r"\p{Lu}"), pl.col("").str.count_matches(r"\p{Ll}"))
 
 
 def _of_one_kind(values: pl.Series, fewest: float) -> pl.Series:
-    marked = certain(values.to_frame("").select_seq(_SAME).to_series())
-    if not marked.any():
-        return marked
-    capital, small = pl.col("").str.count_matches(r"\p{Lu}"), pl.col("").str.count_matches(r"\p{Ll}")
-    return marked & certain(values.to_frame("").select(pl.max_horizontal(capital, small) >= fewest).to_series())
+    rest = certain(~values.str.contains(_OF_BOTH))
+    odd = values.filter(rest).to_frame("").select_seq(_SAME & _LETTERS.ge(fewest)).to_series()
+    return spread(rest, rest, certain(odd))
 
 
 @rule(

@@ -20,7 +20,6 @@ from transforms.marks import (
     beside,
     blank,
     certain,
-    distinct,
     either,
     empty,
     nowhere,
@@ -30,11 +29,14 @@ from transforms.marks import (
     without,
 )
 from transforms.shapes import dtype
-from transforms.validate.hashed import among
+from transforms.sheet import spread
+from transforms.validate.hashed import Marks
 
 _FAMILY: Final = ("guardian", "parent", "relative")
 _NONE: Final = pl.Series([0], dtype=pl.UInt32)
 _NO_STAFF: Final = ("student", *_FAMILY)
+#: What stands behind the first @, which is nearly always the only one; null where nothing does.
+_BEHIND: Final = pl.col("").str.splitn("@", 2).struct.field("field_1").replace("", None)
 
 
 class Batch:
@@ -107,13 +109,23 @@ def _names(batch: Batch) -> pl.Series:
 
 def _domains(batch: Batch) -> pl.Series:
     values = batch["email"]
-    return values if empty(values) else values.str.extract(r"@([^@]+)$").str.to_lowercase()
+    if empty(values):
+        return values
+    domains = values.to_frame("").select_seq(_BEHIND).to_series()
+    odd = certain(domains.str.contains("@", literal=True))
+    if odd.any():
+        domains = spread(domains, odd, values.filter(odd).str.extract(r"@([^@]+)$"))
+    return domains.str.to_lowercase()
 
 
 def _orgs(batch: Batch) -> pl.Series:
     places, roles = batch.roles
-    pairs = beside([pl.Series("place", places), roles.struct.field("org").alias("org")]).unique()
-    return pl.Series(np.bincount(pairs["place"].to_numpy(), minlength=batch.rows.height))
+    numbers = np.bincount(places, minlength=batch.rows.height)
+    several = numbers[places] > 1
+    pairs = beside([pl.Series("place", places), roles.struct.field("org").alias("org")]).filter(pl.Series(several))
+    some = numbers > 1
+    numbers[some] = np.bincount(pairs.unique()["place"].to_numpy(), minlength=batch.rows.height)[some]
+    return pl.Series(numbers)
 
 
 #: (entity, column) to how it is made.
@@ -135,13 +147,13 @@ MADE: Final[Mapping[tuple[str, str], Callable[[Batch], pl.Series]]] = {
 }
 
 #: Rows of one batch and the marks of users' orgs (``belonging``) in, sums out.
-Sum = Callable[[pl.DataFrame, pl.Series], pl.DataFrame]
+Sum = Callable[[pl.DataFrame, Marks], pl.DataFrame]
 
 
 def belonging(users: Batch) -> pl.Series:
-    """The marks of users and the orgs in which they have a role, in one ascending series."""
+    """The marks of users and the orgs in which they have a role."""
     places, roles = users.roles
-    return distinct(_places(users.rows["key"][places], roles.struct.field("org"))).sort()
+    return _places(users.rows["key"][places], roles.struct.field("org"))
 
 
 def _places(users: pl.Series, orgs: pl.Series) -> pl.Series:
@@ -149,13 +161,10 @@ def _places(users: pl.Series, orgs: pl.Series) -> pl.Series:
     return both.select_seq((pl.col("user").hash(0) ^ pl.col("org").hash(1)).alias("place")).to_series()
 
 
-def _sizes(rows: pl.DataFrame, belong: pl.Series) -> pl.DataFrame:
+def _sizes(rows: pl.DataFrame, belong: Marks) -> pl.DataFrame:
     """By class (its mark): students, teachers, and how many of the students belong to the school (here)."""
     student = rows["role"] == "student"
-    there = nowhere(rows.height)
-    if belong.len():
-        here = _places(rows["user"], rows["school"])
-        there = among(belong, here)
+    there = belong.among(_places(rows["user"], rows["school"])) if len(belong) else nowhere(rows.height)
     columns = [rows["class"].hash(0), student.alias("student"), (rows["role"] == "teacher").alias("teacher"),
                (there & student).alias("there")]  # fmt: skip
     return beside(columns).group_by("class").agg(
@@ -163,13 +172,13 @@ def _sizes(rows: pl.DataFrame, belong: pl.Series) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _teaching(rows: pl.DataFrame, _belong: pl.Series) -> pl.DataFrame:
+def _teaching(rows: pl.DataFrame, _belong: Marks) -> pl.DataFrame:
     """Who teaches which class: the marks of both."""
     teachers = rows_of(rows[["class", "user"]], rows["role"] == "teacher")
     return teachers.select(pl.all().hash(0))
 
 
-def _attending(rows: pl.DataFrame, _belong: pl.Series) -> pl.DataFrame:
+def _attending(rows: pl.DataFrame, _belong: Marks) -> pl.DataFrame:
     """How many enrollments users (their marks) who are no students have in a school."""
     others = rows_of(rows[["user", "school"]], rows["role"] != "student")
     return others.group_by(pl.col("user").hash(0), "school").agg(number=pl.len())

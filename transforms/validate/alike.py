@@ -18,6 +18,7 @@ from transforms.hashing import content_hash
 from transforms.issues import Action, Phase, Severity, declare
 from transforms.marks import as_list
 from transforms.sheet import Sheet, no_keys, split
+from transforms.validate.hashed import repeats
 
 ENR_002 = declare(
     "ENR-002", Severity.INFO, Action.FIX, "The same enrollment under several sourcedIds",
@@ -59,12 +60,13 @@ def marks_of(frame: pl.DataFrame) -> pl.Series:
 
 def several(found: pl.Series) -> pl.Series:
     """Those of a file's marks that come more than once; a chance collision only sets a row aside for a moment."""
-    return found.filter(found.is_duplicated()).unique() if found.n_unique() < found.len() else found.clear()
+    return pl.Series(found.name, repeats(found))
 
 
 def may_be_alike(sheet: Sheet, repeated: pl.Series) -> pl.Series:
     """The rows of a sheet, its references as they came, whose class and user are in ``repeated`` (marks)."""
-    return sheet.frame.select(pair_marks(_PAIR)).to_series().is_in(as_list(repeated))
+    marks = (sheet[name].hash(seed) for seed, name in enumerate(_PAIR))  # a blank one is null already
+    return reduce(xor, marks).is_in(as_list(repeated))
 
 
 def join_alike(sheet: Sheet, held: Callable[[], pl.Series]) -> tuple[Sheet, pl.Series]:

@@ -9,8 +9,9 @@ import polars as pl
 
 from transforms.hashing import content_hash
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import distinct, filled
-from transforms.sheet import Sheet, split
+from transforms.marks import as_list, beside, distinct, filled, present, rows_of
+from transforms.sheet import Sheet, split, spread
+from transforms.validate.hashed import repeats
 from transforms.validate.identifiers import trimmed
 
 ID_002 = declare(
@@ -31,8 +32,9 @@ def duplicated(keys: pl.Series) -> pl.Series:
     They are compared by hash first, which is cheap for millions; a chance collision only sets a row aside for a moment.
     """
     marks = trimmed(keys).hash(0)
-    twice = marks.is_duplicated() if marks.n_unique() < marks.len() else None
-    return distinct(filled(trimmed(keys.head(0) if twice is None else keys.filter(twice)))).alias("key")
+    twice = pl.Series(repeats(marks))
+    some = keys.filter(marks.is_in(as_list(twice))) if twice.len() else keys.clear()
+    return distinct(filled(trimmed(some))).alias("key")
 
 
 def resolve_duplicates(sheet: Sheet) -> Sheet:
@@ -41,14 +43,14 @@ def resolve_duplicates(sheet: Sheet) -> Sheet:
     if keys.n_unique() == keys.len() - max(keys.null_count() - 1, 0):  # all nulls count as one value
         return sheet
     names = [f.name for f in sheet.fields] + ["metadata"] * ("metadata" in sheet.frame.columns)
-    marks = sheet.frame.select("key", "line", content=content_hash(sheet.frame, names))
-    group = pl.len().over("key") > 1
+    several = keys.is_duplicated() & present(keys)
+    rows = rows_of(sheet.frame, several)
     kinds = pl.col("content").n_unique().over("key")
     first = pl.col("line") == pl.col("line").min().over("key")
-    flags = marks.select(
-        several=group & pl.col("key").is_not_null(), equal=kinds == 1, first=first,
+    flags = beside([rows["key"], rows["line"], content_hash(rows, names).alias("content")]).select(
+        differ=kinds > 1, again=(kinds == 1) & ~first,
     )  # fmt: skip
-    repeated = flags["several"] & flags["equal"] & ~flags["first"]
-    sheet.report(ID_002, repeated, "sourcedId")
-    sheet.report(ID_003, flags["several"] & ~flags["equal"], "sourcedId")
-    return split(sheet, repeated)[0]
+    again, differ = (spread(several, several, flags[name]) for name in ("again", "differ"))
+    sheet.report(ID_002, again, "sourcedId")
+    sheet.report(ID_003, differ, "sourcedId")
+    return split(sheet, again)[0]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from transforms.catalogue import CATALOGUE
 from transforms.issues import Action, Phase, Severity, declare
-from transforms.marks import as_list, certain, distinct, either, filled, present, rows_of, stacked
+from transforms.marks import as_list, certain, either, filled, nowhere, present, rows_of
 from transforms.sheet import Sheet, findings
-from transforms.validate.hashed import places
 from transforms.validate.known import Known
 from transforms.validate.people import STUDENT
 
@@ -54,15 +55,17 @@ class Enrolled:
     today: date | None
     whole: bool
     outside: list[pl.DataFrame] = field(default_factory=list)
-    _seen: list[pl.Series] = field(default_factory=list)
+    _seen: npt.NDArray[np.bool_] | None = None
 
     def check(self, sheet: Sheet, classes: pl.DataFrame) -> None:
         """Checks one sheet of enrollments. ``classes``: the row of ``Known.classes`` for each of its rows."""
-        users, people = sheet["user"].hash(0), self.known.people.users()
-        at = places(people["user"], users)
+        users, (marks, people) = sheet["user"].hash(0), self.known.people.users()
+        at = marks.places(users)
         student = sheet["role"] == STUDENT
         if self.whole and self.today is not None:
-            self._seen.append(distinct(filled(at.filter(student))))
+            if self._seen is None:
+                self._seen = np.zeros(people.height, dtype=np.bool_)
+            self._seen[filled(at.filter(student)).to_numpy()] = True
         odd = student & people["stranger"][at]
         odd |= (sheet["role"] == "teacher") & people["pupil"][at]
         sheet.report(ENR_006, odd & ~sheet.out, "role")
@@ -114,8 +117,9 @@ class Enrolled:
         come = (pl.col("begins") + _SETTLED <= today).fill_null(value=True)
         stays = (pl.col("ends") > today).fill_null(value=True)
         students = self.known.people.students().filter(pl.col("school").is_in(as_list(schools)) & come & stays)
-        everybody = self.known.people.users()["user"]
-        seen = stacked([pl.Series("at", [], dtype=pl.UInt32), *self._seen]).unique()
-        there = students["key"].hash(0).is_in(as_list(everybody.gather(seen)))
-        missed = students.filter(~there).sort("key", "school").unique("key", keep="first", maintain_order=True)
+        marks, people = self.known.people.users()
+        at = marks.places(students["key"].hash(0))
+        seen = nowhere(people.height) if self._seen is None else pl.Series(self._seen)
+        absent = students.filter(~certain(seen[at]))
+        missed = absent.sort("key", "school").unique("key", keep="first", maintain_order=True)
         return missed.select("key", "line", cause=pl.lit("orgs:") + pl.col("school"))

@@ -6,26 +6,42 @@ finding.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from transforms.marks import blank, present, without
+from transforms.lookup import Ascending
+from transforms.marks import blank, nowhere, without
 
 
-def ordered(parts: list[pl.Series]) -> pl.Series:
-    """Marks (UInt64) of several batches in one ascending series."""
-    return pl.concat([pl.Series("mark", [], dtype=pl.UInt64), *(part.alias("mark") for part in parts)]).sort()
+class Marks:
+    """Marks (UInt64) of several batches, in ascending order, in which others are looked up."""
+
+    def __init__(self, parts: Iterable[pl.Series]) -> None:
+        self._marks = np.sort(np.concatenate([np.empty(0, dtype=np.uint64), *(part.to_numpy() for part in parts)]))
+        self._ascending = Ascending(self._marks) if len(self._marks) else None
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def places(self, wanted: pl.Series) -> pl.Series:
+        """For each of ``wanted`` (no nulls) its place among the marks; null where it is none of them."""
+        if self._ascending is None:
+            return blank(wanted.len(), pl.UInt32)
+        at, there = self._ascending.find(wanted.to_numpy())
+        return without(pl.Series(at), pl.Series(~there))
+
+    def among(self, wanted: pl.Series) -> pl.Series:
+        """Whether each of ``wanted`` is one of the marks."""
+        if self._ascending is None:
+            return nowhere(wanted.len())
+        return pl.Series(self._ascending.find(wanted.to_numpy())[1])
 
 
-def places(marks: pl.Series, wanted: pl.Series) -> pl.Series:
-    """For each of ``wanted`` (no nulls) its place among ``marks``, which ascend; null where it is none of them."""
-    if not marks.len():
-        return blank(wanted.len(), pl.UInt32)
-    next_ = np.searchsorted(marks.to_numpy(), wanted.to_numpy())
-    at = pl.Series(np.minimum(next_, marks.len() - 1), dtype=pl.UInt32)
-    return without(at, marks[at] != wanted)
-
-
-def among(marks: pl.Series, wanted: pl.Series) -> pl.Series:
-    """Whether each of ``wanted`` is among ``marks``, which ascend."""
-    return present(places(marks, wanted))
+def repeats(marks: pl.Series) -> npt.NDArray[np.uint64]:
+    """Those of some marks (no nulls) that come more than once, in ascending order."""
+    ascending = np.sort(marks.to_numpy())
+    again = ascending[1:][ascending[1:] == ascending[:-1]]
+    return np.unique(again) if len(again) else again

@@ -13,7 +13,7 @@ from transforms.lookup import lookup
 from transforms.marks import as_list, beside, distinct, nowhere, stacked
 from transforms.shapes import dtype
 from transforms.sheet import is_owner, no_keys
-from transforms.validate.hashed import among, ordered
+from transforms.validate.hashed import Marks
 from transforms.validate.people import People
 
 #: Columns of other entities that later checks look at, beside the key.
@@ -52,6 +52,7 @@ class Known:
     _rows: dict[str, pl.DataFrame] = field(default_factory=dict)
     _causes: dict[str, pl.DataFrame] = field(default_factory=dict)
     _students: list[pl.Series] = field(default_factory=list)
+    _enrolled: Marks | None = None
     _classes: pl.DataFrame | None = None
     people: People = field(default_factory=People)
 
@@ -112,7 +113,8 @@ class Known:
 
     def enroll(self, classes: pl.Series, students: pl.Series) -> None:
         """Notes enrollments of students, aligned; those of rows that are kept out too, for an older version stays."""
-        self._students.append(_pairs(classes, students).sort())
+        self._students.append(_pairs(classes, students))
+        self._enrolled = None
 
     def enrolled(self, classes: pl.Series, students: pl.Series) -> pl.Series | None:
         """Where a student is enrolled in a class; None where no enrollments came with this run.
@@ -121,9 +123,9 @@ class Known:
         """
         if not self._students:
             return None
-        if len(self._students) > 1:
-            self._students = [ordered(self._students)]
-        return among(self._students[0], _pairs(classes, students))
+        if self._enrolled is None:
+            self._enrolled = Marks(self._students)
+        return self._enrolled.among(_pairs(classes, students))
 
     def cause(self, entity: str, keys: pl.Series) -> pl.Series:
         """Why each of ``keys`` is missing: the cause of its own row being kept out, else that it is nowhere."""

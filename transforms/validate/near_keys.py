@@ -6,6 +6,7 @@ import polars as pl
 
 from transforms.issues import Action, Phase, Severity, declare
 from transforms.marks import absent, as_list, beside, few, rows_of
+from transforms.validate.hashed import repeats
 
 ID_004 = declare(
     "ID-004", Severity.WARN, Action.REPORT,
@@ -41,11 +42,13 @@ def nearly_equal(rows: pl.DataFrame, held: pl.Series, entity: str) -> pl.DataFra
     both = pl.concat([given["key"], others])
     if few(both) and _all_differ(both.to_list()):
         return rows.clear().hstack([pl.Series("cause", [], dtype=pl.String)])
-    folded = both.to_frame("key").select_seq(_FOLDED.alias("same"), mark=_FOLDED.hash(0)) if both.len() else None
+    folded = both.to_frame("key").select_seq(_FOLDED.alias("same")).to_series()
     # By hash first, which is cheap; a chance collision of two is told apart below.
-    if folded is None or folded["mark"].n_unique() == both.len():
+    marks = folded.hash(0)
+    again = pl.Series(repeats(marks))
+    if not again.len():
         return rows.clear().hstack([pl.Series("cause", [], dtype=pl.String)])
-    table = beside([both.alias("key"), folded["same"]]).filter(folded["mark"].is_duplicated()).unique("key")
+    table = beside([both.alias("key"), folded]).filter(marks.is_in(as_list(again))).unique("key")
     table = table.with_columns(new=~pl.col("key").is_in(as_list(held)))
     table = table.sort("same", "new", "key", descending=[False, False, True])
     first = table.filter(pl.len().over("same") > 1).with_columns(known=pl.col("key").first().over("same"))

@@ -9,6 +9,7 @@ import polars as pl
 from transforms.issues import Action, Phase, Severity, declare
 from transforms.marks import absent, as_list, beside, empty, one_of, possible, present, rows_of, stacked
 from transforms.sheet import Sheet
+from transforms.validate.hashed import Marks
 
 ENR_007 = declare(
     "ENR-007", Severity.WARN, Action.REPORT, "A student with primary roles in two schools at the same time",
@@ -31,6 +32,7 @@ class People:
     _users: list[pl.DataFrame] = field(default_factory=list)
     _left: list[pl.DataFrame] = field(default_factory=list)
     _students: list[pl.DataFrame] = field(default_factory=list)
+    _ascending: tuple[Marks, pl.DataFrame] | None = None
 
     def add(self, sheet: Sheet) -> None:
         """Notes the users of a sheet whose roles are attached."""
@@ -44,17 +46,19 @@ class People:
         user = pl.col("user")
         flags = {"stranger": ~user.is_in(as_list(studying)), "pupil": ~user.is_in(as_list(teaching))}
         self._users.append(users.select("user", **flags))
+        self._ascending = None
         self._left.append(_left(rows))
         names = {"key": "key", "line": "line", "school": "org", "begins": "beginDate", "ends": "endDate"}
         roles = beside([rows[name].alias(shown) for shown, name in names.items()])
         self._students.append(rows_of(roles, (rows["role"] == STUDENT) & possible(rows["enabledUser"])))
 
-    def users(self) -> pl.DataFrame:
-        """Everybody: user (the mark, ascending), stranger (is no student), pupil (has no role in which one teaches)."""
-        schema = {"user": pl.UInt64, "stranger": pl.Boolean, "pupil": pl.Boolean}
-        if len(self._users) != 1 or not self._users[0]["user"].flags["SORTED_ASC"]:
-            self._users = [stacked([pl.DataFrame(schema=schema), *self._users]).sort("user")]
-        return self._users[0]
+    def users(self) -> tuple[Marks, pl.DataFrame]:
+        """Everybody: their marks, and beside each user (the mark), stranger (no student), pupil (teaches nobody)."""
+        if self._ascending is None:
+            schema = {"user": pl.UInt64, "stranger": pl.Boolean, "pupil": pl.Boolean}
+            users = stacked([pl.DataFrame(schema=schema), *self._users]).sort("user")
+            self._users, self._ascending = [users], (Marks([users["user"]]), users)
+        return self._ascending
 
     def left(self) -> pl.DataFrame:
         """Who has left a school, or will: user (the mark), school, until (the last day of the last role there)."""

@@ -8,6 +8,7 @@ import polars as pl
 
 from transforms.catalogue import Kind
 from transforms.issues import Action, Phase, Severity, declare
+from transforms.lookup import lookup
 from transforms.marks import absent, as_list, beside, certain, empty, rows_of, without
 from transforms.sheet import Sheet
 from transforms.validate.enrolled import Enrolled
@@ -156,11 +157,10 @@ def _check_school(sheet: Sheet, known: Known, enrolled: Enrolled | None) -> None
     schools = known.classes()
     if schools.height == 0:
         return
-    pairs = beside([sheet["school"], sheet["class"].alias("key")])
-    pairs = pairs.join(schools, on="key", how="left", maintain_order="left")
-    sheet.report(ENR_009, pairs["school"] != pairs["of_class"], "school")
+    at = lookup(schools).places(sheet["class"])
+    sheet.report(ENR_009, sheet["school"] != schools["of_class"][at], "school")
     if enrolled is not None:
-        enrolled.check(sheet, pairs)
+        enrolled.check(sheet, beside([schools[name][at] for name in ("begins", "ends")]))
 
 
 def _check_primary_org(sheet: Sheet) -> None:

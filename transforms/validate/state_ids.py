@@ -10,6 +10,7 @@ import polars as pl
 from transforms.issues import Action, Phase, Severity, declare
 from transforms.marks import as_list, beside, certain, nowhere, present, rows_of
 from transforms.sheet import Sheet
+from transforms.validate.hashed import repeats
 
 ID_006 = declare(
     "ID-006", Severity.WARN, Action.REPORT, "A placeholder in the place of a state identifier (000…, 999…, 123456789)",
@@ -57,11 +58,11 @@ def check_state_ids(sheet: Sheet) -> pl.DataFrame:
 
 def check_shared(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """By field the users (key, line, cause) who share an identifier with another one; the first by key is the cause."""
-    if rows["id"].n_unique() == rows.height:
+    marks = rows["field"].hash(0) ^ rows["id"].hash(1)
+    again = pl.Series(repeats(marks))
+    if not again.len():
         return {}
-    twice = rows.filter(pl.struct("field", "id").is_duplicated())
-    if not twice.height:
-        return {}
+    twice = rows.filter(marks.is_in(as_list(again)))
     shared = twice.filter(pl.col("key").n_unique().over("field", "id") > 1)
     first = shared.with_columns(cause=pl.lit("users:") + pl.col("key").min().over("field", "id"))
     return {

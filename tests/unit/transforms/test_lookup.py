@@ -10,7 +10,7 @@ import pytest
 
 from transforms import lookup as module
 from transforms import marks
-from transforms.lookup import Lookup, lookup
+from transforms.lookup import Ascending, Lookup, lookup
 
 KEYS = [f"u-{number}" for number in range(0, 3_000, 3)]
 WANTED = ["u-0", "u-1", None, "u-2997", "", "u-2997", "U-0", "u-300"]
@@ -33,8 +33,20 @@ def test_keys_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(marks, "_FEW_VALUES", -1)
     made = Lookup(pl.Series(KEYS))
     hashes = pl.Series(WANTED).hash(0).to_numpy()
-    monkeypatch.setattr(made, "_by_hash", (np.sort(np.resize(hashes, len(KEYS))), made._by_hash[1]))
+    monkeypatch.setattr(made, "_by_hash", (Ascending(np.sort(np.resize(hashes, len(KEYS)))), made._by_hash[1]))
     assert made.places(pl.Series(WANTED)).to_list() == joined(KEYS, WANTED).to_list()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1_000])
+@pytest.mark.parametrize("most", [2**64 - 1, 2**63, 5])
+def test_hashes_are_found_where_a_search_by_halves_finds_them(size: int, most: int) -> None:
+    drawn = np.random.default_rng(size)
+    there = np.sort(drawn.integers(0, most, size, dtype=np.uint64, endpoint=True))
+    wanted = np.concatenate([there, drawn.integers(0, most, 500, dtype=np.uint64, endpoint=True)])
+    wanted = np.concatenate([wanted, np.array([0, 2**64 - 1], dtype=np.uint64)])
+    at, found = Ascending(there).find(wanted)
+    assert found.tolist() == np.isin(wanted, there).tolist()
+    assert at[found].tolist() == np.searchsorted(there, wanted)[found].tolist()
 
 
 def test_a_lookup_lives_as_long_as_its_table() -> None:
