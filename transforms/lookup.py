@@ -15,6 +15,9 @@ import polars as pl
 
 from transforms.marks import absent, blank, certain, few, without
 
+#: Hashes with the same first bits that are looked at one after the other; two are many of as many as there are places.
+_STEPS = 24
+
 
 class Ascending:
     """Hashes (64 bits) in ascending order, some at least. Built once, asked by any number of threads.
@@ -35,11 +38,15 @@ class Ascending:
         """For each hash its first place, and whether it is there at all; any place where it is not."""
         at = np.minimum(self._begins[wanted >> self._shift], self._last)
         before = np.flatnonzero(self._hashes[at] < wanted)
-        while len(before):
+        for _ in range(_STEPS):
+            if not len(before):
+                break
             here = at[before] + 1
             before, here = before[here <= self._last], here[here <= self._last]
             at[before] = here
             before = before[self._hashes[here] < wanted[before]]
+        if len(before):  # many of one hash, or hashes that somebody made to begin alike
+            at[before] = np.minimum(np.searchsorted(self._hashes, wanted[before]), self._last)
         return at, self._hashes[at] == wanted
 
 

@@ -49,6 +49,14 @@ def test_hashes_are_found_where_a_search_by_halves_finds_them(size: int, most: i
     assert at[found].tolist() == np.searchsorted(there, wanted)[found].tolist()
 
 
+def test_hashes_that_begin_alike_are_found_as_well() -> None:
+    there = np.sort(np.concatenate([np.full(500, 7, np.uint64), np.arange(1_000, dtype=np.uint64) * np.uint64(2)]))
+    wanted = np.arange(2_100, dtype=np.uint64)
+    at, found = Ascending(there).find(wanted)
+    assert found.tolist() == np.isin(wanted, there).tolist()
+    assert at[found].tolist() == np.searchsorted(there, wanted)[found].tolist()
+
+
 def test_a_lookup_lives_as_long_as_its_table() -> None:
     table = pl.DataFrame({"key": KEYS})
     assert lookup(table) is lookup(table)
