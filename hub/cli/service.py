@@ -43,8 +43,8 @@ def serve(host: str | None, port: int | None) -> None:
 def worker() -> None:
     """Carry out syncs and deliver webhooks until SIGTERM or Ctrl-C.
 
-    Any number may run. One that is killed loses nothing: another takes its work over, deliveries at once, all else when
-    its lease ends.
+    Any number may run. One that is killed loses nothing: another takes its work over, deliveries within a second, all
+    else when its lease ends.
     """
     from hub import collector
 

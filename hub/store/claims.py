@@ -20,6 +20,8 @@ from hub.store import presence
 from hub.store.database import Database, Transaction
 from hub.store.feed import Head
 
+#: How soon it is looked again whether somebody who has a lease is gone.
+GONE_SECONDS = 0.5
 _CLAIMS_LOCK = 0x686F6F6B73  # "hooks": one claim at a time, so that the caps hold to the letter
 
 
@@ -158,12 +160,14 @@ _HOLD = holding(
     "UPDATE subscriptions SET lease_until = now() + make_interval(secs => $4) "
     "WHERE district_id = $1 AND subscription_id = $2 AND lease_token = $3"
 )
-# A lease may be a dead worker's: what it held is free when it ends.
+# A lease may be a dead worker's: what it held is free when it ends, or as soon as its holder is gone. Of that nobody is
+# told, so while there are leases it is looked every half second.
 _NEXT = f"""
 SELECT extract(epoch FROM least(
     (SELECT min(s.ready_at) FROM subscriptions s JOIN districts d USING (district_id)
      WHERE d.state = 'active' AND s.ready_at > now() AND {_BEHIND}),
-    (SELECT min(s.lease_until) FROM subscriptions s WHERE s.lease_until > now())) - now())::float8
+    (SELECT least(min(s.lease_until), now() + make_interval(secs => {GONE_SECONDS})) FROM subscriptions s
+     WHERE s.lease_until > now() HAVING count(*) > 0)) - now())::float8
 """
 
 
@@ -202,7 +206,7 @@ def _within(due: Sequence[asyncpg.Record], limit: int, per_district: int, per_ho
 
 
 async def next_due(db: Database) -> float | None:
-    """Seconds until the next subscription that waits for its time, or until a lease ends; None for neither."""
+    """Seconds until the next subscription that waits for its time, or a lease may be free; None for neither."""
     async with db.statement() as tx:
         seconds: float | None = await tx.fetchval(_NEXT)
     return seconds

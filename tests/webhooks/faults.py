@@ -67,7 +67,7 @@ _SENDER = (
     ),
     Fault(
         "killed, with a long lease",
-        "another worker takes over at once",
+        "another worker takes over within a second",
         (_at("presence", "what_a_killed_worker_had_is_taken_over_long_before_its_lease_ends"),),
     ),
     Fault(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -79,6 +80,25 @@ async def test_what_a_killed_worker_had_is_taken_over_long_before_its_lease_ends
                 await there.wait_for(2, 30)
     assert len({(got.id, got.body) for got in there.received}) == 1
     assert (await world.feeds.subscription(some.id))["position"] == 1
+
+
+@pytest.mark.threat("F1", "F15")
+async def test_who_has_nothing_to_do_notices_that_another_one_is_gone(world: World) -> None:
+    # It would look after five seconds, or when the lease ends.
+    async with receiver(_hang) as there:
+        some = await world.subscribe(there)
+        await world.feeds.move(some.district, some.grant, updated=[0])
+        async with worker(world, HUB_WEBHOOK_LEASE_SECONDS=LONG, HUB_WEBHOOK_TIMEOUT_SECONDS="60") as first:
+            await there.wait_for(1)
+            there.behave = _taken
+            async with world.running():
+                await asyncio.sleep(1)
+                assert len(there.received) == 1
+                first.kill()
+                await first.wait()
+                killed = time.monotonic()
+                await there.wait_for(2, 30)
+    assert there.received[1].at - killed < 3
 
 
 @pytest.mark.threat("F13", "F15")
