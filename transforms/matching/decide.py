@@ -13,7 +13,7 @@ import polars as pl
 from transforms.marks import as_list
 from transforms.matching.blocks import Rids, candidates_of, unpacked
 from transforms.matching.columns import Bools, Columns, columns_of
-from transforms.matching.compare import AGREEING, Compared, Levels, Rows, compared
+from transforms.matching.compare import Compared, compared
 from transforms.matching.evidence import written
 from transforms.matching.few import People
 from transforms.matching.frequencies import Floats, Frequencies, Met, counted
@@ -21,7 +21,9 @@ from transforms.matching.hashes import U64, mixed, of_texts, once
 from transforms.matching.likeness import chosen
 from transforms.matching.normal import normalised
 from transforms.matching.others import Others
+from transforms.matching.sides import Levels, Rows
 from transforms.matching.weights import (
+    AGREEING,
     AT,
     WEIGHTS,
     Birth,
@@ -54,6 +56,8 @@ _HOUSEHOLD = tuple(AT[name] for name in ("home", "phone", "guardian", "school"))
 _BESIDE = tuple(at for name, at in AT.items() if name not in {"first name", "last name", "birth date"})
 #: A first name that says the same person even in one home.
 _ONE_NAME = (First.EQUAL, First.NICKNAME, First.SWAPPED_MIDDLE)
+#: A nickname says it where it is worth as many bits: William and Liam, of whom there are many, may be twins.
+_TELLING = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,9 @@ class Policy:
     ``doubt``: how many bits a pair counts at most against its cluster.
     """
 
-    merge: float = 0.9999
+    merge: float = 0.9998
     review: float = 0.995
-    rarity: float = 0.001
+    rarity: float = 0.002
     contested: float = 0.0004
     households: bool = True
     email_domains: frozenset[str] | None = None
@@ -199,9 +203,8 @@ def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools
             pair.bits[strangers, at] = np.minimum(pair.bits[strangers, at], 0)
     score = pair.bits.sum(axis=1, dtype=np.float32)
     posterior = 1 / (1 + judge.population * np.exp2(-score.astype(np.float64)))
-    outcome = np.select([posterior >= policy.merge, posterior >= policy.review], [_MERGE, _REVIEW], _SEPARATE).astype(
-        np.uint8
-    )
+    likely = (posterior >= policy.review).astype(np.uint8) + (posterior >= policy.merge)
+    outcome = np.array([_SEPARATE, _REVIEW, _MERGE], np.uint8)[likely]
     tier = np.full(len(score), _SCORE, np.uint8)
     told = np.zeros(len(score), np.bool_)
     seen = _seen(pair)
@@ -239,12 +242,9 @@ def _corroborated(pair: Compared) -> Floats:
 
 
 def _one_name(pair: Compared) -> Bools:
-    """Whether first names are those of one person even in one home.
-
-    Of names so common that a short form tells nothing it is not one: William and Liam may be twins.
-    """
-    first = pair.level("first name")
-    found: Bools = is_one_of(first, _ONE_NAME) & ((first != First.NICKNAME) | (pair.bits[:, AT["first name"]] > 0))
+    """Whether first names are those of one person even in one home."""
+    first, bits = pair.level("first name"), pair.bits[:, AT["first name"]]
+    found: Bools = is_one_of(first, _ONE_NAME) & ((first != First.NICKNAME) | (bits > _TELLING))
     return found
 
 
@@ -305,9 +305,11 @@ def _gated(
     fits = is_one_of(first, (*AGREEING, First.SPELLING))
     born_together = is_one_of(birth, (Birth.EQUAL, Birth.SWAPPED, Birth.MISSING))
     twins = born_together & seen.at_home & ~seen.one_name & ~_slip_of_one(judge, left, right, pair)
-    # Brothers do not share a first name: two pupils of one name in one home are one, whatever is missing.
-    pupils = (pair.level("grade") != Same.MISSING) & seen.one_name & seen.at_home
-    undated = (birth == Birth.MISSING) & ~pupils
+    # Brothers do not share a first name, nor are father and son pupils one behind the other: whatever is missing, two
+    # pupils of one name are one in one home, and where the one comes when the other leaves and their grades fit.
+    grade, follows = pair.level("grade"), pair.level("time") == Time.HAND_OVER
+    same_pupil = ((grade != Same.MISSING) & seen.at_home) | ((grade == Same.EQUAL) & follows)
+    undated = (birth == Birth.MISSING) & ~(seen.one_name & same_pupil)
     held = ~fits | twins | undated | ((birth == Birth.EQUAL) & common) | seen.conflict
     outcome[held] = np.minimum(outcome[held], _REVIEW)
     coexist = pair.level("time") == Time.COEXIST

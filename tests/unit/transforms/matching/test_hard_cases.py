@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from functools import cache
 from typing import Any
@@ -147,6 +148,31 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"family": "De la Quintanar"}, OTHER_SOURCE | {"family": "DelaQuintanar"}, "merge",
     ),
     "a particle": ({"family": "De la Quintanar"}, OTHER_SOURCE, "merge"),
+    "an initial that is written as two letters elsewhere": (
+        {"middle": "Þórdís"}, OTHER_SOURCE | {"middle": "Þ."}, "merge",
+    ),
+    "a slip in a name of three letters": (
+        ENDED | ELSEWHERE | {"given": "Ava"}, OTHER_SOURCE | {"given": "Avq"}, "merge",
+    ),
+    "a slip in a name of three letters, of which two are left": (
+        ENDED | ELSEWHERE | {"given": "Ava"}, OTHER_SOURCE | {"given": "Av"}, "merge",
+    ),
+    "two names of three letters": (
+        ENDED | ELSEWHERE | {"given": "Ava"}, OTHER_SOURCE | {"given": "Eva"}, "separate",
+    ),
+    "two names of three letters that nobody else has": (
+        ENDED | ELSEWHERE | {"given": "Uxa"}, OTHER_SOURCE | {"given": "Uxi"}, "separate",
+    ),
+    "no birth date, a pupil who comes when another of that name leaves": (
+        ENDED | ELSEWHERE | {"birth_date": None}, OTHER_SOURCE, "merge",
+    ),
+    "no birth date, a pupil of the name of one who left a long time ago": (
+        ENDED | ELSEWHERE | {"birth_date": None, "begin": date(1996, 8, 20), "end": date(2000, 6, 10), "grade": "12"},
+        OTHER_SOURCE, "review",
+    ),
+    "no birth date, a pupil of the name of one who left, of another grade": (
+        ENDED | ELSEWHERE | {"birth_date": None, "grade": "12"}, OTHER_SOURCE, "review",
+    ),
     "a nickname": ({"given": "Guadalupe"}, OTHER_SOURCE | {"given": "Lupe"}, "merge"),
     "protected": ({"no_match": True} | STATE, OTHER_SOURCE | STATE, "separate"),
     "a placeholder": (
@@ -204,6 +230,24 @@ def test_two_names_that_are_crossed_say_more_than_one() -> None:
     one = decided({}, OTHER_SOURCE | {"given": "Inez", "middle": None})
 
     assert swapped["score"] > one["score"] + 8
+
+
+def test_what_only_some_names_can_come_to_says_more_of_those() -> None:
+    """One half of a double surname, or a nickname, is told of people who have such a name, so that it is not rare."""
+    double = {"family": "Quintanar Ruelas"}
+    whole, half = decided(double, OTHER_SOURCE | double), decided(double, OTHER_SOURCE)
+    one, nickname = ({"given": given} for given in ("Guadalupe", "Lupe"))
+
+    assert _bits(whole, "last name") - _bits(half, "last name") < 3
+    assert (
+        _bits(decided(one, OTHER_SOURCE | nickname), "first name")
+        > _bits(decided(one, OTHER_SOURCE | one), "first name") - 5
+    )
+
+
+def _bits(found: dict[str, Any], field: str) -> float:
+    """What a field is worth."""
+    return float(next(item["bits"] for item in json.loads(found["evidence"]) if item["what"] == field))
 
 
 def test_an_identifier_of_somebody_else_is_told_as_suspect() -> None:
