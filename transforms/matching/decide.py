@@ -73,7 +73,7 @@ class Policy:
     ``doubt``: how many bits a pair counts at most against its cluster.
     """
 
-    merge: float = 0.9998
+    merge: float = 0.9999
     review: float = 0.995
     rarity: float = 0.002
     contested: float = 0.0004
