@@ -236,8 +236,7 @@ def _seen(pair: Compared) -> _Seen:
 
 def _corroborated(pair: Compared) -> Floats:
     """How many others would share names and birth date and agree in the rest as these two do."""
-    more = pair.bits[:, _BESIDE].sum(axis=1, dtype=np.float64)
-    others: Floats = pair.chance * np.exp2(-more)
+    others: Floats = pair.chance * np.exp2(-pair.bits[:, _BESIDE].sum(axis=1, dtype=np.float64))
     return others
 
 
