@@ -9,8 +9,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from hub.sandbox.rosterbench import TUNING_SEEDS, RosterPlan, rosterbench
+from transforms.matching.few import Few
 from transforms.matching.people import PERSON, Frequencies, Policy, decide, frequencies, normalised, plain
 
 POPULATION = 65_000
@@ -102,6 +104,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"middle": None}, OTHER_SOURCE | ELSEWHERE | {"middle": None}, "review",
     ),
     "a middle name as well, at two schools at once and living apart": ({}, OTHER_SOURCE | ELSEWHERE, "merge"),
+    "a middle name as well, one of two surnames, at two schools at once and living apart": (
+        {"family": "Quintanar Ruelas"}, OTHER_SOURCE | ELSEWHERE, "review",
+    ),
+    "a middle name as well, one of two surnames, moved house": (
+        ENDED | {"family": "Quintanar Ruelas"}, OTHER_SOURCE | ELSEWHERE, "merge",
+    ),
     "names alone, a slip in the birth date, moved house": (
         ENDED | ELSEWHERE | {"middle": None, "birth_date": date(2012, 5, 18)}, OTHER_SOURCE | {"middle": None},
         "review",
@@ -223,6 +231,66 @@ def test_names_and_a_birth_date_that_a_third_record_has_have_to_be_rarer() -> No
     assert among(one, other, third | {"family": "Petry"}, common) == "merge"
     assert among(one, other, third, common) == "review"
     assert among(one, other, third) == "merge"
+
+
+FORMER = ENDED | STATE | {"middle": None, "email": "mq@district.example"}
+NAMESAKE = OTHER_SOURCE | ELSEWHERE | {"middle": None}
+
+
+@pytest.mark.parametrize(
+    ("third", "wanted"),
+    [
+        ({"source": "gym"} | STATE, "review"),
+        ({"source": "gym", "email": "mq@district.example"}, "review"),
+        ({"source": "gym", "given": "Marisella"} | STATE, "merge"),
+        ({"source": "gym"}, "merge"),
+        ({"source": "gym", "ids": [{"type": "state", "identifier": "4490077"}]}, "merge"),
+        ({"source": "gym", "schools": [2]} | STATE, "merge"),
+        (ENDED | {"begin": date(2022, 8, 20), "end": date(2023, 6, 10), "grade": "06"} | STATE, "merge"),
+    ],
+)
+def test_names_do_not_join_to_one_who_is_known_to_be_another_by_an_identifier(
+    third: dict[str, Any], wanted: str
+) -> None:
+    """The namesake came when the other left, but who left is at another school now, as an identifier says."""
+    third |= {"middle": None}
+
+    assert among(FORMER, NAMESAKE, third) == wanted
+    assert among(NAMESAKE, FORMER, third) == wanted
+    assert among(FORMER, NAMESAKE | {"street": BASE["street"], "postcode": BASE["postcode"]}, third) == "merge"
+
+
+def test_few_people_have_thirds_as_many_do() -> None:
+    """All pairs of a district, and those of one who changed, whose pairs are not those of the others."""
+    rows = [
+        BASE | {"rid": rid, "middle": None} | row
+        for rid, row in enumerate((FORMER, NAMESAKE, {"source": "gym"} | STATE), 1)
+    ]
+    people = pl.DataFrame(rows, PERSON)
+    every = pl.DataFrame({"left": [1, 1, 2], "right": [2, 3, 3]})
+
+    def told(found: pl.DataFrame | Few, pairs: pl.DataFrame) -> pl.DataFrame:
+        return decide(normalised(found), pairs, population=POPULATION, frequencies=counted()).frame
+
+    all_of_them = told(people, every)
+    assert all_of_them["outcome"].to_list() == ["review", "merge", "review"]
+    for rid in (1, 2, 3):
+        own = (pl.col("left") == rid) | (pl.col("right") == rid)
+        assert_frame_equal(told(Few.of(people), every.filter(own)), all_of_them.filter(own))
+
+
+def test_a_person_may_say_that_the_third_is_another() -> None:
+    rows = [
+        BASE | {"rid": rid, "middle": None} | row
+        for rid, row in enumerate((FORMER, NAMESAKE, {"source": "gym"} | STATE), 1)
+    ]
+    cannot = pl.DataFrame({"left": [3], "right": [1]})
+    made = decide(
+        pl.DataFrame(rows, PERSON), pl.DataFrame({"left": [1], "right": [2]}), population=POPULATION,
+        frequencies=counted(), cannot=cannot,
+    )  # fmt: skip
+
+    assert made.frame["outcome"].to_list() == ["merge"]
 
 
 def test_two_names_that_are_crossed_say_more_than_one() -> None:
