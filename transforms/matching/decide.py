@@ -263,15 +263,14 @@ def _names_alone(pair: Compared, beside: Bools) -> Bools:
 
     Or by two of whom not even the birth date is the same, wherever they live. A middle name is one name more, so that
     it takes more to doubt: another last name, or two schools at one time with a birth date that is not the same or, for
-    those who live apart, a last name that is the same in part only.
+    those who live apart, a last name that is the other's first name.
     """
     overlap, reborn = pair.level("time") == Time.OVERLAP, pair.level("birth date") != Birth.EQUAL
     elsewhere = overlap & is_one_of(pair.level("home"), (Home.POSTCODE, Home.DIFFERENT))
     with_middle = is_one_of(pair.level("middle name"), (Middle.EQUAL, Middle.INITIAL))
     last = pair.level("last name")
-    in_part = is_one_of(last, (Last.PART, Last.TOKEN, Last.SWAPPED))
     doubted = (~with_middle & (elsewhere | reborn)) | (overlap & reborn) | (last == Last.DIFFERENT)
-    doubted |= elsewhere & in_part
+    doubted |= elsewhere & (last == Last.SWAPPED)
     found: Bools = ~beside & doubted
     return found
 
