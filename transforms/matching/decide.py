@@ -163,6 +163,8 @@ class _Judge:
     def _by_thirds(self, left: Rows, right: Rows, found: _Judged) -> None:
         """Leave to review whom names join, where the one is known to be a third whom nothing joins to the other."""
         at = np.flatnonzero(found.by_names)
+        if not len(at):
+            return
         pairs, thirds = self.others.namesakes(left[at], right[at])
         if not len(pairs):
             return
