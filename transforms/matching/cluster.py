@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from transforms.matching.decide import ROSTER, Decisions, Policy
+from transforms.matching.decide import Decisions
+from transforms.matching.policy import ROSTER, Policy
 
 #: What a pair counts that was not compared or was too unlike to be told, and the most that a pair may count, in bits.
 _MISSING, _MOST, _SURE = -3.0, 20.0, 40.0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from transforms.matching.columns import NO_DAY, NO_GRADE, Bools, Columns
-from transforms.matching.frequencies import Counts, Floats, Met, Of
-from transforms.matching.hashes import U64
+from transforms.matching.columns import NO_DAY, NO_GRADE, Bools
+from transforms.matching.frequencies import Floats, Met
 from transforms.matching.likeness import alike, chosen, one_step, words_in_common
+from transforms.matching.sides import Levels, Rows, Sides
 from transforms.matching.weights import (
     AT,
     FIELDS,
@@ -24,22 +23,19 @@ from transforms.matching.weights import (
     Same,
     Time,
     Weights,
-    is_one_of,
 )
+from transforms.matching.worth import by_value
 
-Rows = npt.NDArray[np.int64]
-Levels = npt.NDArray[np.uint8]
 #: Days between leaving and coming that still are a hand-over: a summer, and a little of both at once.
 _HAND_OVER = (-14, 100)
 #: Days that two records of one source may overlap when one follows the other.
 _OVERLAP = 14
 _YEAR = 365.25
-#: Middle names are counted where they are first names: one that never is may still be common.
-_RAREST_MIDDLE = 0.001
 #: A spelling that fewer people have is a slip; two names that more have are two names.
 _UNUSUAL = 2
 _UNUSUAL_SHARE = 2e-5
-AGREEING = (First.EQUAL, First.NICKNAME, First.ALIAS, First.SWAPPED_MIDDLE, First.PART)
+#: Of three letters most slips are names as well (Mai, Mia): it is one where nobody else has it, and so many the other.
+_SHORT_SLIP = 10
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ def compared(
 ) -> Compared:  # fmt: skip
     """The pairs of rows ``left`` and ``right``; symmetrical in both."""
     columns = met.columns
-    sides = _Sides(columns, left, right)
+    sides = Sides(columns, left, right)
     first = _first(sides, met)
     last = _last(sides)
     first[(last == Last.SWAPPED) & (first == First.DIFFERENT)] = First.SWAPPED
@@ -89,61 +85,10 @@ def compared(
     }
     levels = np.stack([found[name] for name in FIELDS], axis=1)
     bits = np.stack([weights.bits[at][levels[:, at]] for at in range(len(FIELDS))], axis=1)
-    return Compared(levels, bits, _by_value(sides, found, bits, met, weights, population))
+    return Compared(levels, bits, by_value(sides, found, bits, met, weights, population))
 
 
-@dataclass(frozen=True)
-class _Sides:
-    columns: Columns
-    left: Rows
-    right: Rows
-
-    def known(self, values: U64) -> Bools:
-        found: Bools = (values[self.left] != 0) & (values[self.right] != 0)
-        return found
-
-    def equal(self, values: U64) -> Bools:
-        a, b = values[self.left], values[self.right]
-        found: Bools = (a == b) & (a != 0)
-        return found
-
-    def same(self, values: U64 | Levels) -> Levels:
-        if not values.any():  # nobody has one
-            return np.zeros(len(self.left), np.uint8)
-        a, b = values[self.left], values[self.right]
-        return np.where((a == 0) | (b == 0), Same.MISSING, np.where(a == b, Same.EQUAL, Same.DIFFERENT)).astype(
-            np.uint8
-        )
-
-    def either(self, values: U64, counts: Counts) -> Floats:
-        """How often the value of the one or of the other was met."""
-        a, b = counts[self.left].astype(np.float64), counts[self.right]
-        return np.where(values[self.left] == values[self.right], a, a + b)
-
-    def any_equal(self, places: Sequence[U64]) -> Bools:
-        found = np.zeros(len(self.left), np.bool_)
-        others = [place[self.right] for place in places]
-        for one in places:
-            mine = one[self.left]
-            for other in others:
-                found |= (mine == other) & (mine != 0)
-        return found
-
-    def shared(self, places: Sequence[U64]) -> Levels:
-        """Whether lists have an entry in common."""
-        if not places:
-            return np.zeros(len(self.left), np.uint8)
-        level = np.where(self.any_equal(places), Same.EQUAL, Same.DIFFERENT).astype(np.uint8)
-        level[~self.known(places[0])] = Same.MISSING
-        return level
-
-    def among(self, rows: Bools) -> tuple[Rows, _Sides]:
-        """The pairs where ``rows`` is true, and their places."""
-        at = np.flatnonzero(rows)
-        return at, _Sides(self.columns, self.left[at], self.right[at])
-
-
-def _first(sides: _Sides, met: Met) -> Levels:
+def _first(sides: Sides, met: Met) -> Levels:
     columns = sides.columns
     level = sides.same(columns.given)
     level[level == Same.DIFFERENT] = First.DIFFERENT
@@ -161,14 +106,19 @@ def _first(sides: _Sides, met: Met) -> Levels:
     close, other = rest.among((names == First.DIFFERENT) & ~one)
     if len(close):
         similar = alike(columns.values("c_given"), given, other.left, other.right)
-        rarer = np.minimum(met.given[other.left], met.given[other.right])
+        counts = met.given[other.left], met.given[other.right]
+        rarer = np.minimum(*counts)
         unusual = rarer <= max(_UNUSUAL, _UNUSUAL_SHARE * met.frequencies.total)
         names[close] = np.where(similar, np.where(unusual, First.SPELLING, First.ALIKE), First.DIFFERENT)
+        short, brief = other.among(~similar & (rarer <= 1) & (np.maximum(*counts) >= _SHORT_SLIP))
+        if len(short):
+            slip = alike(columns.values("c_given"), given, brief.left, brief.right, shortest=2)
+            names[close[short[slip]]] = First.SPELLING
     level[at] = names
     return level
 
 
-def _middle(sides: _Sides, first: Levels) -> Levels:
+def _middle(sides: Sides, first: Levels) -> Levels:
     columns = sides.columns
     level = sides.same(columns.middle)
     middle, initial = columns.middle, columns.middle_initial
@@ -187,7 +137,7 @@ def _middle(sides: _Sides, first: Levels) -> Levels:
     return level
 
 
-def _last(sides: _Sides) -> Levels:
+def _last(sides: Sides) -> Levels:
     columns = sides.columns
     family, given, tokens = columns.family, columns.given, columns.family_tokens
     level, whole = sides.same(family), columns.family_whole
@@ -213,7 +163,7 @@ def _last(sides: _Sides) -> Levels:
     return level
 
 
-def _birth(sides: _Sides) -> Levels:
+def _birth(sides: Sides) -> Levels:
     columns = sides.columns
     level = sides.same(columns.born)
     at, rest = sides.among(level == Same.DIFFERENT)
@@ -237,14 +187,14 @@ def _turned(a: npt.NDArray[np.integer], b: npt.NDArray[np.integer]) -> Bools:
     return found
 
 
-def _email(sides: _Sides) -> Levels:
+def _email(sides: Sides) -> Levels:
     level = sides.same(sides.columns.email)
     level[level == Same.DIFFERENT] = Code.DIFFERENT
     level[(level == Code.DIFFERENT) & sides.equal(sides.columns.local)] = Code.ALIKE
     return level
 
 
-def _home(sides: _Sides, first: Levels, last: Levels, birth: Levels) -> Levels:
+def _home(sides: Sides, first: Levels, last: Levels, birth: Levels) -> Levels:
     columns = sides.columns
     street, postcode = sides.same(columns.street), sides.same(columns.postcode)
     if not (street.any() or postcode.any()):
@@ -266,7 +216,7 @@ def _home(sides: _Sides, first: Levels, last: Levels, birth: Levels) -> Levels:
     return level
 
 
-def _identifier(sides: _Sides) -> Levels:
+def _identifier(sides: Sides) -> Levels:
     ids, types = sides.columns.ids, sides.columns.id_types
     level = np.zeros(len(sides.left), np.uint8)
     for one, (codes, kinds) in enumerate(zip(ids, types, strict=True)):
@@ -283,7 +233,7 @@ def _identifier(sides: _Sides) -> Levels:
     return level
 
 
-def _time(sides: _Sides, school: Levels, role: Levels) -> Levels:
+def _time(sides: Sides, school: Levels, role: Levels) -> Levels:
     columns = sides.columns
     (b1, b2), (e1, e2) = (
         (v[sides.left].astype(np.int64), v[sides.right].astype(np.int64)) for v in (columns.begin, columns.end)
@@ -307,7 +257,7 @@ def _time(sides: _Sides, school: Levels, role: Levels) -> Levels:
     return level
 
 
-def _grade(sides: _Sides) -> Levels:
+def _grade(sides: Sides) -> Levels:
     """A record's grade is that of its last day. Of one that goes on it is that of a day not before it began."""
     columns = sides.columns
     g1, g2 = (columns.grade[side].astype(np.int32) for side in (sides.left, sides.right))
@@ -327,64 +277,3 @@ def _grade(sides: _Sides) -> Levels:
     )
     level[(g1 == NO_GRADE) | (g2 == NO_GRADE)] = Same.MISSING
     return level
-
-
-def _by_value(
-    sides: _Sides, found: dict[str, Levels], bits: npt.NDArray[np.float32], met: Met, weights: Weights, population: int
-) -> Floats:  # fmt: skip
-    """Bits of names and dates by how common they are, written into ``bits``; how many others have both by chance."""
-    columns = sides.columns
-    first, last, birth, middle = (found[name] for name in ("first name", "last name", "birth date", "middle name"))
-    given = met.share(Of.GIVEN, sides.either(columns.given, met.given))
-    common = met.share(Of.GIVEN, sides.either(columns.middle, met.middle))
-    _put(
-        bits, "middle name", middle == Middle.EQUAL, weights.m("middle name")[middle],
-        np.maximum(common, _RAREST_MIDDLE),
-    )  # fmt: skip
-    agree = is_one_of(first, AGREEING)
-    # Whoever has both names, if crossed, shares two: the second has to be met as well.
-    second = np.ones(len(given))
-    at, rest = sides.among(first == First.SWAPPED_MIDDLE)
-    rarer = np.minimum(met.given[rest.left], met.given[rest.right]).astype(np.float64)
-    second[at] = np.maximum(met.share(Of.GIVEN, rarer), _RAREST_MIDDLE)
-    _put(bits, "first name", agree, weights.m("first name")[first], given * second)
-    family = met.share(Of.FAMILY, sides.either(columns.family, met.family))
-    in_part = is_one_of(last, (Last.PART, Last.TOKEN))
-    if in_part.any():
-        at, rest = sides.among(in_part)
-        family[at] = met.share(Of.TOKEN, _of_shared_tokens(rest, met))
-    whole = is_one_of(last, (Last.EQUAL, Last.ORDER))
-    _put(bits, "last name", in_part | whole, weights.m("last name")[last], family)
-    born = met.share(Of.BIRTH, met.birth[sides.left].astype(np.float64))
-    same_day = birth == Birth.EQUAL
-    _put(bits, "birth date", same_day, weights.m("birth date")[birth], born)
-    # Who was born on one day is in one grade.
-    bits[same_day, AT["grade"]] = np.minimum(bits[same_day, AT["grade"]], 0)
-    together = _together(sides, met, given * family * population, population)
-    # Names of one origin go together: where that is seen, both together say less than each for itself.
-    whole &= agree
-    bits[whole, AT["last name"]] -= np.log2(together[whole])
-    chance: Floats = population * given * second * family * together * born
-    return chance
-
-
-def _together(sides: _Sides, met: Met, expected: Floats, population: int) -> Floats:
-    """How many times more often both names were met together, by others, than each for itself would have it."""
-    name = sides.either(sides.columns.name, met.name)
-    others = np.maximum(name - 2, 0) * population / max(met.frequencies.total, 1)
-    more: Floats = np.maximum(others / expected, 1)
-    return more
-
-
-def _of_shared_tokens(sides: _Sides, met: Met) -> Floats:
-    """How often the rarest token was met that two surnames have in common."""
-    least = np.full(len(sides.left), np.inf)
-    for one, counts in zip(sides.columns.family_tokens, met.tokens, strict=True):
-        a, count = one[sides.left], counts[sides.left]
-        for other in sides.columns.family_tokens:
-            least = np.where((a == other[sides.right]) & (a != 0), np.minimum(least, count), least)
-    return least
-
-
-def _put(bits: npt.NDArray[np.float32], name: str, rows: Bools, m: Floats, u: Floats) -> None:
-    bits[rows, AT[name]] = np.log2(m[rows] / u[rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,18 @@ import polars as pl
 from transforms.marks import as_list
 from transforms.matching.blocks import Rids, candidates_of, unpacked
 from transforms.matching.columns import Bools, Columns, columns_of
-from transforms.matching.compare import AGREEING, Compared, Levels, Rows, compared
+from transforms.matching.compare import Compared, compared
 from transforms.matching.evidence import written
 from transforms.matching.few import People
 from transforms.matching.frequencies import Floats, Frequencies, Met, counted
-from transforms.matching.hashes import U64, mixed, of_texts, once
+from transforms.matching.hashes import U64, of_texts, once
 from transforms.matching.likeness import chosen
 from transforms.matching.normal import normalised
 from transforms.matching.others import Others
+from transforms.matching.policy import ROSTER, Policy
+from transforms.matching.sides import Levels, Rows
 from transforms.matching.weights import (
+    AGREEING,
     AT,
     WEIGHTS,
     Birth,
@@ -54,33 +57,8 @@ _HOUSEHOLD = tuple(AT[name] for name in ("home", "phone", "guardian", "school"))
 _BESIDE = tuple(at for name, at in AT.items() if name not in {"first name", "last name", "birth date"})
 #: A first name that says the same person even in one home.
 _ONE_NAME = (First.EQUAL, First.NICKNAME, First.SWAPPED_MIDDLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Where the lines are drawn. The defaults are for rosters.
-
-    ``merge``, ``review``: the least posterior of either. ``rarity``: how many other people with the same names and
-    birth date, who agree in all else as well, are expected at most where two records become one by these;
-    ``contested``: the same where a third record has them, too, so that there are two people sooner.
-    ``households``: whether relatives live together in the data, and what follows from it (first names as a gate,
-    twins, co-existence, birth dates); without it the score alone decides. ``email_domains``: domains in which an
-    address belongs to one person; by default all but those of mail providers, and then only within one role.
-    ``doubt``: how many bits a pair counts at most against its cluster.
-    """
-
-    merge: float = 0.9999
-    review: float = 0.995
-    rarity: float = 0.001
-    contested: float = 0.0004
-    households: bool = True
-    email_domains: frozenset[str] | None = None
-    doubt: float = 20.0
-
-
-ROSTER = Policy()
-#: Registers of people without a known role, source or household.
-REGISTER = Policy(merge=0.5, review=0.1, households=False, doubt=2.0)
+#: A nickname says it where it is worth as many bits: William and Liam, of whom there are many, may be twins.
+_TELLING = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +119,6 @@ def _kept_apart(left: Rids, right: Rids, cannot: pl.DataFrame | None) -> Bools:
     return np.isin(_packed(left, right), _packed(*_ordered(cannot)))
 
 
-def _shared_emails(columns: Columns) -> npt.NDArray[np.uint64]:
-    """Addresses that two active records of one source and role have."""
-    rows = np.flatnonzero((columns.email != 0) & columns.active & columns.matchable)
-    users = mixed(5, columns.email, columns.source, columns.kind.astype(np.uint64) + np.uint64(1))[rows]
-    _, first, counts = np.unique(users, return_index=True, return_counts=True)
-    return np.unique(columns.email[rows[first[counts > 1]]])
-
-
 @dataclass(frozen=True, slots=True)
 class _Judged:
     outcome: Levels
@@ -157,6 +127,7 @@ class _Judged:
     posterior: Floats
     apart: Bools
     told: Bools
+    by_names: Bools
 
 
 class _Judge:
@@ -173,21 +144,40 @@ class _Judge:
         self.rids = columns.rid[self.order]
         self.cannot = cannot
 
-    @cached_property
-    def shared(self) -> U64:
-        """Addresses that several people have; looked for only when two records have one."""
-        return _shared_emails(self.columns)
-
     def judged(self, left: Rids, right: Rids, *, every: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
         """What is told of the pairs, or of ``every`` one; left and right of others that are not out of the question."""
         a, b = (self.order[np.searchsorted(self.rids, side)] for side in (left, right))
-        apart = _kept_apart(left, right, self.cannot)
-        pair = compared(self.met, a, b, self.weights, self.population)
-        found = _judged(self, a, b, pair, apart)
+        pair, found = self._by_themselves(a, b)
+        self._by_thirds(a, b, found)
         told = np.ones(len(a), np.bool_) if every else found.told
         rest = ~told & (found.posterior > _TOLD)
         doubtful = pl.DataFrame([pl.Series("left", left[rest]), pl.Series("right", right[rest])])
         return _frame(left, right, pair, found, told, self.weights), doubtful
+
+    def _by_themselves(self, left: Rows, right: Rows) -> tuple[Compared, _Judged]:
+        one, other = self.columns.rid[left], self.columns.rid[right]
+        apart = _kept_apart(np.minimum(one, other), np.maximum(one, other), self.cannot)
+        pair = compared(self.met, left, right, self.weights, self.population)
+        return pair, _judged(self, left, right, pair, apart)
+
+    def _by_thirds(self, left: Rows, right: Rows, found: _Judged) -> None:
+        """Leave to review whom names join, where the one is known to be a third whom nothing joins to the other."""
+        at = np.flatnonzero(found.by_names)
+        if not len(at):
+            return
+        pairs, thirds = self.others.namesakes(left[at], right[at])
+        if not len(pairs):
+            return
+        at = at[pairs]
+        (one, held_one), (other, held_other) = (self._known(side[at], thirds) for side in (left, right))
+        denied = at[(one & held_other) | (other & held_one)]
+        found.outcome[denied], found.tier[denied] = _REVIEW, _SCORE
+
+    def _known(self, side: Rows, thirds: Rows) -> tuple[Bools, Bools]:
+        """Whether both are one by an identifier or an address; whether they are not joined."""
+        _, found = self._by_themselves(side, thirds)
+        merged = found.outcome == _MERGE
+        return merged & ((found.tier == _B) | (found.tier == _C)), ~merged
 
 
 def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools) -> _Judged:
@@ -199,9 +189,8 @@ def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools
             pair.bits[strangers, at] = np.minimum(pair.bits[strangers, at], 0)
     score = pair.bits.sum(axis=1, dtype=np.float32)
     posterior = 1 / (1 + judge.population * np.exp2(-score.astype(np.float64)))
-    outcome = np.select([posterior >= policy.merge, posterior >= policy.review], [_MERGE, _REVIEW], _SEPARATE).astype(
-        np.uint8
-    )
+    likely = (posterior >= policy.review).astype(np.uint8) + (posterior >= policy.merge)
+    outcome = np.array([_SEPARATE, _REVIEW, _MERGE], np.uint8)[likely]
     tier = np.full(len(score), _SCORE, np.uint8)
     told = np.zeros(len(score), np.bool_)
     seen = _seen(pair)
@@ -214,7 +203,9 @@ def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools
     _by_identifier(pair, seen, policy, outcome, tier)
     unknown = ~(columns.matchable[left] & columns.matchable[right])
     outcome[apart | unknown], tier[unknown], posterior[unknown] = _SEPARATE, _SCORE, 0.0
-    return _Judged(outcome, tier, score, posterior, apart, told | (outcome != _SEPARATE) | (tier == _D) | apart)
+    told |= (outcome != _SEPARATE) | (tier == _D) | apart
+    by_names = (outcome == _MERGE) & (tier != _B) & (tier != _C) & ~seen.beside & policy.households
+    return _Judged(outcome, tier, score, posterior, apart, told, by_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,28 +214,26 @@ class _Seen:
 
     one_name: Bools
     at_home: Bools
+    beside: Bools
     conflict: Bools
 
 
 def _seen(pair: Compared) -> _Seen:
     at_home = _at_home(pair)
-    return _Seen(_one_name(pair), at_home, _conflict(pair, at_home))
+    beside = _beside(pair, at_home)
+    return _Seen(_one_name(pair), at_home, beside, _conflict(pair, beside))
 
 
 def _corroborated(pair: Compared) -> Floats:
     """How many others would share names and birth date and agree in the rest as these two do."""
-    more = pair.bits[:, _BESIDE].sum(axis=1, dtype=np.float64)
-    others: Floats = pair.chance * np.exp2(-more)
+    others: Floats = pair.chance * np.exp2(-pair.bits[:, _BESIDE].sum(axis=1, dtype=np.float64))
     return others
 
 
 def _one_name(pair: Compared) -> Bools:
-    """Whether first names are those of one person even in one home.
-
-    Of names so common that a short form tells nothing it is not one: William and Liam may be twins.
-    """
-    first = pair.level("first name")
-    found: Bools = is_one_of(first, _ONE_NAME) & ((first != First.NICKNAME) | (pair.bits[:, AT["first name"]] > 0))
+    """Whether first names are those of one person even in one home."""
+    first, bits = pair.level("first name"), pair.bits[:, AT["first name"]]
+    found: Bools = is_one_of(first, _ONE_NAME) & ((first != First.NICKNAME) | (bits > _TELLING))
     return found
 
 
@@ -255,27 +244,35 @@ def _at_home(pair: Compared) -> Bools:
     return found
 
 
-def _conflict(pair: Compared, at_home: Bools) -> Bools:
+def _conflict(pair: Compared, beside: Bools) -> Bools:
     """Whether something speaks for two people that only a person, an identifier or an address may overrule."""
     names = ("middle name", "suffix", "sex", "role", "identifier", "time")
     levels = (Middle.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Same.DIFFERENT, Code.DIFFERENT, Time.COEXIST)
     found: Bools = np.logical_or.reduce([pair.level(name) == level for name, level in zip(names, levels, strict=True)])
-    return found | _names_alone(pair, at_home)
+    return found | _names_alone(pair, beside)
 
 
-def _names_alone(pair: Compared, at_home: Bools) -> Bools:
+def _beside(pair: Compared, at_home: Bools) -> Bools:
+    """Whether both share anything that is no name and no birth date."""
+    found: Bools = at_home | (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
+    found |= (pair.level("user name") == Same.EQUAL) | is_one_of(pair.level("identifier"), (Code.EQUAL, Code.ALIKE))
+    found |= is_one_of(pair.level("e-mail"), (Code.EQUAL, Code.ALIKE))
+    return found
+
+
+def _names_alone(pair: Compared, beside: Bools) -> Bools:
     """Whether nothing but names and a birth date is shared by two who go to two schools at one time and live apart.
 
     Or by two of whom not even the birth date is the same, wherever they live. A middle name is one name more, so that
-    it takes more to doubt: another last name, or a birth date that is not the same and two schools at one time.
+    it takes more to doubt: another last name, or two schools at one time with a birth date that is not the same or, for
+    those who live apart, a last name that is the other's first name.
     """
-    beside = at_home | (pair.level("home") == Home.WORDS) | (pair.level("school") == Same.EQUAL)
-    beside |= (pair.level("user name") == Same.EQUAL) | is_one_of(pair.level("identifier"), (Code.EQUAL, Code.ALIKE))
-    beside |= is_one_of(pair.level("e-mail"), (Code.EQUAL, Code.ALIKE))
     overlap, reborn = pair.level("time") == Time.OVERLAP, pair.level("birth date") != Birth.EQUAL
     elsewhere = overlap & is_one_of(pair.level("home"), (Home.POSTCODE, Home.DIFFERENT))
     with_middle = is_one_of(pair.level("middle name"), (Middle.EQUAL, Middle.INITIAL))
-    doubted = (~with_middle & (elsewhere | reborn)) | (overlap & reborn) | (pair.level("last name") == Last.DIFFERENT)
+    last = pair.level("last name")
+    doubted = (~with_middle & (elsewhere | reborn)) | (overlap & reborn) | (last == Last.DIFFERENT)
+    doubted |= elsewhere & (last == Last.SWAPPED)
     found: Bools = ~beside & doubted
     return found
 
@@ -305,9 +302,11 @@ def _gated(
     fits = is_one_of(first, (*AGREEING, First.SPELLING))
     born_together = is_one_of(birth, (Birth.EQUAL, Birth.SWAPPED, Birth.MISSING))
     twins = born_together & seen.at_home & ~seen.one_name & ~_slip_of_one(judge, left, right, pair)
-    # Brothers do not share a first name: two pupils of one name in one home are one, whatever is missing.
-    pupils = (pair.level("grade") != Same.MISSING) & seen.one_name & seen.at_home
-    undated = (birth == Birth.MISSING) & ~pupils
+    # Brothers do not share a first name, nor are father and son pupils one behind the other: whatever is missing, two
+    # pupils of one name are one in one home, and where the one comes when the other leaves and their grades fit.
+    grade, follows = pair.level("grade"), pair.level("time") == Time.HAND_OVER
+    same_pupil = ((grade != Same.MISSING) & seen.at_home) | ((grade == Same.EQUAL) & follows)
+    undated = (birth == Birth.MISSING) & ~(seen.one_name & same_pupil)
     held = ~fits | twins | undated | ((birth == Birth.EQUAL) & common) | seen.conflict
     outcome[held] = np.minimum(outcome[held], _REVIEW)
     coexist = pair.level("time") == Time.COEXIST
@@ -342,7 +341,7 @@ def _by_email(judge: _Judge, left: Rows, right: Rows, pair: Compared, outcome: L
         students = (columns.kind[left[at]] == 1) | (columns.kind[right[at]] == 1)
         trusted = np.isin(domains, _hashed(policy.email_domains)) & ~((role == Same.DIFFERENT) & students)
     named = is_one_of(first, (*AGREEING, First.SPELLING)) & ((last != Last.DIFFERENT) | (birth == Birth.EQUAL))
-    fits = named & trusted & (birth != Birth.DIFFERENT) & ~np.isin(columns.email[left[at]], judge.shared)
+    fits = named & trusted & (birth != Birth.DIFFERENT) & ~np.isin(columns.email[left[at]], judge.others.shared_emails)
     fits &= pair.level("identifier")[at] != Code.DIFFERENT
     outcome[at[fits]], tier[at[fits]] = _MERGE, _C
 

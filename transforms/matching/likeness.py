@@ -18,8 +18,10 @@ Rows = npt.NDArray[np.int64]
 _FEW = 256
 
 
-def alike(texts: Values, hashes: U64, left: Rows, right: Rows, least: float = 0.92) -> Bools:
-    """Whether texts differ by one letter (of more than three) or are closer than ``least`` by Jaro and Winkler.
+def alike(
+    texts: Values, hashes: U64, left: Rows, right: Rows, least: float = 0.92, shortest: int = 4
+) -> Bools:  # fmt: skip
+    """Whether texts differ by one letter (of ``shortest`` or more) or are closer than ``least`` by Jaro and Winkler.
 
     Two letters may differ where both have at least eight. ``hashes`` are those of ``texts``; no text is missing.
     """
@@ -28,7 +30,7 @@ def alike(texts: Values, hashes: U64, left: Rows, right: Rows, least: float = 0.
     lengths = np.minimum(*(np.fromiter(map(len, texts_of), np.int64, len(one)) for texts_of in (queries, choices)))
     closeness = cpdist(queries, choices, scorer=JaroWinkler.similarity, dtype=np.float32)
     steps = cpdist(queries, choices, scorer=OSA.distance, score_cutoff=2, dtype=np.int32)
-    close = ((steps <= 1) & (lengths > 3)) | ((steps <= 2) & (lengths >= 8)) | (closeness > least)
+    close = ((steps <= 1) & (lengths >= shortest)) | ((steps <= 2) & (lengths >= 8)) | (closeness > least)
     found: Bools = close if places is None else close[places]
     return found
 

@@ -25,6 +25,8 @@ SUFFIXES = {
 _LETTERS = str.maketrans({
     "ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h", "ŋ": "n",
 })  # fmt: skip
+#: One of them that stands alone is an initial: one letter, as that of the name is. Þ. is the Þ of Þórdís.
+_ALONE = re.compile(r"\b[ßþæœ]\b")
 #: Stand for "no value".
 NOTHING = frozenset((
     "", "unknown", "unk", "nfn", "nln", "nmn", "fnu", "lnu", "na", "n a", "none", "null", "nil", "no name", "not given",
@@ -54,6 +56,7 @@ def folded(value: str) -> str | None:
 
 
 def _bare(text: str) -> str:
+    text = _ALONE.sub(lambda letter: letter[0].translate(_LETTERS)[0], text)
     letters = normalize("NFKD", text.translate(_LETTERS)).translate(_QUOTES)
     return normalize("NFC", "".join(letter for letter in letters if category(letter)[0] != "M"))
 

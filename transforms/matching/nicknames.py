@@ -329,6 +329,7 @@ emiliano emi
 maximiliano max
 leilani lani
 kaiulani lani
+matthias mathias mattias matt
 """
 
 

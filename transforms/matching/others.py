@@ -12,6 +12,8 @@ from transforms.matching.columns import Bools, Columns
 from transforms.matching.hashes import U64, mixed
 
 Rows = npt.NDArray[np.int64]
+#: As many records of one name and birth date are asked what they say of each other.
+_MOST = 20
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,39 @@ class Others:
         found: Bools = counts[left] + np.where(names[left] == names[right], 0, counts[right]) == 2
         return found
 
+    def namesakes(self, left: Rows, right: Rows) -> tuple[Rows, Rows]:
+        """Others who have the names and the birth date of the one or of the other: the places of pairs, and their rows.
+
+        Nobody where many have them: what so many have decides nothing, and each of them with all would be too much.
+        """
+        pairs, rows = [], []
+        names, counts = self._namesakes
+        order = self._by_names
+        for side, new in ((left, True), (right, names[left] != names[right])):
+            at = np.flatnonzero((counts[side] > 1) & (counts[side] <= _MOST) & (names[side] != 0) & new)
+            many = counts[side[at]]
+            first = np.searchsorted(names, names[side[at]], sorter=order)
+            within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
+            pairs.append(np.repeat(at, many))
+            rows.append(order[np.repeat(first, many) + within])
+        place, third = np.concatenate(pairs), np.concatenate(rows)
+        others = (third != left[place]) & (third != right[place])
+        return place[others], third[others]
+
     def no_third_name(self, left: Rows, right: Rows) -> Bools:
         """Whether both have one home and birth date, of which no other first names are known than these two."""
         one, other = self._homes[left], self._homes[right]
         found: Bools = (one == other) & np.isin(one, self._of_two_names)
         return found
+
+    @cached_property
+    def shared_emails(self) -> U64:
+        """Addresses that two active records of one source and role have; looked for only when two records have one."""
+        columns = self.columns
+        rows = np.flatnonzero((columns.email != 0) & columns.active & columns.matchable)
+        users = mixed(5, columns.email, columns.source, columns.kind.astype(np.uint64) + np.uint64(1))[rows]
+        _, first, counts = np.unique(users, return_index=True, return_counts=True)
+        return np.unique(columns.email[rows[first[counts > 1]]])
 
     @cached_property
     def _namesakes(self) -> tuple[U64, npt.NDArray[np.int64]]:
@@ -44,6 +74,11 @@ class Others:
         names[~columns.matchable] = 0
         _, places, counts = np.unique(names, return_inverse=True, return_counts=True)
         return names, np.where(names == 0, max(len(columns), 3), counts[places])
+
+    @cached_property
+    def _by_names(self) -> Rows:
+        """Rows in the order of the hash of names and birth date."""
+        return np.argsort(self._namesakes[0], kind="stable")
 
     @cached_property
     def _homes(self) -> U64:

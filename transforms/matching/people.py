@@ -5,10 +5,11 @@
 
 from transforms.matching.blocks import KEYS, KINDS, candidates, keys
 from transforms.matching.cluster import clusters
-from transforms.matching.decide import REGISTER, ROSTER, Decisions, Policy, decide
+from transforms.matching.decide import Decisions, decide
 from transforms.matching.evidence import plain
 from transforms.matching.frequencies import COUNTS, Frequencies, frequencies
 from transforms.matching.normal import PERSON, normalised
+from transforms.matching.policy import REGISTER, ROSTER, Policy
 from transforms.matching.weights import REGISTER_WEIGHTS, WEIGHTS, Weights
 
 __all__ = [

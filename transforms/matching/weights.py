@@ -41,6 +41,10 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "role": ("", "equal", "different"),
 }  # fmt: skip
 FIELDS = tuple(LEVELS)
+#: A name with nicknames is told as one of them, and a last name of several parts without some, by people who have such
+#: a name: shares of levels among these alone, beside those among all.
+NICKNAMED, SEVERAL = "first name with nicknames", "last name of several parts"
+AMONG = {NICKNAMED: "first name", SEVERAL: "last name"}
 AT = {name: place for place, name in enumerate(FIELDS)}
 
 
@@ -51,6 +55,10 @@ class First:
     """Levels of the first name."""
 
     MISSING, EQUAL, NICKNAME, ALIAS, SWAPPED_MIDDLE, PART, INITIAL, SPELLING, ALIKE, SWAPPED, DIFFERENT = range(11)
+
+
+#: First names that are those of one person.
+AGREEING = (First.EQUAL, First.NICKNAME, First.ALIAS, First.SWAPPED_MIDDLE, First.PART)
 
 
 class Middle:
@@ -124,8 +132,9 @@ class Weights:
         return [np.array([0.0, *(log2(m / u) for m, u in self.shares[name])], np.float32) for name in FIELDS]
 
     def m(self, name: str) -> npt.NDArray[np.float64]:
-        """Of a field the shares of each level among records of one person; level 0 has none."""
-        return np.array([1.0, *(m for m, _ in self.shares[name])])
+        """Of a field, or of ``AMONG``, the shares of each level among records of one person; level 0 has none."""
+        shares = self.shares[name] if name in self.shares else self.shares[AMONG[name]]
+        return np.array([1.0, *(m for m, _ in shares)])
 
 
 WEIGHTS = Weights()

@@ -19,10 +19,26 @@ import polars as pl
 from hub.sandbox.rosterbench import TUNING_SEEDS, RosterPlan, rosterbench
 from transforms.matching.blocks import candidates_of
 from transforms.matching.columns import Columns
-from transforms.matching.compare import AGREEING, Compared, compared
+from transforms.matching.compare import Compared, compared
 from transforms.matching.frequencies import Met, counted
 from transforms.matching.normal import normalised
-from transforms.matching.weights import AT, FIELDS, LEVELS, WEIGHTS, Birth, First, Home, Middle, Same, Weights
+from transforms.matching.sides import Sides
+from transforms.matching.weights import (
+    AGREEING,
+    AMONG,
+    AT,
+    FIELDS,
+    LEVELS,
+    NICKNAMED,
+    SEVERAL,
+    WEIGHTS,
+    Birth,
+    First,
+    Home,
+    Middle,
+    Same,
+    Weights,
+)
 
 TARGET = Path(__file__).parents[3] / "transforms/matching/learnt.py"
 REGISTER_TARGET = TARGET.with_name("learnt_register.py")
@@ -60,17 +76,18 @@ def main() -> None:
     for number in range(ROUNDS):
         weights = Weights("learning", {name: tuple(map(tuple, pairs)) for name, pairs in shares.items()})
         totals = [_expected(*one[:3], weights) for one in sets]
-        for name in FIELDS:
+        for name in (*FIELDS, *AMONG):
             if name in STATED:
                 continue
             met = sum(total[name] for total in totals)
             m = np.maximum((met + 0.5) / (met.sum() + 0.5 * len(met)), LEAST_M.get(name, 0.002))
             for level, share in enumerate(m / m.sum()):
-                shares[name][level][0] = float(share)
+                shares.setdefault(name, [list(pair) for pair in shares[AMONG.get(name, name)]])[level][0] = float(share)
         print(f"round {number + 1}: {sum(total['sex'].sum() for total in totals):,.0f} pairs of one person", flush=True)
-        shares["first name"][First.DIFFERENT - 1][0] = NEVER
+        for name in ("first name", NICKNAMED):
+            shares[name][First.DIFFERENT - 1][0] = NEVER
         shares["birth date"][Birth.DIFFERENT - 1][0] = NEVER
-        shares["first name"][First.INITIAL - 1] = [0.002, 0.002]
+        shares["first name"][First.INITIAL - 1] = shares[NICKNAMED][First.INITIAL - 1] = [0.002, 0.002]
         shares["home"][Home.WORDS - 1] = [0.02, 0.002]
         # That one side has an initial only says nothing; that it fits is met once in eleven strangers.
         shares["middle name"][Middle.INITIAL - 1] = [0.33, 0.03]
@@ -156,12 +173,17 @@ def _expected(columns: Columns, left: Rows, right: Rows, weights: Weights) -> Co
     one_home = np.isin(pair.level("home"), (Home.EQUAL, Home.ALIKE)) | (pair.level("phone") == Same.EQUAL)
     teaches = likely * ~one_home
     at_home = likely * np.isin(pair.level("first name"), AGREEING)
-    return {
+    met = {
         name: np.bincount(
             pair.level(name), at_home if name in HOUSEHOLD else teaches, minlength=len(LEVELS[name])
         )[1:]
         for name in FIELDS
     }  # fmt: skip
+    sides = Sides(columns, left, right)
+    for among, some in ((NICKNAMED, sides.nicknamed), (SEVERAL, sides.several)):
+        name = AMONG[among]
+        met[among] = np.bincount(pair.level(name), teaches * some, minlength=len(LEVELS[name]))[1:]
+    return met
 
 
 def _short(share: float) -> float:
@@ -176,7 +198,7 @@ def _write(shares: dict[str, tuple[tuple[float, float], ...]], target: Path = TA
     lines.append("LEARNT: dict[str, tuple[tuple[float, float], ...]] = {")
     for name, pairs in shares.items():
         lines.append(f'    "{name}": (')
-        for (m, u), level in zip(pairs, LEVELS[name][1:], strict=True):
+        for (m, u), level in zip(pairs, LEVELS[AMONG.get(name, name)][1:], strict=True):
             lines.append(f"        ({m!r}, {u!r}),  # {level}")
         lines.append("    ),")
     target.write_text("\n".join([*lines, "}", ""]), encoding="utf-8")

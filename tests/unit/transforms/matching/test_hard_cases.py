@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from functools import cache
 from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from hub.sandbox.rosterbench import TUNING_SEEDS, RosterPlan, rosterbench
+from transforms.matching.few import Few
 from transforms.matching.people import PERSON, Frequencies, Policy, decide, frequencies, normalised, plain
 
 POPULATION = 65_000
@@ -101,6 +104,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"middle": None}, OTHER_SOURCE | ELSEWHERE | {"middle": None}, "review",
     ),
     "a middle name as well, at two schools at once and living apart": ({}, OTHER_SOURCE | ELSEWHERE, "merge"),
+    "a middle name as well, a last name that is the other's first name, at two schools at once and living apart": (
+        {}, OTHER_SOURCE | ELSEWHERE | {"family": "Marisela"}, "review",
+    ),
+    "a last name that is the other's first name, moved house": (
+        ENDED, OTHER_SOURCE | ELSEWHERE | {"family": "Marisela"}, "merge",
+    ),
     "names alone, a slip in the birth date, moved house": (
         ENDED | ELSEWHERE | {"middle": None, "birth_date": date(2012, 5, 18)}, OTHER_SOURCE | {"middle": None},
         "review",
@@ -147,6 +156,31 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"family": "De la Quintanar"}, OTHER_SOURCE | {"family": "DelaQuintanar"}, "merge",
     ),
     "a particle": ({"family": "De la Quintanar"}, OTHER_SOURCE, "merge"),
+    "an initial that is written as two letters elsewhere": (
+        {"middle": "Þórdís"}, OTHER_SOURCE | {"middle": "Þ."}, "merge",
+    ),
+    "a slip in a name of three letters": (
+        ENDED | ELSEWHERE | {"given": "Ava"}, OTHER_SOURCE | {"given": "Avq"}, "merge",
+    ),
+    "a slip in a name of three letters, of which two are left": (
+        ENDED | ELSEWHERE | {"given": "Ava"}, OTHER_SOURCE | {"given": "Av"}, "merge",
+    ),
+    "two names of three letters": (
+        ENDED | ELSEWHERE | {"given": "Ava"}, OTHER_SOURCE | {"given": "Eva"}, "separate",
+    ),
+    "two names of three letters that nobody else has": (
+        ENDED | ELSEWHERE | {"given": "Uxa"}, OTHER_SOURCE | {"given": "Uxi"}, "separate",
+    ),
+    "no birth date, a pupil who comes when another of that name leaves": (
+        ENDED | ELSEWHERE | {"birth_date": None}, OTHER_SOURCE, "merge",
+    ),
+    "no birth date, a pupil of the name of one who left a long time ago": (
+        ENDED | ELSEWHERE | {"birth_date": None, "begin": date(1996, 8, 20), "end": date(2000, 6, 10), "grade": "12"},
+        OTHER_SOURCE, "review",
+    ),
+    "no birth date, a pupil of the name of one who left, of another grade": (
+        ENDED | ELSEWHERE | {"birth_date": None, "grade": "12"}, OTHER_SOURCE, "review",
+    ),
     "a nickname": ({"given": "Guadalupe"}, OTHER_SOURCE | {"given": "Lupe"}, "merge"),
     "protected": ({"no_match": True} | STATE, OTHER_SOURCE | STATE, "separate"),
     "a placeholder": (
@@ -199,11 +233,89 @@ def test_names_and_a_birth_date_that_a_third_record_has_have_to_be_rarer() -> No
     assert among(one, other, third) == "merge"
 
 
+FORMER = ENDED | STATE | {"middle": None, "email": "mq@district.example"}
+NAMESAKE = OTHER_SOURCE | ELSEWHERE | {"middle": None}
+
+
+@pytest.mark.parametrize(
+    ("third", "wanted"),
+    [
+        ({"source": "gym"} | STATE, "review"),
+        ({"source": "gym", "email": "mq@district.example"}, "review"),
+        ({"source": "gym", "given": "Marisella"} | STATE, "merge"),
+        ({"source": "gym"}, "merge"),
+        ({"source": "gym", "ids": [{"type": "state", "identifier": "4490077"}]}, "merge"),
+        ({"source": "gym", "schools": [2]} | STATE, "merge"),
+        (ENDED | {"begin": date(2022, 8, 20), "end": date(2023, 6, 10), "grade": "06"} | STATE, "merge"),
+    ],
+)
+def test_names_do_not_join_to_one_who_is_known_to_be_another_by_an_identifier(
+    third: dict[str, Any], wanted: str
+) -> None:
+    """The namesake came when the other left, but who left is at another school now, as an identifier says."""
+    third |= {"middle": None}
+
+    assert among(FORMER, NAMESAKE, third) == wanted
+    assert among(NAMESAKE, FORMER, third) == wanted
+    assert among(FORMER, NAMESAKE | {"street": BASE["street"], "postcode": BASE["postcode"]}, third) == "merge"
+
+
+def test_few_people_have_thirds_as_many_do() -> None:
+    """All pairs of a district, and those of one who changed, whose pairs are not those of the others."""
+    rows = [
+        BASE | {"rid": rid, "middle": None} | row
+        for rid, row in enumerate((FORMER, NAMESAKE, {"source": "gym"} | STATE), 1)
+    ]
+    people = pl.DataFrame(rows, PERSON)
+    every = pl.DataFrame({"left": [1, 1, 2], "right": [2, 3, 3]})
+
+    def told(found: pl.DataFrame | Few, pairs: pl.DataFrame) -> pl.DataFrame:
+        return decide(normalised(found), pairs, population=POPULATION, frequencies=counted()).frame
+
+    all_of_them = told(people, every)
+    assert all_of_them["outcome"].to_list() == ["review", "merge", "review"]
+    for rid in (1, 2, 3):
+        own = (pl.col("left") == rid) | (pl.col("right") == rid)
+        assert_frame_equal(told(Few.of(people), every.filter(own)), all_of_them.filter(own))
+
+
+def test_a_person_may_say_that_the_third_is_another() -> None:
+    rows = [
+        BASE | {"rid": rid, "middle": None} | row
+        for rid, row in enumerate((FORMER, NAMESAKE, {"source": "gym"} | STATE), 1)
+    ]
+    cannot = pl.DataFrame({"left": [3], "right": [1]})
+    made = decide(
+        pl.DataFrame(rows, PERSON), pl.DataFrame({"left": [1], "right": [2]}), population=POPULATION,
+        frequencies=counted(), cannot=cannot,
+    )  # fmt: skip
+
+    assert made.frame["outcome"].to_list() == ["merge"]
+
+
 def test_two_names_that_are_crossed_say_more_than_one() -> None:
     swapped = decided({}, OTHER_SOURCE | {"given": "Inez", "middle": "Marisela"})
     one = decided({}, OTHER_SOURCE | {"given": "Inez", "middle": None})
 
     assert swapped["score"] > one["score"] + 8
+
+
+def test_what_only_some_names_can_come_to_says_more_of_those() -> None:
+    """One half of a double surname, or a nickname, is told of people who have such a name, so that it is not rare."""
+    double = {"family": "Quintanar Ruelas"}
+    whole, half = decided(double, OTHER_SOURCE | double), decided(double, OTHER_SOURCE)
+    one, nickname = ({"given": given} for given in ("Guadalupe", "Lupe"))
+
+    assert _bits(whole, "last name") - _bits(half, "last name") < 3
+    assert (
+        _bits(decided(one, OTHER_SOURCE | nickname), "first name")
+        > _bits(decided(one, OTHER_SOURCE | one), "first name") - 5
+    )
+
+
+def _bits(found: dict[str, Any], field: str) -> float:
+    """What a field is worth."""
+    return float(next(item["bits"] for item in json.loads(found["evidence"]) if item["what"] == field))
 
 
 def test_an_identifier_of_somebody_else_is_told_as_suspect() -> None:

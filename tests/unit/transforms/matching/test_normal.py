@@ -16,7 +16,7 @@ from transforms.matching.columns import Columns
 from transforms.matching.few import Few
 from transforms.matching.frequencies import COUNTS, Frequencies, Of, frequencies
 from transforms.matching.hashes import MANY, once
-from transforms.matching.names import folded
+from transforms.matching.names import folded, middle
 from transforms.matching.people import PERSON, candidates, decide, keys, normalised
 
 _WORDS = (
@@ -121,3 +121,10 @@ def test_a_name_with_accents_is_no_placeholder() -> None:
 @given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3)))
 def test_once_is_each_value_in_order(numbers: list[int]) -> None:
     assert once(np.array(numbers, np.uint64)).tolist() == sorted(set(numbers))
+
+
+def test_an_initial_is_one_letter_whatever_its_name_is_written_with() -> None:
+    """Þ and Æ are two letters where a name is compared, and one where they stand for it."""
+    assert (middle("Þórdís"), middle("Ægir")) == (("thordis",), ("aegir",))
+    assert (middle("Þ."), middle("æ"), middle("Œ")) == (("t",), ("a",), ("o",))
+    assert folded("Anna Þ. Straße") == "anna t strasse"
