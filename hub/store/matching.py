@@ -186,6 +186,10 @@ async def exempt(tx: Transaction) -> list[int]:
     return [row[0] for row in await tx.fetch("SELECT rid FROM match_exempt WHERE district_id = $1", tx.district_id)]
 
 
+# What the hub found, and nobody has decided on or proposed: it is found anew with whoever changed.
+_FOUND = "state = 'review' AND proposed_by IS NULL"
+
+
 async def set_exempt(tx: Transaction, rid: int, *, by: str | None) -> None:
     """Has a user compared with nobody, in other districts neither; ``by`` None: with others again."""
     if by is None:
@@ -228,7 +232,7 @@ async def note(tx: Transaction, rids: Collection[int], keys: pl.DataFrame, posit
         "new AS MATERIALIZED (SELECT * FROM unnest($3::bigint[], $4::smallint[], $5::integer[]) n(hash, kind, rid)), "
         "gone AS (DELETE FROM match_keys k WHERE k.district_id = $1 AND k.rid = ANY($2::integer[]) AND NOT EXISTS "
         "(SELECT FROM new WHERE new.rid = k.rid AND new.kind = k.kind AND new.hash = k.hash)), "
-        "cleared AS (DELETE FROM matches WHERE district_id = $1 AND state = 'review' AND proposed_by IS NULL "
+        f"cleared AS (DELETE FROM matches WHERE district_id = $1 AND {_FOUND} "
         "AND (left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))), "
         "noted AS (UPDATE districts SET matched_to = $6, matching_until = NULL WHERE district_id = $1) "
         "INSERT INTO match_keys (district_id, hash, kind, rid) "
@@ -289,7 +293,7 @@ async def keep(tx: Transaction, rids: Collection[int] | None, found: pl.DataFram
     ``found``: left, right, tier, score, evidence (JSON) and model. What a person decided, or proposed, stays.
     """
     await tx.execute(
-        "DELETE FROM matches WHERE district_id = $1 AND state = 'review' AND proposed_by IS NULL "
+        f"DELETE FROM matches WHERE district_id = $1 AND {_FOUND} "
         "AND ($2::integer[] IS NULL OR left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))",
         tx.district_id, None if rids is None else list(rids),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 from aiohttp import web
 
@@ -18,6 +19,7 @@ from hub.passback.proofs import Proofs
 from hub.passback.rounds import Porter, turn
 from hub.store import grade_targets
 from hub.store.database import Database as Pool
+from hub.store.presence import Presence
 from hub.webhooks.egress import Egress
 from tests.api.oneroster.gradebooks import Book, ref
 from tests.api.oneroster.passing import KEY, Passing, passing
@@ -181,6 +183,26 @@ async def test_a_target_inside_is_not_dialled_unless_the_operator_allowed_it(wor
     assert (await world.row()).last_error == Down.LOGIN_FAILED  # the guard stops the login already
     assert world.there.issued == 0
     assert world.there.came == []
+
+
+@pytest.mark.threat("F1")
+async def test_what_a_worker_had_that_is_gone_is_free_before_its_lease_ends(
+    world: Passing, book_database: Database
+) -> None:
+    await world.point()
+    await world.book.make("categories", "c")
+    connection = await asyncpg.connect(book_database.worker)
+    other = Presence(lambda _named: None)
+    await other.enter(connection)
+    assert await grade_targets.claim(world.porter.db, other.token(), limit=1, lease_seconds=300)
+    assert await grade_targets.claim(world.porter.db, limit=1, lease_seconds=6) == []
+    await connection.close()
+    async with asyncio.timeout(20):  # the server gives the lock back when it sees the end of the connection
+        while not (taken := await grade_targets.claim(world.porter.db, limit=1, lease_seconds=6)):
+            await asyncio.sleep(0.05)
+    while await turn(world.porter, taken[0]):
+        pass
+    assert await world.states() == {"delivered": 1}
 
 
 @pytest.mark.threat("F13")
