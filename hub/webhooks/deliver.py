@@ -22,7 +22,8 @@ from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
 from hub.webhooks.keyring import Keyring
 from hub.webhooks.prepare import Ready, another, more, prepare
-from hub.webhooks.settle import Again, Outcome, asks_for_proof, settle, tried_of
+from hub.webhooks.request import Patience
+from hub.webhooks.settle import Again, Outcome, asks_for_proof, may_be_given_up, settle, tried_of
 
 __all__ = ["Courier", "deliver"]
 
@@ -44,29 +45,31 @@ async def _deliver(courier: Courier, claim: Claim, most: int) -> bool:
     for left in range(most - 1, -1, -1):
         if ready is None:
             return False
-        outcome = await _attempt(sender, ready)
+        outcome = await _attempt(sender, ready, again=left > 0)
         following = await _following(courier, claim, ready, outcome, left) if left else None
-        came: Held | Again | None = following.held if following is not None else None
-        if following is None:
-            async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
-                came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0 and ready.attempts == 0)
-                if isinstance(came, Held) and left:
-                    following = await prepare(courier, tx, claim, came, most=left, before=ready)
+        came = (following, 0.0) if following is not None else await _settled(courier, claim, ready, outcome, left)
         crash_point("deliver.after_acknowledge")
         if came is None:
             return False
-        if isinstance(came, Again):
-            following = await _once_more(courier, claim, ready, came, left)
-        ready = following
+        ready, pause = came
+        if ready is not None and pause:  # the same batch once more: the place of its subscription is kept
+            await asyncio.sleep(pause)
     return True
 
 
-async def _once_more(courier: Courier, claim: Claim, ready: Ready, again: Again, most: int) -> Ready | None:
-    """The same batch a moment later, if it may still be sent; the place of its subscription is kept meanwhile."""
-    await asyncio.sleep(again.seconds)
+async def _settled(
+    courier: Courier, claim: Claim, ready: Ready, outcome: Outcome, left: int
+) -> tuple[Ready | None, float] | None:
+    """Notes an outcome and prepares what is sent next, if anything may be, in so many seconds; None without the lease.
+
+    ``left``: how many batches may still be sent under it.
+    """
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
-        held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)
-        return await prepare(courier, tx, claim, held, most=most, before=ready) if held is not None else None
+        came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0 and ready.attempts == 0)
+        if came is None:
+            return None
+        held, pause = (came.held, came.seconds) if isinstance(came, Again) else (came, 0.0)
+        return await prepare(courier, tx, claim, held, most=left, before=ready) if left else None, pause
 
 
 async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outcome, most: int) -> Ready | None:
@@ -92,11 +95,16 @@ async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outc
     return Ready(following, held, tuple(rest), ready.fresh_until)
 
 
-async def _attempt(sender: _Sender, ready: Ready) -> Outcome:
-    """Sends a batch; where it is refused again, another change shows whether the receiver takes any."""
+async def _attempt(sender: _Sender, ready: Ready, *, again: bool) -> Outcome:
+    """Sends a batch; where it is refused again, another change shows whether the receiver takes any.
+
+    ``again``: whether it may be sent once more under this lease.
+    """
     courier, claim = sender.courier, sender.claim
     crash_point("deliver.before_send")
-    answer = await sender.send(ready.held, ready.batch.batch_id, ready.batch.body)
+    hasty = again and may_be_given_up(ready)
+    patience = courier.lively.patience(ready.held.url, courier.egress.timeout) if hasty else None
+    answer = await sender.send(ready.held, ready.batch.batch_id, ready.batch.body, patience)
     crash_point("deliver.after_send")
     if answer.failure is None or not asks_for_proof(ready, answer):
         return Outcome(answer)
@@ -117,14 +125,15 @@ class _Sender:
     _sealed: bytes = b""
     _ring: Keyring = field(default_factory=lambda: Keyring(()))
 
-    async def send(self, held: Held, message_id: str, body: bytes) -> Answer:
+    async def send(self, held: Held, message_id: str, body: bytes, patience: Patience | None = None) -> Answer:
         courier = self.courier
         now = courier.clock.now()
         headers = sign.headers(self._keys(held.secret).live(now), message_id, int(now.timestamp()), body)
-        answer = await courier.egress.post(held.url, body, headers, certificate=self._certificate(held))
+        certificate = self._certificate(held)
+        answer = await courier.egress.post(held.url, body, headers, certificate=certificate, patience=patience)
         outcome = "delivered"
         if answer.failure is None:
-            courier.lively.took(held.url)
+            courier.lively.took(held.url, answer.milliseconds)
         else:
             outcome = answer.failure.value
         DELIVERIES.count(outcome)

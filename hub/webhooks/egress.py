@@ -37,7 +37,7 @@ from hub.webhooks.failure import BlockedAddressError, Failure, classify, classif
 from hub.webhooks.line import Line, ProtocolError
 from hub.webhooks.pools import Key, Pool, Pools
 from hub.webhooks.proxy import Proxy, ProxyResolver
-from hub.webhooks.request import Target, target, written
+from hub.webhooks.request import Patience, Target, target, written
 
 _LONGEST_CONNECT_SECONDS = 10.0
 _LOOK_UP_SECONDS = 5.0
@@ -81,6 +81,7 @@ class _Attempt:
 
     started: float
     until: float
+    patience: Patience | None
     by: float = 0
     dialled: list[str] = field(default_factory=list)
     connected: bool = False
@@ -158,22 +159,23 @@ class Egress:
         return await asyncio.to_thread(_made_context, self._trust or ssl.create_default_context, key.certificate)
 
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, certificate: ClientCertificate | None = None
-    ) -> Answer:
+        self, url: str, body: bytes, headers: Mapping[str, str], *, certificate: ClientCertificate | None = None,
+        patience: Patience | None = None,
+    ) -> Answer:  # fmt: skip
         """One attempt to post JSON, as ``send``."""
         headers = {"content-type": "application/json", **headers}
-        return await self.send("POST", url, body, headers, certificate=certificate)
+        return await self.send("POST", url, body, headers, certificate=certificate, patience=patience)
 
     async def send(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], *,
-        certificate: ClientCertificate | None = None,
+        certificate: ClientCertificate | None = None, patience: Patience | None = None,
     ) -> Answer:  # fmt: skip
         """One request. The status line is the answer; never raises for what a receiver or the network does.
 
         ``certificate``: what the receiver is shown, on connections that nobody else uses.
         """
         started = asyncio.get_running_loop().time()
-        attempt = _Attempt(started, started + self.timeout)
+        attempt = _Attempt(started, started + self.timeout, patience)
         failure: Failure | None = None
         line: Line | None = None
         try:
@@ -232,7 +234,7 @@ class Egress:
             line = await self._line(pool, to, attempt)
         attempt.connected = True
         try:
-            await line.ask(request, attempt.until)
+            await line.ask(request, attempt.until, attempt.patience)
         except ConnectionError:
             if not attempt.kept or to.method not in _AGAIN:
                 raise

@@ -19,6 +19,7 @@ class Failure(StrEnum):
     TLS = "tls"
     TIMEOUT_CONNECT = "timeout_connect"
     TIMEOUT_READ = "timeout_read"
+    TIMEOUT_EARLY = "timeout_early"  # far longer than this receiver usually takes, see hub.webhooks.lively
     STATUS = "status"
     BLOCKED_ADDRESS = "blocked_address"
     PROTOCOL = "protocol"
@@ -31,6 +32,10 @@ class BlockedAddressError(OSError):
 
     def __init__(self) -> None:
         super().__init__(_BLOCKED)
+
+
+class EarlyTimeoutError(TimeoutError):
+    """No answer where this receiver usually has one long before: its request is given up and made once more."""
 
 
 #: What proxies say of a host behind them in the parameter ``error`` of Proxy-Status (RFC 9209 section 2.3).
@@ -58,6 +63,7 @@ def classify(error: BaseException) -> Failure:
     """The class of an error that a request without an answer ended with."""
     table: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failure], ...] = (
         (aiohttp.ConnectionTimeoutError, Failure.TIMEOUT_CONNECT),
+        (EarlyTimeoutError, Failure.TIMEOUT_EARLY),
         (TimeoutError, Failure.TIMEOUT_READ),
         (aiohttp.ClientConnectorDNSError, Failure.DNS),
         ((aiohttp.ClientSSLError, ssl.SSLError), Failure.TLS),

@@ -14,6 +14,9 @@ from typing import Any
 from aiohttp.connector import Connection
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from hub.webhooks.failure import EarlyTimeoutError
+from hub.webhooks.request import Patience
+
 MOST_ANSWER_BYTES = 16_384
 #: Of the head of an answer; for each interim one (100 to 199) anew.
 MOST_HEAD_BYTES = 65_536
@@ -64,15 +67,19 @@ class Line(asyncio.BufferedProtocol):
         """Whether a request may go out on it."""
         return not self._transport.is_closing()
 
-    def ask(self, request: bytes, until: float) -> asyncio.Future[None]:
+    def ask(self, request: bytes, until: float, patience: Patience | None = None) -> asyncio.Future[None]:
         """Sends a request; done once it was answered. ``until``: by the loop's clock.
 
-        Its error is TimeoutError, OSError (ssl.SSLError too), or one that says that no HTTP came. Who does not wait to
-        the end has to ``close``.
+        Its error is TimeoutError (EarlyTimeoutError where ``patience`` was over before), OSError (ssl.SSLError too),
+        or one that says that no HTTP came. Who does not wait to the end has to ``close``.
         """
         self._begin()
         self._answered = answered = self._loop.create_future()
-        self._ends = self._loop.call_at(until, self._late)
+        soon = until if patience is None else self._loop.time() + patience.seconds
+        if patience is None or soon >= until:
+            self._ends = self._loop.call_at(until, self._late)
+        else:
+            self._ends = self._loop.call_at(soon, self._later_than_usual, until, patience)
         self._transport.write(request)
         return answered
 
@@ -160,6 +167,12 @@ class Line(asyncio.BufferedProtocol):
             self._ended, self._lasts = True, self._parser.should_keep_alive()
 
     # How it ends.
+
+    def _later_than_usual(self, until: float, patience: Patience) -> None:
+        if self.status is None and patience.is_over():
+            self._stop(EarlyTimeoutError("no answer within its usual time"))
+        else:
+            self._ends = self._loop.call_at(until, self._late)
 
     def _late(self) -> None:
         self._stop(TimeoutError("no answer in time"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from yarl import URL
 
@@ -13,6 +14,16 @@ from hub import __version__
 _METHODS = frozenset({"POST", "PUT", "DELETE"})
 #: A host, as it is dialled, and a port.
 Origin = tuple[str, int]
+
+
+class Patience(NamedTuple):
+    """How long an answer is waited for at first, in seconds, and whether the request may then be given up.
+
+    Where it may not, its answer is waited for until the time-out.
+    """
+
+    seconds: float
+    is_over: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)

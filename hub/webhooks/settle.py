@@ -35,8 +35,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The same batch is to be sent again under the same lease, in so many seconds."""
+    """The same batch is to be sent again under the same lease, in so many seconds; ``held``: the subscription now."""
 
+    held: Held
     seconds: float
 
 
@@ -75,11 +76,24 @@ async def settle(
 def _errs_now_and_then(courier: Courier, ready: Ready, answer: Answer, verdict: Verdict) -> bool:
     """Whether it is a receiver that takes most of what it is sent, and may take this as well at the second attempt."""
     held = ready.held
-    plain = ready.batch.kind == "feed" and held.attempt == 0 and not terms_of(held).spacing and not verdict.halve
+    if answer.failure is Failure.TIMEOUT_EARLY:
+        return True  # given up for that, and paid for: see may_be_given_up
     passes = answer.failure in _PASSING or (answer.status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if not plain or not passes or answer.retry_after is not None or _size(ready, answer)[1]:
+    if not _plain(ready) or verdict.halve or not passes or answer.retry_after is not None or _size(ready, answer)[1]:
         return False
     return schedule.lively(courier.lively.since(held.url)) and courier.lively.may_at_once(held.url)
+
+
+def may_be_given_up(ready: Ready) -> bool:
+    """Whether a first request may end before its time-out, to be made once more at once.
+
+    Not where the receiver ran out of time before: its batches had to get smaller, and take what they take.
+    """
+    return _plain(ready) and ready.attempts == 0 and ready.held.batch_changes is None
+
+
+def _plain(ready: Ready) -> bool:
+    return ready.batch.kind == "feed" and ready.held.attempt == 0 and not terms_of(ready.held).spacing
 
 
 async def _again(
@@ -87,11 +101,11 @@ async def _again(
 ) -> Again | None:
     assert answer.failure is not None
     # That one answer did not come says nothing of how long the batch is: it is halved where the second does not either.
-    noted = await deliveries.ask_again(
+    held = await deliveries.ask_again(
         tx, claim, ready.batch, tried_of(answer), lease_seconds=courier.lease_seconds, error=answer.failure.value,
         refused=verdict.refused, batch_changes=ready.held.batch_changes,
     )  # fmt: skip
-    return Again(schedule.at_once(_CHANCE.random())) if noted else None
+    return Again(held, schedule.at_once(_CHANCE.random())) if held is not None else None
 
 
 async def _taken(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, answer: Answer) -> Held | None:

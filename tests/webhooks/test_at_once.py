@@ -43,7 +43,7 @@ async def _waiting(
     """Something waits for a receiver that has taken so many messages before."""
     async with receiver(behave) as there, world.courier(seconds=seconds) as courier:
         for _ in range(taken):
-            courier.lively.took(there.url)
+            courier.lively.took(there.url, 1)
         some = await world.subscribe(there, users=PARTS, **{"max_changes": 1, "types": ("users.*",), **terms})
         await world.feeds.move(some.district, some.grant, updated=range(PARTS))
         yield there, courier, some

@@ -101,7 +101,7 @@ def test_what_was_taken_before_this_process_earns_no_retry_at_once(monkeypatch: 
         known.took_before(URL, 7.5)
     assert known.since(URL) == 7.5
     assert not known.may_at_once(URL)
-    known.took(URL)
+    known.took(URL, 1)
     known.took_before(URL, 30)
     assert known.since(URL) == 0
 
@@ -109,10 +109,10 @@ def test_what_was_taken_before_this_process_earns_no_retry_at_once(monkeypatch: 
 def test_retries_at_once_are_earned_five_for_one_and_ten_at_the_most() -> None:
     known = Lively()
     for _ in range(9):
-        known.took(URL)
+        known.took(URL, 1)
     assert [known.may_at_once(URL) for _ in range(2)] == [True, False]
     for _ in range(1_000):
-        known.took(URL)
+        known.took(URL, 1)
     assert [known.may_at_once(URL) for _ in range(11)] == [True] * 10 + [False]
     assert not known.may_at_once("https://receiver2.example/hook")
 
@@ -123,10 +123,51 @@ def test_what_is_remembered_is_bounded_and_of_the_last_minute(monkeypatch: pytes
     monkeypatch.setattr(lively, "MOST", 2)
     known = Lively()
     for number in (1, 2, 1, 3):
-        known.took(f"https://receiver{number}.example/hook")
+        known.took(f"https://receiver{number}.example/hook", 1)
     now = 107.5
     assert known.since("https://receiver1.example/another") == 7.5
     assert known.since("https://receiver3.example/hook") == 7.5
     assert known.since("https://receiver2.example/hook") is None
     assert known.since("https://receiver1.example:8443/hook") is None
     assert known.since("ftp://receiver1.example") is None
+
+
+def _answers(known: Lively, *milliseconds: int) -> None:
+    for each in milliseconds:
+        known.took(URL, each)
+
+
+def test_how_long_an_answer_usually_takes_is_known_after_twenty() -> None:
+    known = Lively()
+    _answers(known, *[20] * 19)
+    assert known.patience(URL, 10) is None
+    _answers(known, 20)
+    assert known.patience("https://receiver2.example/hook", 10) is None
+    assert known.patience("ftp://receiver.example", 10) is None
+    patience = known.patience(URL, 10)
+    assert patience is not None
+    assert patience.seconds == 1.0  # a tenth of the time-out at the least
+
+
+def test_patience_grows_with_what_answers_take_and_how_they_differ() -> None:
+    known = Lively()
+    _answers(known, *[300] * 50)
+    steady = known.patience(URL, 1)
+    assert steady is not None
+    assert 0.3 <= steady.seconds < 0.31
+    _answers(known, *[20, 300] * 50)
+    assert known.patience(URL, 1) is None  # more than half of the time-out: then it is waited for
+    uneven = known.patience(URL, 4)
+    assert uneven is not None
+    assert 0.4 < uneven.seconds < 1.2
+    _answers(known, 3_000)  # one that took long, and was an answer
+    assert known.patience(URL, 4) is None
+
+
+def test_a_request_that_is_given_up_uses_up_a_retry_at_once() -> None:
+    known = Lively()
+    _answers(known, *[20] * 20)
+    patience = known.patience(URL, 10)
+    assert patience is not None
+    assert [patience.is_over() for _ in range(5)] == [True] * 4 + [False]
+    assert not known.may_at_once(URL)
