@@ -31,7 +31,7 @@ from hub.store import shown_ids
 from hub.store.database import Transaction
 from hub.store.grants import Grant
 from transforms.catalogue import Entity
-from transforms.validate.identifiers import storable
+from transforms.storable import storable
 
 Key = tuple[str, str]
 _MOST_KEYS = 10_000

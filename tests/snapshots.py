@@ -13,7 +13,7 @@ from pyroaring import BitMap
 from hub.store.database import Transaction
 from tests.districts import District
 from transforms.catalogue import CATALOGUE
-from transforms.render import spelled_out
+from transforms.references import spelled_out
 
 Keys = frozenset[str]
 _ID = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")

@@ -15,7 +15,7 @@ import polars as pl
 from transforms.canonical import body
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Privacy
 from transforms.json_text import quoted
-from transforms.render import SHORT, reference
+from transforms.references import SHORT, reference
 
 #: Below it Polars and Python write numbers differently.
 _SMALL = 1e-4

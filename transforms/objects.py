@@ -27,7 +27,7 @@ from transforms.normalise.dates import FIRST_YEAR, LAST_YEAR
 from transforms.normalise.grades import grade
 from transforms.normalise.text import LONGEST
 from transforms.normalise.vocabulary import token_reader
-from transforms.validate.identifiers import storable
+from transforms.storable import storable
 
 MOST_ITEMS = 1_000
 LARGEST_METADATA = 64 * 1024

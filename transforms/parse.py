@@ -12,7 +12,7 @@ import polars as pl
 from transforms.canonical import body
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
 from transforms.marks import blank, rows_of
-from transforms.render import FALLBACKS, SHORT, escaped_bases
+from transforms.references import FALLBACKS, SHORT, escaped_bases
 from transforms.shapes import SHAPES, dtype
 from transforms.sheet import spread
 
@@ -24,7 +24,7 @@ def parse(name: str, documents: pl.DataFrame) -> pl.DataFrame:
     """The canonical body columns of records from their documents; the other columns stay.
 
     ``documents`` has sourcedId, doc and doc_private (String). A member that stands for an absent value (see
-    ``render.FALLBACKS``) is absent again.
+    ``references.FALLBACKS``) is absent again.
     """
     entity = CATALOGUE[name]
     fields = [field for field in body(entity) if field.kind is not Kind.METADATA]

@@ -2,10 +2,7 @@ r"""Documents: the JSON 1.2 members of canonical rows, as text, made in columns.
 
 Each row gives two texts, ``doc`` (members of privacy class directory) and ``doc_private`` (all others). Both are
 empty or begin with a comma, so that a served record is its base members, ``doc``, ``doc_private`` and a closing
-brace. A reference's ``href`` begins with a byte that stands for the base address of the service which has the target
-(``BASES``); control characters are escaped everywhere else, so one replacement puts the address in. Documents of
-compact entities (enrollments, which are most of a district) spell references short, between two bytes \x02:
-``spelled_out`` makes them whole when they are read.
+brace. How references stand in them, and where their addresses go: transforms.references.
 """
 
 from __future__ import annotations
@@ -17,20 +14,12 @@ from itertools import groupby
 import polars as pl
 
 from transforms.canonical import body
-from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Privacy, Service
+from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Privacy
 from transforms.json_text import escaped, joined_strings, may_need_escaping
 from transforms.marks import beside, either, empty, present, run_together
 from transforms.marks import numbers as row_numbers
+from transforms.references import FALLBACKS, SHORT, reference
 from transforms.shapes import SHAPES
-
-#: Stand for the base addresses of the services. None may be a byte that staging uses between columns.
-BASES: dict[Service, str] = {"rostering": "\x01", "gradebook": "\x04", "resources": "\x05"}
-_ESCAPED = {base: f"\\u{ord(base):04x}" for base in BASES.values()}
-#: Stands before and after a short reference in documents of compact entities: the target's code and its id.
-SHORT = "\x02"
-_CODES = {entity.name: entity.code for entity in CATALOGUE.entities}
-#: Members that JSON requires and sources may leave out: the sourcedId takes their place.
-FALLBACKS = frozenset({("orgs", "identifier"), ("courses", "courseCode")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +86,7 @@ def _value(entity: Entity, field: Field, values: pl.Series, *, odd: bool) -> lis
     match field.kind:
         case Kind.REF if not _is_uri(field):
             if entity.compact:
-                return [SHORT + _CODES[field.target or ""], values, SHORT]
+                return [SHORT + CATALOGUE[field.target or ""].code, values, SHORT]
             before, between, after = reference(field.target or "")
             return [before, values, between, values, after]
         case Kind.METADATA:
@@ -251,58 +240,3 @@ def _is_text(field: Field) -> bool:
 def _is_uri(field: Field) -> bool:
     """Components have no address of their own: a role names its user profile by URI, in a plain string."""
     return field.target in CATALOGUE and CATALOGUE[field.target or ""].component_of is not None
-
-
-def reference(target_name: str) -> tuple[str, str, str]:
-    """The text of a reference before, between and after the two places of the target's id."""
-    target = CATALOGUE[target_name]
-    return f'{{"href":"{BASES[target.service]}/{target.name}/', '","sourcedId":"', f'","type":"{target.singular}"}}'
-
-
-def reference_to(target: str, sourced_id: str) -> str:
-    """A reference to an object of the entity ``target``, with the mark of its service's address in the href."""
-    before, between, after = reference(target)
-    return f"{before}{sourced_id}{between}{sourced_id}{after}"
-
-
-_SPELLED = {code: reference(name) for name, code in _CODES.items()}
-
-
-def spelled_out(doc: str) -> str:
-    """A document of a compact entity with its references in full. Others have no short references and stay equal.
-
-    A text of many documents is done at once: records that follow each other mostly refer to the same class and school.
-    """
-    if SHORT not in doc:
-        return doc
-    parts = doc.split(SHORT)
-    references = parts[1::2]
-    spelled = {text: _in_full(text) for text in set(references)}
-    parts[1::2] = [spelled[text] for text in references]
-    return "".join(parts)
-
-
-def spelled(text: str) -> tuple[str, str, str]:
-    """What stands before, between and after the two places of the target's id, for a short reference without marks."""
-    return _SPELLED[text[0]]
-
-
-def _in_full(text: str) -> str:
-    before, between, after = spelled(text)
-    target = text[1:]
-    return f"{before}{target}{between}{target}{after}"
-
-
-def bases(entity: Entity) -> tuple[Service, ...]:
-    """The services whose base addresses stand in documents of an entity."""
-    targets = [f.target for f in entity.references]
-    nested = [f.target for c in CATALOGUE.components_of(entity.name) for f in c.body if f.kind is Kind.REF]
-    found = {CATALOGUE[t].service for t in (*targets, *nested) if t is not None}
-    return tuple(service for service in BASES if service in found)
-
-
-def escaped_bases(text: str) -> str:
-    """JSON text that a parser takes: the bytes of base addresses escaped."""
-    for base, spelled in _ESCAPED.items():
-        text = text.replace(base, spelled)
-    return text

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from transforms.render import SHORT, spelled
+from transforms.references import SHORT, spelled
 
 #: Stands between records in a text for ``objects``. No JSON text has it, nor has a document.
 BETWEEN = SHORT + "\x1e"

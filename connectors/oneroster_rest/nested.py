@@ -19,7 +19,7 @@ from connectors.oneroster_rest.mapping import Members, Objects, Odd, as_keys, fr
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Version
 from transforms.nesting import fed, owner
 from transforms.normalise.profiles import URN
-from transforms.validate.identifiers import storable
+from transforms.storable import storable
 
 _Entry = Mapping[str, Any]
 #: Ids of owners to which a number is added as they are.

@@ -16,7 +16,7 @@ from hub.export.layout import File
 from hub.export.sight import Sight
 from hub.store.extract import Document
 from transforms.catalogue import CATALOGUE, Field
-from transforms.render import escaped_bases, spelled_out
+from transforms.references import escaped_bases, spelled_out
 
 #: Stands where a text is required and there is none, as over REST. Our own reader takes it for none.
 NOTHING = "-"

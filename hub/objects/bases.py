@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from uuid import UUID
 
 from transforms.catalogue import Entity, Service, Version
-from transforms.render import BASES, bases
+from transforms.references import BASES, bases
 
 #: Where a district's OneRoster begins below the hub's address.
 DISTRICT = "/d/{district}/ims/oneroster"

@@ -21,7 +21,7 @@ from hub.store.people import USERS
 from hub.store.records import Row
 from transforms import spelling
 from transforms.catalogue import Entity
-from transforms.render import spelled_out
+from transforms.references import spelled_out
 
 #: Stands for a date until it is known which: no JSON text has it, nor has it another meaning in documents.
 _DATE = "\x1f"

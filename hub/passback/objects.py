@@ -19,7 +19,7 @@ from hub.scope.v1p1.documents import Documents, Style
 from hub.store.grade_deliveries import Document, Due, Known, Note
 from hub.store.grade_targets import GradeTarget
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind, Need, Service, Version
-from transforms.render import escaped_bases, spelled_out
+from transforms.references import escaped_bases, spelled_out
 
 Record = dict[str, Any]
 _GRADEBOOK_PATH = "/gradebook/v1p2"

@@ -1,8 +1,8 @@
 """Ids in documents: finding those of records, and writing others in their places.
 
 Documents hold canonical ids, the hub's own. An app may know a record by another one. Ids stand in three places: at the
-beginning of an object, in members where they stand in for a value that is missing (``render.FALLBACKS``), and in
-references, which begin with the raw byte of a base address (``render.BASES``). No value can hold such a byte, so
+beginning of an object, in members where they stand in for a value that is missing (``references.FALLBACKS``), and in
+references, which begin with the raw byte of a base address (``references.BASES``). No value can hold such a byte, so
 nothing that only looks like a reference is ever touched.
 """
 
@@ -16,7 +16,7 @@ from urllib.parse import quote
 import orjson
 
 from transforms.catalogue import Entity
-from transforms.render import BASES, FALLBACKS
+from transforms.references import BASES, FALLBACKS
 
 _HEAD = '{"sourcedId":"'
 _UUID_LENGTH = 36

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hub.scope.pseudonyms import Blocks, digits_of, packed
-from transforms.render import BASES
+from transforms.references import BASES
 
 Places = npt.NDArray[np.intp]
 

@@ -2,9 +2,9 @@
 
 A document's text comes in two parts, the members of privacy class directory (``doc``) and the others
 (``doc_private``), each a run of ``,"name":value``. Most grants show one or both as they are, so that serving is
-concatenation. A raw byte (``transforms.render.BASES``) stands for a service's base URL at the start of each href; no
-JSON text may hold it otherwise, and the rewriting below puts it back at the hrefs of reference objects only, never by
-searching: data cannot forge it.
+concatenation. A raw byte (``transforms.references.BASES``) stands for a service's base URL at the start of each href;
+no JSON text may hold it otherwise, and the rewriting below puts it back at the hrefs of reference objects only, never
+by searching: data cannot forge it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hub.scope.forms import Form, end_of
 from hub.scope.grants import FieldRule, GrantDefinition, Mask, policy_fields
 from hub.scope.identifiers import referred
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
-from transforms.render import BASES, escaped_bases, reference, spelled_out
+from transforms.references import BASES, escaped_bases, reference, spelled_out
 
 Sees = Callable[[str, int], bool]
 Refs = Mapping[str, Sequence[int]]

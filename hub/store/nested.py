@@ -14,7 +14,7 @@ import polars as pl
 
 from hub.store.conditions import Condition, Expression
 from transforms.catalogue import Entity, Field, Kind, Privacy
-from transforms.render import BASES, SHORT
+from transforms.references import BASES, SHORT
 from transforms.shapes import dtype
 
 _TYPES = {pl.String: "text", pl.Float64: "double precision"}

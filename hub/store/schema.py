@@ -6,13 +6,12 @@ Columns derive from the catalogue; a test compares them with PostgreSQL's own ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
-from typing import Any, Final
+from functools import cache
+from typing import Any
 
 import orjson
-import polars as pl
 
-from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind
+from transforms.catalogue import BASE_NAMES, Entity, Field, Kind
 
 #: Tables without a district, each with the reason. Every other table must force row-level security.
 SHARED_TABLES = {
@@ -56,7 +55,7 @@ _SQL_TYPE = {
 }  # fmt: skip
 
 
-_NESTED = _DOCUMENT_ONLY | {Kind.USER_ID, Kind.SCALE_VALUE, Kind.COMPONENT}
+NESTED = _DOCUMENT_ONLY | {Kind.USER_ID, Kind.SCALE_VALUE, Kind.COMPONENT}
 
 
 def entry_columns(field: Field) -> dict[str, tuple[str, str]]:
@@ -70,7 +69,7 @@ def entry_columns(field: Field) -> dict[str, tuple[str, str]]:
 
 def field_columns(field: Field) -> dict[str, str]:
     """The columns of one field, name to SQL type. Empty for what only the document holds (userProfiles)."""
-    if field.kind in _NESTED:
+    if field.kind in NESTED:
         return dict(entry_columns(field).values())
     return {field.table_column: _SQL_TYPE[field.kind] + ("[]" if field.many else "")}
 
@@ -106,7 +105,7 @@ def row_of(entity: Entity, values: Mapping[str, Any]) -> list[Any]:
         if field.name in BASE_NAMES:
             continue
         value = values.get(field.name)
-        if field.kind in _NESTED:
+        if field.kind in NESTED:
             row += [value and [item[member] for item in value] for member in entry_columns(field)]
         elif field.kind is Kind.METADATA:
             row.append(value and orjson.Fragment(value))
@@ -118,47 +117,3 @@ def row_of(entity: Entity, values: Mapping[str, Any]) -> list[Any]:
 def quoted(columns: tuple[str, ...] | list[str]) -> str:
     """Column names as a quoted SQL list."""
     return ", ".join(f'"{c}"' for c in columns)
-
-
-def _array_literal(items: pl.Expr, inner: object) -> pl.Expr:
-    """A list column as PostgreSQL's array literal. Text items are quoted; a null item is NULL."""
-    item = pl.element().cast(pl.String)
-    if inner == pl.String:
-        escaped = item.str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
-        item = pl.concat_str(pl.lit('"'), escaped, pl.lit('"'))
-    joined = items.list.eval(item.fill_null("NULL")).list.join(",")
-    return pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
-
-
-def table_text(entity: Entity, frame: pl.DataFrame) -> list[pl.Expr]:
-    """What makes the text of an entity's ``value_columns``, ready for COPY, of resolved canonical frames.
-
-    Reference columns of such a frame hold rids (Int32, or lists of them), roles and userIds are lists of structs.
-    """
-    columns = (frame.get_column(f.name) for f in entity.body if f.name not in BASE_NAMES)
-    # A list that no row has is not taken apart: that is asked of the engine for each of its columns.
-    types = (_NO_LISTS if c.dtype == pl.List and c.null_count() == c.len() else c.dtype for c in columns)
-    return _table_text(entity.name, tuple(types))
-
-
-_NO_LISTS: Final = pl.Null()
-
-
-@lru_cache(1_000)  # one for each entity, but for columns without any value
-def _table_text(entity_name: str, types_: tuple[pl.DataType, ...]) -> list[pl.Expr]:
-    entity, out = CATALOGUE[entity_name], list[pl.Expr]()
-    fields = (field for field in entity.body if field.name not in BASE_NAMES)
-    for field, dtype in zip(fields, types_, strict=True):
-        column = pl.col(field.name)
-        if dtype == _NO_LISTS:
-            out += [pl.lit(None, pl.String).alias(name) for name in field_columns(field)]
-        elif field.kind in _NESTED:
-            types = dict(dtype.inner) if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else {}
-            for member, (name, _) in entry_columns(field).items():
-                values = column.list.eval(pl.element().struct.field(member))
-                out.append(_array_literal(values, types[member]).alias(name))
-        elif isinstance(dtype, pl.List):
-            out.append(_array_literal(column, dtype.inner).alias(field.table_column))
-        else:
-            out.append(column.alias(field.table_column))
-    return out

@@ -18,7 +18,8 @@ import polars as pl
 
 from hub.errors import Code, HubError, Intent
 from hub.store.database import Database, Transaction
-from hub.store.schema import DOCUMENTS, STAGING_PREFIX, lower_columns, quoted, table_columns, table_text, value_columns
+from hub.store.schema import DOCUMENTS, STAGING_PREFIX, lower_columns, quoted, table_columns, value_columns
+from hub.store.table_text import table_text
 from transforms.catalogue import CATALOGUE, Entity
 
 #: Bytes that are sent at a time.
@@ -83,7 +84,7 @@ def staged_text(
     """Columns and COPY text of resolved records. CPU-bound: call it in a thread.
 
     ``frame``: key, hash (UInt64), rid and sourcedId; unless ``task`` is REHASH also doc, doc_private and the entity's
-    resolved fields (see ``schema.table_text``).
+    resolved fields (see ``table_text``).
     """
     # Constants cost less as text of each row than as column defaults, which COPY evaluates row by row.
     whole = [] if task == REHASH else [*table_text(entity, frame), *map(pl.col, DOCUMENTS)]

@@ -13,7 +13,7 @@ from pyroaring import BitMap
 from hub.sync.guard import Counts
 from transforms.catalogue import Entity, Field, Kind
 from transforms.nesting import fed
-from transforms.render import escaped_bases, spelled_out
+from transforms.references import escaped_bases, spelled_out
 
 
 @dataclass(frozen=True, slots=True)

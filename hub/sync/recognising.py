@@ -16,11 +16,10 @@ from uuid import UUID
 import polars as pl
 
 from connectors.protocol import Package
-from hub import ids
 from hub.store import districts, matching, people
 from hub.store.database import Transaction
 from hub.store.people import HUB, USERS
-from hub.sync import compared
+from hub.sync import compared, minting
 from hub.sync.matching import MOST_CHANGED, Mode, policy_of
 from hub.sync.parties import PERSON, Parties
 from hub.sync.prepared import RECOGNISED
@@ -148,7 +147,7 @@ async def keep(tx: Transaction, source: str, found: pl.DataFrame) -> None:
     first = await districts.reserve_rids(tx, USERS.name, found.height)
     homes = list(range(first, first + found.height))
     position, _ = await districts.lock(tx)
-    await people.make_homes(tx, source, homes, ids.mint(found.height).to_list(), found["rid"].to_list())
+    await people.make_homes(tx, source, homes, minting.mint(found.height).to_list(), found["rid"].to_list())
     await people.set_aliases(tx, dict(zip(homes, found["rid"], strict=True)), position)
     rows = found.with_columns(left="rid", right=pl.Series(homes, dtype=pl.UInt32))
     await matching.keep(tx, (), rows)

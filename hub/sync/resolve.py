@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from hub import ids
+from hub.sync import minting
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Kind
 from transforms.lookup import lookup
 from transforms.marks import beside, blank, empty, few, numbers, present, rows_of
@@ -145,4 +145,4 @@ def numbered(entity: Entity, created: pl.DataFrame, first: int) -> pl.DataFrame:
     """New rows with the rids from ``first`` on, in the order in which they are loaded, and new sourcedIds."""
     ordered = created.sort(_LOAD_ORDER.get(entity.name, ["key"])) if created.height else created
     rids = pl.Series("rid", np.arange(first, first + ordered.height, dtype=np.uint32))
-    return ordered.hstack([rids, ids.mint(ordered.height).alias("sourcedId")])
+    return ordered.hstack([rids, minting.mint(ordered.height).alias("sourcedId")])

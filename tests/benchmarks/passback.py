@@ -23,12 +23,13 @@ from aiohttp import web
 
 from hub.crypto import column_key
 from hub.embedded import EmbeddedPostgres, EmbeddedRedis
-from hub.ids import mint, new_id
+from hub.ids import new_id
 from hub.passback.login import sealed
 from hub.settings import SERVICE_ROLE, role_password, role_passwords, role_url
 from hub.store import districts, grade_targets, sources
 from hub.store.database import SCHEMA, Database
 from hub.store.migrate import migrate
+from hub.sync.minting import mint
 from tests.benchmarks.result import Result
 from tests.benchmarks.webhook_latency import worker
 from tests.services import MASTER_KEY

@@ -23,7 +23,7 @@ from hub.store.grants import Grant
 from tests.districts import District
 from tests.services import MASTER_KEY
 from transforms.catalogue import CATALOGUE, Entity, Version
-from transforms.render import escaped_bases, spelled_out
+from transforms.references import escaped_bases, spelled_out
 
 EVERY = frozenset(e.name for e in CATALOGUE.entities)
 #: All that a district has, gradebook and resources included.

@@ -10,8 +10,9 @@ from uuid import UUID
 import asyncpg
 from pyroaring import BitMap
 
-from hub.ids import mint, new_id
+from hub.ids import new_id
 from hub.store.database import SCHEMA
+from hub.sync.minting import mint
 from transforms.catalogue import CATALOGUE
 
 

@@ -17,7 +17,7 @@ from pyroaring import BitMap
 from hub.scope.columns import CODED, CODED_MANY, MANY, ROLES, SINGLE, Columns, Pairs, RoleEdges
 from hub.scope.grants import DEFAULT_ENTITIES, NEEDS, FieldRule, GrantDefinition, Mask, Rule, policy_fields
 from transforms.catalogue import CATALOGUE, Kind, Need, Privacy
-from transforms.render import BASES
+from transforms.references import BASES
 
 ENTITIES = [e.name for e in CATALOGUE.entities]
 ROLE_NAMES = ("student", "teacher", "parent", "principal")

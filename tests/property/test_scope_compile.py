@@ -25,7 +25,7 @@ from tests.property.small_districts import (
     sourced_id,
 )  # fmt: skip
 from transforms.catalogue import CATALOGUE, Need
-from transforms.render import escaped_bases
+from transforms.references import escaped_bases
 
 
 @settings(max_examples=300, deadline=None)

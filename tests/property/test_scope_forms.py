@@ -13,7 +13,7 @@ from hub.scope.forms import Form
 from hub.scope.grants import GrantDefinition, policy_fields
 from hub.scope.projection import Projection
 from transforms.catalogue import CATALOGUE, Field, Kind, Privacy
-from transforms.render import BASES, escaped_bases, reference_to
+from transforms.references import BASES, escaped_bases, reference_to
 
 USERS = CATALOGUE["users"]
 FIELDS = policy_fields(USERS)

@@ -17,7 +17,8 @@ from transforms import canonical
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Field, Kind, Version
 from transforms.hashing import content_hash
 from transforms.issues import RULES, Action
-from transforms.render import BASES, render, spelled_out
+from transforms.references import BASES, spelled_out
+from transforms.render import render
 
 VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
 FIXES = {Action.FIX, Action.QUARANTINE, Action.DROP_VALUE}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hub.scope.personas import KEEP, RoleNames
 from hub.scope.v1p1 import Documents, Style
 from transforms.catalogue import CATALOGUE, Entity, Field, Kind
-from transforms.render import escaped_bases, reference_to
+from transforms.references import escaped_bases, reference_to
 
 IDS = st.sampled_from(["0198c0de-a", "0198c0de-b", "0198c0de-c"])
 #: What could be taken for the end of a string, of a member, of an object, or for a member.

@@ -6,18 +6,19 @@ import time
 from uuid import UUID
 
 from hub import ids
+from hub.sync import minting
 
 
 def test_they_are_version_7_of_now() -> None:
     before = time.time_ns() // 1_000_000
-    found = [*(UUID(text) for text in ids.mint(100)), *ids.few(100), ids.new_id()]
+    found = [*(UUID(text) for text in minting.mint(100)), *ids.few(100), ids.new_id()]
 
     assert {(i.version, i.variant) for i in found} == {(7, "specified in RFC 4122")}
     assert all(before <= i.int >> 80 <= time.time_ns() // 1_000_000 for i in found)
 
 
 def test_a_batch_ascends_past_one_millisecond_and_none_repeats() -> None:
-    found = ids.mint(20_000)
+    found = minting.mint(20_000)
 
     assert found.is_sorted()
     assert found.n_unique() == 20_000
@@ -27,12 +28,12 @@ def test_a_batch_ascends_past_one_millisecond_and_none_repeats() -> None:
 
 
 def test_two_batches_share_nothing() -> None:
-    assert not set(ids.mint(5_000)) & set(ids.mint(5_000))
-    assert ids.mint(0).len() == 0
+    assert not set(minting.mint(5_000)) & set(minting.mint(5_000))
+    assert minting.mint(0).len() == 0
 
 
 def test_the_rest_is_random() -> None:
-    for found in ([UUID(text) for text in ids.mint(5_000)], [i for _ in range(5) for i in ids.few(1_000)]):
+    for found in ([UUID(text) for text in minting.mint(5_000)], [i for _ in range(5) for i in ids.few(1_000)]):
         rest = {i.int & (2**62 - 1) for i in found}
 
         assert len(rest) == 5_000

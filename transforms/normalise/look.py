@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from transforms import storable
 from transforms.marks import BETWEEN, FEW, empty, run_together
 from transforms.normalise.text import LONGEST
 from transforms.sheet import Sheet
-from transforms.validate import identifiers
 
 #: A question and the name of a column.
 Asked = tuple[str, str]
@@ -65,7 +65,7 @@ QUESTIONS: Final[Mapping[str, Callable[[str], bool]]] = {
     "part": lambda text: _DASHED.search(text) is not None,
     "whole": lambda text: _DASHED.search(text) is not None,
     "unusual": lambda text: (
-        bool(text.encode().translate(None, _USUAL)) or _BLANK in text or _longer(text, identifiers.LONGEST)
+        bool(text.encode().translate(None, _USUAL)) or _BLANK in text or _longer(text, storable.LONGEST)
     ),
     "nobody": _begins_blank,
     "blank": _begins_blank,

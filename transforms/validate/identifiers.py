@@ -10,6 +10,7 @@ from transforms.issues import Action, Severity, declare
 from transforms.marks import absent, certain, empty, without
 from transforms.normalise.text import NAME_001
 from transforms.sheet import Sheet
+from transforms.storable import LONGEST, UNSTORABLE
 
 ID_001 = declare(
     "ID-001", Severity.BLOCK_RECORD, Action.QUARANTINE, "The row has no sourcedId",
@@ -28,7 +29,6 @@ ID_011 = declare(
     fields=("sourcedId",),
 )  # fmt: skip
 
-LONGEST = 255
 ALLOWED = r"^[0-9A-Za-z./@_-]+$"
 _INVISIBLE = r"\s\u200b\u2060\ufeff\x00"
 _OUTSIDE = rf"^[{_INVISIBLE}]+|[{_INVISIBLE}]+$"
@@ -38,19 +38,16 @@ SOMETHING = rf"[^,{_INVISIBLE}]"
 _ENDS = "\t\n\x0b\x0c\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + (
     "\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff\x00"
 )  # fmt: skip
-_UNSTORABLE = r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 
 _TRIMMED = pl.col("").str.replace_all(_OUTSIDE, "").replace("", None)
 # Most texts are shorter in bytes already, which is cheaper to see.
 _REFUSED = (
     (pl.col("").str.len_bytes() > LONGEST) & (pl.col("").str.len_chars() > LONGEST)
-) | pl.col("").str.contains(_UNSTORABLE)  # fmt: skip
+) | pl.col("").str.contains(UNSTORABLE)  # fmt: skip
 
-_REFUSED_CHARACTER = re.compile(_UNSTORABLE)
+_REFUSED_CHARACTER = re.compile(UNSTORABLE)
 #: Up to so many identifiers are looked at one by one.
 _FEW = 300
-# Halves of surrogate pairs come from requests only: files are read as UTF-8.
-_NOT_ALLOWED = re.compile(_UNSTORABLE[:-1] + r"\ud800-\udfff]")
 
 
 def trimmed(values: pl.Series) -> pl.Series:
@@ -75,11 +72,6 @@ def unstorable(values: pl.Series) -> pl.Series:
 
 def _is_refused(text: str) -> bool:
     return len(text) > LONGEST or _REFUSED_CHARACTER.search(text) is not None
-
-
-def storable(value: str) -> bool:
-    """Whether one identifier can be stored and shown as it is, by the rules of ``trimmed`` and ``unstorable``."""
-    return 0 < len(value) <= LONGEST and value == value.strip() and _NOT_ALLOWED.search(value) is None
 
 
 def check_keys(sheet: Sheet) -> None:

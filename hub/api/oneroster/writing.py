@@ -23,7 +23,7 @@ from hub.gradebook.refusal import Reason, WriteRefusedError
 from hub.store.gate import ClosedError
 from transforms.faults import Fault, FaultCode, described
 from transforms.objects import Written
-from transforms.validate.identifiers import storable
+from transforms.storable import storable
 
 _ATTEMPTS = 3
 _BUSY_SECONDS = 2

@@ -30,7 +30,7 @@ from hub.scope.v1p1 import texts
 from hub.scope.v1p1.texts import Several
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need
 from transforms.catalogue import vocabularies as voc
-from transforms.render import escaped_bases, reference
+from transforms.references import escaped_bases, reference
 
 Record = dict[str, Any]
 

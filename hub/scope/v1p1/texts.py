@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from hub.scope.personas import RoleNames
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Entity, Field, Kind, Need, Privacy
-from transforms.render import BASES
+from transforms.references import BASES
 
 #: Users with several roles: sourcedId to roles of 1.1, the main one first.
 Several = Mapping[str, Sequence[str]]

@@ -59,7 +59,17 @@ def test_help_imports_nothing_heavy_and_is_quick() -> None:
 
 
 def test_a_worker_delivers_before_it_imports_what_is_no_delivery() -> None:
-    others = ("hub.api", "hub.sync", "hub.export", "hub.passback", "hub.notices", "hub.drop", "arq", "asyncssh")
+    others = (
+        "hub.api",
+        "hub.sync",
+        "hub.export",
+        "hub.passback",
+        "hub.notices",
+        "hub.drop",
+        "arq",
+        "asyncssh",
+        "polars",
+    )
     code = (
         "import sys, hub.app, hub.worker.process\n"
         f"print([m for m in {others!r} if m in sys.modules])\n"

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub import ids
 from hub.scope.identifiers import Page, standing_in, without_head
 from hub.scope.places import renamed
 from hub.scope.pseudonyms import Blocks
+from hub.sync import minting
 from transforms.catalogue import CATALOGUE
-from transforms.render import escaped_bases, reference_to
+from transforms.references import escaped_bases, reference_to
 
-IDS = ids.mint(12).to_list()
+IDS = minting.mint(12).to_list()
 #: What a person may be called: other ids, and texts that look like parts of documents.
 VALUES = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.sampled_from(IDS),

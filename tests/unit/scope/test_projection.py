@@ -8,7 +8,7 @@ import pytest
 from hub.scope.grants import GrantDefinition
 from hub.scope.projection import Projection, tombstone
 from transforms.catalogue import BASE_NAMES, CATALOGUE, Privacy
-from transforms.render import BASES
+from transforms.references import BASES
 
 SID = "0198c0de-0000-7000-8000-00000000000"
 AT = "2025-08-01T06:00:00.000Z"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from hub import ids
 from hub.scope.pseudonyms import KEY_BYTES, Pseudonyms, is_pseudonym
+from hub.sync import minting
 
 KEYS = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
 #: Any id of the hub: every bit that is free.
@@ -104,7 +105,7 @@ def test_another_key_makes_and_means_another_id(key: bytes, other: bytes, free: 
 
 
 def test_what_the_hub_mints_can_be_named_however_much_it_is() -> None:
-    minted = [*ids.mint(5_000), *map(str, ids.few(10)), str(ids.new_id())]
+    minted = [*minting.mint(5_000), *map(str, ids.few(10)), str(ids.new_id())]
     pseudonyms = Pseudonyms(bytes(KEY_BYTES))
     together = pseudonyms.of(minted)
     assert together == [name for one in minted for name in pseudonyms.of([one])]

@@ -8,7 +8,7 @@ import pytest
 from hub.scope.personas import KEEP, RoleNames
 from hub.scope.v1p1 import Documents, Style, booleans, filterable, json_booleans, visible
 from transforms.catalogue import BASE_NAMES, CATALOGUE
-from transforms.render import BASES, reference_to
+from transforms.references import BASES, reference_to
 
 AT = '"status":"active","dateLastModified":"2025-08-01T06:00:00.000Z"'
 OWN = '"metadata":{"primary":"true","sex":"male","classType":"homeroom","enabledUser":"true"}'

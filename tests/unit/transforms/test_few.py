@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transforms import marks
+from transforms import marks, storable
 from transforms.catalogue import CATALOGUE
 from transforms.json_text import escaped, joined_strings, may_need_escaping
 from transforms.normalise import lists, look, sensitive, text
@@ -105,7 +105,7 @@ ASKED: dict[str, pl.Expr] = {
     "long": pl.col("c").str.len_bytes() > text.LONGEST,
     "part": pl.col("c").str.contains(sensitive.PART),
     "whole": pl.col("c").str.contains(sensitive.WHOLE),
-    "unusual": ~pl.col("c").str.contains(identifiers.ALLOWED) | (pl.col("c").str.len_bytes() > identifiers.LONGEST),
+    "unusual": ~pl.col("c").str.contains(identifiers.ALLOWED) | (pl.col("c").str.len_bytes() > storable.LONGEST),
     "nobody": ~pl.col("c").str.contains(identifiers.SOMETHING),
     "blank": ~pl.col("c").str.contains(required.VALUE),
 }

@@ -7,7 +7,8 @@ import orjson
 from tests.fakes.rosters import clean, frames, run
 from transforms.catalogue import CATALOGUE
 from transforms.members import members_of, put_together, taken_apart
-from transforms.render import escaped_bases, render
+from transforms.references import escaped_bases
+from transforms.render import render
 
 
 def test_every_document_is_the_sum_of_its_members() -> None:

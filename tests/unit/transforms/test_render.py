@@ -13,7 +13,8 @@ from tests.fakes.gradebooks import CASE
 from tests.fakes.rosters import clean, frames, run
 from transforms import canonical
 from transforms.catalogue import CATALOGUE
-from transforms.render import BASES, SHORT, bases, render, spelled_out
+from transforms.references import BASES, SHORT, bases, spelled_out
+from transforms.render import render
 
 
 def documents(entity: str, key: str, files: dict[str, list[dict[str, str | None]]] | None = None) -> tuple[Any, Any]:

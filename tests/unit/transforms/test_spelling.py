@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from transforms import spelling
-from transforms.render import BASES, SHORT, spelled_out
+from transforms.references import BASES, SHORT, spelled_out
 
 AROUND = ('{"sourcedId":"', '","dateLastModified":"', '"', "}")
 ADDRESSES = {BASES["rostering"]: "https://hub/d/1/rostering", BASES["gradebook"]: "https://hub/d/1/gradebook"}

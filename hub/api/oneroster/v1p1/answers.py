@@ -25,7 +25,7 @@ from hub.scope.personas import fitting, persona_id, split
 from hub.scope.v1p1 import SAME, Documents
 from hub.store import records
 from transforms.catalogue import Entity
-from transforms.render import escaped_bases
+from transforms.references import escaped_bases
 
 #: More objects than this are made in a thread, beside the event loop.
 _MOST_AT_ONCE = 500
