@@ -65,6 +65,8 @@ class Dispatcher(Generic[Claim]):
         self._bell = asyncio.Event()
         self._flying: dict[asyncio.Task[None], UUID] = {}
         self._presence = Presence(self._left)
+        #: Set once a look found nothing to do, while nothing was being done.
+        self.caught_up = asyncio.Event()
 
     def wake(self) -> None:
         """Look now. May be called any number of times, too early, too late or not at all."""
@@ -102,6 +104,8 @@ class Dispatcher(Generic[Claim]):
                 if self._presence.holds(token):  # else they were free again before they were known here
                     self._start(claim, token)
             IN_FLIGHT.is_now(len(self._flying), self._queue)
+            if not self._flying:
+                self.caught_up.set()
             due = await self._work.next_due()
         except HubError as error:
             log.warning("deliveries wait", code=error.code.value)

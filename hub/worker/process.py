@@ -19,8 +19,11 @@ from hub.webhooks.dispatcher import Dispatcher, Limits
 from hub.webhooks.egress import Egress
 from hub.webhooks.schedule import LIVELY_SECONDS
 from hub.worker.parts import Parts, Work, database
-from hub.worker.together import together
+from hub.worker.together import end, together
 from hub.worker.watching import watched
+
+#: How long syncs and all else wait at a start for deliveries that are due.
+DELIVERIES_FIRST_SECONDS = 5.0
 
 
 async def run_worker(
@@ -57,11 +60,19 @@ async def run_worker(
             courier.lively.took_before(url, seconds)
         dispatcher = Dispatcher(courier, limits=_limits(settings), listen_url=database_url)
         parts = Parts(settings, database_url, redis_url, deliveries, syncs, egress, clock, key, dispatcher.wake)
-        await together([dispatcher.run(stop), _beside(stack, parts, stop, work)], stop)
+        await together([dispatcher.run(stop), _beside(stack, parts, stop, work, dispatcher.caught_up)], stop)
 
 
-async def _beside(stack: contextlib.AsyncExitStack, parts: Parts, stop: asyncio.Event, work: Work | None) -> None:
-    """All that is no delivery. Most of a worker's start is its import, in a thread: deliveries go out meanwhile."""
+async def _beside(
+    stack: contextlib.AsyncExitStack, parts: Parts, stop: asyncio.Event, work: Work | None, caught_up: asyncio.Event
+) -> None:
+    """All that is no delivery. Most of a worker's start is its import, in a thread: deliveries go out meanwhile.
+
+    Those that have waited since a worker before this one ended come first, for some seconds.
+    """
+    waits = [asyncio.create_task(event.wait()) for event in (caught_up, stop)]
+    await asyncio.wait(waits, timeout=DELIVERIES_FIRST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    await end(waits)
     await asyncio.to_thread(importlib.import_module, "hub.worker.lanes")
     from hub.worker import lanes
 
