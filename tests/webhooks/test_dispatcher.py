@@ -52,6 +52,26 @@ async def test_a_lost_listener_listens_again(world: World) -> None:
         await there.wait_for(2, seconds=1)
 
 
+async def test_it_has_caught_up_once_nothing_is_due_and_nothing_under_way(world: World) -> None:
+    gate = asyncio.Event()
+
+    async def wait(_request: web.Request) -> web.Response:
+        await gate.wait()
+        return web.Response(status=204)
+
+    async with receiver(wait) as there:
+        some = await world.subscribe(there)
+        await world.feeds.move(some.district, some.grant, updated=[0])
+        async with world.running() as dispatcher:
+            await there.wait_for(1)
+            dispatcher.wake()
+            await asyncio.sleep(0.5)
+            assert not dispatcher.caught_up.is_set()
+            gate.set()
+            await asyncio.wait_for(dispatcher.caught_up.wait(), 5)
+    assert (await world.feeds.subscription(some.id))["position"] == 1
+
+
 @pytest.mark.threat("F6")
 async def test_a_storm_of_wakes_sends_nothing_twice(world: World) -> None:
     async with receiver() as there, world.running() as first, world.running() as second:
