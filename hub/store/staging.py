@@ -18,7 +18,16 @@ import polars as pl
 
 from hub.errors import Code, HubError, Intent
 from hub.store.database import Database, Transaction
-from hub.store.schema import DOCUMENTS, STAGING_PREFIX, lower_columns, quoted, table_columns, table_text, value_columns
+from hub.store.schema import (
+    DOCUMENTS,
+    STAGING_PREFIX,
+    lower_columns,
+    of_rids,
+    quoted,
+    table_columns,
+    table_text,
+    value_columns,
+)
 from transforms.catalogue import CATALOGUE, Entity
 
 #: Bytes that are sent at a time.
@@ -222,7 +231,7 @@ async def end_records(tx: Transaction, entity: Entity, rids: list[int], at: obje
     """Marks records as tobedeleted; what they said stays until retention purges it."""
     await tx.execute(
         f"UPDATE {entity.table} SET active = false, date_last_modified = $3::timestamptz "
-        "WHERE district_id = $1 AND rid = ANY($2::int[])",
+        f"WHERE {of_rids()}",
         tx.district_id, rids, at,
     )  # fmt: skip
 
@@ -257,7 +266,7 @@ async def keep_history(tx: Transaction, entity: Entity, rids: list[int], positio
         "INSERT INTO history (district_id, entity, rid, position, active, date_last_modified, doc, doc_private, was) "
         "SELECT $1, $2, t.rid, $3, t.active, t.date_last_modified, t.doc, t.doc_private, to_jsonb(w) "
         f"FROM {entity.table} t CROSS JOIN LATERAL (SELECT {was}) w "
-        "WHERE t.district_id = $1 AND t.rid = ANY($4::int[])",
+        f"WHERE {of_rids('$4', 't')}",
         tx.district_id, entity.name, position, rids,
     )  # fmt: skip
 
@@ -284,7 +293,6 @@ async def keep_changes(
 async def documents(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, tuple[bool, str, str]]:
     """Rid to (active, doc, doc_private) of records as they are now."""
     rows = await tx.fetch(
-        f"SELECT rid, active, doc, doc_private FROM {entity.table} WHERE district_id = $1 AND rid = ANY($2::int[])",
-        tx.district_id, rids,
-    )  # fmt: skip
+        f"SELECT rid, active, doc, doc_private FROM {entity.table} WHERE {of_rids()}", tx.district_id, rids
+    )
     return {row["rid"]: (row["active"], row["doc"], row["doc_private"]) for row in rows}

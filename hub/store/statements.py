@@ -16,6 +16,7 @@ from hub.errors import Code, HubError
 from hub.store import statement_history
 from hub.store.columns import copied
 from hub.store.database import Database, Transaction
+from hub.store.schema import of_rids
 from hub.store.staging import as_text, copy_in
 from hub.store.statement_history import STAGED_STATEMENTS, Moment
 from transforms.catalogue import CATALOGUE, Entity
@@ -87,7 +88,7 @@ async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) ->
     speakers = await copied(tx, spoken, {"rid": pl.UInt32, "source": pl.String}, tx.district_id, entity, list(rids))
     texts = (
         f"SELECT rid, {_SINCE_1970.format('date_last_modified')}, doc, doc_private, active::int FROM {table} "
-        "WHERE district_id = $1 AND rid = ANY($2::integer[])"
+        f"WHERE {of_rids()}"
     )
     schema = {name: dtype for name, dtype in STATEMENTS.items() if name != "source"} | {"active": pl.UInt8}
     words = await copied(tx, texts, schema, tx.district_id, speakers["rid"].unique().to_list())
@@ -141,7 +142,7 @@ async def take_documents(tx: Transaction, entity: Entity, source_id: UUID, rids:
     await tx.execute(
         "INSERT INTO statements (district_id, entity, rid, source_id, said_at, doc, doc_private) "
         "SELECT $1, (SELECT $2::text::entity_name), rid, $3, date_last_modified, doc, doc_private "
-        f"FROM {entity.table} WHERE district_id = $1 AND rid = ANY($4::integer[]) ORDER BY rid",
+        f"FROM {entity.table} WHERE {of_rids('$4')} ORDER BY rid",
         tx.district_id, entity.name, source_id, list(rids),
     )  # fmt: skip
 
