@@ -19,6 +19,7 @@ import polars as pl
 from hub.errors import Code, HubError, Intent
 from hub.store.database import Database, Transaction
 from hub.store.schema import (
+    DISTRICT,
     DOCUMENTS,
     STAGING_PREFIX,
     lower_columns,
@@ -196,15 +197,12 @@ async def insert_sources(
 
 async def update_records(tx: Transaction, entity: Entity, run_id: UUID, at: object) -> int:
     """Updates the records that are staged as changed; how many. ``at`` becomes their dateLastModified."""
-    names = quoted([c for c in table_columns(entity) if c != "date_last_modified"])
-    changed = ["active", *value_columns(entity), *DOCUMENTS, "date_last_modified"]
-    assignments = ", ".join(f'"{c}" = EXCLUDED."{c}"' for c in changed)
-    # An upsert and no join: the staged rows lead, whatever the planner believes about tables that nobody has analysed.
+    assignments = ", ".join(f'"{c}" = s."{c}"' for c in ("active", *value_columns(entity), *DOCUMENTS))
     return await tx.execute(
-        f"INSERT INTO {entity.table} ({names}, date_last_modified) "
-        f"SELECT {names}, $3::timestamptz FROM {STAGING_PREFIX}{entity.table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REMERGE}') "
-        f"ON CONFLICT (district_id, rid) DO UPDATE SET {assignments}",
+        f"UPDATE {entity.table} t SET {assignments}, date_last_modified = $3::timestamptz "
+        f"FROM {STAGING_PREFIX}{entity.table} s "
+        f"WHERE s.district_id = $1 AND s.run_id = $2 AND s.task IN ('{UPDATE}', '{REMERGE}') "
+        f"AND t.district_id = {DISTRICT} AND t.rid = s.rid",
         tx.district_id, run_id, at,
     )  # fmt: skip
 
