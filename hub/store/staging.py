@@ -214,13 +214,20 @@ def missing() -> HubError:
 
 async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID) -> None:
     """Brings the source records of changed and stale staged rows up to date."""
+    replacing = (
+        "ON CONFLICT (district_id, source_id, entity, rid) "
+        "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true, superseded_at = NULL"
+    )
+    spoken = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM source_records WHERE district_id = $1 AND source_id = $2)",
+        tx.district_id,
+        source_id,
+    )
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
         "SELECT district_id, $3, $4::text::entity_name, source_key, rid, source_hash, true "
         f"FROM {STAGING_PREFIX}{entity.table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REHASH}') "
-        "ON CONFLICT (district_id, source_id, entity, rid) "
-        "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true, superseded_at = NULL",
+        f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REHASH}') {replacing if spoken else ''}",
         tx.district_id, run_id, source_id, entity.name,
     )  # fmt: skip
 
