@@ -14,6 +14,7 @@ from uuid import UUID
 from hub.store.database import Transaction
 from hub.store.gate import PARAMETERS, ClosedError, Gate
 from hub.store.records import as_list, reference_columns
+from hub.store.schema import of_rids
 from transforms.catalogue import Entity
 
 
@@ -120,7 +121,7 @@ async def former(
         "SELECT i.rid, i.active, i.doc, i.doc_private, i.was FROM history i WHERE i.district_id = $1 "
         f"AND i.entity = '{entity.name}' AND i.rid = n.rid AND i.position >= ${free} ORDER BY i.position LIMIT 1) h "
         f"ON true LEFT JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was) o ON true "
-        f"WHERE n.district_id = $1 AND n.rid = ANY(${free + 1}::integer[]) AND {gate.condition}",
+        f"WHERE {of_rids(f'${free + 1}', 'n')} AND {gate.condition}",
         *gate.values(tx), before, list(rids),
     )  # fmt: skip
     if not rows:

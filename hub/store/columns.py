@@ -16,6 +16,7 @@ from uuid import UUID
 import polars as pl
 
 from hub.store.database import Transaction
+from hub.store.schema import of_rids
 from transforms.catalogue import Entity
 
 #: Bytes of an answer up to which it is read on the spot: a fraction of a millisecond of the event loop.
@@ -233,7 +234,7 @@ async def spoken(tx: Transaction, source_id: UUID) -> dict[str, int]:
 async def sourced_ids(tx: Transaction, entity: Entity, rids: Sequence[int] | None = None) -> pl.DataFrame:
     """Rid (UInt32) and sourcedId (String) of all records of an entity, or (``rids``) of some."""
     return await copied(
-        tx, f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1{_some(rids)}",
+        tx, f"SELECT rid, sourced_id FROM {entity.table} WHERE {_which(rids)}",
         {"rid": pl.UInt32, "sourcedId": pl.String}, tx.district_id, *_given(rids),
     )  # fmt: skip
 
@@ -259,12 +260,13 @@ async def small(
     schema |= dict.fromkeys(integers, pl.Int32) | dict.fromkeys(tokens, pl.String)
     if rids is not None and not rids:
         return pl.DataFrame(schema=schema)
-    query = f"SELECT rid, active::int{names} FROM {entity.table} WHERE district_id = $1{_some(rids)}"
+    query = f"SELECT rid, active::int{names} FROM {entity.table} WHERE {_which(rids)}"
     return _by_rid(await copied(tx, query, schema, tx.district_id, *_given(rids)))
 
 
-def _some(rids: Sequence[int] | None) -> str:
-    return "" if rids is None else " AND rid = ANY($2::integer[])"
+def _which(rids: Sequence[int] | None, table: str = "") -> str:
+    """All records of the district ``$1``, or (``$2``) some."""
+    return of_rids(table=table) if rids is not None else f"{table}.district_id = $1" if table else "district_id = $1"
 
 
 def _given(rids: Sequence[int] | None) -> tuple[object, ...]:
@@ -287,7 +289,7 @@ async def pairs(
         return pl.DataFrame(schema=schema)
     query = (
         f"SELECT t.rid, {names} FROM {entity.table} t CROSS JOIN LATERAL unnest({arrays}) u({aliases}) "
-        f'WHERE t.district_id = $1 AND t."{wanted[0]}" IS NOT NULL{_some(rids)}'
+        f'WHERE {_which(rids, "t")} AND t."{wanted[0]}" IS NOT NULL'
     )
     return _by_rid(await copied(tx, query, schema, tx.district_id, *_given(rids)))
 
@@ -305,7 +307,7 @@ async def small_few(
     names = "".join(f', "{c}"' for c in (*integers, *tokens, *lists))
     rows = await tx.fetch(
         f"SELECT rid, active::int AS active{names} FROM {entity.table} "
-        "WHERE district_id = $1 AND rid = ANY($2::integer[]) ORDER BY rid",
+        f"WHERE {of_rids()} ORDER BY rid",
         tx.district_id, list(rids),
     ) if rids else []  # fmt: skip
     schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8}

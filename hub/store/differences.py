@@ -13,21 +13,22 @@ from uuid import UUID
 import orjson
 
 from hub.store.database import Transaction
-from hub.store.schema import STAGING_PREFIX
+from hub.store.schema import DISTRICT, STAGING_PREFIX, of_rids
 from hub.store.staging import PARTS
 from hub.store.statement_history import STAGED_STATEMENTS
 from transforms.catalogue import CATALOGUE, Entity
 
 #: The rids of the orgs that a record ``t`` belongs to, as an array; entities without any belong to the district.
-_OF_USER: Final = "(SELECT u.roles_org_rids || u.primary_org_rid FROM users u WHERE u.district_id = $1 AND u.rid = {})"
 _ONE_ORG: Final = {
     "orgs": "t.rid", "courses": "t.org_rid", "classes": "t.school_rid", "enrollments": "t.school_rid",
     "lineItems": "t.school_rid",
 }  # fmt: skip
 _ORGS: Final = {entity: f"ARRAY[{column}]" for entity, column in _ONE_ORG.items()} | {
     "users": "t.roles_org_rids || t.primary_org_rid",
-    "demographics": _OF_USER.format("t.rid"),
-    "results": "ARRAY[(SELECT l.school_rid FROM line_items l WHERE l.district_id = $1 AND l.rid = t.line_item_rid)]",
+    "demographics": "(SELECT u.roles_org_rids || u.primary_org_rid FROM users u "
+    f"WHERE u.district_id = {DISTRICT} AND u.rid = t.rid)",
+    "results": f"ARRAY[(SELECT l.school_rid FROM line_items l WHERE l.district_id = {DISTRICT} "
+    "AND l.rid = t.line_item_rid)]",
 }
 #: Of how many runs of a district the rows are kept, and how many older ones are looked at each time.
 KEPT_RUNS: Final = 100
@@ -84,10 +85,10 @@ async def per_org(tx: Transaction, entity: Entity, rids: Mapping[str, list[int]]
     if not groups:
         return found
     org, number, unnested = _of_orgs(entity)
-    # One after another and no join: each goes by its primary key, whatever the planner believes of new tables.
+    # One after another and no join: each goes by its primary key.
     parts = (
         f"SELECT {place} AS place, {org} AS org, {number} AS n FROM {entity.table} t {unnested}"
-        f"WHERE t.district_id = $1 AND t.rid = ANY(${place + 2}::int[]) AND {org} IS NOT NULL GROUP BY {org}"
+        f"WHERE {of_rids(f'${place + 2}', 't')} AND {org} IS NOT NULL GROUP BY {org}"
         for place in range(len(groups))
     )
     for row in await tx.fetch(" UNION ALL ".join(parts), tx.district_id, *(rids[group] for group in groups)):
@@ -117,7 +118,7 @@ def _of_orgs(entity: Entity) -> tuple[str, str, str]:
 
 async def described(tx: Transaction, entity: Entity, rids: list[int], source_id: UUID | None) -> dict[int, Described]:
     """Ids, the source's keys and orgs of records, by rid."""
-    # Two statements and no join: each goes by its primary key, whatever the planner believes of new tables.
+    # Two statements and no join: each goes by its primary key.
     keys = await tx.fetch(
         "SELECT rid, key FROM source_records WHERE district_id = $1 AND source_id = $2 "
         "AND entity = $3::text::entity_name AND rid = ANY($4::int[])",
@@ -125,7 +126,7 @@ async def described(tx: Transaction, entity: Entity, rids: list[int], source_id:
     )  # fmt: skip
     rows = await tx.fetch(
         f"SELECT t.rid, t.sourced_id::text AS id, {_ORGS.get(entity.name, 'NULL::int[]')} AS orgs "
-        f"FROM {entity.table} t WHERE t.district_id = $1 AND t.rid = ANY($2::int[])",
+        f"FROM {entity.table} t WHERE {of_rids(table='t')}",
         tx.district_id, rids,
     )  # fmt: skip
     known = {row["rid"]: row["key"] for row in keys}
@@ -197,12 +198,14 @@ class Link:
 
 async def staged_links(tx: Transaction, entity: Entity, run_id: UUID) -> dict[int, Link]:
     """The staged new and changed records of one attempt, by rid."""
-    return await _links(tx, entity, STAGING_PREFIX + entity.table, "t.run_id = $2 AND t.task <> 'h'", run_id)
+    return await _links(
+        tx, entity, STAGING_PREFIX + entity.table, "t.district_id = $1 AND t.run_id = $2 AND t.task <> 'h'", run_id
+    )
 
 
 async def stored_links(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, Link]:
     """Records as they are now, by rid."""
-    return await _links(tx, entity, entity.table, "t.rid = ANY($2::int[])", rids) if rids else {}
+    return await _links(tx, entity, entity.table, of_rids(table="t"), rids) if rids else {}
 
 
 async def _links(tx: Transaction, entity: Entity, table: str, which: str, value: object) -> dict[int, Link]:
@@ -212,7 +215,7 @@ async def _links(tx: Transaction, entity: Entity, table: str, which: str, value:
     columns = "".join(f', t."{name}"' for name in targets)
     rows = await tx.fetch(
         f"SELECT t.rid, {_ORGS.get(entity.name, 'NULL::int[]')} AS orgs{columns} FROM {table} t "
-        f"WHERE t.district_id = $1 AND {which}",
+        f"WHERE {which}",
         tx.district_id, value,
     )  # fmt: skip
     found = {}

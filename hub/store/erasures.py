@@ -10,6 +10,7 @@ from uuid import UUID
 from hub.errors import Code, HubError
 from hub.store import attempts, deliveries, retention
 from hub.store.database import Transaction
+from hub.store.schema import of_rids
 from transforms.catalogue import CATALOGUE, Entity
 
 
@@ -122,10 +123,7 @@ async def about(tx: Transaction, entity: Entity, field: str, rids: Sequence[int]
 
 async def states(tx: Transaction, entity: Entity, rids: Sequence[int]) -> dict[int, bool]:
     """Rid to whether it is active, of those of some records that there are."""
-    rows = await tx.fetch(
-        f"SELECT rid, active FROM {entity.table} WHERE district_id = $1 AND rid = ANY($2::integer[])",
-        tx.district_id, list(rids),
-    )  # fmt: skip
+    rows = await tx.fetch(f"SELECT rid, active FROM {entity.table} WHERE {of_rids()}", tx.district_id, list(rids))
     return {row["rid"]: row["active"] for row in rows}
 
 

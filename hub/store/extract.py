@@ -16,7 +16,7 @@ from uuid import UUID
 import polars as pl
 
 from hub.store.database import Transaction
-from hub.store.schema import entry_columns
+from hub.store.schema import entry_columns, of_rids
 from transforms.catalogue import Entity, Field, Kind
 
 #: Stands between the items of a list.
@@ -186,10 +186,10 @@ async def _copy(tx: Transaction, query: str, values: Sequence[object], waiting: 
 def _source(tx: Transaction, entity: Entity, which: Which) -> tuple[str, tuple[object, ...]]:
     """What to select from, as ``t``, and its parameters."""
     values: tuple[object, ...] = (tx.district_id,) if which.rids is None else (tx.district_id, list(which.rids))
-    some = "" if which.rids is None else " AND rid = ANY($2::integer[])"
-    chosen = f"district_id = $1{some}"
+    chosen = "district_id = $1" if which.rids is None else of_rids()
     if which.as_of is None:
         return f"(SELECT * FROM {entity.table} WHERE {chosen}) t", values
+    some = "" if which.rids is None else " AND rid = ANY($2::integer[])"
     since = f"h.district_id = $1 AND h.entity = '{entity.name}' AND h.position > ${len(values) + 1}::bigint"
     documents = "jsonb_build_object('doc', h.doc, 'doc_private', h.doc_private)"
     return (
@@ -233,9 +233,9 @@ def _has(document: Document) -> str:
 
 async def sourced_ids(tx: Transaction, entity: Entity, rids: Sequence[int] | None = None) -> pl.DataFrame:
     """Rid (UInt32) and sourcedId (String) of these records, or of all, ascending by rid."""
-    some = "" if rids is None else " AND rid = ANY($2::integer[])"
+    chosen = "district_id = $1" if rids is None else of_rids()
     values = (tx.district_id,) if rids is None else (tx.district_id, list(rids))
-    query = f"SELECT rid, sourced_id FROM {entity.table} WHERE district_id = $1{some} ORDER BY rid"
+    query = f"SELECT rid, sourced_id FROM {entity.table} WHERE {chosen} ORDER BY rid"
     return await _frame(tx, query, {"rid": pl.UInt32, "sourcedId": pl.String}, *values)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hub.store.database import ITS_DISTRICT, Transaction
+from hub.store.schema import of_rids
 from transforms.catalogue import Entity
 
 
@@ -171,8 +172,7 @@ async def packed_ids(tx: Transaction, entity: Entity, rids: npt.NDArray[np.integ
 async def sourced_ids(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, str]:
     """The sourcedIds of some records of an entity; a record that is not there any more is left out."""
     row = await tx.fetchrow(  # two arrays are read sooner than as many rows
-        "SELECT array_agg(rid) AS rids, array_agg(sourced_id::text) AS ids "
-        f"FROM {entity.table} WHERE district_id = $1 AND rid = ANY($2::integer[])",
+        f"SELECT array_agg(rid) AS rids, array_agg(sourced_id::text) AS ids FROM {entity.table} WHERE {of_rids()}",
         tx.district_id,
         rids,
     )

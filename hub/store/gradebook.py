@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from hub.store.database import Transaction
-from hub.store.schema import quoted, row_of, table_columns
+from hub.store.schema import of_rids, quoted, row_of, table_columns
 from transforms.catalogue import CATALOGUE, Entity
 
 #: The entities that apps may write.
@@ -222,7 +222,7 @@ async def write(tx: Transaction, entity: Entity, rows: Sequence[Row], at: dateti
 async def end(tx: Transaction, entity: Entity, rids: Sequence[int], at: datetime) -> None:
     """Marks records as tobedeleted."""
     await tx.execute(
-        f"UPDATE {entity.table} SET active = false, date_last_modified = $3 WHERE district_id = $1 AND rid = ANY($2)",
+        f"UPDATE {entity.table} SET active = false, date_last_modified = $3 WHERE {of_rids()}",
         tx.district_id, list(rids), at,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from pyroaring import BitMap
 from hub.scope.sets import unpack
 from hub.store.database import Transaction
 from hub.store.people import USERS
-from hub.store.schema import DOCUMENTS, STAGING_PREFIX, field_columns, quoted, value_columns
+from hub.store.schema import DISTRICT, DOCUMENTS, STAGING_PREFIX, field_columns, of_rids, quoted, value_columns
 from hub.store.staging import UPDATE
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -67,7 +67,7 @@ async def versions(tx: Transaction, entity: Entity, position: int, rids: Collect
     rows = await tx.fetch(
         "SELECT b.rid, b.active, b.doc, b.doc_private, coalesce(a.active, n.active), coalesce(a.doc, n.doc), "
         "coalesce(a.doc_private, n.doc_private), n.active, n.doc, n.doc_private "
-        f"FROM history b JOIN {entity.table} n ON n.district_id = $1 AND n.rid = b.rid LEFT JOIN LATERAL ("
+        f"FROM history b JOIN {entity.table} n ON n.district_id = {DISTRICT} AND n.rid = b.rid LEFT JOIN LATERAL ("
         "SELECT h.active, h.doc, h.doc_private FROM history h WHERE h.district_id = $1 AND h.entity = $2 "
         "AND h.rid = b.rid AND h.position > $3 ORDER BY h.position LIMIT 1) a ON true "
         "WHERE b.district_id = $1 AND b.entity = $2 AND b.position = $3 AND b.rid = ANY($4::integer[]) "
@@ -99,7 +99,7 @@ async def after(tx: Transaction, entity: Entity, position: int, rids: Collection
         "SELECT n.rid, coalesce(a.active, n.active), coalesce(a.doc, n.doc), coalesce(a.doc_private, n.doc_private) "
         f"FROM {entity.table} n LEFT JOIN LATERAL (SELECT h.active, h.doc, h.doc_private FROM history h "
         "WHERE h.district_id = $1 AND h.entity = $2 AND h.rid = n.rid AND h.position > $3 ORDER BY h.position LIMIT 1) "
-        "a ON true WHERE n.district_id = $1 AND n.rid = ANY($4::integer[])",
+        f"a ON true WHERE {of_rids('$4', 'n')}",
         tx.district_id, entity.name, position, list(rids),
     )  # fmt: skip
     return {row[0]: Image(*row[1:]) for row in map(tuple, rows)}
@@ -107,10 +107,7 @@ async def after(tx: Transaction, entity: Entity, position: int, rids: Collection
 
 async def active(tx: Transaction, entity: Entity, rids: Collection[int]) -> list[int]:
     """Those of some records that are active."""
-    rows = await tx.fetch(
-        f"SELECT rid FROM {entity.table} WHERE district_id = $1 AND rid = ANY($2::integer[]) AND active",
-        tx.district_id, list(rids),
-    )  # fmt: skip
+    rows = await tx.fetch(f"SELECT rid FROM {entity.table} WHERE {of_rids()} AND active", tx.district_id, list(rids))
     return [row[0] for row in rows]
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from hub.scope.sets import unpack
 from hub.store.database import Transaction
+from hub.store.schema import of_rids
 from transforms.catalogue import CATALOGUE, Entity
 
 State = Literal["review", "unsure", "same", "different"]
@@ -200,10 +201,7 @@ async def by_key(tx: Transaction, key: str, source_id: UUID | None) -> list[int]
 
 async def named(tx: Transaction, rids: Collection[int]) -> dict[int, tuple[UUID, bool]]:
     """The sourcedIds of users, and whether they are active."""
-    rows = await tx.fetch(
-        "SELECT rid, sourced_id, active FROM users WHERE district_id = $1 AND rid = ANY($2::integer[])",
-        tx.district_id, list(rids),
-    )  # fmt: skip
+    rows = await tx.fetch(f"SELECT rid, sourced_id, active FROM users WHERE {of_rids()}", tx.district_id, list(rids))
     return {row["rid"]: (row["sourced_id"], row["active"]) for row in rows}
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from hub.store import agreement_tokens, departures, statement_history
 from hub.store.database import Database, Transaction
-from hub.store.schema import value_columns
+from hub.store.schema import of_rids, value_columns
 from transforms.catalogue import CATALOGUE, Entity
 
 #: The runs that have ended, and will not look at their findings or their upload again.
@@ -122,7 +122,7 @@ async def strip(tx: Transaction, entity: Entity, rids: list[int]) -> None:
     nothing = ", ".join(f'"{column}" = NULL' for column in value_columns(entity))
     await tx.execute(
         f"UPDATE {entity.table} SET {nothing}, doc = '', doc_private = '' "
-        "WHERE district_id = $1 AND rid = ANY($2::integer[]) AND NOT active",
+        f"WHERE {of_rids()} AND NOT active",
         tx.district_id, rids,
     )  # fmt: skip
     await tx.execute(

@@ -117,3 +117,19 @@ def row_of(entity: Entity, values: Mapping[str, Any]) -> list[Any]:
 def quoted(columns: tuple[str, ...] | list[str]) -> str:
     """Column names as a quoted SQL list."""
     return ", ".join(f'"{c}"' for c in columns)
+
+
+#: The district ``$1``, where records of it are looked up one by one: a subquery, so that the plan is one for any
+#: district. Told which one it is, PostgreSQL goes by its last look at the table. Of a district that came later it
+#: expects a single row; any index that begins with the district is then as good as the primary key, and all of the
+#: district is read for each few records of it, or for each of them.
+DISTRICT: Final = "(SELECT $1::uuid)"
+
+
+def of_rids(rids: str = "$2", table: str = "") -> str:
+    """The condition that records are of the district ``$1`` and among some numbers, as one that the primary key meets.
+
+    The numbers are a subquery as well: PostgreSQL expects ten of them, however many there are.
+    """
+    of = f"{table}." if table else ""
+    return f"{of}district_id = {DISTRICT} AND {of}rid = ANY((SELECT {rids}::integer[])::integer[])"

@@ -65,16 +65,21 @@ async def take_over(
             tx.district_id, run_id, source_id, entities,
         )  # fmt: skip
         return
+    known, replacing = f"g.rows <> '{NONE}'", ""
+    if await are_kept(tx, source_id):
+        known += (
+            " OR EXISTS (SELECT FROM source_parts s WHERE s.district_id = $1 AND s.source_id = $3 "
+            "AND s.entity = g.entity AND s.rid = g.rid AND s.file = g.file)"
+        )
+        replacing = (
+            "ON CONFLICT (district_id, source_id, entity, rid, file) DO UPDATE SET rows = EXCLUDED.rows "
+            "WHERE source_parts.rows <> EXCLUDED.rows"
+        )
     await tx.execute(
         "INSERT INTO source_parts (district_id, source_id, entity, rid, file, rows) "
         "SELECT DISTINCT ON (g.rid, g.file, g.entity) g.district_id, $3, g.entity, g.rid, g.file, g.rows "
         f"FROM {PARTS} g WHERE g.district_id = $1 AND g.run_id = $2 AND g.entity = ANY($4::text[]::entity_name[]) "
-        f"AND (g.rows <> '{NONE}' "
-        "OR EXISTS (SELECT FROM source_parts s WHERE s.district_id = $1 AND s.source_id = $3 AND s.entity = g.entity "
-        "AND s.rid = g.rid AND s.file = g.file)) "
-        "ORDER BY g.rid, g.file "
-        "ON CONFLICT (district_id, source_id, entity, rid, file) DO UPDATE SET rows = EXCLUDED.rows "
-        "WHERE source_parts.rows <> EXCLUDED.rows",
+        f"AND ({known}) ORDER BY g.rid, g.file {replacing}",
         tx.district_id, run_id, source_id, entities,
     )  # fmt: skip
 

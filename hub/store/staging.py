@@ -18,7 +18,16 @@ import polars as pl
 
 from hub.errors import Code, HubError, Intent
 from hub.store.database import Database, Transaction
-from hub.store.schema import DOCUMENTS, STAGING_PREFIX, lower_columns, quoted, table_columns, value_columns
+from hub.store.schema import (
+    DISTRICT,
+    DOCUMENTS,
+    STAGING_PREFIX,
+    lower_columns,
+    of_rids,
+    quoted,
+    table_columns,
+    value_columns,
+)
 from hub.store.table_text import table_text
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -188,15 +197,12 @@ async def insert_sources(
 
 async def update_records(tx: Transaction, entity: Entity, run_id: UUID, at: object) -> int:
     """Updates the records that are staged as changed; how many. ``at`` becomes their dateLastModified."""
-    names = quoted([c for c in table_columns(entity) if c != "date_last_modified"])
-    changed = ["active", *value_columns(entity), *DOCUMENTS, "date_last_modified"]
-    assignments = ", ".join(f'"{c}" = EXCLUDED."{c}"' for c in changed)
-    # An upsert and no join: the staged rows lead, whatever the planner believes about tables that nobody has analysed.
+    assignments = ", ".join(f'"{c}" = s."{c}"' for c in ("active", *value_columns(entity), *DOCUMENTS))
     return await tx.execute(
-        f"INSERT INTO {entity.table} ({names}, date_last_modified) "
-        f"SELECT {names}, $3::timestamptz FROM {STAGING_PREFIX}{entity.table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REMERGE}') "
-        f"ON CONFLICT (district_id, rid) DO UPDATE SET {assignments}",
+        f"UPDATE {entity.table} t SET {assignments}, date_last_modified = $3::timestamptz "
+        f"FROM {STAGING_PREFIX}{entity.table} s "
+        f"WHERE s.district_id = $1 AND s.run_id = $2 AND s.task IN ('{UPDATE}', '{REMERGE}') "
+        f"AND t.district_id = {DISTRICT} AND t.rid = s.rid",
         tx.district_id, run_id, at,
     )  # fmt: skip
 
@@ -208,13 +214,20 @@ def missing() -> HubError:
 
 async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID) -> None:
     """Brings the source records of changed and stale staged rows up to date."""
+    replacing = (
+        "ON CONFLICT (district_id, source_id, entity, rid) "
+        "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true, superseded_at = NULL"
+    )
+    spoken = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM source_records WHERE district_id = $1 AND source_id = $2)",
+        tx.district_id,
+        source_id,
+    )
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
         "SELECT district_id, $3, $4::text::entity_name, source_key, rid, source_hash, true "
         f"FROM {STAGING_PREFIX}{entity.table} "
-        f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REHASH}') "
-        "ON CONFLICT (district_id, source_id, entity, rid) "
-        "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true, superseded_at = NULL",
+        f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REHASH}') {replacing if spoken else ''}",
         tx.district_id, run_id, source_id, entity.name,
     )  # fmt: skip
 
@@ -223,7 +236,7 @@ async def end_records(tx: Transaction, entity: Entity, rids: list[int], at: obje
     """Marks records as tobedeleted; what they said stays until retention purges it."""
     await tx.execute(
         f"UPDATE {entity.table} SET active = false, date_last_modified = $3::timestamptz "
-        "WHERE district_id = $1 AND rid = ANY($2::int[])",
+        f"WHERE {of_rids()}",
         tx.district_id, rids, at,
     )  # fmt: skip
 
@@ -258,7 +271,7 @@ async def keep_history(tx: Transaction, entity: Entity, rids: list[int], positio
         "INSERT INTO history (district_id, entity, rid, position, active, date_last_modified, doc, doc_private, was) "
         "SELECT $1, $2, t.rid, $3, t.active, t.date_last_modified, t.doc, t.doc_private, to_jsonb(w) "
         f"FROM {entity.table} t CROSS JOIN LATERAL (SELECT {was}) w "
-        "WHERE t.district_id = $1 AND t.rid = ANY($4::int[])",
+        f"WHERE {of_rids('$4', 't')}",
         tx.district_id, entity.name, position, rids,
     )  # fmt: skip
 
@@ -285,7 +298,6 @@ async def keep_changes(
 async def documents(tx: Transaction, entity: Entity, rids: list[int]) -> dict[int, tuple[bool, str, str]]:
     """Rid to (active, doc, doc_private) of records as they are now."""
     rows = await tx.fetch(
-        f"SELECT rid, active, doc, doc_private FROM {entity.table} WHERE district_id = $1 AND rid = ANY($2::int[])",
-        tx.district_id, rids,
-    )  # fmt: skip
+        f"SELECT rid, active, doc, doc_private FROM {entity.table} WHERE {of_rids()}", tx.district_id, rids
+    )
     return {row["rid"]: (row["active"], row["doc"], row["doc_private"]) for row in rows}

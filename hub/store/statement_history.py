@@ -64,23 +64,35 @@ def _step(moment: Moment, of: str) -> str:
 _INTO = "INSERT INTO statement_history (district_id, position, entity, rid, source_id, step, said_at, doc, doc_private)"
 
 
+#: Whether what a source says of a record ``g``, of which it has no statement, is new: it did not speak of it alone.
+_NEW = (
+    "EXISTS (SELECT FROM provenance p WHERE p.district_id = $1 AND p.entity = g.entity AND p.rid = g.rid) "
+    "OR NOT EXISTS (SELECT FROM source_records c WHERE c.district_id = $1 AND c.source_id = ANY($4::uuid[]) "
+    "AND c.source_id = g.source_id AND c.entity = g.entity AND c.rid = g.rid AND c.active)"
+)
+
+
 async def keep_replaced(
-    tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID], entities: Sequence[str]
+    tx: Transaction, run_id: UUID, moment: Moment, speakers: Collection[UUID], entities: Sequence[str], *, known: bool
 ) -> None:
     """Keeps what ``speakers`` said of records of which a run has staged statements of theirs that differ.
 
     A source that spoke of a record alone goes on with the same words: of that there is no image, the record has it.
+    ``known``: whether there may be statements of theirs.
     """
+    before, join, differs = "NULL, NULL, NULL", "", f"({_NEW})"
+    if known:
+        before = "s.said_at, s.doc, s.doc_private"
+        join = (
+            "LEFT JOIN statements s ON s.district_id = $1 AND s.entity = g.entity AND s.rid = g.rid "
+            "AND s.source_id = g.source_id"
+        )
+        other = "(s.doc, s.doc_private) IS DISTINCT FROM (g.doc, g.doc_private)"
+        differs = f"CASE WHEN s.rid IS NULL THEN {_NEW} ELSE {other} END"
     await tx.execute(
-        f"{_INTO} SELECT $1, $2, g.entity, g.rid, g.source_id, {_step(moment, 'g')}, s.said_at, s.doc, s.doc_private "
-        f"FROM {STAGED_STATEMENTS} g LEFT JOIN statements s ON s.district_id = $1 AND s.entity = g.entity "
-        "AND s.rid = g.rid AND s.source_id = g.source_id "
-        "WHERE g.district_id = $1 AND g.run_id = $3 AND g.source_id = ANY($4::uuid[]) "
-        "AND g.entity = ANY($5::text[]::entity_name[]) AND CASE WHEN s.rid IS NULL THEN "
-        "EXISTS (SELECT FROM provenance p WHERE p.district_id = $1 AND p.entity = g.entity AND p.rid = g.rid) "
-        "OR NOT EXISTS (SELECT FROM source_records c WHERE c.district_id = $1 AND c.source_id = g.source_id "
-        "AND c.entity = g.entity AND c.rid = g.rid AND c.active) "
-        "ELSE (s.doc, s.doc_private) IS DISTINCT FROM (g.doc, g.doc_private) END",
+        f"{_INTO} SELECT $1, $2, g.entity, g.rid, g.source_id, {_step(moment, 'g')}, {before} "
+        f"FROM {STAGED_STATEMENTS} g {join} WHERE g.district_id = $1 AND g.run_id = $3 "
+        f"AND g.source_id = ANY($4::uuid[]) AND g.entity = ANY($5::text[]::entity_name[]) AND {differs}",
         tx.district_id, moment.position, run_id, list(speakers), entities,
     )  # fmt: skip
 

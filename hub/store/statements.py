@@ -16,6 +16,7 @@ from hub.errors import Code, HubError
 from hub.store import statement_history
 from hub.store.columns import copied
 from hub.store.database import Database, Transaction
+from hub.store.schema import of_rids
 from hub.store.staging import as_text, copy_in
 from hub.store.statement_history import STAGED_STATEMENTS, Moment
 from transforms.catalogue import CATALOGUE, Entity
@@ -87,7 +88,7 @@ async def sole(tx: Transaction, entity: str, table: str, rids: Sequence[int]) ->
     speakers = await copied(tx, spoken, {"rid": pl.UInt32, "source": pl.String}, tx.district_id, entity, list(rids))
     texts = (
         f"SELECT rid, {_SINCE_1970.format('date_last_modified')}, doc, doc_private, active::int FROM {table} "
-        "WHERE district_id = $1 AND rid = ANY($2::integer[])"
+        f"WHERE {of_rids()}"
     )
     schema = {name: dtype for name, dtype in STATEMENTS.items() if name != "source"} | {"active": pl.UInt8}
     words = await copied(tx, texts, schema, tx.district_id, speakers["rid"].unique().to_list())
@@ -124,14 +125,27 @@ async def take_over(
 
     ``speakers``: the sources that say something else from this moment on; of others it was only written down.
     """
-    await statement_history.keep_replaced(tx, run_id, moment, speakers, entities)
+    staged = await tx.fetch(
+        f"SELECT DISTINCT source_id FROM {STAGED_STATEMENTS} "
+        "WHERE district_id = $1 AND run_id = $2 AND entity = ANY($3::text[]::entity_name[])",
+        tx.district_id, run_id, entities,
+    )  # fmt: skip
+    known = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM statements WHERE district_id = $1 AND source_id = ANY($2::uuid[]))",
+        tx.district_id, [row[0] for row in staged],
+    )  # fmt: skip
+    await statement_history.keep_replaced(tx, run_id, moment, speakers, entities, known=known)
+    # Where there is nothing to meet, nothing is looked for: up to half of what writing takes.
+    replacing = (
+        "ON CONFLICT (district_id, entity, rid, source_id) DO UPDATE SET said_at = EXCLUDED.said_at, "
+        "doc = EXCLUDED.doc, doc_private = EXCLUDED.doc_private "
+        "WHERE (statements.doc, statements.doc_private) IS DISTINCT FROM (EXCLUDED.doc, EXCLUDED.doc_private)"
+    )
     await tx.execute(
         "INSERT INTO statements (district_id, entity, rid, source_id, said_at, doc, doc_private) "
         "SELECT district_id, entity, rid, source_id, said_at, doc, doc_private "
         f"FROM {STAGED_STATEMENTS} WHERE district_id = $1 AND run_id = $2 AND entity = ANY($3::text[]::entity_name[]) "
-        "ON CONFLICT (district_id, entity, rid, source_id) DO UPDATE SET said_at = EXCLUDED.said_at, "
-        "doc = EXCLUDED.doc, doc_private = EXCLUDED.doc_private "
-        "WHERE (statements.doc, statements.doc_private) IS DISTINCT FROM (EXCLUDED.doc, EXCLUDED.doc_private)",
+        f"{replacing if known else ''}",
         tx.district_id, run_id, entities,
     )  # fmt: skip
 
@@ -141,7 +155,7 @@ async def take_documents(tx: Transaction, entity: Entity, source_id: UUID, rids:
     await tx.execute(
         "INSERT INTO statements (district_id, entity, rid, source_id, said_at, doc, doc_private) "
         "SELECT $1, (SELECT $2::text::entity_name), rid, $3, date_last_modified, doc, doc_private "
-        f"FROM {entity.table} WHERE district_id = $1 AND rid = ANY($4::integer[]) ORDER BY rid",
+        f"FROM {entity.table} WHERE {of_rids('$4')} ORDER BY rid",
         tx.district_id, entity.name, source_id, list(rids),
     )  # fmt: skip
 
@@ -149,13 +163,16 @@ async def take_documents(tx: Transaction, entity: Entity, source_id: UUID, rids:
 async def write_provenance(tx: Transaction, provenance: Iterable[Origins], moment: Moment) -> None:
     """Notes where the values of merged records come from."""
     for entity, rids, numbers, fields in provenance:
+        replacing = (
+            "ON CONFLICT (district_id, entity, rid) DO UPDATE SET fields = EXCLUDED.fields "
+            "WHERE provenance.fields <> EXCLUDED.fields"
+        )
         await tx.execute(
             "INSERT INTO provenance (district_id, entity, rid, fields, since) "
             "SELECT $1, (SELECT $2::text::entity_name), g.rid, f.fields, $6 "
             "FROM unnest($3::integer[], $4::integer[]) AS g (rid, number) "
             "JOIN unnest($5::jsonb[]) WITH ORDINALITY AS f (fields, place) ON f.place = g.number + 1 ORDER BY g.rid "
-            "ON CONFLICT (district_id, entity, rid) DO UPDATE SET fields = EXCLUDED.fields "
-            "WHERE provenance.fields <> EXCLUDED.fields",
+            f"{replacing if await any_merged(tx) else ''}",
             tx.district_id, entity, rids, numbers, fields, moment.since,
         )  # fmt: skip
 
