@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
-from hub.store import agreement_tokens
+from hub.store import agreement_tokens, people
 from hub.store.columns import FEW, copied, fetched
 from hub.store.database import Database, LockTimeoutError, Transaction
 from hub.store.people import USERS
@@ -45,7 +45,9 @@ async def claim(db: Database) -> UUID | None:
     for row in rows:
         # A run that is being applied holds the district's row: the next look finds it, others do not wait.
         with contextlib.suppress(LockTimeoutError):
-            async with db.district(row["district_id"], wait_seconds=30, lock_seconds=LOCK_SECONDS) as tx:
+            # A lease that a crash of PostgreSQL took back is one that nobody waits for.
+            opened = db.district(row["district_id"], wait_seconds=30, lock_seconds=LOCK_SECONDS, flushed=False)
+            async with opened as tx:
                 if await tx.execute(
                     f"UPDATE districts SET matching_until = now() + {_LEASE} WHERE district_id = $1 AND {_DUE}",
                     tx.district_id,
@@ -106,9 +108,15 @@ _STATE: Final = (
     "EXISTS (SELECT FROM match_keys k WHERE k.district_id = d.district_id) AS indexed, "
     "EXISTS (SELECT FROM matches m WHERE m.district_id = d.district_id AND m.state IN ('different', 'unsure')) "
     "AS decided, EXISTS (SELECT FROM runs r WHERE r.district_id = d.district_id AND r.kind = 'people' "
-    "AND r.state IN ('queued', 'running', 'held') AND NOT r.dry_run) AS joining "
+    "AND r.state IN ('queued', 'running', 'held') AND NOT r.dry_run) AS joining"
+)
+_CHANGES: Final = (
+    "ARRAY(SELECT unnest(ARRAY[h.created, h.updated, h.deleted]) FROM changes h WHERE h.district_id = d.district_id "
+    "AND h.position > d.matched_to AND h.entity = ANY('{users,demographics}'::text[])) AS changes"
+)
+_OF: Final = (
     "FROM districts d CROSS JOIN LATERAL (SELECT CASE WHEN d.people_counted_at > now() - interval '1 day' "
-    "THEN d.people_counted END AS people) c"
+    "THEN d.people_counted END AS people) c WHERE d.district_id = $1"
 )
 
 
@@ -117,9 +125,17 @@ async def state(tx: Transaction) -> State:
 
     In one statement, which sees one moment: what ``claim`` waited for may have changed all of it.
     """
-    row = await tx.fetchrow(f"SELECT {_STATE} WHERE d.district_id = $1", tx.district_id)
+    row = await tx.fetchrow(f"SELECT {_STATE} {_OF}", tx.district_id)
     assert row is not None, "the caller has claimed it"
     return State(**row)
+
+
+async def changed(tx: Transaction) -> tuple[State, list[int]]:
+    """The same of the same moment, and the users that have changed since then (``people.changed_since``)."""
+    row = await tx.fetchrow(f"SELECT {_STATE}, {_CHANGES} {_OF}", tx.district_id)
+    assert row is not None, "the caller has claimed it"
+    *of_state, changes = row
+    return State(*of_state), people.united(changes)
 
 
 async def some(tx: Transaction, rids: Sequence[int]) -> Sequence[Any]:

@@ -102,9 +102,11 @@ async def match_once(db: Database) -> bool:
     district_id = await matching.claim(db)
     if district_id is None:
         return False
-    async with db.district(district_id, readonly=True, wait_seconds=30, plan_once=True) as tx:
-        state = await matching.state(tx)
-        changed = await people.changed_since(tx, state.matched_to)
+    # A run that is being applied holds the district's row for as long as it takes; what was found is worth waiting for.
+    lasting = partial(db.district, district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS)
+    # Of a few it is all one transaction. Whoever sees nothing of it after a crash of PostgreSQL looks again.
+    async with lasting(plan_once=True, flushed=False) as tx:
+        state, changed = await matching.changed(tx)
         known = state.matched_to is not None and state.indexed
         counted = None if known and state.people else await matching.population(tx)
         total = counted if counted is not None else state.people or 0
@@ -114,23 +116,22 @@ async def match_once(db: Database) -> bool:
         asked = None
         if state.speaking > 1 and (some is None or some):
             asked = await _asked(tx, state, some, total)
-    found = await asyncio.to_thread(_judged, asked) if asked is not None else None
-    # A run that is being applied holds the district's row for as long as it takes; what was found is worth waiting for.
-    lasting = partial(db.district, district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS)
-    if found is not None and some is not None and len(some) <= FEW and counted is None:
-        # What a run is made of is asked for otherwise where it is much: those statements are planned as they come.
-        async with lasting(plan_once=not found.same) as tx:
+        if asked is not None and some is not None and len(some) <= FEW and counted is None:
+            found = await asyncio.to_thread(_judged, asked)
             await matching.note(tx, some, found.keys, state.position)
             await matching.wait(tx, found.pairs)
-            await queue(tx, found.same)
-        return True
+            if found.same:  # what a run is made of is asked for otherwise where it is much
+                await tx.stay()
+                await queue(tx, found.same)
+            return True
+    every = await asyncio.to_thread(_judged, asked) if asked is not None else None
     async with lasting() as tx:
         if state.speaking < 2:
             await matching.write_keys(tx, None, compared.nothing())
-        elif found is not None:
-            await matching.write_keys(tx, some, found.keys)
-            await matching.keep(tx, some, found.pairs)
-            await queue(tx, found.same)
+        elif every is not None:
+            await matching.write_keys(tx, some, every.keys)
+            await matching.keep(tx, some, every.pairs)
+            await queue(tx, every.same)
         await matching.done(tx, state.position, counted=counted)
     return True
 
