@@ -14,7 +14,6 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import numpy as np
 import polars as pl
 
 from hub.errors import HubError
@@ -39,6 +38,7 @@ from transforms.matching.people import (
     clusters,
     decide,
     normalised,
+    possible,
 )  # fmt: skip
 
 #: With a larger share of people changed, comparing everybody takes less time.
@@ -72,8 +72,9 @@ class _Asked:
     """What is to be decided of ``everybody``.
 
     ``keys``: of those whose keys are kept anew; None: of all. ``pairs`` and ``frequencies`` None: all candidates are
-    compared, by how common values are among them. ``cannot``: pairs about which people have decided; ``said``: the
-    sources of each rid; ``waiting``: pairs that runs are to join.
+    compared, by how common values are among them. Where there are no pairs, nothing has to be known of others.
+    ``cannot``: pairs about which people have decided; ``said``: the sources of each rid; ``waiting``: pairs that runs
+    are to join.
     """
 
     everybody: People | Columns
@@ -117,14 +118,14 @@ async def match_once(db: Database) -> bool:
         if state.speaking > 1 and (some is None or some):
             asked = await _asked(tx, state, some, total)
         if asked is not None and some is not None and len(some) <= FEW and counted is None:
-            found = await asyncio.to_thread(_judged, asked)
+            found = await _found(asked)
             await matching.note(tx, some, found.keys, state.position)
             await matching.wait(tx, found.pairs)
             if found.same:  # what a run is made of is asked for otherwise where it is much
                 await tx.stay()
                 await queue(tx, found.same)
             return True
-    every = await asyncio.to_thread(_judged, asked) if asked is not None else None
+    every = await _found(asked) if asked is not None else None
     async with lasting() as tx:
         if state.speaking < 2:
             await matching.write_keys(tx, None, compared.nothing())
@@ -159,8 +160,12 @@ async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | N
     pairs = await _made(len(some), lambda: candidates(own, others))
     theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(people["rid"])
     more, of_more = await compared.spoken(tx, sorted(theirs))
-    everybody, values = await _made(len(some) + len(theirs), lambda: _with_values(compared.together(people, more)))
-    frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
+    size = len(some) + len(theirs)
+    everybody, pairs = await _made(size, lambda: _among(compared.together(people, more), pairs))
+    frequencies = None
+    if pairs.height:
+        values = await _made(size, lambda: compared.counted(everybody))
+        frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
     return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, cannot, said | of_more, waiting)
 
 
@@ -169,19 +174,23 @@ async def _made(people: int, make: Callable[[], _Made]) -> _Made:
     return make() if people <= _AT_ONCE else await asyncio.to_thread(make)
 
 
-def _with_values(people: People) -> tuple[Columns, list[int]]:
-    """People normalised, and the values of theirs that are to be counted."""
+def _among(people: People, pairs: pl.DataFrame) -> tuple[Columns, pl.DataFrame]:
+    """People normalised, and the pairs of them that are to be decided on. Who shares a key may have left meanwhile."""
     columns = Columns(normalised(people))
-    return columns, compared.counted(columns)
+    return columns, possible(columns, pairs)
+
+
+async def _found(asked: _Asked) -> _Found:
+    """What is found of them. Nobody wakes a thread where there is nothing to decide."""
+    if asked.keys is not None and asked.pairs is not None and not asked.pairs.height:
+        return _Found(asked.keys, _NOBODY, [])
+    return await asyncio.to_thread(_judged, asked)
 
 
 def _judged(asked: _Asked) -> _Found:
     everyone, pairs, sources = asked.everybody, asked.pairs, asked.said
     if not isinstance(everyone, Columns):
         everyone = normalised(everyone)
-    elif pairs is not None:  # who shares a key may have left in the meantime
-        there = np.isin(pairs["left"].to_numpy(), everyone.rid) & np.isin(pairs["right"].to_numpy(), everyone.rid)
-        pairs = rows_of(pairs, pl.Series(there))
     told = decide(
         everyone, pairs, population=asked.total, cannot=asked.cannot, frequencies=asked.frequencies,
         policy=asked.policy,
