@@ -177,13 +177,22 @@ def valued(people: People | Columns) -> pl.DataFrame:
     return pl.DataFrame([pl.Series(name, np.concatenate(arrays)) for name, arrays in parts])
 
 
-def counted(columns: Columns) -> list[int]:
-    """The hashes of the values of people whose frequencies count, each once."""
-    found: set[int] = set()
+def counted(columns: Columns, pairs: pl.DataFrame) -> list[int]:
+    """The hashes of the values of people that have to be counted to decide on pairs (rids), each once.
+
+    Those of the pairs, and of their namesakes, who are compared with them; a middle name where it is a first name.
+    """
+    rids = {*pairs["left"].to_list(), *pairs["right"].to_list()}
+    named = columns.name.tolist()
+    names = {name for name, rid in zip(named, columns.rid.tolist(), strict=True) if rid in rids}
+    rows = [row for row, name in enumerate(named) if name in names]
+    found, asked = set[int](), set(columns.middle.view(np.int64)[rows].tolist())
     for arrays in values(columns).values():
         for array in arrays:
-            found.update(array[columns.matchable].view(np.int64).tolist())
-    return sorted(found - {0})
+            hashes = array.view(np.int64)
+            found.update(hashes[columns.matchable].tolist())
+            asked.update(hashes[rows].tolist())
+    return sorted((found & asked) - {0})
 
 
 def indexed(people: People | Columns) -> pl.DataFrame:

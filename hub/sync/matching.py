@@ -73,8 +73,8 @@ class _Asked:
 
     ``keys``: of those whose keys are kept anew; None: of all. ``pairs`` and ``frequencies`` None: all candidates are
     compared, by how common values are among them. Where there are no pairs, nothing has to be known of others.
-    ``cannot``: pairs about which people have decided; ``said``: the sources of each rid; ``waiting``: pairs that runs
-    are to join.
+    ``cannot``: pairs about which people have decided; ``waiting``: pairs that runs are to join; ``said``: the sources
+    of each rid.
     """
 
     everybody: People | Columns
@@ -85,8 +85,8 @@ class _Asked:
     mode: Mode
     policy: Policy
     cannot: pl.DataFrame
-    said: Said
     waiting: frozenset[Pair]
+    said: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +145,9 @@ def policy_of(settings: Mapping[str, Any]) -> Policy:
 
 async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | None, total: int) -> _Asked:
     mode, policy = Mode(state.settings.get("mode", Mode.PROPOSE)), policy_of(state.settings)
-    cannot = await _apart(tx) if state.decided else _NOBODY
-    waiting = await _waiting(tx) if state.joining else frozenset()
     people, said = await compared.spoken(tx, some)
     if some is None:
-        return _Asked(people, None, None, None, total, mode, policy, cannot, said, waiting)
+        return _Asked(people, None, None, None, total, mode, policy, *await _held(tx, state), said)
     keys = await _made(len(some), lambda: compared.indexed(normalised(people)))
     own = rows_of(keys, keys["kind"] < matching.VALUES)
     # What the index had of those who changed counts no more.
@@ -162,11 +160,12 @@ async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | N
     more, of_more = await compared.spoken(tx, sorted(theirs))
     size = len(some) + len(theirs)
     everybody, pairs = await _made(size, lambda: _among(compared.together(people, more), pairs))
-    frequencies = None
-    if pairs.height:
-        values = await _made(size, lambda: compared.counted(everybody))
-        frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
-    return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, cannot, said | of_more, waiting)
+    if not pairs.height:  # nobody has to be known
+        return _Asked(everybody, keys, pairs, None, total, mode, policy, _NOBODY, frozenset(), said)
+    values = await _made(size, lambda: compared.counted(everybody, pairs))
+    frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
+    held = await _held(tx, state)
+    return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, *held, said | of_more)
 
 
 async def _made(people: int, make: Callable[[], _Made]) -> _Made:
@@ -227,6 +226,12 @@ def _same(told: Decisions, everyone: People | Columns, cannot: pl.DataFrame, sou
                 taken |= own
                 pairs.append((int(str(cluster)), rid))
     return pairs
+
+
+async def _held(tx: Transaction, state: matching.State) -> tuple[pl.DataFrame, frozenset[Pair]]:
+    """The pairs about which people have decided, and those that runs are to join."""
+    cannot = await _apart(tx) if state.decided else _NOBODY
+    return cannot, await _waiting(tx) if state.joining else frozenset()
 
 
 async def _apart(tx: Transaction) -> pl.DataFrame:
