@@ -43,8 +43,7 @@ async def people(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
 async def spoken(tx: Transaction, rids: Sequence[int] | None) -> tuple[People, Said]:
     """The same, as lists where they are few, and which sources speak of each."""
     if rids is not None and len(rids) <= FEW:
-        rows = await matching.some(tx, rids) if rids else []
-        return few_people(rows), {row[0]: frozenset(row[5] or ()) for row in rows}
+        return of_rows(await matching.some(tx, rids) if rids else [])
     users = await matching.users(tx, rids)
     about = await matching.demographics(tx, rids)
     said = await matching.speakers(tx, rids)
@@ -54,6 +53,11 @@ async def spoken(tx: Transaction, rids: Sequence[int] | None) -> tuple[People, S
         found[rid].add(source)
     everybody = await asyncio.to_thread(many_people, users, about, said, exempt)
     return everybody, {rid: frozenset(sources) for rid, sources in found.items()}
+
+
+def of_rows(rows: Sequence[Sequence[Any]]) -> tuple[Few, Said]:
+    """The same of rows of ``hub.store.matching.some``."""
+    return few_people(rows), {row[0]: frozenset(row[5] or ()) for row in rows}
 
 
 def together(some: People, others: People) -> People:

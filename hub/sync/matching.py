@@ -150,15 +150,11 @@ async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | N
         return _Asked(people, None, None, None, total, mode, policy, *await _held(tx, state), said)
     keys = await _made(len(some), lambda: compared.indexed(normalised(people)))
     own = rows_of(keys, keys["kind"] < matching.VALUES)
-    # What the index had of those who changed counts no more.
-    few = some if len(some) <= FEW else ()
-    others = await matching.sharing(tx, list(set(own["hash"].to_list())), _BIGGEST, but=few)
-    if not few:
-        others = rows_of(others, ~others["rid"].is_in(list(some)))
-    pairs = await _made(len(some), lambda: candidates(own, others))
-    theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(people["rid"])
-    more, of_more = await compared.spoken(tx, sorted(theirs))
-    size = len(some) + len(theirs)
+    if len(own) <= FEW and len(set(own["hash"].to_list())) == len(own):
+        pairs, more, of_more = await _near(tx, some, own)
+    else:
+        pairs, more, of_more = await _sharing(tx, some, own)
+    size = len(some) + more.height
     everybody, pairs = await _made(size, lambda: _among(compared.together(people, more), pairs))
     if not pairs.height:  # nobody has to be known
         return _Asked(everybody, keys, pairs, None, total, mode, policy, _NOBODY, frozenset(), said)
@@ -166,6 +162,34 @@ async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | N
     frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
     held = await _held(tx, state)
     return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, *held, said | of_more)
+
+
+async def _near(
+    tx: Transaction, some: Sequence[int], own: pl.DataFrame
+) -> tuple[pl.DataFrame, People, Said]:  # fmt: skip
+    """Pairs of ``some`` and others who share one of the keys that each ``own`` has alone, these others, their sources.
+
+    It is one statement: what makes a block too big is seen where it is read.
+    """
+    rids, kinds, hashes = (own[name].to_list() for name in matching.KEYS)
+    rows = await matching.near(tx, hashes, kinds, [KINDS[kind].cap - 1 for kind in kinds], some)
+    shared = {(rids[place - 1], row[0]) for row in rows for place in row[-1]}
+    pairs = sorted((min(pair), max(pair)) for pair in shared)
+    return pl.DataFrame(pairs, _NOBODY.schema, orient="row"), *compared.of_rows([row[:-1] for row in rows])
+
+
+async def _sharing(
+    tx: Transaction, some: Sequence[int], own: pl.DataFrame
+) -> tuple[pl.DataFrame, People, Said]:  # fmt: skip
+    """The same, and pairs among ``some``, where several have a key, or there are many."""
+    # What the index had of those who changed counts no more.
+    few = some if len(some) <= FEW else ()
+    others = await matching.sharing(tx, list(set(own["hash"].to_list())), _BIGGEST, but=few)
+    if not few:
+        others = rows_of(others, ~others["rid"].is_in(list(some)))
+    pairs = await _made(len(some), lambda: candidates(own, others))
+    theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(some)
+    return pairs, *await compared.spoken(tx, sorted(theirs))
 
 
 async def _made(people: int, make: Callable[[], _Made]) -> _Made:
