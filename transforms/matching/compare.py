@@ -91,15 +91,22 @@ def compared(
 
 def may_be_one(sides: Sides) -> Bools:
     """Which pairs the gates of ``decide`` for other first names and birth dates may leave open, whatever is common."""
-    columns = sides.columns
+    found: Bools = _birth(sides) != Birth.DIFFERENT
+    at, rest = sides.among(found)
+    if len(at):
+        found[at] = _may_be_one_name(rest)
+    return found | sides.any_equal(sides.columns.ids) | sides.equal(sides.columns.email)
+
+
+def _may_be_one_name(sides: Sides) -> Bools:
+    columns, given = sides.columns, sides.columns.given
     first, unlike = named(sides)
+    found: Bools = first != First.DIFFERENT
     at, rest = sides.among(unlike)
     if len(at):  # whether it is a slip depends on how common both are
-        first[at[alike(columns.values("c_given"), columns.given, rest.left, rest.right, shortest=_SHORTEST)]] = 0
-    crossed = columns.given[sides.left] == columns.family[sides.right]
-    crossed |= columns.given[sides.right] == columns.family[sides.left]
-    another = ((first == First.DIFFERENT) & ~crossed) | (_birth(sides) == Birth.DIFFERENT)
-    found: Bools = ~another | sides.any_equal(columns.ids) | sides.equal(columns.email)
+        found[at] = alike(columns.values("c_given"), given, rest.left, rest.right, shortest=_SHORTEST)
+    found |= given[sides.left] == columns.family[sides.right]
+    found |= given[sides.right] == columns.family[sides.left]
     return found
 
 
