@@ -156,7 +156,7 @@ async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | N
         pairs, more, of_more = await _sharing(tx, some, own)
     size = len(some) + more.height
     everybody, pairs = await _made(size, lambda: _among(compared.together(people, more), pairs))
-    if not pairs.height:  # nobody has to be known
+    if not pairs.height:  # nothing has to be known of others
         return _Asked(everybody, keys, pairs, None, total, mode, policy, _NOBODY, frozenset(), said)
     values = await _made(size, lambda: compared.counted(everybody, pairs))
     frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
@@ -220,6 +220,9 @@ def _judged(asked: _Asked) -> _Found:
     ).frame  # fmt: skip
     # Gone through one by one: of a few pairs each question to a column would take longer than deciding on them.
     told = rows_of(told, _marks(outcome != "separate" for outcome in told["outcome"].to_list()))
+    keys = compared.indexed(everyone) if asked.keys is None else asked.keys
+    if not told.height:
+        return _Found(keys, told, [])
     nobody: frozenset[str] = frozenset()
     both = zip(told["left"].to_list(), told["right"].to_list(), strict=True)
     apart = [not sources.get(left, nobody) & sources.get(right, nobody) for left, right in both]
@@ -228,7 +231,6 @@ def _judged(asked: _Asked) -> _Found:
         told, _marks(two or tier in _IDENTIFIED for two, tier in zip(apart, told["tier"].to_list(), strict=True))
     )
     same = _same(Decisions(across), everyone, asked.cannot, sources) if asked.mode is Mode.MERGE else []
-    keys = compared.indexed(everyone) if asked.keys is None else asked.keys
     return _Found(keys, told, [pair for pair in same if pair not in asked.waiting])
 
 
