@@ -79,3 +79,20 @@ def test_other_first_names_and_birth_dates_are_left_out_if_nothing_says_more() -
     pairs = pl.DataFrame({"left": [0, 0, 0, 4, 0], "right": [1, 2, 3, 5, 9]}, {"left": pl.UInt32, "right": pl.UInt32})
 
     assert possible(columns, pairs).rows() == [(0, 3), (4, 5)]
+
+
+def test_a_slip_in_a_short_name_is_left_in_since_it_depends_on_how_common_both_are() -> None:
+    mai = {
+        "given": "Mai", "middle": "Lan", "family": "Tran", "birth_date": date(2012, 5, 7), "ids": [], "source": "sis",
+        "kind": "student", "phone": "5550100", "email": None, "sex": "F", "active": True,
+    }  # fmt: skip
+    columns = people([mai, mai | {"given": "Mia", "source": "directory"}])
+    names = columns.given.view(np.int64).tolist()
+    rows = [(0, name, count) for name, count in zip(names, (1, 12), strict=True)]
+    frequencies = Frequencies(5_000, pl.DataFrame(rows, COUNTS, orient="row"))
+    pairs = pl.DataFrame({"left": [0], "right": [1]}, {"left": pl.UInt32, "right": pl.UInt32})
+
+    told = decide(columns, pairs, population=5_000, frequencies=frequencies).frame
+
+    assert told["outcome"].to_list() != ["separate"]
+    assert possible(columns, pairs).rows() == [(0, 1)]
