@@ -119,6 +119,13 @@ class Transaction:
         last = status.rsplit(" ", 1)[-1]
         return int(last) if last.isdigit() else 0
 
+    async def stay(self) -> None:
+        """From here on statements are planned as they come, and the commit is on disk when it is over.
+
+        For who began with ``plan_once`` and without ``flushed``, and found more to do.
+        """
+        await self.execute("SET LOCAL plan_cache_mode = auto; SET LOCAL synchronous_commit = on")
+
     async def keep_freed_memory(self) -> None:
         """Before a statement with an answer of megabytes: PostgreSQL's process does not give its memory back behind it.
 
@@ -183,12 +190,15 @@ class Database:
 
     def district(
         self, district_id: UUID, *, readonly: bool = False, wait_seconds: float = 2, lock_seconds: float | None = None,
-        plan_once: bool = False,
+        plan_once: bool = False, flushed: bool = True,
     ) -> AbstractAsyncContextManager[Transaction]:  # fmt: skip
         """A transaction that sees and writes the rows of one district only; ``lock_seconds`` bounds waits for locks.
 
         ``plan_once``: statements keep their plans whatever they are asked for. PostgreSQL expects ten elements of an
         array that it does not know, and plans anew for each that has fewer, which takes as long as carrying it out.
+        ``flushed`` False: its end does not wait for the disk, which at times takes longer than all else. Should
+        PostgreSQL crash in that second, all of it is undone, and so is what was committed after it: only for what is
+        done again then, and told nobody.
 
         Raises HubError(DISTRICT_MISMATCH) when this task has one open already (pass that on instead), and
         HubError(UNAVAILABLE) when no connection is free within ``wait_seconds`` or the server is away.
@@ -196,7 +206,8 @@ class Database:
         begin = "BEGIN READ ONLY" if readonly else "BEGIN"
         limit = "" if lock_seconds is None else f"; SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"
         plans = "; SET LOCAL plan_cache_mode = force_generic_plan" if plan_once else ""
-        return self._opened(begin + limit + plans, wait_seconds, district_id, readonly=readonly)
+        disk = "" if flushed else "; SET LOCAL synchronous_commit = off"
+        return self._opened(begin + limit + plans + disk, wait_seconds, district_id, readonly=readonly)
 
     def reading(self, district_id: UUID, *, wait_seconds: float = 2) -> AbstractAsyncContextManager[Transaction]:
         """As ``district``, read-only, for statements of which each looks through the gate for itself.

@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
-from hub.store import agreement_tokens
+from hub.store import agreement_tokens, people
 from hub.store.columns import FEW, copied, fetched
 from hub.store.database import Database, LockTimeoutError, Transaction
 from hub.store.people import USERS
@@ -45,7 +45,9 @@ async def claim(db: Database) -> UUID | None:
     for row in rows:
         # A run that is being applied holds the district's row: the next look finds it, others do not wait.
         with contextlib.suppress(LockTimeoutError):
-            async with db.district(row["district_id"], wait_seconds=30, lock_seconds=LOCK_SECONDS) as tx:
+            # A lease that a crash of PostgreSQL took back is one that nobody waits for.
+            opened = db.district(row["district_id"], wait_seconds=30, lock_seconds=LOCK_SECONDS, flushed=False)
+            async with opened as tx:
                 if await tx.execute(
                     f"UPDATE districts SET matching_until = now() + {_LEASE} WHERE district_id = $1 AND {_DUE}",
                     tx.district_id,
@@ -106,9 +108,15 @@ _STATE: Final = (
     "EXISTS (SELECT FROM match_keys k WHERE k.district_id = d.district_id) AS indexed, "
     "EXISTS (SELECT FROM matches m WHERE m.district_id = d.district_id AND m.state IN ('different', 'unsure')) "
     "AS decided, EXISTS (SELECT FROM runs r WHERE r.district_id = d.district_id AND r.kind = 'people' "
-    "AND r.state IN ('queued', 'running', 'held') AND NOT r.dry_run) AS joining "
+    "AND r.state IN ('queued', 'running', 'held') AND NOT r.dry_run) AS joining"
+)
+_CHANGES: Final = (
+    "ARRAY(SELECT unnest(ARRAY[h.created, h.updated, h.deleted]) FROM changes h WHERE h.district_id = d.district_id "
+    "AND h.position > d.matched_to AND h.entity = ANY('{users,demographics}'::text[])) AS changes"
+)
+_OF: Final = (
     "FROM districts d CROSS JOIN LATERAL (SELECT CASE WHEN d.people_counted_at > now() - interval '1 day' "
-    "THEN d.people_counted END AS people) c"
+    "THEN d.people_counted END AS people) c WHERE d.district_id = $1"
 )
 
 
@@ -117,9 +125,40 @@ async def state(tx: Transaction) -> State:
 
     In one statement, which sees one moment: what ``claim`` waited for may have changed all of it.
     """
-    row = await tx.fetchrow(f"SELECT {_STATE} WHERE d.district_id = $1", tx.district_id)
+    row = await tx.fetchrow(f"SELECT {_STATE} {_OF}", tx.district_id)
     assert row is not None, "the caller has claimed it"
     return State(**row)
+
+
+async def changed(tx: Transaction) -> tuple[State, list[int]]:
+    """The same of the same moment, and the users that have changed since then (``people.changed_since``)."""
+    row = await tx.fetchrow(f"SELECT {_STATE}, {_CHANGES} {_OF}", tx.district_id)
+    assert row is not None, "the caller has claimed it"
+    *of_state, changes = row
+    return State(*of_state), people.united(changes)
+
+
+# Each table is asked for these rids alone, and then they are joined: of a district that is newer than PostgreSQL's last
+# look at its tables the planner expects one row, and would join by reading all of it again for each.
+_ABOUT: Final = (
+    "about AS MATERIALIZED (SELECT rid, doc || doc_private AS doc FROM demographics "
+    "WHERE district_id = $1 AND active AND rid = ANY({rids})), "
+    "said AS MATERIALIZED (SELECT rid, array_agg(DISTINCT source_id::text) AS sources FROM source_records "
+    "WHERE district_id = $1 AND entity = 'users' AND active AND rid = ANY({rids}) GROUP BY rid), "
+    "exempt AS MATERIALIZED (SELECT rid FROM match_exempt WHERE district_id = $1 AND rid = ANY({rids})) "
+    "SELECT u.rid, u.roles_org_rids, u.agents_rids, u.doc || u.doc_private, about.doc, said.sources, "
+    "exempt.rid IS NOT NULL{more} FROM users u LEFT JOIN about USING (rid) LEFT JOIN said USING (rid) "
+    "LEFT JOIN exempt USING (rid) {join}WHERE u.district_id = $1 AND u.active AND u.rid = ANY({rids}) ORDER BY u.rid"
+)
+_SOME: Final = "WITH " + _ABOUT.format(rids="$2::integer[]", more="", join="")
+_NEAR: Final = (
+    "WITH near AS MATERIALIZED (SELECT f.rid, array_agg(o.place) AS places "
+    "FROM unnest($2::bigint[], $3::smallint[], $4::integer[]) WITH ORDINALITY o(hash, kind, most, place) "
+    "CROSS JOIN LATERAL (SELECT rid, count(*) OVER () AS many FROM (SELECT k.rid FROM match_keys k "
+    "WHERE k.district_id = $1 AND k.hash = o.hash AND k.kind = o.kind AND k.rid <> ALL($5::integer[]) "
+    "LIMIT o.most + 1) b) f WHERE f.many <= o.most GROUP BY f.rid), "
+    + _ABOUT.format(rids="ARRAY(SELECT rid FROM near)", more=", near.places", join="JOIN near USING (rid) ")
+)
 
 
 async def some(tx: Transaction, rids: Sequence[int]) -> Sequence[Any]:
@@ -127,20 +166,17 @@ async def some(tx: Transaction, rids: Sequence[int]) -> Sequence[Any]:
 
     Documents are members of an object, each behind a comma. Last comes whether they are compared with nobody.
     """
-    # Each table is asked for these rids alone, and then they are joined: of a district that is newer than PostgreSQL's
-    # last look at its tables the planner expects one row, and would join by reading all of it again for each.
-    return await tx.fetch(
-        "WITH about AS MATERIALIZED (SELECT rid, doc || doc_private AS doc FROM demographics "
-        "WHERE district_id = $1 AND active AND rid = ANY($2::integer[])), "
-        "said AS MATERIALIZED (SELECT rid, array_agg(DISTINCT source_id::text) AS sources FROM source_records "
-        "WHERE district_id = $1 AND entity = 'users' AND active AND rid = ANY($2::integer[]) GROUP BY rid), "
-        "exempt AS MATERIALIZED (SELECT rid FROM match_exempt WHERE district_id = $1 AND rid = ANY($2::integer[])) "
-        "SELECT u.rid, u.roles_org_rids, u.agents_rids, u.doc || u.doc_private, about.doc, said.sources, "
-        "exempt.rid IS NOT NULL FROM users u LEFT JOIN about USING (rid) LEFT JOIN said USING (rid) "
-        "LEFT JOIN exempt USING (rid) WHERE u.district_id = $1 AND u.active AND u.rid = ANY($2::integer[]) "
-        "ORDER BY u.rid",
-        tx.district_id, list(rids),
-    )  # fmt: skip
+    return await tx.fetch(_SOME, tx.district_id, list(rids))
+
+
+async def near(
+    tx: Transaction, hashes: Sequence[int], kinds: Sequence[int], most: Sequence[int], but: Sequence[int]
+) -> Sequence[Any]:
+    """As ``some``, of those who have one of some keys, ``but`` for a few; at the end the places of these keys, from 1.
+
+    Of a key that more than as many have as ``most`` says nobody.
+    """
+    return await tx.fetch(_NEAR, tx.district_id, list(hashes), list(kinds), list(most), list(but))
 
 
 async def users(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:

@@ -6,7 +6,7 @@ whatever was merged or split since; the words of all homes of one person stand a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -97,7 +97,12 @@ async def changed_since(tx: Transaction, position: int | None) -> list[int]:
         "AND entity = ANY('{users,demographics}'::text[])",
         tx.district_id, position,
     )  # fmt: skip
-    return sorted({rid for row in rows for packed in row for rid in unpack(packed)})
+    return united(packed for row in rows for packed in row)
+
+
+def united(sets: Iterable[bytes]) -> list[int]:
+    """The members of several sets, as a database has them, in order."""
+    return sorted({rid for packed in sets for rid in unpack(packed)})
 
 
 async def decide(tx: Transaction, pairs: Mapping[Pair, State], *, by: str, seconded_by: str | None = None) -> None:

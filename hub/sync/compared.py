@@ -43,8 +43,7 @@ async def people(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
 async def spoken(tx: Transaction, rids: Sequence[int] | None) -> tuple[People, Said]:
     """The same, as lists where they are few, and which sources speak of each."""
     if rids is not None and len(rids) <= FEW:
-        rows = await matching.some(tx, rids) if rids else []
-        return few_people(rows), {row[0]: frozenset(row[5] or ()) for row in rows}
+        return of_rows(await matching.some(tx, rids) if rids else [])
     users = await matching.users(tx, rids)
     about = await matching.demographics(tx, rids)
     said = await matching.speakers(tx, rids)
@@ -54,6 +53,11 @@ async def spoken(tx: Transaction, rids: Sequence[int] | None) -> tuple[People, S
         found[rid].add(source)
     everybody = await asyncio.to_thread(many_people, users, about, said, exempt)
     return everybody, {rid: frozenset(sources) for rid, sources in found.items()}
+
+
+def of_rows(rows: Sequence[Sequence[Any]]) -> tuple[Few, Said]:
+    """The same of rows of ``hub.store.matching.some``."""
+    return few_people(rows), {row[0]: frozenset(row[5] or ()) for row in rows}
 
 
 def together(some: People, others: People) -> People:
@@ -177,13 +181,22 @@ def valued(people: People | Columns) -> pl.DataFrame:
     return pl.DataFrame([pl.Series(name, np.concatenate(arrays)) for name, arrays in parts])
 
 
-def counted(columns: Columns) -> list[int]:
-    """The hashes of the values of people whose frequencies count, each once."""
-    found: set[int] = set()
+def counted(columns: Columns, pairs: pl.DataFrame) -> list[int]:
+    """The hashes of the values of people that have to be counted to decide on pairs (rids), each once.
+
+    Those of the pairs, and of their namesakes, who are compared with them; a middle name where it is a first name.
+    """
+    rids = {*pairs["left"].to_list(), *pairs["right"].to_list()}
+    named = columns.name.tolist()
+    names = {name for name, rid in zip(named, columns.rid.tolist(), strict=True) if rid in rids}
+    rows = [row for row, name in enumerate(named) if name in names]
+    found, asked = set[int](), set(columns.middle.view(np.int64)[rows].tolist())
     for arrays in values(columns).values():
         for array in arrays:
-            found.update(array[columns.matchable].view(np.int64).tolist())
-    return sorted(found - {0})
+            hashes = array.view(np.int64)
+            found.update(hashes[columns.matchable].tolist())
+            asked.update(hashes[rows].tolist())
+    return sorted((found & asked) - {0})
 
 
 def indexed(people: People | Columns) -> pl.DataFrame:

@@ -14,7 +14,6 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import numpy as np
 import polars as pl
 
 from hub.errors import HubError
@@ -39,6 +38,7 @@ from transforms.matching.people import (
     clusters,
     decide,
     normalised,
+    possible,
 )  # fmt: skip
 
 #: With a larger share of people changed, comparing everybody takes less time.
@@ -72,8 +72,9 @@ class _Asked:
     """What is to be decided of ``everybody``.
 
     ``keys``: of those whose keys are kept anew; None: of all. ``pairs`` and ``frequencies`` None: all candidates are
-    compared, by how common values are among them. ``cannot``: pairs about which people have decided; ``said``: the
-    sources of each rid; ``waiting``: pairs that runs are to join.
+    compared, by how common values are among them. Where there are no pairs, nothing has to be known of others.
+    ``cannot``: pairs about which people have decided; ``waiting``: pairs that runs are to join; ``said``: the sources
+    of each rid.
     """
 
     everybody: People | Columns
@@ -84,8 +85,8 @@ class _Asked:
     mode: Mode
     policy: Policy
     cannot: pl.DataFrame
-    said: Said
     waiting: frozenset[Pair]
+    said: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,11 @@ async def match_once(db: Database) -> bool:
     district_id = await matching.claim(db)
     if district_id is None:
         return False
-    async with db.district(district_id, readonly=True, wait_seconds=30, plan_once=True) as tx:
-        state = await matching.state(tx)
-        changed = await people.changed_since(tx, state.matched_to)
+    # A run that is being applied holds the district's row for as long as it takes; what was found is worth waiting for.
+    lasting = partial(db.district, district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS)
+    # Of a few it is all one transaction. Whoever sees nothing of it after a crash of PostgreSQL looks again.
+    async with lasting(plan_once=True, flushed=False) as tx:
+        state, changed = await matching.changed(tx)
         known = state.matched_to is not None and state.indexed
         counted = None if known and state.people else await matching.population(tx)
         total = counted if counted is not None else state.people or 0
@@ -114,23 +117,22 @@ async def match_once(db: Database) -> bool:
         asked = None
         if state.speaking > 1 and (some is None or some):
             asked = await _asked(tx, state, some, total)
-    found = await asyncio.to_thread(_judged, asked) if asked is not None else None
-    # A run that is being applied holds the district's row for as long as it takes; what was found is worth waiting for.
-    lasting = partial(db.district, district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS)
-    if found is not None and some is not None and len(some) <= FEW and counted is None:
-        # What a run is made of is asked for otherwise where it is much: those statements are planned as they come.
-        async with lasting(plan_once=not found.same) as tx:
+        if asked is not None and some is not None and len(some) <= FEW and counted is None:
+            found = await _found(asked)
             await matching.note(tx, some, found.keys, state.position)
             await matching.wait(tx, found.pairs)
-            await queue(tx, found.same)
-        return True
+            if found.same:  # what a run is made of is asked for otherwise where it is much
+                await tx.stay()
+                await queue(tx, found.same)
+            return True
+    every = await _found(asked) if asked is not None else None
     async with lasting() as tx:
         if state.speaking < 2:
             await matching.write_keys(tx, None, compared.nothing())
-        elif found is not None:
-            await matching.write_keys(tx, some, found.keys)
-            await matching.keep(tx, some, found.pairs)
-            await queue(tx, found.same)
+        elif every is not None:
+            await matching.write_keys(tx, some, every.keys)
+            await matching.keep(tx, some, every.pairs)
+            await queue(tx, every.same)
         await matching.done(tx, state.position, counted=counted)
     return True
 
@@ -143,24 +145,51 @@ def policy_of(settings: Mapping[str, Any]) -> Policy:
 
 async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | None, total: int) -> _Asked:
     mode, policy = Mode(state.settings.get("mode", Mode.PROPOSE)), policy_of(state.settings)
-    cannot = await _apart(tx) if state.decided else _NOBODY
-    waiting = await _waiting(tx) if state.joining else frozenset()
     people, said = await compared.spoken(tx, some)
     if some is None:
-        return _Asked(people, None, None, None, total, mode, policy, cannot, said, waiting)
+        return _Asked(people, None, None, None, total, mode, policy, *await _held(tx, state), said)
     keys = await _made(len(some), lambda: compared.indexed(normalised(people)))
     own = rows_of(keys, keys["kind"] < matching.VALUES)
+    if len(own) <= FEW and len(set(own["hash"].to_list())) == len(own):
+        pairs, more, of_more = await _near(tx, some, own)
+    else:
+        pairs, more, of_more = await _sharing(tx, some, own)
+    size = len(some) + more.height
+    everybody, pairs = await _made(size, lambda: _among(compared.together(people, more), pairs))
+    if not pairs.height:  # nothing has to be known of others
+        return _Asked(everybody, keys, pairs, None, total, mode, policy, _NOBODY, frozenset(), said)
+    values = await _made(size, lambda: compared.counted(everybody, pairs))
+    frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
+    held = await _held(tx, state)
+    return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, *held, said | of_more)
+
+
+async def _near(
+    tx: Transaction, some: Sequence[int], own: pl.DataFrame
+) -> tuple[pl.DataFrame, People, Said]:  # fmt: skip
+    """Pairs of ``some`` and others who share one of the keys that each ``own`` has alone, these others, their sources.
+
+    It is one statement: what makes a block too big is seen where it is read.
+    """
+    rids, kinds, hashes = (own[name].to_list() for name in matching.KEYS)
+    rows = await matching.near(tx, hashes, kinds, [KINDS[kind].cap - 1 for kind in kinds], some)
+    shared = {(rids[place - 1], row[0]) for row in rows for place in row[-1]}
+    pairs = sorted((min(pair), max(pair)) for pair in shared)
+    return pl.DataFrame(pairs, _NOBODY.schema, orient="row"), *compared.of_rows([row[:-1] for row in rows])
+
+
+async def _sharing(
+    tx: Transaction, some: Sequence[int], own: pl.DataFrame
+) -> tuple[pl.DataFrame, People, Said]:  # fmt: skip
+    """The same, and pairs among ``some``, where several have a key, or there are many."""
     # What the index had of those who changed counts no more.
     few = some if len(some) <= FEW else ()
     others = await matching.sharing(tx, list(set(own["hash"].to_list())), _BIGGEST, but=few)
     if not few:
         others = rows_of(others, ~others["rid"].is_in(list(some)))
     pairs = await _made(len(some), lambda: candidates(own, others))
-    theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(people["rid"])
-    more, of_more = await compared.spoken(tx, sorted(theirs))
-    everybody, values = await _made(len(some) + len(theirs), lambda: _with_values(compared.together(people, more)))
-    frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
-    return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, cannot, said | of_more, waiting)
+    theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(some)
+    return pairs, *await compared.spoken(tx, sorted(theirs))
 
 
 async def _made(people: int, make: Callable[[], _Made]) -> _Made:
@@ -168,25 +197,32 @@ async def _made(people: int, make: Callable[[], _Made]) -> _Made:
     return make() if people <= _AT_ONCE else await asyncio.to_thread(make)
 
 
-def _with_values(people: People) -> tuple[Columns, list[int]]:
-    """People normalised, and the values of theirs that are to be counted."""
+def _among(people: People, pairs: pl.DataFrame) -> tuple[Columns, pl.DataFrame]:
+    """People normalised, and the pairs of them that are to be decided on. Who shares a key may have left meanwhile."""
     columns = Columns(normalised(people))
-    return columns, compared.counted(columns)
+    return columns, possible(columns, pairs)
+
+
+async def _found(asked: _Asked) -> _Found:
+    """What is found of them. Nobody wakes a thread where there is nothing to decide."""
+    if asked.keys is not None and asked.pairs is not None and not asked.pairs.height:
+        return _Found(asked.keys, _NOBODY, [])
+    return await asyncio.to_thread(_judged, asked)
 
 
 def _judged(asked: _Asked) -> _Found:
     everyone, pairs, sources = asked.everybody, asked.pairs, asked.said
     if not isinstance(everyone, Columns):
         everyone = normalised(everyone)
-    elif pairs is not None:  # who shares a key may have left in the meantime
-        there = np.isin(pairs["left"].to_numpy(), everyone.rid) & np.isin(pairs["right"].to_numpy(), everyone.rid)
-        pairs = rows_of(pairs, pl.Series(there))
     told = decide(
         everyone, pairs, population=asked.total, cannot=asked.cannot, frequencies=asked.frequencies,
         policy=asked.policy,
     ).frame  # fmt: skip
     # Gone through one by one: of a few pairs each question to a column would take longer than deciding on them.
     told = rows_of(told, _marks(outcome != "separate" for outcome in told["outcome"].to_list()))
+    keys = compared.indexed(everyone) if asked.keys is None else asked.keys
+    if not told.height:
+        return _Found(keys, told, [])
     nobody: frozenset[str] = frozenset()
     both = zip(told["left"].to_list(), told["right"].to_list(), strict=True)
     apart = [not sources.get(left, nobody) & sources.get(right, nobody) for left, right in both]
@@ -195,7 +231,6 @@ def _judged(asked: _Asked) -> _Found:
         told, _marks(two or tier in _IDENTIFIED for two, tier in zip(apart, told["tier"].to_list(), strict=True))
     )
     same = _same(Decisions(across), everyone, asked.cannot, sources) if asked.mode is Mode.MERGE else []
-    keys = compared.indexed(everyone) if asked.keys is None else asked.keys
     return _Found(keys, told, [pair for pair in same if pair not in asked.waiting])
 
 
@@ -217,6 +252,12 @@ def _same(told: Decisions, everyone: People | Columns, cannot: pl.DataFrame, sou
                 taken |= own
                 pairs.append((int(str(cluster)), rid))
     return pairs
+
+
+async def _held(tx: Transaction, state: matching.State) -> tuple[pl.DataFrame, frozenset[Pair]]:
+    """The pairs about which people have decided, and those that runs are to join."""
+    cannot = await _apart(tx) if state.decided else _NOBODY
+    return cannot, await _waiting(tx) if state.joining else frozenset()
 
 
 async def _apart(tx: Transaction) -> pl.DataFrame:

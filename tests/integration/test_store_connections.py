@@ -215,3 +215,20 @@ async def test_one_that_is_given_back_while_the_pool_closes_is_closed(database: 
         await tx.alone(PID)
     await asyncio.wait_for(closing, 5)
     assert pool.usage()[:2] == (0, 0)
+
+
+async def test_a_commit_that_waits_for_no_disk_says_so_for_itself_alone(database: Database) -> None:
+    shown = "SELECT current_setting('synchronous_commit') || ' ' || current_setting('plan_cache_mode')"
+    also = "&" if "?" in database.service else "?"
+    pool = await Pool.open(f"{database.service}{also}synchronous_commit=on", name="test", largest=1)
+    try:
+        async with pool.district(DISTRICT, plan_once=True, flushed=False) as tx:
+            begun = await tx.fetchval(shown)
+            await tx.stay()
+            stayed = await tx.fetchval(shown)
+        async with pool.district(DISTRICT) as tx:
+            other = await tx.fetchval(shown)
+    finally:
+        await pool.close()
+
+    assert (begun, stayed, other) == ("off force_generic_plan", "on auto", "on auto")

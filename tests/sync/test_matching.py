@@ -13,6 +13,7 @@ from hub.sync.matching import Mode, match_once, queue
 from tests.districts import District, changed
 from tests.sync.test_people import FRAMES, another, decide, finished, sourced_id, split, together, told
 from tests.sync.test_several_sources import applied, member
+from transforms.matching.people import KINDS, candidates
 
 KEYS = FRAMES["demographics"]["sourcedId"].to_list()[3:6]
 
@@ -325,3 +326,26 @@ async def test_whom_two_could_be_is_not_recognised(district: District) -> None:
     run = await applied(new, told([*KEYS, other], "new"))
     assert run.counts["users"]["created"] == len(KEYS)
     assert await sourced_id(district, f"new-{other}") == await sourced_id(district, other)
+
+
+async def test_who_shares_keys_is_read_with_them_but_not_of_blocks_that_are_too_big(district: District) -> None:
+    await applied(district, FRAMES)
+    (kind,) = {number for number, one in enumerate(KINDS) if one.name == "first name and last token"}
+    most = KINDS[kind].cap
+    async with district.db.district(district.district_id) as tx:
+        rids = [row["rid"] for row in await tx.fetch("SELECT rid FROM users WHERE active ORDER BY rid LIMIT 40")]
+        own = pl.DataFrame([(rids[0], kind, key) for key in range(1, 6)], matching.KEYS, orient="row")
+        blocks = {1: rids[1:most], 2: rids[1 : most + 1], 3: [rids[20]], 4: rids[:1], 6: rids[30:]}
+        rows = [(rid, kind, key) for key, members in blocks.items() for rid in members]
+        rows += [(rids[25], kind + 1, 5), (rids[26], matching.VALUES, 5)]
+        await matching.write_keys(tx, None, pl.DataFrame(rows, matching.KEYS, orient="row"))
+        found = await matching.near(tx, [*range(1, 6)], [kind] * 5, [most - 1] * 5, rids[:1])
+        shared = await matching.sharing(tx, [*range(1, 6)], 60, but=rids[:1])
+        read = await matching.some(tx, [row["rid"] for row in found])
+
+    assert {row["rid"]: row["places"] for row in found} == {rid: [1] for rid in rids[1:most]} | {rids[20]: [3]}
+    assert [tuple(row)[:-1] for row in found] == [tuple(row) for row in read]
+    narrow = {"rid": pl.UInt32, "kind": pl.UInt8, "hash": pl.Int64}
+    of_kind = shared.filter(pl.col("kind") == kind).cast(narrow)  # type: ignore[arg-type]
+    pairs = candidates(own.cast(narrow), of_kind).rows()  # type: ignore[arg-type]
+    assert pairs == [(rids[0], row["rid"]) for row in found]

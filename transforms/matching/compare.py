@@ -36,6 +36,7 @@ _UNUSUAL = 2
 _UNUSUAL_SHARE = 2e-5
 #: Of three letters most slips are names as well (Mai, Mia): it is one where nobody else has it, and so many the other.
 _SHORT_SLIP = 10
+_SHORTEST = 2
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,29 @@ def compared(
     return Compared(levels, bits, by_value(sides, found, bits, met, weights, population))
 
 
-def _first(sides: Sides, met: Met) -> Levels:
+def may_be_one(sides: Sides) -> Bools:
+    """Which pairs the gates of ``decide`` for other first names and birth dates may leave open, whatever is common."""
+    found: Bools = _birth(sides) != Birth.DIFFERENT
+    at, rest = sides.among(found)
+    if len(at):
+        found[at] = _may_be_one_name(rest)
+    return found | sides.any_equal(sides.columns.ids) | sides.equal(sides.columns.email)
+
+
+def _may_be_one_name(sides: Sides) -> Bools:
+    columns, given = sides.columns, sides.columns.given
+    first, unlike = named(sides)
+    found: Bools = first != First.DIFFERENT
+    at, rest = sides.among(unlike)
+    if len(at):  # whether it is a slip depends on how common both are
+        found[at] = alike(columns.values("c_given"), given, rest.left, rest.right, shortest=_SHORTEST)
+    found |= given[sides.left] == columns.family[sides.right]
+    found |= given[sides.right] == columns.family[sides.left]
+    return found
+
+
+def named(sides: Sides) -> tuple[Levels, Bools]:
+    """Levels of first names as far as nothing has to be known of others; where both may still be one by a slip."""
     columns = sides.columns
     level = sides.same(columns.given)
     level[level == Same.DIFFERENT] = First.DIFFERENT
@@ -103,18 +126,26 @@ def _first(sides: Sides, met: Met) -> Levels:
     names[crossed | back | (a == preferred[rest.right]) | (b == preferred[rest.left])] = First.ALIAS
     names[crossed & back] = First.SWAPPED_MIDDLE
     names[rest.any_equal(columns.nicknames)] = First.NICKNAME
-    close, other = rest.among((names == First.DIFFERENT) & ~one)
+    level[at] = names
+    unlike = np.zeros(len(level), np.bool_)
+    unlike[at] = (names == First.DIFFERENT) & ~one
+    return level, unlike
+
+
+def _first(sides: Sides, met: Met) -> Levels:
+    columns, given = sides.columns, sides.columns.given
+    level, unlike = named(sides)
+    close, other = sides.among(unlike)
     if len(close):
         similar = alike(columns.values("c_given"), given, other.left, other.right)
         counts = met.given[other.left], met.given[other.right]
         rarer = np.minimum(*counts)
         unusual = rarer <= max(_UNUSUAL, _UNUSUAL_SHARE * met.frequencies.total)
-        names[close] = np.where(similar, np.where(unusual, First.SPELLING, First.ALIKE), First.DIFFERENT)
+        level[close] = np.where(similar, np.where(unusual, First.SPELLING, First.ALIKE), First.DIFFERENT)
         short, brief = other.among(~similar & (rarer <= 1) & (np.maximum(*counts) >= _SHORT_SLIP))
         if len(short):
-            slip = alike(columns.values("c_given"), given, brief.left, brief.right, shortest=2)
-            names[close[short[slip]]] = First.SPELLING
-    level[at] = names
+            slip = alike(columns.values("c_given"), given, brief.left, brief.right, shortest=_SHORTEST)
+            level[close[short[slip]]] = First.SPELLING
     return level
 
 

@@ -10,6 +10,7 @@ from transforms.matching.evidence import plain
 from transforms.matching.frequencies import COUNTS, Frequencies, frequencies
 from transforms.matching.normal import PERSON, normalised
 from transforms.matching.policy import REGISTER, ROSTER, Policy
+from transforms.matching.possible import possible
 from transforms.matching.weights import REGISTER_WEIGHTS, WEIGHTS, Weights
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "keys",
     "normalised",
     "plain",
+    "possible",
 ]
