@@ -126,3 +126,25 @@ def test_a_surname_has_a_form_for_men_and_one_for_women(man: str, woman: str) ->
 def test_other_surnames_are_no_forms_of_one(one: str, other: str) -> None:
     assert not forms_of_one(one, other)
     assert not forms_of_one(other, one)
+
+
+STAFF: dict[str, Any] = {"kind": "staff", "grade": None, "birth_date": date(1984, 3, 9), "phone": "252-555-0110"}
+
+
+def test_a_slip_is_one_where_a_phone_is_all_that_is_shared() -> None:
+    """Who moved house kept the phone; nobody else of that name and birthday has it."""
+    one, other = ENDED | ELSEWHERE | STAFF | {"given": "Marislea", "grade": None}, OTHER_SOURCE | STAFF
+
+    assert decided(one, other)["outcome"] == "merge"
+    assert decided(one, other, STAFF | {"given": "Marysela"})["outcome"] == "review"
+    assert decided(one, other, STAFF | {"given": "Jimena"})["outcome"] == "review"
+    assert decided(one, other, STAFF | {"given": "Jimena", "phone": "252-555-0111"})["outcome"] == "merge"
+    assert decided(one | {"active": True, "end": None}, other)["outcome"] == "review"
+
+
+def test_a_slip_is_none_where_the_home_or_the_phone_knows_another_of_that_day() -> None:
+    one, other = ENDED | STAFF | {"given": "Marislea", "grade": None}, OTHER_SOURCE | STAFF
+
+    assert decided(one, other)["outcome"] == "merge"
+    assert decided(one, other, STAFF | ELSEWHERE | {"given": "Jimena"})["outcome"] == "review"
+    assert decided(one, other, STAFF | {"given": "Jimena", "phone": None})["outcome"] == "review"
