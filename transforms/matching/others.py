@@ -32,6 +32,13 @@ class Others:
         found: Bools = counts[left] + np.where(names[left] == names[right], 0, counts[right]) == 2
         return found
 
+    def few_namesakes(self, left: Rows, right: Rows) -> Bools:
+        """Whether ``namesakes`` finds all others of the one and of the other."""
+        names, counts = self._namesakes
+        few = (names != 0) & (counts <= _MOST)
+        found: Bools = few[left] & few[right]
+        return found
+
     def namesakes(self, left: Rows, right: Rows) -> tuple[Rows, Rows]:
         """Others who have the names and the birth date of the one or of the other: the places of pairs, and their rows.
 
