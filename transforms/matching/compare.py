@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.matching.columns import NO_DAY, NO_GRADE, Bools
-from transforms.matching.frequencies import Floats, Met
+from transforms.matching.frequencies import Counts, Floats, Met
 from transforms.matching.likeness import alike, chosen, one_step, words_in_common
+from transforms.matching.names import forms_of_one
 from transforms.matching.sides import Levels, Rows, Sides
 from transforms.matching.weights import (
     AT,
@@ -34,6 +35,8 @@ _YEAR = 365.25
 #: A spelling that fewer people have is a slip; two names that more have are two names.
 _UNUSUAL = 2
 _UNUSUAL_SHARE = 2e-5
+#: Of a name that very many have, the same slip is made more than once: it is one still where so few of them have it.
+_UNUSUAL_BESIDE = 0.01
 #: Of three letters most slips are names as well (Mai, Mia): it is one where nobody else has it, and so many the other.
 _SHORT_SLIP = 10
 _SHORTEST = 2
@@ -62,7 +65,7 @@ def compared(
     columns = met.columns
     sides = Sides(columns, left, right)
     first = _first(sides, met)
-    last = _last(sides)
+    last = _last(sides, met)
     first[(last == Last.SWAPPED) & (first == First.DIFFERENT)] = First.SWAPPED
     birth = _birth(sides)
     school, role = sides.shared(columns.schools), sides.same(columns.kind)
@@ -139,14 +142,22 @@ def _first(sides: Sides, met: Met) -> Levels:
     if len(close):
         similar = alike(columns.values("c_given"), given, other.left, other.right)
         counts = met.given[other.left], met.given[other.right]
-        rarer = np.minimum(*counts)
-        unusual = rarer <= max(_UNUSUAL, _UNUSUAL_SHARE * met.frequencies.total)
-        level[close] = np.where(similar, np.where(unusual, First.SPELLING, First.ALIKE), First.DIFFERENT)
-        short, brief = other.among(~similar & (rarer <= 1) & (np.maximum(*counts) >= _SHORT_SLIP))
+        slips = np.where(_unusual(*counts, met), First.SPELLING, First.ALIKE)
+        level[close] = np.where(similar, slips, First.DIFFERENT)
+        rarer, often = np.minimum(*counts), np.maximum(*counts)
+        alone = rarer <= np.maximum(1, _UNUSUAL_BESIDE * often)
+        short, brief = other.among(~similar & alone & (often >= _SHORT_SLIP))
         if len(short):
             slip = alike(columns.values("c_given"), given, brief.left, brief.right, shortest=_SHORTEST)
             level[close[short[slip]]] = First.SPELLING
     return level
+
+
+def _unusual(one: Counts, other: Counts, met: Met) -> Bools:
+    """Whether the rarer of two spellings is hardly ever met, so that it is a slip and no name of its own."""
+    few = max(_UNUSUAL, _UNUSUAL_SHARE * met.frequencies.total)
+    found: Bools = np.minimum(one, other) <= np.maximum(few, _UNUSUAL_BESIDE * np.maximum(one, other))
+    return found
 
 
 def _middle(sides: Sides, first: Levels) -> Levels:
@@ -168,7 +179,7 @@ def _middle(sides: Sides, first: Levels) -> Levels:
     return level
 
 
-def _last(sides: Sides) -> Levels:
+def _last(sides: Sides, met: Met) -> Levels:
     columns = sides.columns
     family, given, tokens = columns.family, columns.given, columns.family_tokens
     level, whole = sides.same(family), columns.family_whole
@@ -184,7 +195,7 @@ def _last(sides: Sides) -> Levels:
     if len(at):
         close, other = rest.among((names != Last.PART) & (given[rest.left] != b))
         similar = alike(columns.values("c_family"), family, other.left, other.right)
-        names[close[similar]] = Last.SPELLING
+        names[close[similar]] = _alike_last(other, similar, met)
     if len(tokens) > 1:
         equal = [token[rest.left] == token[rest.right] for token in tokens]
         names[np.logical_and.reduce(equal)] = Last.ORDER
@@ -192,6 +203,17 @@ def _last(sides: Sides) -> Levels:
     names[(crossed & back) | ((crossed | back) & (names == Last.DIFFERENT))] = Last.SWAPPED
     level[at] = names
     return level
+
+
+def _alike_last(sides: Sides, similar: Bools, met: Met) -> Levels:
+    """The levels of pairs whose last names are ``similar``: a slip or another form of one name, or another name."""
+    _, pairs = sides.among(similar)
+    one_name = _unusual(met.family[pairs.left], met.family[pairs.right], met)
+    rest, others = pairs.among(~one_name)
+    texts = sides.columns.values("c_family")
+    names = zip(chosen(texts, others.left), chosen(texts, others.right), strict=True)
+    one_name[rest] = [forms_of_one(one, other) for one, other in names]
+    return np.where(one_name, Last.SPELLING, Last.ALIKE).astype(np.uint8)
 
 
 def _birth(sides: Sides) -> Levels:

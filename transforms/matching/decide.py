@@ -21,7 +21,7 @@ from transforms.matching.hashes import U64, of_texts, once
 from transforms.matching.likeness import chosen
 from transforms.matching.normal import normalised
 from transforms.matching.others import Others
-from transforms.matching.policy import ROSTER, Policy
+from transforms.matching.policy import PUBLIC, ROSTER, Policy
 from transforms.matching.sides import Levels, Rows
 from transforms.matching.weights import (
     AGREEING,
@@ -44,11 +44,6 @@ _CHUNK = 100_000
 _TOLD = 1e-6
 #: Two records of one name and birth date are joined for these when they are as likely as this.
 _LIKELY = 0.99
-#: Mail providers that anybody may have an address at.
-_PUBLIC = (
-    "gmail.com", "googlemail.com", "yahoo.com", "ymail.com", "outlook.com", "hotmail.com", "live.com", "msn.com",
-    "icloud.com", "me.com", "aol.com", "gmx.com", "gmx.net", "mail.com", "proton.me", "protonmail.com", "comcast.net",
-)  # fmt: skip
 TIERS = ("score", "B", "C", "D", "E")
 _SCORE, _B, _C, _D, _E = range(5)
 _SEPARATE, _REVIEW, _MERGE = range(3)
@@ -128,6 +123,7 @@ class _Judged:
     apart: Bools
     told: Bools
     by_names: Bools
+    contested: Bools
 
 
 class _Judge:
@@ -161,8 +157,11 @@ class _Judge:
         return pair, _judged(self, left, right, pair, apart)
 
     def _by_thirds(self, left: Rows, right: Rows, found: _Judged) -> None:
-        """Leave to review whom names join, where the one is known to be a third whom nothing joins to the other."""
-        at = np.flatnonzero(found.by_names)
+        """Leave to review whom names join, where the one is known to be a third whom nothing joins to the other.
+
+        Where names are contested, also if it is not known: unless each third is joined to both, there are two people.
+        """
+        at = np.flatnonzero(found.by_names | found.contested)
         if not len(at):
             return
         pairs, thirds = self.others.namesakes(left[at], right[at])
@@ -170,7 +169,8 @@ class _Judge:
             return
         at = at[pairs]
         (one, held_one), (other, held_other) = (self._known(side[at], thirds) for side in (left, right))
-        denied = at[(one & held_other) | (other & held_one)]
+        known = found.by_names[at] & ((one & held_other) | (other & held_one))
+        denied = at[known | (found.contested[at] & (held_one | held_other))]
         found.outcome[denied], found.tier[denied] = _REVIEW, _SCORE
 
     def _known(self, side: Rows, thirds: Rows) -> tuple[Bools, Bools]:
@@ -193,9 +193,12 @@ def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools
     outcome = np.array([_SEPARATE, _REVIEW, _MERGE], np.uint8)[likely]
     tier = np.full(len(score), _SCORE, np.uint8)
     told = np.zeros(len(score), np.bool_)
-    seen = _seen(pair)
+    seen, contested = _seen(pair), np.zeros(len(score), np.bool_)
     if policy.households:
-        common = _corroborated(pair) > np.where(judge.others.no_namesake(left, right), policy.rarity, policy.contested)
+        expected = _corroborated(pair)
+        contested = (expected > policy.contested) & ~judge.others.no_namesake(left, right)
+        contested &= pair.level("birth date") == Birth.EQUAL
+        common = (expected > policy.rarity) | (contested & ~judge.others.few_namesakes(left, right))
         told |= _gated(judge, left, right, pair, seen, common, outcome)
         exact = _tier_e(pair, seen) & ~common & (posterior >= _LIKELY)
         outcome[exact], tier[exact] = _MERGE, _E
@@ -204,8 +207,8 @@ def _judged(judge: _Judge, left: Rows, right: Rows, pair: Compared, apart: Bools
     unknown = ~(columns.matchable[left] & columns.matchable[right])
     outcome[apart | unknown], tier[unknown], posterior[unknown] = _SEPARATE, _SCORE, 0.0
     told |= (outcome != _SEPARATE) | (tier == _D) | apart
-    by_names = (outcome == _MERGE) & (tier != _B) & (tier != _C) & ~seen.beside & policy.households
-    return _Judged(outcome, tier, score, posterior, apart, told, by_names)
+    joined = (outcome == _MERGE) & (tier != _B) & (tier != _C) & policy.households
+    return _Judged(outcome, tier, score, posterior, apart, told, joined & ~seen.beside, joined & contested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +339,7 @@ def _by_email(judge: _Judge, left: Rows, right: Rows, pair: Compared, outcome: L
     first, last, birth = (pair.level(name)[at] for name in ("first name", "last name", "birth date"))
     role = pair.level("role")[at]
     if policy.email_domains is None:
-        trusted = ~np.isin(domains, _hashed(_PUBLIC)) & (role != Same.DIFFERENT)
+        trusted = ~np.isin(domains, _hashed(PUBLIC)) & (role != Same.DIFFERENT)
     else:
         students = (columns.kind[left[at]] == 1) | (columns.kind[right[at]] == 1)
         trusted = np.isin(domains, _hashed(policy.email_domains)) & ~((role == Same.DIFFERENT) & students)

@@ -26,6 +26,7 @@ LEARNT: dict[str, tuple[tuple[float, float], ...]] = {
         (0.00199, 2e-05),  # part of a double name
         (0.00199, 2e-05),  # one token in common
         (0.217, 0.00064),  # spelling
+        (0.217, 0.00064),  # another name that is spelt alike
         (0.0885, 0.000525),  # swapped with first name
         (0.0926, 0.995),  # different
     ),

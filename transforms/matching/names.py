@@ -38,6 +38,14 @@ _NOBODY = re.compile(
     r"|(student|teacher|staff|user|parent|pupil) ?\d+|vacant|vacancy|tbd|tba|placeholder|substitute teacher"
     r"|teacher staff|staff teacher|to be announced|to be determined"
 )
+#: How surnames end that have one form for men and one for women: Polish, Czech and Slovak, Russian, Ukrainian and
+#: Bulgarian, Greek, Lithuanian. Sources write a daughter's name in her father's form, or do not.
+_FORMS = (
+    ("ski", "ska"), ("cki", "cka"), ("zki", "zka"), ("sky", "ska"), ("cky", "cka"), ("ski", "skaya"), ("sky", "skaya"),
+    ("skyi", "ska"), ("ny", "na"), ("ny", "naya"), ("oy", "aya"), ("ov", "ova"), ("ev", "eva"), ("in", "ina"),
+    ("yn", "yna"), ("", "ova"), ("os", "ou"), ("is", "i"), ("as", "iene"), ("as", "aite"), ("is", "yte"),
+)  # fmt: skip
+_STEM = 3
 _QUOTES = str.maketrans(dict.fromkeys("'’‘`´ʻʼ.\"“”"))
 _BETWEEN = re.compile(r"[\W_]+")
 #: A name of two letters or more, and the initial behind it.
@@ -97,6 +105,16 @@ def family(value: str) -> Family | None:
     nobody = _NOBODY.fullmatch(text) is not None or text.isdecimal()
     whole = None if tokens == every else "".join(every)
     return "".join(tokens), whole, sorted(set(tokens)), suffix, nobody
+
+
+def forms_of_one(one: str, other: str) -> bool:
+    """Whether two surnames, as they are compared, are the forms for men and women of one: Kowalski, Kowalska."""
+    for man, woman in ((one, other), (other, one)):
+        for his, hers in _FORMS:
+            stem = man.removesuffix(his)
+            if len(stem) >= _STEM and man == stem + his and woman == stem + hers:
+                return True
+    return False
 
 
 def suffix(value: str) -> tuple[str] | None:

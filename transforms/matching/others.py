@@ -32,6 +32,13 @@ class Others:
         found: Bools = counts[left] + np.where(names[left] == names[right], 0, counts[right]) == 2
         return found
 
+    def few_namesakes(self, left: Rows, right: Rows) -> Bools:
+        """Whether ``namesakes`` finds all others of the one and of the other."""
+        names, counts = self._namesakes
+        few = (names != 0) & (counts <= _MOST)
+        found: Bools = few[left] & few[right]
+        return found
+
     def namesakes(self, left: Rows, right: Rows) -> tuple[Rows, Rows]:
         """Others who have the names and the birth date of the one or of the other: the places of pairs, and their rows.
 
@@ -52,9 +59,17 @@ class Others:
         return place[others], third[others]
 
     def no_third_name(self, left: Rows, right: Rows) -> Bools:
-        """Whether both have one home and birth date, of which no other first names are known than these two."""
-        one, other = self._homes[left], self._homes[right]
-        found: Bools = (one == other) & np.isin(one, self._of_two_names)
+        """Whether both have one home or phone, and one birth date, of which no other first names are known.
+
+        A phone is one only of people of one last name: those have a key in common.
+        """
+        shared, alone = np.zeros(len(left), np.bool_), np.ones(len(left), np.bool_)
+        for places, of_two_names in (self._homes, self._phones):
+            one, other = places[left], places[right]
+            same = (one == other) & (one != 0)
+            shared |= same
+            alone &= ~same | np.isin(one, of_two_names)
+        found: Bools = shared & alone
         return found
 
     @cached_property
@@ -81,16 +96,18 @@ class Others:
         return np.argsort(self._namesakes[0], kind="stable")
 
     @cached_property
-    def _homes(self) -> U64:
-        """Home and birth date of each record."""
-        return mixed(6, self.columns.home, self.columns.born)
+    def _homes(self) -> tuple[U64, U64]:
+        """Home and birth date of each record; those of which two first names are known."""
+        return self._with_two_names(mixed(6, self.columns.home, self.columns.born))
 
     @cached_property
-    def _of_two_names(self) -> U64:
-        """Homes and birth dates of which two first names are known."""
-        given, homes = self.columns.given, self._homes
-        rows = np.flatnonzero((homes != 0) & (given != 0) & self.columns.matchable)
-        _, first = np.unique(mixed(7, homes[rows], given[rows]), return_index=True)
-        known, names = np.unique(homes[rows[first]], return_counts=True)
-        found: U64 = known[names == 2]
-        return found
+    def _phones(self) -> tuple[U64, U64]:
+        """The same of phone, last name and birth date."""
+        return self._with_two_names(mixed(9, self.columns.phone, self.columns.family, self.columns.born))
+
+    def _with_two_names(self, places: U64) -> tuple[U64, U64]:
+        given = self.columns.given
+        rows = np.flatnonzero((places != 0) & (given != 0) & self.columns.matchable)
+        _, first = np.unique(mixed(7, places[rows], given[rows]), return_index=True)
+        known, names = np.unique(places[rows[first]], return_counts=True)
+        return places, known[names == 2]

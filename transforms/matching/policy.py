@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Mail providers that anybody may have an address at.
+PUBLIC = (
+    "gmail.com", "googlemail.com", "yahoo.com", "ymail.com", "outlook.com", "hotmail.com", "live.com", "msn.com",
+    "icloud.com", "me.com", "aol.com", "gmx.com", "gmx.net", "mail.com", "proton.me", "protonmail.com", "comcast.net",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

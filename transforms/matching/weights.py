@@ -24,7 +24,7 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "middle name": ("", "equal", "initial", "spelling", "different"),
     "last name": (
         "", "equal", "tokens in another order", "part of a double name", "one token in common", "spelling",
-        "swapped with first name", "different",
+        "another name that is spelt alike", "swapped with first name", "different",
     ),
     "suffix": ("", "equal", "different"),
     "birth date": ("", "equal", "day and month swapped", "slip", "two parts equal", "different"),
@@ -70,7 +70,7 @@ class Middle:
 class Last:
     """Levels of the last name."""
 
-    MISSING, EQUAL, ORDER, PART, TOKEN, SPELLING, SWAPPED, DIFFERENT = range(8)
+    MISSING, EQUAL, ORDER, PART, TOKEN, SPELLING, ALIKE, SWAPPED, DIFFERENT = range(9)
 
 
 class Birth:

@@ -35,6 +35,7 @@ from transforms.matching.weights import (
     Birth,
     First,
     Home,
+    Last,
     Middle,
     Same,
     Weights,
@@ -46,7 +47,8 @@ RECORDS, RANDOM, ROUNDS = 65_000, 1_000_000, 8
 #: Learnt with them; all others from pairs of two households.
 HOUSEHOLD = ("home", "phone", "guardian", "school")
 #: Nothing is rarer than this among strangers, however seldom it was met, nor among records of one person. In the
-#: generator only second records are spoilt; in life first ones are as well, so that slips say less there.
+#: generator only second records are spoilt; in life first ones are as well, so that slips say less there: those in last
+#: names as much as those in first names.
 LEAST_U = {
     "first name": 2e-4, "home": 1e-5, "phone": 1e-5, "guardian": 1e-5,
     "e-mail": 1e-5, "user name": 1e-5, "identifier": 1e-7,
@@ -73,6 +75,8 @@ def main() -> None:
             u = (drawn + 0.5) / (drawn.sum() + 0.5 * len(drawn))
             for level, share in enumerate(u):
                 shares[name][level][1] = float(max(share, LEAST_U.get(name, 2e-5)))
+    slips = shares["last name"][Last.SPELLING - 1]
+    slips[1] = max(slips[1], LEAST_U["first name"])
     for number in range(ROUNDS):
         weights = Weights("learning", {name: tuple(map(tuple, pairs)) for name, pairs in shares.items()})
         totals = [_expected(*one[:3], weights) for one in sets]
