@@ -20,6 +20,7 @@ from hub.webhooks import sign
 from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
+from hub.webhooks.failure import Failure
 from hub.webhooks.keyring import Keyring
 from hub.webhooks.prepare import Ready, another, more, prepare
 from hub.webhooks.request import Patience
@@ -65,10 +66,12 @@ async def _settled(
     ``left``: how many batches may still be sent under it.
     """
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
-        came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0 and ready.attempts == 0)
+        came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0)
         if came is None:
             return None
         held, pause = (came.held, came.seconds) if isinstance(came, Again) else (came, 0.0)
+        if outcome.answer.failure is Failure.TIMEOUT_EARLY:
+            ready = ready._replace(given_up=True)
         return await prepare(courier, tx, claim, held, most=left, before=ready) if left else None, pause
 
 

@@ -22,8 +22,9 @@ log = structlog.get_logger()
 
 #: Transactions that a process has under way: while some are, the groups of the others grow.
 AT_A_TIME = 2
-#: For so long a transaction waits for others to get ready, where others are being delivered to.
-GATHER_SECONDS = 0.005
+#: For so long a transaction waits for each of those that are being delivered to and not ready, and no longer than that.
+#: Of many it takes some along; of few there is little to take, and each would have waited longer than its answer took.
+GATHER_SECONDS_EACH, MOST_GATHER_SECONDS = 0.0003, 0.005
 
 
 class _Waiting(NamedTuple):
@@ -67,8 +68,9 @@ class Relay:
         group: Sequence[_Waiting] = ()
         try:
             while self._waiting:
-                if len(self._waiting) < self._under_way:
-                    await asyncio.sleep(GATHER_SECONDS)
+                missing = self._under_way - len(self._waiting)
+                if missing > 0:
+                    await asyncio.sleep(min(missing * GATHER_SECONDS_EACH, MOST_GATHER_SECONDS))
                 group, self._waiting = self._waiting, []
                 if group:  # the other transaction may have taken all
                     await self._together(group)

@@ -11,8 +11,9 @@ STEPS = (5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR,
 #: The waits before those, for a receiver that has answered with 2xx within the last minute, the subscription or another
 #: one at the same host and port: it errs now and then.
 QUICK = (0.5, 2.0)
-#: And before all of these, once for a batch, under the same lease: about so soon, where it may (hub.webhooks.lively).
-AT_ONCE = 0.05
+#: And before all of these, under the same lease: about so soon, where it may (hub.webhooks.lively). A second time only
+#: after an answer: whoever gives none twice may be given too much.
+AT_ONCE = (0.05, 0.2)
 LIVELY_SECONDS = 60.0
 #: After the last step, one probe an hour: one request costs the receiver nothing, and a mended one is found soon.
 PROBE = HOUR
@@ -40,9 +41,12 @@ def quick(used: int, since_taken: float | None) -> float | None:
     return QUICK[used] if lively(since_taken) and used < len(QUICK) else None
 
 
-def at_once(chance: float) -> float:
-    """Seconds until a receiver that takes most of what it is sent is asked once more; ``chance`` as for ``wait``."""
-    return AT_ONCE * (0.5 + chance)
+def at_once(before: int, chance: float) -> float:
+    """Seconds until a receiver that takes most of what it is sent is asked once more; ``chance`` as for ``wait``.
+
+    ``before``: how often it was so before, for the same batch.
+    """
+    return AT_ONCE[before] * (0.5 + chance)
 
 
 def wait(failures: int, *, chance: float, retry_after: float | None = None) -> float:

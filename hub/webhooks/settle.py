@@ -53,7 +53,7 @@ async def settle(
 ) -> Held | Again | None:
     """Writes down what came of an attempt; the subscription as it is then, None without the lease.
 
-    ``at_once``: whether the batch may be sent again at once; it is not where it was before.
+    ``at_once``: whether the batch may be sent again at once, as far as the lease goes.
     """
     if outcome.answer.failure is None:
         return await _taken(courier, tx, claim, ready, outcome.answer)
@@ -79,17 +79,20 @@ def _errs_now_and_then(courier: Courier, ready: Ready, answer: Answer, verdict: 
     if answer.failure is Failure.TIMEOUT_EARLY:
         return True  # given up for that, and paid for: see may_be_given_up
     passes = answer.failure in _PASSING or (answer.status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if ready.attempts is None or ready.attempts >= (1 if answer.status is None else len(schedule.AT_ONCE)):
+        return False
     if not _plain(ready) or verdict.halve or not passes or answer.retry_after is not None or _size(ready, answer)[1]:
         return False
     return schedule.lively(courier.lively.since(held.url)) and courier.lively.may_at_once(held.url)
 
 
 def may_be_given_up(ready: Ready) -> bool:
-    """Whether a first request may end before its time-out, to be made once more at once.
+    """Whether a request may end before its time-out, to be made once more at once: one of those of a batch.
 
     Not where the receiver ran out of time before: its batches had to get smaller, and take what they take.
     """
-    return _plain(ready) and ready.attempts == 0 and ready.held.batch_changes is None
+    again = ready.attempts is not None and ready.attempts < len(schedule.AT_ONCE)
+    return again and not ready.given_up and _plain(ready) and ready.held.batch_changes is None
 
 
 def _plain(ready: Ready) -> bool:
@@ -105,7 +108,7 @@ async def _again(
         tx, claim, ready.batch, tried_of(answer), lease_seconds=courier.lease_seconds, error=answer.failure.value,
         refused=verdict.refused, batch_changes=ready.held.batch_changes,
     )  # fmt: skip
-    return Again(held, schedule.at_once(_CHANCE.random())) if held is not None else None
+    return Again(held, schedule.at_once(ready.attempts or 0, _CHANCE.random())) if held is not None else None
 
 
 async def _taken(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, answer: Answer) -> Held | None:

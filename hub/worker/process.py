@@ -23,7 +23,7 @@ from hub.worker.together import end, together
 from hub.worker.watching import watched
 
 #: How long syncs and all else wait at a start for deliveries that are due.
-DELIVERIES_FIRST_SECONDS = 5.0
+DELIVERIES_FIRST_SECONDS = 15.0
 
 
 async def run_worker(

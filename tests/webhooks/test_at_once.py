@@ -68,10 +68,13 @@ async def test_a_batch_that_failed_once_comes_again_at_once_and_the_rest_follows
         assert [entry for entry in log if entry[0] > 1] == [(2, 204, None)]
 
 
-async def test_a_batch_is_asked_for_at_once_only_once(world: World) -> None:
+async def test_a_batch_is_asked_for_at_once_only_twice(world: World) -> None:
     async with _waiting(world, status(503), taken=10 * FOR_ONE_AT_ONCE) as (there, courier, some):
         assert not await _one_lease(courier)
-        assert len(there.received) == 2
+        first, second, third = there.received
+        assert first.id == second.id == third.id
+        assert third.at - second.at > 0.1
+        assert await _log(world, some) == [(number, 503, "status") for number in (1, 2, 3)]
         row = await world.feeds.subscription(some.id)
         assert (row["attempt"], row["quick"], row["lease_token"]) == (1, 1, None)
         assert (row["ready_at"] - row["attempted_at"]).total_seconds() == 0.5
@@ -82,6 +85,25 @@ async def test_a_hang_is_asked_again_at_once_with_the_same_bytes(world: World) -
         await _one_lease(courier)
         assert len({(got.id, got.body) for got in there.received}) == 1
         assert await _log(world, some) == [(1, None, "timeout_read"), (2, 204, None)]
+
+
+@pytest.mark.parametrize(
+    ("moods", "taken", "requests"),
+    [
+        ((status(503), hang), 3, 2),  # no answer: no second time
+        ((hang, status(503)), 10, 3),
+        ((status(503),), 1, 2),  # earned once
+    ],
+    ids=["no answer", "an answer", "earned once"],
+)
+async def test_the_second_time_is_for_an_answer_and_earned_as_the_first(
+    world: World, moods: tuple[Behaviour, ...], taken: int, requests: int
+) -> None:
+    behave = in_turn(*moods, status(503))
+    async with _waiting(world, behave, taken=taken * FOR_ONE_AT_ONCE, seconds=0.4) as (there, courier, some):
+        assert not await _one_lease(courier)
+        assert len(there.received) == requests
+        assert (await world.feeds.subscription(some.id))["quick"] == 1
 
 
 async def test_one_answer_that_does_not_come_makes_batches_no_smaller_and_two_in_a_row_do(world: World) -> None:

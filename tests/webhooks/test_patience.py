@@ -73,11 +73,27 @@ async def test_one_that_hangs_is_given_up_long_before_the_time_out_and_comes_aga
         assert (row["position"], row["attempt"], row["batch_changes"], row["last_error"]) == (1, 0, None, None)
 
 
-async def test_the_second_request_has_the_whole_time_out(world: World) -> None:
+async def test_the_next_request_has_the_whole_time_out(world: World) -> None:
     async with _known(world, in_turn(hang, after(3 * USUAL))) as (there, courier, some):
         await _one_lease(courier)
         assert len(there.received) == 2
         assert await _log(world, some) == [(1, None, "timeout_early"), (2, 204, None)]
+
+
+async def test_of_the_requests_of_a_batch_one_is_given_up(world: World) -> None:
+    moods = in_turn(status(503), hang, after(3 * USUAL))
+    async with _known(world, moods) as (there, courier, some):
+        await _one_lease(courier)
+        assert there.received[2].at - there.received[0].at < TIMEOUT / 2
+        assert await _log(world, some) == [(1, 503, "status"), (2, None, "timeout_early"), (3, 204, None)]
+
+
+async def test_after_one_that_was_given_up_an_answer_comes_again_and_a_hang_does_not(world: World) -> None:
+    async with _known(world, in_turn(hang, status(503), hang)) as (there, courier, some):
+        assert not await _one_lease(courier)
+        log = [(1, None, "timeout_early"), (2, 503, "status"), (3, None, "timeout_read")]
+        assert await _log(world, some) == log
+        assert len({got.id for got in there.received}) == 1
 
 
 @pytest.mark.parametrize(
