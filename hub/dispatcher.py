@@ -100,11 +100,12 @@ class Dispatcher(Generic[Claim]):
             return LONGEST_WAIT  # a landing rings the bell
         try:
             token = self._presence.token()
-            for claim in await self._work.claim(free, token):
+            claims = await self._work.claim(free, token)
+            for claim in claims:
                 if self._presence.holds(token):  # else they were free again before they were known here
                     self._start(claim, token)
             IN_FLIGHT.is_now(len(self._flying), self._queue)
-            if not self._flying:
+            if not claims and not self._flying:
                 self.caught_up.set()
             due = await self._work.next_due()
         except HubError as error:

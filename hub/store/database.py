@@ -120,11 +120,11 @@ class Transaction:
         return int(last) if last.isdigit() else 0
 
     async def stay(self) -> None:
-        """From here on statements are planned as they come, and the commit is on disk when it is over.
+        """From here on statements are planned, and the commit is waited for, as the server is set to.
 
         For who began with ``plan_once`` and without ``flushed``, and found more to do.
         """
-        await self.execute("SET LOCAL plan_cache_mode = auto; SET LOCAL synchronous_commit = on")
+        await self.execute("SET LOCAL plan_cache_mode TO DEFAULT; SET LOCAL synchronous_commit TO DEFAULT")
 
     async def keep_freed_memory(self) -> None:
         """Before a statement with an answer of megabytes: PostgreSQL's process does not give its memory back behind it.
@@ -197,8 +197,8 @@ class Database:
         ``plan_once``: statements keep their plans whatever they are asked for. PostgreSQL expects ten elements of an
         array that it does not know, and plans anew for each that has fewer, which takes as long as carrying it out.
         ``flushed`` False: its end does not wait for the disk, which at times takes longer than all else. Should
-        PostgreSQL crash in that second, all of it is undone, and so is what was committed after it: only for what is
-        done again then, and told nobody.
+        PostgreSQL crash in that second, all of it is undone, unless something committed later was waited for: that is
+        on disk with all before it. Only for what is done again then, and told nobody.
 
         Raises HubError(DISTRICT_MISMATCH) when this task has one open already (pass that on instead), and
         HubError(UNAVAILABLE) when no connection is free within ``wait_seconds`` or the server is away.

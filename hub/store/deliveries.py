@@ -84,14 +84,14 @@ _ACKNOWLEDGE = holding(
     "SELECT s.district_id, s.subscription_id, $11, (SELECT coalesce(max(a.attempt), 0) + 1 FROM attempts a "
     "WHERE a.district_id = $1 AND a.subscription_id = $2 AND a.batch_id = $11), $12, $7, $13, $14 FROM s)",
 )
-_ASK_AGAIN = holding(
-    "UPDATE subscriptions SET attempted_at = now(), failing_since = coalesce(failing_since, now()), last_error = $5, "
-    "last_status = $6, refused = $7, batch_changes = $8, ready_at = now(), "
-    f"lease_until = now() + make_interval(secs => $4) {_MINE}",
-    "logged AS (INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, milliseconds, status, "
+_ASK_AGAIN = (
+    "WITH s AS (UPDATE subscriptions SET attempted_at = now(), failing_since = coalesce(failing_since, now()), "
+    "last_error = $5, last_status = $6, refused = $7, batch_changes = $8, ready_at = now(), "
+    f"lease_until = now() + make_interval(secs => $4) {_MINE} RETURNING district_id, subscription_id) "
+    "INSERT INTO attempts (district_id, subscription_id, batch_id, attempt, milliseconds, status, "
     "error_class, remote_ip, excerpt, retry_after) "
     "SELECT s.district_id, s.subscription_id, $9, (SELECT coalesce(max(a.attempt), 0) + 1 FROM attempts a "
-    "WHERE a.district_id = $1 AND a.subscription_id = $2 AND a.batch_id = $9), $10, $6, $5, $11, $12, $13 FROM s)",
+    "WHERE a.district_id = $1 AND a.subscription_id = $2 AND a.batch_id = $9), $10, $6, $5, $11, $12, $13 FROM s"
 )
 _SKIP = holding(
     "UPDATE subscriptions SET inside = $4, batch_id = NULL, attempt = 0, quick = 0, refused = 0, isolating = NULL, "
@@ -235,18 +235,16 @@ async def fail(tx: Transaction, claim: Claim, batch: Batch, failed: Failed, trie
 async def ask_again(
     tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, lease_seconds: float, error: str, refused: int,
     batch_changes: int | None,
-) -> Held | None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Notes a failed attempt after which the same batch is sent again at once, under the lease, which is renewed.
 
-    It does not count as a failure in a row. None, and nothing is written, without the lease.
+    It does not count as a failure in a row. False, and nothing is written, without the lease.
     """
-    return held(
-        await tx.fetchrow(
-            _ASK_AGAIN, claim.district_id, claim.subscription_id, claim.lease_token, lease_seconds, error, tried.status,
-            refused, batch_changes, batch.batch_id, tried.milliseconds, tried.remote_ip, tried.excerpt,
-            tried.retry_after,
-        )
+    touched = await tx.execute(
+        _ASK_AGAIN, claim.district_id, claim.subscription_id, claim.lease_token, lease_seconds, error, tried.status,
+        refused, batch_changes, batch.batch_id, tried.milliseconds, tried.remote_ip, tried.excerpt, tried.retry_after,
     )  # fmt: skip
+    return touched > 0
 
 
 async def excuse(tx: Transaction, claim: Claim, batch: Batch, tried: Tried, *, wait_seconds: float) -> None:

@@ -175,7 +175,9 @@ async def _near(
     rows = await matching.near(tx, hashes, kinds, [KINDS[kind].cap - 1 for kind in kinds], some)
     shared = {(rids[place - 1], row[0]) for row in rows for place in row[-1]}
     pairs = sorted((min(pair), max(pair)) for pair in shared)
-    return pl.DataFrame(pairs, _NOBODY.schema, orient="row"), *compared.of_rows([row[:-1] for row in rows])
+    return pl.DataFrame(pairs, _NOBODY.schema, orient="row"), *await _made(
+        len(rows), lambda: compared.of_rows([row[:-1] for row in rows])
+    )
 
 
 async def _sharing(

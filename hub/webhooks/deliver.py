@@ -20,11 +20,10 @@ from hub.webhooks import sign
 from hub.webhooks.certificates import ClientCertificate
 from hub.webhooks.courier import Courier
 from hub.webhooks.egress import Answer
-from hub.webhooks.failure import Failure
 from hub.webhooks.keyring import Keyring
 from hub.webhooks.prepare import Ready, another, more, prepare
 from hub.webhooks.request import Patience
-from hub.webhooks.settle import Again, Outcome, asks_for_proof, may_be_given_up, settle, tried_of
+from hub.webhooks.settle import Again, Outcome, asks_for_proof, errs_now_and_then, may_be_given_up, settle, tried_of
 
 __all__ = ["Courier", "deliver"]
 
@@ -48,31 +47,30 @@ async def _deliver(courier: Courier, claim: Claim, most: int) -> bool:
             return False
         outcome = await _attempt(sender, ready, again=left > 0)
         following = await _following(courier, claim, ready, outcome, left) if left else None
-        came = (following, 0.0) if following is not None else await _settled(courier, claim, ready, outcome, left)
+        came: Held | Again | None = following.held if following is not None else None
+        if following is None:
+            async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
+                came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0 and ready.attempts == 0)
+                if isinstance(came, Held) and left:
+                    following = await prepare(courier, tx, claim, came, most=left, before=ready)
         crash_point("deliver.after_acknowledge")
         if came is None:
             return False
-        ready, pause = came
-        if ready is not None and pause:  # the same batch once more: the place of its subscription is kept
-            await asyncio.sleep(pause)
+        if isinstance(came, Again):
+            following = await _once_more(courier, claim, ready, outcome, came, left)
+        ready = following
     return True
 
 
-async def _settled(
-    courier: Courier, claim: Claim, ready: Ready, outcome: Outcome, left: int
-) -> tuple[Ready | None, float] | None:
-    """Notes an outcome and prepares what is sent next, if anything may be, in so many seconds; None without the lease.
-
-    ``left``: how many batches may still be sent under it.
-    """
+async def _once_more(
+    courier: Courier, claim: Claim, ready: Ready, outcome: Outcome, again: Again, most: int
+) -> Ready | None:  # fmt: skip
+    """The same batch a moment later, if it may still be sent; the place of its subscription is kept meanwhile."""
+    await asyncio.sleep(again.seconds)
+    before = ready if outcome.answer.status is not None else ready._replace(unanswered=True)
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
-        came = await settle(courier, tx, claim, ready, outcome, at_once=left > 0)
-        if came is None:
-            return None
-        held, pause = (came.held, came.seconds) if isinstance(came, Again) else (came, 0.0)
-        if outcome.answer.failure is Failure.TIMEOUT_EARLY:
-            ready = ready._replace(given_up=True)
-        return await prepare(courier, tx, claim, held, most=left, before=ready) if left else None, pause
+        held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)
+        return await prepare(courier, tx, claim, held, most=most, before=before) if held is not None else None
 
 
 async def _following(courier: Courier, claim: Claim, ready: Ready, outcome: Outcome, most: int) -> Ready | None:
@@ -109,7 +107,11 @@ async def _attempt(sender: _Sender, ready: Ready, *, again: bool) -> Outcome:
     patience = courier.lively.patience(ready.held.url, courier.egress.timeout) if hasty else None
     answer = await sender.send(ready.held, ready.batch.batch_id, ready.batch.body, patience)
     crash_point("deliver.after_send")
-    if answer.failure is None or not asks_for_proof(ready, answer):
+    if answer.failure is None:
+        return Outcome(answer)
+    if again and ready.attempts and ready.held.isolating is None and errs_now_and_then(courier, ready, answer):
+        return Outcome(answer, again=True)
+    if not asks_for_proof(ready, answer):
         return Outcome(answer)
     async with courier.db.district(claim.district_id, wait_seconds=courier.patience) as tx:
         held = await claims.hold(tx, claim, lease_seconds=courier.lease_seconds)  # a second request takes time as well

@@ -14,7 +14,7 @@ MOST = 4_096
 FOR_ONE_AT_ONCE, MOST_AT_ONCE = 5, 10
 #: How soon a receiver answers is known after so many answers.
 KNOWN_AFTER = 20
-#: A first request is given up before this share of the time-out has passed in no case, and after that one in none.
+#: A request is given up before this share of the time-out has passed in no case, and after that one in none.
 LEAST_PATIENCE, MOST_PATIENCE = 0.1, 0.5
 
 
@@ -82,7 +82,7 @@ class Lively:
         return True
 
     def patience(self, url: str, timeout: float) -> Patience | None:
-        """How long an answer to a first request is waited for, where that is less than ``timeout``, in seconds.
+        """How long an answer is waited for where that is less than ``timeout``, in seconds.
 
         Then the request is given up if its receiver may be asked again at once, which is used up by that.
         """

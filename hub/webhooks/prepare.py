@@ -52,8 +52,8 @@ class Ready(NamedTuple):
     """A batch that may be sent now. ``following``: the next ones of its window, which are not frozen yet.
 
     ``fresh_until``: how long these are good for, by ``time.monotonic``. ``attempts``: how often the batch was sent
-    before; None where it was frozen under another lease, and nobody here knows. ``given_up``: whether one of these
-    requests was, before its time-out.
+    before; None where it was frozen under another lease, and nobody here knows. ``unanswered``: whether one of these
+    requests had no answer.
     """
 
     batch: Batch
@@ -61,7 +61,7 @@ class Ready(NamedTuple):
     following: tuple[Batch, ...] = ()
     fresh_until: float = 0
     attempts: int | None = 0
-    given_up: bool = False
+    unanswered: bool = False
 
     def once_more(self, held: Held) -> Ready:
         """The same batch, to be sent again; ``held``: the subscription as it is now."""

@@ -27,17 +27,20 @@ _PASSING = frozenset({Failure.CONNECT, Failure.TIMEOUT_CONNECT, Failure.TIMEOUT_
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attempt. ``proof``: whether the receiver took another change right after it had refused."""
+    """What came of an attempt. ``proof``: whether the receiver took another change right after it had refused.
+
+    ``again``: whether the batch is sent again at once, whatever else may be behind it; that is paid for.
+    """
 
     answer: Answer
     proof: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The same batch is to be sent again under the same lease, in so many seconds; ``held``: the subscription now."""
+    """The same batch is to be sent again under the same lease, in so many seconds."""
 
-    held: Held
     seconds: float
 
 
@@ -53,7 +56,7 @@ async def settle(
 ) -> Held | Again | None:
     """Writes down what came of an attempt; the subscription as it is then, None without the lease.
 
-    ``at_once``: whether the batch may be sent again at once, as far as the lease goes.
+    ``at_once``: whether the batch may be sent again at once as far as the lease goes, for the first time.
     """
     if outcome.answer.failure is None:
         return await _taken(courier, tx, claim, ready, outcome.answer)
@@ -67,32 +70,36 @@ async def settle(
     verdict = _verdict(ready, outcome)
     if verdict.park:
         return await _park(courier, tx, claim, ready, outcome.answer)
-    if at_once and _errs_now_and_then(courier, ready, outcome.answer, verdict):
+    if outcome.again or (at_once and not verdict.halve and errs_now_and_then(courier, ready, outcome.answer)):
         return await _again(courier, tx, claim, ready, outcome.answer, verdict)
     await _failed(courier, tx, claim, ready, outcome, verdict)
     return None
 
 
-def _errs_now_and_then(courier: Courier, ready: Ready, answer: Answer, verdict: Verdict) -> bool:
-    """Whether it is a receiver that takes most of what it is sent, and may take this as well at the second attempt."""
+def errs_now_and_then(courier: Courier, ready: Ready, answer: Answer) -> bool:
+    """Whether it is a receiver that takes most of what it is sent, and may take this as well a moment later.
+
+    Where it is, that is paid for: hub.webhooks.lively.
+    """
     held = ready.held
     if answer.failure is Failure.TIMEOUT_EARLY:
         return True  # given up for that, and paid for: see may_be_given_up
     passes = answer.failure in _PASSING or (answer.status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
     if ready.attempts is None or ready.attempts >= (1 if answer.status is None else len(schedule.AT_ONCE)):
         return False
-    if not _plain(ready) or verdict.halve or not passes or answer.retry_after is not None or _size(ready, answer)[1]:
+    if not _plain(ready) or not passes or answer.retry_after is not None or _size(ready, answer)[1]:
         return False
     return schedule.lively(courier.lively.since(held.url)) and courier.lively.may_at_once(held.url)
 
 
 def may_be_given_up(ready: Ready) -> bool:
-    """Whether a request may end before its time-out, to be made once more at once: one of those of a batch.
+    """Whether a request may end before its time-out, to be made once more at once: the first one without an answer.
 
     Not where the receiver ran out of time before: its batches had to get smaller, and take what they take.
     """
     again = ready.attempts is not None and ready.attempts < len(schedule.AT_ONCE)
-    return again and not ready.given_up and _plain(ready) and ready.held.batch_changes is None
+    held = ready.held
+    return again and not ready.unanswered and _plain(ready) and held.batch_changes is None and held.isolating is None
 
 
 def _plain(ready: Ready) -> bool:
@@ -104,11 +111,12 @@ async def _again(
 ) -> Again | None:
     assert answer.failure is not None
     # That one answer did not come says nothing of how long the batch is: it is halved where the second does not either.
-    held = await deliveries.ask_again(
+    # Requests that follow each other at once are one refusal: a lock that the receiver waits for lasts as long.
+    noted = await deliveries.ask_again(
         tx, claim, ready.batch, tried_of(answer), lease_seconds=courier.lease_seconds, error=answer.failure.value,
-        refused=verdict.refused, batch_changes=ready.held.batch_changes,
+        refused=ready.held.refused if ready.attempts else verdict.refused, batch_changes=ready.held.batch_changes,
     )  # fmt: skip
-    return Again(held, schedule.at_once(ready.attempts or 0, _CHANCE.random())) if held is not None else None
+    return Again(schedule.at_once(ready.attempts or 0, _CHANCE.random())) if noted else None
 
 
 async def _taken(courier: Courier, tx: Transaction, claim: Claim, ready: Ready, answer: Answer) -> Held | None:

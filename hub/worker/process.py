@@ -71,8 +71,10 @@ async def _beside(
     Those that have waited since a worker before this one ended come first, for some seconds.
     """
     waits = [asyncio.create_task(event.wait()) for event in (caught_up, stop)]
-    await asyncio.wait(waits, timeout=DELIVERIES_FIRST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    await end(waits)
+    try:
+        await asyncio.wait(waits, timeout=DELIVERIES_FIRST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(waits)
     await asyncio.to_thread(importlib.import_module, "hub.worker.lanes")
     from hub.worker import lanes
 

@@ -106,6 +106,22 @@ async def test_the_second_time_is_for_an_answer_and_earned_as_the_first(
         assert (await world.feeds.subscription(some.id))["quick"] == 1
 
 
+async def test_refusals_at_once_are_one_refusal_and_nothing_is_parked_by_them(world: World) -> None:
+    async def all_but_the_first(request: web.Request) -> web.Response:
+        first = there.received[0].changes[0][2]
+        return web.Response(status=500 if first.encode() in await request.read() else 204)
+
+    async with _waiting(world, all_but_the_first, taken=10 * FOR_ONE_AT_ONCE) as (there, courier, some):
+        assert not await _one_lease(courier)
+        *refused, probe = there.received
+        assert len(refused) == 3
+        assert len({got.id for got in refused}) == 1
+        assert probe.data["probe"] is True
+        row = await world.feeds.subscription(some.id)
+        assert (row["refused"], row["attempt"], row["isolating"]) == (2, 1, None)
+        assert await world.feeds.connection.fetchval("SELECT count(*) FROM parked") == 0
+
+
 async def test_one_answer_that_does_not_come_makes_batches_no_smaller_and_two_in_a_row_do(world: World) -> None:
     moods = in_turn(hang, status(204), status(204), hang, hang, status(204))
     async with _waiting(world, moods, taken=2 * FOR_ONE_AT_ONCE, seconds=0.4, max_changes=2) as (there, courier, some):

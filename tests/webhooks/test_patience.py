@@ -18,7 +18,7 @@ from hub.webhooks.egress import Egress
 from hub.webhooks.failure import Failure
 from hub.webhooks.lively import FOR_ONE_AT_ONCE, KNOWN_AFTER
 from hub.webhooks.request import Patience
-from tests.fakes.receiver import Behaviour, Receiver, endless, hang, in_turn, receiver, status
+from tests.fakes.receiver import Behaviour, Receiver, endless, hang, hang_up, in_turn, receiver, status
 from tests.webhooks.conftest import Subscribed, World
 
 #: The time-out of these tests in seconds: after a tenth of it an answer takes longer than usual.
@@ -180,3 +180,9 @@ async def test_a_request_that_may_not_be_given_up_has_its_time_out() -> None:
             answer = await egress.post(there.url, b"{}", {}, patience=patience)
             assert answer.failure is Failure.TIMEOUT_READ
             assert answer.milliseconds >= 600
+
+
+async def test_after_a_request_without_an_answer_the_next_one_is_not_hurried(world: World) -> None:
+    async with _known(world, in_turn(hang_up, after(2 * USUAL))) as (_, courier, some):
+        await _one_lease(courier)
+        assert await _log(world, some) == [(1, None, "protocol"), (2, 204, None)]

@@ -37,7 +37,7 @@ _UNUSUAL = 2
 _UNUSUAL_SHARE = 2e-5
 #: Of a name that very many have, the same slip is made more than once: it is one still where so few of them have it.
 _UNUSUAL_BESIDE = 0.01
-#: Of three letters most slips are names as well (Mai, Mia): it is one where nobody else has it, and so many the other.
+#: Of three letters most slips are names as well (Mai, Mia): it is one where hardly anybody has it, so many the other.
 _SHORT_SLIP = 10
 _SHORTEST = 2
 
@@ -145,8 +145,8 @@ def _first(sides: Sides, met: Met) -> Levels:
         slips = np.where(_unusual(*counts, met), First.SPELLING, First.ALIKE)
         level[close] = np.where(similar, slips, First.DIFFERENT)
         rarer, often = np.minimum(*counts), np.maximum(*counts)
-        alone = rarer <= np.maximum(1, _UNUSUAL_BESIDE * often)
-        short, brief = other.among(~similar & alone & (often >= _SHORT_SLIP))
+        odd = rarer <= np.maximum(1, _UNUSUAL_BESIDE * often)
+        short, brief = other.among(~similar & odd & (often >= _SHORT_SLIP))
         if len(short):
             slip = alike(columns.values("c_given"), given, brief.left, brief.right, shortest=_SHORTEST)
             level[close[short[slip]]] = First.SPELLING

@@ -281,7 +281,7 @@ def _names_alone(pair: Compared, beside: Bools) -> Bools:
 
 
 def _slip_of_one(judge: _Judge, left: Rows, right: Rows, pair: Compared) -> Bools:
-    """Whether a first name that is spelt otherwise is a slip, although both were born on one day in one home.
+    """Whether a first name that is spelt otherwise is a slip, although both were born on one day in one home or family.
 
     Twins are at school at one time, so that each has records of it: it is a slip where one record ends before the other
     begins, and no third first name is known of that home and day.

@@ -1,4 +1,7 @@
-"""Weights that were learnt. Written by ``make weights``; never by hand."""
+"""Weights that were learnt. Written by ``make weights``; never by hand, but for one line.
+
+Registers do not tell a last name that is spelt alike from a slip: both levels have the weights of the slip.
+"""
 
 VERSION = "1"
 LEARNT: dict[str, tuple[tuple[float, float], ...]] = {

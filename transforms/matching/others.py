@@ -21,7 +21,7 @@ class Others:
     """All records among which pairs are decided on.
 
     Whoever decides on some pairs passes all records that share a key with one of each pair: the records that are looked
-    for here share the birth date, and both names or the home.
+    for here share the birth date, and both names, the home, or the last name and a phone.
     """
 
     columns: Columns

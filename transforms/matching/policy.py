@@ -17,7 +17,7 @@ class Policy:
 
     ``merge``, ``review``: the least posterior of either. ``rarity``: how many other people with the same names and
     birth date, who agree in all else as well, are expected at most where two records become one by these;
-    ``contested``: the same where a third record has them, too, so that there are two people sooner.
+    ``contested``: the same where a third record has them, too, that is not joined to both: there are two people sooner.
     ``households``: whether relatives live together in the data, and what follows from it (first names as a gate,
     twins, co-existence, birth dates); without it the score alone decides. ``email_domains``: domains in which an
     address belongs to one person; by default all but those of mail providers, and then only within one role.

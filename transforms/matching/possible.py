@@ -9,6 +9,9 @@ from transforms.matching.columns import Columns
 from transforms.matching.compare import may_be_one
 from transforms.matching.sides import Sides
 
+#: Pairs that are looked at together: what is made of them stays small, however many there are.
+_CHUNK = 100_000
+
 
 def possible(people: Columns, pairs: pl.DataFrame) -> pl.DataFrame:
     """Of pairs (left, right: rids) those of two of ``people`` that ``decide`` may not call separate.
@@ -20,5 +23,7 @@ def possible(people: Columns, pairs: pl.DataFrame) -> pl.DataFrame:
     rows = {rid: row for row, rid in enumerate(people.rid.tolist())}
     left, right = (np.array([rows.get(rid, -1) for rid in pairs[side].to_list()], np.int64) for side in pairs.columns)
     there = np.flatnonzero((left >= 0) & (right >= 0))
-    open_ = there[may_be_one(Sides(people, left[there], right[there]))]
+    parts = (there[start : start + _CHUNK] for start in range(0, len(there), _CHUNK))
+    found = [part[may_be_one(Sides(people, left[part], right[part]))] for part in parts]
+    open_ = np.concatenate(found) if found else there
     return pairs if len(open_) == pairs.height else pairs[open_]
