@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -56,13 +56,24 @@ async def claim(db: Database) -> UUID | None:
     return None
 
 
-async def done(tx: Transaction, position: int, *, counted: int | None = None) -> None:
-    """Notes that people were compared up to a position, and how many they are, if they were counted."""
+# Settings that were made since they were read have set ``matched_to`` to null, and it stays so: who was compared by
+# others is to be compared anew. (``UPDATE`` sees the row as it is once it has it.)
+_COMPARED: Final = "matched_to = CASE WHEN matching = {settings}::jsonb THEN {position} ELSE matched_to END"
+
+
+async def done(
+    tx: Transaction, position: int, settings: Mapping[str, Any], *, counted: int | None = None
+) -> None:  # fmt: skip
+    """Notes that people were compared up to a position, and how many they are, if they were counted.
+
+    ``settings``: those that they were compared by (``State``). With others now, all people are compared anew.
+    """
     await tx.execute(
-        "UPDATE districts SET matched_to = $2, matching_until = NULL, people_counted = coalesce($3, people_counted), "
+        f"UPDATE districts SET {_COMPARED.format(settings='$4', position='$2::bigint')}, matching_until = NULL, "
+        "people_counted = coalesce($3, people_counted), "
         "people_counted_at = CASE WHEN $3::integer IS NULL THEN people_counted_at ELSE now() END "
         "WHERE district_id = $1",
-        tx.district_id, position, counted,
+        tx.district_id, position, counted, settings,
     )  # fmt: skip
 
 
@@ -256,7 +267,9 @@ async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.Dat
         )  # fmt: skip
 
 
-async def note(tx: Transaction, rids: Collection[int], keys: pl.DataFrame, position: int) -> None:
+async def note(
+    tx: Transaction, rids: Collection[int], keys: pl.DataFrame, position: int, settings: Mapping[str, Any]
+) -> None:  # fmt: skip
     """Of a few users who were compared: sets their keys, takes away what waits about them, and is ``done``.
 
     It is one statement, since each costs as much as what it does. Most changes of a person change no key, or some.
@@ -270,10 +283,12 @@ async def note(tx: Transaction, rids: Collection[int], keys: pl.DataFrame, posit
         "(SELECT FROM new WHERE new.rid = k.rid AND new.kind = k.kind AND new.hash = k.hash)), "
         f"cleared AS (DELETE FROM matches WHERE district_id = $1 AND {_FOUND} "
         "AND (left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))), "
-        "noted AS (UPDATE districts SET matched_to = $6, matching_until = NULL WHERE district_id = $1) "
+        f"noted AS (UPDATE districts SET {_COMPARED.format(settings='$7', position='$6::bigint')}, "
+        "matching_until = NULL WHERE district_id = $1) "
         "INSERT INTO match_keys (district_id, hash, kind, rid) "
         "SELECT $1, hash, kind, rid FROM (SELECT * FROM new EXCEPT SELECT * FROM own) n ORDER BY hash, kind, rid",
         tx.district_id, list(rids), keys["hash"].to_list(), keys["kind"].to_list(), keys["rid"].to_list(), position,
+        settings,
     )  # fmt: skip
 
 

@@ -119,7 +119,7 @@ async def match_once(db: Database) -> bool:
             asked = await _asked(tx, state, some, total)
         if asked is not None and some is not None and len(some) <= FEW and counted is None:
             found = await _found(asked)
-            await matching.note(tx, some, found.keys, state.position)
+            await matching.note(tx, some, found.keys, state.position, state.settings)
             await matching.wait(tx, found.pairs)
             if found.same:  # what a run is made of is asked for otherwise where it is much
                 await tx.stay()
@@ -133,7 +133,7 @@ async def match_once(db: Database) -> bool:
             await matching.write_keys(tx, some, every.keys)
             await matching.keep(tx, some, every.pairs)
             await queue(tx, every.same)
-        await matching.done(tx, state.position, counted=counted)
+        await matching.done(tx, state.position, state.settings, counted=counted)
     return True
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
+import pytest
 
 from hub.scope.sets import unpack
 from hub.store import matching, people, sources
+from hub.sync import matching as engine
 from hub.sync.engine import work_once
 from hub.sync.matching import Mode, match_once, queue
 from tests.districts import District, changed
@@ -68,6 +72,36 @@ async def test_people_are_counted_once_a_day_and_when_everybody_is_compared(dist
     assert await people_counted(district) == (there + 2, there + 2)
 
 
+@pytest.mark.parametrize("few", [False, True])
+async def test_settings_that_change_while_people_are_compared_have_them_compared_anew(
+    district: District, monkeypatch: pytest.MonkeyPatch, *, few: bool
+) -> None:
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told(KEYS[:1], "hr"))
+    if few:
+        await compared(district)
+        await applied(hr, told(KEYS[:2], "hr"))
+    find, of_some = engine._found, list[bool]()
+
+    async def meanwhile(asked: Any) -> Any:
+        found = await find(asked)
+        if not of_some:
+            await asyncio.create_task(mode(district, Mode.MERGE))  # somebody else, in a transaction of their own
+            of_some.append(asked.pairs is not None)
+        return found
+
+    monkeypatch.setattr(engine, "_found", meanwhile)
+    assert await match_once(district.db)
+    assert of_some == [few]  # some people, or all of them, were compared
+    async with district.db.district(district.district_id) as tx:
+        assert (await matching.state(tx)).matched_to is None
+    assert await compared(district) >= 1
+    async with district.db.district(district.district_id) as tx:
+        state = await matching.state(tx)
+    assert (state.matched_to, state.settings["mode"]) == (state.position, "merge")
+
+
 async def test_common_values_are_counted_once_for_each_count_of_people(district: District) -> None:
     rare, common = 7, 8
     monday, tuesday = (datetime(2026, 1, day, tzinfo=UTC) for day in (5, 6))
@@ -106,7 +140,7 @@ async def test_keys_of_a_few_become_what_they_are_now_and_those_of_others_stay(d
     async with district.db.district(district.district_id) as tx:
         await matching.write_keys(tx, [1, 2, 3], keys((1, 0, 10), (1, 1, 11), (2, 0, 10), (3, 0, 12)))
         await matching.keep(tx, [], waiting((1, 4), (2, 4), (4, 5)))
-        await matching.note(tx, [1, 3, 5], keys((1, 1, 11), (1, 1, 12)), 7)
+        await matching.note(tx, [1, 3, 5], keys((1, 1, 11), (1, 1, 12)), 7, await matching.policy(tx))
 
         rows = await tx.fetch("SELECT rid, kind, hash FROM match_keys ORDER BY rid, kind, hash")
         left = await tx.fetch("SELECT left_rid, right_rid FROM matches")
