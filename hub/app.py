@@ -11,6 +11,7 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -122,9 +123,6 @@ def _allow_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-__all__ = ["Services", "api", "migrate_all", "serve", "services", "take_files"]
-
-
 async def take_files(settings: Settings, *, ready: Callable[[int], None] | None = None) -> None:
     """Takes what vendors put down by SFTP until SIGTERM or SIGINT.
 
@@ -156,18 +154,36 @@ async def take_files(settings: Settings, *, ready: Callable[[int], None] | None 
             await db.close()
 
 
-async def work(settings: Settings) -> None:
-    """Carries out syncs and delivers webhooks until SIGTERM or SIGINT.
+def keep_working(settings: Settings, live: Callable[[Services, int], None], *, processes: int) -> int:
+    """Keeps processes that work, each in ``live``, until SIGTERM or SIGINT; the exit code (hub.worker.supervisor).
+
+    Raises HubError as ``services`` and ``migrate_all`` do.
+    """
+    import hub.worker.process  # noqa: F401 - once, for all processes that are forked from this one
+    from hub.worker.supervisor import supervise
+
+    with services(settings) as found:
+        if settings.embedded_postgres:
+            asyncio.run(migrate_all(settings, found))
+        settle()
+        give_back_freed_memory()
+        return supervise(partial(live, found), processes=processes)
+
+
+async def work(settings: Settings, found: Services, tie: int) -> None:
+    """Carries out syncs and delivers webhooks until SIGTERM or SIGINT, or until the file ``tie`` can be read from.
 
     Raises HubError(SCHEMA_OUTDATED | ROLE_TOO_STRONG | UNAVAILABLE).
     """
     from hub.worker.process import run_worker
 
-    with services(settings) as found:
-        if settings.embedded_postgres:
-            await migrate_all(settings, found)
-        url = found.database_urls[WORKER_ROLE]
-        await check(url)
-        settle()
-        give_back_freed_memory()
-        await run_worker(settings, database_url=url, redis_url=found.redis_url)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def told() -> None:
+        loop.remove_reader(tie)
+        stop.set()
+
+    loop.add_reader(tie, told)
+    url = found.database_urls[WORKER_ROLE]
+    await check(url)
+    await run_worker(settings, database_url=url, redis_url=found.redis_url, stop=stop)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import hub
+from hub.cli import refusals
 from hub.cli.agreements import agreements
 from hub.cli.connector import connector
 from hub.cli.demo import demo
@@ -38,25 +39,15 @@ from hub.cli.sync import sync
 from hub.cli.tokens import token
 from hub.cli.upload import upload
 from hub.cli.validate import validate
-from hub.errors import HubError
-
-#: Exit code for what cannot be done at all: no file, no server, contradicting settings. Click uses it for bad usage.
-IMPOSSIBLE = 2
 
 
 class Refusals(click.Group):
-    """Shows the hub's own errors as one line and exits with ``IMPOSSIBLE``."""
+    """Shows the hub's own errors as one line and exits with ``refusals.IMPOSSIBLE``."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
-        try:
+        with refusals.told():
             return super().invoke(ctx)
-        except HubError as error:
-            text = f"{error.code.value}: {error.message}"
-        except OSError as error:  # a server that is not there, a disk that is full
-            text = f"unavailable: {error.strerror or type(error).__name__}. Run: hub doctor"
-        click.echo(text, err=True)
-        return ctx.exit(IMPOSSIBLE)
 
 
 @click.group(cls=Refusals, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
+
+from hub.cli import refusals
 
 if TYPE_CHECKING:
     from hub.settings import Settings
@@ -40,25 +43,35 @@ def serve(host: str | None, port: int | None) -> None:
 
 
 @click.command()
-def worker() -> None:
+@click.option(
+    "--processes", type=click.IntRange(1, 64), help="Processes that work side by side; HUB_WORKER_PROCESSES without it."
+)
+@click.pass_context
+def worker(ctx: click.Context, processes: int | None) -> None:
     """Carry out syncs and deliver webhooks until SIGTERM or Ctrl-C.
 
-    Any number may run. One that is killed loses nothing: another takes its work over, deliveries within a second, all
-    else when its lease ends.
+    Any number may run, on any machine. A process of a worker that is killed loses nothing: another follows at once, and
+    its work is taken over, deliveries within a second, all else when its lease ends.
     """
     from hub import collector
 
     collector.put_off()
+    # None of our work needs the threads that this starts at its import, and a fork takes none along.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from hub import logs
     from hub.metrics.sharing import share
     from hub.settings import load
 
-    settings = load()
+    settings = load(**({} if processes is None else {"worker_processes": processes}))
     logs.configure(settings)
     share(settings.data_dir / "metrics" / "worker")  # before anything counts
     from hub import app
 
-    asyncio.run(app.work(settings))
+    def live(found: app.Services, tie: int) -> None:
+        with refusals.told():
+            asyncio.run(app.work(settings, found, tie))
+
+    ctx.exit(app.keep_working(settings, live, processes=settings.worker_processes))
 
 
 @click.command()

@@ -18,6 +18,7 @@ from pathlib import Path
 from uuid import UUID
 
 import aiohttp
+import psutil
 from aiohttp import web
 
 from hub.embedded import EmbeddedPostgres
@@ -72,6 +73,7 @@ async def _measure(url: str) -> list[Result]:
         bare = await _bare(sinks, b"x" * round(clean.bytes / clean.posts), round(clean.posts / 4))
         bad = [await stack.enter_async_context(sink(faults=True)) for _ in range(2)]
         faulty = await _drain(url, db, writer, bad, kills=KILLS)
+        whole = await _drain(url, db, writer, bad, kills=KILLS, whole=True)
         both = [
             await _drain(url, db, writer, some, kills=kills, workers=2) for some, kills in ((sinks, 0), (bad, KILLS))
         ]
@@ -87,6 +89,8 @@ async def _measure(url: str) -> list[Result]:
         Result(f"{ALL:,} changes to {DISTRICTS * EACH} subscriptions", clean.seconds, None, "s", 600, 120, "ours"),
         Result("the same with 10 % 500s, 2 % hangs, worker kills", faulty.seconds, clean.seconds, "s", 2, 1.3,
                note=f"{faulty.posts} posts; waits after a failure and a time-out of 1 s are part of it"),
+        Result("the same where whole workers are killed and started anew", whole.seconds, clean.seconds, "s",
+               note="and not a process of theirs alone, which another one follows at once"),
         Result("the same with two workers, of which one is killed", both[1].seconds, both[0].seconds, "s", 2, 1.3),
         Result("one district's receivers all hang, another's p99", beside, idle, "ms", 2, 1.1,
                note=f"{PROBES} changes, one after the other"),
@@ -117,11 +121,12 @@ class Run:
 
 
 async def _drain(
-    url: str, db: Database, writer: Feeds, sinks: list[Sink], *, kills: int = 0, workers: int = 1
+    url: str, db: Database, writer: Feeds, sinks: list[Sink], *, kills: int = 0, workers: int = 1, whole: bool = False
 ) -> Run:  # fmt: skip
-    """Until everything has arrived that waits for fifty subscriptions; every few seconds the eldest worker is killed.
+    """Until everything has arrived that waits for fifty subscriptions; every few seconds a worker's process is killed.
 
-    Another one starts in its place. The processor time is that of the workers which are there at the end.
+    It is the worker whose turn it is; ``whole``: that one is killed altogether, and another one starts in its place.
+    The processor time is that of the processes which are there at the end.
     """
     before = [await one.counts() for one in sinks]
     limits = LIMITS | FAULTY if kills else LIMITS
@@ -135,9 +140,15 @@ async def _drain(
         for _ in range(kills):
             await asyncio.sleep(KILLED_AFTER)
             eldest = running.pop(0)
-            eldest.kill()
-            await eldest.wait()
-            running.append(await stack.enter_async_context(worker(url, NO_REDIS, **limits)))
+            at_work = _at_work(eldest)
+            if whole:
+                eldest.kill()
+            for process in at_work:
+                process.kill()
+            if whole:
+                await eldest.wait()
+                eldest = await stack.enter_async_context(worker(url, NO_REDIS, **limits))
+            running.append(eldest)
         await _settled(writer)
         now = [await one.counts() for one in sinks]
         seconds, cpu = time.monotonic() - started - min(one["ago"] for one in now), sum(map(_cpu, running)) - cpu
@@ -231,10 +242,14 @@ async def _caught_up(url: str, db: Database, writer: Feeds) -> tuple[int, int]:
     return len(told), len(changed)
 
 
+def _at_work(process: asyncio.subprocess.Process) -> list[psutil.Process]:
+    """The processes that a worker keeps."""
+    return psutil.Process(process.pid).children()
+
+
 def _cpu(process: asyncio.subprocess.Process) -> float:
-    """CPU seconds of a process so far."""
-    stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds so far of the processes that a worker keeps."""
+    return sum(sum(one.cpu_times()[:2]) for one in _at_work(process))
 
 
 async def _bare(sinks: list[Sink], body: bytes, posts: int) -> Run:

@@ -1,0 +1,142 @@
+"""The process that keeps a worker's processes at their number, and does nothing else.
+
+They are forked from it after it has imported what delivers: whoever takes the place of one that was killed goes on
+within a fraction of a second, where a process of its own first imports for two. What all of them import lies in memory
+once. A pipe that nobody writes to ties them to it: they end when its other end is closed, which the kernel does where
+the process that keeps them is killed itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkProcess
+from types import FrameType
+
+import structlog
+
+log = structlog.get_logger()
+
+#: A process that ends by itself sooner than this could not start: the worker ends with its exit code.
+STARTED_SECONDS = 10.0
+#: In one place processes start this long after each other at the least, whatever kills them.
+AGAIN_SECONDS = 1.0
+#: A process ends within 30 s of being told to; what is there then is killed.
+STOP_SECONDS = 33.0
+
+_FORKED = multiprocessing.get_context("fork")
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where one process follows the other. ``started``: when the last one did, monotonic."""
+
+    process: ForkProcess | None = None
+    started: float = float("-inf")
+
+    @property
+    def due(self) -> float:
+        """When the next one may start, monotonic."""
+        return self.started + AGAIN_SECONDS
+
+    def fill(self, live: Callable[[], None]) -> None:
+        """Starts a process if there is none and it is not too soon."""
+        if self.process is None and time.monotonic() >= self.due:
+            self.started = time.monotonic()
+            self.process = _FORKED.Process(target=live)
+            self.process.start()
+
+    def ended(self) -> int | None:
+        """The exit code of the process if it has ended, once; -9 where it was killed."""
+        code = self.process.exitcode if self.process is not None else None
+        if code is not None:
+            self.process = None
+        return code
+
+
+def supervise(work: Callable[[int], None], *, processes: int) -> int:
+    """Keeps that many processes at ``work`` until SIGTERM or SIGINT; the exit code of the worker.
+
+    ``work`` gets the number of a file that can be read from as soon as it shall stop. Whoever is killed, or fails when
+    it has worked for a while, is followed by another one; who fails at its start ends all, with its exit code. Call it
+    where no other thread runs: a fork takes their locks along, and not them.
+    """
+    tie, hold = os.pipe()
+    places = [_Place() for _ in range(processes)]
+    with _told() as (stop, bell):
+
+        def live() -> None:
+            _leave(hold)
+            work(tie)
+
+        try:
+            return _keep(places, live, stop, bell)
+        finally:
+            os.close(hold)
+            _end(places)
+            os.close(tie)
+
+
+def _keep(places: Sequence[_Place], live: Callable[[], None], stop: threading.Event, bell: int) -> int:
+    while not stop.is_set():
+        for place in places:
+            place.fill(live)
+        sentinels = [place.process.sentinel for place in places if place.process is not None]
+        soonest = min((place.due for place in places if place.process is None), default=None)
+        if bell in wait([*sentinels, bell], None if soonest is None else max(0.0, soonest - time.monotonic())):
+            os.read(bell, 64)
+        for place in places:
+            code = place.ended()
+            if code is None or stop.is_set():
+                continue
+            if code > 0 and time.monotonic() - place.started < STARTED_SECONDS:
+                return code
+            log.warning("a process of the worker ended: another takes its place", exit_code=code)
+    return 0
+
+
+def _end(places: Sequence[_Place]) -> None:
+    """Waits for those that are still there, who know already, and kills who does not end."""
+    latest = time.monotonic() + STOP_SECONDS
+    for process in [place.process for place in places if place.process is not None]:
+        process.join(max(0.0, latest - time.monotonic()))
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[tuple[threading.Event, int]]:
+    """Set at SIGTERM or SIGINT, and a file that can be read from at each signal: waiting for it misses none."""
+    stop = threading.Event()
+    bell, ring = os.pipe()
+    os.set_blocking(ring, False)
+
+    def heed(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, heed) for number in (signal.SIGTERM, signal.SIGINT)}
+    waking = signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
+    try:
+        yield stop, bell
+    finally:
+        signal.set_wakeup_fd(waking)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(ring)
+        os.close(bell)
+
+
+def _leave(hold: int) -> None:
+    """What a process does first: signals mean what they mean to any, and it holds the pipe's other end no longer."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    os.close(hold)
