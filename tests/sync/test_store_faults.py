@@ -297,19 +297,19 @@ async def test_a_pool_without_a_free_connection_says_so_and_heals(copied: Databa
         async with db.district(loaded.district_id):
             await release.wait()
 
-    async def ask() -> int:
-        async with db.district(loaded.district_id, wait_seconds=0.3) as tx:
+    async def ask(wait_seconds: float) -> int:
+        async with db.district(loaded.district_id, wait_seconds=wait_seconds) as tx:
             number: int = await tx.fetchval("SELECT 1")
             return number
 
     holders = [asyncio.create_task(hold()) for _ in range(2)]
     await asyncio.sleep(0)
-    refused = await asyncio.gather(*(ask() for _ in range(50)), return_exceptions=True)
+    refused = await asyncio.gather(*(ask(0.3) for _ in range(50)), return_exceptions=True)
     assert {type(error) for error in refused} == {HubError}
     assert {(e.code, e.intent) for e in refused if isinstance(e, HubError)} == {(Code.UNAVAILABLE, Intent.RETRY)}
     release.set()
     await asyncio.gather(*holders)
-    assert await asyncio.gather(*(ask() for _ in range(50))) == [1] * 50
+    assert await asyncio.gather(*(ask(30) for _ in range(50))) == [1] * 50
     await db.close()
 
 
