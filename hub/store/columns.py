@@ -16,7 +16,7 @@ from uuid import UUID
 import polars as pl
 
 from hub.store.database import Transaction
-from hub.store.schema import of_rids
+from hub.store.schema import of_entities, of_rids
 from transforms.catalogue import Entity
 
 #: Bytes of an answer up to which it is read on the spot: a fraction of a millisecond of the event loop.
@@ -103,9 +103,17 @@ async def stored(tx: Transaction, source_id: UUID, entity: str) -> pl.DataFrame:
     return _said(frame)
 
 
-async def stored_of(tx: Transaction, source_id: UUID, keys: Sequence[str] | None) -> dict[str, pl.DataFrame]:
-    """The same of the objects with these keys, or of all, for each entity that has some: in one pass over the table."""
-    some, given = ("", ()) if keys is None else (" AND key = ANY($3::text[])", (list(keys),))
+async def stored_of(
+    tx: Transaction, source_id: UUID, keys: Sequence[str] | None, *, entities: Sequence[str] | None = None
+) -> dict[str, pl.DataFrame]:
+    """The same of the objects with these keys, or of all, for each entity that has some: in one pass over the table.
+
+    ``entities``: of these alone.
+    """
+    some, given = ("", []) if keys is None else (" AND key = ANY($3::text[])", [list(keys)])
+    if entities is not None:
+        some += f" AND entity = {of_entities(f'${3 + len(given)}')}"
+        given.append(list(entities))
     frame = await copied(
         tx,
         "SELECT entity, key, rid, hash, active::int FROM source_records "
@@ -161,7 +169,7 @@ async def every_key_of(
     frame = await copied(
         tx,
         "SELECT entity, key, rid, array_position($2::uuid[], source_id) FROM source_records WHERE district_id = $1 "
-        "AND source_id = ANY($2::uuid[]) AND entity = ANY($3::text[]::entity_name[]) AND active "
+        f"AND source_id = ANY($2::uuid[]) AND entity = {of_entities('$3')} AND active "
         "AND ($4::text[] IS NULL OR key = ANY($4::text[]))",
         {"entity": pl.String, "key": pl.String, "rid": pl.UInt32, "place": pl.Int32},
         tx.district_id, list(source_ids), list(entities), None if keys is None else list(keys),

@@ -126,6 +126,14 @@ def quoted(columns: tuple[str, ...] | list[str]) -> str:
 DISTRICT: Final = "(SELECT $1::uuid)"
 
 
+def of_entities(parameter: str) -> str:
+    """What an entity is compared with that is one of those in a parameter (text[]).
+
+    The names are a subquery too: they are looked up once for each statement and not for each row.
+    """
+    return f"ANY((SELECT {parameter}::text[]::entity_name[])::entity_name[])"
+
+
 def of_rids(rids: str = "$2", table: str = "") -> str:
     """The condition that records are of the district ``$1`` and among some numbers, as one that the primary key meets.
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from hub.store.columns import copied
 from hub.store.database import Database, Transaction
+from hub.store.schema import of_entities
 from hub.store.staging import PARTS, as_text, copy_in
 
 #: Columns of kept rows as they are read.
@@ -61,7 +62,7 @@ async def take_over(
             "INSERT INTO source_parts (district_id, source_id, entity, rid, file, rows) "
             "SELECT district_id, $3, entity, rid, file, rows FROM "
             f"{PARTS} WHERE district_id = $1 AND run_id = $2 AND rows <> '{NONE}' "
-            "AND entity = ANY($4::text[]::entity_name[])",
+            f"AND entity = {of_entities('$4')}",
             tx.district_id, run_id, source_id, entities,
         )  # fmt: skip
         return
@@ -78,7 +79,7 @@ async def take_over(
     await tx.execute(
         "INSERT INTO source_parts (district_id, source_id, entity, rid, file, rows) "
         "SELECT DISTINCT ON (g.rid, g.file, g.entity) g.district_id, $3, g.entity, g.rid, g.file, g.rows "
-        f"FROM {PARTS} g WHERE g.district_id = $1 AND g.run_id = $2 AND g.entity = ANY($4::text[]::entity_name[]) "
+        f"FROM {PARTS} g WHERE g.district_id = $1 AND g.run_id = $2 AND g.entity = {of_entities('$4')} "
         f"AND ({known}) ORDER BY g.rid, g.file {replacing}",
         tx.district_id, run_id, source_id, entities,
     )  # fmt: skip

@@ -225,7 +225,7 @@ async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID)
     )
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "
-        "SELECT district_id, $3, $4::text::entity_name, source_key, rid, source_hash, true "
+        "SELECT district_id, $3, (SELECT $4::text::entity_name), source_key, rid, source_hash, true "
         f"FROM {STAGING_PREFIX}{entity.table} "
         f"WHERE district_id = $1 AND run_id = $2 AND task IN ('{UPDATE}', '{REHASH}') {replacing if spoken else ''}",
         tx.district_id, run_id, source_id, entity.name,

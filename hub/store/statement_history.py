@@ -11,6 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from hub.store.database import Transaction
+from hub.store.schema import of_entities
 
 STAGED_STATEMENTS = "staging_statements"
 _SINCE_1970 = "(extract(epoch FROM {}.said_at) * 1000000)::bigint"
@@ -92,7 +93,7 @@ async def keep_replaced(
     await tx.execute(
         f"{_INTO} SELECT $1, $2, g.entity, g.rid, g.source_id, {_step(moment, 'g')}, {before} "
         f"FROM {STAGED_STATEMENTS} g {join} WHERE g.district_id = $1 AND g.run_id = $3 "
-        f"AND g.source_id = ANY($4::uuid[]) AND g.entity = ANY($5::text[]::entity_name[]) AND {differs}",
+        f"AND g.source_id = ANY($4::uuid[]) AND g.entity = {of_entities('$5')} AND {differs}",
         tx.district_id, moment.position, run_id, list(speakers), entities,
     )  # fmt: skip
 

@@ -230,6 +230,8 @@ class KnownRecords:
 
     async def look_for_flips(self, entity: Entity, keys: pl.DataFrame, merged: Merged, changes: EntityChanges) -> None:
         """Tells of values of merged records (``keys``: rid and key) that go back and forth between sources."""
+        if self.merging is not None and not self.merging.any_merged(entity):
+            return  # nothing has come from another source yet
         claim, rows = self.job.claim, keys.select("rid", "key")
         found = await found_flips(self.job.db, claim.district_id, entity, rows, merged.provenance, changes.updates)
         self.files.issues.append(found)

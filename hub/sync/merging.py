@@ -88,6 +88,8 @@ class Merging:
         self.joining: set[int] = set()
         self.into: Mapping[int, int] | None = None
         self.doubles: dict[str, pl.DataFrame] = {}
+        self._before: dict[str, pl.Series] | None = None
+        self._any_said = True  # unless it is known better
 
     def begin(self, entity: Entity) -> None:
         """Begins with an entity of which nothing is merged."""
@@ -95,7 +97,9 @@ class Merging:
 
     async def load(self, tx: Transaction, entity: Entity) -> None:
         """Reads which records of an entity are merged, or have overrides."""
-        rids = await statements.merged(tx, entity.name)
+        if self._before is None:
+            self._before, self._any_said = await statements.every_merged(tx), await statements.any_said(tx)
+        rids = self._before.get(entity.name, pl.Series("rid", [], dtype=pl.UInt32))
         if self.parties.overridden:
             overridden = [o.rid for o in await statements.overrides(tx, entity=entity.name)]
             rids = pl.concat([rids, pl.Series("rid", overridden, dtype=pl.UInt32)]).unique()
@@ -104,6 +108,10 @@ class Merging:
     def share(self, entity: Entity, rids: pl.Series) -> None:
         """Notes records that the run's source joins."""
         self.shared[entity.name] = pl.concat([self.shared[entity.name], rids.cast(pl.UInt32)]).unique()
+
+    def any_merged(self, entity: Entity) -> bool:
+        """Whether any record of an entity was merged when the run began, as far as that is known."""
+        return self._before is None or entity.name in self._before
 
     def is_shared(self, entity: Entity) -> pl.Expr:
         """Whether the record of a row (column rid) is merged."""
@@ -124,7 +132,9 @@ class Merging:
             led = await self._led(tx, entity, rids)
             here = [rid for rid in rids if rid not in led]
             beside = {rid: place for rid, place in led.items() if place in set(here)}
-            known = await statements.of_records(tx, entity.name, [*here, *beside])
+            known = pl.DataFrame(schema=statements.STATEMENTS)
+            if self._any_said:
+                known = await statements.of_records(tx, entity.name, [*here, *beside])
             lone = sorted(set(here) - set(known["rid"]))
             alone, living = await statements.sole(tx, entity.name, entity.table, lone)
             told = await statements.overrides(tx, entity=entity.name, rids=[*here, *beside]) if here else []

@@ -109,11 +109,13 @@ class Preparation:
             await self.said.narrow(self.package, self.parties.own.parts if self.parties.own else ())
         if self.result.fresh is None and sum(self.result.heads.values()) <= BATCH_ROWS:
             await self.said.read()
-        if self.package.mode.get("orgs") != "bulk" or not self.parties.speaks(CATALOGUE["orgs"]):
-            # What the role "administrator" means depends on the type of the org, which another package has brought.
-            self.transform.known.remember("orgs", await self.said.org_types(self.parties.same_keys))
         for entity in CATALOGUE.entities:
             await self._load(entity)
+            if entity.name == "orgs" and (self.package.mode.get("orgs") != "bulk" or not self.parties.speaks(entity)):
+                # What the role "administrator" means depends on the type of the org, which another package has brought.
+                stored, same = self.stored["orgs"], self.same_keys.get("orgs")
+                types = await self.said.org_types(self.parties.same_keys, stored, same)
+                self.transform.known.remember("orgs", types)
             if self._comes(entity) and self._may_speak(entity):
                 await self._entity(entity)
             else:
@@ -165,9 +167,7 @@ class Preparation:
             if self.merging is not None:
                 await self.merging.load(tx, entity)
             if shared and entity.name not in self.same_keys:
-                others = [source.source_id for source in self.parties.same_keys]
-                targets = [e.name for e in CATALOGUE.entities if is_target(e)]
-                self.same_keys = await columns.every_key_of(tx, others, targets, self.said.named)
+                self.same_keys = await self.said.same_keys(tx, self.parties.same_keys)
             await self.doubles.load(tx, entity, self.stored[entity.name], self.same_keys.get(entity.name))
 
     async def _entity(self, entity: Entity) -> None:

@@ -21,6 +21,7 @@ from transforms.kept_rows import named
 
 #: Of so many records of a batch ids are asked for by rid: those of a whole entity are read where others refer to it.
 _FEW = 2_000
+_TARGETS = [entity.name for entity in CATALOGUE.entities if is_target(entity)]
 
 
 class Said:
@@ -30,6 +31,7 @@ class Said:
         self._db, self._district_id, self.source_id = db, district_id, source_id
         self._known: dict[str, pl.DataFrame] = {}
         self._read_at_once: dict[str, pl.DataFrame] | None = None
+        self._targets: dict[str, pl.DataFrame] | None = None
         self._counts: dict[str, int] = {}
         self._parts: dict[str, pl.DataFrame] = {}
         self._trees: set[str] = set()
@@ -109,6 +111,11 @@ class Said:
     async def stored(self, tx: Transaction, entity: Entity) -> pl.DataFrame:
         """What the source said last of an entity (transforms.diff.STORED)."""
         known = self.known(entity)
+        if known is None and is_target(entity):
+            # All of them stay until the run ends, and each question goes through all that the source has said.
+            if self._targets is None:
+                self._targets = await columns.stored_of(tx, self.source_id, None, entities=_TARGETS)
+            return self._targets.get(entity.name, columns.nothing_stored())
         return await columns.stored(tx, self.source_id, entity.name) if known is None else known
 
     def known(self, entity: Entity) -> pl.DataFrame | None:
@@ -151,11 +158,26 @@ class Said:
                 self._written = await columns.passed_back(tx, WRITABLE)
         return self._written[entity.name]
 
-    async def org_types(self, others: Sequence[Source]) -> pl.DataFrame:
-        """Key and type of the orgs that the source, or one with the same keys, has spoken of."""
-        speaking = [self.source_id, *(source.source_id for source in others)]
+    async def same_keys(self, tx: Transaction, others: Sequence[Source]) -> dict[str, pl.DataFrame]:
+        """Key and rid of what sources with the same keys speak of, by entity that others refer to."""
+        return await columns.every_key_of(tx, [source.source_id for source in others], _TARGETS, self.named)
+
+    async def org_types(
+        self, others: Sequence[Source], stored: pl.DataFrame, same: pl.DataFrame | None
+    ) -> pl.DataFrame:  # fmt: skip
+        """Key and type of the orgs that the source, or one with the same keys, has spoken of.
+
+        ``stored``: what the source said of orgs; ``same``: what the others did (``same_keys``).
+        """
         async with self._db.district(self._district_id, readonly=True, wait_seconds=30) as tx:
-            return await columns.org_types(tx, speaking)
+            if self.named is not None:
+                return await columns.org_types(tx, [self.source_id, *(source.source_id for source in others)])
+            own = stored.filter("active").select("key", "rid")
+            known = own if same is None else pl.concat([own, same]).unique("key", keep="first", maintain_order=True)
+            types = await columns.small(tx, CATALOGUE["orgs"], (), ("type",)) if known.height else None
+        if types is None:
+            return known.select("key", type=pl.lit(None, pl.String))
+        return known.join(types, on="rid", maintain_order="left").select("key", "type")
 
     def active(self, entity: Entity, stored: pl.DataFrame) -> int:
         """Of how many active records of an entity the source has spoken."""
