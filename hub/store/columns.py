@@ -15,6 +15,7 @@ from uuid import UUID
 
 import polars as pl
 
+from hub.errors import Code, HubError
 from hub.store.database import Transaction
 from hub.store.schema import of_entities, of_rids
 from transforms.catalogue import Entity
@@ -338,16 +339,23 @@ def _by_rid(frame: pl.DataFrame) -> pl.DataFrame:
     return frame if frame["rid"].is_sorted() else frame.sort("rid", maintain_order=True)
 
 
-async def changed_since(tx: Transaction, position: int) -> dict[str, list[tuple[bytes, bytes, bytes]]]:
-    """The records that were created, updated and deleted after a position, by entity, as serialized bitmaps."""
+async def changed_since(tx: Transaction, position: int) -> tuple[int, dict[str, list[tuple[bytes, bytes, bytes]]]]:
+    """The district's position, and what was created, updated and deleted after another one: bitmaps by entity.
+
+    Raises HubError(NOT_FOUND).
+    """
     rows = await tx.fetch(
-        "SELECT entity, created, updated, deleted FROM changes WHERE district_id = $1 AND position > $2",
+        "SELECT d.position, c.entity, c.created, c.updated, c.deleted FROM districts d "
+        "LEFT JOIN changes c ON c.district_id = d.district_id AND c.position > $2 WHERE d.district_id = $1",
         tx.district_id, position,
     )  # fmt: skip
+    if not rows:
+        raise HubError(Code.NOT_FOUND, "There is no such district.")
     found: dict[str, list[tuple[bytes, bytes, bytes]]] = {}
     for row in rows:
-        found.setdefault(row["entity"], []).append((row["created"], row["updated"], row["deleted"]))
-    return found
+        if row["entity"] is not None:
+            found.setdefault(row["entity"], []).append((row["created"], row["updated"], row["deleted"]))
+    return rows[0]["position"], found
 
 
 async def per_school(tx: Transaction, entity: Entity) -> dict[int, int]:

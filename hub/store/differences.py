@@ -118,19 +118,19 @@ def _of_orgs(entity: Entity) -> tuple[str, str, str]:
 
 async def described(tx: Transaction, entity: Entity, rids: list[int], source_id: UUID | None) -> dict[int, Described]:
     """Ids, the source's keys and orgs of records, by rid."""
-    # Two statements and no join: each goes by its primary key.
-    keys = await tx.fetch(
-        "SELECT rid, key FROM source_records WHERE district_id = $1 AND source_id = $2 "
-        "AND entity = $3::text::entity_name AND rid = ANY($4::int[])",
-        tx.district_id, source_id, entity.name, rids,
-    )  # fmt: skip
+    # One after the other and no join: each goes by its primary key.
+    orgs = _ORGS.get(entity.name, "NULL::int[]")
     rows = await tx.fetch(
-        f"SELECT t.rid, t.sourced_id::text AS id, {_ORGS.get(entity.name, 'NULL::int[]')} AS orgs "
-        f"FROM {entity.table} t WHERE {of_rids(table='t')}",
-        tx.district_id, rids,
+        f"SELECT t.rid, t.sourced_id::text AS id, {orgs} AS orgs, NULL AS key "
+        f"FROM {entity.table} t WHERE {of_rids(table='t')} "
+        "UNION ALL SELECT rid, NULL, NULL, key FROM source_records WHERE district_id = $1 AND source_id = $3 "
+        "AND entity = $4::text::entity_name AND rid = ANY($2::int[])",
+        tx.district_id, rids, source_id, entity.name,
     )  # fmt: skip
-    known = {row["rid"]: row["key"] for row in keys}
-    return {r["rid"]: Described(r["id"], known.get(r["rid"], ""), _rids(r["orgs"])) for r in rows}
+    known = {row["rid"]: row["key"] for row in rows if row["id"] is None}
+    return {
+        r["rid"]: Described(r["id"], known.get(r["rid"], ""), _rids(r["orgs"])) for r in rows if r["id"] is not None
+    }
 
 
 async def before(tx: Transaction, entity: Entity, position: int, rids: list[int]) -> dict[int, tuple[str, str]]:
@@ -148,11 +148,11 @@ async def keep(tx: Transaction, run_id: UUID, rows: Iterable[Mapping[str, Any]])
 
     ``rows``: the members of ``Change``, without ``seq``.
     """
-    await tx.execute("DELETE FROM run_changes WHERE district_id = $1 AND run_id = $2", tx.district_id, run_id)
     await tx.execute(
+        "WITH own AS (DELETE FROM run_changes WHERE district_id = $1 AND run_id = $4) "
         "DELETE FROM run_changes WHERE district_id = $1 AND run_id IN (SELECT run_id FROM runs WHERE district_id = $1 "
         "AND state <> 'held' ORDER BY requested_at DESC OFFSET $2 LIMIT $3)",
-        tx.district_id, KEPT_RUNS, _FORGOTTEN,
+        tx.district_id, KEPT_RUNS, _FORGOTTEN, run_id,
     )  # fmt: skip
     numbered = [{"seq": seq, **row} for seq, row in enumerate(rows)]
     if numbered:

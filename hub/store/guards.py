@@ -20,6 +20,18 @@ async def of_district(tx: Transaction, *, to_edit: bool = False) -> dict[str, An
     return settings
 
 
+async def of_run(tx: Transaction, source_id: UUID | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the district and a run's source have set. Raises HubError(NOT_FOUND)."""
+    row = await tx.fetchrow(
+        "SELECT d.guard, s.guard FROM districts d LEFT JOIN sources s ON s.district_id = d.district_id "
+        "AND s.source_id = $2 WHERE d.district_id = $1",
+        tx.district_id, source_id,
+    )  # fmt: skip
+    if row is None or (source_id is not None and row[1] is None):
+        raise HubError(Code.NOT_FOUND, "There is no such district, or it has no such source.")
+    return row[0], row[1] if source_id is not None else {}
+
+
 async def of_source(tx: Transaction, source_id: UUID, *, to_edit: bool = False) -> dict[str, Any]:
     """What was set for one source; ``to_edit`` as in ``of_district``. Raises HubError(NOT_FOUND)."""
     lock = " FOR UPDATE" if to_edit else ""

@@ -212,16 +212,20 @@ def missing() -> HubError:
     return HubError(Code.UNAVAILABLE, "Staged rows are missing. The run is tried again.", intent=Intent.RETRY)
 
 
-async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID) -> None:
-    """Brings the source records of changed and stale staged rows up to date."""
+async def has_spoken(tx: Transaction, source_id: UUID) -> bool:
+    """Whether a source has said anything that is kept."""
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM source_records WHERE district_id = $1 AND source_id = $2)",
+        tx.district_id, source_id,
+    )  # fmt: skip
+    return found
+
+
+async def rehash(tx: Transaction, entity: Entity, run_id: UUID, source_id: UUID, *, spoken: bool) -> None:
+    """Brings the source records of changed and stale staged rows up to date. ``spoken``: ``has_spoken``."""
     replacing = (
         "ON CONFLICT (district_id, source_id, entity, rid) "
         "DO UPDATE SET key = EXCLUDED.key, hash = EXCLUDED.hash, active = true, superseded_at = NULL"
-    )
-    spoken = await tx.fetchval(
-        "SELECT EXISTS (SELECT FROM source_records WHERE district_id = $1 AND source_id = $2)",
-        tx.district_id,
-        source_id,
     )
     await tx.execute(
         "INSERT INTO source_records (district_id, source_id, entity, key, rid, hash, active) "

@@ -106,12 +106,14 @@ async def move(tx: Transaction, before: int, position: int) -> None:
     )  # fmt: skip
 
 
-async def keep_removed(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], moment: Moment) -> None:
-    """Keeps what a source said of records of which it will say nothing."""
+async def move_removed(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], moment: Moment) -> None:
+    """Takes away what a source said of some records, and keeps it."""
     await tx.execute(
+        "WITH s AS (DELETE FROM statements WHERE district_id = $1 AND entity = $3::text::entity_name "
+        "AND rid = ANY($4::integer[]) AND source_id = $5 "
+        "RETURNING entity, rid, source_id, said_at, doc, doc_private) "
         f"{_INTO} SELECT $1, $2, s.entity, s.rid, s.source_id, {_step(moment, 's')}, s.said_at, s.doc, s.doc_private "
-        "FROM statements s WHERE s.district_id = $1 AND s.entity = $3::text::entity_name "
-        "AND s.rid = ANY($4::integer[]) AND s.source_id = $5",
+        "FROM s",
         tx.district_id, moment.position, entity, list(rids), source_id,
     )  # fmt: skip
 

@@ -201,12 +201,7 @@ async def move_provenance(tx: Transaction, entity: str, rids: Sequence[int], bef
 
 async def withdraw(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], moment: Moment) -> None:
     """Takes away what a source said of some records."""
-    await statement_history.keep_removed(tx, entity, source_id, rids, moment)
-    await tx.execute(
-        "DELETE FROM statements WHERE district_id = $1 AND entity = $2::text::entity_name "
-        "AND rid = ANY($3::integer[]) AND source_id = $4",
-        tx.district_id, entity, list(rids), source_id,
-    )  # fmt: skip
+    await statement_history.move_removed(tx, entity, source_id, rids, moment)
 
 
 async def provenance(tx: Transaction, entity: str, rid: int) -> dict[str, str] | None:

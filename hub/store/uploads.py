@@ -130,7 +130,8 @@ async def read(db: Database, district_id: UUID, upload_id: UUID, write: Callable
 
 async def discard(tx: Transaction, upload_id: UUID) -> None:
     """Deletes the bytes of an upload; its row stays as a record of what was received."""
-    await tx.execute("DELETE FROM upload_parts WHERE district_id = $1 AND upload_id = $2", tx.district_id, upload_id)
     await tx.execute(
-        "UPDATE uploads SET state = 'deleted' WHERE district_id = $1 AND upload_id = $2", tx.district_id, upload_id
-    )
+        "WITH parts AS (DELETE FROM upload_parts WHERE district_id = $1 AND upload_id = $2) "
+        "UPDATE uploads SET state = 'deleted' WHERE district_id = $1 AND upload_id = $2",
+        tx.district_id, upload_id,
+    )  # fmt: skip

@@ -192,16 +192,25 @@ async def write_said(tx: Transaction, claim: Claim, prepared: Prepared, early: E
         await source_parts.take_over(tx, claim.lease_token, source_id, parts, is_new=is_new)
     if prepared.departure is not None:
         await departing.leave(tx, source_id, prepared.departure, moment)
+    spoken = await _has_spoken(tx, prepared, source_id)
     # In the order of their key: what a new district's sources say is appended to the index, page after page.
     for name in sorted(prepared.entities):
         entity, changes = CATALOGUE[name], prepared.entities[name]
-        if changes.staged and name not in early.inserted:
+        if changes.created and name not in early.inserted:
             await staging.insert_sources(tx, entity, claim.lease_token, source_id)
         if changes.known:
-            await staging.rehash(tx, entity, claim.lease_token, source_id)
+            await staging.rehash(tx, entity, claim.lease_token, source_id, spoken=spoken)
         if changes.withdrawn:
             await staging.withdraw(tx, entity, source_id, list(changes.withdrawn))
             await statements.withdraw(tx, name, source_id, list(changes.withdrawn), moment)
+
+
+async def _has_spoken(tx: Transaction, prepared: Prepared, source_id: UUID) -> bool:
+    """Whether what the run's source says may meet what it has said before."""
+    entities = prepared.entities.values()
+    if any(changes.counts.before for changes in entities):
+        return True
+    return any(changes.known for changes in entities) and await staging.has_spoken(tx, source_id)
 
 
 async def _write_staged(
@@ -209,7 +218,9 @@ async def _write_staged(
 ) -> None:
     """Inserts new records, unless that was done ``ahead``, and updates changed ones."""
     run = claim.lease_token
-    created = await staging.insert_records(tx, entity, run, at) if inserted is None else inserted
+    created = inserted or 0
+    if inserted is None and changes.created:
+        created = await staging.insert_records(tx, entity, run, at)
     updated = await staging.update_records(tx, entity, run, at) if changes.known else 0
     if (created, updated) != (len(changes.created), len(changes.updated | changes.revived | changes.restored)):
         raise staging.missing()

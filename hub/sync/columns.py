@@ -52,9 +52,9 @@ async def current_columns(tx: Transaction) -> Columns:
 
     The transaction's own changes are in; they are kept once it has committed.
     """
-    key, position = ("columns", tx.district_id), await districts.head(tx)
+    key = ("columns", tx.district_id)
     held: tuple[int, Columns] | None = tx.kept.get(key)
-    columns = await _brought_up(tx, *held) if held is not None and held[0] <= position else None
+    position, columns = (await districts.head(tx), None) if held is None else await _brought_up(tx, *held)
     columns = columns or await load_columns(tx)
     size = await asyncio.to_thread(size_of, columns)
     tx.after_commit(lambda: tx.kept.put(key, (position, columns), size))
@@ -80,20 +80,26 @@ async def keep_columns(tx: Transaction, position: int, columns: Columns) -> None
     tx.after_commit(lambda: tx.kept.put(key, (position, columns), size))
 
 
-async def _brought_up(tx: Transaction, position: int, columns: Columns) -> Columns | None:
-    """Columns of a position with what changed after it; None where so much did that all is better read again."""
+async def _brought_up(tx: Transaction, position: int, columns: Columns) -> tuple[int, Columns | None]:
+    """The district's position, and columns of another one with what changed after that.
+
+    None for columns of a later position, and where so much changed that all is better read again.
+    """
+    now, log = await store.changed_since(tx, position)
+    if now < position:
+        return now, None
     changed: dict[str, BitMap] = {}
-    for entity, logged in (await store.changed_since(tx, position)).items():
+    for entity, logged in log.items():
         sets_ = [BitMap.deserialize(part) for parts in logged for part in parts]
         changed[entity] = BitMap.union(*sets_)
     count = sum(map(len, changed.values()))
     if not count:
-        return columns
+        return now, columns
     if count > MOST_CHANGED * sum(map(len, columns.active.values())):
-        return None
+        return now, None
     small = await _small(tx, {entity: list(rids) for entity, rids in changed.items()})
     new = await asyncio.to_thread(columns_of, small)
-    return await asyncio.to_thread(patched, columns, new, changed)
+    return now, await asyncio.to_thread(patched, columns, new, changed)
 
 
 async def _small(tx: Transaction, changed: Mapping[str, Sequence[int]] | None) -> Small:

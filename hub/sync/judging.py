@@ -72,8 +72,7 @@ class Judging:
         """Reads the settings that count now for the job's run. ``whole``: it does not only say what changed."""
         run, at = job.claim.run, job.clock.now()
         async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
-            district = await guards.of_district(tx)
-            source = await guards.of_source(tx, run.source_id) if run.source_id is not None else {}
+            district, source = await guards.of_run(tx, run.source_id)
             last = await guards.last_counts(tx, run.source_id, RUNS)
             since = at - timedelta(days=EPOCH_DAYS)
             learnt = await guards.approved_subjects(tx, run.source_id, guard.MASS_CHANGE, since)
