@@ -9,7 +9,6 @@ import asyncio
 import io
 import re
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
@@ -303,35 +302,11 @@ async def pairs(
     return _by_rid(await copied(tx, query, schema, tx.district_id, *_given(rids)))
 
 
-#: Columns of numbers and columns of text that are unnested side by side.
-Group = tuple[tuple[str, ...], tuple[str, ...]]
-
-
-async def small_few(
-    tx: Transaction, entity: Entity, integers: tuple[str, ...], tokens: tuple[str, ...], groups: Sequence[Group],
-    rids: Sequence[int],
-) -> tuple[pl.DataFrame, list[pl.DataFrame]]:  # fmt: skip
-    """``small`` of some records, and ``pairs`` of each group of columns: of a few, in one statement."""
-    lists = [column for group in groups for column in (*group[0], *group[1])]
-    names = "".join(f', "{c}"' for c in (*integers, *tokens, *lists))
-    rows = await tx.fetch(
-        f"SELECT rid, active::int AS active{names} FROM {entity.table} "
-        f"WHERE {of_rids()} ORDER BY rid",
-        tx.district_id, list(rids),
-    ) if rids else []  # fmt: skip
-    schema: dict[str, Any] = {"rid": pl.UInt32, "active": pl.UInt8}
-    schema |= dict.fromkeys(integers, pl.Int32) | dict.fromkeys(tokens, pl.String)
-    frame = pl.DataFrame([pl.Series(name, [row[name] for row in rows], dtype=kind) for name, kind in schema.items()])
-    unnested = []
-    for numbers, texts in groups:
-        wanted = (*numbers, *texts)
-        items = [
-            (row["rid"], *item) for row in rows if row[wanted[0]] is not None
-            for item in zip_longest(*(row[column] or () for column in wanted))
-        ]  # fmt: skip
-        kinds: dict[str, Any] = {"rid": pl.UInt32} | dict.fromkeys(numbers, pl.Int32) | dict.fromkeys(texts, pl.String)
-        unnested.append(pl.DataFrame(items, schema=kinds, orient="row"))
-    return frame, unnested
+async def few(tx: Transaction, entity: Entity, columns: Sequence[str], rids: Sequence[int]) -> list[dict[str, Any]]:
+    """Rid, whether active, and some columns of a few records, by ascending rid."""
+    names = "".join(f', "{column}"' for column in columns)
+    query = f"SELECT rid, active{names} FROM {entity.table} WHERE {of_rids()} ORDER BY rid"
+    return [dict(row) for row in await tx.fetch(query, tx.district_id, list(rids))]
 
 
 def _by_rid(frame: pl.DataFrame) -> pl.DataFrame:

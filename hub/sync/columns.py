@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from transforms.marks import either, empty, present, words
 
 #: Up to so many changed records are fetched row by row.
 _FEW = 2_000
-_ROLE_COLUMNS: store.Group = ("roles_org_rids",), ("roles_role", "roles_role_type")
+_ROLES = ("roles_org_rids", "roles_role", "roles_role_type")
+#: Rows of records by entity, by ascending rid (hub.store.columns.few).
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 _NOBODY = pl.Series([-1], dtype=pl.Int32)
 #: When a larger share of a district's records changed, reading all of them is faster than reading these.
 MOST_CHANGED = 0.2
@@ -97,15 +100,16 @@ async def _brought_up(tx: Transaction, position: int, columns: Columns) -> tuple
         return now, columns
     if count > MOST_CHANGED * sum(map(len, columns.active.values())):
         return now, None
-    small = await _small(tx, {entity: list(rids) for entity, rids in changed.items()})
-    new = await asyncio.to_thread(columns_of, small)
-    return now, await asyncio.to_thread(patched, columns, new, changed)
+    some = {entity: list(rids) for entity, rids in changed.items()}
+    if count <= _FEW:
+        rows = await _few(tx, some)
+        return now, await asyncio.to_thread(lambda: patched(columns, columns_of_few(rows), changed))
+    small = await _small(tx, some)
+    return now, await asyncio.to_thread(lambda: patched(columns, columns_of(small), changed))
 
 
 async def _small(tx: Transaction, changed: Mapping[str, Sequence[int]] | None) -> Small:
     """The small columns of all records, or (``changed``: rids by entity) of some."""
-    if changed is not None and sum(map(len, changed.values())) <= _FEW:
-        return await _small_few(tx, changed)
     records = {}
     some = {e.name: None if changed is None else list(changed.get(e.name, ())) for e in CATALOGUE.entities}
     for entity in CATALOGUE.entities:
@@ -116,29 +120,65 @@ async def _small(tx: Transaction, changed: Mapping[str, Sequence[int]] | None) -
     }  # fmt: skip
     for e, n in CODED_MANY:
         pairs[e, n] = await store.pairs(tx, CATALOGUE[e], text=(CATALOGUE[e][n].table_column,), rids=some[e])
-    orgs, words = _ROLE_COLUMNS
-    roles = await store.pairs(tx, CATALOGUE["users"], *orgs, text=words, rids=some["users"])
+    roles = await store.pairs(tx, CATALOGUE["users"], _ROLES[0], text=_ROLES[1:], rids=some["users"])
     return Small(records, pairs, roles)
 
 
-async def _small_few(tx: Transaction, changed: Mapping[str, Sequence[int]]) -> Small:
-    """The same of few records: a statement for each entity that has some."""
-    records: dict[str, pl.DataFrame] = {}
-    pairs: dict[FieldKey, pl.DataFrame] = {}
-    roles = pl.DataFrame()
+async def _few(tx: Transaction, changed: Mapping[str, Sequence[int]]) -> Rows:
+    """The rows of a few records, by entity: a statement for each that has some."""
+    found = {}
     for entity in CATALOGUE.entities:
-        single, coded = (tuple(entity[n].table_column for n in names_of(entity, keys)) for keys in (SINGLE, CODED))
-        many, coded_many = names_of(entity, MANY), names_of(entity, CODED_MANY)
-        groups: list[store.Group] = [((entity[name].table_column,), ()) for name in many]
-        groups += [((), (entity[name].table_column,)) for name in coded_many]
-        if entity.name == ROLES[0]:
-            groups.append(_ROLE_COLUMNS)
-        rids = changed.get(entity.name, ())
-        records[entity.name], found = await store.small_few(tx, entity, single, coded, groups, rids)
-        if entity.name == ROLES[0]:
-            roles = found.pop()
-        pairs |= {(entity.name, name): part for name, part in zip([*many, *coded_many], found, strict=True)}
-    return Small(records, pairs, roles)
+        if rids := changed.get(entity.name):
+            names = [entity[n].table_column for n in names_of(entity, (*SINGLE, *CODED, *MANY, *CODED_MANY))]
+            names += _ROLES if entity.name == ROLES[0] else ()
+            found[entity.name] = await store.few(tx, entity, names, rids)
+    return found
+
+
+def columns_of_few(rows: Rows) -> Columns:
+    """The arrays of a few records. Frames of their columns would cost more than all else. CPU-bound."""
+    active = {e.name: BitMap([row["rid"] for row in rows.get(e.name, ()) if row["active"]]) for e in CATALOGUE.entities}
+    codes: dict[FieldKey, tuple[str, ...]] = {}
+
+    def single(key: FieldKey) -> Any:
+        column, of = CATALOGUE[key[0]][key[1]].table_column, rows.get(key[0], ())
+        values = [row[column] for row in of]
+        if key in CODED:
+            codes[key], values = _codes(values)
+        out = np.full(of[-1]["rid"] + 1 if of else 0, -1, dtype=np.int32)
+        out[[row["rid"] for row in of]] = [-1 if value is None else value for value in values]
+        return out
+
+    def pairs(key: FieldKey) -> Pairs:
+        column, of = CATALOGUE[key[0]][key[1]].table_column, rows.get(key[0], ())
+        values = [value for row in of for value in row[column] or ()]
+        if key in CODED_MANY:
+            codes[key], values = _codes(values)
+        source = [row["rid"] for row in of for _ in row[column] or ()]
+        return Pairs(np.array(source, dtype=np.int32), np.array(values, dtype=np.int32))
+
+    entries = [
+        (row["rid"], *entry)
+        for row in rows.get(ROLES[0], ())
+        for entry in zip_longest(*(row[column] or () for column in _ROLES))
+    ]
+    users, orgs, names, types = zip(*entries, strict=True) if entries else ((), (), (), ())
+    codes[ROLES], roles = _codes(names)
+    edges = RoleEdges(
+        np.array(users, dtype=np.int32), np.array(orgs, dtype=np.int32), np.array(roles, dtype=np.int32),
+        np.array([kind == "primary" for kind in types], dtype=np.bool_),
+    )  # fmt: skip
+    return Columns(
+        active, {key: single(key) for key in SINGLE}, {key: pairs(key) for key in MANY}, edges,
+        {key: single(key) for key in CODED}, {key: pairs(key) for key in CODED_MANY}, codes,
+    )  # fmt: skip
+
+
+def _codes(tokens: Sequence[str | None]) -> tuple[tuple[str, ...], list[int]]:
+    """``_coded`` of plain texts: the tokens by code, and their codes."""
+    known = sorted({token for token in tokens if token is not None})
+    places: dict[str | None, int] = {None: -1} | {token: place for place, token in enumerate(known)}
+    return tuple(known), [places[token] for token in tokens]
 
 
 def columns_of(small: Small) -> Columns:
