@@ -14,7 +14,7 @@ from uuid import UUID
 from hub.store.database import Transaction
 from hub.store.gate import PARAMETERS, ClosedError, Gate
 from hub.store.records import as_list, reference_columns
-from hub.store.schema import of_rids
+from hub.store.schema import kept_columns, of_rids
 from transforms.catalogue import Entity
 
 
@@ -118,9 +118,10 @@ async def former(
         "SELECT h.rid IS NULL OR h.was IS NOT NULL, n.rid, n.sourced_id::text, coalesce(h.active, n.active), "
         f"coalesce(h.doc, n.doc), coalesce(h.doc_private, n.doc_private){columns} "
         f"FROM {entity.table} n LEFT JOIN LATERAL ("
-        "SELECT i.rid, i.active, i.doc, i.doc_private, i.was FROM history i WHERE i.district_id = $1 "
-        f"AND i.entity = '{entity.name}' AND i.rid = n.rid AND i.position >= ${free} ORDER BY i.position LIMIT 1) h "
-        f"ON true LEFT JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was) o ON true "
+        f"SELECT i.rid, i.active, i.doc, i.doc_private, {kept_columns('i')} AS was FROM history i "
+        f"WHERE i.district_id = $1 AND i.entity = '{entity.name}' AND i.rid = n.rid AND i.position >= ${free} "
+        f"ORDER BY i.position LIMIT 1) h ON true "
+        f"LEFT JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was) o ON true "
         f"WHERE {of_rids(f'${free + 1}', 'n')} AND {gate.condition}",
         *gate.values(tx), before, list(rids),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from uuid import UUID
 import polars as pl
 
 from hub.store.database import Transaction
-from hub.store.schema import entry_columns, of_rids
+from hub.store.schema import entry_columns, kept_columns, of_rids
 from transforms.catalogue import Entity, Field, Kind
 
 #: Stands between the items of a list.
@@ -195,7 +195,7 @@ def _source(tx: Transaction, entity: Entity, which: Which) -> tuple[str, tuple[o
     return (
         f"(SELECT n.* FROM {entity.table} n WHERE {chosen} "
         f"AND NOT EXISTS (SELECT FROM history h WHERE {since} AND h.rid = n.rid) UNION ALL "
-        "SELECT o.* FROM (SELECT DISTINCT ON (h.rid) h.was, h.doc, h.doc_private FROM history h "
+        f"SELECT o.* FROM (SELECT DISTINCT ON (h.rid) {kept_columns('h')} AS was, h.doc, h.doc_private FROM history h "
         f"WHERE {since}{some} ORDER BY h.rid, h.position) h "
         f"CROSS JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was || {documents}) o) t"
     ), (*values, which.as_of)
@@ -284,7 +284,7 @@ async def past_is_kept(tx: Transaction, position: int) -> bool:
         "SELECT $2 >= d.history_from "
         "AND NOT EXISTS (SELECT FROM erasures e WHERE e.district_id = $1 AND e.position > $2) "
         "AND NOT EXISTS (SELECT FROM history h WHERE h.district_id = $1 AND h.position > $2 "
-        "AND h.was IS NULL) FROM districts d WHERE d.district_id = $1",
+        "AND h.was IS NULL AND h.image IS NULL) FROM districts d WHERE d.district_id = $1",
         tx.district_id, position,
     )  # fmt: skip
     return kept

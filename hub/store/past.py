@@ -16,7 +16,16 @@ from pyroaring import BitMap
 from hub.scope.sets import unpack
 from hub.store.database import Transaction
 from hub.store.people import USERS
-from hub.store.schema import DISTRICT, DOCUMENTS, STAGING_PREFIX, field_columns, of_rids, quoted, value_columns
+from hub.store.schema import (
+    DISTRICT,
+    DOCUMENTS,
+    STAGING_PREFIX,
+    field_columns,
+    kept_columns,
+    of_rids,
+    quoted,
+    value_columns,
+)
 from hub.store.staging import UPDATE
 from transforms.catalogue import CATALOGUE, Entity
 
@@ -71,7 +80,7 @@ async def versions(tx: Transaction, entity: Entity, position: int, rids: Collect
         "SELECT h.active, h.doc, h.doc_private FROM history h WHERE h.district_id = $1 AND h.entity = $2 "
         "AND h.rid = b.rid AND h.position > $3 ORDER BY h.position LIMIT 1) a ON true "
         "WHERE b.district_id = $1 AND b.entity = $2 AND b.position = $3 AND b.rid = ANY($4::integer[]) "
-        "AND b.was IS NOT NULL ORDER BY b.rid",
+        "AND (b.was IS NOT NULL OR b.image IS NOT NULL) ORDER BY b.rid",
         tx.district_id, entity.name, position, list(rids),
     )  # fmt: skip
     return [Versions(row[0], Image(*row[1:4]), Image(*row[4:7]), Image(*row[7:10])) for row in map(tuple, rows)]
@@ -173,7 +182,7 @@ async def stage_whole(tx: Transaction, entity: Entity, run_id: UUID, position: i
     await tx.execute(
         f"{_staged(entity)} FROM unnest($5::integer[], $6::boolean[]) w(rid, active) JOIN history h "
         "ON h.district_id = $1 AND h.entity = $3 AND h.position = $4 AND h.rid = w.rid "
-        f"CROSS JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was || jsonb_build_object("
+        f"CROSS JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, {kept_columns('h')} || jsonb_build_object("
         "'doc', h.doc, 'doc_private', h.doc_private, 'active', w.active)) o",
         tx.district_id, run_id, entity.name, position, list(rids), list(rids.values()),
     )  # fmt: skip
@@ -185,7 +194,8 @@ async def stage_parts(tx: Transaction, entity: Entity, run_id: UUID, position: i
         f"{_staged(entity)} FROM {entity.table} n JOIN history h "
         "ON h.district_id = $1 AND h.entity = $3 AND h.position = $4 AND h.rid = n.rid "
         f"CROSS JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, to_jsonb(n) || (SELECT "
-        "coalesce(jsonb_object_agg(m.key, m.value), '{}') FROM jsonb_each(h.was) m WHERE m.key = ANY($6::text[])) "
+        f"coalesce(jsonb_object_agg(m.key, m.value), '{{}}') FROM jsonb_each({kept_columns('h')}) m "
+        "WHERE m.key = ANY($6::text[])) "
         "|| jsonb_build_object('doc', $7::text, 'doc_private', $8::text, 'active', $9::boolean)) o "
         "WHERE n.district_id = $1 AND n.rid = $5",
         [

@@ -12,7 +12,7 @@ from typing import Final
 
 #: Table to column to what becomes of it.
 PERSONAL: Final[dict[str, dict[str, str]]] = {
-    "history": dict.fromkeys(("doc", "doc_private", "was"), "the record's rows are deleted"),
+    "history": dict.fromkeys(("doc", "doc_private", "was", "image"), "the record's rows are deleted"),
     "source_records": {"key": "the record's rows are deleted; a digest stays in erased_keys"},
     "shown_ids": {"key": "stays until retention takes it: the app is told by it whom to delete"},
     "statements": dict.fromkeys(("doc", "doc_private"), "the record's rows are deleted"),

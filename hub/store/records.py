@@ -19,7 +19,7 @@ from hub.errors import Code, HubError
 from hub.store.conditions import ALWAYS, Condition, Expression
 from hub.store.database import ITS_DISTRICT, UNDECODED, StatementTimeoutError, Transaction
 from hub.store.gate import PARAMETERS, ClosedError, Gate
-from hub.store.schema import ROLE_COLUMNS
+from hub.store.schema import ROLE_COLUMNS, kept_columns
 from transforms.catalogue import Entity, Field, Kind
 
 _LONGEST_SECONDS = 5  # for what reads a whole entity at an app's word
@@ -353,10 +353,10 @@ def table_at(
         f"SELECT n.* FROM {entity.table} n WHERE n.district_id = $1 "
         f"AND NOT EXISTS (SELECT FROM history h WHERE {since} AND h.rid = n.rid)"
     )
-    was = "h.was || jsonb_build_object('doc', h.doc, 'doc_private', h.doc_private)" if documents else "h.was"
+    parts = "jsonb_build_object('doc', h.doc, 'doc_private', h.doc_private)" if documents else "'{}'"
     changed = (
-        f"SELECT o.* FROM (SELECT DISTINCT ON (h.rid) {was} AS was FROM history h WHERE {since} "
-        "ORDER BY h.rid, h.position) h "
+        f"SELECT o.* FROM (SELECT DISTINCT ON (h.rid) {kept_columns('h')} || {parts} AS was "
+        f"FROM history h WHERE {since} ORDER BY h.rid, h.position) h "
         f"CROSS JOIN LATERAL jsonb_populate_record(NULL::{entity.table}, h.was) o"
     )
     return f"({unchanged} UNION ALL {changed})", _FREE + 1, (before,)

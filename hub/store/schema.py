@@ -126,6 +126,14 @@ def quoted(columns: tuple[str, ...] | list[str]) -> str:
 DISTRICT: Final = "(SELECT $1::uuid)"
 
 
+def kept_columns(history: str) -> str:
+    """What a row of history says of a record's columns, as jsonb; NULL where it was not kept. ``history``: its alias.
+
+    It is JSON text, which costs the half to write; ``was`` has it in rows of before step 0065.
+    """
+    return f"coalesce({history}.image::jsonb, {history}.was)"
+
+
 def of_entities(parameter: str) -> str:
     """What an entity is compared with that is one of those in a parameter (text[]).
 

@@ -267,14 +267,14 @@ async def hand_over(tx: Transaction, entity: Entity, source_id: UUID, to: UUID |
 
 
 async def keep_history(tx: Transaction, entity: Entity, rids: list[int], position: int) -> None:
-    """Keeps records as they are before ``position`` changes them: documents, and all other columns as ``was``."""
+    """Keeps records as they are before ``position`` changes them: documents, and all other columns as JSON."""
     # Documents made part of the JSON, to be taken out again, cost a third of the statement.
     columns = (c for c in (*table_columns(entity), *lower_columns(entity)) if c not in DOCUMENTS)
-    was = ", ".join(f't."{column}"' for column in columns)
+    image = ", ".join(f't."{column}"' for column in columns)
     await tx.execute(
-        "INSERT INTO history (district_id, entity, rid, position, active, date_last_modified, doc, doc_private, was) "
-        "SELECT $1, $2, t.rid, $3, t.active, t.date_last_modified, t.doc, t.doc_private, to_jsonb(w) "
-        f"FROM {entity.table} t CROSS JOIN LATERAL (SELECT {was}) w "
+        "INSERT INTO history (district_id, entity, rid, position, active, date_last_modified, doc, doc_private, image) "
+        "SELECT $1, $2, t.rid, $3, t.active, t.date_last_modified, t.doc, t.doc_private, row_to_json(w) "
+        f"FROM {entity.table} t CROSS JOIN LATERAL (SELECT {image}) w "
         f"WHERE {of_rids('$4', 't')}",
         tx.district_id, entity.name, position, rids,
     )  # fmt: skip

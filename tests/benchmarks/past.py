@@ -102,12 +102,12 @@ async def _change(db: Database, district: UUID, number: int) -> None:
 async def _forms(db: Database, district: UUID) -> tuple[float, float]:
     """Bytes of an image as a JSON object of one changed member, and as a compressed row; both with a row's overhead."""
     async with db.district(district) as tx:
-        rows = await tx.fetch("SELECT doc, doc_private, was FROM history ORDER BY random() LIMIT 2000")
+        rows = await tx.fetch("SELECT doc, doc_private, image FROM history ORDER BY random() LIMIT 2000")
         index = await tx.fetchval("SELECT pg_indexes_size('history')::float / count(*) FROM history")
     overhead = 24 + 4 + 16 + 12 + 4 + 8 + 1 + 8 + index  # header, item, district, entity, rid, position, active, time
     delta = statistics.mean(len(orjson.dumps({"givenName": "Xxxxxxx", "given_name": "Xxxxxxx"})) for _ in rows)
     packed = statistics.mean(
-        len(zlib.compress(orjson.dumps([row["doc"], row["doc_private"], row["was"]]), 6)) for row in rows
+        len(zlib.compress(orjson.dumps([row["doc"], row["doc_private"], row["image"]]), 6)) for row in rows
     )
     return delta + overhead, packed + overhead
 
