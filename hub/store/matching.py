@@ -20,6 +20,8 @@ from hub.store.runs import LOCK_SECONDS
 
 #: Kinds from here on are of values whose frequency counts, and no keys.
 VALUES: Final = 100
+#: A row of the index: rid, kind and hash.
+Entry = tuple[int, int, int]
 KEYS: Final = {"rid": pl.UInt32, "kind": pl.Int16, "hash": pl.Int64}
 _USERS: Final = {
     "rid": pl.UInt32, "sourcedId": pl.String, "schools": pl.String, "guardians": pl.String, "doc": pl.String,
@@ -268,7 +270,7 @@ async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.Dat
 
 
 async def note(
-    tx: Transaction, rids: Collection[int], keys: pl.DataFrame, position: int, settings: Mapping[str, Any]
+    tx: Transaction, rids: Collection[int], keys: Sequence[Entry], position: int, settings: Mapping[str, Any]
 ) -> None:  # fmt: skip
     """Of a few users who were compared: sets their keys, takes away what waits about them, and is ``done``.
 
@@ -287,8 +289,7 @@ async def note(
         "matching_until = NULL WHERE district_id = $1) "
         "INSERT INTO match_keys (district_id, hash, kind, rid) "
         "SELECT $1, hash, kind, rid FROM (SELECT * FROM new EXCEPT SELECT * FROM own) n ORDER BY hash, kind, rid",
-        tx.district_id, list(rids), keys["hash"].to_list(), keys["kind"].to_list(), keys["rid"].to_list(), position,
-        settings,
+        tx.district_id, list(rids), *([key[at] for key in keys] for at in (2, 1, 0)), position, settings,
     )  # fmt: skip
 
 

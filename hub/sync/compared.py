@@ -15,10 +15,12 @@ import polars as pl
 from hub.store import matching
 from hub.store.columns import FEW
 from hub.store.database import Transaction
-from hub.store.matching import VALUES
+from hub.store.matching import VALUES, Entry
+from transforms.matching import one
 from transforms.matching.columns import Columns, columns_of
 from transforms.matching.few import Few, People
 from transforms.matching.frequencies import values
+from transforms.matching.one import ALONE
 from transforms.matching.people import PERSON, keys
 from transforms.parse import parse
 
@@ -205,6 +207,23 @@ def indexed(people: People | Columns) -> pl.DataFrame:
     own = keys(columns)
     kinds = own["kind"].cast(pl.Int16)
     return pl.DataFrame([own["rid"], kinds, own["hash"]]).vstack(valued(columns))
+
+
+def entries(people: Few) -> list[Entry]:
+    """The same of a few, as rows: where they are very few, without an array."""
+    if people.height > ALONE:
+        return indexed(people).rows()
+    found = []
+    for row, rid in enumerate(people["rid"]):
+        own, met = one.entries(people, row)
+        found += [(rid, kind, hashed) for kind, hashed in own]
+        found += [(rid, VALUES + of, hashed) for of, hashed in met]
+    return found
+
+
+def framed_entries(rows: pl.DataFrame | Sequence[Entry]) -> pl.DataFrame:
+    """Rows of the index as a frame."""
+    return rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, matching.KEYS, orient="row")
 
 
 def nothing() -> pl.DataFrame:

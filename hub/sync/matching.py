@@ -21,6 +21,7 @@ from hub.ids import new_id
 from hub.store import matching, people, runs
 from hub.store.columns import FEW
 from hub.store.database import Database, Transaction
+from hub.store.matching import Entry
 from hub.store.people import HUB, Pair
 from hub.sync import compared
 from hub.sync.compared import Said
@@ -39,6 +40,7 @@ from transforms.matching.people import (
     decide,
     normalised,
     possible,
+    possible_of_few,
 )  # fmt: skip
 
 #: With a larger share of people changed, comparing everybody takes less time.
@@ -78,7 +80,7 @@ class _Asked:
     """
 
     everybody: People | Columns
-    keys: pl.DataFrame | None
+    keys: pl.DataFrame | list[Entry] | None
     pairs: pl.DataFrame | None
     frequencies: Frequencies | None
     total: int
@@ -93,7 +95,7 @@ class _Asked:
 class _Found:
     """``keys``: of who was compared. ``pairs``: what waits for a decision; ``same``: what needs none."""
 
-    keys: pl.DataFrame
+    keys: pl.DataFrame | list[Entry]
     pairs: pl.DataFrame
     same: list[Pair]
 
@@ -117,9 +119,9 @@ async def match_once(db: Database) -> bool:
         asked = None
         if state.speaking > 1 and (some is None or some):
             asked = await _asked(tx, state, some, total)
-        if asked is not None and some is not None and len(some) <= FEW and counted is None:
+        if asked is not None and some is not None and isinstance(asked.keys, list) and counted is None:
             found = await _found(asked)
-            await matching.note(tx, some, found.keys, state.position, state.settings)
+            await matching.note(tx, some, asked.keys, state.position, state.settings)
             await matching.wait(tx, found.pairs)
             if found.same:  # what a run is made of is asked for otherwise where it is much
                 await tx.stay()
@@ -130,7 +132,7 @@ async def match_once(db: Database) -> bool:
         if state.speaking < 2:
             await matching.write_keys(tx, None, compared.nothing())
         elif every is not None:
-            await matching.write_keys(tx, some, every.keys)
+            await matching.write_keys(tx, some, compared.framed_entries(every.keys))
             await matching.keep(tx, some, every.pairs)
             await queue(tx, every.same)
         await matching.done(tx, state.position, state.settings, counted=counted)
@@ -148,61 +150,74 @@ async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | N
     people, said = await compared.spoken(tx, some)
     if some is None:
         return _Asked(people, None, None, None, total, mode, policy, *await _held(tx, state), said)
-    keys = await _made(len(some), lambda: compared.indexed(normalised(people)))
-    own = rows_of(keys, keys["kind"] < matching.VALUES)
-    if len(own) <= FEW and len(set(own["hash"].to_list())) == len(own):
-        pairs, more, of_more = await _near(tx, some, own)
+    keys, alone = await _made(len(some), lambda: _keys(people))
+    if alone is not None:
+        everybody, pairs, of_more = await _near(tx, some, people, alone)
     else:
-        pairs, more, of_more = await _sharing(tx, some, own)
-    size = len(some) + more.height
-    everybody, pairs = await _made(size, lambda: _among(compared.together(people, more), pairs))
+        everybody, pairs, of_more = await _sharing(tx, some, people, compared.framed_entries(keys))
     if not pairs.height:  # nothing has to be known of others
         return _Asked(everybody, keys, pairs, None, total, mode, policy, _NOBODY, frozenset(), said)
-    values = await _made(size, lambda: compared.counted(everybody, pairs))
+    values = await _made(len(everybody), lambda: compared.counted(everybody, pairs))
     frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
     held = await _held(tx, state)
     return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, *held, said | of_more)
 
 
-async def _near(
-    tx: Transaction, some: Sequence[int], own: pl.DataFrame
-) -> tuple[pl.DataFrame, People, Said]:  # fmt: skip
-    """Pairs of ``some`` and others who share one of the keys that each ``own`` has alone, these others, their sources.
+def _keys(people: People) -> tuple[pl.DataFrame | list[Entry], Sequence[Entry] | None]:
+    """What the index has of people; their keys where they are few, and nobody has one that another has."""
+    if not isinstance(people, Few):
+        return compared.indexed(normalised(people)), None
+    every = compared.entries(normalised(people))
+    own = [key for key in every if key[1] < matching.VALUES]
+    return every, own if len(own) <= FEW and len({key[2] for key in own}) == len(own) else None
 
-    It is one statement: what makes a block too big is seen where it is read.
+
+async def _near(
+    tx: Transaction, some: Sequence[int], people: People, own: Sequence[Entry]
+) -> tuple[Columns, pl.DataFrame, Said]:  # fmt: skip
+    """``people`` and who shares a key with them, pairs that are to be decided on, and who speaks of these others.
+
+    ``own``: keys of ``people``, none of which two of them have. It is one statement: what makes a block too big is
+    seen where it is read.
     """
-    rids, kinds, hashes = (own[name].to_list() for name in matching.KEYS)
+    rids, kinds, hashes = zip(*own, strict=True) if own else ((), (), ())
     rows = await matching.near(tx, hashes, kinds, [KINDS[kind].cap - 1 for kind in kinds], some)
     shared = {(rids[place - 1], row[0]) for row in rows for place in row[-1]}
     pairs = sorted((min(pair), max(pair)) for pair in shared)
-    return pl.DataFrame(pairs, _NOBODY.schema, orient="row"), *await _made(
-        len(rows), lambda: compared.of_rows([row[:-1] for row in rows])
-    )
+
+    def among() -> tuple[Columns, list[Pair], Said]:
+        more, of_more = compared.of_rows([row[:-1] for row in rows])
+        columns = Columns(normalised(compared.together(people, more)))
+        return columns, possible_of_few(columns, pairs), of_more
+
+    columns, left, of_more = await _made(len(some) + len(rows), among)
+    return columns, pl.DataFrame(left, _NOBODY.schema, orient="row") if left else _NOBODY, of_more
 
 
 async def _sharing(
-    tx: Transaction, some: Sequence[int], own: pl.DataFrame
-) -> tuple[pl.DataFrame, People, Said]:  # fmt: skip
+    tx: Transaction, some: Sequence[int], people: People, keys: pl.DataFrame
+) -> tuple[Columns, pl.DataFrame, Said]:  # fmt: skip
     """The same, and pairs among ``some``, where several have a key, or there are many."""
     # What the index had of those who changed counts no more.
     few = some if len(some) <= FEW else ()
+    own = rows_of(keys, keys["kind"] < matching.VALUES)
     others = await matching.sharing(tx, list(set(own["hash"].to_list())), _BIGGEST, but=few)
     if not few:
         others = rows_of(others, ~others["rid"].is_in(list(some)))
     pairs = await _made(len(some), lambda: candidates(own, others))
     theirs = {*pairs["left"].to_list(), *pairs["right"].to_list()}.difference(some)
-    return pairs, *await compared.spoken(tx, sorted(theirs))
+    more, of_more = await compared.spoken(tx, sorted(theirs))
+
+    def among() -> tuple[Columns, pl.DataFrame]:
+        columns = Columns(normalised(compared.together(people, more)))
+        return columns, possible(columns, pairs)  # who shares a key may have left meanwhile
+
+    return *await _made(len(some) + more.height, among), of_more
 
 
 async def _made(people: int, make: Callable[[], _Made]) -> _Made:
     """What is made of some people. Of few it takes no longer than to wake another thread, and to be woken by it."""
     return make() if people <= _AT_ONCE else await asyncio.to_thread(make)
-
-
-def _among(people: People, pairs: pl.DataFrame) -> tuple[Columns, pl.DataFrame]:
-    """People normalised, and the pairs of them that are to be decided on. Who shares a key may have left meanwhile."""
-    columns = Columns(normalised(people))
-    return columns, possible(columns, pairs)
 
 
 async def _found(asked: _Asked) -> _Found:

@@ -140,7 +140,7 @@ async def test_keys_of_a_few_become_what_they_are_now_and_those_of_others_stay(d
     async with district.db.district(district.district_id) as tx:
         await matching.write_keys(tx, [1, 2, 3], keys((1, 0, 10), (1, 1, 11), (2, 0, 10), (3, 0, 12)))
         await matching.keep(tx, [], waiting((1, 4), (2, 4), (4, 5)))
-        await matching.note(tx, [1, 3, 5], keys((1, 1, 11), (1, 1, 12)), 7, await matching.policy(tx))
+        await matching.note(tx, [1, 3, 5], [(1, 1, 11), (1, 1, 12)], 7, await matching.policy(tx))
 
         rows = await tx.fetch("SELECT rid, kind, hash FROM match_keys ORDER BY rid, kind, hash")
         left = await tx.fetch("SELECT left_rid, right_rid FROM matches")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from transforms.matching.columns import Columns, columns_of
-from transforms.matching.few import People
-from transforms.matching.hashes import MANY, U64, mixed, mixed_each, once
+from transforms.matching.few import Few, People
+from transforms.matching.hashes import U64, once
+from transforms.matching.kinds import KINDS
+from transforms.matching.one import ALONE, entries
 
 Rids = npt.NDArray[np.uint32]
 Rows = npt.NDArray[np.int64]
@@ -25,67 +24,6 @@ _MERGED = 6
 KEYS = pl.Schema({"rid": pl.UInt32, "kind": pl.UInt8, "hash": pl.Int64})
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of key, the size up to which its blocks are compared, and what it is made of: arrays of ``Columns``.
-
-    Lists of arrays (tokens, nicknames) make a key in each combination. Kinds of ``register`` are made for small
-    registers in which all may be spoilt; among families they find relatives.
-    """
-
-    name: str
-    cap: int
-    parts: tuple[str, ...]
-    register: bool = False
-
-    @property
-    def seed(self) -> int:
-        """Of its hashes."""
-        return crc32(" ".join(self.parts).encode())
-
-    def hashes(self, columns: Columns) -> Iterator[U64]:
-        """The arrays of its hashes."""
-        for arrays in product(*(_places(columns, part) for part in self.parts)):
-            if all(array.any() for array in arrays):
-                yield mixed(self.seed, *arrays)
-
-
-def _places(columns: Columns, part: str) -> list[U64]:
-    found: U64 | list[U64] = getattr(columns, part)
-    return found if isinstance(found, list) else [found]
-
-
-#: The place in this list is the ``kind`` of ``keys``: append, never reorder. Blocks bigger than their cap are left to
-#: keys that say more; each broad kind has narrower ones beside it.
-KINDS = (
-    Kind("last token and birth date", 60, ("family_tokens", "born")),
-    Kind("first name and birth date", 60, ("names", "born")),
-    Kind("first name and last token", 12, ("names", "family_tokens")),
-    Kind("last token, year, month and day in either order", 60, ("family_tokens", "year", "either")),
-    Kind("beginnings of both names and year", 12, ("family_beginning", "first_beginning", "year")),
-    Kind("middle name and birth date", 30, ("middle", "born")),
-    Kind("home and birth date", 60, ("home", "born")),
-    Kind("phone and first name", 60, ("names", "phone")),
-    Kind("e-mail", 30, ("email",)),
-    Kind("birth date, postcode and initial", 60, ("born", "postcode", "initial")),
-    Kind("first name, last token and year", 30, ("names", "family_tokens", "year")),
-    Kind("first name, last token, month and day", 30, ("names", "family_tokens", "month_day")),
-    Kind("first name, last token and postcode", 30, ("names", "family_tokens", "postcode")),
-    Kind("first name and home", 30, ("names", "home")),
-    Kind("identifier", 30, ("ids",)),
-    Kind("both names in either order, and year", 30, ("both_names", "year")),
-    Kind("first name, last token and middle name", 30, ("names", "family_tokens", "middle")),
-    Kind("initial, last token and postcode", 12, ("initial", "family_tokens", "postcode")),
-    Kind("local part of the e-mail and initial", 12, ("local", "initial")),
-    Kind("birth date", 6, ("born",), register=True),
-    Kind("number of the house and postcode", 12, ("house", "postcode"), register=True),
-    Kind("first name and postcode", 12, ("names", "postcode"), register=True),
-    Kind("last token and number of the house", 12, ("family_tokens", "house"), register=True),
-    Kind("beginning of the street, and number of the house", 12, ("street_beginning", "house"), register=True),
-    Kind("last token", 6, ("family_tokens",), register=True),
-    Kind("first name and year", 6, ("names", "year"), register=True),
-    Kind("beginning of the street and postcode", 12, ("street_beginning", "postcode"), register=True),
-)
 _CAPS = np.array([kind.cap for kind in KINDS])
 
 
@@ -97,11 +35,15 @@ def keys(people: People | Columns, *, register: bool = False) -> pl.DataFrame:
     Hashes are the same for every version of every library, so that an index of them may be kept.
     """
     columns = columns_of(people)
+    few = columns.people
+    if isinstance(few, Few) and few.height <= ALONE and not register:
+        return pl.DataFrame(
+            [(rid, *key) for row, rid in enumerate(few["rid"]) for key in entries(few, row)[0]], KEYS, orient="row"
+        ).sort("kind", "rid", "hash")
     kinds, rids, hashes = [np.empty(0, np.uint8)], [np.empty(0, np.uint32)], [np.empty(0, np.uint64)]
-    each = _of_few if len(columns) < MANY else _of_many
-    for made in each(columns, register=register):
-        kind, rid, hashed = _once(made[0], columns.rid[made[1]], made[2])
-        kinds.append(kind)
+    for number, rows, found in each_kind(columns, register=register):
+        rid, hashed = _once(columns.rid[rows], found)
+        kinds.append(np.full(len(rid), number, np.uint8))
         rids.append(rid)
         hashes.append(hashed)
     return pl.DataFrame(
@@ -111,46 +53,6 @@ def keys(people: People | Columns, *, register: bool = False) -> pl.DataFrame:
             pl.Series("hash", np.concatenate(hashes).view(np.int64)),
         ]
     )
-
-
-def _of_many(columns: Columns, *, register: bool) -> Iterator[tuple[Numbers, Rows, U64]]:
-    """Kinds, rows and hashes of all keys, one kind after the other: all at once would be too much of a district."""
-    for kind, rows, hashes in each_kind(columns, register=register):
-        yield np.full(len(rows), kind, np.uint8), rows, hashes
-
-
-def _of_few(columns: Columns, *, register: bool) -> Iterator[tuple[Numbers, Rows, U64]]:
-    """The same of few, all at once: what is asked of some numbers costs the same for a hundred times as many."""
-    parts = dict.fromkeys(part for kind in KINDS if register or not kind.register for part in kind.parts)
-    lists = {part: _places(columns, part) for part in parts}
-    kinds, seeds, places = _combinations(register, tuple((part, len(arrays)) for part, arrays in lists.items()))
-    if not len(kinds):
-        return
-    stack = np.array([array for arrays in lists.values() for array in arrays], np.uint64)
-    hashes = mixed_each(seeds, [stack[place] for place in places])
-    which, rows = np.nonzero((hashes != 0) & columns.matchable)
-    yield kinds[which], rows, hashes[which, rows]
-
-
-@lru_cache(maxsize=512)  # so many tokens, nicknames and identifiers as some people have at most
-def _combinations(
-    register: bool, lengths: tuple[tuple[str, int], ...]
-) -> tuple[Numbers, tuple[int, ...], list[Rows]]:  # fmt: skip
-    """Kinds and seeds of all keys, those of most parts first; where their first, second … parts are among all."""
-    first, at = {}, 0
-    for part, length in lengths:
-        first[part] = range(at, at + length)
-        at += length
-    found = [
-        (number, kind.seed, places)
-        for number, kind in enumerate(KINDS)
-        if register or not kind.register
-        for places in product(*(first[part] for part in kind.parts))
-    ]
-    found.sort(key=lambda one: -len(one[2]))
-    most = max((len(places) for _, _, places in found), default=0)
-    parts = [np.array([places[n] for _, _, places in found if len(places) > n], np.int64) for n in range(most)]
-    return np.array([number for number, _, _ in found], np.uint8), tuple(seed for _, seed, _ in found), parts
 
 
 def _once(*columns: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

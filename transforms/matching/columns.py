@@ -25,7 +25,7 @@ Number = TypeVar("Number", bound=np.generic)
 NO_DAY = np.iinfo(np.int32).min
 _EPOCH = date(1970, 1, 1).toordinal()
 #: As many entries of a list are compared; what lies behind them is no evidence.
-_LONGEST = {"family": 3, "nicknames": 4, "ids": 4, "guardians": 9, "schools": 4}
+LONGEST = {"family": 3, "nicknames": 4, "ids": 4, "guardians": 9, "schools": 4}
 _GRADES = {"IT": -4, "PR": -3, "PK": -2, "TK": -1, "KG": 0, **{f"{n:02}": n for n in range(1, 14)}, "PS": 13}
 NO_GRADE = np.int8(99)
 _HOUSE, _BEHIND_HOUSE = re.compile(r"(\d+)\b"), re.compile(r"(?:\d+ )?(.{1,6})")
@@ -301,7 +301,7 @@ def columns_of(people: People | Columns) -> Columns:
 
 def _places(lists: Values, name: str) -> list[Values]:
     """The first entry of every list, the second …, as far as they are compared."""
-    most = _LONGEST[name]
+    most = LONGEST[name]
     if not isinstance(lists, pl.Series):
         rows = [row or () for row in lists]
         return [

@@ -74,21 +74,32 @@ def normalised(people: People) -> People:
     A guardian is known by name, e-mail and phone of the record that ``guardians`` names, so those records have to be
     in ``people`` as well; what is not there is no evidence.
     """
-    made: dict[str, Any] = {}
-    for field, (make, columns) in _FIELDS.items():
-        made |= _each(people[field], make, columns)
-    made["c_middle"] = _or(made["c_middle"], made.pop("initial"))
-    of_given, of_family = made.pop("of_given"), made.pop("of_family")
-    made["c_suffix"] = _or(_or(made["c_suffix"], of_family), of_given)
-    made["c_ids"] = _lists(people["ids"], _ids, pl.String)
-    nobody = _marked(made.pop("no_given")) | _marked(made.pop("no_family")) | _marked(people["no_match"])
-    lives = _there(people["birth_date"]) & _there(people["street"]) & _there(people["postcode"])
-    tells = _there(made["c_given"]) | _there(made["c_family"]) | _there(made["c_ids"]) | lives
-    made["c_matchable"] = tells & ~nobody
     if isinstance(people, Few):
-        return people.beside(made | {"c_guardians": _guardians_of_few(people, made)})
-    frame = people.hstack([values.alias(name) for name, values in made.items()])
+        return Few(_Forms(people.lists))
+    forms = _Forms(people.to_dict())
+    frame = people.hstack([forms[name].alias(name) for name in _COMPARED])
     return frame.hstack([_guardians(frame)])
+
+
+class _Forms(dict[str, Any]):
+    """Columns by name, with those of comparison: each is made when it is asked for first.
+
+    Of a few most never are: who is surely another person is told by a first name and a birth date.
+    """
+
+    def __missing__(self, name: str) -> Any:
+        if name in _MADE_OF:
+            self[name] = _MADE_OF[name](self)
+        else:
+            field = _FIELD_OF[name]
+            self.update(_each(self[field], *_FIELDS[field]))
+        return self[name]
+
+
+def _matchable(of: Mapping[str, Any]) -> Any:
+    nobody = _marked(of["no_given"]) | _marked(of["no_family"]) | _marked(of["no_match"])
+    lives = _there(of["birth_date"]) & _there(of["street"]) & _there(of["postcode"])
+    return (_there(of["c_given"]) | _there(of["c_family"]) | _there(of["c_ids"]) | lives) & ~nobody
 
 
 def _each(values: Values, make: Made, columns: Mapping[str, Any]) -> Mapping[str, Values]:
@@ -203,9 +214,9 @@ _FIELDS: dict[str, tuple[Made, dict[str, Any]]] = {
         {"c_family": _TEXT, "c_family_whole": _TEXT, "c_family_set": pl.List(_TEXT), "of_family": _TEXT,
          "no_family": _FLAG},
     ),
-    "middle": (names.middle, {"c_middle": _TEXT}),
+    "middle": (names.middle, {"of_middle": _TEXT}),
     "preferred": (names.preferred, {"c_preferred": _TEXT}),
-    "suffix": (names.suffix, {"c_suffix": _TEXT}),
+    "suffix": (names.suffix, {"of_suffix": _TEXT}),
     "street": (_street, {"c_street": _TEXT}),
     "birth_date": (_born, {"c_birth": pl.Date}),
     "sex": (_sex, {"c_sex": _TEXT}),
@@ -233,15 +244,30 @@ def _guardians(made: pl.DataFrame) -> pl.Series:
     return made.select(pl.row_index("row")).join(lists, on="row", how="left", maintain_order="left")["c_guardians"]
 
 
-def _guardians_of_few(people: Few, made: Mapping[str, Sequence[Any]]) -> list[list[int] | None]:
+def _guardians_of_few(of: Mapping[str, Any]) -> list[list[int] | None]:
     """The same of few."""
-    wanted = {rid for guardians in people["guardians"] for rid in guardians or ()}
+    wanted = {rid for guardians in of["guardians"] for rid in guardians or ()}
+    if wanted.isdisjoint(of["rid"]):
+        return [None] * len(of["rid"])
     facts = {}
     for rid, first, family, *others in zip(
-        people["rid"], *(made[name] for name in ("c_first", "c_family", "c_email", "c_phone")), strict=True
+        *(of[name] for name in ("rid", "c_first", "c_family", "c_email", "c_phone")), strict=True
     ):
         if rid in wanted:
             name = None if first is None or family is None else f"{_NAMED}{first} {family}"
             facts[rid] = of_texts([fact for fact in (name, *others) if fact is not None]).tolist()
-    told = ({fact for rid in guardians or () for fact in facts.get(rid, ())} for guardians in people["guardians"])
+    told = ({fact for rid in guardians or () for fact in facts.get(rid, ())} for guardians in of["guardians"])
     return [sorted(found) or None for found in told]
+
+
+_FIELD_OF = {name: field for field, (_, columns) in _FIELDS.items() for name in columns}
+#: What is made of several columns.
+_MADE_OF: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "c_middle": lambda of: _or(of["of_middle"], of["initial"]),
+    "c_suffix": lambda of: _or(_or(of["of_suffix"], of["of_family"]), of["of_given"]),
+    "c_ids": lambda of: _lists(of["ids"], _ids, pl.String),
+    "c_matchable": _matchable,
+    "c_guardians": _guardians_of_few,
+}
+#: The columns of a frame that are made of one record each.
+_COMPARED = (*(name for name in _FIELD_OF if name.startswith("c_")), "c_middle", "c_suffix", "c_ids", "c_matchable")

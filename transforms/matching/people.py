@@ -3,14 +3,15 @@
 ``normalised`` → ``keys`` → ``candidates`` → ``decide`` → ``clusters``. All of it is pure: frames in, frames out.
 """
 
-from transforms.matching.blocks import KEYS, KINDS, candidates, keys
+from transforms.matching.blocks import KEYS, candidates, keys
 from transforms.matching.cluster import clusters
 from transforms.matching.decide import Decisions, decide
 from transforms.matching.evidence import plain
 from transforms.matching.frequencies import COUNTS, Frequencies, frequencies
+from transforms.matching.kinds import KINDS
 from transforms.matching.normal import PERSON, normalised
 from transforms.matching.policy import REGISTER, ROSTER, Policy
-from transforms.matching.possible import possible
+from transforms.matching.possible import possible, possible_of_few
 from transforms.matching.weights import REGISTER_WEIGHTS, WEIGHTS, Weights
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "normalised",
     "plain",
     "possible",
+    "possible_of_few",
 ]

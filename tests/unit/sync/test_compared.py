@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from hub.store.matching import KEYS
-from hub.sync.compared import few_people, indexed, many_people, valued
+from hub.sync.compared import entries, few_people, indexed, many_people, valued
+from transforms.matching.few import Few
 from transforms.matching.people import PERSON, keys, normalised
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=6)
@@ -71,6 +72,8 @@ def test_few_are_what_many_are(people: list[Any]) -> None:
     ).frame(PERSON)  # fmt: skip
 
     assert_frame_equal(few, many_people(users, about, spoken, [10]))
+    made = normalised(Few.of(few))
+    assert sorted(entries(made)) == sorted(indexed(normalised(few)).rows())
     assert few["no_match"].to_list() == [rid == 10 for rid, _ in sorted(rows)]
 
 
@@ -92,3 +95,4 @@ def test_the_index_has_keys_and_values_each_once() -> None:
     assert index.schema == pl.Schema(KEYS)
     assert index.height == keys(people).height + valued(people).height == index.n_unique()
     assert {1, 2} == set(valued(people)["rid"])
+    assert sorted(entries(people)) == sorted(index.rows())

@@ -57,6 +57,7 @@ def test_few_and_many_come_to_the_same(rows: list[dict[str, Any]]) -> None:
     assert_frame_equal(many.head(len(rows)), one)
     assert_frame_equal(normalised(Few.of(few)).frame(one.schema), one)
     assert_frame_equal(keys(many).filter(pl.col("rid") < 100), keys(one))
+    assert_frame_equal(keys(normalised(Few.of(few))).sort("kind", "rid", "hash"), keys(one).sort("kind", "rid", "hash"))
     little, much = Columns(one), Columns(many)
     for name in ("sex", "kind", "active", "birth", "born", "grade", "begin", "end", "is_initial", "house"):
         assert getattr(little, name).tolist() == getattr(much, name)[: len(rows)].tolist(), name
