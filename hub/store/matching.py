@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,19 +13,14 @@ import polars as pl
 
 from hub.store import agreement_tokens, people
 from hub.store.columns import FEW, copied, fetched
-from hub.store.database import Database, LockTimeoutError, Transaction
+from hub.store.database import Database, Transaction
 from hub.store.people import USERS
-from hub.store.runs import LOCK_SECONDS
 
 #: Kinds from here on are of values whose frequency counts, and no keys.
 VALUES: Final = 100
 #: A row of the index: rid, kind and hash.
 Entry = tuple[int, int, int]
 KEYS: Final = {"rid": pl.UInt32, "kind": pl.Int16, "hash": pl.Int64}
-_USERS: Final = {
-    "rid": pl.UInt32, "sourcedId": pl.String, "schools": pl.String, "guardians": pl.String, "doc": pl.String,
-    "doc_private": pl.String,
-}  # fmt: skip
 _COUNTED: Final = {"kind": pl.UInt8, "hash": pl.Int64, "count": pl.UInt32}
 #: What more than so many people have is common: one more or less is less than a hundredth of a bit.
 _COMMON: Final = 200
@@ -38,24 +32,26 @@ _DUE: Final = (
 )
 
 
-async def claim(db: Database) -> UUID | None:
-    """A district in which something happened since people were compared; nobody else compares there for a while."""
+async def due(db: Database) -> list[UUID]:
+    """Districts in which something happened since people were compared, and nobody compares now."""
     async with db.statement() as tx:
         rows = await tx.fetch(
             f"SELECT district_id FROM districts WHERE {_DUE} ORDER BY matching_until NULLS FIRST LIMIT 20"
         )
-    for row in rows:
-        # A run that is being applied holds the district's row: the next look finds it, others do not wait.
-        with contextlib.suppress(LockTimeoutError):
-            # A lease that a crash of PostgreSQL took back is one that nobody waits for.
-            opened = db.district(row["district_id"], wait_seconds=30, lock_seconds=LOCK_SECONDS, flushed=False)
-            async with opened as tx:
-                if await tx.execute(
-                    f"UPDATE districts SET matching_until = now() + {_LEASE} WHERE district_id = $1 AND {_DUE}",
-                    tx.district_id,
-                ):
-                    return tx.district_id
-    return None
+    return [row["district_id"] for row in rows]
+
+
+async def hold(tx: Transaction) -> bool:
+    """Whether the district is due still; then nobody else compares there, nor sets how, while the transaction lasts."""
+    found = await tx.fetchval(
+        f"SELECT true FROM districts WHERE district_id = $1 AND {_DUE} FOR NO KEY UPDATE", tx.district_id
+    )
+    return found is not None
+
+
+async def lease(tx: Transaction) -> None:
+    """Has nobody else compare there for a while."""
+    await tx.execute(f"UPDATE districts SET matching_until = now() + {_LEASE} WHERE district_id = $1", tx.district_id)
 
 
 # Settings that were made since they were read have set ``matched_to`` to null, and it stays so: who was compared by
@@ -151,79 +147,6 @@ async def changed(tx: Transaction) -> tuple[State, list[int]]:
     return State(*of_state), people.united(changes)
 
 
-# Each table is asked for these rids alone, and then they are joined: of a district that is newer than PostgreSQL's last
-# look at its tables the planner expects one row, and would join by reading all of it again for each.
-_ABOUT: Final = (
-    "about AS MATERIALIZED (SELECT rid, doc || doc_private AS doc FROM demographics "
-    "WHERE district_id = $1 AND active AND rid = ANY({rids})), "
-    "said AS MATERIALIZED (SELECT rid, array_agg(DISTINCT source_id::text) AS sources FROM source_records "
-    "WHERE district_id = $1 AND entity = 'users' AND active AND rid = ANY({rids}) GROUP BY rid), "
-    "exempt AS MATERIALIZED (SELECT rid FROM match_exempt WHERE district_id = $1 AND rid = ANY({rids})) "
-    "SELECT u.rid, u.roles_org_rids, u.agents_rids, u.doc || u.doc_private, about.doc, said.sources, "
-    "exempt.rid IS NOT NULL{more} FROM users u LEFT JOIN about USING (rid) LEFT JOIN said USING (rid) "
-    "LEFT JOIN exempt USING (rid) {join}WHERE u.district_id = $1 AND u.active AND u.rid = ANY({rids}) ORDER BY u.rid"
-)
-_SOME: Final = "WITH " + _ABOUT.format(rids="$2::integer[]", more="", join="")
-_NEAR: Final = (
-    "WITH near AS MATERIALIZED (SELECT f.rid, array_agg(o.place) AS places "
-    "FROM unnest($2::bigint[], $3::smallint[], $4::integer[]) WITH ORDINALITY o(hash, kind, most, place) "
-    "CROSS JOIN LATERAL (SELECT rid, count(*) OVER () AS many FROM (SELECT k.rid FROM match_keys k "
-    "WHERE k.district_id = $1 AND k.hash = o.hash AND k.kind = o.kind AND k.rid <> ALL($5::integer[]) "
-    "LIMIT o.most + 1) b) f WHERE f.many <= o.most GROUP BY f.rid), "
-    + _ABOUT.format(rids="ARRAY(SELECT rid FROM near)", more=", near.places", join="JOIN near USING (rid) ")
-)
-
-
-async def some(tx: Transaction, rids: Sequence[int]) -> Sequence[Any]:
-    """Active users of some rids, in order: rid, schools and guardians (rids), document, that of demographics, sources.
-
-    Documents are members of an object, each behind a comma. Last comes whether they are compared with nobody.
-    """
-    return await tx.fetch(_SOME, tx.district_id, list(rids))
-
-
-async def near(
-    tx: Transaction, hashes: Sequence[int], kinds: Sequence[int], most: Sequence[int], but: Sequence[int]
-) -> Sequence[Any]:
-    """As ``some``, of those who have one of some keys, ``but`` for a few; at the end the places of these keys, from 1.
-
-    Of a key that more than as many have as ``most`` says nobody.
-    """
-    return await tx.fetch(_NEAR, tx.district_id, list(hashes), list(kinds), list(most), list(but))
-
-
-async def users(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
-    """Active users, of some rids or all: rid, sourcedId, schools and guardians (PostgreSQL's arrays), documents."""
-    return await _of(
-        tx, "SELECT rid, sourced_id::text, roles_org_rids::text, agents_rids::text, doc, doc_private FROM users "
-        "WHERE district_id = $1 AND active", _USERS, rids,
-    )  # fmt: skip
-
-
-async def demographics(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
-    """The same of demographics: rid, sourcedId and documents."""
-    schema = {name: _USERS[name] for name in ("rid", "sourcedId", "doc", "doc_private")}
-    return await _of(
-        tx, "SELECT rid, sourced_id::text, doc, doc_private FROM demographics WHERE district_id = $1 AND active",
-        schema, rids,
-    )  # fmt: skip
-
-
-async def speakers(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
-    """Which sources speak of which users: rid and source."""
-    return await _of(
-        tx, "SELECT rid, source_id::text FROM source_records WHERE district_id = $1 AND entity = 'users' AND active",
-        {"rid": pl.UInt32, "source": pl.String}, rids,
-    )  # fmt: skip
-
-
-async def _of(tx: Transaction, query: str, schema: dict[str, Any], rids: Sequence[int] | None) -> pl.DataFrame:
-    if rids is None:
-        return await copied(tx, query, schema, tx.district_id)
-    answered = fetched if len(rids) <= FEW else copied
-    return await answered(tx, f"{query} AND rid = ANY($2::integer[])", schema, tx.district_id, list(rids))
-
-
 async def population(tx: Transaction) -> int:
     """How many people are searched."""
     found: int = await tx.fetchval("SELECT count(*) FROM users WHERE district_id = $1 AND active", tx.district_id)
@@ -269,22 +192,34 @@ async def write_keys(tx: Transaction, rids: Collection[int] | None, keys: pl.Dat
         )  # fmt: skip
 
 
+_CLEARED: Final = (
+    f"cleared AS (DELETE FROM matches WHERE district_id = $1 AND {_FOUND} "
+    "AND (left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[])))"
+)
+
+
 async def note(
-    tx: Transaction, rids: Collection[int], keys: Sequence[Entry], position: int, settings: Mapping[str, Any]
+    tx: Transaction, rids: Collection[int], keys: Sequence[Entry] | None, position: int, settings: Mapping[str, Any]
 ) -> None:  # fmt: skip
     """Of a few users who were compared: sets their keys, takes away what waits about them, and is ``done``.
 
-    It is one statement, since each costs as much as what it does. Most changes of a person change no key, or some.
+    ``keys`` None: they are what the index has. It is one statement, since each costs as much as what it does.
     Nobody else writes the keys of these users meanwhile: who compares a district has a lease on it.
     """
+    if keys is None:
+        await tx.execute(
+            f"WITH {_CLEARED} UPDATE districts SET {_COMPARED.format(settings='$4', position='$3::bigint')}, "
+            "matching_until = NULL WHERE district_id = $1",
+            tx.district_id, list(rids), position, settings,
+        )  # fmt: skip
+        return
     await tx.execute(
         "WITH own AS MATERIALIZED (SELECT hash, kind, rid FROM match_keys "
         "WHERE district_id = $1 AND rid = ANY($2::integer[])), "
         "new AS MATERIALIZED (SELECT * FROM unnest($3::bigint[], $4::smallint[], $5::integer[]) n(hash, kind, rid)), "
         "gone AS (DELETE FROM match_keys k WHERE k.district_id = $1 AND k.rid = ANY($2::integer[]) AND NOT EXISTS "
         "(SELECT FROM new WHERE new.rid = k.rid AND new.kind = k.kind AND new.hash = k.hash)), "
-        f"cleared AS (DELETE FROM matches WHERE district_id = $1 AND {_FOUND} "
-        "AND (left_rid = ANY($2::integer[]) OR right_rid = ANY($2::integer[]))), "
+        f"{_CLEARED}, "
         f"noted AS (UPDATE districts SET {_COMPARED.format(settings='$7', position='$6::bigint')}, "
         "matching_until = NULL WHERE district_id = $1) "
         "INSERT INTO match_keys (district_id, hash, kind, rid) "

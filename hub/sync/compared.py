@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hub.store import matching
+from hub.store import matching, matching_people
 from hub.store.columns import FEW
 from hub.store.database import Transaction
 from hub.store.matching import VALUES, Entry
@@ -32,6 +32,7 @@ _KINDS = {
     "guardian": ("guardian", "parent", "relative"),
 }
 _STAFF = "staff"
+_DECODER = json.JSONDecoder(strict=False)
 #: The members of a user that are ids given by a state or a federation, beside its userIds. ``identifier`` is none: two
 #: systems count from one.
 _IDS = ("userMasterIdentifier",)
@@ -45,10 +46,10 @@ async def people(tx: Transaction, rids: Sequence[int] | None) -> pl.DataFrame:
 async def spoken(tx: Transaction, rids: Sequence[int] | None) -> tuple[People, Said]:
     """The same, as lists where they are few, and which sources speak of each."""
     if rids is not None and len(rids) <= FEW:
-        return of_rows(await matching.some(tx, rids) if rids else [])
-    users = await matching.users(tx, rids)
-    about = await matching.demographics(tx, rids)
-    said = await matching.speakers(tx, rids)
+        return of_rows(await matching_people.some(tx, rids) if rids else [])
+    users = await matching_people.users(tx, rids)
+    about = await matching_people.demographics(tx, rids)
+    said = await matching_people.speakers(tx, rids)
     exempt = await matching.exempt(tx)
     found = defaultdict[int, set[str]](set)
     for rid, source in said.rows():
@@ -58,7 +59,7 @@ async def spoken(tx: Transaction, rids: Sequence[int] | None) -> tuple[People, S
 
 
 def of_rows(rows: Sequence[Sequence[Any]]) -> tuple[Few, Said]:
-    """The same of rows of ``hub.store.matching.some``."""
+    """The same of rows of ``hub.store.matching_people.some``."""
     return few_people(rows), {row[0]: frozenset(row[5] or ()) for row in rows}
 
 
@@ -75,7 +76,7 @@ def framed(people: People) -> pl.DataFrame:
 
 
 def few_people(rows: Iterable[Sequence[Any]]) -> Few:
-    """As ``many_people``, of rows of ``hub.store.matching.some``: without the column engine."""
+    """As ``many_people``, of rows of ``hub.store.matching_people.some``: without the column engine."""
     made = []
     for rid, schools, guardians, *texts, sources, exempt in rows:
         user, facts = (_document(text) for text in texts)
@@ -99,7 +100,7 @@ def few_people(rows: Iterable[Sequence[Any]]) -> Few:
 
 def _document(text: str | None) -> dict[str, Any]:
     """The members of a document; bases in references stand in it as control characters."""
-    found: dict[str, Any] = json.loads("{" + (text or "")[1:] + "}", strict=False)
+    found: dict[str, Any] = _DECODER.decode("{" + text[1:] + "}") if text else {}
     return found
 
 
@@ -118,7 +119,7 @@ def _there(numbers: Sequence[int | None] | None) -> list[int] | None:
 def many_people(
     users: pl.DataFrame, about: pl.DataFrame, said: pl.DataFrame, exempt: Collection[int]
 ) -> pl.DataFrame:  # fmt: skip
-    """``PERSON`` of what the store (hub.store.matching) knows of users: demographics, who speaks of them."""
+    """``PERSON`` of what the store (hub.store.matching_people) knows of users: demographics, who speaks of them."""
     born = parse("demographics", about).select("rid", "birthDate", "sex")
     first = said.group_by("rid").agg(pl.col("source").min())
     whole = parse("users", users).join(born, on="rid", how="left").join(first, on="rid", how="left")
@@ -224,6 +225,11 @@ def entries(people: Few) -> list[Entry]:
 def framed_entries(rows: pl.DataFrame | Sequence[Entry]) -> pl.DataFrame:
     """Rows of the index as a frame."""
     return rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, matching.KEYS, orient="row")
+
+
+def rows(entries: pl.DataFrame | Sequence[Entry]) -> Sequence[Entry]:
+    """Rows of the index as tuples."""
+    return entries.rows() if isinstance(entries, pl.DataFrame) else entries
 
 
 def nothing() -> pl.DataFrame:

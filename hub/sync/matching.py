@@ -8,21 +8,24 @@ decide. So is whether two records of one source are one person: see docs/people.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import polars as pl
 
 from hub.errors import HubError
 from hub.ids import new_id
-from hub.store import matching, people, runs
+from hub.store import matching, matching_people, people, runs
 from hub.store.columns import FEW
-from hub.store.database import Database, Transaction
+from hub.store.database import Database, LockTimeoutError, Transaction
 from hub.store.matching import Entry
 from hub.store.people import HUB, Pair
+from hub.store.runs import LOCK_SECONDS
 from hub.sync import compared
 from hub.sync.compared import Said
 from hub.sync.people import KIND, plan
@@ -53,7 +56,11 @@ _IDENTIFIED: Final = ("B", "C")
 #: What says of people who may be joined.
 _TO_JOIN: Final = {name: PERSON[name] for name in ("rid", "source", "kind", "active")}
 _NOBODY: Final = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32})
+#: How many others may have a key of each kind.
+_OTHERS: Final = [kind.cap - 1 for kind in KINDS]
 _BIGGEST: Final = max(kind.cap for kind in KINDS)
+#: Of so many who changed a look takes no longer than others wait for the district's row.
+_HELD: Final = 30
 #: Of so many people nothing that is made takes two milliseconds.
 _AT_ONCE: Final = 10
 
@@ -76,7 +83,7 @@ class _Asked:
     ``keys``: of those whose keys are kept anew; None: of all. ``pairs`` and ``frequencies`` None: all candidates are
     compared, by how common values are among them. Where there are no pairs, nothing has to be known of others.
     ``cannot``: pairs about which people have decided; ``waiting``: pairs that runs are to join; ``said``: the sources
-    of each rid.
+    of each rid; ``kept``: the index has these keys already.
     """
 
     everybody: People | Columns
@@ -89,6 +96,7 @@ class _Asked:
     cannot: pl.DataFrame
     waiting: frozenset[Pair]
     said: Said
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +110,72 @@ class _Found:
 
 async def match_once(db: Database) -> bool:
     """Compares the people of one district in which something changed; whether there was one."""
-    district_id = await matching.claim(db)
-    if district_id is None:
+    for district_id in await matching.due(db):
+        # A run that is being applied holds the district's row: the next look finds it, others do not wait.
+        with contextlib.suppress(LockTimeoutError):
+            look = await _held_look(db, district_id)
+            if look is _Look.DONE:
+                return True
+            if look is _Look.LEASED:
+                break
+    else:
         return False
+    await _leased_look(db, district_id)
+    return True
+
+
+class _Look(StrEnum):
+    """What became of a district that was due."""
+
+    NOT_DUE = "not due"  # somebody else was quicker
+    DONE = "done"
+    LEASED = "leased"  # it takes longer
+
+
+async def _held_look(db: Database, district_id: UUID) -> _Look:
+    """Compares a few, all in one transaction that holds the district's row; of more it takes the lease.
+
+    Whoever sees nothing of either after a crash of PostgreSQL looks again.
+    """
+    opened = partial(db.district, district_id, wait_seconds=30, lock_seconds=LOCK_SECONDS, flushed=False)
+    try:
+        async with opened(plan_once=True) as tx:
+            if not await matching.hold(tx):
+                return _Look.NOT_DUE
+            state, changed = await matching.changed(tx)
+            if state.matched_to is None or not state.indexed or not state.people or state.speaking < 2:
+                some = []
+            else:
+                some = changed if len(changed) <= min(_HELD, MOST_CHANGED * state.people) else []
+            if not some:
+                await matching.lease(tx)
+                return _Look.LEASED
+            await _few(tx, state, some, state.people or 0)
+            return _Look.DONE
+    except LockTimeoutError:
+        raise
+    except Exception:
+        # Else it would be the first again, and no other would ever have its turn.
+        async with opened() as tx:
+            await matching.lease(tx)
+        raise
+
+
+async def _few(tx: Transaction, state: matching.State, some: Sequence[int], total: int) -> None:
+    asked = await _asked(tx, state, some, total)
+    found = await _found(asked)
+    keys = None if asked.kept else compared.rows(found.keys)
+    await matching.note(tx, some, keys, state.position, state.settings)
+    await matching.wait(tx, found.pairs)
+    if found.same:  # what a run is made of is asked for otherwise where it is much
+        await tx.stay()
+        await queue(tx, found.same)
+
+
+async def _leased_look(db: Database, district_id: UUID) -> None:
     # A run that is being applied holds the district's row for as long as it takes; what was found is worth waiting for.
     lasting = partial(db.district, district_id, wait_seconds=60, lock_seconds=LONGEST_LOCK_SECONDS)
-    # Of a few it is all one transaction. Whoever sees nothing of it after a crash of PostgreSQL looks again.
+    # Of a few it is all one transaction.
     async with lasting(plan_once=True, flushed=False) as tx:
         state, changed = await matching.changed(tx)
         known = state.matched_to is not None and state.indexed
@@ -118,15 +186,10 @@ async def match_once(db: Database) -> bool:
             total = counted = await matching.population(tx)
         asked = None
         if state.speaking > 1 and (some is None or some):
+            if some is not None and len(some) <= FEW and counted is None:
+                await _few(tx, state, some, total)
+                return
             asked = await _asked(tx, state, some, total)
-        if asked is not None and some is not None and isinstance(asked.keys, list) and counted is None:
-            found = await _found(asked)
-            await matching.note(tx, some, asked.keys, state.position, state.settings)
-            await matching.wait(tx, found.pairs)
-            if found.same:  # what a run is made of is asked for otherwise where it is much
-                await tx.stay()
-                await queue(tx, found.same)
-            return True
     every = await _found(asked) if asked is not None else None
     async with lasting() as tx:
         if state.speaking < 2:
@@ -136,7 +199,6 @@ async def match_once(db: Database) -> bool:
             await matching.keep(tx, some, every.pairs)
             await queue(tx, every.same)
         await matching.done(tx, state.position, state.settings, counted=counted)
-    return True
 
 
 def policy_of(settings: Mapping[str, Any]) -> Policy:
@@ -147,20 +209,27 @@ def policy_of(settings: Mapping[str, Any]) -> Policy:
 
 async def _asked(tx: Transaction, state: matching.State, some: Sequence[int] | None, total: int) -> _Asked:
     mode, policy = Mode(state.settings.get("mode", Mode.PROPOSE)), policy_of(state.settings)
-    people, said = await compared.spoken(tx, some)
+    known = None
+    if some is not None and len(some) <= _AT_ONCE:
+        known = await matching_people.as_indexed(tx, some, _OTHERS)
+    people, said = compared.of_rows(known.own) if known is not None else await compared.spoken(tx, some)
     if some is None:
         return _Asked(people, None, None, None, total, mode, policy, *await _held(tx, state), said)
     keys, alone = await _made(len(some), lambda: _keys(people))
-    if alone is not None:
-        everybody, pairs, of_more = await _near(tx, some, people, alone)
-    else:
+    kept = False
+    if alone is None:
         everybody, pairs, of_more = await _sharing(tx, some, people, compared.framed_entries(keys))
+    else:
+        # Of who left nothing was read, and the index has keys still.
+        kept = known is not None and len(known.own) == len(some) and known.entries == set(keys)
+        rows = known.near if known is not None and kept else await matching_people.near(tx, some, alone, _OTHERS)
+        everybody, pairs, of_more = await _made(len(some) + len(rows), lambda: _among(people, rows))
     if not pairs.height:  # nothing has to be known of others
-        return _Asked(everybody, keys, pairs, None, total, mode, policy, _NOBODY, frozenset(), said)
+        return _Asked(everybody, keys, pairs, None, total, mode, policy, _NOBODY, frozenset(), said, kept=kept)
     values = await _made(len(everybody), lambda: compared.counted(everybody, pairs))
     frequencies = Frequencies(total, await matching.counts(tx, values, state.counted_at))
     held = await _held(tx, state)
-    return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, *held, said | of_more)
+    return _Asked(everybody, keys, pairs, frequencies, total, mode, policy, *held, said | of_more, kept=kept)
 
 
 def _keys(people: People) -> tuple[pl.DataFrame | list[Entry], Sequence[Entry] | None]:
@@ -172,32 +241,21 @@ def _keys(people: People) -> tuple[pl.DataFrame | list[Entry], Sequence[Entry] |
     return every, own if len(own) <= FEW and len({key[2] for key in own}) == len(own) else None
 
 
-async def _near(
-    tx: Transaction, some: Sequence[int], people: People, own: Sequence[Entry]
-) -> tuple[Columns, pl.DataFrame, Said]:  # fmt: skip
-    """``people`` and who shares a key with them, pairs that are to be decided on, and who speaks of these others.
-
-    ``own``: keys of ``people``, none of which two of them have. It is one statement: what makes a block too big is
-    seen where it is read.
-    """
-    rids, kinds, hashes = zip(*own, strict=True) if own else ((), (), ())
-    rows = await matching.near(tx, hashes, kinds, [KINDS[kind].cap - 1 for kind in kinds], some)
-    shared = {(rids[place - 1], row[0]) for row in rows for place in row[-1]}
-    pairs = sorted((min(pair), max(pair)) for pair in shared)
-
-    def among() -> tuple[Columns, list[Pair], Said]:
-        more, of_more = compared.of_rows([row[:-1] for row in rows])
-        columns = Columns(normalised(compared.together(people, more)))
-        return columns, possible_of_few(columns, pairs), of_more
-
-    columns, left, of_more = await _made(len(some) + len(rows), among)
-    return columns, pl.DataFrame(left, _NOBODY.schema, orient="row") if left else _NOBODY, of_more
+def _among(people: People, near: Sequence[Sequence[Any]]) -> tuple[Columns, pl.DataFrame, Said]:
+    """``people`` and who shares a key with them, pairs that are to be decided on, and who speaks of these others."""
+    more, said = compared.of_rows([row[:-1] for row in near])
+    pairs = sorted({(min(rid, row[0]), max(rid, row[0])) for row in near for rid in row[-1]})
+    columns = Columns(normalised(compared.together(people, more)))
+    left = possible_of_few(columns, pairs)
+    sides = zip(_NOBODY.columns, zip(*left, strict=True), strict=True) if left else ()
+    told = pl.DataFrame([pl.Series(name, rids, pl.UInt32) for name, rids in sides]) if left else _NOBODY
+    return columns, told, said
 
 
 async def _sharing(
     tx: Transaction, some: Sequence[int], people: People, keys: pl.DataFrame
 ) -> tuple[Columns, pl.DataFrame, Said]:  # fmt: skip
-    """The same, and pairs among ``some``, where several have a key, or there are many."""
+    """As ``_among``, and pairs among ``some``, where several have a key, or there are many."""
     # What the index had of those who changed counts no more.
     few = some if len(some) <= FEW else ()
     own = rows_of(keys, keys["kind"] < matching.VALUES)

@@ -8,9 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pyroaring import BitMap
 
-from hub.scope.sets import unpack
-from hub.store import matching, people, sources
+from hub.scope.sets import pack, unpack
+from hub.store import matching, matching_people, people, sources
 from hub.sync import matching as engine
 from hub.sync.engine import work_once
 from hub.sync.matching import Mode, match_once, queue
@@ -76,6 +77,7 @@ async def test_people_are_counted_once_a_day_and_when_everybody_is_compared(dist
 async def test_settings_that_change_while_people_are_compared_have_them_compared_anew(
     district: District, monkeypatch: pytest.MonkeyPatch, *, few: bool
 ) -> None:
+    monkeypatch.setattr(engine, "_HELD", 0)  # of fewer the district's row is held, so that settings wait
     hr = await another(district, "HR")
     await applied(district, FRAMES)
     await applied(hr, told(KEYS[:1], "hr"))
@@ -100,6 +102,56 @@ async def test_settings_that_change_while_people_are_compared_have_them_compared
     async with district.db.district(district.district_id) as tx:
         state = await matching.state(tx)
     assert (state.matched_to, state.settings["mode"]) == (state.position, "merge")
+
+
+async def test_settings_wait_while_a_few_are_compared_and_have_all_compared_anew(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told(KEYS[:1], "hr"))
+    await compared(district)
+    await applied(hr, told(KEYS[:2], "hr"))
+    find, setting = engine._found, list[asyncio.Task[None]]()
+
+    async def meanwhile(asked: Any) -> Any:
+        setting.append(asyncio.create_task(mode(district, Mode.MERGE)))
+        _, waiting = await asyncio.wait(setting, timeout=0.2)
+        assert waiting  # for the district's row
+        return await find(asked)
+
+    monkeypatch.setattr(engine, "_found", meanwhile)
+    assert await match_once(district.db)
+    await setting[0]
+    monkeypatch.setattr(engine, "_found", find)
+    async with district.db.district(district.district_id) as tx:
+        assert (await matching.state(tx)).matched_to is None
+    assert await compared(district) >= 1
+
+
+async def test_a_look_that_fails_leaves_the_turn_to_others_and_nothing_else(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told(KEYS[:1], "hr"))
+    await compared(district)
+    before = await pairs(district)
+    await applied(hr, told(KEYS[:2], "hr"))
+
+    async def fails(_: Any) -> Any:
+        raise ValueError("a look that fails")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_found", fails)
+        with pytest.raises(ValueError, match="a look that fails"):
+            await match_once(district.db)
+    assert await match_once(district.db) is False  # the lease of who failed
+    assert await pairs(district) == before
+    async with district.db.district(district.district_id) as tx:
+        await tx.execute("UPDATE districts SET matching_until = now() - interval '1 second'")
+    assert await compared(district) == 1
+    assert len(await pairs(district)) == len(before) + 1
 
 
 async def test_common_values_are_counted_once_for_each_count_of_people(district: District) -> None:
@@ -146,9 +198,37 @@ async def test_keys_of_a_few_become_what_they_are_now_and_those_of_others_stay(d
         left = await tx.fetch("SELECT left_rid, right_rid FROM matches")
         matched_to = await tx.fetchval("SELECT matched_to FROM districts")
 
+        await matching.note(tx, [3], None, 8, await matching.policy(tx))
+        noted = await tx.fetch("SELECT rid, kind, hash FROM match_keys ORDER BY rid, kind, hash")
+
+    assert rows == noted
     assert [tuple(row) for row in rows] == [(1, 1, 11), (1, 1, 12), (2, 0, 10)]
     assert [tuple(row) for row in left] == [(2, 4)]
     assert matched_to == 7
+
+
+async def test_who_leaves_has_no_keys_any_more(district: District) -> None:
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told(KEYS[:1], "hr"))
+    await compared(district)
+    rid = (await member(district, KEYS[0]))["rid"]
+    before = await indexed(district)
+    async with district.db.district(district.district_id) as tx:
+        await tx.execute("UPDATE users SET active = false WHERE rid = $1", rid)
+        await tx.execute("UPDATE districts SET position = position + 1")
+        await tx.execute(
+            "INSERT INTO changes (district_id, position, entity, at, created, updated, deleted) "
+            "SELECT district_id, position, 'users', now(), $2, $2, $1 FROM districts",
+            pack(BitMap([rid])), pack(BitMap()),
+        )  # fmt: skip
+
+    assert await match_once(district.db)
+
+    async with district.db.district(district.district_id) as tx:
+        assert not await tx.fetchval("SELECT count(*) FROM match_keys WHERE rid = $1", rid)
+    assert await indexed(district) == before - 1
+    assert await pairs(district) == []
 
 
 async def test_what_is_sure_is_merged_and_what_changes_is_looked_at_again(district: District) -> None:
@@ -373,11 +453,18 @@ async def test_who_shares_keys_is_read_with_them_but_not_of_blocks_that_are_too_
         rows = [(rid, kind, key) for key, members in blocks.items() for rid in members]
         rows += [(rids[25], kind + 1, 5), (rids[26], matching.VALUES, 5)]
         await matching.write_keys(tx, None, pl.DataFrame(rows, matching.KEYS, orient="row"))
-        found = await matching.near(tx, [*range(1, 6)], [kind] * 5, [most - 1] * 5, rids[:1])
+        keys, caps = own.rows(), [one.cap - 1 for one in KINDS]
+        found = await matching_people.near(tx, rids[:1], keys, caps)
         shared = await matching.sharing(tx, [*range(1, 6)], 60, but=rids[:1])
-        read = await matching.some(tx, [row["rid"] for row in found])
+        read = await matching_people.some(tx, [row["rid"] for row in found])
+        await matching.note(tx, rids[:1], [*keys, (rids[0], matching.VALUES, 7)], 1, await matching.policy(tx))
+        known = await matching_people.as_indexed(tx, rids[:1], caps)
+        himself = await matching_people.some(tx, rids[:1])
 
-    assert {row["rid"]: row["places"] for row in found} == {rid: [1] for rid in rids[1:most]} | {rids[20]: [3]}
+    assert {row["rid"]: row["sharing"] for row in found} == dict.fromkeys([*rids[1:most], rids[20]], rids[:1])
+    assert known.near == [tuple(row) for row in found]
+    assert known.own == [list(row) for row in himself]
+    assert known.entries == {*keys, (rids[0], matching.VALUES, 7)}
     assert [tuple(row)[:-1] for row in found] == [tuple(row) for row in read]
     narrow = {"rid": pl.UInt32, "kind": pl.UInt8, "hash": pl.Int64}
     of_kind = shared.filter(pl.col("kind") == kind).cast(narrow)  # type: ignore[arg-type]

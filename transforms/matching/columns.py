@@ -23,6 +23,7 @@ Bools = npt.NDArray[np.bool_]
 Number = TypeVar("Number", bound=np.generic)
 #: A date that is missing.
 NO_DAY = np.iinfo(np.int32).min
+_DIGITS = 10 ** np.arange(7, -1, -1, dtype=np.int32)
 _EPOCH = date(1970, 1, 1).toordinal()
 #: As many entries of a list are compared; what lies behind them is no evidence.
 LONGEST = {"family": 3, "nicknames": 4, "ids": 4, "guardians": 9, "schools": 4}
@@ -163,6 +164,11 @@ class Columns:
     @cached_property
     def date(self) -> tuple[I32, U8, U8]:
         """Year (0: missing), month and day of birth."""
+        births = self.values("c_birth")
+        if not isinstance(births, pl.Series):
+            each = [(0, 0, 0) if day is None else (day.year, day.month, day.day) for day in births]
+            parts = np.array(each, np.int32).reshape(-1, 3).T
+            return parts[0], parts[1].astype(np.uint8), parts[2].astype(np.uint8)
         known = self.birth != NO_DAY
         days = np.where(known, self.birth, 0).astype("datetime64[D]")
         months = days.astype("datetime64[M]")
@@ -170,6 +176,18 @@ class Columns:
         month = np.where(known, months.astype(np.int32) % 12 + 1, 0)
         day = np.where(known, (days - months).astype(np.int32) + 1, 0)
         return year.astype(np.int32), month.astype(np.uint8), day.astype(np.uint8)
+
+    @cached_property
+    def date_parts(self) -> I32:
+        """The same as a row of three for each record."""
+        return np.stack(self.date, axis=1).astype(np.int32, copy=False)
+
+    @cached_property
+    def date_digits(self) -> U8:
+        """The eight digits of it."""
+        year, month, day = self.date
+        number = year * 10_000 + month.astype(np.int32) * 100 + day
+        return (number[:, None] // _DIGITS % 10).astype(np.uint8)
 
     @cached_property
     def born(self) -> U64:

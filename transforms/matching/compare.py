@@ -220,17 +220,17 @@ def _birth(sides: Sides) -> Levels:
     columns = sides.columns
     level = sides.same(columns.born)
     at, rest = sides.among(level == Same.DIFFERENT)
-    year, month, day = ((v[rest.left], v[rest.right]) for v in columns.date)
-    differ = np.zeros(len(at), np.uint8)
-    for (a, b), digits in ((year, 4), (month, 2), (day, 2)):
-        for place in range(digits):
-            differ += (a // 10**place) % 10 != (b // 10**place) % 10
-    parts = sum((a == b).astype(np.uint8) for a, b in (year, month, day))
-    names = np.where(parts == 2, Birth.PARTS, Birth.DIFFERENT).astype(np.uint8)
+    if not len(at):
+        return level
+    digits, parts = columns.date_digits, columns.date_parts
+    differ = np.count_nonzero(digits[rest.left] != digits[rest.right], axis=1)
+    a, b = parts[rest.left], parts[rest.right]
+    same = np.count_nonzero(a == b, axis=1)
+    names = np.where(same == 2, Birth.PARTS, Birth.DIFFERENT).astype(np.uint8)
     # One digit, or two neighbours of one part swapped.
-    turned = [_turned(a % 100, b % 100) for a, b in (year, month, day)]
-    names[(differ == 1) | ((differ == 2) & (parts == 2) & np.logical_or.reduce(turned))] = Birth.SLIP
-    names[(year[0] == year[1]) & (month[0] == day[1]) & (month[1] == day[0])] = Birth.SWAPPED
+    turned = _turned(a % 100, b % 100).any(axis=1)
+    names[(differ == 1) | ((differ == 2) & (same == 2) & turned)] = Birth.SLIP
+    names[(a[:, 0] == b[:, 0]) & (a[:, 1] == b[:, 2]) & (b[:, 1] == a[:, 2])] = Birth.SWAPPED
     level[at] = names
     return level
 

@@ -40,6 +40,7 @@ from transforms.matching.weights import (
 )
 
 _CHUNK = 100_000
+_NO_PAIRS = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32})
 #: Pairs of a batch that are kept apart are told when they are as likely as this, and both are joined to others.
 _TOLD = 1e-6
 #: Two records of one name and birth date are joined for these when they are as likely as this.
@@ -87,7 +88,7 @@ def decide(
         frame, rest = judge.judged(left[chunk], right[chunk], every=pairs is not None)
         parts.append(frame)
         doubtful.append(rest)
-    made = pl.concat(parts)
+    made = pl.concat(parts) if len(parts) > 1 else parts[0]  # to put one part together wakes threads
     if pairs is None:
         # What is unlikely counts where both are joined to others: it may be that these are two people.
         joined = made.filter(pl.col("outcome") == "merge")
@@ -146,8 +147,8 @@ class _Judge:
         pair, found = self._by_themselves(a, b)
         self._by_thirds(a, b, found)
         told = np.ones(len(a), np.bool_) if every else found.told
-        rest = ~told & (found.posterior > _TOLD)
-        doubtful = pl.DataFrame([pl.Series("left", left[rest]), pl.Series("right", right[rest])])
+        rest = np.flatnonzero(~told & (found.posterior > _TOLD))
+        doubtful = _NO_PAIRS if every else pl.DataFrame({"left": left[rest], "right": right[rest]})
         return _frame(left, right, pair, found, told, self.weights), doubtful
 
     def _by_themselves(self, left: Rows, right: Rows) -> tuple[Compared, _Judged]:
@@ -334,8 +335,7 @@ def _by_email(judge: _Judge, left: Rows, right: Rows, pair: Compared, outcome: L
     if not len(at):
         return
     columns, policy = judge.columns, judge.policy
-    emails = columns.values("c_email")
-    domains = of_texts(chosen(emails, left[at]), _domain)
+    domains = of_texts(chosen(columns.values("c_email"), left[at]), _domain)
     first, last, birth = (pair.level(name)[at] for name in ("first name", "last name", "birth date"))
     role = pair.level("role")[at]
     if policy.email_domains is None:

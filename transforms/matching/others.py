@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.matching.columns import Bools, Columns
-from transforms.matching.hashes import U64, mixed
+from transforms.matching.hashes import MANY, U64, mixed
 
 Rows = npt.NDArray[np.int64]
 #: As many records of one name and birth date are asked what they say of each other.
@@ -87,8 +88,14 @@ class Others:
         columns = self.columns
         names = mixed(8, columns.given, columns.family, columns.born)
         names[~columns.matchable] = 0
-        _, places, counts = np.unique(names, return_inverse=True, return_counts=True)
-        return names, np.where(names == 0, max(len(columns), 3), counts[places])
+        if len(names) < MANY:
+            each = names.tolist()
+            met = Counter(each)
+            counts = np.array([met[name] for name in each], np.int64)
+        else:
+            _, places, found = np.unique(names, return_inverse=True, return_counts=True)
+            counts = found[places]
+        return names, np.where(names == 0, max(len(columns), 3), counts)
 
     @cached_property
     def _by_names(self) -> Rows:

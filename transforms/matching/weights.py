@@ -133,8 +133,12 @@ class Weights:
 
     def m(self, name: str) -> npt.NDArray[np.float64]:
         """Of a field, or of ``AMONG``, the shares of each level among records of one person; level 0 has none."""
-        shares = self.shares[name] if name in self.shares else self.shares[AMONG[name]]
-        return np.array([1.0, *(m for m, _ in shares)])
+        return self._m[name]
+
+    @cached_property
+    def _m(self) -> dict[str, npt.NDArray[np.float64]]:
+        among = {name: self.shares.get(name, self.shares[field]) for name, field in AMONG.items()}
+        return {name: np.array([1.0, *(m for m, _ in shares)]) for name, shares in {**self.shares, **among}.items()}
 
 
 WEIGHTS = Weights()

@@ -19,7 +19,7 @@ from hub.embedded import EmbeddedPostgres
 from hub.ids import new_id
 from hub.sandbox.rosterbench import RosterBench
 from hub.settings import role_passwords, role_url
-from hub.store import districts, matching, sources
+from hub.store import districts, matching, matching_people, sources
 from hub.store.database import Database
 from hub.store.migrate import migrate
 from hub.sync import compared
@@ -114,7 +114,7 @@ async def _one(
         pairs = candidates(own, found.filter(pl.col("rid") != rid).with_columns(pl.col("kind").cast(pl.UInt8)))
         theirs = pl.concat([pairs["left"], pairs["right"], pl.Series([rid], dtype=pl.UInt32)]).unique().to_list()
         ready = time.perf_counter()
-        await matching.some(tx, theirs)
+        await matching_people.some(tx, theirs)
         read = time.perf_counter()
         await matching.counts(tx, of_values)
         counted = time.perf_counter()
