@@ -23,7 +23,6 @@ Bools = npt.NDArray[np.bool_]
 Number = TypeVar("Number", bound=np.generic)
 #: A date that is missing.
 NO_DAY = np.iinfo(np.int32).min
-_DIGITS = 10 ** np.arange(7, -1, -1, dtype=np.int32)
 _EPOCH = date(1970, 1, 1).toordinal()
 #: As many entries of a list are compared; what lies behind them is no evidence.
 LONGEST = {"family": 3, "nicknames": 4, "ids": 4, "guardians": 9, "schools": 4}
@@ -178,16 +177,11 @@ class Columns:
         return year.astype(np.int32), month.astype(np.uint8), day.astype(np.uint8)
 
     @cached_property
-    def date_parts(self) -> I32:
-        """The same as a row of three for each record."""
-        return np.stack(self.date, axis=1).astype(np.int32, copy=False)
-
-    @cached_property
-    def date_digits(self) -> U8:
-        """The eight digits of it."""
-        year, month, day = self.date
-        number = year * 10_000 + month.astype(np.int32) * 100 + day
-        return (number[:, None] // _DIGITS % 10).astype(np.uint8)
+    def date_digits(self) -> npt.NDArray[np.uint32]:
+        """The eight digits of it, four bits for each."""
+        year, month, day = (part.astype(np.uint32) for part in self.date)
+        found = _digits(year // 100) << 24 | _digits(year % 100) << 16 | _digits(month) << 8 | _digits(day)
+        return found.astype(np.uint32, copy=False)
 
     @cached_property
     def born(self) -> U64:
@@ -341,6 +335,11 @@ def _numbers(lists: Values, name: str, more: int = 0) -> list[U64]:
         else:
             found.append(np.array([0 if number is None else number + more for number in part], np.uint64))
     return found
+
+
+def _digits(two: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Numbers of two digits as four bits for each."""
+    return (two // 10 << 4 | two % 10).astype(np.uint32, copy=False)
 
 
 def _days(dates: Values) -> I32:

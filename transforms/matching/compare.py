@@ -32,6 +32,8 @@ _HAND_OVER = (-14, 100)
 #: Days that two records of one source may overlap when one follows the other.
 _OVERLAP = 14
 _YEAR = 365.25
+#: Where the digits of a date are in ``Columns.date_digits``.
+_YEAR_DIGITS, _IN_CENTURY, _MONTH_DIGITS, _DAY_DIGITS = 0xFFFF0000, 0xFF0000, 0xFF00, 0xFF
 #: A spelling that fewer people have is a slip; two names that more have are two names.
 _UNUSUAL = 2
 _UNUSUAL_SHARE = 2e-5
@@ -222,22 +224,19 @@ def _birth(sides: Sides) -> Levels:
     at, rest = sides.among(level == Same.DIFFERENT)
     if not len(at):
         return level
-    digits, parts = columns.date_digits, columns.date_parts
-    differ = np.count_nonzero(digits[rest.left] != digits[rest.right], axis=1)
-    a, b = parts[rest.left], parts[rest.right]
-    same = np.count_nonzero(a == b, axis=1)
-    names = np.where(same == 2, Birth.PARTS, Birth.DIFFERENT).astype(np.uint8)
+    a, b = columns.date_digits[rest.left], columns.date_digits[rest.right]
+    other = a ^ b
+    differ = np.bitwise_count((other | other >> 1 | other >> 2 | other >> 3) & 0x11111111)
+    parts = sum(((other & part) == 0).astype(np.uint8) for part in (_YEAR_DIGITS, _MONTH_DIGITS, _DAY_DIGITS))
+    names = np.where(parts == 2, Birth.PARTS, Birth.DIFFERENT).astype(np.uint8)
     # One digit, or two neighbours of one part swapped.
-    turned = _turned(a % 100, b % 100).any(axis=1)
-    names[(differ == 1) | ((differ == 2) & (same == 2) & turned)] = Birth.SLIP
-    names[(a[:, 0] == b[:, 0]) & (a[:, 1] == b[:, 2]) & (b[:, 1] == a[:, 2])] = Birth.SWAPPED
+    turned = a ^ ((b & 0x0F0F0F0F) << 4 | (b >> 4 & 0x0F0F0F0F))
+    swapped = [((turned & two) == 0) & ((other & two) != 0) for two in (_IN_CENTURY, _MONTH_DIGITS, _DAY_DIGITS)]
+    names[(differ == 1) | ((differ == 2) & (parts == 2) & np.logical_or.reduce(swapped))] = Birth.SLIP
+    crossed = ((a >> 8 & 0xFF) == (b & 0xFF)) & ((b >> 8 & 0xFF) == (a & 0xFF))
+    names[((other & _YEAR_DIGITS) == 0) & crossed] = Birth.SWAPPED
     level[at] = names
     return level
-
-
-def _turned(a: npt.NDArray[np.integer], b: npt.NDArray[np.integer]) -> Bools:
-    found: Bools = (a // 10 == b % 10) & (a % 10 == b // 10) & (a != b)
-    return found
 
 
 def _email(sides: Sides) -> Levels:
