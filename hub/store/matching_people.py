@@ -43,7 +43,9 @@ _NEAR: Final = (
 _AS_INDEXED: Final = (
     "WITH own AS MATERIALIZED (SELECT hash, kind, rid, ($3::integer[])[kind + 1] AS most FROM match_keys "
     "WHERE district_id = $1 AND rid = ANY($2::integer[])), "
-    f"near AS MATERIALIZED (SELECT f.rid, array_agg(o.rid) AS sharing FROM own o {_BLOCK}, "
+    # Values have no most: of a common name all would be read.
+    "near AS MATERIALIZED (SELECT f.rid, array_agg(o.rid) AS sharing "
+    f"FROM (SELECT * FROM own WHERE most IS NOT NULL) o {_BLOCK}, "
     "has AS MATERIALIZED (SELECT rid, array_agg(kind) AS kinds, array_agg(hash) AS hashes FROM own GROUP BY rid), "
     + _ABOUT.format(
         rids="ARRAY(SELECT unnest($2::integer[]) UNION ALL SELECT rid FROM near)",
