@@ -160,6 +160,7 @@ def columns_of_few(rows: Rows) -> Columns:
     entries = [
         (row["rid"], *entry)
         for row in rows.get(ROLES[0], ())
+        if row[_ROLES[0]] is not None
         for entry in zip_longest(*(row[column] or () for column in _ROLES))
     ]
     users, orgs, names, types = zip(*entries, strict=True) if entries else ((), (), (), ())

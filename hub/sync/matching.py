@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,6 +62,12 @@ _OTHERS: Final = [kind.cap - 1 for kind in KINDS]
 _BIGGEST: Final = max(kind.cap for kind in KINDS)
 #: Of so many who changed a look takes no longer than others wait for the district's row.
 _HELD: Final = 30
+#: It has never taken a second: what takes so long hangs, and everybody waits for the district's row.
+_HELD_SECONDS: Final = 20.0
+#: A process that has just started may follow one that a look has killed: in this time it takes the lease before it
+#: looks, which outlives it, so that the same look kills no more than one process more in a quarter of an hour.
+_CAREFUL_SECONDS: Final = 60.0
+_STARTED: Final = time.monotonic()
 #: Of so many people nothing that is made takes two milliseconds.
 _AT_ONCE: Final = 10
 
@@ -139,14 +146,14 @@ async def _held_look(db: Database, district_id: UUID) -> _Look:
     """
     opened = partial(db.district, district_id, wait_seconds=30, lock_seconds=LOCK_SECONDS, flushed=False)
     try:
-        async with opened(plan_once=True) as tx:
+        async with asyncio.timeout(_HELD_SECONDS), opened(plan_once=True) as tx:
             if not await matching.hold(tx):
                 return _Look.NOT_DUE
             state, changed = await matching.changed(tx)
             if state.matched_to is None or not state.indexed or not state.people or state.speaking < 2:
                 some = []
             else:
-                some = changed if len(changed) <= min(_HELD, MOST_CHANGED * state.people) else []
+                some = changed if len(changed) <= min(_may_hold(), MOST_CHANGED * state.people) else []
             if not some:
                 await matching.lease(tx)
                 return _Look.LEASED
@@ -156,9 +163,15 @@ async def _held_look(db: Database, district_id: UUID) -> _Look:
         raise
     except Exception:
         # Else it would be the first again, and no other would ever have its turn.
-        async with opened() as tx:
-            await matching.lease(tx)
+        with contextlib.suppress(LockTimeoutError):  # whoever has the row changes what is looked at
+            async with opened() as tx:
+                await matching.lease(tx)
         raise
+
+
+def _may_hold() -> int:
+    """Of how many who changed a look may hold the district's row and take no lease."""
+    return _HELD if time.monotonic() - _STARTED >= _CAREFUL_SECONDS else 0
 
 
 async def _few(tx: Transaction, state: matching.State, some: Sequence[int], total: int) -> None:

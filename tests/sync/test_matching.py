@@ -77,7 +77,7 @@ async def test_people_are_counted_once_a_day_and_when_everybody_is_compared(dist
 async def test_settings_that_change_while_people_are_compared_have_them_compared_anew(
     district: District, monkeypatch: pytest.MonkeyPatch, *, few: bool
 ) -> None:
-    monkeypatch.setattr(engine, "_HELD", 0)  # of fewer the district's row is held, so that settings wait
+    monkeypatch.setattr(engine, "_CAREFUL_SECONDS", float("inf"))  # else the district's row is held, and settings wait
     hr = await another(district, "HR")
     await applied(district, FRAMES)
     await applied(hr, told(KEYS[:1], "hr"))
@@ -104,9 +104,33 @@ async def test_settings_that_change_while_people_are_compared_have_them_compared
     assert (state.matched_to, state.settings["mode"]) == (state.position, "merge")
 
 
+@pytest.mark.threat("F1")
+async def test_a_process_that_has_just_started_leaves_a_lease_where_a_look_kills_it(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told(KEYS[:1], "hr"))
+    await compared(district)
+    await applied(hr, told(KEYS[:2], "hr"))
+    others, find = list[Any](), engine._found
+
+    async def meanwhile(asked: Any) -> Any:
+        others.append(await matching.due(district.db))  # what another process finds, then or later
+        return await find(asked)
+
+    monkeypatch.setattr(engine, "_found", meanwhile)
+    for seconds in (float("inf"), 0.0):
+        monkeypatch.setattr(engine, "_CAREFUL_SECONDS", seconds)
+        assert await match_once(district.db)
+        await applied(hr, told(KEYS[:3], "hr"))
+    assert others == [[], [district.district_id]]
+
+
 async def test_settings_wait_while_a_few_are_compared_and_have_all_compared_anew(
     district: District, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine, "_CAREFUL_SECONDS", 0.0)
     hr = await another(district, "HR")
     await applied(district, FRAMES)
     await applied(hr, told(KEYS[:1], "hr"))
@@ -129,9 +153,11 @@ async def test_settings_wait_while_a_few_are_compared_and_have_all_compared_anew
     assert await compared(district) >= 1
 
 
+@pytest.mark.parametrize("seconds", [0.0, float("inf")])
 async def test_a_look_that_fails_leaves_the_turn_to_others_and_nothing_else(
-    district: District, monkeypatch: pytest.MonkeyPatch
+    district: District, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
+    monkeypatch.setattr(engine, "_CAREFUL_SECONDS", seconds)  # both ways of a look
     hr = await another(district, "HR")
     await applied(district, FRAMES)
     await applied(hr, told(KEYS[:1], "hr"))

@@ -139,11 +139,35 @@ def test_one_that_fails_at_its_start_ends_all_with_its_exit_code() -> None:
         assert process.rest() == (["told"], 7)
 
 
-def test_one_that_fails_later_is_followed_by_another() -> None:
+def test_one_that_fails_when_any_has_worked_for_a_while_is_followed_by_another() -> None:
     with kept(fails, STARTED_SECONDS=0.0, AGAIN_SECONDS=0.0) as process:
         assert ["at-work" in line for line in process.lines(4)] == [True, False, True, False]
         process.tell(signal.SIGTERM)
         assert process.rest()[1] == 0
+
+
+def test_the_next_is_waited_for_longer_after_each_that_fails_at_its_start() -> None:
+    place = supervisor._Place(started=100.0)
+    waits = []
+    for failed in (0, 1, 2, 3, 4, 5, 6, 2_000):
+        place.failed = failed
+        waits.append(place.due - place.started)
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_what_cannot_be_forked_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def start(self) -> None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(supervisor._FORKED, "Process", Full)
+    place = supervisor._Place()
+    place.fill(lambda: None)
+    assert (place.process, place.failed, place.ended()) == (None, 1, None)
+    assert place.due > time.monotonic()
 
 
 def test_one_that_does_not_end_is_killed() -> None:
