@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
+from hub.allocator import give_back_freed_memory
 from hub.clock import SystemClock
+from hub.collector import settle
 from hub.embedded import EmbeddedPostgres
 from hub.ids import new_id
 from hub.sandbox import DistrictPlan, write_sandbox
@@ -38,6 +40,8 @@ def run(students: int) -> list[Result]:
         folder = Path(name)
         folder.chmod(0o711)
         packages = [_package(folder / str(seed), seed) for seed in range(DIFFERENT)]
+        settle()  # as hub.app does
+        give_back_freed_memory()
         with EmbeddedPostgres(folder / "pg") as server:
             asyncio.run(migrate(server.url(), passwords=role_passwords(KEY)))
             copy = statistics.mean(asyncio.run(copy_floor(server.url(), _files(p)))["copy"] for p in packages)

@@ -16,6 +16,8 @@ import numpy as np
 import polars as pl
 from pyroaring import BitMap
 
+from hub.allocator import give_back_freed_memory
+from hub.collector import settle
 from hub.embedded import EmbeddedPostgres
 from hub.ids import new_id
 from hub.sandbox.rosterbench import RosterBench
@@ -62,6 +64,8 @@ def whole(bench: RosterBench, told: Told, tries: int = 300) -> Whole:
         folder.chmod(0o711)
         with EmbeddedPostgres(folder / "pg") as server:
             asyncio.run(migrate(server.url(), passwords=role_passwords(_KEY)))
+            settle()  # as hub.app does
+            give_back_freed_memory()
             return asyncio.run(_whole(server.url(), bench, tries, told))
 
 
