@@ -80,7 +80,7 @@ class Settings(FileSettings):
     metrics_host: str = Field(default="127.0.0.1", description="Address of that port.")
     service_pool_size: int = Field(default=10, ge=1, le=200, description="Most database connections of an API process.")
     worker_processes: int = Field(
-        default=1, ge=1, le=64, description="Processes that `hub worker` keeps. What is said of a worker holds for each."
+        default=1, ge=1, le=64, description="Processes of `hub worker`. What is said of a worker holds for each."
     )
     worker_pool_size: int = Field(
         default=4,
