@@ -157,14 +157,12 @@ async def take_files(settings: Settings, *, ready: Callable[[int], None] | None 
 def keep_working(settings: Settings, live: Callable[[Services, int], None], *, processes: int) -> int:
     """Keeps processes that work, each in ``live``, until SIGTERM or SIGINT; the exit code (hub.worker.supervisor).
 
-    Raises HubError as ``services`` and ``migrate_all`` do.
+    Raises HubError as ``services`` does.
     """
     import hub.worker.process  # noqa: F401 - once, for all processes that are forked from this one
     from hub.worker.supervisor import supervise
 
     with services(settings) as found:
-        if settings.embedded_postgres:
-            asyncio.run(migrate_all(settings, found))
         settle()
         give_back_freed_memory()
         return supervise(partial(live, found), processes=processes)
@@ -184,6 +182,8 @@ async def work(settings: Settings, found: Services, tie: int) -> None:
         stop.set()
 
     loop.add_reader(tie, told)
+    if settings.embedded_postgres:  # here, as it loads the column engine, whose threads no fork takes along
+        await migrate_all(settings, found)
     url = found.database_urls[WORKER_ROLE]
     await check(url)
     await run_worker(settings, database_url=url, redis_url=found.redis_url, stop=stop)

@@ -2,7 +2,7 @@
 
 The texts of errors quote values: PostgreSQL's name the whole row that broke a rule, a parser's the cell that it could
 not read. So a line about an exception tells its type, PostgreSQL's SQLSTATE and the places in the code. Only our own
-errors show their text, which holds neither personal data nor secrets by rule (hub.errors, connectors.protocol).
+errors show their text, which holds neither personal data nor secrets by rule (hub.errors, connectors.failure).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from connectors.protocol import ConnectorError
+from connectors.failure import ConnectorError
 from hub.errors import HubError
 from hub.settings import Settings
 

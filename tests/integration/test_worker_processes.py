@@ -49,6 +49,7 @@ async def test_all_that_are_killed_are_followed_by_others_which_do_the_work(
     district = await District(db).create()
     with hub_worker(database, tmp_path, HUB_WORKER_PROCESSES="2") as worker:
         first = await at_work(worker, 2)
+        assert psutil.Process(worker.pid).num_threads() == 1  # a fork takes no other along
         for pid in first:
             psutil.Process(pid).send_signal(signal.SIGKILL)
         second = await at_work(worker, 2, but=first)

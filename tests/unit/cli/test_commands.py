@@ -71,7 +71,7 @@ def test_a_worker_delivers_before_it_imports_what_is_no_delivery() -> None:
         "polars",
     )
     code = (
-        "import sys, hub.app, hub.worker.process\n"
+        "import sys, hub.cli.root, hub.logs, hub.metrics.sharing, hub.app, hub.worker.process, hub.worker.supervisor\n"
         f"print([m for m in {others!r} if m in sys.modules])\n"
         "import hub.worker.lanes\n"
         f"print([m for m in {others!r} if m not in sys.modules])\n"
