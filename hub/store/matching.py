@@ -204,7 +204,7 @@ async def note(
     """Of a few users who were compared: sets their keys, takes away what waits about them, and is ``done``.
 
     ``keys`` None: they are what the index has. It is one statement, since each costs as much as what it does.
-    Nobody else writes the keys of these users meanwhile: who compares a district has a lease on it.
+    Nobody else writes the keys of these users meanwhile: who compares a district holds its row, or has a lease on it.
     """
     if keys is None:
         await tx.execute(

@@ -146,7 +146,7 @@ async def _held_look(db: Database, district_id: UUID) -> _Look:
     """
     opened = partial(db.district, district_id, wait_seconds=30, lock_seconds=LOCK_SECONDS, flushed=False)
     try:
-        async with asyncio.timeout(_HELD_SECONDS), opened(plan_once=True) as tx:
+        async with opened(plan_once=True) as tx:
             if not await matching.hold(tx):
                 return _Look.NOT_DUE
             state, changed = await matching.changed(tx)
@@ -157,7 +157,8 @@ async def _held_look(db: Database, district_id: UUID) -> _Look:
             if not some:
                 await matching.lease(tx)
                 return _Look.LEASED
-            await _few(tx, state, some, state.people or 0)
+            async with asyncio.timeout(_HELD_SECONDS):
+                await _few(tx, state, some, state.people or 0)
             return _Look.DONE
     except LockTimeoutError:
         raise

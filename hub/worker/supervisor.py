@@ -50,8 +50,8 @@ class _Place:
 
     @property
     def steady(self) -> bool:
-        """Whether the last process has worked for a while."""
-        return time.monotonic() - self.started >= STARTED_SECONDS
+        """Whether the process has worked for a while."""
+        return self.process is not None and time.monotonic() - self.started >= STARTED_SECONDS
 
     def fill(self, live: Callable[[], None]) -> None:
         """Starts a process if there is none and it is not too soon."""
@@ -71,8 +71,8 @@ class _Place:
         """The exit code of the process if it has ended, once; -9 where it was killed."""
         code = self.process.exitcode if self.process is not None else None
         if code is not None:
-            self.process = None
             self.failed = self.failed + 1 if code > 0 and not self.steady else 0
+            self.process = None
         return code
 
 

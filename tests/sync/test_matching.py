@@ -180,6 +180,28 @@ async def test_a_look_that_fails_leaves_the_turn_to_others_and_nothing_else(
     assert len(await pairs(district)) == len(before) + 1
 
 
+async def test_a_look_that_hangs_is_ended_and_settings_go_on(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_CAREFUL_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "_HELD_SECONDS", 0.2)
+    hr = await another(district, "HR")
+    await applied(district, FRAMES)
+    await applied(hr, told(KEYS[:1], "hr"))
+    await compared(district)
+    before = await pairs(district)
+    await applied(hr, told(KEYS[:2], "hr"))
+
+    async def hangs(_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(engine, "_found", hangs)
+    with pytest.raises(TimeoutError):
+        await match_once(district.db)
+    await mode(district, Mode.MERGE)  # the row is free
+    assert await pairs(district) == before
+
+
 async def test_common_values_are_counted_once_for_each_count_of_people(district: District) -> None:
     rare, common = 7, 8
     monday, tuesday = (datetime(2026, 1, day, tzinfo=UTC) for day in (5, 6))
