@@ -106,8 +106,8 @@ async def move(tx: Transaction, before: int, position: int) -> None:
     )  # fmt: skip
 
 
-async def move_removed(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], moment: Moment) -> None:
-    """Takes away what a source said of some records, and keeps it."""
+async def withdraw(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], moment: Moment) -> None:
+    """Takes away what a source said of some records, and keeps that it did."""
     await tx.execute(
         "WITH s AS (DELETE FROM statements WHERE district_id = $1 AND entity = $3::text::entity_name "
         "AND rid = ANY($4::integer[]) AND source_id = $5 "

@@ -199,11 +199,6 @@ async def move_provenance(tx: Transaction, entity: str, rids: Sequence[int], bef
     )  # fmt: skip
 
 
-async def withdraw(tx: Transaction, entity: str, source_id: UUID, rids: Sequence[int], moment: Moment) -> None:
-    """Takes away what a source said of some records."""
-    await statement_history.move_removed(tx, entity, source_id, rids, moment)
-
-
 async def provenance(tx: Transaction, entity: str, rid: int) -> dict[str, str] | None:
     """Where the values of a merged record come from, field to source or override; None for one that is not merged."""
     found: dict[str, str] | None = await tx.fetchval(

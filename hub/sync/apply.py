@@ -202,7 +202,7 @@ async def write_said(tx: Transaction, claim: Claim, prepared: Prepared, early: E
             await staging.rehash(tx, entity, claim.lease_token, source_id, spoken=spoken)
         if changes.withdrawn:
             await staging.withdraw(tx, entity, source_id, list(changes.withdrawn))
-            await statements.withdraw(tx, name, source_id, list(changes.withdrawn), moment)
+            await statement_history.withdraw(tx, name, source_id, list(changes.withdrawn), moment)
 
 
 async def _has_spoken(tx: Transaction, prepared: Prepared, source_id: UUID) -> bool:

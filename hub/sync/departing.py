@@ -39,7 +39,7 @@ async def leave(tx: Transaction, source_id: UUID, departure: Departure, moment: 
 async def retell(tx: Transaction, retold: Retold, moment: Moment) -> None:
     """Takes away what sources say because of a run that is undone; a source that departed with it comes back."""
     for (name, source_id), rids in retold.silent.items():
-        await statements.withdraw(tx, name, source_id, rids, moment)
+        await statement_history.withdraw(tx, name, source_id, rids, moment)
     if retold.returning is not None:
         await _come_back(tx, retold.returning, moment.position)
 

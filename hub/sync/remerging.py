@@ -35,7 +35,8 @@ async def override(job: Job) -> None:
 async def remerge(job: Job) -> None:
     """A run of kind "remerge": all merged records become what the rules of now make of them."""
     async with job.db.district(job.claim.district_id, readonly=True, wait_seconds=30) as tx:
-        chosen = {e.name: (await statements.merged(tx, e.name)).to_list() for e in CATALOGUE.of_service("rostering")}
+        merged = await statements.every_merged(tx)
+    chosen = {e.name: merged[e.name].to_list() for e in CATALOGUE.of_service("rostering") if e.name in merged}
     await _run(job, Remerging(job, await _parties(job, None)), chosen)
 
 
